@@ -1,0 +1,159 @@
+//! The actions, and the sentence an operator reads for each.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use crate::ids::{AllocationId, AssociationId, EniId, RouteTableId};
+use crate::vip::{Account, Anchor};
+
+/// Whether a change may take what somebody else holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Force {
+    /// Whoever holds it loses it: for a new leader.
+    Take,
+    /// EC2 itself refuses if somebody holds it: for what was seen absent.
+    IfFree,
+}
+
+/// Which call points a route, and whether the other one follows at once when EC2 says it was the wrong one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RouteCall {
+    /// CreateRoute, and ReplaceRoute if there is a route already.
+    CreateElseReplace,
+    /// ReplaceRoute, and CreateRoute if there is none.
+    ReplaceElseCreate,
+    /// CreateRoute alone: EC2 refuses if there is a route.
+    CreateOnly,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    AssociateAddress {
+        allocation: AllocationId,
+        eni: EniId,
+        private_ip: Ipv4Addr,
+        force: Force,
+    },
+    DisassociateAddress {
+        allocation: AllocationId,
+        association: AssociationId,
+    },
+    PointRoute {
+        account: Account,
+        table: RouteTableId,
+        destination: IpNet,
+        eni: EniId,
+        call: RouteCall,
+    },
+    /// Reads the table again directly before, and deletes only if the route still points at `eni`.
+    DeleteRoute {
+        account: Account,
+        table: RouteTableId,
+        destination: IpNet,
+        eni: EniId,
+    },
+    AssignAddress {
+        eni: EniId,
+        address: IpAddr,
+        force: Force,
+    },
+    UnassignAddress {
+        eni: EniId,
+        address: IpAddr,
+    },
+    DisableSourceDestCheck {
+        eni: EniId,
+    },
+    AddLocalAddress {
+        interface: String,
+        address: IpAddr,
+    },
+    RemoveLocalAddress {
+        interface: String,
+        address: IpAddr,
+    },
+    /// Writes this node's own tag on the anchor: its claim.
+    RecordClaim {
+        anchor: Anchor,
+        key: String,
+        value: String,
+    },
+}
+
+impl Action {
+    /// The name in metrics: a closed set.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AssociateAddress { .. } => "associate_address",
+            Self::DisassociateAddress { .. } => "disassociate_address",
+            Self::PointRoute { call: RouteCall::ReplaceElseCreate, .. } => "replace_route",
+            Self::PointRoute { .. } => "create_route",
+            Self::DeleteRoute { .. } => "delete_route",
+            Self::AssignAddress { .. } => "assign_address",
+            Self::UnassignAddress { .. } => "unassign_address",
+            Self::DisableSourceDestCheck { .. } => "disable_source_dest_check",
+            Self::AddLocalAddress { .. } => "add_local_address",
+            Self::RemoveLocalAddress { .. } => "remove_local_address",
+            Self::RecordClaim { .. } => "record_claim",
+        }
+    }
+
+    /// All names, so that their metrics exist from the start.
+    pub const NAMES: [&'static str; 11] = [
+        "associate_address",
+        "disassociate_address",
+        "replace_route",
+        "create_route",
+        "delete_route",
+        "assign_address",
+        "unassign_address",
+        "disable_source_dest_check",
+        "add_local_address",
+        "remove_local_address",
+        "record_claim",
+    ];
+
+    /// Whether it is a call to EC2, and not to this machine's kernel.
+    #[must_use]
+    pub fn is_cloud(&self) -> bool {
+        !matches!(self, Self::AddLocalAddress { .. } | Self::RemoveLocalAddress { .. })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let only_if_free = |force: &Force| if *force == Force::IfFree { ", only if it is free" } else { "" };
+        match self {
+            Self::AssociateAddress { allocation, eni, private_ip, force } => {
+                write!(f, "associate {allocation} with {eni} at {private_ip}{}", only_if_free(force))
+            }
+            Self::DisassociateAddress { allocation, association } => {
+                write!(f, "release {allocation} by {association}")
+            }
+            Self::PointRoute { table, destination, eni, call, .. } => match call {
+                RouteCall::ReplaceElseCreate => write!(f, "replace route {destination} in {table} with {eni}"),
+                RouteCall::CreateElseReplace => write!(f, "create route {destination} in {table} to {eni}"),
+                RouteCall::CreateOnly => {
+                    write!(f, "create route {destination} in {table} to {eni}, only if there is none")
+                }
+            },
+            Self::DeleteRoute { table, destination, eni, .. } => {
+                write!(f, "delete route {destination} in {table} if it still points at {eni}")
+            }
+            Self::AssignAddress { eni, address, force } => {
+                write!(f, "assign {address} to {eni}{}", only_if_free(force))
+            }
+            Self::UnassignAddress { eni, address } => write!(f, "unassign {address} from {eni}"),
+            Self::DisableSourceDestCheck { eni } => write!(f, "switch the source/destination check of {eni} off"),
+            Self::AddLocalAddress { interface, address } => write!(f, "add {address} to {interface}"),
+            Self::RemoveLocalAddress { interface, address } => write!(f, "remove {address} from {interface}"),
+            Self::RecordClaim { anchor, key, value } => {
+                write!(f, "record {key} = '{value}' on {}", anchor.resource())
+            }
+        }
+    }
+}

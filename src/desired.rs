@@ -1,0 +1,44 @@
+//! What the hook's file asks for, as the planner sees it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ClaimId;
+
+/// What is wanted of this node for one VIP.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Desired {
+    /// No file, or none that holds any more: touch nothing.
+    Unknown(WhyUnknown),
+    Standby(WhyStandby),
+    Leader(Claim),
+}
+
+/// Why nothing is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyUnknown {
+    /// No hook has run since the machine started.
+    NoFile,
+    /// The only file there is cannot be trusted or read, and no good one came before it.
+    Invalid,
+    /// The file was written before this boot.
+    OtherBoot,
+}
+
+/// Why the node stands by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyStandby {
+    /// The `down` hook said so.
+    Down,
+    /// The file says leader, but the watchdog process that said it is gone.
+    GuardDead,
+}
+
+/// One node's word that it became leader.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claim {
+    pub id: ClaimId,
+    /// When the hook that began it started: milliseconds since the Unix epoch.
+    pub started_ms: u64,
+}

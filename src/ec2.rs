@@ -1,0 +1,197 @@
+//! The part of EC2 that vipkeeper needs, as traits; `aws` is the SDK's adapter and nothing else.
+//! Who holds only an [`Ec2Read`] cannot change anything: that is how `plan` keeps its promise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::action::Action;
+use crate::ids::{AllocationId, AssociationId, EniId, InstanceId, RouteTableId, SubnetId, VpcId};
+use crate::vip::Account;
+
+/// An Elastic IP, as DescribeAddresses shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    pub public_ip: Ipv4Addr,
+    pub allocation: AllocationId,
+    pub association: Option<AssociationId>,
+    pub eni: Option<EniId>,
+    pub private_ip: Option<Ipv4Addr>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A route table, as DescribeRouteTables shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTable {
+    pub id: RouteTableId,
+    pub vpc: Option<VpcId>,
+    pub routes: Vec<Route>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// One route with an IPv4 or IPv6 destination. Propagated routes are left out: CreateRoute adds a static route beside
+/// one of those, and the static one wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub destination: IpNet,
+    pub target: RouteTarget,
+    /// EC2's state `blackhole`: the target is not there any more.
+    pub blackhole: bool,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteTarget {
+    Eni(EniId),
+    /// A gateway, a peering, or an instance whose ENI is not shown; by its id.
+    Other(String),
+}
+
+impl fmt::Display for RouteTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Eni(id) => id.fmt(f),
+            Self::Other(id) => f.write_str(id),
+        }
+    }
+}
+
+/// A network interface, as DescribeNetworkInterfaces shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eni {
+    pub id: EniId,
+    pub instance: Option<InstanceId>,
+    pub subnet: Option<SubnetId>,
+    pub vpc: Option<VpcId>,
+    pub primary_ip: Option<Ipv4Addr>,
+    /// Every private IPv4 address, the primary one too.
+    pub private_ips: BTreeSet<Ipv4Addr>,
+    pub ipv6: BTreeSet<Ipv6Addr>,
+    /// `None` if the answer did not say.
+    pub source_dest_check: Option<bool>,
+}
+
+/// Which ENIs one read asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EniQuery {
+    /// These alone.
+    Ids(BTreeSet<EniId>),
+    /// Whoever holds one of these private IPv4 addresses in the VPC: own ENIs by their primary addresses, and the
+    /// holders of the secondary ones, in one call.
+    PrivateIps { vpc: VpcId, addresses: BTreeSet<Ipv4Addr> },
+}
+
+/// Which route tables one read asks for, in one account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableQuery {
+    Ids(BTreeSet<RouteTableId>),
+    /// All tables of the VPC that carry all these tags.
+    Tagged {
+        vpc: VpcId,
+        tags: BTreeMap<String, String>,
+    },
+}
+
+/// Whether a call waits for the account's rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Waits for a token.
+    Normal,
+    /// Counted, never held back: what a claim takes first.
+    Urgent,
+}
+
+/// Reads. Every method answers with what exists: ids that do not are left out, and are no error.
+///
+/// # Errors
+/// Each gives an [`Ec2Error`] with its class when EC2 did not answer, or refused.
+#[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
+pub trait Ec2Read {
+    /// DescribeAddresses with the filter `public-ip`.
+    async fn addresses(&self, public_ips: &BTreeSet<Ipv4Addr>, urgency: Urgency) -> Result<Vec<Address>, Ec2Error>;
+    /// DescribeRouteTables with filters, all pages.
+    async fn route_tables(
+        &self,
+        account: &Account,
+        query: &TableQuery,
+        urgency: Urgency,
+    ) -> Result<Vec<RouteTable>, Ec2Error>;
+    /// DescribeNetworkInterfaces with filters, all pages.
+    async fn interfaces(&self, query: &EniQuery, urgency: Urgency) -> Result<Vec<Eni>, Ec2Error>;
+    /// DescribeTags of one resource with the filter `resource-id`: key and value.
+    async fn tags(&self, resource: &str, urgency: Urgency) -> Result<BTreeMap<String, String>, Ec2Error>;
+}
+
+/// Writes. Performs exactly one action, a cloud one.
+#[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
+pub trait Ec2Write {
+    /// # Errors
+    /// An [`Ec2Error`]; its class and `code` say what follows. `Stale` for a conditional action that EC2 refused.
+    async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error>;
+}
+
+/// What EC2 said when it accepted a change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Accepted {
+    /// The new association, from AssociateAddress.
+    pub association: Option<AssociationId>,
+    /// False if there was nothing to do: a release of what was not there any more, say.
+    pub changed: bool,
+}
+
+/// What decides what happens after a failure. Nothing else does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// Timeout, 5xx, a connection that broke: try again, with backoff.
+    Transient,
+    /// EC2's rate limit. As `Transient`; counted apart.
+    Throttled,
+    /// The world moved: look again and decide again.
+    Stale,
+    /// Not allowed, or the credentials do not work: an operator must act.
+    Denied,
+    /// The request or a limit of the account is at fault: an operator must act.
+    Rejected,
+}
+
+impl Class {
+    pub const ALL: [Self; 5] = [Self::Transient, Self::Throttled, Self::Stale, Self::Denied, Self::Rejected];
+
+    /// The name in metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Stale => "stale",
+            Self::Denied => "denied",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// Whether EC2 may have carried out a call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// EC2 answered that it did nothing, or never got the call.
+    None,
+    /// The answer was lost: only a later read can tell.
+    Unknown,
+}
+
+/// One EC2 call that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {message}{}", request_id.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default())]
+pub struct Ec2Error {
+    /// EC2's name of the operation, like `AssociateAddress`.
+    pub operation: &'static str,
+    /// EC2's error code, when it gave one.
+    pub code: Option<String>,
+    /// The code and EC2's text, or what broke on the way; one line.
+    pub message: String,
+    pub request_id: Option<String>,
+    pub class: Class,
+    pub effect: Effect,
+}

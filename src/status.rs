@@ -1,0 +1,113 @@
+//! What the daemon knows, as one document: written to `<state_dir>/status.json`, served at `/status`, shown by
+//! `vipkeeper status`, and read by `vipkeeper wait`. The fields are an interface: add, never rename.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClaimId, InstanceId, Term};
+use crate::vip::Kind;
+
+/// The document's format; grows when a reader of the old one would be misled.
+pub const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: u32,
+    /// The program's version.
+    pub program: String,
+    pub pid: u32,
+    /// Unix times in milliseconds, here and below.
+    pub written_ms: u64,
+    pub started_ms: u64,
+    pub instance: Option<InstanceId>,
+    pub region: Option<String>,
+    /// When each source was last read with success.
+    pub sources: Vec<SourceStatus>,
+    pub vips: Vec<VipStatus>,
+    /// What is wrong with the daemon as a whole: no identity, a config that could not be reloaded.
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// `addresses`, `route_tables`, `network_interfaces`, `tags`, `local_addresses`.
+    pub source: String,
+    pub last_success_ms: Option<u64>,
+    /// Why the last read failed, if it did.
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VipStatus {
+    pub delegate_ip: IpAddr,
+    pub desired: DesiredStatus,
+    /// The claim that this status describes; `wait` compares it with the file's.
+    pub claim: Option<ClaimStatus>,
+    /// Every binding agrees with desired, as far as was read.
+    pub in_sync: bool,
+    pub bindings: Vec<BindingStatus>,
+    pub conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DesiredStatus {
+    /// `leader`, `standby` or `unknown`.
+    pub role: String,
+    /// Why, where the role alone does not say it: one sentence.
+    pub reason: Option<String>,
+    pub since_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClaimStatus {
+    pub id: ClaimId,
+    pub term: Term,
+    pub started_ms: u64,
+    /// When every binding was first seen here under this claim.
+    pub converged_ms: Option<u64>,
+    /// The newer claim that this one gave way to.
+    pub superseded_by: Option<InstanceId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BindingStatus {
+    pub kind: Kind,
+    pub target: String,
+    /// `in_sync`, `drift`, `unknown`, `waiting` or `blocked`.
+    pub state: String,
+    /// What was seen or is being done: one short phrase.
+    pub detail: String,
+    pub since_ms: u64,
+    pub last_error: Option<ErrorStatus>,
+    pub next_try_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorStatus {
+    pub at_ms: u64,
+    pub class: String,
+    pub message: String,
+    /// How often in a row.
+    pub failures: u32,
+}
+
+/// As in Kubernetes: a named statement that holds or does not, and since when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Condition {
+    /// `InSync`, `DesiredValid`, `ClaimRecorded`, `Contested`, `Superseded`, `HookLost`.
+    pub name: String,
+    pub holds: bool,
+    /// One CamelCase word.
+    pub reason: String,
+    pub message: String,
+    pub since_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    pub reason: String,
+    /// What is wrong and what to do about it.
+    pub message: String,
+    pub since_ms: u64,
+}
