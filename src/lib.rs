@@ -12,7 +12,13 @@ pub mod vip;
 pub mod config;
 pub mod desired;
 
+pub mod identity;
+pub mod observe;
 pub mod observed;
+
+pub mod claim;
+pub mod memory;
+pub mod plan;
 
 pub mod action;
 

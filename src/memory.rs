@@ -1,0 +1,273 @@
+//! What the loop must remember between passes so that `plan` can decide, and how it learns: plain data, changed only by
+//! [`Memory::learn`] (a look at the world) and [`Memory::record`] (the outcome of an action). Pure; time comes in as a
+//! parameter.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::claim;
+use crate::desired::{Claim, Desired};
+use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
+use crate::observed::{Moment, Observed, Seen, Sight};
+use crate::plan::Purpose;
+use crate::vip::{BindingKey, Kind, Vip};
+
+/// After an own accepted write, a read that contradicts it is not believed for this long: EC2's reads lag its writes.
+pub const SETTLE: Duration = Duration::from_secs(5);
+
+/// A claim whose hook ran no longer ago than this takes at once; an older one looks for a newer claim first.
+pub const FRESH: Duration = Duration::from_secs(5);
+
+/// Retakes are forgotten when nothing had to be retaken for this long.
+pub const CALM: Duration = Duration::from_secs(600);
+
+/// What is remembered of one VIP.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Memory {
+    /// The claim that this node serves, or served last.
+    pub claim: Option<Held>,
+    pub tracks: BTreeMap<BindingKey, Track>,
+    /// The newest term of another node in any read so far.
+    pub highest_seen: Term,
+    /// Since when this node has not been wanted as leader; `None` while it is.
+    pub standby_since: Option<Moment>,
+}
+
+/// One claim of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Held {
+    pub id: ClaimId,
+    /// When its hook started, by the wall clock: milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    pub term: Term,
+    /// When the daemon first saw it, and how long after the hook's start that was.
+    pub adopted_at: Moment,
+    pub age_at_adoption: Duration,
+    /// The first read of the record after the claim began has been taken into account: the term is final.
+    pub term_settled: bool,
+    /// The term whose tag EC2 accepted last, and when.
+    pub recorded: Option<(Term, Moment)>,
+    pub superseded_by: Option<InstanceId>,
+}
+
+impl Held {
+    /// How long ago its hook started.
+    #[must_use]
+    pub fn age(&self, now: Moment) -> Duration {
+        self.age_at_adoption + now.saturating_sub(self.adopted_at)
+    }
+
+    /// Whether it may take before it has looked.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.age_at_adoption <= FRESH
+    }
+}
+
+/// What is remembered of one binding.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Track {
+    /// It has pointed here under the current claim: from now on, its absence is drift.
+    pub applied: bool,
+    /// What an own accepted write made of it, and until when looks that began earlier are not believed against it.
+    pub expected: Option<(Seen, Moment)>,
+    /// When it was first seen elsewhere since it last pointed here.
+    pub elsewhere_since: Option<Moment>,
+    /// How often it had to be taken back, and when last.
+    pub retakes: u32,
+    pub last_retake: Option<Moment>,
+}
+
+impl Track {
+    /// What to believe of the binding: the last look, or an own write that the look may not show yet.
+    #[must_use]
+    pub fn believe<'a>(&'a self, sight: &'a Sight) -> &'a Seen {
+        match &self.expected {
+            Some((seen, until)) if sight.at < *until => seen,
+            _ => &sight.seen,
+        }
+    }
+}
+
+/// What came of an action, as far as memory cares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effected {
+    /// EC2 or the kernel accepted it.
+    Accepted { association: Option<AssociationId> },
+    /// It did not happen, or nobody knows whether it did: the next look will tell.
+    NoOrUnknown,
+}
+
+impl Memory {
+    /// Takes what is wanted and what was seen into account. `wall_ms` is the wall clock now, in milliseconds since the
+    /// Unix epoch; it is used only when a new claim begins.
+    pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &Observed, now: Moment, wall_ms: u64) {
+        match desired {
+            Desired::Leader(claim) => {
+                self.standby_since = None;
+                if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {
+                    self.adopt(claim, now, wall_ms);
+                }
+            }
+            Desired::Standby(_) => {
+                self.standby_since.get_or_insert(now);
+            }
+            Desired::Unknown(_) => self.standby_since = None,
+        }
+        if let Some(held) = &mut self.claim
+            && matches!(desired, Desired::Leader(_))
+        {
+            claim::learn(held, &vip.instance, &observed.claims, now);
+        }
+        if let Some(highest) = claim::highest_of_others(&observed.claims, &vip.instance) {
+            self.highest_seen = self.highest_seen.max(highest);
+        }
+        let leader_since = self
+            .claim
+            .as_ref()
+            .filter(|held| matches!(desired, Desired::Leader(_)) && held.superseded_by.is_none())
+            .map(|held| held.adopted_at);
+        self.tracks.retain(|key, _| vip.bindings.contains_key(key));
+        for (key, sight) in observed.sights.iter().filter(|(key, _)| vip.bindings.contains_key(key)) {
+            self.tracks.entry(key.clone()).or_default().learn(sight, leader_since, now);
+        }
+    }
+
+    /// A claim begins. All that this node has seen on record so far is older than it.
+    fn adopt(&mut self, claim: &Claim, now: Moment, wall_ms: u64) {
+        self.claim = Some(Held {
+            id: claim.id.clone(),
+            started_ms: claim.started_ms,
+            term: Term(claim.started_ms).max(self.highest_seen.next()),
+            adopted_at: now,
+            age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(claim.started_ms)),
+            term_settled: false,
+            recorded: None,
+            superseded_by: None,
+        });
+        for track in self.tracks.values_mut() {
+            track.applied = false;
+            track.elsewhere_since = None;
+        }
+    }
+
+    /// Takes the outcome of an action on a binding into account. `claim` is the claim under which it was planned.
+    pub fn record(
+        &mut self,
+        key: &BindingKey,
+        purpose: Purpose,
+        claim: Option<&ClaimId>,
+        effected: &Effected,
+        now: Moment,
+    ) {
+        let Effected::Accepted { association } = effected else { return };
+        let same_claim = self.claim.as_ref().map(|held| &held.id) == claim;
+        let track = self.tracks.entry(key.clone()).or_default();
+        let seen = match purpose {
+            Purpose::Release => Seen::Absent,
+            Purpose::Take | Purpose::Restore | Purpose::Retake => Seen::Here { association: association.clone() },
+        };
+        // The kernel's addresses are what they are at once.
+        let lag = if key.kind == Kind::LocalAddress { Duration::ZERO } else { SETTLE };
+        track.expected = Some((seen, now + lag));
+        if purpose != Purpose::Release && same_claim {
+            track.applied = true;
+        }
+        if purpose == Purpose::Retake {
+            track.retakes = track.retakes.saturating_add(1);
+            track.last_retake = Some(now);
+            track.elsewhere_since = None;
+        }
+    }
+
+    /// EC2 accepted this node's tag.
+    pub fn record_claim(&mut self, term: Term, now: Moment) {
+        if let Some(held) = &mut self.claim {
+            held.recorded = Some((term, now));
+        }
+    }
+
+    /// What must survive a restart of the daemon, so that it moves nothing.
+    #[must_use]
+    pub fn to_persist(&self) -> Option<Persisted> {
+        let held = self.claim.as_ref()?;
+        Some(Persisted {
+            version: PERSISTED_VERSION,
+            claim: held.id.clone(),
+            started_ms: held.started_ms,
+            term: held.term,
+            superseded_by: held.superseded_by.clone(),
+            applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
+        })
+    }
+
+    /// The memory of a daemon that was restarted. `wall_ms` is the wall clock now.
+    #[must_use]
+    pub fn restore(persisted: Persisted, now: Moment, wall_ms: u64) -> Self {
+        let applied = Track { applied: true, ..Track::default() };
+        Self {
+            claim: Some(Held {
+                id: persisted.claim,
+                started_ms: persisted.started_ms,
+                term: persisted.term,
+                adopted_at: now,
+                // A restarted daemon looks before it takes, however young the claim is: `FRESH` is for hooks.
+                age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(persisted.started_ms))
+                    .max(FRESH + Duration::from_millis(1)),
+                term_settled: false,
+                recorded: None,
+                superseded_by: persisted.superseded_by,
+            }),
+            tracks: persisted.applied.into_iter().map(|key| (key, applied.clone())).collect(),
+            highest_seen: Term::default(),
+            standby_since: None,
+        }
+    }
+}
+
+impl Track {
+    fn learn(&mut self, sight: &Sight, leader_since: Option<Moment>, now: Moment) {
+        if self.expected.as_ref().is_some_and(|(_, until)| sight.at >= *until) {
+            self.expected = None;
+        }
+        if self.last_retake.is_some_and(|at| now >= at + CALM) {
+            self.retakes = 0;
+            self.last_retake = None;
+        }
+        let seen = self.believe(sight).clone();
+        let Some(leader_since) = leader_since else {
+            self.elsewhere_since = None;
+            return;
+        };
+        match seen {
+            Seen::Here { .. } => {
+                self.elsewhere_since = None;
+                if sight.at >= leader_since {
+                    self.applied = true;
+                }
+            }
+            Seen::Absent => self.elsewhere_since = None,
+            Seen::Elsewhere(_) if self.applied => {
+                self.elsewhere_since.get_or_insert(sight.at);
+            }
+            Seen::Elsewhere(_) | Seen::Unknown(_) => {}
+        }
+    }
+}
+
+/// The format of the persisted memory.
+pub const PERSISTED_VERSION: u32 = 1;
+
+/// The part of a VIP's memory that is kept in `<state_dir>/claims/<delegate-ip>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Persisted {
+    pub version: u32,
+    pub claim: ClaimId,
+    pub started_ms: u64,
+    pub term: Term,
+    pub superseded_by: Option<InstanceId>,
+    /// The bindings that have pointed here under this claim.
+    pub applied: Vec<BindingKey>,
+}

@@ -1,0 +1,503 @@
+//! From the config, the node's identity and what was read to each VIP and what was seen of it. Pure: the loop does the
+//! reading.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use crate::claim;
+use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
+use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget, TableQuery};
+use crate::host::LocalAddress;
+use crate::identity::{Node, NodeInterface};
+use crate::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
+use crate::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use crate::vip::{Account, Anchor, Binding, BindingKey, Kind, Vip};
+
+/// What one source of the world said last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Source<T> {
+    #[default]
+    NotRead,
+    Failed {
+        why: String,
+    },
+    /// `at` is when the read began.
+    Read {
+        value: T,
+        at: Moment,
+    },
+}
+
+impl<T> Source<T> {
+    fn read(&self) -> Result<(&T, Moment), WhyUnseen> {
+        match self {
+            Self::NotRead => Err(WhyUnseen::NotRead),
+            Self::Failed { why } => Err(WhyUnseen::ReadFailed(why.clone())),
+            Self::Read { value, at } => Ok((value, *at)),
+        }
+    }
+}
+
+/// Everything that was read last.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    pub addresses: Source<Vec<Address>>,
+    pub tables: BTreeMap<Account, Source<Vec<RouteTable>>>,
+    pub interfaces: Source<(EniQuery, Vec<Eni>)>,
+    pub tags: BTreeMap<SubnetId, Source<BTreeMap<String, String>>>,
+    pub local: Source<BTreeSet<LocalAddress>>,
+}
+
+/// A set of route tables chosen by tags, and whose they are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TagChoice {
+    pub account: Account,
+    pub vpc: VpcId,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What has been found out about names and ids. It is kept when a later read fails: that is what lets a claim be taken
+/// without a read before it.
+#[derive(Debug, Clone)]
+pub struct Known {
+    node: Node,
+    /// The interface that is meant where the config names none.
+    first_interface: String,
+    allocations: BTreeMap<Ipv4Addr, AllocationId>,
+    chosen: BTreeMap<TagChoice, BTreeSet<RouteTableId>>,
+}
+
+/// One round of reads: what to ask each source for. Empty means that there is nothing to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Queries {
+    pub addresses: BTreeSet<Ipv4Addr>,
+    pub tables: BTreeMap<Account, BTreeSet<RouteTableId>>,
+    pub interfaces: Option<EniQuery>,
+    pub tags: BTreeSet<SubnetId>,
+}
+
+impl Known {
+    #[must_use]
+    pub fn new(node: Node, first_interface: String) -> Self {
+        Self { node, first_interface, allocations: BTreeMap::new(), chosen: BTreeMap::new() }
+    }
+
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Remembers the ids that a round of reads showed.
+    pub fn learn(&mut self, world: &World) {
+        if let Source::Read { value, .. } = &world.addresses {
+            for address in value {
+                self.allocations.insert(address.public_ip, address.allocation.clone());
+            }
+        }
+        if let Source::Read { value: (_, enis), .. } = &world.interfaces {
+            for own in self.node.interfaces.values_mut() {
+                let Some(eni) = enis.iter().find(|eni| eni.id == own.eni) else { continue };
+                own.primary_ip = eni.primary_ip.or(own.primary_ip);
+                own.subnet = eni.subnet.clone().or(own.subnet.take());
+                own.vpc = eni.vpc.clone().or(own.vpc.take());
+            }
+        }
+    }
+
+    /// Remembers which tables carry the tags that the config chooses by.
+    pub fn learn_choice(&mut self, choice: TagChoice, tables: &[RouteTable]) {
+        self.chosen.insert(choice, tables.iter().map(|table| table.id.clone()).collect());
+    }
+
+    /// The choices by tag that the config makes, as far as the VPC is known.
+    #[must_use]
+    pub fn choices(&self, config: &Config) -> BTreeSet<TagChoice> {
+        config.vips.iter().flat_map(|vip| &vip.addresses).filter_map(|address| self.choice(address)).collect()
+    }
+
+    fn choice(&self, address: &AddressConfig) -> Option<TagChoice> {
+        let route = address.route.as_ref()?;
+        let Tables::Tagged { tags, account } = &route.tables else { return None };
+        let vpc = self.interface(route.interface.as_deref()).ok()?.1.vpc.clone()?;
+        Some(TagChoice { account: account.clone(), vpc, tags: tags.clone() })
+    }
+
+    fn interface(&self, name: Option<&str>) -> Result<(&str, &NodeInterface), WhyUnseen> {
+        let name = name.unwrap_or(&self.first_interface);
+        let (name, interface) = self
+            .node
+            .interfaces
+            .get_key_value(name)
+            .ok_or_else(|| WhyUnseen::Unresolved(format!("the ENI of interface {name} is not known")))?;
+        Ok((name, interface))
+    }
+
+    /// The tables of a route, and whose they are; with why there are none, if so.
+    fn tables(&self, address: &AddressConfig) -> Result<Vec<(Account, RouteTableId)>, WhyUnseen> {
+        let Some(route) = &address.route else { return Ok(Vec::new()) };
+        match &route.tables {
+            Tables::Ids(tables) => Ok(tables.iter().map(|table| (table.account.clone(), table.id.clone())).collect()),
+            Tables::Tagged { .. } => {
+                let unresolved = |why: &str| WhyUnseen::Unresolved(why.to_owned());
+                let choice = self.choice(address).ok_or_else(|| unresolved("the ENI's VPC is not known yet"))?;
+                let tables =
+                    self.chosen.get(&choice).ok_or_else(|| unresolved("tables with these tags were not read yet"))?;
+                if tables.is_empty() {
+                    return Err(unresolved("no route table in the ENI's VPC carries these tags"));
+                }
+                Ok(tables.iter().map(|table| (choice.account.clone(), table.clone())).collect())
+            }
+        }
+    }
+
+    /// The reads that one pass needs, however many VIPs there are.
+    #[must_use]
+    pub fn queries(&self, config: &Config) -> Queries {
+        let mut queries = Queries::default();
+        let mut enis = BTreeSet::new();
+        let mut secondary = BTreeSet::new();
+        for vip in &config.vips {
+            for address in &vip.addresses {
+                if let (Some(_), IpAddr::V4(public)) = (&address.elastic_ip, address.address) {
+                    queries.addresses.insert(public);
+                }
+                for (account, table) in self.tables(address).unwrap_or_default() {
+                    queries.tables.entry(account).or_default().insert(table);
+                }
+                if let (Some(_), IpAddr::V4(private)) = (&address.secondary_ip, address.address) {
+                    secondary.insert(private);
+                }
+            }
+            match self.anchor(vip) {
+                Some(Anchor::RouteTable(account, table)) => {
+                    queries.tables.entry(account).or_default().insert(table);
+                }
+                Some(Anchor::Subnet(subnet)) => {
+                    queries.tags.insert(subnet);
+                }
+                Some(Anchor::ElasticIp(_)) | None => {}
+            }
+        }
+        let own = || self.node.interfaces.values();
+        enis.extend(own().map(|interface| interface.eni.clone()));
+        let primaries: Option<BTreeSet<_>> = own().map(|interface| interface.primary_ip).collect();
+        let vpcs: BTreeSet<_> = own().map(|interface| interface.vpc.clone()).collect();
+        let vpc = if vpcs.len() == 1 { vpcs.into_iter().next().flatten() } else { None };
+        queries.interfaces = match (primaries, vpc) {
+            // To see who holds a secondary address, ask by address; own ENIs are found by their primary ones.
+            (Some(primaries), Some(vpc)) if !secondary.is_empty() => {
+                Some(EniQuery::PrivateIps { vpc, addresses: primaries.union(&secondary).copied().collect() })
+            }
+            _ if enis.is_empty() => None,
+            _ => Some(EniQuery::Ids(enis)),
+        };
+        queries
+    }
+
+    /// A VIP as this node would hold it, and why a binding has no ids yet.
+    fn resolve(&self, config: &Config, vip: &VipConfig) -> (Vip, BTreeMap<BindingKey, WhyUnseen>) {
+        let mut bindings = BTreeMap::new();
+        let mut unresolved = BTreeMap::new();
+        let mut put = |key: BindingKey, binding: Result<Binding, WhyUnseen>| match binding {
+            Ok(binding) => drop(bindings.insert(key, Some(binding))),
+            Err(why) => {
+                bindings.insert(key.clone(), None);
+                unresolved.insert(key, why);
+            }
+        };
+        for address in &vip.addresses {
+            let ip = address.address;
+            if let Some(elastic) = &address.elastic_ip {
+                put(BindingKey::new(Kind::ElasticIp, ip), self.elastic_ip(vip, ip, elastic));
+            }
+            if let Some(secondary) = &address.secondary_ip {
+                let interface = self.interface(secondary.interface.as_deref());
+                let eni = interface.clone().map(|(_, interface)| interface.eni.clone());
+                put(BindingKey::new(Kind::SecondaryIp, ip), eni.map(|eni| Binding::SecondaryIp { eni, address: ip }));
+                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local_address(name, ip)));
+            }
+            if let Some(route) = &address.route {
+                let interface = self.interface(route.interface.as_deref());
+                match (self.tables(address), &interface) {
+                    (Ok(tables), Ok((_, interface))) => {
+                        for (account, table) in tables {
+                            let key = route_key(vip, address, &table);
+                            let destination = IpNet::from(ip);
+                            let eni = interface.eni.clone();
+                            let on_release = route.on_release;
+                            put(key, Ok(Binding::Route { account, table, destination, eni, on_release }));
+                        }
+                    }
+                    (Ok(tables), Err(why)) => {
+                        for (_, table) in tables {
+                            put(route_key(vip, address, &table), Err(why.clone()));
+                        }
+                    }
+                    (Err(why), _) => put(BindingKey::new(Kind::Route, "(by tag)"), Err(why)),
+                }
+                let name = route.interface.as_deref().unwrap_or(&self.first_interface);
+                put(
+                    BindingKey::new(Kind::SourceDestCheck, name),
+                    interface.clone().map(|(_, interface)| Binding::SourceDestCheck { eni: interface.eni.clone() }),
+                );
+                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local_address(name, ip)));
+            }
+        }
+        let vip = Vip {
+            delegate_ip: vip.delegate_ip,
+            instance: self.node.instance.clone(),
+            bindings,
+            claims: config.claims,
+            anchor: self.anchor(vip),
+        };
+        (vip, unresolved)
+    }
+
+    fn elastic_ip(&self, vip: &VipConfig, ip: IpAddr, config: &ElasticIpConfig) -> Result<Binding, WhyUnseen> {
+        let (_, interface) = self.interface(config.interface.as_deref())?;
+        let found = match ip {
+            IpAddr::V4(public) => self.allocations.get(&public),
+            IpAddr::V6(_) => None,
+        };
+        let allocation = match (found, &config.allocation_id) {
+            (Some(found), Some(given)) if found != given => {
+                return Err(WhyUnseen::Unresolved(format!(
+                    "{ip} is {found}, but the config names {given}: correct allocation_id, or leave it out"
+                )));
+            }
+            (Some(id), _) | (None, Some(id)) => id.clone(),
+            (None, None) => return Err(WhyUnseen::NotRead),
+        };
+        let private_ip = config.private_ip.or(interface.primary_ip).ok_or_else(|| {
+            WhyUnseen::Unresolved(format!("the primary address of {} is not known yet", interface.eni))
+        })?;
+        let after = vip
+            .addresses
+            .iter()
+            .find(|other| other.secondary_ip.is_some() && other.address == IpAddr::V4(private_ip))
+            .map(|other| BindingKey::new(Kind::SecondaryIp, other.address));
+        Ok(Binding::ElasticIp { allocation, eni: interface.eni.clone(), private_ip, after })
+    }
+
+    /// Where claims on a VIP are recorded: what the config names; else its Elastic IP, its first route table, or the
+    /// subnet of its secondary address.
+    fn anchor(&self, vip: &VipConfig) -> Option<Anchor> {
+        let tables = || vip.addresses.iter().filter_map(|address| self.tables(address).ok()).flatten();
+        let subnet = || {
+            let secondary = vip.addresses.iter().find_map(|address| address.secondary_ip.as_ref())?;
+            self.interface(secondary.interface.as_deref()).ok()?.1.subnet.clone()
+        };
+        match &vip.anchor {
+            Some(AnchorConfig::ElasticIp(id)) => return Some(Anchor::ElasticIp(id.clone())),
+            Some(AnchorConfig::RouteTable(id)) => {
+                let account = tables().find(|(_, table)| table == id).map(|(account, _)| account);
+                return Some(Anchor::RouteTable(account.unwrap_or_default(), id.clone()));
+            }
+            Some(AnchorConfig::Subnet) => return subnet().map(Anchor::Subnet),
+            None => {}
+        }
+        let elastic = vip.addresses.iter().find(|address| address.elastic_ip.is_some());
+        if let Some(address) = elastic {
+            let given = address.elastic_ip.as_ref().and_then(|elastic| elastic.allocation_id.clone());
+            let IpAddr::V4(public) = address.address else { return None };
+            return given.or_else(|| self.allocations.get(&public).cloned()).map(Anchor::ElasticIp);
+        }
+        if vip.addresses.iter().any(|address| address.route.is_some()) {
+            return tables().next().map(|(account, table)| Anchor::RouteTable(account, table));
+        }
+        subnet().map(Anchor::Subnet)
+    }
+}
+
+/// The bindings that the config names, for metrics that must exist from the start. Those of tables chosen by tag come
+/// once they are found.
+#[must_use]
+pub fn configured_keys(config: &Config, first_interface: &str) -> Vec<(IpAddr, Vec<BindingKey>)> {
+    let keys = |vip: &VipConfig| {
+        let mut keys = BTreeSet::new();
+        for address in &vip.addresses {
+            let ip = address.address;
+            if address.elastic_ip.is_some() {
+                keys.insert(BindingKey::new(Kind::ElasticIp, ip));
+            }
+            if address.secondary_ip.is_some() {
+                keys.insert(BindingKey::new(Kind::SecondaryIp, ip));
+                keys.insert(BindingKey::new(Kind::LocalAddress, ip));
+            }
+            if let Some(route) = &address.route {
+                let name = route.interface.as_deref().unwrap_or(first_interface);
+                keys.insert(BindingKey::new(Kind::LocalAddress, ip));
+                keys.insert(BindingKey::new(Kind::SourceDestCheck, name));
+                if let Tables::Ids(tables) = &route.tables {
+                    keys.extend(tables.iter().map(|table| route_key(vip, address, &table.id)));
+                }
+            }
+        }
+        keys.into_iter().collect()
+    };
+    config.vips.iter().map(|vip| (vip.delegate_ip, keys(vip))).collect()
+}
+
+/// A route is called by its table; where the VIP has a second destination, by both.
+fn route_key(vip: &VipConfig, address: &AddressConfig, table: &RouteTableId) -> BindingKey {
+    if address.address == vip.delegate_ip {
+        BindingKey::new(Kind::Route, table)
+    } else {
+        BindingKey::new(Kind::Route, format_args!("{table} {}", address.address))
+    }
+}
+
+fn local_address(interface: &str, address: IpAddr) -> Binding {
+    Binding::LocalAddress { interface: interface.to_owned(), address }
+}
+
+/// Each VIP of the config, and what was seen of it.
+#[must_use]
+pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -> (Vip, Observed) {
+    let (vip, unresolved) = known.resolve(config, vip);
+    let sights = vip
+        .bindings
+        .iter()
+        .map(|(key, binding)| {
+            let looked = match binding {
+                Some(binding) => look(binding, world),
+                None => Err(explain(key, unresolved.get(key).cloned().unwrap_or(WhyUnseen::NotRead), world)),
+            };
+            let sight = match looked {
+                Ok((seen, at)) => Sight { seen, at },
+                Err(why) => Sight { seen: Seen::Unknown(why), at: Moment::ZERO },
+            };
+            (key.clone(), sight)
+        })
+        .collect();
+    let claims = vip.anchor.as_ref().map_or(Claims::Unknown, |anchor| claims(&vip, anchor, world));
+    (vip, Observed { sights, claims, witness: Witness::Silent })
+}
+
+/// Why a binding has no ids. One that only a read can give, and that a read did not give, does not exist.
+fn explain(key: &BindingKey, why: WhyUnseen, world: &World) -> WhyUnseen {
+    match (key.kind, why) {
+        (Kind::ElasticIp, WhyUnseen::NotRead) => match world.addresses.read() {
+            Ok(_) => WhyUnseen::NoSuchResource(format!("Elastic IP {}", key.target)),
+            Err(why) => why,
+        },
+        (_, why) => why,
+    }
+}
+
+/// Where one binding points, by what was read.
+fn look(binding: &Binding, world: &World) -> Result<(Seen, Moment), WhyUnseen> {
+    match binding {
+        Binding::ElasticIp { allocation, eni, private_ip, .. } => {
+            let (addresses, at) = world.addresses.read()?;
+            let address = addresses
+                .iter()
+                .find(|address| address.allocation == *allocation)
+                .ok_or_else(|| WhyUnseen::NoSuchResource(allocation.to_string()))?;
+            Ok((elastic_ip(address, eni, *private_ip), at))
+        }
+        Binding::Route { account, table, destination, eni, .. } => {
+            let (tables, at) = world.tables.get(account).unwrap_or(&Source::NotRead).read()?;
+            let found = tables
+                .iter()
+                .find(|found| found.id == *table)
+                .ok_or_else(|| WhyUnseen::NoSuchResource(table.to_string()))?;
+            Ok((route(found, destination, eni), at))
+        }
+        Binding::SecondaryIp { eni, address } => {
+            let ((query, enis), at) = world.interfaces.read()?;
+            Ok((secondary_ip(query, enis, eni, *address)?, at))
+        }
+        Binding::SourceDestCheck { eni } => {
+            let ((_, enis), at) = world.interfaces.read()?;
+            match own(enis, eni)?.source_dest_check {
+                Some(false) => Ok((Seen::Here { association: None }, at)),
+                Some(true) => Ok((Seen::Absent, at)),
+                None => Err(WhyUnseen::Unresolved(format!("EC2 did not say how the check of {eni} is set"))),
+            }
+        }
+        Binding::LocalAddress { interface, address } => {
+            let (local, at) = world.local.read()?;
+            let wanted = LocalAddress { interface: interface.clone(), address: *address };
+            let seen = if local.contains(&wanted) { Seen::Here { association: None } } else { Seen::Absent };
+            Ok((seen, at))
+        }
+    }
+}
+
+fn own<'a>(enis: &'a [Eni], eni: &EniId) -> Result<&'a Eni, WhyUnseen> {
+    enis.iter().find(|found| found.id == *eni).ok_or_else(|| WhyUnseen::NoSuchResource(eni.to_string()))
+}
+
+fn elsewhere(name: impl ToString) -> Seen {
+    Seen::Elsewhere(Holder { name: name.to_string(), blackhole: false })
+}
+
+/// By ENI and private address, never by instance or public address: those may stay equal while the ENI changes.
+fn elastic_ip(address: &Address, eni: &EniId, private_ip: Ipv4Addr) -> Seen {
+    match (&address.eni, address.private_ip) {
+        (Some(holder), Some(ip)) if holder == eni && ip == private_ip => {
+            Seen::Here { association: address.association.clone() }
+        }
+        (Some(holder), Some(ip)) if holder == eni => elsewhere(format_args!("{holder} at {ip}")),
+        (Some(holder), _) => elsewhere(holder),
+        (None, _) => match &address.association {
+            Some(association) => elsewhere(association),
+            None => Seen::Absent,
+        },
+    }
+}
+
+fn route(table: &RouteTable, destination: &IpNet, eni: &EniId) -> Seen {
+    let Some(route) = table.routes.iter().find(|route| route.destination == *destination) else { return Seen::Absent };
+    match &route.target {
+        RouteTarget::Eni(target) if target == eni && !route.blackhole => Seen::Here { association: None },
+        target => Seen::Elsewhere(Holder { name: target.to_string(), blackhole: route.blackhole }),
+    }
+}
+
+fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) -> Result<Seen, WhyUnseen> {
+    let mine = own(enis, eni)?;
+    let holds = |eni: &Eni| match address {
+        IpAddr::V4(ip) => eni.private_ips.contains(&ip),
+        IpAddr::V6(ip) => eni.ipv6.contains(&ip),
+    };
+    if holds(mine) {
+        return Ok(Seen::Here { association: None });
+    }
+    if let Some(holder) = enis.iter().find(|eni| holds(eni)) {
+        return Ok(elsewhere(&holder.id));
+    }
+    match (query, address) {
+        // Only a query by address would have shown another holder.
+        (EniQuery::Ids(_), IpAddr::V4(_)) => {
+            Err(WhyUnseen::Unresolved(format!("who holds {address} was not read yet")))
+        }
+        _ => Ok(Seen::Absent),
+    }
+}
+
+fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
+    let read = match anchor {
+        Anchor::ElasticIp(id) => world.addresses.read().ok().and_then(|(addresses, at)| {
+            addresses.iter().find(|address| address.allocation == *id).map(|address| (&address.tags, at))
+        }),
+        Anchor::RouteTable(account, id) => world.tables.get(account).and_then(|source| {
+            let (tables, at) = source.read().ok()?;
+            tables.iter().find(|table| table.id == *id).map(|table| (&table.tags, at))
+        }),
+        Anchor::Subnet(id) => world.tags.get(id).and_then(|source| source.read().ok()),
+    };
+    match read {
+        Some((tags, at)) => Claims::Read { terms: claim::from_tags(vip.delegate_ip, tags), at },
+        None => Claims::Unknown,
+    }
+}
+
+/// The query that finds the tables of a choice.
+#[must_use]
+pub fn choice_query(choice: &TagChoice) -> TableQuery {
+    TableQuery::Tagged { vpc: choice.vpc.clone(), tags: choice.tags.clone() }
+}

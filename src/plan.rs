@@ -1,0 +1,496 @@
+//! What must change, as data. Reads no clock, calls nothing, cannot fail: the same inputs always give the same plan.
+//! It never acts on a guess: a binding whose state is unknown yields no action, except to a new leader, who takes
+//! whatever is there.
+//!
+//! When an action may be tried again after a failure is not decided here: the loop holds it back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::action::{Action, Force, RouteCall};
+use crate::claim::{self, Record, Standing};
+use crate::desired::Desired;
+use crate::ids::{InstanceId, Term};
+use crate::memory::{Held, Memory, Track};
+use crate::observed::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use crate::vip::{Binding, BindingKey, ClaimMode, OnRelease, Vip};
+
+/// A binding that points elsewhere is looked at again after this long before it is taken back; twice as long after each
+/// time it had to be, up to [`RETAKE_HOLD_MAX`].
+pub const RETAKE_HOLD: Duration = Duration::from_secs(5);
+/// The longest hold before a retake.
+pub const RETAKE_HOLD_MAX: Duration = Duration::from_secs(30);
+/// From this many retakes on, a binding counts as contested.
+pub const CONTESTED_FROM: u32 = 3;
+/// Without a record of claims, a claim older than this takes nothing any more that somebody else holds.
+pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_secs(60);
+/// How long a route is kept after its node stood down, where it is to be deleted at all.
+pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
+
+/// Why an action is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    /// A new claim takes the binding, whoever holds it.
+    Take,
+    /// The binding is gone though this node should have it: put it back, if nobody else took it.
+    Restore,
+    /// Somebody else holds what this node's claim is the newest for: take it back.
+    Retake,
+    /// This node is not the leader, and the binding still points at it.
+    Release,
+}
+
+/// What a binding is in, for metrics and status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    InSync,
+    /// Differs although nobody asked for a change.
+    Drift,
+    Unknown,
+    /// A change is under way, or its turn comes.
+    Waiting,
+    /// Nothing can be done before somebody else acts.
+    Blocked,
+}
+
+impl State {
+    pub const ALL: [Self; 5] = [Self::InSync, Self::Drift, Self::Unknown, Self::Waiting, Self::Blocked];
+
+    /// The name in metrics and status.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Drift => "drift",
+            Self::Unknown => "unknown",
+            Self::Waiting => "waiting",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// In what way a binding drifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DriftReason {
+    Absent,
+    Elsewhere,
+    Blackhole,
+    /// The source/destination check was switched on again.
+    CheckOn,
+}
+
+impl DriftReason {
+    pub const ALL: [Self; 4] = [Self::Absent, Self::Elsewhere, Self::Blackhole, Self::CheckOn];
+
+    /// The name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Elsewhere => "elsewhere",
+            Self::Blackhole => "blackhole",
+            Self::CheckOn => "check_on",
+        }
+    }
+}
+
+/// What is to be said and done about one binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub state: State,
+    pub why: Why,
+    pub drift: Option<DriftReason>,
+    pub step: Option<Step>,
+}
+
+/// A planned change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub purpose: Purpose,
+    pub action: Action,
+}
+
+/// The plan for one VIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub standing: Standing,
+    pub bindings: BTreeMap<BindingKey, Verdict>,
+    /// Writes this node's tag, where it is missing.
+    pub record: Option<(Term, Action)>,
+    /// When a new look would change the plan though nothing else happens.
+    pub look_at: Option<Moment>,
+}
+
+impl Plan {
+    /// Every binding agrees with what is desired.
+    #[must_use]
+    pub fn in_sync(&self) -> bool {
+        self.standing != Standing::Unknown && self.bindings.values().all(|verdict| verdict.state == State::InSync)
+    }
+
+    /// Nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.record.is_none() && self.bindings.values().all(|verdict| verdict.step.is_none())
+    }
+}
+
+/// Why a binding is in its state: the phrase that an operator reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    PointsHere,
+    NotHere,
+    /// A standby's route that waits for the successor to replace it.
+    KeptForSuccessor,
+    /// Not this node's to change.
+    LeftAlone,
+    UndesiredButHere,
+    Accepted,
+    Confirming,
+    LookingFirst,
+    After(BindingKey),
+    Taking,
+    Restoring {
+        found: Seen,
+    },
+    Retaking {
+        holder: String,
+    },
+    SecondLook {
+        holder: String,
+    },
+    Releasing,
+    DeletesLater,
+    Unseen(WhyUnseen),
+    /// Without a record of claims nothing is taken from another.
+    NoRecord {
+        holder: String,
+    },
+    NotEscalated {
+        holder: String,
+    },
+    /// Nothing that could be released by name was seen.
+    NoAssociation,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PointsHere => f.write_str("points here"),
+            Self::NotHere => f.write_str("not here"),
+            Self::KeptForSuccessor => f.write_str("kept until the successor replaces it"),
+            Self::LeftAlone => f.write_str("left as it is"),
+            Self::UndesiredButHere => f.write_str("points here, but no hook has said who leads: left alone"),
+            Self::Accepted => f.write_str("change accepted, not seen yet"),
+            Self::Confirming => f.write_str("pointed here before this claim; looking whether it still does"),
+            Self::LookingFirst => f.write_str("looking for a newer claim before taking"),
+            Self::After(key) => write!(f, "waits for {key}"),
+            Self::Taking => f.write_str("taking"),
+            Self::Restoring { found: Seen::Absent } => f.write_str("gone, putting it back"),
+            Self::Restoring { .. } => f.write_str("putting it right"),
+            Self::Retaking { holder } => write!(f, "points at {holder}, taking it back"),
+            Self::SecondLook { holder } => write!(f, "points at {holder}; looking twice before taking it back"),
+            Self::Releasing => f.write_str("points here, releasing"),
+            Self::DeletesLater => f.write_str("points here, to be deleted soon"),
+            Self::Unseen(why) => why.fmt(f),
+            Self::NoRecord { holder } => write!(
+                f,
+                "points at {holder}, and this node's claim is not on record: without a record nothing is taken back"
+            ),
+            Self::NotEscalated { holder } => {
+                write!(f, "points at {holder}, and Pgpool's watchdog says that this node is not the leader")
+            }
+            Self::NoAssociation => f.write_str("points here without an association id to release it by"),
+        }
+    }
+}
+
+/// What must change for one VIP.
+#[must_use]
+pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, now: Moment) -> Plan {
+    let standing = claim::standing(desired, memory);
+    let planner = Planner { vip, observed, memory, standing: &standing, now };
+    let mut look_at = None;
+    let bindings = vip
+        .bindings
+        .iter()
+        .map(|(key, binding)| (key.clone(), planner.binding(key, binding.as_ref(), &mut look_at)))
+        .collect();
+    let record = planner.record();
+    Plan { bindings, record, look_at, standing }
+}
+
+struct Planner<'a> {
+    vip: &'a Vip,
+    observed: &'a Observed,
+    memory: &'a Memory,
+    standing: &'a Standing,
+    now: Moment,
+}
+
+static NOT_READ: Sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Duration::ZERO };
+static NO_TRACK: Track = Track { applied: false, expected: None, elsewhere_since: None, retakes: 0, last_retake: None };
+
+impl Planner<'_> {
+    fn binding(&self, key: &BindingKey, binding: Option<&Binding>, look_at: &mut Option<Moment>) -> Verdict {
+        let sight = self.observed.sights.get(key).unwrap_or(&NOT_READ);
+        let track = self.memory.tracks.get(key).unwrap_or(&NO_TRACK);
+        let seen = track.believe(sight);
+        let Some(binding) = binding else {
+            return match seen {
+                Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
+                _ => say(State::Unknown, Why::Unseen(WhyUnseen::NotRead)),
+            };
+        };
+        match (self.standing, &self.memory.claim) {
+            (Standing::Unknown, _) => undesired(seen),
+            (Standing::Leader, Some(held)) if track.applied => self.keep(held, binding, sight, track, look_at),
+            (Standing::Leader, Some(held)) => self.take(held, binding, sight, seen),
+            // A leader always holds a claim: `learn` adopts it before anybody plans.
+            (Standing::Leader, None) => say(State::Waiting, Why::LookingFirst),
+            (Standing::Standby | Standing::Superseded(_), _) => self.release(binding, seen, look_at),
+        }
+    }
+
+    /// A leader's binding that has not pointed here under this claim yet.
+    fn take(&self, held: &Held, binding: &Binding, sight: &Sight, seen: &Seen) -> Verdict {
+        let looks_here = matches!(seen, Seen::Here { .. });
+        // It may have been here since before the claim. Then there is nothing to write; the read under way will tell.
+        if looks_here {
+            return say(State::Waiting, Why::Confirming);
+        }
+        if !held.is_fresh() && !claim::has_looked(self.vip.claims, held) {
+            return say(State::Waiting, Why::LookingFirst);
+        }
+        if let Some(first) = self.waits_for(binding) {
+            return say(State::Waiting, Why::After(first.clone()));
+        }
+        if self.vip.claims == ClaimMode::Off && held.age(self.now) > UNRECORDED_TAKE_WINDOW {
+            return match seen {
+                Seen::Absent => restore(binding, seen),
+                Seen::Elsewhere(holder) => say(State::Blocked, Why::NoRecord { holder: holder.to_string() }),
+                Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
+                Seen::Here { .. } => say(State::Waiting, Why::Confirming),
+            };
+        }
+        act(State::Waiting, Why::Taking, Purpose::Take, point_here(binding, &sight.seen, Force::Take))
+    }
+
+    /// A leader's binding that has pointed here under this claim: any difference is drift.
+    fn keep(
+        &self,
+        held: &Held,
+        binding: &Binding,
+        sight: &Sight,
+        track: &Track,
+        look_at: &mut Option<Moment>,
+    ) -> Verdict {
+        match track.believe(sight) {
+            // Accepted is not success; a later look is.
+            Seen::Here { .. } if matches!(sight.seen, Seen::Here { .. }) => say(State::InSync, Why::PointsHere),
+            Seen::Here { .. } => say(State::Waiting, Why::Accepted),
+            Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
+            seen @ Seen::Absent => match self.waits_for(binding) {
+                Some(first) => drifted(say(State::Drift, Why::After(first.clone())), DriftReason::Absent),
+                None => restore(binding, seen),
+            },
+            Seen::Elsewhere(holder) => {
+                let reason = if holder.blackhole { DriftReason::Blackhole } else { DriftReason::Elsewhere };
+                drifted(self.retake(held, binding, sight, track, holder.to_string(), look_at), reason)
+            }
+        }
+    }
+
+    /// Somebody else holds what this leader had. Taken back only with the newest claim on record, after a second look,
+    /// and never against the watchdog's word.
+    fn retake(
+        &self,
+        held: &Held,
+        binding: &Binding,
+        sight: &Sight,
+        track: &Track,
+        holder: String,
+        look_at: &mut Option<Moment>,
+    ) -> Verdict {
+        if claim::record(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
+            return say(State::Blocked, Why::NoRecord { holder });
+        }
+        if self.observed.witness == Witness::NotEscalated {
+            return say(State::Blocked, Why::NotEscalated { holder });
+        }
+        let due = track.elsewhere_since.unwrap_or(sight.at) + hold(track.retakes);
+        if sight.at < due {
+            sooner(look_at, due);
+            return say(State::Drift, Why::SecondLook { holder });
+        }
+        if let Some(first) = self.waits_for(binding) {
+            return say(State::Drift, Why::After(first.clone()));
+        }
+        let action = point_here(binding, &sight.seen, Force::Take);
+        act(State::Drift, Why::Retaking { holder }, Purpose::Retake, action)
+    }
+
+    /// A binding of a node that does not lead. What points elsewhere is nobody's business here.
+    fn release(&self, binding: &Binding, seen: &Seen, look_at: &mut Option<Moment>) -> Verdict {
+        let association = match seen {
+            Seen::Here { association } => association,
+            Seen::Elsewhere(_) | Seen::Absent => return say(State::InSync, Why::NotHere),
+            Seen::Unknown(why) => return say(State::Unknown, Why::Unseen(why.clone())),
+        };
+        let action = match binding {
+            Binding::LocalAddress { interface, address } => {
+                Action::RemoveLocalAddress { interface: interface.clone(), address: *address }
+            }
+            Binding::ElasticIp { allocation, .. } => match association {
+                Some(association) => {
+                    Action::DisassociateAddress { allocation: allocation.clone(), association: association.clone() }
+                }
+                None => return say(State::Waiting, Why::NoAssociation),
+            },
+            Binding::SecondaryIp { eni, address } => Action::UnassignAddress { eni: eni.clone(), address: *address },
+            Binding::SourceDestCheck { .. } => return say(State::InSync, Why::LeftAlone),
+            Binding::Route { on_release: OnRelease::Keep, .. } => {
+                return say(State::InSync, Why::KeptForSuccessor);
+            }
+            Binding::Route { account, table, destination, eni, on_release: OnRelease::Delete } => {
+                let due = self.memory.standby_since.unwrap_or(self.now) + DELETE_ROUTE_AFTER;
+                if self.now < due {
+                    sooner(look_at, due);
+                    return say(State::Waiting, Why::DeletesLater);
+                }
+                Action::DeleteRoute {
+                    account: account.clone(),
+                    table: table.clone(),
+                    destination: *destination,
+                    eni: eni.clone(),
+                }
+            }
+        };
+        act(State::Waiting, Why::Releasing, Purpose::Release, action)
+    }
+
+    /// The binding that must point here before this one can, if it does not yet.
+    fn waits_for<'b>(&self, binding: &'b Binding) -> Option<&'b BindingKey> {
+        let Binding::ElasticIp { after: Some(first), .. } = binding else { return None };
+        let sight = self.observed.sights.get(first).unwrap_or(&NOT_READ);
+        let track = self.memory.tracks.get(first).unwrap_or(&NO_TRACK);
+        (!matches!(track.believe(sight), Seen::Here { .. })).then_some(first)
+    }
+
+    /// This node's own tag, where it should be on record and is not.
+    fn record(&self) -> Option<(Term, Action)> {
+        let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
+            return None;
+        };
+        if self.vip.claims == ClaimMode::Off || !(held.is_fresh() || claim::has_looked(self.vip.claims, held)) {
+            return None;
+        }
+        let on_record = match &self.observed.claims {
+            Claims::Read { terms, at } if *at >= held.adopted_at => terms.get(&self.vip.instance) == Some(&held.term),
+            Claims::Read { .. } | Claims::Unknown => false,
+        };
+        let accepted = held.recorded.is_some_and(|(term, at)| {
+            term == held.term && self.claims_read_at().is_none_or(|read| read < at + crate::memory::SETTLE)
+        });
+        if on_record || accepted {
+            return None;
+        }
+        let action = Action::RecordClaim {
+            anchor: anchor.clone(),
+            key: claim::tag_key(self.vip.delegate_ip, &self.vip.instance),
+            value: claim::tag_value(held.term),
+        };
+        Some((held.term, action))
+    }
+
+    fn claims_read_at(&self) -> Option<Moment> {
+        match self.observed.claims {
+            Claims::Read { at, .. } => Some(at),
+            Claims::Unknown => None,
+        }
+    }
+}
+
+/// Nobody said who leads: whatever there is stays.
+fn undesired(seen: &Seen) -> Verdict {
+    match seen {
+        Seen::Here { .. } => say(State::Unknown, Why::UndesiredButHere),
+        Seen::Elsewhere(_) | Seen::Absent => say(State::InSync, Why::NotHere),
+        Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
+    }
+}
+
+/// Puts back what is gone, unless somebody else took it meanwhile: EC2 itself decides that.
+fn restore(binding: &Binding, found: &Seen) -> Verdict {
+    let reason = match binding {
+        Binding::SourceDestCheck { .. } => DriftReason::CheckOn,
+        _ => DriftReason::Absent,
+    };
+    let action = point_here(binding, found, Force::IfFree);
+    drifted(act(State::Drift, Why::Restoring { found: found.clone() }, Purpose::Restore, action), reason)
+}
+
+/// The action that points a binding at this node.
+fn point_here(binding: &Binding, seen: &Seen, force: Force) -> Action {
+    match binding {
+        Binding::ElasticIp { allocation, eni, private_ip, .. } => Action::AssociateAddress {
+            allocation: allocation.clone(),
+            eni: eni.clone(),
+            private_ip: *private_ip,
+            force,
+        },
+        Binding::Route { account, table, destination, eni, .. } => Action::PointRoute {
+            account: account.clone(),
+            table: table.clone(),
+            destination: *destination,
+            eni: eni.clone(),
+            call: match (force, seen) {
+                (Force::IfFree, _) => RouteCall::CreateOnly,
+                (Force::Take, Seen::Absent) => RouteCall::CreateElseReplace,
+                // A route that was ever made usually stays: where nothing is known, replacing is the better guess.
+                (Force::Take, _) => RouteCall::ReplaceElseCreate,
+            },
+        },
+        Binding::SecondaryIp { eni, address } => Action::AssignAddress { eni: eni.clone(), address: *address, force },
+        Binding::LocalAddress { interface, address } => {
+            Action::AddLocalAddress { interface: interface.clone(), address: *address }
+        }
+        Binding::SourceDestCheck { eni } => Action::DisableSourceDestCheck { eni: eni.clone() },
+    }
+}
+
+fn hold(retakes: u32) -> Duration {
+    RETAKE_HOLD.saturating_mul(1 << retakes.min(8)).min(RETAKE_HOLD_MAX)
+}
+
+fn say(state: State, why: Why) -> Verdict {
+    Verdict { state, why, drift: None, step: None }
+}
+
+fn act(state: State, why: Why, purpose: Purpose, action: Action) -> Verdict {
+    Verdict { state, why, drift: None, step: Some(Step { purpose, action }) }
+}
+
+fn drifted(verdict: Verdict, reason: DriftReason) -> Verdict {
+    Verdict { drift: Some(reason), ..verdict }
+}
+
+fn sooner(look_at: &mut Option<Moment>, at: Moment) {
+    *look_at = Some(look_at.map_or(at, |before| before.min(at)));
+}
+
+/// Which bindings are contested, and with whom this node's claim lost: for reports.
+#[must_use]
+pub fn contested(memory: &Memory) -> bool {
+    memory.tracks.values().any(|track| track.retakes >= CONTESTED_FROM)
+}
+
+/// Who superseded this node's claim.
+#[must_use]
+pub fn superseded_by(plan: &Plan) -> Option<&InstanceId> {
+    match &plan.standing {
+        Standing::Superseded(by) => Some(by),
+        Standing::Unknown | Standing::Standby | Standing::Leader => None,
+    }
+}
