@@ -1,0 +1,404 @@
+//! The loop: why it woke, one pass, when to wake next. Owns time, backoff and shutdown; decides nothing about bindings.
+//!
+//! Everything happens on one thread. Reads and writes are futures that the loop itself polls, so that dropping the
+//! daemon ends them: a daemon that ends moves nothing. An event says *when* to look, never *what* is true.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::ec2::{Ec2Read, Ec2Write, Urgency};
+use crate::host::Host;
+use crate::identity::Node;
+use crate::machine::Machine;
+use crate::observe::{Known, World, observe};
+use crate::observed::Moment;
+use crate::report::{HEARTBEAT, News, PassResult, Reporter};
+use crate::wake::Wake;
+
+use self::reads::{Answer, ReadFuture, Reads};
+use self::vip::{Busy, Keeper, WriteFuture, Written};
+
+mod document;
+mod reads;
+mod vip;
+
+/// After an own write, EC2 is looked at again this long after it: its reads lag its writes.
+const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+/// A claim's first look waits for its takes to be accepted, but no longer than this.
+const LOOK_DESPITE_WRITES: Duration = Duration::from_secs(1);
+/// The interval varies by this share, so that the nodes of an account do not look all at once.
+const JITTER: f64 = 0.25;
+
+/// Finds out who this node is. A trait so that the loop can try again for as long as it takes.
+#[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
+pub trait Identify {
+    /// # Errors
+    /// One line that says what could not be found out, and what to do.
+    async fn identify(&self) -> Result<Node, String>;
+}
+
+/// Reads the configuration again, on SIGHUP.
+pub type Reload = Box<dyn Fn() -> Result<Config, String>>;
+
+/// What the daemon works with. Each is a trait, so that the simulation runs this very loop.
+pub struct Surroundings<E, H, I, M> {
+    pub ec2: Rc<E>,
+    pub host: Rc<H>,
+    pub identify: Rc<I>,
+    pub machine: M,
+    pub reporter: Rc<dyn Reporter>,
+    /// The interface that is meant where the config names none.
+    pub first_interface: String,
+    pub reload: Reload,
+    /// Seeds the jitter.
+    pub rng: fastrand::Rng,
+}
+
+/// The daemon of one node.
+pub struct Daemon<E, H, I, M> {
+    config: Config,
+    around: Surroundings<E, H, I, M>,
+    started: Instant,
+    started_ms: u64,
+    known: Option<Known>,
+    world: World,
+    vips: Vec<Keeper>,
+    reads: Reads,
+    reading: FuturesUnordered<ReadFuture>,
+    writing: FuturesUnordered<WriteFuture>,
+    busy: Busy,
+    /// Desired-state files are to be read again before the next step.
+    desired_stale: bool,
+    /// The kernel's addresses are to be read again before the next step.
+    local_stale: bool,
+    next_round: Moment,
+    /// Further looks that an own write asked for.
+    later_rounds: BTreeSet<Moment>,
+    /// A look is due as soon as no write is under way.
+    look_when_idle: bool,
+    next_identify: Moment,
+    identify_backoff: Backoff,
+    problems: document::Problems,
+}
+
+impl<E, H, I, M> Daemon<E, H, I, M>
+where
+    E: Ec2Read + Ec2Write + 'static,
+    H: Host + 'static,
+    I: Identify + 'static,
+    M: Machine,
+{
+    /// A daemon that has not looked at anything yet, but for what an earlier one persisted.
+    #[must_use]
+    pub fn new(config: Config, around: Surroundings<E, H, I, M>) -> Self {
+        let wall_ms = around.machine.wall_ms();
+        let vips = config.vips.iter().map(|vip| Keeper::new(vip.clone(), &around.machine, wall_ms)).collect();
+        Self {
+            config,
+            started: Instant::now(),
+            started_ms: wall_ms,
+            known: None,
+            world: World::default(),
+            vips,
+            reads: Reads::default(),
+            reading: FuturesUnordered::new(),
+            writing: FuturesUnordered::new(),
+            busy: Busy::default(),
+            desired_stale: true,
+            local_stale: true,
+            next_round: Moment::ZERO,
+            later_rounds: BTreeSet::new(),
+            look_when_idle: false,
+            next_identify: Moment::ZERO,
+            identify_backoff: Backoff::default(),
+            problems: document::Problems::default(),
+            around,
+        }
+    }
+
+    /// Something about the daemon as a whole that an operator should know from the start.
+    pub fn problem(&mut self, reason: &'static str, message: String) {
+        let wall_ms = self.around.machine.wall_ms();
+        self.problems.raise(&*self.around.reporter, reason, message, wall_ms);
+    }
+
+    /// Turns until it is told to stop, or nobody is left to tell it. Moves nothing when it ends.
+    pub async fn run(mut self, mut wakes: mpsc::Receiver<Wake>) {
+        self.around.reporter.news(&News::Started { version: env!("CARGO_PKG_VERSION") });
+        loop {
+            self.turn().await;
+            let wake_at = self.started + self.next_wake();
+            tokio::select! {
+                biased;
+                wake = wakes.recv() => {
+                    let Some(wake) = wake else { break };
+                    if !self.woken(wake) { break }
+                    while let Ok(wake) = wakes.try_recv() {
+                        if !self.woken(wake) { return self.stop() }
+                    }
+                }
+                Some(written) = self.writing.next() => self.written(written),
+                Some(answer) = self.reading.next() => self.answered(answer),
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+        }
+        self.stop();
+    }
+
+    fn stop(self) {
+        self.around.reporter.news(&News::Stopping);
+    }
+
+    fn now(&self) -> Moment {
+        self.started.elapsed()
+    }
+
+    /// Notes why we woke; what is true is read afterwards. Says whether to go on.
+    fn woken(&mut self, wake: Wake) -> bool {
+        match wake {
+            Wake::DesiredChanged | Wake::GuardDied(_) => self.desired_stale = true,
+            Wake::LocalAddress => self.local_stale = true,
+            Wake::Config => self.reload(),
+            Wake::Shutdown => return false,
+        }
+        true
+    }
+
+    /// One step: from what is known now to what is done now.
+    async fn turn(&mut self) {
+        if self.desired_stale {
+            self.read_desired();
+        }
+        if self.local_stale || self.now() >= self.next_round {
+            self.local_stale = false;
+            self.reads.local(&*self.around.host, &mut self.world, self.now()).await;
+        }
+        self.identify();
+        self.decide();
+        self.look_if_due();
+        self.say();
+    }
+
+    fn read_desired(&mut self) {
+        self.desired_stale = false;
+        for keeper in &mut self.vips {
+            if keeper.read_desired(&mut self.around.machine, &*self.around.reporter) {
+                // The first look belongs after the takes: what it shows before them is about to change.
+                self.look_when_idle = true;
+                let now = self.started.elapsed();
+                self.next_round = self.next_round.min(now + LOOK_DESPITE_WRITES);
+            }
+        }
+    }
+
+    /// Plans for each VIP, and starts what the plans ask for.
+    fn decide(&mut self) {
+        let Some(known) = &self.known else { return };
+        let now = self.now();
+        let wall_ms = self.around.machine.wall_ms();
+        for keeper in &mut self.vips {
+            let (vip, observed) = observe(&self.config, &keeper.config, known, &self.world);
+            keeper.decide(vip, observed, now, wall_ms, &*self.around.reporter);
+            for write in keeper.start(&self.around.ec2, &self.around.host, &mut self.busy, now, &*self.around.reporter) {
+                self.writing.push(write);
+            }
+            if let Err(message) = keeper.persist(&self.around.machine) {
+                self.problems.raise(&*self.around.reporter, "NotPersisted", message, wall_ms);
+            }
+        }
+    }
+
+    /// A write ended.
+    fn written(&mut self, written: Written) {
+        let now = self.now();
+        let wall_ms = self.around.machine.wall_ms();
+        self.busy.done(&written);
+        let Some(keeper) = self.vips.iter_mut().find(|keeper| keeper.config.delegate_ip == written.vip) else { return };
+        let after = keeper.written(&written, now, wall_ms, &mut self.around.rng, &*self.around.reporter);
+        if !written.is_cloud() {
+            self.local_stale = true;
+            return;
+        }
+        match after {
+            vip::After::Confirm => self.later_rounds.extend(AFTER_WRITE.iter().map(|delay| now + *delay)),
+            vip::After::LookNow => self.look_when_idle = true,
+            vip::After::LookSoon => drop(self.later_rounds.insert(now + AFTER_WRITE[0])),
+            vip::After::Nothing => {}
+        }
+        if keeper.is_taking() {
+            self.look_when_idle = true;
+        }
+    }
+
+    /// An answer to a read came.
+    fn answered(&mut self, answer: Answer) {
+        let now = self.now();
+        let reporter = Rc::clone(&self.around.reporter);
+        match answer {
+            Answer::Identity(Ok(node)) => {
+                self.identify_backoff.reset();
+                self.problems.solve(&*reporter, "NoIdentity");
+                self.known = Some(Known::new(node, self.around.first_interface.clone()));
+                self.next_round = now;
+            }
+            Answer::Identity(Err(message)) => {
+                self.next_identify = now + self.identify_backoff.next_delay(&mut self.around.rng);
+                let wall_ms = self.around.machine.wall_ms();
+                self.problems.raise(&*reporter, "NoIdentity", message, wall_ms);
+            }
+            Answer::Choice(choice, tables) => {
+                if let (Some(known), Some(tables)) = (&mut self.known, self.reads.chosen(&choice, tables, &*reporter)) {
+                    known.learn_choice(choice, &tables);
+                    self.look_when_idle = true;
+                }
+            }
+            Answer::Source(read) => {
+                let wall_ms = self.around.machine.wall_ms();
+                self.reads.answered(read, &mut self.world, wall_ms, &*reporter);
+                if let Some(known) = &mut self.known {
+                    known.learn(&self.world);
+                }
+            }
+        }
+        if let Some(round) = self.reads.finished(now) {
+            self.round_over(&round, now);
+        }
+    }
+
+    /// A whole round was answered: says how it went and sets the next one.
+    fn round_over(&mut self, round: &reads::Finished, now: Moment) {
+        // The plans that this round's answers lead to belong to the pass.
+        self.decide();
+        let result = if round.failed == round.asked {
+            PassResult::Failed
+        } else if round.failed > 0 || self.vips.iter().any(Keeper::is_failing) {
+            PassResult::Partial
+        } else if !self.writing.is_empty() {
+            PassResult::Acting
+        } else if self.vips.iter().all(Keeper::is_quiet) {
+            PassResult::InSync
+        } else {
+            PassResult::Waiting
+        };
+        self.around.reporter.news(&News::PassDone { result, duration: now.saturating_sub(round.began) });
+        let delay = self.reads.retry_delay(round, &mut self.around.rng).unwrap_or_else(|| self.interval());
+        self.next_round = now + delay;
+    }
+
+    fn interval(&mut self) -> Duration {
+        let leads = self.vips.iter().any(Keeper::leads);
+        let interval = if leads { self.config.intervals.leader } else { self.config.intervals.standby };
+        interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * self.around.rng.f64())
+    }
+
+    fn identify(&mut self) {
+        let lost = self.known.as_ref().is_some_and(|known| self.reads.own_eni_missing(known, &self.world));
+        if (self.known.is_some() && !lost) || self.reads.identifying || self.now() < self.next_identify {
+            return;
+        }
+        self.reads.identifying = true;
+        self.next_identify = self.now() + reads::IDENTIFY_AGAIN;
+        let identify = Rc::clone(&self.around.identify);
+        self.reading.push(Box::pin(async move { Answer::Identity(identify.identify().await) }));
+    }
+
+    /// Starts a round of reads if one is due.
+    fn look_if_due(&mut self) {
+        let Some(known) = &self.known else { return };
+        let now = self.now();
+        let idle = self.look_when_idle && self.busy.no_cloud_write();
+        let planned = self.later_rounds.first().is_some_and(|at| *at <= now);
+        let second_look = self.vips.iter().filter_map(Keeper::look_at).min().is_some_and(|at| at <= now);
+        if !(idle || planned || second_look || now >= self.next_round) || self.reads.under_way() {
+            return;
+        }
+        self.look_when_idle &= !idle;
+        self.later_rounds.retain(|at| *at > now);
+        self.desired_stale = true;
+        let urgency = if self.vips.iter().any(Keeper::is_taking) { Urgency::Urgent } else { Urgency::Normal };
+        for read in self.reads.start(known, &self.config, &self.around.ec2, urgency, now) {
+            self.reading.push(read);
+        }
+        self.next_round = now + self.config.intervals.standby.max(self.config.intervals.leader) * 2;
+    }
+
+    fn next_wake(&self) -> Moment {
+        let now = self.now();
+        if self.desired_stale || self.local_stale {
+            return now;
+        }
+        let mut next = now + HEARTBEAT;
+        if self.known.is_none() {
+            return next.min(self.next_identify.max(now));
+        }
+        let retries = self.vips.iter().filter_map(|keeper| keeper.next_try(&self.busy));
+        next = retries.min().map_or(next, |at| next.min(at));
+        if !self.reads.under_way() {
+            next = next.min(self.next_round);
+            next = self.later_rounds.first().map_or(next, |at| next.min(*at));
+            next = self.vips.iter().filter_map(Keeper::look_at).min().map_or(next, |at| next.min(at));
+            if self.look_when_idle && self.busy.no_cloud_write() {
+                next = now;
+            }
+        }
+        next
+    }
+
+    /// Takes a changed config over. What cannot change while the daemon runs is said.
+    fn reload(&mut self) {
+        let wall_ms = self.around.machine.wall_ms();
+        let reporter = Rc::clone(&self.around.reporter);
+        let config = match (self.around.reload)() {
+            Ok(config) => config,
+            Err(message) => {
+                reporter.news(&News::Reloaded { error: Some(&message) });
+                let message = format!("the changed config is not in force: {message}");
+                return self.problems.raise(&*reporter, "ConfigInvalid", message, wall_ms);
+            }
+        };
+        self.problems.solve(&*reporter, "ConfigInvalid");
+        if config.needs_restart(&self.config) {
+            let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
+            self.problems.raise(&*reporter, "RestartNeeded", message, wall_ms);
+        } else {
+            self.problems.solve(&*reporter, "RestartNeeded");
+        }
+        let mut before = std::mem::take(&mut self.vips);
+        self.vips = config
+            .vips
+            .iter()
+            .map(|vip| match before.iter().position(|keeper| keeper.config.delegate_ip == vip.delegate_ip) {
+                Some(index) => before.swap_remove(index).reconfigured(vip.clone()),
+                None => Keeper::new(vip.clone(), &self.around.machine, wall_ms),
+            })
+            .collect();
+        self.config = config;
+        self.reads.forget_choices();
+        self.desired_stale = true;
+        self.look_when_idle = true;
+        reporter.news(&News::Reloaded { error: None });
+    }
+
+    fn say(&mut self) {
+        let wall_ms = self.around.machine.wall_ms();
+        let vips = self.vips.iter().map(|keeper| keeper.document(self.now(), wall_ms)).collect();
+        let node = self.known.as_ref().map(Known::node);
+        let sources = self.reads.document();
+        let status = document::status(node, self.started_ms, wall_ms, sources, vips, &self.problems);
+        self.around.reporter.status(&status);
+    }
+
+    /// The VIPs' addresses, for whoever watches their guards.
+    pub fn delegate_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.vips.iter().map(|keeper| keeper.config.delegate_ip)
+    }
+}

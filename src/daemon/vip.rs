@@ -1,0 +1,506 @@
+//! One VIP in the loop: what is wanted and remembered of it, its plan, and which actions may start now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::action::{Action, Force};
+use crate::backoff::Backoff;
+use crate::claim::Standing;
+use crate::config::VipConfig;
+use crate::desired::{Desired, WhyStandby, WhyUnknown};
+use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
+use crate::host::{Host, HostError, LocalAddress};
+use crate::ids::{ClaimId, Term};
+use crate::machine::{Machine, Reading};
+use crate::memory::{Effected, Memory, Persisted};
+use crate::observed::{Claims, Moment, Observed};
+use crate::plan::{self, Plan, Purpose, State, Verdict};
+use crate::report::{Direction, News, Outcome, Reporter, Role};
+use crate::vip::{BindingKey, Vip};
+
+/// What only an operator can mend is tried again at least this long after.
+const DENIED_FLOOR: Duration = Duration::from_secs(15);
+
+/// What one write is for: a binding, or the claim's record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Errand {
+    Binding(BindingKey),
+    Record,
+}
+
+impl Errand {
+    pub fn key(&self) -> Option<&BindingKey> {
+        match self {
+            Self::Binding(key) => Some(key),
+            Self::Record => None,
+        }
+    }
+}
+
+/// The writes that are under way: at most one for each errand, so that no two of ours can overtake one another.
+#[derive(Debug, Default)]
+pub struct Busy(BTreeMap<(IpAddr, Errand), bool>);
+
+impl Busy {
+    pub fn done(&mut self, written: &Written) {
+        self.0.remove(&(written.vip, written.errand.clone()));
+    }
+
+    pub fn no_cloud_write(&self) -> bool {
+        !self.0.values().any(|is_cloud| *is_cloud)
+    }
+}
+
+/// A write that ended.
+pub struct Written {
+    pub vip: IpAddr,
+    pub errand: Errand,
+    purpose: Option<Purpose>,
+    term: Option<Term>,
+    action: Action,
+    claim: Option<ClaimId>,
+    result: Result<Accepted, Failure>,
+    took: Duration,
+}
+
+impl Written {
+    pub fn is_cloud(&self) -> bool {
+        self.action.is_cloud()
+    }
+}
+
+/// Why a write failed, whoever refused it.
+struct Failure {
+    class: Class,
+    effect: Effect,
+    code: Option<String>,
+    message: String,
+}
+
+impl From<Ec2Error> for Failure {
+    fn from(error: Ec2Error) -> Self {
+        Self { class: error.class, effect: error.effect, message: error.to_string(), code: error.code }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let class = match error {
+            HostError::NotPermitted => Class::Denied,
+            HostError::NoInterface(_) => Class::Rejected,
+            HostError::Kernel { .. } => Class::Transient,
+        };
+        Self { class, effect: Effect::None, code: None, message: error.to_string() }
+    }
+}
+
+pub type WriteFuture = Pin<Box<dyn Future<Output = Written>>>;
+
+/// What a write's end asks of the next looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Accepted: EC2 is to show it.
+    Confirm,
+    /// Refused because the world is not as it was seen.
+    LookNow,
+    /// Nobody knows whether it happened.
+    LookSoon,
+    Nothing,
+}
+
+/// How often an errand failed in a row, and when it may be tried again.
+#[derive(Debug, Default)]
+struct Attempts {
+    backoff: Backoff,
+    failures: u32,
+    next_try: Option<Moment>,
+    last: Option<(u64, Class, String)>,
+}
+
+/// One VIP.
+pub struct Keeper {
+    pub config: VipConfig,
+    memory: Memory,
+    reading: Option<Reading>,
+    desired_since_ms: u64,
+    plan: Option<Plan>,
+    observed: Option<Observed>,
+    attempts: BTreeMap<Errand, Attempts>,
+    persisted: Option<Persisted>,
+    drifting: BTreeSet<BindingKey>,
+    pub(super) since: super::document::Since,
+    /// The claim under which every binding has been seen here, when that was, and how long it took.
+    converged: Option<(ClaimId, u64)>,
+    /// The claim for which this node was said to have lost or gained the VIP.
+    held: bool,
+    term_said: Option<Term>,
+    was_contested: bool,
+}
+
+impl Keeper {
+    /// A VIP as it is when a daemon starts: with what an earlier one persisted.
+    pub fn new(config: VipConfig, machine: &impl Machine, wall_ms: u64) -> Self {
+        let persisted = machine.load(config.delegate_ip);
+        let memory = persisted
+            .clone()
+            .map(|persisted| Memory::restore(persisted, Moment::ZERO, wall_ms))
+            .unwrap_or_default();
+        Self {
+            config,
+            memory,
+            reading: None,
+            desired_since_ms: wall_ms,
+            plan: None,
+            observed: None,
+            attempts: BTreeMap::new(),
+            persisted,
+            drifting: BTreeSet::new(),
+            since: super::document::Since::default(),
+            converged: None,
+            held: false,
+            term_said: None,
+            was_contested: false,
+        }
+    }
+
+    /// The same VIP under a changed config: what failed under the old one is tried at once.
+    pub fn reconfigured(mut self, config: VipConfig) -> Self {
+        self.config = config;
+        self.attempts.clear();
+        self
+    }
+
+    fn vip(&self) -> IpAddr {
+        self.config.delegate_ip
+    }
+
+    /// Reads the desired-state file afresh. Says whether what is wanted changed.
+    pub fn read_desired(&mut self, machine: &mut impl Machine, reporter: &dyn Reporter) -> bool {
+        let vip = self.vip();
+        let reading = machine.desired(vip);
+        let before = self.reading.as_ref();
+        let invalid_before = before.and_then(|before| before.invalid.as_ref());
+        match &reading.invalid {
+            Some(why) if invalid_before != Some(why) => reporter.news(&News::DesiredInvalid { vip, why }),
+            None if invalid_before.is_some() => reporter.news(&News::DesiredValid { vip }),
+            _ => {}
+        }
+        if let Some(alive) = reading.guard_alive
+            && before.and_then(|before| before.guard_alive) != Some(alive)
+        {
+            reporter.news(&News::GuardAlive { vip, alive });
+        }
+        let changed = before.is_none_or(|before| before.desired != reading.desired);
+        if changed {
+            self.desired_since_ms = machine.wall_ms();
+            // A new claim, or its end, is a new start: nothing waits for an old failure.
+            self.attempts.clear();
+            let claim = match &reading.desired {
+                Desired::Leader(claim) => Some(&claim.id),
+                Desired::Standby(_) | Desired::Unknown(_) => None,
+            };
+            let role = Role::from(&reading.desired);
+            reporter.news(&News::DesiredChanged { vip, role, claim, reason: why(&reading.desired) });
+        }
+        self.reading = Some(reading);
+        changed
+    }
+
+    pub(super) fn reading(&self) -> Option<&Reading> {
+        self.reading.as_ref()
+    }
+
+    pub(super) fn desired_since_ms(&self) -> u64 {
+        self.desired_since_ms
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    pub(super) fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
+    }
+
+    pub(super) fn observed(&self) -> Option<&Observed> {
+        self.observed.as_ref()
+    }
+
+    pub(super) fn converged_ms(&self) -> Option<u64> {
+        let claim = self.memory.claim.as_ref()?;
+        self.converged.as_ref().filter(|(id, _)| *id == claim.id).map(|(_, at)| *at)
+    }
+
+    /// Learns from what was seen and plans anew.
+    pub fn decide(&mut self, vip: Vip, observed: Observed, now: Moment, wall_ms: u64, reporter: &dyn Reporter) {
+        let Some(reading) = &self.reading else { return };
+        let desired = reading.desired.clone();
+        let superseded_before = self.memory.claim.as_ref().is_some_and(|held| held.superseded_by.is_some());
+        self.memory.learn(&vip, &desired, &observed, now, wall_ms);
+        let plan = plan::plan(&vip, &desired, &observed, &self.memory, now);
+        self.attempts.retain(|errand, _| match errand {
+            Errand::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.step.is_some()),
+            Errand::Record => plan.record.is_some(),
+        });
+        self.tell(&plan, superseded_before, wall_ms, reporter);
+        self.plan = Some(plan);
+        self.observed = Some(observed);
+    }
+
+    /// Tells what the new plan means, where it differs from the old one.
+    fn tell(&mut self, plan: &Plan, superseded_before: bool, wall_ms: u64, reporter: &dyn Reporter) {
+        let vip = self.vip();
+        for (key, verdict) in &plan.bindings {
+            match verdict.drift {
+                Some(reason) => {
+                    if self.drifting.insert(key.clone()) {
+                        reporter.news(&News::Drift { vip, key, reason, detail: &verdict.why.to_string() });
+                    }
+                }
+                None => drop(self.drifting.remove(key)),
+            }
+        }
+        if let Some(held) = &self.memory.claim {
+            if self.term_said != Some(held.term) {
+                self.term_said = Some(held.term);
+                reporter.news(&News::ClaimTerm { vip, term: held.term });
+            }
+            if let (Some(by), false) = (&held.superseded_by, superseded_before) {
+                reporter.news(&News::Superseded { vip, by });
+            }
+            let new = self.converged.as_ref().is_none_or(|(id, _)| *id != held.id);
+            if plan.standing == Standing::Leader && plan.in_sync() && new {
+                self.converged = Some((held.id.clone(), wall_ms));
+                let after = Duration::from_millis(wall_ms.saturating_sub(held.started_ms));
+                reporter.news(&News::Converged { vip, claim: &held.id, after });
+            }
+        }
+        let holds = plan.standing == Standing::Leader && (self.held || plan.in_sync());
+        if holds != self.held {
+            self.held = holds;
+            let direction = if holds { Direction::Gained } else { Direction::Lost };
+            reporter.news(&News::Takeover { vip, direction });
+        }
+        let contested = plan::contested(&self.memory);
+        if contested != self.was_contested {
+            self.was_contested = contested;
+            reporter.news(&News::Contested { vip, contested });
+        }
+    }
+
+    /// Starts every planned action that is not under way and may be tried now.
+    pub fn start<E: Ec2Write + 'static, H: Host + 'static>(
+        &mut self,
+        ec2: &Rc<E>,
+        host: &Rc<H>,
+        busy: &mut Busy,
+        now: Moment,
+        reporter: &dyn Reporter,
+    ) -> Vec<WriteFuture> {
+        let vip = self.vip();
+        let Some(plan) = &self.plan else { return Vec::new() };
+        let claim = self.memory.claim.as_ref().map(|held| held.id.clone());
+        let steps = plan.bindings.iter().filter_map(|(key, verdict)| {
+            let step = verdict.step.as_ref()?;
+            Some((Errand::Binding(key.clone()), Some(step.purpose), None, step.action.clone()))
+        });
+        let record = plan.record.iter().map(|(term, action)| (Errand::Record, None, Some(*term), action.clone()));
+        let mut started: Vec<WriteFuture> = Vec::new();
+        for (errand, purpose, term, action) in record.chain(steps) {
+            let attempts = self.attempts.get(&errand);
+            let held_back = attempts.and_then(|attempts| attempts.next_try).is_some_and(|at| now < at);
+            let name = (vip, errand.clone());
+            if held_back || busy.0.contains_key(&name) {
+                continue;
+            }
+            busy.0.insert(name, action.is_cloud());
+            reporter.news(&News::ActionStarted { vip, key: errand.key(), action: &action });
+            // What a claim takes first is counted by the rate limit and not held back by it; so is its record.
+            let first = attempts.is_none_or(|attempts| attempts.failures == 0);
+            let taking = matches!(purpose, Some(Purpose::Take) | None);
+            let urgency = if first && taking { Urgency::Urgent } else { Urgency::Normal };
+            let (ec2, host, claim) = (Rc::clone(ec2), Rc::clone(host), claim.clone());
+            started.push(Box::pin(async move {
+                let began = Instant::now();
+                let result = perform(&*ec2, &*host, &action, urgency).await;
+                Written { vip, errand, purpose, term, action, claim, result, took: began.elapsed() }
+            }));
+        }
+        started
+    }
+
+    /// Takes the end of a write into account.
+    pub fn written(
+        &mut self,
+        written: &Written,
+        now: Moment,
+        wall_ms: u64,
+        rng: &mut fastrand::Rng,
+        reporter: &dyn Reporter,
+    ) -> After {
+        let Written { vip, errand, purpose, term, action, claim, result, took } = written;
+        let (outcome, after) = match result {
+            Ok(accepted) => {
+                self.attempts.remove(errand);
+                match (errand, purpose, term) {
+                    (Errand::Binding(key), Some(purpose), _) => {
+                        let effected = Effected::Accepted { association: accepted.association.clone() };
+                        self.memory.record(key, *purpose, claim.as_ref(), &effected, now);
+                    }
+                    (_, _, Some(term)) => self.memory.record_claim(*term, now),
+                    _ => {}
+                }
+                (if accepted.changed { Outcome::Accepted } else { Outcome::Unchanged }, After::Confirm)
+            }
+            Err(failure) => {
+                let conditional = is_conditional(action);
+                let outcome = match (failure.class, failure.effect) {
+                    (Class::Stale, _) if conditional => Outcome::Refused,
+                    (class, Effect::Unknown) => Outcome::Unknown(class),
+                    (class, Effect::None) => Outcome::Failed(class),
+                };
+                let attempts = self.attempts.entry(errand.clone()).or_default();
+                attempts.failures += 1;
+                let delay = attempts.backoff.next_delay(rng);
+                let delay = match failure.class {
+                    Class::Denied | Class::Rejected => delay.max(DENIED_FLOOR),
+                    Class::Transient | Class::Throttled | Class::Stale => delay,
+                };
+                attempts.next_try = Some(now + delay);
+                attempts.last = Some((wall_ms, failure.class, failure.message.clone()));
+                let after = match (failure.class, failure.effect) {
+                    (Class::Stale, _) if attempts.failures == 1 => After::LookNow,
+                    (Class::Stale, _) | (_, Effect::Unknown) => After::LookSoon,
+                    (_, Effect::None) => After::Nothing,
+                };
+                reporter.news(&News::Backoff { vip: *vip, key: errand.key(), delay });
+                (outcome, after)
+            }
+        };
+        let failure = result.as_ref().err();
+        reporter.news(&News::ActionDone {
+            vip: *vip,
+            key: errand.key(),
+            action,
+            outcome,
+            code: failure.and_then(|failure| failure.code.as_deref()),
+            error: failure.map(|failure| failure.message.as_str()),
+            duration: *took,
+        });
+        after
+    }
+
+    /// Persists what a restart must find, if it changed.
+    pub fn persist(&mut self, machine: &impl Machine) -> Result<(), String> {
+        let persisted = self.memory.to_persist();
+        if persisted == self.persisted {
+            return Ok(());
+        }
+        if let Some(persisted) = &persisted {
+            machine.save(self.vip(), persisted)?;
+        }
+        self.persisted = persisted;
+        Ok(())
+    }
+
+    /// When the next held-back action may be tried. Those under way wake the loop by ending.
+    pub fn next_try(&self, busy: &Busy) -> Option<Moment> {
+        self.attempts
+            .iter()
+            .filter(|(errand, _)| !busy.0.contains_key(&(self.vip(), (*errand).clone())))
+            .filter_map(|(_, attempts)| attempts.next_try)
+            .min()
+    }
+
+    /// When a look would change the plan.
+    pub fn look_at(&self) -> Option<Moment> {
+        self.plan.as_ref()?.look_at
+    }
+
+    /// A claim whose takes are not all seen yet.
+    pub fn is_taking(&self) -> bool {
+        self.leads() && self.converged_ms().is_none()
+    }
+
+    pub fn leads(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.standing == Standing::Leader)
+    }
+
+    /// Something was tried and failed, and waits for its next try.
+    pub fn is_failing(&self) -> bool {
+        !self.attempts.is_empty()
+    }
+
+    /// There is nothing to do.
+    pub fn is_quiet(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.is_empty() && (plan.in_sync() || plan.standing == Standing::Unknown))
+    }
+
+    /// How a binding stands, with what the loop knows of failures.
+    pub(super) fn state(&self, key: &BindingKey, verdict: &Verdict) -> State {
+        match self.attempts.get(&Errand::Binding(key.clone())).and_then(|attempts| attempts.last.as_ref()) {
+            Some((_, Class::Denied | Class::Rejected, _)) => State::Blocked,
+            _ => verdict.state,
+        }
+    }
+
+    /// The last failure of an errand that has not succeeded since: when, its class and text, how often in a row, and
+    /// the next try.
+    pub(super) fn failure(&self, errand: &Errand) -> Option<(u64, Class, &str, u32, Option<Moment>)> {
+        let attempts = self.attempts.get(errand)?;
+        let (at, class, message) = attempts.last.as_ref()?;
+        Some((*at, *class, message, attempts.failures, attempts.next_try))
+    }
+
+    pub(super) fn claims(&self) -> Option<&Claims> {
+        self.observed.as_ref().map(|observed| &observed.claims)
+    }
+}
+
+async fn perform<E: Ec2Write, H: Host>(
+    ec2: &E,
+    host: &H,
+    action: &Action,
+    urgency: Urgency,
+) -> Result<Accepted, Failure> {
+    let local = |interface: &String, address: &IpAddr| LocalAddress { interface: interface.clone(), address: *address };
+    let done = Accepted { association: None, changed: true };
+    match action {
+        Action::AddLocalAddress { interface, address } => {
+            host.add(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
+        }
+        Action::RemoveLocalAddress { interface, address } => {
+            host.remove(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
+        }
+        cloud => ec2.perform(cloud, urgency).await.map_err(Failure::from),
+    }
+}
+
+/// EC2 refuses these if the world is not as it was seen.
+fn is_conditional(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::AssociateAddress { force: Force::IfFree, .. }
+            | Action::AssignAddress { force: Force::IfFree, .. }
+            | Action::PointRoute { call: crate::action::RouteCall::CreateOnly, .. }
+    )
+}
+
+/// Why the role is what it is, where the role alone does not say it.
+pub(super) fn why(desired: &Desired) -> Option<&'static str> {
+    match desired {
+        Desired::Leader(_) | Desired::Standby(WhyStandby::Down) => None,
+        Desired::Standby(WhyStandby::GuardDead) => {
+            Some("the file says leader, but the Pgpool watchdog process that said so is gone")
+        }
+        Desired::Unknown(WhyUnknown::NoFile) => Some("no hook has run since this machine started"),
+        Desired::Unknown(WhyUnknown::Invalid) => Some("the desired-state file cannot be used"),
+        Desired::Unknown(WhyUnknown::OtherBoot) => Some("the desired-state file is from before this boot"),
+    }
+}
