@@ -25,4 +25,5 @@ pub mod action;
 pub mod ec2;
 pub mod host;
 
+pub mod report;
 pub mod status;

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::vip::Kind;
 
+pub mod file;
+
 /// The document's format; grows when a reader of the old one would be misled.
 pub const VERSION: u32 = 1;
 
@@ -92,10 +94,20 @@ pub struct ErrorStatus {
     pub failures: u32,
 }
 
+/// The names of the conditions.
+pub mod condition {
+    pub const IN_SYNC: &str = "InSync";
+    pub const DESIRED_VALID: &str = "DesiredValid";
+    pub const CLAIM_RECORDED: &str = "ClaimRecorded";
+    pub const CONTESTED: &str = "Contested";
+    pub const SUPERSEDED: &str = "Superseded";
+    pub const HOOK_LOST: &str = "HookLost";
+}
+
 /// As in Kubernetes: a named statement that holds or does not, and since when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
-    /// `InSync`, `DesiredValid`, `ClaimRecorded`, `Contested`, `Superseded`, `HookLost`.
+    /// One of [`condition`]'s.
     pub name: String,
     pub holds: bool,
     /// One CamelCase word.

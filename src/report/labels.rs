@@ -1,0 +1,331 @@
+//! The closed sets of words that metrics, logs and status share. A metric's label is a variant of one of these or a
+//! name out of the config: never an error's text.
+
+use std::fmt;
+
+use crate::desired::Desired;
+use crate::ec2::{Class, Ec2Error};
+use crate::vip::{BindingKey, Kind};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word in metrics, status and logs.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// The variant that the word names, if it names one.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+words!(
+    /// What is wanted of this node for one VIP, without the why.
+    Role {
+        Leader = "leader",
+        Standby = "standby",
+        Unknown = "unknown",
+    }
+);
+
+impl From<&Desired> for Role {
+    fn from(desired: &Desired) -> Self {
+        match desired {
+            Desired::Leader(_) => Self::Leader,
+            Desired::Standby(_) => Self::Standby,
+            Desired::Unknown(_) => Self::Unknown,
+        }
+    }
+}
+
+words!(
+    /// How one binding stands.
+    BindingState {
+        /// It agrees with desired.
+        InSync = "in_sync",
+        /// It does not, and a change is under way or due.
+        Drift = "drift",
+        /// It could not be observed.
+        Unknown = "unknown",
+        /// It may not be changed yet: settling after an own write, looked at twice before a retake, or backed off.
+        Waiting = "waiting",
+        /// It may not be changed at all until something else changes; the detail says what.
+        Blocked = "blocked",
+    }
+);
+
+words!(
+    /// How observed differs from desired although nobody asked for a change.
+    DriftReason {
+        Absent = "absent",
+        /// It points at something else.
+        Elsewhere = "elsewhere",
+        /// A route whose target is gone.
+        Blackhole = "blackhole",
+        /// The source/destination check is on, so the ENI drops what is sent to the VIP.
+        CheckOn = "check_on",
+        /// It points at this node, which stands by.
+        Here = "here",
+    }
+);
+
+impl DriftReason {
+    /// The reasons that a binding of this kind can have, so that their metrics exist from the start.
+    #[must_use]
+    pub fn of(kind: Kind) -> &'static [Self] {
+        match kind {
+            Kind::ElasticIp | Kind::SecondaryIp => &[Self::Absent, Self::Elsewhere, Self::Here],
+            Kind::Route => &[Self::Absent, Self::Elsewhere, Self::Blackhole, Self::Here],
+            Kind::LocalAddress => &[Self::Absent, Self::Here],
+            Kind::SourceDestCheck => &[Self::CheckOn],
+        }
+    }
+}
+
+words!(
+    /// What one pass came to.
+    PassResult {
+        /// Everything was read and agrees: nothing was written.
+        InSync = "in_sync",
+        /// Changes were made, and all were accepted.
+        Acting = "acting",
+        /// Something differs, and nothing may be done about it yet.
+        Waiting = "waiting",
+        /// Some reads or changes failed, others did not.
+        Partial = "partial",
+        /// Nothing could be read, or every change failed.
+        Failed = "failed",
+    }
+);
+
+words!(
+    /// Which way a VIP went.
+    Direction {
+        /// This node took it from another, or took it when nobody had it.
+        Gained = "gained",
+        /// This node had it and does not have it any more.
+        Lost = "lost",
+    }
+);
+
+words!(
+    /// What is read.
+    Source {
+        Addresses = "addresses",
+        RouteTables = "route_tables",
+        NetworkInterfaces = "network_interfaces",
+        Tags = "tags",
+        LocalAddresses = "local_addresses",
+    }
+);
+
+impl Source {
+    /// The source that shows a binding of this kind.
+    #[must_use]
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::ElasticIp => Self::Addresses,
+            Kind::Route => Self::RouteTables,
+            Kind::SecondaryIp | Kind::SourceDestCheck => Self::NetworkInterfaces,
+            Kind::LocalAddress => Self::LocalAddresses,
+        }
+    }
+}
+
+/// What came of one action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It was accepted; only a later observation shows that it worked.
+    Accepted,
+    /// There was nothing to do any more.
+    Unchanged,
+    /// A conditional change that EC2 refused because somebody holds the thing: as intended.
+    Refused,
+    /// It did not happen.
+    Failed(Class),
+    /// The answer was lost: only a later observation can tell.
+    Unknown(Class),
+}
+
+impl Outcome {
+    pub const ALL: [Self; 9] = [
+        Self::Accepted,
+        Self::Unchanged,
+        Self::Refused,
+        Self::Failed(Class::Transient),
+        Self::Failed(Class::Throttled),
+        Self::Failed(Class::Stale),
+        Self::Failed(Class::Denied),
+        Self::Failed(Class::Rejected),
+        // Any class: all share one name.
+        Self::Unknown(Class::Transient),
+    ];
+
+    /// The word in metrics and logs: for a failure its class.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+            Self::Failed(class) => class.name(),
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// The `kind` and `target` labels of a claim's record, which is no binding but is written and retried like one.
+pub const CLAIM: &str = "claim";
+
+/// The names of the actions that change a binding of this kind.
+#[must_use]
+pub fn actions_of(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::ElasticIp => &["associate_address", "disassociate_address"],
+        Kind::Route => &["replace_route", "create_route", "delete_route"],
+        Kind::SecondaryIp => &["assign_address", "unassign_address"],
+        Kind::LocalAddress => &["add_local_address", "remove_local_address"],
+        Kind::SourceDestCheck => &["disable_source_dest_check"],
+    }
+}
+
+/// EC2's operations that read or change this binding.
+#[must_use]
+pub fn operations_of(key: &BindingKey) -> &'static [&'static str] {
+    match key.kind {
+        Kind::ElasticIp => &["DescribeAddresses", "AssociateAddress", "DisassociateAddress"],
+        Kind::Route => &["DescribeRouteTables", "CreateRoute", "ReplaceRoute", "DeleteRoute"],
+        // The target is the address: EC2 has other operations for IPv6.
+        Kind::SecondaryIp if key.target.contains(':') => {
+            &["DescribeNetworkInterfaces", "AssignIpv6Addresses", "UnassignIpv6Addresses"]
+        }
+        Kind::SecondaryIp => &["DescribeNetworkInterfaces", "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"],
+        Kind::LocalAddress => &[],
+        Kind::SourceDestCheck => &["DescribeNetworkInterfaces", "ModifyNetworkInterfaceAttribute"],
+    }
+}
+
+/// The label for a request that EC2 carried out.
+pub const OK: &str = "ok";
+
+/// The codes that have a label of their own: those that call for different things from an operator. EC2's other codes
+/// share `other`, so that the number of series stays small and known.
+pub const CODES: [&str; 12] = [
+    OK,
+    "RequestLimitExceeded",
+    "UnauthorizedOperation",
+    "AuthFailure",
+    "RequestExpired",
+    "IncorrectState",
+    "InternalError",
+    "NotFound",
+    "AlreadyHeld",
+    "LimitExceeded",
+    "no_answer",
+    "other",
+];
+
+/// The `code` label of one request.
+#[must_use]
+pub fn code(error: Option<&Ec2Error>) -> &'static str {
+    let Some(error) = error else { return OK };
+    let Some(code) = error.code.as_deref() else {
+        return match error.class {
+            Class::Throttled => "RequestLimitExceeded",
+            Class::Denied => "AuthFailure",
+            Class::Transient => "no_answer",
+            Class::Stale | Class::Rejected => "other",
+        };
+    };
+    match code {
+        _ if error.class == Class::Throttled => "RequestLimitExceeded",
+        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => "UnauthorizedOperation",
+        "RequestExpired" | "ExpiredToken" | "ExpiredTokenException" | "InvalidSecurity.RequestHasExpired" => {
+            "RequestExpired"
+        }
+        "AuthFailure"
+        | "InvalidClientTokenId"
+        | "MissingAuthenticationToken"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature" => "AuthFailure",
+        "IncorrectState"
+        | "IncorrectInstanceState"
+        | "InvalidState"
+        | "ConcurrentTagAccess"
+        | "ConcurrentMutationLimitExceeded" => "IncorrectState",
+        "InternalError" | "InternalFailure" | "ServerInternal" | "Unavailable" | "ServiceUnavailable" => {
+            "InternalError"
+        }
+        "RouteAlreadyExists" | "Resource.AlreadyAssociated" | "Resource.AlreadyAssigned" => "AlreadyHeld",
+        _ if code.ends_with(".NotFound") => "NotFound",
+        _ if code.ends_with("LimitExceeded") => "LimitExceeded",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Action;
+    use crate::ec2::Effect;
+
+    #[test]
+    fn every_action_belongs_to_a_kind_or_is_the_claims_record() {
+        let mut names: Vec<_> = Kind::ALL.into_iter().flat_map(actions_of).copied().collect();
+        names.push("record_claim");
+        names.sort_unstable();
+        let mut all = Action::NAMES.to_vec();
+        all.sort_unstable();
+        assert_eq!(names, all);
+    }
+
+    #[test]
+    fn every_label_of_a_request_is_one_of_the_known_ones() {
+        let error = |code: Option<&str>, class| Ec2Error {
+            operation: "ReplaceRoute",
+            code: code.map(str::to_owned),
+            message: String::new(),
+            request_id: None,
+            class,
+            effect: Effect::None,
+        };
+        let cases = [
+            (None, Class::Transient, "no_answer"),
+            (None, Class::Throttled, "RequestLimitExceeded"),
+            (None, Class::Denied, "AuthFailure"),
+            (Some("Throttling"), Class::Throttled, "RequestLimitExceeded"),
+            (Some("AccessDenied"), Class::Denied, "UnauthorizedOperation"),
+            (Some("ExpiredToken"), Class::Denied, "RequestExpired"),
+            (Some("SignatureDoesNotMatch"), Class::Denied, "AuthFailure"),
+            (Some("IncorrectInstanceState"), Class::Transient, "IncorrectState"),
+            (Some("ServiceUnavailable"), Class::Transient, "InternalError"),
+            (Some("InvalidRouteTableID.NotFound"), Class::Rejected, "NotFound"),
+            (Some("PrivateIpAddressLimitExceeded"), Class::Rejected, "LimitExceeded"),
+            (Some("RouteAlreadyExists"), Class::Stale, "AlreadyHeld"),
+            (Some("SomethingEc2MadeUp"), Class::Rejected, "other"),
+        ];
+        for (text, class, label) in cases {
+            assert_eq!(code(Some(&error(text, class))), label, "{text:?}");
+            assert!(CODES.contains(&label), "{label}");
+        }
+        assert_eq!(code(None), OK);
+    }
+}

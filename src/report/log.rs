@@ -1,0 +1,292 @@
+//! Log lines: what each news says, at which level, and how often it is said again.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{Event, Level, Subscriber, debug, error, info, trace, warn};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult, Role};
+use super::repeats::Repeats;
+use super::{News, labels};
+use crate::action::Action;
+use crate::ec2::Class;
+use crate::vip::BindingKey;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people and the journal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Log settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error(
+        "'{filter}' is no log level: expected error, warn, info, debug or trace, or directives like vipkeeper=debug"
+    )]
+    Filter { filter: String, source: tracing_subscriber::filter::ParseError },
+    #[error("logging was set up already")]
+    Twice,
+}
+
+/// Sends the log to stderr, for the whole process. `filter` is a level, then meant for vipkeeper alone while its
+/// libraries say warnings at most; or tracing's directives.
+///
+/// In text, colours are for terminals (and not with `NO_COLOR`). Under systemd the journal knows the time, and each
+/// line carries its priority instead, so that `journalctl -p warning` works (see `sd-daemon(3)`).
+///
+/// # Errors
+/// A filter that is none, or a second call.
+pub fn init_log(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let directives =
+        if filter.parse::<Level>().is_ok() { format!("warn,vipkeeper={filter}") } else { filter.to_owned() };
+    let filter =
+        EnvFilter::try_new(directives).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let result = match format {
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Text if stderr_is_journal() => builder.with_ansi(false).event_format(Journal::default()).try_init(),
+        LogFormat::Text => {
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            builder.with_target(false).with_ansi(colours).try_init()
+        }
+    };
+    result.map_err(|_| LogError::Twice)
+}
+
+/// Whether stderr is the stream that systemd says it connected to the journal (`systemd.exec(5)`): the variable alone
+/// is inherited by children whose stderr goes elsewhere.
+fn stderr_is_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(std::io::stderr()).is_ok_and(|stat| stream == *format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// Text without time and level, after the level as the journal reads it.
+struct Journal(Format<tracing_subscriber::fmt::format::Full, ()>);
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self(Format::default().without_time().with_level(false).with_target(false).with_ansi(false))
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        // The priorities of syslog(3).
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        self.0.format_event(ctx, writer, event)
+    }
+}
+
+/// Says news, and remembers what keeps failing.
+#[derive(Debug, Default)]
+pub struct Log {
+    repeats: Repeats,
+}
+
+impl Log {
+    #[expect(clippy::too_many_lines, reason = "one line for each kind of news, in the order of the enum")]
+    pub fn news(&mut self, news: &News<'_>) {
+        let now = Instant::now();
+        match *news {
+            News::Started { version, instance, region } => {
+                let instance = instance.map_or("unknown", |id| id.as_str());
+                info!(version, instance, region = region.unwrap_or("unknown"), "started");
+            }
+            News::Reloaded { error: None } => info!("the changed config is in force"),
+            News::Reloaded { error: Some(reason) } => {
+                error!(reason, "the changed config has errors; the old one stays in force");
+            }
+            News::Stopping => info!("stopping; every binding stays where it is"),
+
+            News::DesiredChanged { vip, role, claim, reason } => {
+                let claim = claim.map(tracing::field::display);
+                let said = match role {
+                    Role::Leader => "this node is wanted as leader",
+                    Role::Standby => "this node is wanted as standby",
+                    Role::Unknown => "not known what is wanted of this node; touching nothing",
+                };
+                if role == Role::Unknown {
+                    warn!(%vip, %role, reason, "{said}");
+                } else {
+                    info!(%vip, %role, claim, reason, "{said}");
+                }
+            }
+            News::DesiredInvalid { vip, why } => {
+                if let Some(times) = self.repeats.failed(&format!("desired {vip}"), why, now) {
+                    error!(%vip, why, "the desired-state file is not valid; the last good one stays in force{times}");
+                }
+            }
+            News::DesiredValid { vip } => {
+                if let Some(times) = self.repeats.over(&format!("desired {vip}"), now) {
+                    info!(%vip, "the desired-state file is valid again{times}");
+                }
+            }
+            News::GuardAlive { vip, alive: true } => debug!(%vip, "the watchdog process behind the claim lives"),
+            News::GuardAlive { vip, alive: false } => warn!(%vip, "the watchdog process behind the claim is gone"),
+            News::ClaimTerm { vip, term } => info!(%vip, %term, "claiming the VIP"),
+            News::Superseded { vip, by, term } => {
+                warn!(%vip, %by, %term, "superseded by a newer claim; standing by until the next up");
+            }
+            News::Takeover { vip, direction: Direction::Gained } => info!(%vip, "the VIP leads to this node now"),
+            News::Takeover { vip, direction: Direction::Lost } => info!(%vip, "the VIP leads elsewhere now"),
+            News::Contested { vip, contested: true } => error!(
+                %vip,
+                "contested: somebody keeps taking the VIP from this node, which holds the newest claim; \
+                 look for another program or a person that moves it"
+            ),
+            News::Contested { vip, contested: false } => info!(%vip, "not contested any more"),
+            News::HookLost { vip, lost: true } => error!(
+                %vip,
+                "Pgpool's watchdog contradicts the desired-state file: a hook was lost; \
+                 check if_up_cmd and if_down_cmd in pgpool.conf and Pgpool's log"
+            ),
+            News::HookLost { vip, lost: false } => info!(%vip, "the watchdog and the desired-state file agree again"),
+            News::Converged { vip, claim, after } => {
+                info!(%vip, %claim, after_s = rounded(after), "converged: every binding leads to this node");
+            }
+
+            News::Drift { vip, key, reason, detail } => {
+                warn!(%vip, kind = %key.kind, target = key.target, %reason, "drift: {detail}");
+            }
+            News::BindingState { vip, key, state: BindingState::Blocked, detail } => {
+                warn!(%vip, kind = %key.kind, target = key.target, "blocked: {detail}");
+            }
+            News::BindingState { vip, key, state, detail } => {
+                debug!(%vip, kind = %key.kind, target = key.target, %state, "{detail}");
+            }
+            News::Backoff { vip, key, delay } => {
+                let (kind, target) = place(key);
+                trace!(%vip, kind, target, delay_s = rounded(delay), "backoff");
+            }
+
+            News::PassDone { result: PassResult::InSync, duration } => {
+                trace!(duration_s = rounded(duration), "in sync")
+            }
+            News::PassDone { result, duration } => debug!(%result, duration_s = rounded(duration), "pass done"),
+            News::ActionStarted { vip, key, action } => {
+                let (kind, target) = place(key);
+                debug!(%vip, kind, target, "begin: {action}");
+            }
+            News::ActionDone { vip, key, action, outcome, code, error, duration } => {
+                let what = ActionDone { vip, key, action, outcome, code, error, duration };
+                self.action_done(&what, now);
+            }
+            News::Request { operation, error, duration, waited } => {
+                let code = labels::code(error);
+                trace!(operation, code, duration_s = rounded(duration), waited_s = rounded(waited), "request");
+            }
+            News::Observed { source, .. } => {
+                if let Some(times) = self.repeats.over(&format!("read {source}"), now) {
+                    info!(%source, "read again{times}");
+                }
+            }
+            News::ReadFailed { source, class, error: reason } => {
+                match self.repeats.failed(&format!("read {source}"), class.name(), now) {
+                    Some(times) if is_for_people(class) => {
+                        error!(%source, class = class.name(), "could not be read: {reason}{times}");
+                    }
+                    Some(times) => warn!(%source, class = class.name(), "could not be read: {reason}{times}"),
+                    None => debug!(%source, class = class.name(), "could not be read: {reason}"),
+                }
+            }
+            News::CredentialsExpiry { at_ms } => debug!(at_ms, "the credentials in use expire"),
+
+            News::Problem { reason, message } => {
+                if let Some(times) = self.repeats.failed(&format!("problem {reason}"), message, now) {
+                    error!(reason, "{message}{times}");
+                }
+            }
+            News::ProblemSolved { reason } => {
+                if let Some(times) = self.repeats.over(&format!("problem {reason}"), now) {
+                    info!(reason, "solved{times}");
+                }
+            }
+        }
+    }
+
+    fn action_done(&mut self, done: &ActionDone<'_>, now: Instant) {
+        let &ActionDone { vip, key, action, outcome, code, error, duration } = done;
+        let (kind, target) = place(key);
+        let outcome_name = outcome.name();
+        let duration_s = rounded(duration);
+        let reason = error.unwrap_or("no reason was given");
+        let topic = format!("{vip} {kind} {target}");
+        macro_rules! line {
+            ($level:ident, $($text:tt)+) => {
+                $level!(%vip, kind, target, action = action.name(), outcome = outcome_name, code, duration_s, $($text)+)
+            };
+        }
+        match outcome {
+            Outcome::Accepted => {
+                let times = self.repeats.over(&topic, now).unwrap_or_default();
+                line!(info, "{action}: accepted{times}");
+            }
+            Outcome::Unchanged => {
+                let times = self.repeats.over(&topic, now);
+                line!(debug, "{action}: nothing to do{}", times.unwrap_or_default());
+            }
+            Outcome::Refused => match self.repeats.failed(&topic, outcome_name, now) {
+                Some(times) => line!(info, "{action}: somebody holds it, so EC2 refused: {reason}{times}"),
+                None => line!(debug, "{action}: refused: {reason}"),
+            },
+            Outcome::Failed(class) | Outcome::Unknown(class) => {
+                let signature = format!("{outcome_name} {}", code.unwrap_or_default());
+                let said = if matches!(outcome, Outcome::Failed(_)) {
+                    "failed"
+                } else {
+                    "the answer was lost, the next look will tell"
+                };
+                match self.repeats.failed(&topic, &signature, now) {
+                    Some(times) if is_for_people(class) => line!(error, "{action}: {said}: {reason}{times}"),
+                    Some(times) => line!(warn, "{action}: {said}: {reason}{times}"),
+                    None => line!(debug, "{action}: {said}: {reason}"),
+                }
+            }
+        }
+    }
+}
+
+/// The fields of [`News::ActionDone`].
+struct ActionDone<'a> {
+    vip: std::net::IpAddr,
+    key: Option<&'a BindingKey>,
+    action: &'a Action,
+    outcome: Outcome,
+    code: Option<&'a str>,
+    error: Option<&'a str>,
+    duration: Duration,
+}
+
+/// Whether an operator must act before it can work.
+fn is_for_people(class: Class) -> bool {
+    matches!(class, Class::Denied | Class::Rejected)
+}
+
+fn place(key: Option<&BindingKey>) -> (&'static str, &str) {
+    key.map_or((CLAIM, CLAIM), |key| (key.kind.name(), key.target.as_str()))
+}
+
+/// Seconds, to the millisecond.
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}

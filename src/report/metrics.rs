@@ -1,0 +1,374 @@
+//! Metrics. The only module that names them, with [`Metrics`] as the only thing that holds them.
+//!
+//! Counters and histograms live in a recorder for as long as the daemon does. State metrics do not: each rendering
+//! makes them afresh from the newest state, so that a route table which is no longer there leaves no series behind.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, with_local_recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use super::labels::{
+    BindingState, CLAIM, CODES, Direction, DriftReason, Outcome, PassResult, Role, Source, actions_of, code,
+    operations_of,
+};
+use super::{News, VipKeys, locked};
+use crate::ec2::Class;
+use crate::status::{Status, condition};
+use crate::vip::BindingKey;
+
+/// From one EC2 round trip to an operation's timeout and beyond.
+const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// From the hook to all in sync: a good failover is below one second, a bad one lasts minutes.
+const CONVERGENCE_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+
+const CONVERGENCE: &str = "vipkeeper_convergence_seconds";
+
+/// What one daemon counts.
+pub struct Metrics {
+    events: PrometheusRecorder,
+    handle: PrometheusHandle,
+    state: Mutex<State>,
+}
+
+/// How things stand, as far as it is shown in metrics.
+#[derive(Debug, Default)]
+struct State {
+    vips: BTreeMap<IpAddr, VipState>,
+    /// Unix times in seconds; 0: never.
+    observed: BTreeMap<Source, f64>,
+    credentials_expiry: Option<f64>,
+}
+
+#[derive(Debug)]
+struct VipState {
+    role: Role,
+    term: u64,
+    contested: bool,
+    hook_lost: bool,
+    desired_invalid: bool,
+    guard_alive: bool,
+    bindings: BTreeMap<BindingKey, BindingState>,
+    /// Of the claim's record: `None`.
+    backoffs: BTreeMap<Option<BindingKey>, Duration>,
+}
+
+impl Default for VipState {
+    fn default() -> Self {
+        Self {
+            role: Role::Unknown,
+            term: 0,
+            contested: false,
+            hook_lost: false,
+            desired_invalid: false,
+            guard_alive: false,
+            bindings: BTreeMap::new(),
+            backoffs: BTreeMap::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    pub fn new(vips: &[VipKeys]) -> Self {
+        let events = recorder();
+        let metrics = Self { handle: events.handle(), events, state: Mutex::default() };
+        with_local_recorder(&metrics.events, || {
+            describe_events();
+            for result in PassResult::ALL {
+                counter!("vipkeeper_passes_total", "result" => result.name()).increment(0);
+            }
+            let _ = histogram!("vipkeeper_pass_duration_seconds");
+            let _ = histogram!("vipkeeper_rate_limit_wait_seconds");
+            for operation in ["DescribeNetworkInterfaces", "DescribeTags", "CreateTags"] {
+                start_operation(operation);
+            }
+            let mut state = locked(&metrics.state);
+            state.observed.insert(Source::NetworkInterfaces, 0.0);
+            for VipKeys { vip, bindings } in vips {
+                state.vip(*vip);
+                for key in bindings {
+                    state.set_binding(*vip, key.clone(), BindingState::Unknown);
+                }
+            }
+        });
+        metrics
+    }
+
+    pub fn news(&self, news: &News<'_>) {
+        with_local_recorder(&self.events, || {
+            count(news);
+            locked(&self.state).news(news);
+        });
+    }
+
+    /// Takes over how things stand. Also the moment to fold the histograms' samples, which otherwise grow until
+    /// somebody asks for them.
+    pub fn status(&self, status: &Status) {
+        let mut state = locked(&self.state);
+        with_local_recorder(&self.events, || state.take(status));
+        self.handle.run_upkeep();
+    }
+
+    pub fn render(&self) -> String {
+        let now = recorder();
+        with_local_recorder(&now, || {
+            describe_state();
+            locked(&self.state).show();
+            let process = metrics_process::Collector::default();
+            process.describe();
+            process.collect();
+        });
+        self.handle.render() + &now.handle().render()
+    }
+}
+
+impl State {
+    /// The VIP's state, started if it is new.
+    fn vip(&mut self, vip: IpAddr) -> &mut VipState {
+        self.vips.entry(vip).or_insert_with(|| {
+            start_vip(vip);
+            VipState::default()
+        })
+    }
+
+    /// Sets the binding's state, and starts its metrics if it is new.
+    fn set_binding(&mut self, vip: IpAddr, key: BindingKey, now: BindingState) {
+        self.observed.entry(Source::of(key.kind)).or_insert(0.0);
+        let bindings = &mut self.vip(vip).bindings;
+        if !bindings.contains_key(&key) {
+            start_binding(vip, &key);
+        }
+        bindings.insert(key, now);
+    }
+
+    /// What no status tells.
+    fn news(&mut self, news: &News<'_>) {
+        match *news {
+            News::GuardAlive { vip, alive } => self.vip(vip).guard_alive = alive,
+            News::Backoff { vip, key, delay } => {
+                self.vip(vip).backoffs.insert(key.cloned(), delay);
+            }
+            News::Observed { source, at_ms } => {
+                self.observed.insert(source, seconds(at_ms));
+            }
+            News::CredentialsExpiry { at_ms } => self.credentials_expiry = at_ms.map(seconds),
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, status: &Status) {
+        self.vips.retain(|vip, _| status.vips.iter().any(|told| told.delegate_ip == *vip));
+        for told in &status.vips {
+            let vip = told.delegate_ip;
+            let state = self.vip(vip);
+            state.role = Role::from_name(&told.desired.role).unwrap_or(Role::Unknown);
+            state.term = told.claim.as_ref().map_or(0, |claim| claim.term.0);
+            let holds = |name| told.conditions.iter().any(|condition| condition.name == name && condition.holds);
+            let fails = |name| told.conditions.iter().any(|condition| condition.name == name && !condition.holds);
+            state.contested = holds(condition::CONTESTED);
+            state.hook_lost = holds(condition::HOOK_LOST);
+            state.desired_invalid = fails(condition::DESIRED_VALID);
+
+            let is_told = |key: &BindingKey| {
+                told.bindings.iter().any(|binding| binding.kind == key.kind && binding.target == key.target)
+            };
+            state.bindings.retain(|key, _| is_told(key));
+            state.backoffs.retain(|key, _| key.as_ref().is_none_or(is_told));
+            for binding in &told.bindings {
+                let key = BindingKey::new(binding.kind, &binding.target);
+                let now = BindingState::from_name(&binding.state).unwrap_or(BindingState::Unknown);
+                self.set_binding(vip, key, now);
+            }
+        }
+    }
+
+    fn show(&self) {
+        gauge!("vipkeeper_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        for (vip, state) in &self.vips {
+            let vip = vip.to_string();
+            for role in Role::ALL {
+                gauge!("vipkeeper_desired_role", "vip" => vip.clone(), "role" => role.name())
+                    .set(flag(*role == state.role));
+            }
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float's 53 bits for ages")]
+            gauge!("vipkeeper_claim_term", "vip" => vip.clone()).set(state.term as f64);
+            gauge!("vipkeeper_contested", "vip" => vip.clone()).set(flag(state.contested));
+            gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(flag(state.hook_lost));
+            gauge!("vipkeeper_desired_invalid", "vip" => vip.clone()).set(flag(state.desired_invalid));
+            gauge!("vipkeeper_guard_alive", "vip" => vip.clone()).set(flag(state.guard_alive));
+            for (key, now) in &state.bindings {
+                for one in BindingState::ALL {
+                    gauge!(
+                        "vipkeeper_binding_state",
+                        "vip" => vip.clone(), "kind" => key.kind.name(), "target" => key.target.clone(),
+                        "state" => one.name(),
+                    )
+                    .set(flag(one == now));
+                }
+            }
+            for key in state.bindings.keys().map(Some).chain([None]) {
+                let delay = state.backoffs.get(&key.cloned()).copied().unwrap_or_default();
+                let (kind, target) = key.map_or((CLAIM, CLAIM), |key| (key.kind.name(), key.target.as_str()));
+                gauge!(
+                    "vipkeeper_backoff_seconds",
+                    "vip" => vip.clone(), "kind" => kind, "target" => target.to_owned(),
+                )
+                .set(delay.as_secs_f64());
+            }
+        }
+        for (source, at) in &self.observed {
+            gauge!("vipkeeper_last_successful_observation_timestamp_seconds", "source" => source.name()).set(*at);
+        }
+        if let Some(at) = self.credentials_expiry {
+            gauge!("vipkeeper_credentials_expiry_timestamp_seconds").set(at);
+        }
+    }
+}
+
+fn recorder() -> PrometheusRecorder {
+    PrometheusBuilder::new()
+        .set_buckets(SECONDS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(CONVERGENCE.to_owned()), CONVERGENCE_SECONDS))
+        .expect("the buckets are constants, and not empty")
+        .build_recorder()
+}
+
+fn flag(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
+}
+
+fn seconds(ms: u64) -> f64 {
+    Duration::from_millis(ms).as_secs_f64()
+}
+
+/// Counters start at 0, so that the first event already shows in a rate.
+fn start_vip(vip: IpAddr) {
+    let vip = vip.to_string();
+    counter!("vipkeeper_superseded_total", "vip" => vip.clone()).increment(0);
+    for direction in Direction::ALL {
+        counter!("vipkeeper_takeovers_total", "vip" => vip.clone(), "direction" => direction.name()).increment(0);
+    }
+    let _ = histogram!(CONVERGENCE, "vip" => vip.clone());
+    start_action(&vip, CLAIM, "record_claim");
+}
+
+fn start_binding(vip: IpAddr, key: &BindingKey) {
+    let vip = vip.to_string();
+    for reason in DriftReason::of(key.kind) {
+        counter!(
+            "vipkeeper_drift_total",
+            "vip" => vip.clone(), "kind" => key.kind.name(), "reason" => reason.name(),
+        )
+        .increment(0);
+    }
+    for action in actions_of(key.kind) {
+        start_action(&vip, key.kind.name(), action);
+    }
+    for operation in operations_of(key) {
+        start_operation(operation);
+    }
+}
+
+fn start_action(vip: &str, kind: &'static str, action: &'static str) {
+    let _ = histogram!("vipkeeper_action_duration_seconds", "action" => action);
+    for outcome in Outcome::ALL {
+        counter!(
+            "vipkeeper_actions_total",
+            "vip" => vip.to_owned(), "kind" => kind, "action" => action, "outcome" => outcome.name(),
+        )
+        .increment(0);
+    }
+}
+
+fn start_operation(operation: &'static str) {
+    for code in CODES {
+        counter!("vipkeeper_ec2_requests_total", "operation" => operation, "code" => code).increment(0);
+    }
+    counter!("vipkeeper_ec2_throttled_total", "operation" => operation).increment(0);
+    let _ = histogram!("vipkeeper_ec2_request_duration_seconds", "operation" => operation);
+}
+
+fn count(news: &News<'_>) {
+    match *news {
+        News::PassDone { result, duration } => {
+            counter!("vipkeeper_passes_total", "result" => result.name()).increment(1);
+            histogram!("vipkeeper_pass_duration_seconds").record(duration);
+        }
+        News::ActionDone { vip, key, action, outcome, duration, .. } => {
+            counter!(
+                "vipkeeper_actions_total",
+                "vip" => vip.to_string(), "kind" => key.map_or(CLAIM, |key| key.kind.name()),
+                "action" => action.name(), "outcome" => outcome.name(),
+            )
+            .increment(1);
+            histogram!("vipkeeper_action_duration_seconds", "action" => action.name()).record(duration);
+        }
+        News::Request { operation, error, duration, waited } => {
+            counter!("vipkeeper_ec2_requests_total", "operation" => operation, "code" => code(error)).increment(1);
+            if error.is_some_and(|error| error.class == Class::Throttled) {
+                counter!("vipkeeper_ec2_throttled_total", "operation" => operation).increment(1);
+            }
+            histogram!("vipkeeper_ec2_request_duration_seconds", "operation" => operation).record(duration);
+            histogram!("vipkeeper_rate_limit_wait_seconds").record(waited);
+        }
+        News::Drift { vip, key, reason, .. } => {
+            counter!(
+                "vipkeeper_drift_total",
+                "vip" => vip.to_string(), "kind" => key.kind.name(), "reason" => reason.name(),
+            )
+            .increment(1);
+        }
+        News::Converged { vip, after, .. } => {
+            histogram!(CONVERGENCE, "vip" => vip.to_string()).record(after);
+        }
+        News::Superseded { vip, .. } => {
+            counter!("vipkeeper_superseded_total", "vip" => vip.to_string()).increment(1);
+        }
+        News::Takeover { vip, direction } => {
+            counter!("vipkeeper_takeovers_total", "vip" => vip.to_string(), "direction" => direction.name())
+                .increment(1);
+        }
+        _ => {}
+    }
+}
+
+fn describe_events() {
+    describe_counter!("vipkeeper_passes_total", "Passes of the loop, by what they came to.");
+    describe_histogram!("vipkeeper_pass_duration_seconds", "Duration of a pass: observe, plan, apply.");
+    describe_counter!("vipkeeper_actions_total", "Changes of bindings and of the claim's record, by outcome.");
+    describe_histogram!("vipkeeper_action_duration_seconds", "Duration of a change, waiting included.");
+    describe_counter!("vipkeeper_drift_total", "Episodes in which a binding differed from desired unasked.");
+    describe_histogram!(CONVERGENCE, "Time from the start of the hook until every binding was seen at this node.");
+    describe_counter!("vipkeeper_superseded_total", "Claims of this node that gave way to a newer one.");
+    describe_counter!("vipkeeper_takeovers_total", "Times that the VIP came to this node or left it.");
+    describe_counter!("vipkeeper_ec2_requests_total", "Requests to EC2, by its answer.");
+    describe_histogram!("vipkeeper_ec2_request_duration_seconds", "Duration of a request to EC2.");
+    describe_counter!("vipkeeper_ec2_throttled_total", "Requests that EC2 refused by its rate limit.");
+    describe_histogram!("vipkeeper_rate_limit_wait_seconds", "Time that requests waited for vipkeeper's own limit.");
+}
+
+fn describe_state() {
+    describe_gauge!("vipkeeper_build_info", "The running program.");
+    describe_gauge!("vipkeeper_desired_role", "What is wanted of this node: 1 for that role, 0 for the others.");
+    describe_gauge!("vipkeeper_binding_state", "How a binding stands: 1 for that state, 0 for the others.");
+    describe_gauge!("vipkeeper_backoff_seconds", "How long the next try is held back after a failure.");
+    describe_gauge!("vipkeeper_claim_term", "Term of this node's claim in Unix milliseconds; 0 without a claim.");
+    describe_gauge!("vipkeeper_contested", "Whether somebody keeps taking what this node holds by right.");
+    describe_gauge!("vipkeeper_guard_alive", "Whether the watchdog process behind the claim lives.");
+    describe_gauge!("vipkeeper_hook_lost", "Whether the watchdog contradicts the desired-state file.");
+    describe_gauge!("vipkeeper_desired_invalid", "Whether the desired-state file is not to be read or trusted.");
+    describe_gauge!(
+        "vipkeeper_last_successful_observation_timestamp_seconds",
+        "When the source was last read with success; 0 for never."
+    );
+    describe_gauge!("vipkeeper_credentials_expiry_timestamp_seconds", "When the credentials in use stop working.");
+}
