@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::desired::Desired;
 use crate::ids::{InstanceId, Term};
-use crate::memory::{Held, Memory};
+use crate::memory::{Held, Memory, Rival};
 use crate::observed::{Claims, Moment};
 use crate::vip::ClaimMode;
 
@@ -24,7 +24,7 @@ pub enum Standing {
     Unknown,
     Standby,
     /// Its file says leader, but a newer claim is on record.
-    Superseded(InstanceId),
+    Superseded(Rival),
     Leader,
 }
 
@@ -66,9 +66,10 @@ pub fn record(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
 }
 
 /// The newest claim of another node, if it is newer than this node's.
-fn newer_than(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId, mine: Term) -> Option<InstanceId> {
-    let newest = terms.iter().filter(|(node, _)| *node != me).max_by_key(|(node, term)| (**term, *node))?;
-    ((*newest.1, newest.0) > (mine, me)).then(|| newest.0.clone())
+fn newer_than(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId, mine: Term) -> Option<Rival> {
+    let others = terms.iter().filter(|(node, _)| *node != me);
+    let (node, term) = others.max_by_key(|(node, term)| (**term, *node))?;
+    ((*term, node) > (mine, me)).then(|| Rival { node: node.clone(), term: *term })
 }
 
 /// Takes a read of the record into account: may raise a young claim's term once, and may end a claim.

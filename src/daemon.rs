@@ -133,7 +133,6 @@ where
 
     /// Turns until it is told to stop, or nobody is left to tell it. Moves nothing when it ends.
     pub async fn run(mut self, mut wakes: mpsc::Receiver<Wake>) {
-        self.around.reporter.news(&News::Started { version: env!("CARGO_PKG_VERSION") });
         loop {
             self.turn().await;
             let wake_at = self.started + self.next_wake();
@@ -175,12 +174,15 @@ where
 
     /// One step: from what is known now to what is done now.
     async fn turn(&mut self) {
-        if self.desired_stale {
+        // Every pass reads the files and the kernel afresh, whatever woke it.
+        let due = self.round_is_due();
+        if self.desired_stale || due {
             self.read_desired();
         }
-        if self.local_stale || self.now() >= self.next_round {
+        if self.local_stale || due {
             self.local_stale = false;
-            self.reads.local(&*self.around.host, &mut self.world, self.now()).await;
+            let now = self.now();
+            self.reads.local(&*self.around.host, &mut self.world, now).await;
         }
         self.identify();
         self.decide();
@@ -208,7 +210,8 @@ where
         for keeper in &mut self.vips {
             let (vip, observed) = observe(&self.config, &keeper.config, known, &self.world);
             keeper.decide(vip, observed, now, wall_ms, &*self.around.reporter);
-            for write in keeper.start(&self.around.ec2, &self.around.host, &mut self.busy, now, &*self.around.reporter) {
+            for write in keeper.start(&self.around.ec2, &self.around.host, &mut self.busy, now, &*self.around.reporter)
+            {
                 self.writing.push(write);
             }
             if let Err(message) = keeper.persist(&self.around.machine) {
@@ -246,11 +249,18 @@ where
         match answer {
             Answer::Identity(Ok(node)) => {
                 self.identify_backoff.reset();
+                self.reads.identifying = false;
                 self.problems.solve(&*reporter, "NoIdentity");
+                reporter.news(&News::Started {
+                    version: env!("CARGO_PKG_VERSION"),
+                    instance: Some(&node.instance),
+                    region: Some(&node.region),
+                });
                 self.known = Some(Known::new(node, self.around.first_interface.clone()));
                 self.next_round = now;
             }
             Answer::Identity(Err(message)) => {
+                self.reads.identifying = false;
                 self.next_identify = now + self.identify_backoff.next_delay(&mut self.around.rng);
                 let wall_ms = self.around.machine.wall_ms();
                 self.problems.raise(&*reporter, "NoIdentity", message, wall_ms);
@@ -311,19 +321,23 @@ where
         self.reading.push(Box::pin(async move { Answer::Identity(identify.identify().await) }));
     }
 
-    /// Starts a round of reads if one is due.
-    fn look_if_due(&mut self) {
-        let Some(known) = &self.known else { return };
+    fn round_is_due(&self) -> bool {
         let now = self.now();
         let idle = self.look_when_idle && self.busy.no_cloud_write();
         let planned = self.later_rounds.first().is_some_and(|at| *at <= now);
         let second_look = self.vips.iter().filter_map(Keeper::look_at).min().is_some_and(|at| at <= now);
-        if !(idle || planned || second_look || now >= self.next_round) || self.reads.under_way() {
+        self.known.is_some() && !self.reads.under_way() && (idle || planned || second_look || now >= self.next_round)
+    }
+
+    /// Starts a round of reads if one is due.
+    fn look_if_due(&mut self) {
+        if !self.round_is_due() {
             return;
         }
-        self.look_when_idle &= !idle;
+        let Some(known) = &self.known else { return };
+        let now = self.now();
+        self.look_when_idle &= !self.busy.no_cloud_write();
         self.later_rounds.retain(|at| *at > now);
-        self.desired_stale = true;
         let urgency = if self.vips.iter().any(Keeper::is_taking) { Urgency::Urgent } else { Urgency::Normal };
         for read in self.reads.start(known, &self.config, &self.around.ec2, urgency, now) {
             self.reading.push(read);
@@ -366,7 +380,7 @@ where
             }
         };
         self.problems.solve(&*reporter, "ConfigInvalid");
-        if config.needs_restart(&self.config) {
+        if needs_restart(&self.config, &config) {
             let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
             self.problems.raise(&*reporter, "RestartNeeded", message, wall_ms);
         } else {
@@ -389,8 +403,9 @@ where
     }
 
     fn say(&mut self) {
-        let wall_ms = self.around.machine.wall_ms();
-        let vips = self.vips.iter().map(|keeper| keeper.document(self.now(), wall_ms)).collect();
+        let (now, wall_ms) = (self.now(), self.around.machine.wall_ms());
+        let reporter = &*self.around.reporter;
+        let vips = self.vips.iter_mut().map(|keeper| keeper.document(now, wall_ms, reporter)).collect();
         let node = self.known.as_ref().map(Known::node);
         let sources = self.reads.document();
         let status = document::status(node, self.started_ms, wall_ms, sources, vips, &self.problems);
@@ -401,4 +416,10 @@ where
     pub fn delegate_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.vips.iter().map(|keeper| keeper.config.delegate_ip)
     }
+}
+
+/// Whether a changed config holds something that only a new process can take over.
+fn needs_restart(old: &Config, new: &Config) -> bool {
+    (&old.state_dir, &old.hook_users, &old.identity, &old.aws, old.limits, old.listen)
+        != (&new.state_dir, &new.hook_users, &new.identity, &new.aws, new.limits, new.listen)
 }

@@ -6,6 +6,8 @@
 //!           EC2 --describe--> observe --> Observed -+    (pure)                   (log, metrics, status)
 //! ```
 
+mod words;
+
 pub mod ids;
 pub mod vip;
 
@@ -13,6 +15,7 @@ pub mod config;
 pub mod desired;
 
 pub mod identity;
+pub mod machine;
 pub mod observe;
 pub mod observed;
 
@@ -27,3 +30,7 @@ pub mod host;
 
 pub mod report;
 pub mod status;
+
+pub mod backoff;
+pub mod daemon;
+pub mod wake;

@@ -35,6 +35,13 @@ pub struct Memory {
     pub standby_since: Option<Moment>,
 }
 
+/// A newer claim of another node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rival {
+    pub node: InstanceId,
+    pub term: Term,
+}
+
 /// One claim of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Held {
@@ -49,7 +56,7 @@ pub struct Held {
     pub term_settled: bool,
     /// The term whose tag EC2 accepted last, and when.
     pub recorded: Option<(Term, Moment)>,
-    pub superseded_by: Option<InstanceId>,
+    pub superseded_by: Option<Rival>,
 }
 
 impl Held {
@@ -75,6 +82,8 @@ pub struct Track {
     pub expected: Option<(Seen, Moment)>,
     /// When it was first seen elsewhere since it last pointed here.
     pub elsewhere_since: Option<Moment>,
+    /// It has been seen pointing elsewhere, or nowhere, since this node has not been leader.
+    pub gone: bool,
     /// How often it had to be taken back, and when last.
     pub retakes: u32,
     pub last_retake: Option<Moment>,
@@ -239,8 +248,10 @@ impl Track {
         let seen = self.believe(sight).clone();
         let Some(leader_since) = leader_since else {
             self.elsewhere_since = None;
+            self.gone |= matches!(seen, Seen::Absent | Seen::Elsewhere(_));
             return;
         };
+        self.gone = false;
         match seen {
             Seen::Here { .. } => {
                 self.elsewhere_since = None;
@@ -267,7 +278,7 @@ pub struct Persisted {
     pub claim: ClaimId,
     pub started_ms: u64,
     pub term: Term,
-    pub superseded_by: Option<InstanceId>,
+    pub superseded_by: Option<Rival>,
     /// The bindings that have pointed here under this claim.
     pub applied: Vec<BindingKey>,
 }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use crate::action::{Action, Force, RouteCall};
 use crate::claim::{self, Record, Standing};
 use crate::desired::Desired;
-use crate::ids::{InstanceId, Term};
+use crate::ids::Term;
 use crate::memory::{Held, Memory, Track};
 use crate::observed::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
-use crate::vip::{Binding, BindingKey, ClaimMode, OnRelease, Vip};
+use crate::vip::{Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use crate::words::words;
 
 /// A binding that points elsewhere is looked at again after this long before it is taken back; twice as long after each
 /// time it had to be, up to [`RETAKE_HOLD_MAX`].
@@ -41,56 +42,46 @@ pub enum Purpose {
     Release,
 }
 
-/// What a binding is in, for metrics and status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum State {
-    InSync,
-    /// Differs although nobody asked for a change.
-    Drift,
-    Unknown,
-    /// A change is under way, or its turn comes.
-    Waiting,
-    /// Nothing can be done before somebody else acts.
-    Blocked,
-}
-
-impl State {
-    pub const ALL: [Self; 5] = [Self::InSync, Self::Drift, Self::Unknown, Self::Waiting, Self::Blocked];
-
-    /// The name in metrics and status.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InSync => "in_sync",
-            Self::Drift => "drift",
-            Self::Unknown => "unknown",
-            Self::Waiting => "waiting",
-            Self::Blocked => "blocked",
-        }
+words!(
+    /// How one binding stands, for metrics and status.
+    State {
+        /// It agrees with desired.
+        InSync = "in_sync",
+        /// It differs although nobody asked for a change.
+        Drift = "drift",
+        /// It could not be observed.
+        Unknown = "unknown",
+        /// A change is under way, or its turn comes.
+        Waiting = "waiting",
+        /// Nothing can be done before somebody else acts; the detail says who.
+        Blocked = "blocked",
     }
-}
+);
 
-/// In what way a binding drifted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DriftReason {
-    Absent,
-    Elsewhere,
-    Blackhole,
-    /// The source/destination check was switched on again.
-    CheckOn,
-}
+words!(
+    /// In what way a binding drifted.
+    DriftReason {
+        Absent = "absent",
+        /// It points at something else.
+        Elsewhere = "elsewhere",
+        /// A route whose target is gone.
+        Blackhole = "blackhole",
+        /// The source/destination check is on, so the ENI drops what is sent to the VIP.
+        CheckOn = "check_on",
+        /// It points at this node, which stands by, after it had been gone.
+        Here = "here",
+    }
+);
 
 impl DriftReason {
-    pub const ALL: [Self; 4] = [Self::Absent, Self::Elsewhere, Self::Blackhole, Self::CheckOn];
-
-    /// The name in metrics.
+    /// The reasons that a binding of this kind can have, so that their metrics exist from the start.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Elsewhere => "elsewhere",
-            Self::Blackhole => "blackhole",
-            Self::CheckOn => "check_on",
+    pub fn of(kind: Kind) -> &'static [Self] {
+        match kind {
+            Kind::ElasticIp | Kind::SecondaryIp => &[Self::Absent, Self::Elsewhere, Self::Here],
+            Kind::Route => &[Self::Absent, Self::Elsewhere, Self::Blackhole, Self::Here],
+            Kind::LocalAddress => &[Self::Absent, Self::Here],
+            Kind::SourceDestCheck => &[Self::CheckOn],
         }
     }
 }
@@ -230,7 +221,8 @@ struct Planner<'a> {
 }
 
 static NOT_READ: Sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Duration::ZERO };
-static NO_TRACK: Track = Track { applied: false, expected: None, elsewhere_since: None, retakes: 0, last_retake: None };
+static NO_TRACK: Track =
+    Track { applied: false, expected: None, elsewhere_since: None, gone: false, retakes: 0, last_retake: None };
 
 impl Planner<'_> {
     fn binding(&self, key: &BindingKey, binding: Option<&Binding>, look_at: &mut Option<Moment>) -> Verdict {
@@ -249,7 +241,12 @@ impl Planner<'_> {
             (Standing::Leader, Some(held)) => self.take(held, binding, sight, seen),
             // A leader always holds a claim: `learn` adopts it before anybody plans.
             (Standing::Leader, None) => say(State::Waiting, Why::LookingFirst),
-            (Standing::Standby | Standing::Superseded(_), _) => self.release(binding, seen, look_at),
+            (Standing::Standby | Standing::Superseded(_), _) => {
+                let verdict = self.release(binding, seen, look_at);
+                // What was asked to go is no drift; what came back uncalled is.
+                let uncalled = track.gone && verdict.step.is_some();
+                if uncalled { drifted(verdict, DriftReason::Here) } else { verdict }
+            }
         }
     }
 
@@ -484,13 +481,4 @@ fn sooner(look_at: &mut Option<Moment>, at: Moment) {
 #[must_use]
 pub fn contested(memory: &Memory) -> bool {
     memory.tracks.values().any(|track| track.retakes >= CONTESTED_FROM)
-}
-
-/// Who superseded this node's claim.
-#[must_use]
-pub fn superseded_by(plan: &Plan) -> Option<&InstanceId> {
-    match &plan.standing {
-        Standing::Superseded(by) => Some(by),
-        Standing::Unknown | Standing::Standby | Standing::Leader => None,
-    }
 }

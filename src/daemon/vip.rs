@@ -16,13 +16,13 @@ use crate::config::VipConfig;
 use crate::desired::{Desired, WhyStandby, WhyUnknown};
 use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
 use crate::host::{Host, HostError, LocalAddress};
-use crate::ids::{ClaimId, Term};
+use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
 use crate::observed::{Claims, Moment, Observed};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter, Role};
-use crate::vip::{BindingKey, Vip};
+use crate::vip::{BindingKey, ClaimMode, Vip};
 
 /// What only an operator can mend is tried again at least this long after.
 const DENIED_FLOOR: Duration = Duration::from_secs(15);
@@ -123,6 +123,17 @@ struct Attempts {
     last: Option<(u64, Class, String)>,
 }
 
+/// A failure that has not been followed by a success.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastFailure<'a> {
+    pub at_ms: u64,
+    pub class: Class,
+    pub message: &'a str,
+    /// How often in a row.
+    pub times: u32,
+    pub next_try: Option<Moment>,
+}
+
 /// One VIP.
 pub struct Keeper {
     pub config: VipConfig,
@@ -130,7 +141,8 @@ pub struct Keeper {
     reading: Option<Reading>,
     desired_since_ms: u64,
     plan: Option<Plan>,
-    observed: Option<Observed>,
+    /// The VIP and what was seen of it, as they were planned with.
+    seen: Option<(Vip, Observed)>,
     attempts: BTreeMap<Errand, Attempts>,
     persisted: Option<Persisted>,
     drifting: BTreeSet<BindingKey>,
@@ -147,17 +159,15 @@ impl Keeper {
     /// A VIP as it is when a daemon starts: with what an earlier one persisted.
     pub fn new(config: VipConfig, machine: &impl Machine, wall_ms: u64) -> Self {
         let persisted = machine.load(config.delegate_ip);
-        let memory = persisted
-            .clone()
-            .map(|persisted| Memory::restore(persisted, Moment::ZERO, wall_ms))
-            .unwrap_or_default();
+        let memory =
+            persisted.clone().map(|persisted| Memory::restore(persisted, Moment::ZERO, wall_ms)).unwrap_or_default();
         Self {
             config,
             memory,
             reading: None,
             desired_since_ms: wall_ms,
             plan: None,
-            observed: None,
+            seen: None,
             attempts: BTreeMap::new(),
             persisted,
             drifting: BTreeSet::new(),
@@ -228,10 +238,6 @@ impl Keeper {
         self.plan.as_ref()
     }
 
-    pub(super) fn observed(&self) -> Option<&Observed> {
-        self.observed.as_ref()
-    }
-
     pub(super) fn converged_ms(&self) -> Option<u64> {
         let claim = self.memory.claim.as_ref()?;
         self.converged.as_ref().filter(|(id, _)| *id == claim.id).map(|(_, at)| *at)
@@ -250,7 +256,7 @@ impl Keeper {
         });
         self.tell(&plan, superseded_before, wall_ms, reporter);
         self.plan = Some(plan);
-        self.observed = Some(observed);
+        self.seen = Some((vip, observed));
     }
 
     /// Tells what the new plan means, where it differs from the old one.
@@ -272,7 +278,7 @@ impl Keeper {
                 reporter.news(&News::ClaimTerm { vip, term: held.term });
             }
             if let (Some(by), false) = (&held.superseded_by, superseded_before) {
-                reporter.news(&News::Superseded { vip, by });
+                reporter.news(&News::Superseded { vip, by: &by.node, term: by.term });
             }
             let new = self.converged.as_ref().is_none_or(|(id, _)| *id != held.id);
             if plan.standing == Standing::Leader && plan.in_sync() && new {
@@ -450,16 +456,24 @@ impl Keeper {
         }
     }
 
-    /// The last failure of an errand that has not succeeded since: when, its class and text, how often in a row, and
-    /// the next try.
-    pub(super) fn failure(&self, errand: &Errand) -> Option<(u64, Class, &str, u32, Option<Moment>)> {
+    /// The last failure of an errand that has not succeeded since.
+    pub(super) fn failure(&self, errand: &Errand) -> Option<LastFailure<'_>> {
         let attempts = self.attempts.get(errand)?;
-        let (at, class, message) = attempts.last.as_ref()?;
-        Some((*at, *class, message, attempts.failures, attempts.next_try))
+        let (at_ms, class, message) = attempts.last.as_ref()?;
+        let (times, next_try) = (attempts.failures, attempts.next_try);
+        Some(LastFailure { at_ms: *at_ms, class: *class, message, times, next_try })
+    }
+
+    pub(super) fn mode(&self) -> Option<ClaimMode> {
+        self.seen.as_ref().map(|(vip, _)| vip.claims)
+    }
+
+    pub(super) fn instance(&self) -> Option<&InstanceId> {
+        self.seen.as_ref().map(|(vip, _)| &vip.instance)
     }
 
     pub(super) fn claims(&self) -> Option<&Claims> {
-        self.observed.as_ref().map(|observed| &observed.claims)
+        self.seen.as_ref().map(|(_, observed)| &observed.claims)
     }
 }
 

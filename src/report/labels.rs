@@ -1,41 +1,12 @@
 //! The closed sets of words that metrics, logs and status share. A metric's label is a variant of one of these or a
 //! name out of the config: never an error's text.
 
-use std::fmt;
-
 use crate::desired::Desired;
 use crate::ec2::{Class, Ec2Error};
 use crate::vip::{BindingKey, Kind};
+use crate::words::words;
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
-
-        impl $name {
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The word in metrics, status and logs.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-
-            /// The variant that the word names, if it names one.
-            #[must_use]
-            pub fn from_name(name: &str) -> Option<Self> {
-                match name { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-    };
-}
+pub use crate::plan::{DriftReason, State as BindingState};
 
 words!(
     /// What is wanted of this node for one VIP, without the why.
@@ -52,50 +23,6 @@ impl From<&Desired> for Role {
             Desired::Leader(_) => Self::Leader,
             Desired::Standby(_) => Self::Standby,
             Desired::Unknown(_) => Self::Unknown,
-        }
-    }
-}
-
-words!(
-    /// How one binding stands.
-    BindingState {
-        /// It agrees with desired.
-        InSync = "in_sync",
-        /// It does not, and a change is under way or due.
-        Drift = "drift",
-        /// It could not be observed.
-        Unknown = "unknown",
-        /// It may not be changed yet: settling after an own write, looked at twice before a retake, or backed off.
-        Waiting = "waiting",
-        /// It may not be changed at all until something else changes; the detail says what.
-        Blocked = "blocked",
-    }
-);
-
-words!(
-    /// How observed differs from desired although nobody asked for a change.
-    DriftReason {
-        Absent = "absent",
-        /// It points at something else.
-        Elsewhere = "elsewhere",
-        /// A route whose target is gone.
-        Blackhole = "blackhole",
-        /// The source/destination check is on, so the ENI drops what is sent to the VIP.
-        CheckOn = "check_on",
-        /// It points at this node, which stands by.
-        Here = "here",
-    }
-);
-
-impl DriftReason {
-    /// The reasons that a binding of this kind can have, so that their metrics exist from the start.
-    #[must_use]
-    pub fn of(kind: Kind) -> &'static [Self] {
-        match kind {
-            Kind::ElasticIp | Kind::SecondaryIp => &[Self::Absent, Self::Elsewhere, Self::Here],
-            Kind::Route => &[Self::Absent, Self::Elsewhere, Self::Blackhole, Self::Here],
-            Kind::LocalAddress => &[Self::Absent, Self::Here],
-            Kind::SourceDestCheck => &[Self::CheckOn],
         }
     }
 }

@@ -1,0 +1,222 @@
+//! How things stand, as the document that status, health and metrics show.
+
+use std::collections::BTreeMap;
+
+use crate::claim::{self, Record};
+use crate::desired::Desired;
+use crate::identity::Node;
+use crate::observed::Moment;
+use crate::plan::{self, Plan, Verdict};
+use crate::report::{News, Reporter, Role};
+use crate::status::{
+    BindingStatus, ClaimStatus, Condition, DesiredStatus, ErrorStatus, Problem, SourceStatus, Status, VERSION,
+    VipStatus, condition,
+};
+use crate::vip::{BindingKey, ClaimMode};
+
+use super::vip::{Errand, Keeper, why};
+
+/// What is wrong with the daemon as a whole.
+#[derive(Debug, Default)]
+pub struct Problems(BTreeMap<&'static str, Problem>);
+
+impl Problems {
+    /// Notes it, and says so; since when it lasts is kept while only its message changes.
+    pub fn raise(&mut self, reporter: &dyn Reporter, reason: &'static str, message: String, wall_ms: u64) {
+        reporter.news(&News::Problem { reason, message: &message });
+        let since_ms = self.0.get(reason).map_or(wall_ms, |problem| problem.since_ms);
+        self.0.insert(reason, Problem { reason: reason.to_owned(), message, since_ms });
+    }
+
+    /// It is over.
+    pub fn solve(&mut self, reporter: &dyn Reporter, reason: &'static str) {
+        if self.0.remove(reason).is_some() {
+            reporter.news(&News::ProblemSolved { reason });
+        }
+    }
+}
+
+/// Since when each thing has been as it is.
+#[derive(Debug, Default)]
+pub struct Since(BTreeMap<String, (String, u64)>);
+
+impl Since {
+    /// When `name` took this value, and whether that is news.
+    fn of(&mut self, name: &str, value: &str, wall_ms: u64) -> (u64, bool) {
+        match self.0.get(name) {
+            Some((before, since)) if before == value => (*since, false),
+            _ => {
+                self.0.insert(name.to_owned(), (value.to_owned(), wall_ms));
+                (wall_ms, true)
+            }
+        }
+    }
+}
+
+/// The whole document.
+pub fn status(
+    node: Option<&Node>,
+    started_ms: u64,
+    wall_ms: u64,
+    sources: Vec<SourceStatus>,
+    vips: Vec<VipStatus>,
+    problems: &Problems,
+) -> Status {
+    Status {
+        version: VERSION,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        written_ms: wall_ms,
+        started_ms,
+        instance: node.map(|node| node.instance.clone()),
+        region: node.map(|node| node.region.clone()),
+        sources,
+        vips,
+        problems: problems.0.values().cloned().collect(),
+    }
+}
+
+impl Keeper {
+    /// The VIP's part of the document. Tells of bindings whose state changed.
+    pub fn document(&mut self, now: Moment, wall_ms: u64, reporter: &dyn Reporter) -> VipStatus {
+        let mut since = std::mem::take(&mut self.since);
+        let plan = self.plan();
+        let bindings: Vec<_> = plan
+            .into_iter()
+            .flat_map(|plan| &plan.bindings)
+            .map(|(key, verdict)| self.binding(key, verdict, &mut since, now, wall_ms, reporter))
+            .collect();
+        let claim = self.memory().claim.as_ref().map(|held| ClaimStatus {
+            id: held.id.clone(),
+            term: held.term,
+            started_ms: held.started_ms,
+            converged_ms: self.converged_ms(),
+            superseded_by: held.superseded_by.as_ref().map(|rival| rival.node.clone()),
+        });
+        let status = VipStatus {
+            delegate_ip: self.config.delegate_ip,
+            desired: self.desired(),
+            claim,
+            in_sync: plan.is_some_and(Plan::in_sync),
+            bindings,
+            conditions: self.conditions(plan, &mut since, wall_ms),
+        };
+        self.since = since;
+        status
+    }
+
+    fn desired(&self) -> DesiredStatus {
+        let desired = self.reading().map(|reading| &reading.desired);
+        DesiredStatus {
+            role: desired.map_or(Role::Unknown, Role::from).name().to_owned(),
+            reason: desired.and_then(why).map(str::to_owned),
+            since_ms: self.desired_since_ms(),
+        }
+    }
+
+    fn binding(
+        &self,
+        key: &BindingKey,
+        verdict: &Verdict,
+        since: &mut Since,
+        now: Moment,
+        wall_ms: u64,
+        reporter: &dyn Reporter,
+    ) -> BindingStatus {
+        let state = self.state(key, verdict);
+        let detail = verdict.why.to_string();
+        let (since_ms, changed) = since.of(&key.to_string(), state.name(), wall_ms);
+        if changed {
+            reporter.news(&News::BindingState { vip: self.config.delegate_ip, key, state, detail: &detail });
+        }
+        let failure = self.failure(&Errand::Binding(key.clone()));
+        BindingStatus {
+            kind: key.kind,
+            target: key.target.clone(),
+            state: state.name().to_owned(),
+            detail,
+            since_ms,
+            next_try_ms: failure
+                .and_then(|failure| failure.next_try)
+                .map(|at| wall_ms + millis(at.saturating_sub(now))),
+            last_error: failure.map(|failure| ErrorStatus {
+                at_ms: failure.at_ms,
+                class: failure.class.name().to_owned(),
+                message: failure.message.to_owned(),
+                failures: failure.times,
+            }),
+        }
+    }
+
+    fn conditions(&self, plan: Option<&Plan>, since: &mut Since, wall_ms: u64) -> Vec<Condition> {
+        let mut conditions = Vec::new();
+        let mut put = |name: &str, holds: bool, reason: &str, message: String| {
+            let (since_ms, _) = since.of(name, if holds { "holds" } else { "does not" }, wall_ms);
+            let (name, reason) = (name.to_owned(), reason.to_owned());
+            conditions.push(Condition { name, holds, reason, message, since_ms });
+        };
+        match plan {
+            None => put(condition::IN_SYNC, false, "NotLookedYet", "nothing has been looked at yet".to_owned()),
+            Some(plan) if plan.in_sync() => put(condition::IN_SYNC, true, "AllAgree", String::new()),
+            Some(plan) => {
+                let differing: Vec<_> = plan
+                    .bindings
+                    .iter()
+                    .filter(|(_, verdict)| verdict.state != plan::State::InSync)
+                    .map(|(key, verdict)| format!("{key}: {}", verdict.why))
+                    .collect();
+                put(condition::IN_SYNC, false, "Differs", differing.join("; "));
+            }
+        }
+        let invalid = self.reading().and_then(|reading| reading.invalid.clone());
+        let reason = if invalid.is_none() { "Good" } else { "NotUsed" };
+        put(condition::DESIRED_VALID, invalid.is_none(), reason, invalid.unwrap_or_default());
+        let (recorded, reason, message) = self.recorded(plan);
+        put(condition::CLAIM_RECORDED, recorded, reason, message);
+        let contested: Vec<_> = self
+            .memory()
+            .tracks
+            .iter()
+            .filter(|(_, track)| track.retakes >= plan::CONTESTED_FROM)
+            .map(|(key, track)| format!("{key} was taken back {} times", track.retakes))
+            .collect();
+        let reason = if contested.is_empty() { "Calm" } else { "TakenAgainAndAgain" };
+        put(condition::CONTESTED, !contested.is_empty(), reason, contested.join("; "));
+        let leader = matches!(self.reading().map(|reading| &reading.desired), Some(Desired::Leader(_)));
+        let rival = self.memory().claim.as_ref().and_then(|held| held.superseded_by.as_ref()).filter(|_| leader);
+        let reason = if rival.is_some() { "NewerClaim" } else { "Newest" };
+        let message = rival.map(|rival| format!("{} holds the newer claim {}", rival.node, rival.term));
+        put(condition::SUPERSEDED, rival.is_some(), reason, message.unwrap_or_default());
+        conditions
+    }
+
+    /// Whether this node's claim is on record as far as it should be, and why not.
+    fn recorded(&self, plan: Option<&Plan>) -> (bool, &'static str, String) {
+        if self.mode() == Some(ClaimMode::Off) {
+            let message = "claims are off: after the first minute of a leadership nothing is taken back from another";
+            return (false, "ClaimsOff", message.to_owned());
+        }
+        let (Some(held), Some(plan)) = (&self.memory().claim, plan) else {
+            return (true, "NoClaim", String::new());
+        };
+        if plan.standing != claim::Standing::Leader {
+            return (true, "NoClaim", String::new());
+        }
+        if let Some(failure) = self.failure(&Errand::Record) {
+            return (false, "NotWritable", failure.message.to_owned());
+        }
+        let record = self
+            .claims()
+            .zip(self.instance())
+            .map_or(Record::Unknown, |(claims, instance)| claim::record(claims, instance, held));
+        match record {
+            Record::Newest => (true, "OnRecord", String::new()),
+            Record::Missing => (false, "NotSeenYet", "the claim's tag has not been seen on the anchor yet".to_owned()),
+            Record::Unknown => (false, "NotRead", "the anchor's tags could not be read".to_owned()),
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

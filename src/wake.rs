@@ -1,0 +1,9 @@
+//! stub
+use std::net::IpAddr;
+pub enum Wake {
+    DesiredChanged,
+    GuardDied(IpAddr),
+    LocalAddress,
+    Config,
+    Shutdown,
+}
