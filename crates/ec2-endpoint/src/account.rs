@@ -27,6 +27,7 @@ use ids::Kind;
 use model::{ElasticIp, Eni, Instance, InstanceState, RouteTable, SecurityGroup, Subnet, Vpc};
 use table::Table;
 
+pub use events::Event;
 pub use topology::{Launch, Launched, TopologyError};
 
 /// The state of one account in one region.
@@ -106,9 +107,7 @@ impl Account {
             Operation::DeleteRoute(call) => self.delete_route(call),
             Operation::DescribeRouteTables(call) => self.describe_route_tables(call),
             Operation::DescribeNetworkInterfaces(call) => self.describe_network_interfaces(call),
-            Operation::ModifyNetworkInterfaceAttribute(call) => {
-                self.modify_network_interface_attribute(call)
-            }
+            Operation::ModifyNetworkInterfaceAttribute(call) => self.modify_network_interface_attribute(call),
             Operation::AssignPrivateIpAddresses(call) => self.assign_private_ip_addresses(call),
             Operation::UnassignPrivateIpAddresses(call) => self.unassign_private_ip_addresses(call),
             Operation::AssignIpv6Addresses(call) => self.assign_ipv6_addresses(call),
@@ -121,9 +120,7 @@ impl Account {
             Operation::DescribeVpcs(call) => self.describe_vpcs(call),
             Operation::DescribeSecurityGroups(call) => self.describe_security_groups(call),
             Operation::AssumeRole(call) => network::assume_role(call),
-            Operation::GetCallerIdentity => Ok(Answer::CallerIdentity {
-                account_id: self.id.to_string(),
-            }),
+            Operation::GetCallerIdentity => Ok(Answer::CallerIdentity { account_id: self.id.to_string() }),
         }
     }
 
@@ -169,24 +166,14 @@ impl Account {
 
     /// The interfaces of an instance, by device index.
     pub fn interfaces_of(&self, instance_id: &str) -> Vec<&Arc<Eni>> {
-        let mut interfaces: Vec<_> = self
-            .enis
-            .values()
-            .filter(|eni| eni.instance_id() == Some(instance_id))
-            .collect();
-        interfaces.sort_by_key(|eni| {
-            eni.attachment
-                .as_ref()
-                .map(|attachment| attachment.device_index)
-        });
+        let mut interfaces: Vec<_> = self.enis.values().filter(|eni| eni.instance_id() == Some(instance_id)).collect();
+        interfaces.sort_by_key(|eni| eni.attachment.as_ref().map(|attachment| attachment.device_index));
         interfaces
     }
 
     /// The interface that holds a private address of a VPC.
     pub fn holder_of(&self, vpc_id: &str, private_ip: Ipv4Addr) -> Option<&Arc<Eni>> {
-        self.enis
-            .values()
-            .find(|eni| eni.vpc_id == vpc_id && eni.private_ips.contains(&private_ip))
+        self.enis.values().find(|eni| eni.vpc_id == vpc_id && eni.private_ips.contains(&private_ip))
     }
 
     /// Whether packets that reach this interface reach a running instance.
@@ -210,16 +197,10 @@ impl Account {
     /// The only interface of an instance, for calls that name an instance where an interface is meant.
     fn only_interface_of(&self, instance_id: &str) -> Result<&Arc<Eni>, ApiError> {
         let instance = known(&self.instances, Kind::Instance, instance_id)?;
-        if matches!(
-            instance.state,
-            InstanceState::Pending | InstanceState::Terminated
-        ) {
+        if matches!(instance.state, InstanceState::Pending | InstanceState::Terminated) {
             return Err(ApiError::client(
                 "IncorrectInstanceState",
-                format!(
-                    "The {} instance '{instance_id}' is not in a valid state for this operation.",
-                    instance.state
-                ),
+                format!("The {} instance '{instance_id}' is not in a valid state for this operation.", instance.state),
             ));
         }
         match *self.interfaces_of(instance_id) {

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use ipnet::IpNet;
 
 use crate::account::model::{
-    ElasticIp, Eni, Instance, InstanceState, RouteOrigin, RouteTable, RouteTarget, SecurityGroup,
-    Subnet, Tags, Vpc,
+    ElasticIp, Eni, Instance, InstanceState, RouteOrigin, RouteTable, RouteTarget, SecurityGroup, Subnet, Tags, Vpc,
 };
 
 /// The answer to an [`Operation`](crate::Operation) that succeeded.

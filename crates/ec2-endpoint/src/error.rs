@@ -16,16 +16,8 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    pub fn new(
-        status: u16,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message: message.into(),
-        }
+    pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { status, code: code.into(), message: message.into() }
     }
 
     /// A client error: status 400.
@@ -39,16 +31,11 @@ impl ApiError {
 
     /// A value that cannot be what the parameter needs.
     pub fn unusable(parameter: &str, value: &str, why: &str) -> Self {
-        Self::invalid_value(format!(
-            "Value ({value}) for parameter {parameter} is invalid. {why}"
-        ))
+        Self::invalid_value(format!("Value ({value}) for parameter {parameter} is invalid. {why}"))
     }
 
     pub fn missing_parameter(parameter: &str) -> Self {
-        Self::client(
-            "MissingParameter",
-            format!("The request must contain the parameter {parameter}"),
-        )
+        Self::client("MissingParameter", format!("The request must contain the parameter {parameter}"))
     }
 
     pub fn combination(message: impl Into<String>) -> Self {
@@ -57,11 +44,7 @@ impl ApiError {
 
     /// What a dry run answers when the call would have been permitted.
     pub fn dry_run() -> Self {
-        Self::new(
-            412,
-            "DryRunOperation",
-            "Request would have succeeded, but DryRun flag is set.",
-        )
+        Self::new(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
     }
 
     /// A permission that the caller lacks.
@@ -69,9 +52,7 @@ impl ApiError {
         Self::new(
             403,
             "UnauthorizedOperation",
-            format!(
-                "You are not authorized to perform this operation. {caller} may not perform {operation}."
-            ),
+            format!("You are not authorized to perform this operation. {caller} may not perform {operation}."),
         )
     }
 

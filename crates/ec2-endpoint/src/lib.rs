@@ -32,6 +32,8 @@
 pub mod account;
 pub mod answer;
 pub mod error;
+pub mod http;
+pub mod imds;
 
 pub mod operation;
 pub mod service;
@@ -39,6 +41,7 @@ pub mod service;
 pub use account::{Account, Launch, Launched, TopologyError};
 pub use answer::Answer;
 pub use error::ApiError;
+pub use http::{Endpoint, Server};
 
 pub use operation::*;
 pub use service::{Caller, Fault, FaultKind, Outcome, Reply, Scope, Service};

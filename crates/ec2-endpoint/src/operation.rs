@@ -219,19 +219,13 @@ pub struct Describe {
 impl Describe {
     /// Asks for these resources.
     pub fn ids(ids: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self {
-            ids: ids.into_iter().map(Into::into).collect(),
-            ..Self::default()
-        }
+        Self { ids: ids.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     /// Adds a filter.
     #[must_use]
     pub fn filter(mut self, name: &str, values: &[&str]) -> Self {
-        self.filters.push(Filter {
-            name: name.into(),
-            values: values.iter().map(ToString::to_string).collect(),
-        });
+        self.filters.push(Filter { name: name.into(), values: values.iter().map(ToString::to_string).collect() });
         self
     }
 }
@@ -250,4 +244,6 @@ pub struct AssumeRole {
     pub role_session_name: String,
     /// 900 to 43,200 seconds; 3,600 if absent.
     pub duration_seconds: Option<i32>,
+    /// What the role's owner may ask for; not checked here.
+    pub external_id: Option<String>,
 }

@@ -11,7 +11,7 @@ mod log;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::{Account, Answer, ApiError, Operation};
@@ -31,19 +31,13 @@ pub struct Caller {
 
 impl Caller {
     pub fn named(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            role: None,
-        }
+        Self { name: name.into(), role: None }
     }
 
     /// The same caller in a role.
     #[must_use]
     pub fn in_role(self, role_arn: impl Into<String>) -> Self {
-        Self {
-            role: Some(role_arn.into()),
-            ..self
-        }
+        Self { role: Some(role_arn.into()), ..self }
     }
 }
 
@@ -150,28 +144,20 @@ impl Service {
         let started = self.start(now, caller, operation);
         let there = started.delay;
         let Reply { delay, outcome } = self.finish(now, started);
-        Reply {
-            delay: there + delay,
-            outcome,
-        }
+        Reply { delay: there + delay, outcome }
     }
 
     /// Takes a call in: counts it and decides what the faults do to it. It is executed by [`Self::finish`], after its
     /// delay, so that calls overlap as they do on a network.
     pub fn start(&mut self, now: Duration, caller: &Caller, operation: &Operation) -> Started {
         let mut latency = Duration::ZERO;
-        let mut decided = Decided::Executed {
-            instead: None,
-            age: Duration::ZERO,
-        };
+        let mut decided = Decided::Executed { instead: None, age: Duration::ZERO };
         for fault in self.faults.values_mut() {
             if !fault.strikes(caller, operation, &mut self.random) {
                 continue;
             }
             match &fault.kind {
-                FaultKind::Latency { least, most } => {
-                    latency += between(&mut self.random, *least, *most)
-                }
+                FaultKind::Latency { least, most } => latency += between(&mut self.random, *least, *most),
                 FaultKind::Stale { up_to } => {
                     if let Decided::Executed { age, .. } = &mut decided {
                         *age = between(&mut self.random, Duration::ZERO, *up_to);
@@ -197,13 +183,7 @@ impl Service {
 
     /// Executes a call that was started.
     pub fn finish(&mut self, now: Duration, started: Started) -> Reply {
-        let Started {
-            way_back,
-            operation,
-            sequence,
-            decided,
-            ..
-        } = started;
+        let Started { way_back, operation, sequence, decided, .. } = started;
         let (code, outcome) = match decided {
             Decided::Lost(outcome) => (log::LOST.to_owned(), outcome),
             Decided::Refused(error) => (error.code.to_string(), Outcome::Answered(Err(error))),
@@ -217,28 +197,17 @@ impl Service {
             }
         };
         self.log.end(sequence, code);
-        Reply {
-            delay: way_back,
-            outcome,
-        }
+        Reply { delay: way_back, outcome }
     }
 
-    fn execute(
-        &mut self,
-        now: Duration,
-        operation: &Operation,
-        age: Duration,
-    ) -> Result<Answer, ApiError> {
+    fn execute(&mut self, now: Duration, operation: &Operation, age: Duration) -> Result<Answer, ApiError> {
         if operation.is_write() {
             let before = self.account.revision();
             let result = self.account.apply(operation);
             self.remember_if_changed(now, before);
             return result;
         }
-        self.history
-            .at(now.saturating_sub(age))
-            .clone()
-            .apply(operation)
+        self.history.at(now.saturating_sub(age)).clone().apply(operation)
     }
 
     fn remember_if_changed(&mut self, now: Duration, before: u64) {
@@ -249,9 +218,7 @@ impl Service {
     }
 
     fn buckets_allow(&mut self, now: Duration, operation: &Operation) -> bool {
-        self.buckets
-            .as_mut()
-            .is_none_or(|buckets| buckets.take(now, operation))
+        self.buckets.as_mut().is_none_or(|buckets| buckets.take(now, operation))
     }
 
     /// Switches EC2's own throttling on (with full buckets) or off.
@@ -322,7 +289,8 @@ impl Service {
 }
 
 /// Whether EC2's token buckets are in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Throttling {
     Off,
     /// EC2's buckets for an account that asked for no more, shared by all callers.
@@ -344,27 +312,17 @@ impl Decided {
         };
         match kind {
             FaultKind::Throttle => Self::Refused(ApiError::throttled()),
-            FaultKind::ServerError { status, code } => Self::Refused(ApiError::new(
-                *status,
-                code.clone(),
-                "An internal error has occurred",
-            )),
+            FaultKind::ServerError { status, code } => {
+                Self::Refused(ApiError::new(*status, code.clone(), "An internal error has occurred"))
+            }
             FaultKind::Deny => Self::Refused(denied(caller, operation)),
             FaultKind::ProxyHtml { status } => Self::Lost(Outcome::Html { status: *status }),
-            FaultKind::EmptyBody => Self::Executed {
-                instead: Some(Outcome::Empty),
-                age,
-            },
+            FaultKind::EmptyBody => Self::Executed { instead: Some(Outcome::Empty), age },
             FaultKind::DropBefore => Self::Lost(Outcome::Dropped),
-            FaultKind::DropAfter => Self::Executed {
-                instead: Some(Outcome::Dropped),
-                age,
-            },
+            FaultKind::DropAfter => Self::Executed { instead: Some(Outcome::Dropped), age },
             FaultKind::Cut { how: Cut::Refuse } => Self::Lost(Outcome::Dropped),
             FaultKind::Cut { how: Cut::Hang } => Self::Lost(Outcome::Silence),
-            FaultKind::Latency { .. } | FaultKind::Stale { .. } => {
-                Self::Executed { instead: None, age }
-            }
+            FaultKind::Latency { .. } | FaultKind::Stale { .. } => Self::Executed { instead: None, age },
         }
     }
 }
@@ -372,10 +330,7 @@ impl Decided {
 fn denied(caller: &Caller, operation: &Operation) -> ApiError {
     let who = caller.role.as_ref().unwrap_or(&caller.name);
     if operation.is_sts() {
-        let message = format!(
-            "{who} is not authorized to perform: sts:{}",
-            operation.name()
-        );
+        let message = format!("{who} is not authorized to perform: sts:{}", operation.name());
         return ApiError::new(403, "AccessDenied", message);
     }
     ApiError::unauthorized(who, operation.name())

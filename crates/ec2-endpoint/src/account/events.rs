@@ -1,9 +1,38 @@
 //! What happens to an account without any of the daemon's calls: instances stop, start and end, interfaces vanish,
 //! somebody points an address elsewhere by hand. Who points an address elsewhere uses [`Account::apply`] like anyone.
 
+use serde::Deserialize;
+
 use super::{Account, TopologyError, model::InstanceState, topology::unknown};
 
+/// Something that happens to the resource named. In JSON: `{"stop_instance": "i-..."}`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    StopInstance(String),
+    StartInstance(String),
+    TerminateInstance(String),
+    DeleteInterface(String),
+    DetachInterface(String),
+    DetachInternetGateway(String),
+}
+
 impl Account {
+    /// Makes an event happen.
+    ///
+    /// # Errors
+    /// An unknown resource, or one that this cannot happen to.
+    pub fn happen(&mut self, event: &Event) -> Result<(), TopologyError> {
+        match event {
+            Event::StopInstance(id) => self.stop_instance(id),
+            Event::StartInstance(id) => self.start_instance(id),
+            Event::TerminateInstance(id) => self.terminate_instance(id),
+            Event::DeleteInterface(id) => self.delete_interface(id),
+            Event::DetachInterface(id) => self.detach_interface(id),
+            Event::DetachInternetGateway(vpc_id) => self.detach_internet_gateway(vpc_id),
+        }
+    }
+
     /// Stops an instance. Its addresses stay; routes to its interfaces become blackholes.
     ///
     /// # Errors
@@ -30,10 +59,7 @@ impl Account {
             .enis
             .values()
             .filter_map(|eni| {
-                let attachment = eni
-                    .attachment
-                    .as_ref()
-                    .filter(|attachment| attachment.instance_id == id)?;
+                let attachment = eni.attachment.as_ref().filter(|attachment| attachment.instance_id == id)?;
                 Some((eni.id.clone(), attachment.delete_on_termination))
             })
             .collect();
@@ -51,20 +77,10 @@ impl Account {
     ///
     /// # Errors
     /// An unknown instance, or one that is terminated: there is no way back from that.
-    pub fn set_instance_state(
-        &mut self,
-        id: &str,
-        state: InstanceState,
-    ) -> Result<(), TopologyError> {
-        let instance = self
-            .instances
-            .get_mut(id)
-            .ok_or_else(|| unknown("instance", id))?;
+    pub fn set_instance_state(&mut self, id: &str, state: InstanceState) -> Result<(), TopologyError> {
+        let instance = self.instances.get_mut(id).ok_or_else(|| unknown("instance", id))?;
         if instance.state == InstanceState::Terminated {
-            return Err(TopologyError::Unfit {
-                value: id.into(),
-                why: "the instance is terminated",
-            });
+            return Err(TopologyError::Unfit { value: id.into(), why: "the instance is terminated" });
         }
         instance.state = state;
         self.revision += 1;
@@ -90,10 +106,7 @@ impl Account {
     /// # Errors
     /// An unknown VPC.
     pub fn detach_internet_gateway(&mut self, vpc_id: &str) -> Result<(), TopologyError> {
-        self.vpcs
-            .get_mut(vpc_id)
-            .ok_or_else(|| unknown("VPC", vpc_id))?
-            .internet_gateway = None;
+        self.vpcs.get_mut(vpc_id).ok_or_else(|| unknown("VPC", vpc_id))?.internet_gateway = None;
         self.revision += 1;
         Ok(())
     }
@@ -102,18 +115,9 @@ impl Account {
     ///
     /// # Errors
     /// An unknown or unattached interface.
-    pub fn set_delete_on_termination(
-        &mut self,
-        eni_id: &str,
-        goes_too: bool,
-    ) -> Result<(), TopologyError> {
-        let attachment = self
-            .enis
-            .get_mut(eni_id)
-            .and_then(|eni| eni.attachment.as_mut());
-        attachment
-            .ok_or_else(|| unknown("attached network interface", eni_id))?
-            .delete_on_termination = goes_too;
+    pub fn set_delete_on_termination(&mut self, eni_id: &str, goes_too: bool) -> Result<(), TopologyError> {
+        let attachment = self.enis.get_mut(eni_id).and_then(|eni| eni.attachment.as_mut());
+        attachment.ok_or_else(|| unknown("attached network interface", eni_id))?.delete_on_termination = goes_too;
         self.revision += 1;
         Ok(())
     }
@@ -123,12 +127,8 @@ impl Account {
     /// # Errors
     /// An unknown or unattached interface.
     pub fn detach_interface(&mut self, eni_id: &str) -> Result<(), TopologyError> {
-        let eni = self
-            .enis
-            .get_mut(eni_id)
-            .filter(|eni| eni.attachment.is_some());
-        eni.ok_or_else(|| unknown("attached network interface", eni_id))?
-            .attachment = None;
+        let eni = self.enis.get_mut(eni_id).filter(|eni| eni.attachment.is_some());
+        eni.ok_or_else(|| unknown("attached network interface", eni_id))?.attachment = None;
         self.revision += 1;
         Ok(())
     }

@@ -57,14 +57,9 @@ impl Kind {
 
     /// Prefix and 8 or 17 hexadecimal digits.
     fn is_well_formed(self, id: &str) -> bool {
-        id.strip_prefix(self.prefix())
-            .and_then(|rest| rest.strip_prefix('-'))
-            .is_some_and(|digits| {
-                matches!(digits.len(), 8 | 17)
-                    && digits
-                        .bytes()
-                        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            })
+        id.strip_prefix(self.prefix()).and_then(|rest| rest.strip_prefix('-')).is_some_and(|digits| {
+            matches!(digits.len(), 8 | 17) && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
     }
 
     /// Refuses an id of the wrong shape, where EC2 has a code for that: an allocation id has none and is just unknown.
@@ -81,10 +76,7 @@ impl Kind {
         if self.is_well_formed(id) {
             return Ok(());
         }
-        Err(ApiError::client(
-            code,
-            format!("Invalid id: \"{id}\" (expecting \"{}-...\")", self.prefix()),
-        ))
+        Err(ApiError::client(code, format!("Invalid id: \"{id}\" (expecting \"{}-...\")", self.prefix())))
     }
 
     pub fn not_found(self, id: &str) -> ApiError {
@@ -109,13 +101,7 @@ mod tests {
     fn the_kind_follows_from_prefix_and_digits() {
         assert_eq!(Kind::of("rtb-0123456789abcdef0"), Some(Kind::RouteTable));
         assert_eq!(Kind::of("i-0a1b2c3d"), Some(Kind::Instance));
-        for malformed in [
-            "rtb-1",
-            "rtb-0123456789ABCDEF0",
-            "rtb0123456789abcdef0",
-            "igw-0a1b2c3d",
-            "eni-é1b2c3d",
-        ] {
+        for malformed in ["rtb-1", "rtb-0123456789ABCDEF0", "rtb0123456789abcdef0", "igw-0a1b2c3d", "eni-é1b2c3d"] {
             assert_eq!(Kind::of(malformed), None, "{malformed}");
         }
     }

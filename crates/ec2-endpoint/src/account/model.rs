@@ -127,9 +127,7 @@ impl Eni {
     }
 
     pub fn instance_id(&self) -> Option<&str> {
-        self.attachment
-            .as_ref()
-            .map(|attachment| attachment.instance_id.as_str())
+        self.attachment.as_ref().map(|attachment| attachment.instance_id.as_str())
     }
 }
 

@@ -21,11 +21,7 @@ impl Account {
         let instances = listed(&self.instances, Kind::Instance, &call.ids)?;
         let views = instances.into_iter().map(|instance| InstanceView {
             owner_id: self.id.to_string(),
-            interfaces: self
-                .interfaces_of(&instance.id)
-                .into_iter()
-                .map(|eni| self.eni_view(eni))
-                .collect(),
+            interfaces: self.interfaces_of(&instance.id).into_iter().map(|eni| self.eni_view(eni)).collect(),
             instance,
         });
         Ok(Answer::Instances(select(views.collect(), call)?))
@@ -46,23 +42,15 @@ impl Account {
     fn available_addresses(&self, subnet: &Subnet) -> u32 {
         let reserved = 5;
         let all = u32::from(subnet.cidr.broadcast()) - u32::from(subnet.cidr.network()) + 1;
-        let held: usize = self
-            .enis
-            .values()
-            .filter(|eni| eni.subnet_id == subnet.id)
-            .map(|eni| eni.private_ips.len())
-            .sum();
-        all.saturating_sub(reserved)
-            .saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
+        let held: usize =
+            self.enis.values().filter(|eni| eni.subnet_id == subnet.id).map(|eni| eni.private_ips.len()).sum();
+        all.saturating_sub(reserved).saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
     }
 
     pub(super) fn describe_vpcs(&self, call: &Describe) -> Result<Answer, ApiError> {
         Paging::UP_TO_1000.check(call)?;
         let vpcs = listed(&self.vpcs, Kind::Vpc, &call.ids)?;
-        let views = vpcs.into_iter().map(|vpc| VpcView {
-            vpc,
-            owner_id: self.id.to_string(),
-        });
+        let views = vpcs.into_iter().map(|vpc| VpcView { vpc, owner_id: self.id.to_string() });
         Ok(Answer::Vpcs(select(views.collect(), call)?))
     }
 
@@ -71,10 +59,7 @@ impl Account {
         let groups = listed(&self.security_groups, Kind::SecurityGroup, &call.ids)?;
         let views = groups
             .into_iter()
-            .map(|group: Arc<SecurityGroup>| SecurityGroupView {
-                group,
-                owner_id: self.id.to_string(),
-            });
+            .map(|group: Arc<SecurityGroup>| SecurityGroupView { group, owner_id: self.id.to_string() });
         Ok(Answer::SecurityGroups(select(views.collect(), call)?))
     }
 }
@@ -85,24 +70,15 @@ pub(super) fn assume_role(call: &AssumeRole) -> Result<Answer, ApiError> {
     let is_role = matches!(parts[..], ["arn", _, "iam", "", account, resource]
         if account.len() == 12 && resource.strip_prefix("role/").is_some_and(|name| !name.is_empty()));
     if !is_role {
-        return Err(ApiError::client(
-            "ValidationError",
-            format!("{} is invalid", call.role_arn),
-        ));
+        return Err(ApiError::client("ValidationError", format!("{} is invalid", call.role_arn)));
     }
     if !(2..=64).contains(&call.role_session_name.len()) {
         let message = "roleSessionName must have a length of 2 to 64 characters";
         return Err(ApiError::client("ValidationError", message));
     }
-    let duration_s = u32::try_from(call.duration_seconds.unwrap_or(3600))
-        .ok()
-        .filter(|s| (900..=43_200).contains(s));
-    let duration_s = duration_s.ok_or_else(|| {
-        ApiError::client(
-            "ValidationError",
-            "durationSeconds must be between 900 and 43200",
-        )
-    })?;
+    let duration_s = u32::try_from(call.duration_seconds.unwrap_or(3600)).ok().filter(|s| (900..=43_200).contains(s));
+    let duration_s = duration_s
+        .ok_or_else(|| ApiError::client("ValidationError", "durationSeconds must be between 900 and 43200"))?;
     Ok(Answer::RoleAssumed {
         role_arn: call.role_arn.clone(),
         session_name: call.role_session_name.clone(),
@@ -138,12 +114,7 @@ impl Listed for InstanceView {
     }
 
     fn values(&self, filter: &str) -> Vec<String> {
-        let of_interfaces = |name: &str| {
-            self.interfaces
-                .iter()
-                .flat_map(|view| view.values(name))
-                .collect()
-        };
+        let of_interfaces = |name: &str| self.interfaces.iter().flat_map(|view| view.values(name)).collect();
         match filter {
             "image-id" => vec![self.instance.image_id.clone()],
             "instance-id" => vec![self.instance.id.clone()],
@@ -197,9 +168,7 @@ impl Listed for SubnetView {
             "availability-zone-id" => vec![subnet.availability_zone_id.clone()],
             "available-ip-address-count" => vec![self.available.to_string()],
             "cidr" | "cidr-block" => vec![subnet.cidr.to_string()],
-            "ipv6-cidr-block-association.ipv6-cidr-block" => {
-                subnet.ipv6_cidr.iter().map(ToString::to_string).collect()
-            }
+            "ipv6-cidr-block-association.ipv6-cidr-block" => subnet.ipv6_cidr.iter().map(ToString::to_string).collect(),
             "owner-id" => vec![self.owner_id.clone()],
             "state" => vec!["available".to_owned()],
             "subnet-id" => vec![subnet.id.clone()],
@@ -233,12 +202,8 @@ impl Listed for VpcView {
         let vpc = &*self.vpc;
         match filter {
             "cidr" => vpc.cidrs.iter().take(1).map(ToString::to_string).collect(),
-            "cidr-block-association.cidr-block" => {
-                vpc.cidrs.iter().map(ToString::to_string).collect()
-            }
-            "ipv6-cidr-block-association.ipv6-cidr-block" => {
-                vpc.ipv6_cidrs.iter().map(ToString::to_string).collect()
-            }
+            "cidr-block-association.cidr-block" => vpc.cidrs.iter().map(ToString::to_string).collect(),
+            "ipv6-cidr-block-association.ipv6-cidr-block" => vpc.ipv6_cidrs.iter().map(ToString::to_string).collect(),
             "is-default" => vec!["false".to_owned()],
             "owner-id" => vec![self.owner_id.clone()],
             "state" => vec!["available".to_owned()],
@@ -253,14 +218,8 @@ impl Listed for VpcView {
 }
 
 impl Listed for SecurityGroupView {
-    const FILTERS: &'static [&'static str] = &[
-        "description",
-        "group-id",
-        "group-name",
-        "owner-id",
-        "tag-key",
-        "vpc-id",
-    ];
+    const FILTERS: &'static [&'static str] =
+        &["description", "group-id", "group-name", "owner-id", "tag-key", "vpc-id"];
 
     fn key(&self) -> String {
         self.group.id.clone()

@@ -15,20 +15,13 @@ const PARAMETER: &str = "privateIpAddress";
 impl Account {
     /// EC2 API reference: AssignPrivateIpAddresses. All or nothing; an address that is on the interface already counts as
     /// assigned.
-    pub(super) fn assign_private_ip_addresses(
-        &mut self,
-        call: &AssignPrivateIpAddresses,
-    ) -> Result<Answer, ApiError> {
+    pub(super) fn assign_private_ip_addresses(&mut self, call: &AssignPrivateIpAddresses) -> Result<Answer, ApiError> {
         let eni = Arc::clone(self.known_eni(&call.network_interface_id)?);
         let subnet = self.subnet_of(&eni)?;
-        let wanted = match (
-            call.private_ip_addresses.as_slice(),
-            call.secondary_private_ip_address_count,
-        ) {
-            ([], Some(count)) => self.free_addresses(
-                &subnet,
-                at_least_one("secondaryPrivateIpAddressCount", count)?,
-            )?,
+        let wanted = match (call.private_ip_addresses.as_slice(), call.secondary_private_ip_address_count) {
+            ([], Some(count)) => {
+                self.free_addresses(&subnet, at_least_one("secondaryPrivateIpAddressCount", count)?)?
+            }
             ([_, ..], None) => parse_all(&call.private_ip_addresses)?,
             ([], None) => {
                 return Err(ApiError::client(
@@ -47,11 +40,7 @@ impl Account {
         }
         self.check_may_move(&eni, &wanted, call.allow_reassignment)?;
 
-        let new: Vec<Ipv4Addr> = wanted
-            .iter()
-            .copied()
-            .filter(|address| !eni.private_ips.contains(address))
-            .collect();
+        let new: Vec<Ipv4Addr> = wanted.iter().copied().filter(|address| !eni.private_ips.contains(address)).collect();
         if eni.private_ips.len() + new.len() > self.address_limit(&eni) {
             let message = "Number of private addresses will exceed limit.";
             return Err(ApiError::client("PrivateIpAddressLimitExceeded", message));
@@ -60,20 +49,14 @@ impl Account {
             self.move_private_ip(address, &eni);
         }
         let addresses = wanted.iter().map(ToString::to_string).collect();
-        Ok(Answer::PrivateIpsAssigned {
-            network_interface_id: eni.id.clone(),
-            addresses,
-        })
+        Ok(Answer::PrivateIpsAssigned { network_interface_id: eni.id.clone(), addresses })
     }
 
     /// Nobody's primary address moves at all, and somebody's secondary address only if the caller says so.
     fn check_may_move(&self, to: &Eni, wanted: &[Ipv4Addr], allowed: bool) -> Result<(), ApiError> {
         let mut held = Vec::new();
         for address in wanted {
-            match self
-                .holder_of(&to.vpc_id, *address)
-                .filter(|holder| holder.id != to.id)
-            {
+            match self.holder_of(&to.vpc_id, *address).filter(|holder| holder.id != to.id) {
                 Some(holder) if holder.primary_ip() == *address => {
                     return Err(ApiError::invalid_value(format!(
                         "The address {address} is the primary address of another interface and cannot be reassigned."
@@ -87,16 +70,11 @@ impl Account {
             return Ok(());
         }
         // The code and the sentence are what EC2 sends; the reference's `Resource.AlreadyAssigned` is not seen in practice.
-        Err(ApiError::invalid_value(format!(
-            "[{}] assigned, but move is not allowed.",
-            held.join(", ")
-        )))
+        Err(ApiError::invalid_value(format!("[{}] assigned, but move is not allowed.", held.join(", "))))
     }
 
     fn move_private_ip(&mut self, address: Ipv4Addr, to: &Eni) {
-        let from = self
-            .holder_of(&to.vpc_id, address)
-            .map(|holder| holder.id.clone());
+        let from = self.holder_of(&to.vpc_id, address).map(|holder| holder.id.clone());
         if let Some(from) = from.and_then(|id| self.enis.get_mut(&id)) {
             from.private_ips.retain(|held| *held != address);
         }
@@ -109,19 +87,14 @@ impl Account {
             .filter(|elastic_ip| {
                 elastic_ip.association.as_ref().is_some_and(|association| {
                     association.private_ip == address
-                        && self
-                            .enis
-                            .get(&association.network_interface_id)
-                            .is_some_and(|eni| eni.vpc_id == to.vpc_id)
+                        && self.enis.get(&association.network_interface_id).is_some_and(|eni| eni.vpc_id == to.vpc_id)
                 })
             })
             .map(|elastic_ip| elastic_ip.allocation_id.clone())
             .collect();
         for allocation_id in with_it {
             let elastic_ip = self.elastic_ips.get_mut(&allocation_id);
-            if let Some(association) =
-                elastic_ip.and_then(|elastic_ip| elastic_ip.association.as_mut())
-            {
+            if let Some(association) = elastic_ip.and_then(|elastic_ip| elastic_ip.association.as_mut()) {
                 association.network_interface_id.clone_from(&to.id);
             }
         }
@@ -147,8 +120,7 @@ impl Account {
             }
         }
         if let Some(eni) = self.enis.get_mut(&eni.id) {
-            eni.private_ips
-                .retain(|address| !unwanted.contains(address));
+            eni.private_ips.retain(|address| !unwanted.contains(address));
         }
         self.free_elastic_ips(|association| {
             association.network_interface_id == eni.id && unwanted.contains(&association.private_ip)
@@ -162,9 +134,8 @@ impl Account {
     }
 
     fn free_addresses(&self, subnet: &Subnet, count: usize) -> Result<Vec<Ipv4Addr>, ApiError> {
-        let free = |address: &Ipv4Addr| {
-            subnet.is_assignable(*address) && self.holder_of(&subnet.vpc_id, *address).is_none()
-        };
+        let free =
+            |address: &Ipv4Addr| subnet.is_assignable(*address) && self.holder_of(&subnet.vpc_id, *address).is_none();
         let found: Vec<Ipv4Addr> = subnet.cidr.hosts().filter(free).take(count).collect();
         if found.len() < count {
             return Err(ApiError::client(
@@ -186,20 +157,11 @@ pub(super) fn at_least_one(parameter: &str, count: i32) -> Result<usize, ApiErro
     usize::try_from(count)
         .ok()
         .filter(|count| *count > 0)
-        .ok_or_else(|| {
-            ApiError::unusable(
-                parameter,
-                &count.to_string(),
-                "Value must be a positive number.",
-            )
-        })
+        .ok_or_else(|| ApiError::unusable(parameter, &count.to_string(), "Value must be a positive number."))
 }
 
 pub(super) fn not_on(eni: &Eni) -> ApiError {
-    ApiError::invalid_value(format!(
-        "Some of the specified addresses are not assigned to interface {}",
-        eni.id
-    ))
+    ApiError::invalid_value(format!("Some of the specified addresses are not assigned to interface {}", eni.id))
 }
 
 fn parse_all(texts: &[String]) -> Result<Vec<Ipv4Addr>, ApiError> {
@@ -220,9 +182,7 @@ fn check_assignable(subnet: &Subnet, address: Ipv4Addr) -> Result<(), ApiError> 
         )));
     }
     if !subnet.is_assignable(address) {
-        return Err(ApiError::invalid_value(format!(
-            "Address {address} is in subnet's reserved address range"
-        )));
+        return Err(ApiError::invalid_value(format!("Address {address} is in subnet's reserved address range")));
     }
     Ok(())
 }

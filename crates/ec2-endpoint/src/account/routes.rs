@@ -25,15 +25,8 @@ struct Destination<'a> {
 
 impl Account {
     pub(super) fn create_route(&mut self, call: &RouteChange) -> Result<Answer, ApiError> {
-        let table = Arc::clone(known(
-            &self.route_tables,
-            Kind::RouteTable,
-            &call.route_table_id,
-        )?);
-        let destination = destination(
-            &call.destination_cidr_block,
-            &call.destination_ipv6_cidr_block,
-        )?;
+        let table = Arc::clone(known(&self.route_tables, Kind::RouteTable, &call.route_table_id)?);
+        let destination = destination(&call.destination_cidr_block, &call.destination_ipv6_cidr_block)?;
         let target = self.route_target(call, &table)?;
         // EC2 keeps the network, whatever host bits the request had.
         let net = destination.net.trunc();
@@ -42,42 +35,21 @@ impl Account {
             return Err(ApiError::client("RouteAlreadyExists", message));
         }
         self.check_may_be_routed(&table, net, &target)?;
-        let of_this_family = table
-            .routes
-            .keys()
-            .filter(|other| is_ipv4(other) == is_ipv4(&net))
-            .count();
+        let of_this_family = table.routes.keys().filter(|other| is_ipv4(other) == is_ipv4(&net)).count();
         if of_this_family >= table.route_limit {
             return Err(ApiError::client(
                 "RouteLimitExceeded",
-                format!(
-                    "The maximum number of routes has been reached for route table {}.",
-                    table.id
-                ),
+                format!("The maximum number of routes has been reached for route table {}.", table.id),
             ));
         }
-        self.set_route(
-            &table.id,
-            net,
-            Route {
-                target,
-                origin: RouteOrigin::CreateRoute,
-            },
-        );
+        self.set_route(&table.id, net, Route { target, origin: RouteOrigin::CreateRoute });
         Ok(Answer::Done)
     }
 
     /// EC2 API reference: ReplaceRoute. It has no precondition: the last writer wins.
     pub(super) fn replace_route(&mut self, call: &RouteChange) -> Result<Answer, ApiError> {
-        let table = Arc::clone(known(
-            &self.route_tables,
-            Kind::RouteTable,
-            &call.route_table_id,
-        )?);
-        let destination = destination(
-            &call.destination_cidr_block,
-            &call.destination_ipv6_cidr_block,
-        )?;
+        let table = Arc::clone(known(&self.route_tables, Kind::RouteTable, &call.route_table_id)?);
+        let destination = destination(&call.destination_cidr_block, &call.destination_ipv6_cidr_block)?;
         let target = self.route_target(call, &table)?;
         let Some(route) = table.routes.get(&destination.net) else {
             return Err(ApiError::invalid_value(format!(
@@ -86,43 +58,21 @@ impl Account {
             )));
         };
         if target == RouteTarget::Local && route.origin != RouteOrigin::CreateRouteTable {
-            return Err(ApiError::invalid_value(
-                "A local target is only allowed for the VPC's own CIDR blocks",
-            ));
+            return Err(ApiError::invalid_value("A local target is only allowed for the VPC's own CIDR blocks"));
         }
-        self.set_route(
-            &table.id,
-            destination.net,
-            Route {
-                target,
-                origin: route.origin,
-            },
-        );
+        self.set_route(&table.id, destination.net, Route { target, origin: route.origin });
         Ok(Answer::Done)
     }
 
     pub(super) fn delete_route(&mut self, call: &DeleteRoute) -> Result<Answer, ApiError> {
-        let table = Arc::clone(known(
-            &self.route_tables,
-            Kind::RouteTable,
-            &call.route_table_id,
-        )?);
-        let destination = destination(
-            &call.destination_cidr_block,
-            &call.destination_ipv6_cidr_block,
-        )?;
+        let table = Arc::clone(known(&self.route_tables, Kind::RouteTable, &call.route_table_id)?);
+        let destination = destination(&call.destination_cidr_block, &call.destination_ipv6_cidr_block)?;
         let Some(route) = table.routes.get(&destination.net) else {
-            let parameter = if is_ipv4(&destination.net) {
-                "destination-cidr-block"
-            } else {
-                "destination-ipv6-cidr-block"
-            };
+            let parameter =
+                if is_ipv4(&destination.net) { "destination-cidr-block" } else { "destination-ipv6-cidr-block" };
             return Err(ApiError::client(
                 "InvalidRoute.NotFound",
-                format!(
-                    "no route with {parameter} {} in route table {}",
-                    destination.text, table.id
-                ),
+                format!("no route with {parameter} {} in route table {}", destination.text, table.id),
             ));
         };
         if route.origin == RouteOrigin::CreateRouteTable {
@@ -143,28 +93,15 @@ impl Account {
         }
     }
 
-    fn route_target(
-        &self,
-        call: &RouteChange,
-        table: &RouteTable,
-    ) -> Result<RouteTarget, ApiError> {
-        let given = [
-            call.gateway_id.is_some(),
-            call.instance_id.is_some(),
-            call.network_interface_id.is_some(),
-        ];
+    fn route_target(&self, call: &RouteChange, table: &RouteTable) -> Result<RouteTarget, ApiError> {
+        let given = [call.gateway_id.is_some(), call.instance_id.is_some(), call.network_interface_id.is_some()];
         match given.iter().filter(|given| **given).count() + usize::from(call.local_target) {
             1 => {}
             0 => {
-                return Err(ApiError::client(
-                    "MissingParameter",
-                    "The request must contain a target for the route",
-                ));
+                return Err(ApiError::client("MissingParameter", "The request must contain a target for the route"));
             }
             _ => {
-                return Err(ApiError::combination(
-                    "The request must contain exactly one target for the route",
-                ));
+                return Err(ApiError::combination("The request must contain exactly one target for the route"));
             }
         }
         if call.local_target {
@@ -184,60 +121,36 @@ impl Account {
         Ok(RouteTarget::NetworkInterface(eni.id.clone()))
     }
 
-    fn gateway_target(
-        &self,
-        gateway_id: &str,
-        table: &RouteTable,
-    ) -> Result<RouteTarget, ApiError> {
-        let owner = self
-            .vpcs
-            .values()
-            .find(|vpc| vpc.internet_gateway.as_deref() == Some(gateway_id));
+    fn gateway_target(&self, gateway_id: &str, table: &RouteTable) -> Result<RouteTarget, ApiError> {
+        let owner = self.vpcs.values().find(|vpc| vpc.internet_gateway.as_deref() == Some(gateway_id));
         match owner {
             None => Err(ApiError::client(
                 "InvalidInternetGatewayID.NotFound",
                 format!("The internetGateway ID '{gateway_id}' does not exist"),
             )),
-            Some(vpc) if vpc.id != table.vpc_id => {
-                Err(different_networks(&table.id, "network gateway", gateway_id))
-            }
+            Some(vpc) if vpc.id != table.vpc_id => Err(different_networks(&table.id, "network gateway", gateway_id)),
             Some(_) => Ok(RouteTarget::InternetGateway(gateway_id.into())),
         }
     }
 
     /// VPC user guide, "Route tables": a route inside the VPC's own range must be for the whole of a subnet and lead to
     /// an interface; some link-local ranges are EC2's own.
-    fn check_may_be_routed(
-        &self,
-        table: &RouteTable,
-        net: IpNet,
-        target: &RouteTarget,
-    ) -> Result<(), ApiError> {
+    fn check_may_be_routed(&self, table: &RouteTable, net: IpNet, target: &RouteTarget) -> Result<(), ApiError> {
         let reserved = [
-            IpNet::V4(Ipv4Net::new_assert(
-                std::net::Ipv4Addr::new(169, 254, 168, 0),
-                22,
-            )),
-            IpNet::V6(Ipv6Net::new_assert(
-                std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0),
-                32,
-            )),
+            IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::new(169, 254, 168, 0), 22)),
+            IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32)),
         ];
         if reserved.iter().any(|reserved| reserved.contains(&net)) {
-            return Err(ApiError::invalid_value(format!(
-                "The destination CIDR block {net} is reserved"
-            )));
+            return Err(ApiError::invalid_value(format!("The destination CIDR block {net} is reserved")));
         }
-        let is_local = |(range, route): (&IpNet, &Route)| {
-            route.origin == RouteOrigin::CreateRouteTable && range.contains(&net)
-        };
+        let is_local =
+            |(range, route): (&IpNet, &Route)| route.origin == RouteOrigin::CreateRouteTable && range.contains(&net);
         if !table.routes.iter().any(is_local) {
             return Ok(());
         }
         let whole_subnet = self.subnets.values().any(|subnet| {
             subnet.vpc_id == table.vpc_id
-                && (IpNet::V4(subnet.cidr) == net
-                    || subnet.ipv6_cidr.is_some_and(|cidr| IpNet::V6(cidr) == net))
+                && (IpNet::V4(subnet.cidr) == net || subnet.ipv6_cidr.is_some_and(|cidr| IpNet::V6(cidr) == net))
         });
         match target {
             RouteTarget::NetworkInterface(_) if whole_subnet => Ok(()),
@@ -255,24 +168,14 @@ impl Account {
     pub(super) fn describe_route_tables(&self, call: &Describe) -> Result<Answer, ApiError> {
         Paging::UP_TO_100.check(call)?;
         let tables = listed(&self.route_tables, Kind::RouteTable, &call.ids)?;
-        let views = tables
-            .into_iter()
-            .map(|table| self.route_table_view(table))
-            .collect();
+        let views = tables.into_iter().map(|table| self.route_table_view(table)).collect();
         Ok(Answer::RouteTables(select(views, call)?))
     }
 
     fn route_table_view(&self, table: Arc<RouteTable>) -> RouteTableView {
-        let routes = table
-            .routes
-            .iter()
-            .map(|(destination, route)| self.route_view(&table, *destination, route))
-            .collect();
-        RouteTableView {
-            owner_id: self.id.to_string(),
-            routes,
-            table,
-        }
+        let routes =
+            table.routes.iter().map(|(destination, route)| self.route_view(&table, *destination, route)).collect();
+        RouteTableView { owner_id: self.id.to_string(), routes, table }
     }
 
     fn route_view(&self, table: &RouteTable, destination: IpNet, route: &Route) -> RouteView {
@@ -280,55 +183,28 @@ impl Account {
             RouteTarget::Local => (true, None),
             RouteTarget::InternetGateway(id) => {
                 let vpc = self.vpcs.get(&table.vpc_id);
-                (
-                    vpc.is_some_and(|vpc| vpc.internet_gateway.as_ref() == Some(id)),
-                    None,
-                )
+                (vpc.is_some_and(|vpc| vpc.internet_gateway.as_ref() == Some(id)), None)
             }
             RouteTarget::NetworkInterface(id) => {
-                let instance_id = self
-                    .enis
-                    .get(id)
-                    .and_then(|eni| eni.instance_id())
-                    .map(str::to_owned);
+                let instance_id = self.enis.get(id).and_then(|eni| eni.instance_id()).map(str::to_owned);
                 (self.is_in_service(id), instance_id)
             }
         };
-        let state = if available {
-            RouteState::Active
-        } else {
-            RouteState::Blackhole
-        };
-        RouteView {
-            destination,
-            target: route.target.clone(),
-            instance_id,
-            origin: route.origin,
-            state,
-        }
+        let state = if available { RouteState::Active } else { RouteState::Blackhole };
+        RouteView { destination, target: route.target.clone(), instance_id, origin: route.origin, state }
     }
 }
 
-fn destination<'a>(
-    ipv4: &'a Option<String>,
-    ipv6: &'a Option<String>,
-) -> Result<Destination<'a>, ApiError> {
+fn destination<'a>(ipv4: &'a Option<String>, ipv6: &'a Option<String>) -> Result<Destination<'a>, ApiError> {
     let (parameter, text, net) = match (ipv4, ipv6) {
         (Some(text), None) => ("destinationCidrBlock", text, text.parse().map(IpNet::V4)),
-        (None, Some(text)) => (
-            "destinationIpv6CidrBlock",
-            text,
-            text.parse().map(IpNet::V6),
-        ),
+        (None, Some(text)) => ("destinationIpv6CidrBlock", text, text.parse().map(IpNet::V6)),
         (None, None) => return Err(ApiError::missing_parameter("destinationCidrBlock")),
         (Some(_), Some(_)) => {
-            return Err(ApiError::combination(
-                "The request must contain exactly one destination",
-            ));
+            return Err(ApiError::combination("The request must contain exactly one destination"));
         }
     };
-    let net =
-        net.map_err(|_| ApiError::unusable(parameter, text, "This is not a valid CIDR block."))?;
+    let net = net.map_err(|_| ApiError::unusable(parameter, text, "This is not a valid CIDR block."))?;
     Ok(Destination { text, net })
 }
 
@@ -337,26 +213,17 @@ fn is_ipv4(net: &IpNet) -> bool {
 }
 
 fn different_networks(table_id: &str, what: &str, id: &str) -> ApiError {
-    ApiError::invalid_value(format!(
-        "route table {table_id} and {what} {id} belong to different networks"
-    ))
+    ApiError::invalid_value(format!("route table {table_id} and {what} {id} belong to different networks"))
 }
 
 impl RouteTableView {
     /// Whether this is the table of all subnets that name no other.
     pub fn is_main(&self) -> bool {
-        self.table
-            .associations
-            .iter()
-            .any(|association| association.subnet_id.is_none())
+        self.table.associations.iter().any(|association| association.subnet_id.is_none())
     }
 
     fn of_routes<T: ToString>(&self, value: impl Fn(&RouteView) -> Option<T>) -> Vec<String> {
-        self.routes
-            .iter()
-            .filter_map(value)
-            .map(|value| value.to_string())
-            .collect()
+        self.routes.iter().filter_map(value).map(|value| value.to_string()).collect()
     }
 }
 
@@ -391,21 +258,16 @@ impl Listed for RouteTableView {
     fn values(&self, filter: &str) -> Vec<String> {
         let associations = &self.table.associations;
         match filter {
-            "association.main" => associations
-                .iter()
-                .map(|association| association.subnet_id.is_none().to_string())
-                .collect(),
-            "association.route-table-association-id" => associations
-                .iter()
-                .map(|association| association.id.clone())
-                .collect(),
-            "association.route-table-id" => {
-                associations.iter().map(|_| self.table.id.clone()).collect()
+            "association.main" => {
+                associations.iter().map(|association| association.subnet_id.is_none().to_string()).collect()
             }
-            "association.subnet-id" => associations
-                .iter()
-                .filter_map(|association| association.subnet_id.clone())
-                .collect(),
+            "association.route-table-association-id" => {
+                associations.iter().map(|association| association.id.clone()).collect()
+            }
+            "association.route-table-id" => associations.iter().map(|_| self.table.id.clone()).collect(),
+            "association.subnet-id" => {
+                associations.iter().filter_map(|association| association.subnet_id.clone()).collect()
+            }
             "owner-id" => vec![self.owner_id.clone()],
             "route-table-id" => vec![self.table.id.clone()],
             "route.destination-cidr-block" => {

@@ -30,20 +30,11 @@ pub struct Paging {
 }
 
 impl Paging {
-    pub const UP_TO_100: Self = Self {
-        largest: 100,
-        exclusive_ids: None,
-    };
-    pub const UP_TO_1000: Self = Self {
-        largest: 1000,
-        exclusive_ids: None,
-    };
+    pub const UP_TO_100: Self = Self { largest: 100, exclusive_ids: None };
+    pub const UP_TO_1000: Self = Self { largest: 1000, exclusive_ids: None };
 
     pub const fn without_ids(self, parameter: &'static str) -> Self {
-        Self {
-            exclusive_ids: Some(parameter),
-            ..self
-        }
+        Self { exclusive_ids: Some(parameter), ..self }
     }
 
     /// Checks what the request says about pages. To be done before anything is looked up.
@@ -78,29 +69,17 @@ pub fn select<T: Listed>(candidates: Vec<T>, request: &Describe) -> Result<Page<
         .collect();
     items.sort_by(|(left, _), (right, _)| left.cmp(right));
 
-    let room = request
-        .max_results
-        .and_then(|most| usize::try_from(most).ok())
-        .unwrap_or(usize::MAX);
+    let room = request.max_results.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
     let next_token = (items.len() > room).then(|| write_token(&items[room - 1].0));
     items.truncate(room);
-    Ok(Page {
-        items: items.into_iter().map(|(_, item)| item).collect(),
-        next_token,
-    })
+    Ok(Page { items: items.into_iter().map(|(_, item)| item).collect(), next_token })
 }
 
 fn check_filters<T: Listed>(filters: &[Filter]) -> Result<(), ApiError> {
     for filter in filters {
-        let named_tag = filter
-            .name
-            .strip_prefix("tag:")
-            .is_some_and(|key| !key.is_empty());
+        let named_tag = filter.name.strip_prefix("tag:").is_some_and(|key| !key.is_empty());
         if !named_tag && !T::FILTERS.contains(&filter.name.as_str()) {
-            return Err(ApiError::invalid_value(format!(
-                "The filter '{}' is invalid",
-                filter.name
-            )));
+            return Err(ApiError::invalid_value(format!("The filter '{}' is invalid", filter.name)));
         }
         if filter.values.is_empty() {
             return Err(ApiError::missing_parameter("Filter.Value"));
@@ -108,9 +87,7 @@ fn check_filters<T: Listed>(filters: &[Filter]) -> Result<(), ApiError> {
         if filter.values.len() > VALUES_PER_FILTER {
             return Err(ApiError::client(
                 "FilterLimitExceeded",
-                format!(
-                    "The maximum number of filter values specified on a single call is {VALUES_PER_FILTER}"
-                ),
+                format!("The maximum number of filter values specified on a single call is {VALUES_PER_FILTER}"),
             ));
         }
     }
@@ -123,10 +100,7 @@ fn passes<T: Listed>(item: &T, filter: &Filter) -> bool {
         None if filter.name == "tag-key" => item.tags().keys().cloned().collect(),
         None => item.values(&filter.name),
     };
-    filter
-        .values
-        .iter()
-        .any(|pattern| seen.iter().any(|value| matches(pattern, value)))
+    filter.values.iter().any(|pattern| seen.iter().any(|value| matches(pattern, value)))
 }
 
 /// Whether the value fits the pattern: `*` any run, `?` any one character, backslash before either (or itself): as is.
@@ -142,11 +116,7 @@ fn matches(pattern: &str, value: &str) -> bool {
         parts.push(match character {
             '*' => Part::Run,
             '?' => Part::One,
-            '\\' => Part::Exactly(
-                pattern
-                    .next_if(|next| matches!(next, '*' | '?' | '\\'))
-                    .unwrap_or('\\'),
-            ),
+            '\\' => Part::Exactly(pattern.next_if(|next| matches!(next, '*' | '?' | '\\')).unwrap_or('\\')),
             other => Part::Exactly(other),
         });
     }
@@ -191,21 +161,14 @@ fn read_token(token: &str) -> Result<String, ApiError> {
         .as_bytes()
         .chunks(2)
         .map(|pair| {
-            let pair = std::str::from_utf8(pair)
-                .ok()
-                .filter(|pair| pair.len() == 2)?;
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
             u8::from_str_radix(pair, 16).ok()
         })
         .collect();
     digits
         .filter(|key| !key.is_empty())
         .and_then(|key| String::from_utf8(key).ok())
-        .ok_or_else(|| {
-            ApiError::client(
-                "InvalidNextToken",
-                format!("The specified NextToken '{token}' is not valid"),
-            )
-        })
+        .ok_or_else(|| ApiError::client("InvalidNextToken", format!("The specified NextToken '{token}' is not valid")))
 }
 
 #[cfg(test)]
@@ -236,16 +199,9 @@ mod tests {
 
     #[test]
     fn a_token_names_the_place_and_nothing_else_is_one() {
-        assert_eq!(
-            read_token(&write_token("rtb-1\u{0}é")).unwrap(),
-            "rtb-1\u{0}é"
-        );
+        assert_eq!(read_token(&write_token("rtb-1\u{0}é")).unwrap(), "rtb-1\u{0}é");
         for junk in ["", "abc", "zz", "ff", "é"] {
-            assert_eq!(
-                read_token(junk).unwrap_err().code,
-                "InvalidNextToken",
-                "{junk}"
-            );
+            assert_eq!(read_token(junk).unwrap_err().code, "InvalidNextToken", "{junk}");
         }
     }
 }

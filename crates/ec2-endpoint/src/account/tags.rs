@@ -26,37 +26,24 @@ impl Account {
         }
         for (index, tag) in call.tags.iter().enumerate() {
             check_key(&tag.key)?;
-            if tag
-                .value
-                .as_ref()
-                .is_some_and(|value| value.chars().count() > VALUE_CHARACTERS)
-            {
+            if tag.value.as_ref().is_some_and(|value| value.chars().count() > VALUE_CHARACTERS) {
                 return Err(ApiError::invalid_value(format!(
                     "Tag value exceeds the maximum length of {VALUE_CHARACTERS} characters"
                 )));
             }
             if call.tags[..index].iter().any(|other| other.key == tag.key) {
-                return Err(ApiError::invalid_value(format!(
-                    "Duplicate tag key '{}' specified.",
-                    tag.key
-                )));
+                return Err(ApiError::invalid_value(format!("Duplicate tag key '{}' specified.", tag.key)));
             }
         }
         for id in &call.resources {
             let Some(tags) = self.tags_of_mut(id) else {
                 continue;
             };
-            tags.extend(
-                call.tags
-                    .iter()
-                    .map(|tag| (tag.key.clone(), tag.value.clone().unwrap_or_default())),
-            );
+            tags.extend(call.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone().unwrap_or_default())));
             if tags.len() > TAGS_PER_RESOURCE {
                 return Err(ApiError::client(
                     "TagLimitExceeded",
-                    format!(
-                        "You have reached the maximum number of tags: {TAGS_PER_RESOURCE} per resource ({id})."
-                    ),
+                    format!("You have reached the maximum number of tags: {TAGS_PER_RESOURCE} per resource ({id})."),
                 ));
             }
         }
@@ -78,11 +65,7 @@ impl Account {
                 tags.clear();
             }
             for tag in &call.tags {
-                if tag
-                    .value
-                    .as_ref()
-                    .is_none_or(|value| tags.get(&tag.key) == Some(value))
-                {
+                if tag.value.as_ref().is_none_or(|value| tags.get(&tag.key) == Some(value)) {
                     tags.remove(&tag.key);
                 }
             }
@@ -110,14 +93,11 @@ impl Account {
             return Err(ApiError::missing_parameter("resourceIdSet"));
         }
         if call.resources.len() > RESOURCES_PER_CALL {
-            return Err(ApiError::invalid_value(format!(
-                "At most {RESOURCES_PER_CALL} resources may be named"
-            )));
+            return Err(ApiError::invalid_value(format!("At most {RESOURCES_PER_CALL} resources may be named")));
         }
         for id in &call.resources {
-            let kind = Kind::of(id).ok_or_else(|| {
-                ApiError::client("InvalidID", format!("The ID '{id}' is not valid"))
-            })?;
+            let kind =
+                Kind::of(id).ok_or_else(|| ApiError::client("InvalidID", format!("The ID '{id}' is not valid")))?;
             if !self.tagged().any(|(_, known, _)| known == id) {
                 return Err(match kind {
                     // Here, and only here, EC2 has another name for an allocation.
@@ -133,62 +113,27 @@ impl Account {
     }
 
     fn tagged(&self) -> impl Iterator<Item = (Kind, &str, &Tags)> {
-        let vpcs = self
-            .vpcs
+        let vpcs = self.vpcs.values().map(|vpc| (Kind::Vpc, vpc.id.as_str(), &vpc.tags));
+        let subnets = self.subnets.values().map(|subnet| (Kind::Subnet, subnet.id.as_str(), &subnet.tags));
+        let groups = self.security_groups.values().map(|group| (Kind::SecurityGroup, group.id.as_str(), &group.tags));
+        let instances = self.instances.values().map(|instance| (Kind::Instance, instance.id.as_str(), &instance.tags));
+        let enis = self.enis.values().map(|eni| (Kind::NetworkInterface, eni.id.as_str(), &eni.tags));
+        let elastic_ips = self
+            .elastic_ips
             .values()
-            .map(|vpc| (Kind::Vpc, vpc.id.as_str(), &vpc.tags));
-        let subnets = self
-            .subnets
-            .values()
-            .map(|subnet| (Kind::Subnet, subnet.id.as_str(), &subnet.tags));
-        let groups = self
-            .security_groups
-            .values()
-            .map(|group| (Kind::SecurityGroup, group.id.as_str(), &group.tags));
-        let instances = self
-            .instances
-            .values()
-            .map(|instance| (Kind::Instance, instance.id.as_str(), &instance.tags));
-        let enis = self
-            .enis
-            .values()
-            .map(|eni| (Kind::NetworkInterface, eni.id.as_str(), &eni.tags));
-        let elastic_ips = self.elastic_ips.values().map(|elastic_ip| {
-            (
-                Kind::ElasticIp,
-                elastic_ip.allocation_id.as_str(),
-                &elastic_ip.tags,
-            )
-        });
-        let tables = self
-            .route_tables
-            .values()
-            .map(|table| (Kind::RouteTable, table.id.as_str(), &table.tags));
-        vpcs.chain(subnets)
-            .chain(groups)
-            .chain(instances)
-            .chain(enis)
-            .chain(elastic_ips)
-            .chain(tables)
+            .map(|elastic_ip| (Kind::ElasticIp, elastic_ip.allocation_id.as_str(), &elastic_ip.tags));
+        let tables = self.route_tables.values().map(|table| (Kind::RouteTable, table.id.as_str(), &table.tags));
+        vpcs.chain(subnets).chain(groups).chain(instances).chain(enis).chain(elastic_ips).chain(tables)
     }
 
     fn tags_of_mut(&mut self, id: &str) -> Option<&mut Tags> {
         match Kind::of(id)? {
             Kind::Vpc => self.vpcs.get_mut(id).map(|vpc| &mut vpc.tags),
             Kind::Subnet => self.subnets.get_mut(id).map(|subnet| &mut subnet.tags),
-            Kind::SecurityGroup => self
-                .security_groups
-                .get_mut(id)
-                .map(|group| &mut group.tags),
-            Kind::Instance => self
-                .instances
-                .get_mut(id)
-                .map(|instance| &mut instance.tags),
+            Kind::SecurityGroup => self.security_groups.get_mut(id).map(|group| &mut group.tags),
+            Kind::Instance => self.instances.get_mut(id).map(|instance| &mut instance.tags),
             Kind::NetworkInterface => self.enis.get_mut(id).map(|eni| &mut eni.tags),
-            Kind::ElasticIp => self
-                .elastic_ips
-                .get_mut(id)
-                .map(|elastic_ip| &mut elastic_ip.tags),
+            Kind::ElasticIp => self.elastic_ips.get_mut(id).map(|elastic_ip| &mut elastic_ip.tags),
             Kind::RouteTable => self.route_tables.get_mut(id).map(|table| &mut table.tags),
         }
     }
@@ -198,9 +143,7 @@ fn check_key(key: &str) -> Result<(), ApiError> {
     if key.is_empty() || key.starts_with("aws:") {
         return Err(ApiError::client(
             "InvalidTagKey.Malformed",
-            format!(
-                "The tag key '{key}' is not valid: keys must not be empty and must not start with 'aws:'."
-            ),
+            format!("The tag key '{key}' is not valid: keys must not be empty and must not start with 'aws:'."),
         ));
     }
     if key.chars().count() > KEY_CHARACTERS {

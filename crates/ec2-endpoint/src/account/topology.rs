@@ -7,8 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::{
     Account,
     model::{
-        Attachment, ElasticIp, Eni, Instance, InstanceState, Permission, Route, RouteOrigin,
-        RouteTable, RouteTarget, SecurityGroup, Subnet, TableAssociation, Tags, Vpc,
+        Attachment, ElasticIp, Eni, Instance, InstanceState, Permission, Route, RouteOrigin, RouteTable, RouteTarget,
+        SecurityGroup, Subnet, TableAssociation, Tags, Vpc,
     },
 };
 
@@ -97,34 +97,17 @@ impl Account {
     ///
     /// # Errors
     /// A CIDR block that does not parse.
-    pub fn add_vpc(
-        &mut self,
-        cidr: &str,
-        ipv6_cidr: Option<&str>,
-    ) -> Result<String, TopologyError> {
+    pub fn add_vpc(&mut self, cidr: &str, ipv6_cidr: Option<&str>) -> Result<String, TopologyError> {
         let cidr: Ipv4Net = parse("an IPv4 CIDR block", cidr)?;
-        let ipv6_cidrs = ipv6_cidr
-            .map(|cidr| parse("an IPv6 CIDR block", cidr))
-            .transpose()?
-            .into_iter()
-            .collect();
+        let ipv6_cidrs = ipv6_cidr.map(|cidr| parse("an IPv6 CIDR block", cidr)).transpose()?.into_iter().collect();
         let id = self.new_id("vpc");
         let internet_gateway = Some(self.new_id("igw"));
-        let vpc = Vpc {
-            id: id.clone(),
-            cidrs: vec![cidr.trunc()],
-            ipv6_cidrs,
-            internet_gateway,
-            tags: Tags::new(),
-        };
+        let vpc = Vpc { id: id.clone(), cidrs: vec![cidr.trunc()], ipv6_cidrs, internet_gateway, tags: Tags::new() };
         self.vpcs.insert(id.clone(), vpc);
         let table_id = self.add_route_table(&id)?;
         let association_id = self.new_id("rtbassoc");
         if let Some(table) = self.route_tables.get_mut(&table_id) {
-            table.associations.push(TableAssociation {
-                id: association_id,
-                subnet_id: None,
-            });
+            table.associations.push(TableAssociation { id: association_id, subnet_id: None });
         }
         self.add_security_group(&id, "default")?;
         Ok(id)
@@ -136,11 +119,7 @@ impl Account {
     /// An unknown VPC, or a CIDR block that does not parse.
     pub fn add_vpc_cidr(&mut self, vpc_id: &str, cidr: &str) -> Result<(), TopologyError> {
         let cidr: Ipv4Net = parse("an IPv4 CIDR block", cidr)?;
-        self.vpcs
-            .get_mut(vpc_id)
-            .ok_or_else(|| unknown("VPC", vpc_id))?
-            .cidrs
-            .push(cidr.trunc());
+        self.vpcs.get_mut(vpc_id).ok_or_else(|| unknown("VPC", vpc_id))?.cidrs.push(cidr.trunc());
         let tables: Vec<String> = self.tables_of(vpc_id);
         for id in tables {
             if let Some(table) = self.route_tables.get_mut(&id) {
@@ -155,33 +134,15 @@ impl Account {
     ///
     /// # Errors
     /// An unknown VPC, a CIDR block that does not parse, or one outside the VPC.
-    pub fn add_subnet(
-        &mut self,
-        vpc_id: &str,
-        cidr: &str,
-        availability_zone: &str,
-    ) -> Result<String, TopologyError> {
+    pub fn add_subnet(&mut self, vpc_id: &str, cidr: &str, availability_zone: &str) -> Result<String, TopologyError> {
         let cidr: Ipv4Net = parse("an IPv4 CIDR block", cidr)?;
-        let vpc = self
-            .vpcs
-            .get(vpc_id)
-            .ok_or_else(|| unknown("VPC", vpc_id))?;
+        let vpc = self.vpcs.get(vpc_id).ok_or_else(|| unknown("VPC", vpc_id))?;
         if !vpc.cidrs.iter().any(|range| range.contains(&cidr)) {
-            return Err(TopologyError::Unfit {
-                value: cidr.to_string(),
-                why: "it is outside the VPC",
-            });
+            return Err(TopologyError::Unfit { value: cidr.to_string(), why: "it is outside the VPC" });
         }
-        let taken: Vec<Ipv6Net> = self
-            .subnets
-            .values()
-            .filter_map(|subnet| subnet.ipv6_cidr)
-            .collect();
+        let taken: Vec<Ipv6Net> = self.subnets.values().filter_map(|subnet| subnet.ipv6_cidr).collect();
         let ipv6_cidr = vpc.ipv6_cidrs.iter().find_map(|range| {
-            range
-                .subnets(64)
-                .ok()
-                .and_then(|mut blocks| blocks.find(|block| !taken.contains(block)))
+            range.subnets(64).ok().and_then(|mut blocks| blocks.find(|block| !taken.contains(block)))
         });
         let id = self.new_id("subnet");
         let zone_letter = availability_zone.chars().last().unwrap_or('a');
@@ -191,10 +152,7 @@ impl Account {
             cidr: cidr.trunc(),
             ipv6_cidr,
             availability_zone: availability_zone.into(),
-            availability_zone_id: format!(
-                "use1-az{}",
-                u32::from(zone_letter).saturating_sub(u32::from('a')) + 1
-            ),
+            availability_zone_id: format!("use1-az{}", u32::from(zone_letter).saturating_sub(u32::from('a')) + 1),
             tags: Tags::new(),
         };
         self.subnets.insert(id.clone(), subnet);
@@ -206,11 +164,7 @@ impl Account {
     ///
     /// # Errors
     /// An unknown VPC.
-    pub fn add_security_group(
-        &mut self,
-        vpc_id: &str,
-        name: &str,
-    ) -> Result<String, TopologyError> {
+    pub fn add_security_group(&mut self, vpc_id: &str, name: &str) -> Result<String, TopologyError> {
         if !self.vpcs.contains(vpc_id) {
             return Err(unknown("VPC", vpc_id));
         }
@@ -240,15 +194,8 @@ impl Account {
     ///
     /// # Errors
     /// An unknown group.
-    pub fn allow_ingress(
-        &mut self,
-        group_id: &str,
-        permission: Permission,
-    ) -> Result<(), TopologyError> {
-        let group = self
-            .security_groups
-            .get_mut(group_id)
-            .ok_or_else(|| unknown("security group", group_id))?;
+    pub fn allow_ingress(&mut self, group_id: &str, permission: Permission) -> Result<(), TopologyError> {
+        let group = self.security_groups.get_mut(group_id).ok_or_else(|| unknown("security group", group_id))?;
         group.ingress.push(permission);
         self.revision += 1;
         Ok(())
@@ -271,11 +218,7 @@ impl Account {
             role: launch.role,
             tags_in_metadata: true,
             addresses_per_interface: launch.addresses_per_interface,
-            tags: launch
-                .name
-                .map(|name| ("Name".to_owned(), name))
-                .into_iter()
-                .collect(),
+            tags: launch.name.map(|name| ("Name".to_owned(), name)).into_iter().collect(),
         };
         self.instances.insert(instance_id.clone(), instance);
         let mut interfaces = Vec::new();
@@ -293,46 +236,27 @@ impl Account {
             interfaces.push(eni_id);
         }
         self.revision += 1;
-        Ok(Launched {
-            instance_id,
-            interfaces,
-        })
+        Ok(Launched { instance_id, interfaces })
     }
 
     /// Adds an interface that is attached to nothing, and gives its id.
     ///
     /// # Errors
     /// An unknown subnet, or a private address that is outside the subnet, reserved or taken.
-    pub fn add_interface(
-        &mut self,
-        subnet_id: &str,
-        address: Option<Ipv4Addr>,
-    ) -> Result<String, TopologyError> {
-        let subnet = self
-            .subnets
-            .get(subnet_id)
-            .cloned()
-            .ok_or_else(|| unknown("subnet", subnet_id))?;
-        let free = |address: &Ipv4Addr| {
-            subnet.is_assignable(*address) && self.holder_of(&subnet.vpc_id, *address).is_none()
-        };
+    pub fn add_interface(&mut self, subnet_id: &str, address: Option<Ipv4Addr>) -> Result<String, TopologyError> {
+        let subnet = self.subnets.get(subnet_id).cloned().ok_or_else(|| unknown("subnet", subnet_id))?;
+        let free =
+            |address: &Ipv4Addr| subnet.is_assignable(*address) && self.holder_of(&subnet.vpc_id, *address).is_none();
         let private_ip = match address {
             Some(address) if !free(&address) => {
                 let why = "it is outside the subnet, reserved, or taken";
-                return Err(TopologyError::Unfit {
-                    value: address.to_string(),
-                    why,
-                });
+                return Err(TopologyError::Unfit { value: address.to_string(), why });
             }
             Some(address) => address,
-            None => subnet
-                .cidr
-                .hosts()
-                .find(free)
-                .ok_or_else(|| TopologyError::Unfit {
-                    value: subnet_id.into(),
-                    why: "the subnet has no free address",
-                })?,
+            None => subnet.cidr.hosts().find(free).ok_or_else(|| TopologyError::Unfit {
+                value: subnet_id.into(),
+                why: "the subnet has no free address",
+            })?,
         };
         let groups = self
             .security_groups
@@ -366,15 +290,8 @@ impl Account {
     /// An address that does not parse or that is allocated already.
     pub fn allocate_address(&mut self, public_ip: &str) -> Result<String, TopologyError> {
         let public_ip: Ipv4Addr = parse("an IPv4 address", public_ip)?;
-        if self
-            .elastic_ips
-            .values()
-            .any(|elastic_ip| elastic_ip.public_ip == public_ip)
-        {
-            return Err(TopologyError::Unfit {
-                value: public_ip.to_string(),
-                why: "it is allocated already",
-            });
+        if self.elastic_ips.values().any(|elastic_ip| elastic_ip.public_ip == public_ip) {
+            return Err(TopologyError::Unfit { value: public_ip.to_string(), why: "it is allocated already" });
         }
         let allocation_id = self.new_id("eipalloc");
         let elastic_ip = ElasticIp {
@@ -394,16 +311,8 @@ impl Account {
     /// # Errors
     /// An unknown VPC.
     pub fn add_route_table(&mut self, vpc_id: &str) -> Result<String, TopologyError> {
-        let vpc = self
-            .vpcs
-            .get(vpc_id)
-            .ok_or_else(|| unknown("VPC", vpc_id))?;
-        let own = vpc
-            .cidrs
-            .iter()
-            .copied()
-            .map(IpNet::V4)
-            .chain(vpc.ipv6_cidrs.iter().copied().map(IpNet::V6));
+        let vpc = self.vpcs.get(vpc_id).ok_or_else(|| unknown("VPC", vpc_id))?;
+        let own = vpc.cidrs.iter().copied().map(IpNet::V4).chain(vpc.ipv6_cidrs.iter().copied().map(IpNet::V6));
         let routes = own.map(|cidr| (cidr, local_route())).collect();
         let id = self.new_id("rtb");
         let table = RouteTable {
@@ -423,23 +332,13 @@ impl Account {
     ///
     /// # Errors
     /// An unknown table or subnet.
-    pub fn associate_route_table(
-        &mut self,
-        table_id: &str,
-        subnet_id: &str,
-    ) -> Result<String, TopologyError> {
+    pub fn associate_route_table(&mut self, table_id: &str, subnet_id: &str) -> Result<String, TopologyError> {
         if !self.subnets.contains(subnet_id) {
             return Err(unknown("subnet", subnet_id));
         }
         let id = self.new_id("rtbassoc");
-        let table = self
-            .route_tables
-            .get_mut(table_id)
-            .ok_or_else(|| unknown("route table", table_id))?;
-        table.associations.push(TableAssociation {
-            id: id.clone(),
-            subnet_id: Some(subnet_id.into()),
-        });
+        let table = self.route_tables.get_mut(table_id).ok_or_else(|| unknown("route table", table_id))?;
+        table.associations.push(TableAssociation { id: id.clone(), subnet_id: Some(subnet_id.into()) });
         self.revision += 1;
         Ok(id)
     }
@@ -449,21 +348,14 @@ impl Account {
     /// # Errors
     /// An unknown table.
     pub fn set_route_limit(&mut self, table_id: &str, routes: usize) -> Result<(), TopologyError> {
-        let table = self
-            .route_tables
-            .get_mut(table_id)
-            .ok_or_else(|| unknown("route table", table_id))?;
+        let table = self.route_tables.get_mut(table_id).ok_or_else(|| unknown("route table", table_id))?;
         table.route_limit = routes;
         self.revision += 1;
         Ok(())
     }
 
     fn tables_of(&self, vpc_id: &str) -> Vec<String> {
-        self.route_tables
-            .values()
-            .filter(|table| table.vpc_id == vpc_id)
-            .map(|table| table.id.clone())
-            .collect()
+        self.route_tables.values().filter(|table| table.vpc_id == vpc_id).map(|table| table.id.clone()).collect()
     }
 }
 
@@ -486,22 +378,13 @@ impl Subnet {
 }
 
 fn local_route() -> Route {
-    Route {
-        target: RouteTarget::Local,
-        origin: RouteOrigin::CreateRouteTable,
-    }
+    Route { target: RouteTarget::Local, origin: RouteOrigin::CreateRouteTable }
 }
 
 fn parse<T: std::str::FromStr>(what: &'static str, value: &str) -> Result<T, TopologyError> {
-    value.parse().map_err(|_| TopologyError::Malformed {
-        what,
-        value: value.into(),
-    })
+    value.parse().map_err(|_| TopologyError::Malformed { what, value: value.into() })
 }
 
 pub(super) fn unknown(what: &'static str, id: &str) -> TopologyError {
-    TopologyError::Unknown {
-        what,
-        id: id.into(),
-    }
+    TopologyError::Unknown { what, id: id.into() }
 }

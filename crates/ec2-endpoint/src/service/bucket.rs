@@ -27,13 +27,8 @@ impl Buckets {
         let Some(size) = size(operation, unbounded) else {
             return true;
         };
-        let bucket = self
-            .0
-            .entry((operation.name(), unbounded))
-            .or_insert(Bucket {
-                tokens: size.most,
-                filled_at: now,
-            });
+        let bucket =
+            self.0.entry((operation.name(), unbounded)).or_insert(Bucket { tokens: size.most, filled_at: now });
         let refill = now.saturating_sub(bucket.filled_at).as_secs_f64() * size.per_second;
         bucket.tokens = (bucket.tokens + refill).min(size.most);
         bucket.filled_at = bucket.filled_at.max(now);
@@ -51,9 +46,7 @@ fn is_unbounded(operation: &Operation) -> bool {
     match operation {
         Operation::DescribeNetworkInterfaces(call)
         | Operation::DescribeInstances(call)
-        | Operation::DescribeSecurityGroups(call) => {
-            call.filters.is_empty() && call.max_results.is_none()
-        }
+        | Operation::DescribeSecurityGroups(call) => call.filters.is_empty() && call.max_results.is_none(),
         _ => false,
     }
 }
@@ -79,9 +72,7 @@ mod tests {
     use crate::{Describe, RouteChange};
 
     fn taken(buckets: &mut Buckets, now: Duration, operation: &Operation) -> usize {
-        (0..1000)
-            .take_while(|_| buckets.take(now, operation))
-            .count()
+        (0..1000).take_while(|_| buckets.take(now, operation)).count()
     }
 
     #[test]
@@ -98,8 +89,7 @@ mod tests {
     fn every_action_has_its_own_bucket_and_a_smaller_one_for_asking_everything() {
         let mut buckets = Buckets::default();
         let everything = Operation::DescribeNetworkInterfaces(Describe::default());
-        let filtered =
-            Operation::DescribeNetworkInterfaces(Describe::default().filter("vpc-id", &["vpc-1"]));
+        let filtered = Operation::DescribeNetworkInterfaces(Describe::default().filter("vpc-id", &["vpc-1"]));
         let tables = Operation::DescribeRouteTables(Describe::default());
         assert_eq!(taken(&mut buckets, Duration::ZERO, &everything), 50);
         assert_eq!(taken(&mut buckets, Duration::ZERO, &filtered), 100);

@@ -35,12 +35,7 @@ fn always() -> f64 {
 impl Fault {
     /// A fault of every call of everybody.
     pub fn new(kind: FaultKind) -> Self {
-        Self {
-            kind,
-            scope: Scope::default(),
-            remaining: None,
-            chance: always(),
-        }
+        Self { kind, scope: Scope::default(), remaining: None, chance: always() }
     }
 
     /// Only calls of this caller, in whatever role.
@@ -79,16 +74,8 @@ impl Fault {
     }
 
     /// Whether the fault acts on this call; counts it if so.
-    pub(super) fn strikes(
-        &mut self,
-        caller: &Caller,
-        operation: &Operation,
-        random: &mut fastrand::Rng,
-    ) -> bool {
-        if self.remaining == Some(0)
-            || !self.scope.covers(caller, operation)
-            || !self.kind.concerns(operation)
-        {
+    pub(super) fn strikes(&mut self, caller: &Caller, operation: &Operation, random: &mut fastrand::Rng) -> bool {
+        if self.remaining == Some(0) || !self.scope.covers(caller, operation) || !self.kind.concerns(operation) {
             return false;
         }
         if self.chance < 1.0 && random.f64() >= self.chance {
@@ -113,12 +100,7 @@ pub struct Scope {
 
 impl Scope {
     fn covers(&self, caller: &Caller, operation: &Operation) -> bool {
-        let in_role = || {
-            caller
-                .role
-                .as_ref()
-                .is_some_and(|role| self.roles.contains(role))
-        };
+        let in_role = || caller.role.as_ref().is_some_and(|role| self.roles.contains(role));
         (self.callers.is_empty() || self.callers.contains(&caller.name))
             && (self.operations.is_empty() || self.operations.contains(operation.name()))
             && (self.roles.is_empty() || in_role())
@@ -145,10 +127,7 @@ pub enum FaultKind {
         up_to: Duration,
     },
     /// EC2 fails, and says so in its own format.
-    ServerError {
-        status: u16,
-        code: Cow<'static, str>,
-    },
+    ServerError { status: u16, code: Cow<'static, str> },
     /// A proxy or load balancer answers in EC2's place.
     ProxyHtml { status: u16 },
     /// The call is executed; the answer is status 200 with nothing in it.
@@ -166,10 +145,7 @@ pub enum FaultKind {
 impl FaultKind {
     /// The same latency for every call.
     pub fn latency(latency: Duration) -> Self {
-        Self::Latency {
-            least: latency,
-            most: latency,
-        }
+        Self::Latency { least: latency, most: latency }
     }
 
     /// Stale reads are a matter of reads only.

@@ -49,11 +49,7 @@ mod tests {
         history.push(Duration::from_secs(1), with_vpcs(1));
         history.push(Duration::from_secs(3), with_vpcs(2));
         for (millis, vpcs) in [(0, 0), (999, 0), (1000, 1), (2999, 1), (3000, 2), (9000, 2)] {
-            assert_eq!(
-                *history.at(Duration::from_millis(millis)),
-                with_vpcs(vpcs),
-                "{millis} ms"
-            );
+            assert_eq!(*history.at(Duration::from_millis(millis)), with_vpcs(vpcs), "{millis} ms");
         }
     }
 

@@ -58,22 +58,13 @@ impl CallLog {
             self.calls.pop_front();
         }
         let (operation, write) = (operation.name(), operation.is_write());
-        self.calls.push_back(Call {
-            sequence,
-            at,
-            caller: caller.clone(),
-            operation,
-            write,
-            code: None,
-        });
+        self.calls.push_back(Call { sequence, at, caller: caller.clone(), operation, write, code: None });
         sequence
     }
 
     pub(super) fn end(&mut self, sequence: u64, code: String) {
         let first = self.next - self.calls.len() as u64;
-        let index = sequence
-            .checked_sub(first)
-            .and_then(|index| usize::try_from(index).ok());
+        let index = sequence.checked_sub(first).and_then(|index| usize::try_from(index).ok());
         if let Some(call) = index.and_then(|index| self.calls.get_mut(index)) {
             call.code = Some(code);
         }
