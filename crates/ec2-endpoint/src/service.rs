@@ -1,0 +1,341 @@
+//! The account as its callers meet it: behind throttling, with a past that reads may still show, with faults that tests
+//! switch on, and with a log of every call.
+//!
+//! Time is an argument (since the service's start) and randomness is seeded: equal calls at equal times give equal
+//! replies. Nothing here sleeps; a [`Reply`] says how long its caller must wait.
+
+mod bucket;
+mod fault;
+mod history;
+mod log;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::{Account, Answer, ApiError, Operation};
+use bucket::Buckets;
+use history::History;
+
+pub use fault::{Cut, Fault, FaultId, FaultKind, ImdsFault, Scope};
+pub use log::{Call, CallLog, Mark};
+
+/// Who calls: a node, perhaps in a role that it assumed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Caller {
+    pub name: String,
+    /// ARN of the assumed role.
+    pub role: Option<String>,
+}
+
+impl Caller {
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), role: None }
+    }
+
+    /// The same caller in a role.
+    #[must_use]
+    pub fn in_role(self, role_arn: impl Into<String>) -> Self {
+        Self { role: Some(role_arn.into()), ..self }
+    }
+}
+
+/// What comes of a call, from the caller's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The service answered.
+    Answered(Result<Answer, ApiError>),
+    /// Something in between answered, with HTML.
+    Html { status: u16 },
+    /// Status 200 and no body at all.
+    Empty,
+    /// The connection was closed without an answer. Whether the call was executed the caller cannot know.
+    Dropped,
+    /// Nothing comes, ever.
+    Silence,
+}
+
+/// The outcome of a call, and when it reaches the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// From the call to its outcome. With [`Service::finish`]: from the execution to the outcome.
+    pub delay: Duration,
+    pub outcome: Outcome,
+}
+
+/// A call that is on its way to the service; [`Service::finish`] executes it.
+#[derive(Debug)]
+#[must_use = "the call is executed by Service::finish"]
+pub struct Started {
+    /// How long the request travels before it is executed.
+    pub delay: Duration,
+    /// How long the answer travels.
+    way_back: Duration,
+    caller: Caller,
+    operation: Operation,
+    sequence: u64,
+    decided: Decided,
+}
+
+/// What the faults made of a call before its execution.
+#[derive(Debug)]
+enum Decided {
+    /// The service never sees the call.
+    Lost(Outcome),
+    Refused(ApiError),
+    /// Executed; the outcome replaces the answer if there is one. Reads see the account as it was this long ago.
+    Executed {
+        instead: Option<Outcome>,
+        age: Duration,
+    },
+}
+
+/// An account and everything between it and its callers.
+pub struct Service {
+    account: Account,
+    history: History,
+    buckets: Option<Buckets>,
+    faults: BTreeMap<FaultId, Fault>,
+    next_fault: u64,
+    imds_faults: BTreeMap<String, ImdsFault>,
+    log: CallLog,
+    random: fastrand::Rng,
+    changes: watch::Sender<Account>,
+}
+
+impl Service {
+    /// A service with EC2's default throttling and no faults.
+    pub fn new(account: Account, seed: u64) -> Self {
+        let (changes, _) = watch::channel(account.clone());
+        Self {
+            history: History::starting_with(account.clone()),
+            account,
+            buckets: Some(Buckets::default()),
+            faults: BTreeMap::new(),
+            next_fault: 1,
+            imds_faults: BTreeMap::new(),
+            log: CallLog::default(),
+            random: fastrand::Rng::with_seed(seed),
+            changes,
+        }
+    }
+
+    /// The account as it is now.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Follows the account: the receiver holds the newest state and wakes after every change.
+    pub fn subscribe(&self) -> watch::Receiver<Account> {
+        self.changes.subscribe()
+    }
+
+    /// Changes the account from outside, as an operator would: no throttling, no faults, nothing in the log.
+    pub fn change<R>(&mut self, now: Duration, change: impl FnOnce(&mut Account) -> R) -> R {
+        let before = self.account.revision();
+        let result = change(&mut self.account);
+        self.remember_if_changed(now, before);
+        result
+    }
+
+    /// Makes the whole call at one moment; the reply's delay covers both ways.
+    pub fn call(&mut self, now: Duration, caller: &Caller, operation: &Operation) -> Reply {
+        let started = self.start(now, caller, operation);
+        let there = started.delay;
+        let Reply { delay, outcome } = self.finish(now, started);
+        Reply { delay: there + delay, outcome }
+    }
+
+    /// Takes a call in: counts it and decides what the faults do to it. It is executed by [`Self::finish`], after its
+    /// delay, so that calls overlap as they do on a network.
+    pub fn start(&mut self, now: Duration, caller: &Caller, operation: &Operation) -> Started {
+        let mut latency = Duration::ZERO;
+        let mut decided = Decided::Executed { instead: None, age: Duration::ZERO };
+        for fault in self.faults.values_mut() {
+            if !fault.strikes(caller, operation, &mut self.random) {
+                continue;
+            }
+            match &fault.kind {
+                FaultKind::Latency { least, most } => latency += between(&mut self.random, *least, *most),
+                FaultKind::Stale { up_to } => {
+                    if let Decided::Executed { age, .. } = &mut decided {
+                        *age = between(&mut self.random, Duration::ZERO, *up_to);
+                    }
+                }
+                kind => decided = decided.overruled_by(kind, caller, operation),
+            }
+        }
+        if matches!(decided, Decided::Executed { .. }) && !self.buckets_allow(now, operation) {
+            decided = Decided::Refused(ApiError::throttled());
+        }
+        let sequence = self.log.begin(now, caller, operation);
+        let there = latency / 2;
+        Started {
+            delay: there,
+            way_back: latency - there,
+            caller: caller.clone(),
+            operation: operation.clone(),
+            sequence,
+            decided,
+        }
+    }
+
+    /// Executes a call that was started.
+    pub fn finish(&mut self, now: Duration, started: Started) -> Reply {
+        let Started { way_back, operation, sequence, decided, .. } = started;
+        let (code, outcome) = match decided {
+            Decided::Lost(outcome) => (log::LOST.to_owned(), outcome),
+            Decided::Refused(error) => (error.code.to_string(), Outcome::Answered(Err(error))),
+            Decided::Executed { instead, age } => {
+                let result = self.execute(now, &operation, age);
+                let code = match &result {
+                    Ok(_) => log::OK.to_owned(),
+                    Err(error) => error.code.to_string(),
+                };
+                (code, instead.unwrap_or(Outcome::Answered(result)))
+            }
+        };
+        self.log.end(sequence, code);
+        Reply { delay: way_back, outcome }
+    }
+
+    fn execute(&mut self, now: Duration, operation: &Operation, age: Duration) -> Result<Answer, ApiError> {
+        if operation.is_write() {
+            let before = self.account.revision();
+            let result = self.account.apply(operation);
+            self.remember_if_changed(now, before);
+            return result;
+        }
+        self.history.at(now.saturating_sub(age)).clone().apply(operation)
+    }
+
+    fn remember_if_changed(&mut self, now: Duration, before: u64) {
+        if self.account.revision() != before {
+            self.history.push(now, self.account.clone());
+            self.changes.send_replace(self.account.clone());
+        }
+    }
+
+    fn buckets_allow(&mut self, now: Duration, operation: &Operation) -> bool {
+        self.buckets.as_mut().is_none_or(|buckets| buckets.take(now, operation))
+    }
+
+    /// Switches EC2's own throttling on (with full buckets) or off.
+    pub fn set_throttling(&mut self, throttling: Throttling) {
+        self.buckets = match throttling {
+            Throttling::Off => None,
+            Throttling::Default => Some(Buckets::default()),
+        };
+    }
+
+    /// Switches a fault on. Faults act in the order in which they were switched on; the first that decides a call wins,
+    /// latencies add up.
+    pub fn add_fault(&mut self, fault: Fault) -> FaultId {
+        let id = FaultId(self.next_fault);
+        self.next_fault += 1;
+        self.faults.insert(id, fault);
+        id
+    }
+
+    /// Switches a fault off; says whether it was on.
+    pub fn remove_fault(&mut self, id: FaultId) -> bool {
+        self.faults.remove(&id).is_some()
+    }
+
+    /// Switches all faults off, those of the metadata service included.
+    pub fn clear_faults(&mut self) {
+        self.faults.clear();
+        self.imds_faults.clear();
+    }
+
+    /// The faults that are on, used-up ones included.
+    pub fn faults(&self) -> impl Iterator<Item = (FaultId, &Fault)> {
+        self.faults.iter().map(|(id, fault)| (*id, fault))
+    }
+
+    /// What is wrong with a node's metadata service.
+    pub fn imds_fault(&self, node: &str) -> Option<ImdsFault> {
+        self.imds_faults.get(node).copied()
+    }
+
+    /// Breaks or repairs a node's metadata service.
+    pub fn set_imds_fault(&mut self, node: &str, fault: Option<ImdsFault>) {
+        match fault {
+            Some(fault) => self.imds_faults.insert(node.into(), fault),
+            None => self.imds_faults.remove(node),
+        };
+    }
+
+    /// The calls so far.
+    pub fn log(&self) -> &CallLog {
+        &self.log
+    }
+
+    /// The place in the log where the next call will be.
+    pub fn mark(&self) -> Mark {
+        self.log.mark()
+    }
+
+    /// The calls from a mark on, in the order in which they started.
+    pub fn calls_since(&self, mark: Mark) -> impl Iterator<Item = &Call> {
+        self.log.since(mark)
+    }
+
+    /// Forgets all calls. Marks stay valid.
+    pub fn clear_log(&mut self) {
+        self.log.clear();
+    }
+}
+
+/// Whether EC2's token buckets are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Throttling {
+    Off,
+    /// EC2's buckets for an account that asked for no more, shared by all callers.
+    Default,
+}
+
+impl Started {
+    /// Who made the call.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl Decided {
+    /// What one more fault makes of the decision: the first that decides wins.
+    fn overruled_by(self, kind: &FaultKind, caller: &Caller, operation: &Operation) -> Self {
+        let Self::Executed { instead: None, age } = self else {
+            return self;
+        };
+        match kind {
+            FaultKind::Throttle => Self::Refused(ApiError::throttled()),
+            FaultKind::ServerError { status, code } => {
+                Self::Refused(ApiError::new(*status, code.clone(), "An internal error has occurred"))
+            }
+            FaultKind::Deny => Self::Refused(denied(caller, operation)),
+            FaultKind::ProxyHtml { status } => Self::Lost(Outcome::Html { status: *status }),
+            FaultKind::EmptyBody => Self::Executed { instead: Some(Outcome::Empty), age },
+            FaultKind::DropBefore => Self::Lost(Outcome::Dropped),
+            FaultKind::DropAfter => Self::Executed { instead: Some(Outcome::Dropped), age },
+            FaultKind::Cut { how: Cut::Refuse } => Self::Lost(Outcome::Dropped),
+            FaultKind::Cut { how: Cut::Hang } => Self::Lost(Outcome::Silence),
+            FaultKind::Latency { .. } | FaultKind::Stale { .. } => Self::Executed { instead: None, age },
+        }
+    }
+}
+
+fn denied(caller: &Caller, operation: &Operation) -> ApiError {
+    let who = caller.role.as_ref().unwrap_or(&caller.name);
+    if operation.is_sts() {
+        let message = format!("{who} is not authorized to perform: sts:{}", operation.name());
+        return ApiError::new(403, "AccessDenied", message);
+    }
+    ApiError::unauthorized(who, operation.name())
+}
+
+fn between(random: &mut fastrand::Rng, least: Duration, most: Duration) -> Duration {
+    least + most.saturating_sub(least).mul_f64(random.f64())
+}
