@@ -18,5 +18,7 @@ pub mod action;
 
 pub mod ec2;
 pub mod host;
+pub mod process;
+pub mod wake;
 
 pub mod status;
