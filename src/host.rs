@@ -1,13 +1,38 @@
 //! The node's own kernel, as a trait: which local addresses it has, and changing them.
+//!
+//! [`netlink`] is the kernel itself, [`memory`] one that exists in memory only, for the demo and for simulated nodes.
+//! [`interface`] finds the interface that a VIP without a named one belongs to. When to look again is [`crate::wake`]'s.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
+
+pub mod interface;
+pub mod memory;
+pub mod netlink;
 
 /// One address on one interface. Host prefixes only (/32, /128) are ours; others of the same address are left alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LocalAddress {
     pub interface: String,
     pub address: IpAddr,
+}
+
+/// Shown as "10.0.1.50/32 on eth0".
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, address } = self;
+        write!(f, "{address}/{} on {interface}", host_prefix(*address))
+    }
+}
+
+/// The prefix length of a single address: 32 or 128 bits.
+pub(crate) const fn host_prefix(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
 }
 
 /// A change or a look at the kernel's addresses that failed.
@@ -17,6 +42,9 @@ pub enum HostError {
     NoInterface(String),
     #[error("changing local addresses needs CAP_NET_ADMIN")]
     NotPermitted,
+    /// The kernel has not answered. A change may still happen afterwards: only the next look can tell.
+    #[error("{doing}: the kernel has not answered within {}", humantime::format_duration(*.after))]
+    NoAnswer { doing: String, after: Duration },
     #[error("{doing}: {message}")]
     Kernel { doing: String, message: String },
 }
@@ -24,17 +52,18 @@ pub enum HostError {
 /// The kernel's addresses.
 #[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
 pub trait Host {
-    /// All host-prefix addresses of all interfaces, in one dump.
+    /// All host-prefix addresses of all interfaces. It is whole or it is an error: an address that is not in it was
+    /// not there.
     ///
     /// # Errors
-    /// When the kernel does not answer.
+    /// When the kernel does not answer, or not with the whole list.
     async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, HostError>;
     /// Adds it; there already is success.
     ///
     /// # Errors
-    /// No such interface, no CAP_NET_ADMIN, or what the kernel says.
+    /// No such interface, no CAP_NET_ADMIN, no answer, or what the kernel says.
     async fn add(&self, address: &LocalAddress) -> Result<(), HostError>;
-    /// Removes it; gone already is success.
+    /// Removes it; gone already is success, on an interface that is there.
     ///
     /// # Errors
     /// As for `add`.

@@ -27,6 +27,8 @@ pub mod action;
 
 pub mod ec2;
 pub mod host;
+pub mod process;
+pub mod wake;
 
 pub mod report;
 pub mod status;

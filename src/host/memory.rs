@@ -1,0 +1,135 @@
+//! Local addresses that exist in memory only: the kernel of a simulated node, for the demo and for tests.
+//!
+//! It does what the kernel does and no more. An operator's hand can be played ([`Memory::operator_add`],
+//! [`Memory::operator_remove`]), which wakes the loop as the kernel would, and failures can be switched on.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::{Host, HostError, LocalAddress};
+use crate::wake::Wake;
+
+/// A handle; its clones share the same addresses.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    kernel: Arc<Mutex<Kernel>>,
+}
+
+#[derive(Debug, Default)]
+struct Kernel {
+    interfaces: BTreeSet<String>,
+    addresses: BTreeSet<LocalAddress>,
+    reads_fail: Option<HostError>,
+    changes_fail: Option<HostError>,
+    wakes: Option<mpsc::Sender<Wake>>,
+}
+
+impl Memory {
+    /// A node with these interfaces, and no address yet.
+    pub fn new<N: Into<String>>(interfaces: impl IntoIterator<Item = N>) -> Self {
+        let memory = Self::default();
+        memory.kernel().interfaces = interfaces.into_iter().map(Into::into).collect();
+        memory
+    }
+
+    /// Whom to wake when somebody else changes the addresses. The node's own changes wake nobody.
+    pub fn wake(&self, wakes: mpsc::Sender<Wake>) {
+        self.kernel().wakes = Some(wakes);
+    }
+
+    /// Somebody adds an address by hand.
+    ///
+    /// # Errors
+    /// No such interface.
+    pub fn operator_add(&self, address: &LocalAddress) -> Result<(), HostError> {
+        let mut kernel = self.kernel();
+        kernel.add(address)?;
+        kernel.tell();
+        Ok(())
+    }
+
+    /// Somebody removes an address by hand.
+    ///
+    /// # Errors
+    /// No such interface.
+    pub fn operator_remove(&self, address: &LocalAddress) -> Result<(), HostError> {
+        let mut kernel = self.kernel();
+        kernel.remove(address)?;
+        kernel.tell();
+        Ok(())
+    }
+
+    /// An interface is plugged in.
+    pub fn plug(&self, interface: &str) {
+        let mut kernel = self.kernel();
+        kernel.interfaces.insert(interface.to_owned());
+        kernel.tell();
+    }
+
+    /// An interface is pulled out, and its addresses with it.
+    pub fn unplug(&self, interface: &str) {
+        let mut kernel = self.kernel();
+        kernel.interfaces.remove(interface);
+        kernel.addresses.retain(|address| address.interface != interface);
+        kernel.tell();
+    }
+
+    /// From now on every look fails like this; with None, none does.
+    pub fn fail_reads(&self, error: Option<HostError>) {
+        self.kernel().reads_fail = error;
+    }
+
+    /// From now on every change by the node itself fails like this; with None, none does.
+    pub fn fail_changes(&self, error: Option<HostError>) {
+        self.kernel().changes_fail = error;
+    }
+
+    fn kernel(&self) -> MutexGuard<'_, Kernel> {
+        // Nothing here panics while it holds the lock; and were it so, each change is whole by itself.
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kernel {
+    fn add(&mut self, address: &LocalAddress) -> Result<(), HostError> {
+        self.must_have(&address.interface)?;
+        self.addresses.insert(address.clone());
+        Ok(())
+    }
+
+    fn remove(&mut self, address: &LocalAddress) -> Result<(), HostError> {
+        self.must_have(&address.interface)?;
+        self.addresses.remove(address);
+        Ok(())
+    }
+
+    fn must_have(&self, interface: &str) -> Result<(), HostError> {
+        if self.interfaces.contains(interface) { Ok(()) } else { Err(HostError::NoInterface(interface.to_owned())) }
+    }
+
+    fn tell(&self) {
+        if let Some(wakes) = &self.wakes {
+            // A full channel wakes the loop too, and it looks at everything then; a closed one has no loop behind it.
+            let _ = wakes.try_send(Wake::LocalAddress);
+        }
+    }
+}
+
+impl Host for Memory {
+    async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, HostError> {
+        let kernel = self.kernel();
+        kernel.reads_fail.clone().map_or_else(|| Ok(kernel.addresses.clone()), Err)
+    }
+
+    async fn add(&self, address: &LocalAddress) -> Result<(), HostError> {
+        let mut kernel = self.kernel();
+        kernel.changes_fail.clone().map_or_else(|| kernel.add(address), Err)
+    }
+
+    async fn remove(&self, address: &LocalAddress) -> Result<(), HostError> {
+        let mut kernel = self.kernel();
+        kernel.changes_fail.clone().map_or_else(|| kernel.remove(address), Err)
+    }
+}

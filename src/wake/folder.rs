@@ -1,0 +1,185 @@
+//! The folder of the desired files, by inotify(7).
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::{Source, Wake, WakeError, Watcher, readable, watch};
+
+/// How often the folder may appear while its absence is being looked at before that counts as an error.
+const OPEN_ATTEMPTS: u32 = 16;
+
+/// Room for a few dozen events; what does not fit stays in the kernel.
+const BUFFER_BYTES: usize = 4096;
+
+/// Sends [`Wake::DesiredChanged`] when a desired file (`<address>.json`) in `folder` was written, replaced or removed,
+/// and when the folder itself came or went; it need not exist yet. Other files, like the temporary ones that become
+/// desired files by renaming, wake nobody. That a folder above it is renamed goes unnoticed.
+///
+/// # Errors
+/// When inotify is not to be had: too many instances or watches, or a folder that may not be read.
+pub fn watch_folder(folder: &Path, wakes: mpsc::Sender<Wake>) -> Result<Watcher, WakeError> {
+    let absolute = std::path::absolute(folder)
+        .map_err(|source| WakeError { what: format!("folder {}", folder.display()), source })?;
+    watch(Folder { path: absolute, opened: None }, wakes)
+}
+
+struct Folder {
+    path: PathBuf,
+    opened: Option<Opened>,
+}
+
+struct Opened {
+    inotify: AsyncFd<OwnedFd>,
+    /// While the folder is missing: the name that must appear in the nearest folder above it that exists.
+    missing: Option<OsString>,
+}
+
+/// What a batch of events amounts to.
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    /// A desired file changed, or may have.
+    changed: bool,
+    /// What is watched is not there any more, or what was missing is: look anew at what there is.
+    moved: bool,
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "folder {}", self.path.display())
+    }
+}
+
+impl Source for Folder {
+    const WAKE: Wake = Wake::DesiredChanged;
+
+    fn open(&mut self) -> io::Result<()> {
+        self.opened = None;
+        self.opened = Some(Opened::new(&self.path)?);
+        Ok(())
+    }
+
+    async fn changed(&mut self) -> io::Result<()> {
+        loop {
+            let Some(opened) = &self.opened else { return Err(io::ErrorKind::NotConnected.into()) };
+            let was_there = opened.missing.is_none();
+            let mut seen = opened.next().await?;
+            if seen.moved {
+                self.open()?;
+                let is_there = self.opened.as_ref().is_some_and(|opened| opened.missing.is_none());
+                seen.changed |= was_there || is_there;
+            }
+            if seen.changed {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Opened {
+    fn new(folder: &Path) -> io::Result<Self> {
+        for _ in 0..OPEN_ATTEMPTS {
+            let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            let content = WatchFlags::CLOSE_WRITE
+                | WatchFlags::MOVED_TO
+                | WatchFlags::MOVED_FROM
+                | WatchFlags::DELETE
+                | WatchFlags::DELETE_SELF
+                | WatchFlags::MOVE_SELF
+                | WatchFlags::ONLYDIR;
+            if add(inotify.as_fd(), folder, content)? {
+                return Ok(Self { inotify: readable(inotify)?, missing: None });
+            }
+            let Some((parent, child)) = nearest(inotify.as_fd(), folder)? else { continue };
+            // It may have appeared before the watch was set, and no event would tell.
+            if !parent.join(child).exists() {
+                return Ok(Self { inotify: readable(inotify)?, missing: Some(child.to_owned()) });
+            }
+        }
+        Err(io::Error::other("it keeps appearing and disappearing"))
+    }
+
+    /// The next events, at least one.
+    async fn next(&self) -> io::Result<Seen> {
+        let mut buffer = [const { MaybeUninit::uninit() }; BUFFER_BYTES];
+        loop {
+            let mut ready = self.inotify.readable().await?;
+            let read = ready.try_io(|inotify| {
+                let mut events = inotify::Reader::new(inotify, &mut buffer);
+                let mut seen = Seen::default();
+                loop {
+                    let event = events.next()?;
+                    let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+                    seen = seen.and(Seen::of(event.events(), name, self.missing.as_deref()));
+                    if events.is_buffer_empty() {
+                        return Ok(seen);
+                    }
+                }
+            });
+            if let Ok(seen) = read {
+                return seen;
+            }
+        }
+    }
+}
+
+impl Seen {
+    fn of(event: ReadFlags, name: Option<&OsStr>, missing: Option<&OsStr>) -> Self {
+        let gone = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::IGNORED | ReadFlags::UNMOUNT;
+        if event.intersects(ReadFlags::QUEUE_OVERFLOW) {
+            Self { changed: true, moved: true }
+        } else if event.intersects(gone) {
+            Self { changed: missing.is_none(), moved: true }
+        } else if missing.is_some() {
+            Self { changed: false, moved: name == missing }
+        } else {
+            Self { changed: name.is_some_and(is_desired_file), moved: false }
+        }
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self { changed: self.changed || other.changed, moved: self.moved || other.moved }
+    }
+}
+
+/// Watches the nearest existing folder above; returns it with the name of the first one that is missing in it.
+fn nearest<'a>(inotify: BorrowedFd<'_>, folder: &'a Path) -> io::Result<Option<(&'a Path, &'a OsStr)>> {
+    let arrivals = WatchFlags::CREATE
+        | WatchFlags::MOVED_TO
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+        | WatchFlags::ONLYDIR;
+    for path in folder.ancestors() {
+        if let (Some(parent), Some(child)) = (path.parent(), path.file_name())
+            && add(inotify, parent, arrivals)?
+        {
+            return Ok(Some((parent, child)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the folder was there to be watched.
+fn add(inotify: BorrowedFd<'_>, folder: &Path, events: WatchFlags) -> io::Result<bool> {
+    match inotify::add_watch(inotify, folder, events) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Desired files are named by the VIP's address.
+fn is_desired_file(name: &OsStr) -> bool {
+    let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
+    stem.is_some_and(|stem| stem.parse::<IpAddr>().is_ok())
+}

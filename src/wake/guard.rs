@@ -1,0 +1,95 @@
+//! The guards: the watchdog processes whose death turns a leader's desired file into a standby's.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::{Wake, Watcher, readable};
+use crate::process;
+
+/// How often a process is looked at where the kernel cannot tell of its end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Watches one process for each VIP.
+#[derive(Debug)]
+pub struct GuardWatch {
+    wakes: mpsc::Sender<Wake>,
+    watched: BTreeMap<IpAddr, (Guard, Watcher)>,
+}
+
+/// A process: its id, and when it started, which tells it from a later one with the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Guard {
+    pid: u32,
+    start_time: u64,
+}
+
+impl GuardWatch {
+    /// Watches nothing yet.
+    #[must_use]
+    pub const fn new(wakes: mpsc::Sender<Wake>) -> Self {
+        Self { wakes, watched: BTreeMap::new() }
+    }
+
+    /// Sends [`Wake::GuardDied`] once when this process is gone: at once if it is already. `start_time` is in clock
+    /// ticks since boot ([`process::start_time`]). Replaces the VIP's earlier guard; for the same guard again it does
+    /// nothing, so that every pass may call it, and a dead guard wakes the loop once and not for ever.
+    pub fn watch(&mut self, vip: IpAddr, pid: u32, start_time: u64) {
+        let guard = Guard { pid, start_time };
+        if self.watched.get(&vip).is_some_and(|(watched, _)| *watched == guard) {
+            return;
+        }
+        let wakes = self.wakes.clone();
+        let watcher = Watcher(tokio::spawn(async move {
+            guard.gone().await;
+            // Without a receiver there is no loop to wake.
+            let _ = wakes.send(Wake::GuardDied(vip)).await;
+        }));
+        self.watched.insert(vip, (guard, watcher));
+    }
+
+    /// The VIP has no guard any more.
+    pub fn forget(&mut self, vip: IpAddr) {
+        self.watched.remove(&vip);
+    }
+}
+
+impl Guard {
+    /// Returns once the process is gone.
+    async fn gone(self) {
+        match self.open() {
+            // The descriptor stands for whatever process had the id when it was opened. Only if that is still the
+            // guard now, it is the guard's for good, whoever gets the id later.
+            Ok(process) if self.lives() => match process.readable().await {
+                Ok(_) => {}
+                Err(_) => self.poll().await,
+            },
+            Ok(_) | Err(Errno::SRCH) => {}
+            // Linux before 5.3 (ENOSYS), a sandbox (EPERM), no descriptor left (EMFILE): then by looking.
+            Err(_) => self.poll().await,
+        }
+    }
+
+    /// A descriptor that becomes readable when the process ends (pidfd_open(2)).
+    fn open(self) -> Result<AsyncFd<OwnedFd>, Errno> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        readable(process).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    }
+
+    async fn poll(self) {
+        while self.lives() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn lives(self) -> bool {
+        process::start_time(self.pid) == Some(self.start_time) && !process::is_zombie(self.pid)
+    }
+}
