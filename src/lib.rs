@@ -10,7 +10,10 @@ pub mod ids;
 pub mod vip;
 
 pub mod config;
+pub mod process;
+
 pub mod desired;
+pub mod hook;
 
 pub mod observed;
 
