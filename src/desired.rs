@@ -1,4 +1,11 @@
-//! What the hook's file asks for, as the planner sees it.
+//! What the hook's file asks for, as the planner sees it. The file's format is in `file`, how a hook replaces it in
+//! `write`, whose files count in `trust`, and what the daemon makes of one file after the other in `source`.
+
+pub mod file;
+pub(crate) mod plain;
+pub mod source;
+pub mod trust;
+pub(crate) mod write;
 
 use serde::{Deserialize, Serialize};
 

@@ -12,7 +12,10 @@ pub mod ids;
 pub mod vip;
 
 pub mod config;
+pub mod process;
+
 pub mod desired;
+pub mod hook;
 
 pub mod identity;
 pub mod machine;
@@ -27,8 +30,6 @@ pub mod action;
 
 pub mod ec2;
 pub mod host;
-pub mod process;
-pub mod wake;
 
 pub mod report;
 pub mod status;

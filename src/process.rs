@@ -1,25 +1,296 @@
-//! What /proc says of a process: since when it runs, and whether it still does.
+//! Which process is which: identities that outlive the reuse of a pid, the ancestors of a hook, and among them Pgpool's
+//! watchdog process. Reads `/proc` and clocks; changes nothing, and waits for nobody.
 
-use std::fs;
+use std::io;
+use std::path::PathBuf;
 
-/// When the process started, in clock ticks since boot: with its id it names one process for as long as the machine
-/// is up. None: there is no such process. (proc_pid_stat(5), field 22)
-#[must_use]
-pub fn start_time(pid: u32) -> Option<u64> {
-    field(pid, 22)?.parse().ok()
+use rustix::process::Pid;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// What the kernel calls each of Pgpool's processes, whatever title they give themselves.
+const PGPOOL: &str = "pgpool";
+/// A chain of ancestors that breaks because somebody in it ends is walked again, so often at most.
+const WALKS: u32 = 3;
+/// More ancestors than this are no chain of processes but a misreading.
+const DEEPEST: usize = 64;
+const NS_PER_S: u64 = 1_000_000_000;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// One process of this boot, not to be confused with a later one of the same pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: u32,
+    /// In clock ticks since boot: field 22 of `/proc/<pid>/stat`, proc_pid_stat(5).
+    pub start_time: u64,
 }
 
-/// Whether the process has ended and only waits to be collected by its parent. (proc_pid_stat(5), field 3)
-#[must_use]
-pub fn is_zombie(pid: u32) -> bool {
-    field(pid, 3).is_some_and(|state| matches!(state.as_str(), "Z" | "X"))
+/// Pgpool's watchdog as it stands above a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watchdog {
+    /// The watchdog process: its end is the end of the leadership.
+    pub guard: Process,
+    /// The process that the watchdog forked for this one gain or loss of leadership; `None` when the watchdog process
+    /// itself runs the hook, as it does after an address left the host.
+    pub escalation: Option<Process>,
 }
 
-/// A field of /proc/PID/stat, counted from 1 as the manual does; from 3 on.
-fn field(pid: u32, number: usize) -> Option<String> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name, field 2, may hold anything, blanks and parentheses too; it ends at the last one.
-    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    let rest = str::from_utf8(stat.get(after_name..)?).ok()?;
-    rest.split_ascii_whitespace().nth(number.checked_sub(3)?).map(str::to_owned)
+/// One process above another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ancestor {
+    pub process: Process,
+    /// The command name as the kernel keeps it, at most 15 bytes.
+    pub comm: String,
+    /// The program's file, as far as we may see it; looked up for Pgpool's processes only.
+    pub program: Option<PathBuf>,
+}
+
+/// One moment on two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Since boot, suspended time included; never steps.
+    pub boottime_ns: u64,
+    /// Milliseconds since the Unix epoch.
+    pub wall_ms: u64,
+}
+
+impl Moment {
+    /// Reads both clocks.
+    #[must_use]
+    pub fn now() -> Self {
+        let ns = |clock| {
+            let time = clock_gettime(clock);
+            let (s, ns) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+            s.unwrap_or(0).saturating_mul(NS_PER_S).saturating_add(ns.unwrap_or(0))
+        };
+        Self { boottime_ns: ns(ClockId::Boottime), wall_ms: ns(ClockId::Realtime) / NS_PER_MS }
+    }
+
+    /// When the process started, given that this moment is a later one. The kernel tells its start to the clock tick
+    /// (10 ms); within that tick, this moment is the better guess as long as it falls in it. So a process that was held
+    /// up before it could look at a clock still counts from its start.
+    fn of_start(self, process: Process) -> Self {
+        let tick_ns = NS_PER_S / rustix::param::clock_ticks_per_second().max(1);
+        let first_ns = process.start_time.saturating_mul(tick_ns);
+        let boottime_ns = self.boottime_ns.clamp(first_ns, first_ns.saturating_add(tick_ns - 1));
+        let ago_ms = self.boottime_ns.saturating_sub(boottime_ns) / NS_PER_MS;
+        Self { boottime_ns, wall_ms: self.wall_ms.saturating_sub(ago_ms) }
+    }
+}
+
+/// The kernel's name for this boot: `/proc/sys/kernel/random/boot_id`.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn boot_id() -> io::Result<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+/// The start of a process in clock ticks since boot.
+///
+/// # Errors
+/// `NotFound` when there is no such process, or when `/proc` hides it; otherwise what reading `/proc` says.
+pub fn start_time(pid: u32) -> io::Result<u64> {
+    stat(pid).map(|stat| stat.start_time)
+}
+
+/// This process, and when it started.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn this_process() -> io::Result<(Process, Moment)> {
+    let pid = std::process::id();
+    let process = Process { pid, start_time: start_time(pid)? };
+    Ok((process, Moment::now().of_start(process)))
+}
+
+/// Whether this very process is still there and no zombie. One that exists but that `/proc` hides from us (`hidepid`,
+/// systemd's `ProtectProc=`) counts as alive: nothing may be given up because we cannot see.
+#[must_use]
+pub fn is_alive(process: &Process) -> bool {
+    match stat(process.pid) {
+        Ok(stat) => stat.start_time == process.start_time && !matches!(stat.state, 'Z' | 'X' | 'x'),
+        Err(_) => exists(process.pid),
+    }
+}
+
+/// Whether some process has this pid now, hidden by `/proc` or not.
+#[must_use]
+pub fn exists(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+/// Pgpool's watchdog among the ancestors of a process, if Pgpool is there at all.
+#[must_use]
+pub fn watchdog_above(pid: u32) -> Option<Watchdog> {
+    watchdog_among(&ancestors(pid))
+}
+
+/// The ancestors of a process, its parent first; as far as they can be seen.
+#[must_use]
+pub fn ancestors(pid: u32) -> Vec<Ancestor> {
+    let mut longest = Vec::new();
+    for _ in 0..WALKS {
+        let (chain, whole) = walk(pid);
+        if whole {
+            return chain;
+        }
+        if chain.len() > longest.len() {
+            longest = chain;
+        }
+    }
+    longest
+}
+
+/// Pgpool's processes stand in one run: main, the watchdog process, and mostly a process that it forked for this
+/// escalation. They are forks of one program; a wrapper of the same name is another one. So the topmost of the run is
+/// main and the one below it is the watchdog process. A lone Pgpool process is what a death in the family left over (main
+/// as pid 1 of a container that adopted the hook, a watchdog process that lost its main): then the leadership cannot
+/// outlive that one, and it is the guard.
+fn watchdog_among(ancestors: &[Ancestor]) -> Option<Watchdog> {
+    let first = ancestors.iter().position(|ancestor| ancestor.comm == PGPOOL)?;
+    let program = ancestors[first].program.as_ref();
+    let same_program =
+        |other: &Ancestor| other.program.is_none() || program.is_none() || other.program.as_ref() == program;
+    let run: Vec<Process> = ancestors[first..]
+        .iter()
+        .take_while(|ancestor| ancestor.comm == PGPOOL && same_program(ancestor))
+        .map(|ancestor| ancestor.process)
+        .collect();
+    match *run.as_slice() {
+        [.., escalation, guard, _main] => Some(Watchdog { guard, escalation: Some(escalation) }),
+        [guard] | [guard, _] => Some(Watchdog { guard, escalation: None }),
+        [] => None,
+    }
+}
+
+/// Parent after parent, and whether the chain is whole: it is not if somebody in it ended while we looked.
+fn walk(pid: u32) -> (Vec<Ancestor>, bool) {
+    let mut chain = Vec::new();
+    let Ok(mut child) = stat(pid) else { return (chain, false) };
+    while child.parent != 0 && chain.len() < DEEPEST {
+        let pid = child.parent;
+        let Ok(parent) = stat(pid) else { return (chain, false) };
+        if parent.start_time > child.start_time {
+            // No parent is younger than its child: the parent ended, and this one got its pid.
+            return (chain, false);
+        }
+        let program = (parent.comm == PGPOOL).then(|| std::fs::read_link(format!("/proc/{pid}/exe")).ok()).flatten();
+        chain.push(Ancestor {
+            process: Process { pid, start_time: parent.start_time },
+            comm: parent.comm.clone(),
+            program,
+        });
+        child = parent;
+    }
+    (chain, true)
+}
+
+/// The fields of `/proc/<pid>/stat` that matter here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stat {
+    comm: String,
+    state: char,
+    parent: u32,
+    start_time: u64,
+}
+
+fn stat(pid: u32) -> io::Result<Stat> {
+    let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+    parse_stat(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as in proc(5)")))
+}
+
+/// The command stands in brackets and may itself hold brackets and spaces; nothing after it does.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (before, after) = text.rsplit_once(')')?;
+    let (_, comm) = before.split_once('(')?;
+    // The first field here is the third of the line, as proc(5) counts them.
+    let mut fields = after.split_ascii_whitespace();
+    Some(Stat {
+        comm: comm.to_owned(),
+        state: fields.next()?.chars().next()?,
+        parent: fields.next()?.parse().ok()?,
+        start_time: fields.nth(22 - 5)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ancestor(pid: u32, comm: &str, program: Option<&str>) -> Ancestor {
+        Ancestor {
+            process: Process { pid, start_time: u64::from(1000 - pid) },
+            comm: comm.to_owned(),
+            program: program.map(PathBuf::from),
+        }
+    }
+
+    /// Ancestors as text, the parent first, like `sh pgpool pgpool systemd`; `pgpool:/bin/sh` is one that runs another
+    /// program, `pgpool:?` one whose program we may not see. Pids count from 100 downwards.
+    fn found(chain: &str) -> Option<(u32, Option<u32>)> {
+        let chain: Vec<_> = (1..=100)
+            .rev()
+            .zip(chain.split(' '))
+            .map(|(pid, word)| match word.split_once(':') {
+                Some((comm, "?")) => ancestor(pid, comm, None),
+                Some((comm, program)) => ancestor(pid, comm, Some(program)),
+                None => ancestor(pid, word, (word == PGPOOL).then_some("/usr/sbin/pgpool")),
+            })
+            .collect();
+        watchdog_among(&chain).map(|found| (found.guard.pid, found.escalation.map(|process| process.pid)))
+    }
+
+    #[test]
+    fn the_guard_is_the_process_whose_parent_is_pgpools_main_process() {
+        assert_eq!(found("pgpool pgpool pgpool systemd"), Some((99, Some(100))), "if_up_cmd in an escalation");
+        assert_eq!(found("sh pgpool pgpool pgpool systemd"), Some((98, Some(99))), "wd_escalation_command");
+        assert_eq!(found("sudo sh pgpool pgpool pgpool systemd"), Some((97, Some(98))), "sudo");
+        assert_eq!(found("pgpool pgpool systemd"), Some((100, None)), "called by the watchdog process itself");
+        assert_eq!(found("pgpool:? pgpool:? pgpool:? systemd"), Some((99, Some(100))), "programs we may not see");
+        assert_eq!(found("bash sshd systemd"), None, "an operator");
+    }
+
+    #[test]
+    fn a_wrapper_of_the_same_name_is_not_pgpools_main_process() {
+        assert_eq!(found("pgpool pgpool pgpool pgpool:/bin/sh systemd"), Some((99, Some(100))));
+        assert_eq!(found("pgpool pgpool sh pgpool systemd"), Some((100, None)), "another run further up is not ours");
+    }
+
+    #[test]
+    fn a_lone_pgpool_process_is_the_guard_itself() {
+        assert_eq!(found("pgpool systemd"), Some((100, None)));
+        assert_eq!(found("sh pgpool"), Some((99, None)));
+        assert_eq!(found("pgpool pgpool:/bin/sh systemd"), Some((100, None)));
+    }
+
+    #[test]
+    fn a_command_name_may_hold_brackets_and_spaces() {
+        let line = "42 (a) S 1 (b) Z 7 5 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 10 1844";
+        let stat = parse_stat(line).unwrap();
+        assert_eq!(stat, Stat { comm: "a) S 1 (b".to_owned(), state: 'Z', parent: 7, start_time: 987_654 });
+        assert_eq!(parse_stat("42 (pgpool) S 1"), None);
+        assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_one_with_another_start_time_is_not() {
+        let (process, start) = this_process().unwrap();
+        assert!(is_alive(&process));
+        assert!(!is_alive(&Process { start_time: process.start_time + 1, ..process }), "the pid was reused");
+        assert!(!is_alive(&Process { pid: u32::MAX, start_time: 1 }));
+        assert!(!is_alive(&Process { pid: 0, start_time: 1 }));
+        let now = Moment::now();
+        assert!(start.boottime_ns < now.boottime_ns && start.wall_ms <= now.wall_ms);
+    }
+
+    #[test]
+    fn a_process_that_was_held_up_counts_from_its_start() {
+        let process = Process { pid: 1, start_time: 100 };
+        let seen = |boottime_ns| Moment { boottime_ns, wall_ms: 50_000 }.of_start(process);
+        assert_eq!(seen(1_004_000_000), Moment { boottime_ns: 1_004_000_000, wall_ms: 50_000 }, "in the same tick");
+        assert_eq!(seen(4_009_999_999), Moment { boottime_ns: 1_009_999_999, wall_ms: 47_000 }, "three seconds late");
+    }
 }

@@ -94,7 +94,7 @@ impl From<HostError> for Failure {
         let class = match error {
             HostError::NotPermitted => Class::Denied,
             HostError::NoInterface(_) => Class::Rejected,
-            HostError::Kernel { .. } => Class::Transient,
+            HostError::Kernel { .. } | HostError::NoAnswer { .. } => Class::Transient,
         };
         Self { class, effect: Effect::None, code: None, message: error.to_string() }
     }

@@ -90,6 +90,6 @@ impl Guard {
     }
 
     fn lives(self) -> bool {
-        process::start_time(self.pid) == Some(self.start_time) && !process::is_zombie(self.pid)
+        process::is_alive(&process::Process { pid: self.pid, start_time: self.start_time })
     }
 }

@@ -1,0 +1,236 @@
+//! The desired-state file: `<state_dir>/desired/<delegate-ip>.json`. Its format, and reading it with the checks that
+//! decide whether it counts. Knows nothing of how it is written, and keeps nothing between two reads.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::plain::{self, PlainError};
+use super::trust::TrustedOwners;
+use super::{Claim, Desired, WhyStandby};
+use crate::ids::ClaimId;
+use crate::process::Process;
+
+/// The format; grows when a reader of the old one would be misled. Fields may be added without that.
+pub const VERSION: u32 = 1;
+/// The longest file that is read, in bytes.
+pub const MAX_BYTES: u64 = 64 * 1024;
+
+/// What one hook wrote down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredFile {
+    pub version: u32,
+    pub delegate_ip: IpAddr,
+    /// Grows with each write.
+    pub sequence: u64,
+    /// When it was written: milliseconds since the Unix epoch.
+    pub written_ms: u64,
+    /// The boot in which it was written; in another one, its pids and its `hook_started_ns` mean nothing.
+    pub boot_id: String,
+    /// When the hook that wrote it started: nanoseconds since boot. Of two hooks that overlap, the later start wins.
+    pub hook_started_ns: u64,
+    #[serde(flatten)]
+    pub role: Role,
+}
+
+/// What the node should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum Role {
+    Leader(Leadership),
+    Standby,
+}
+
+/// One leadership, from the `up` that began it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leadership {
+    pub claim: ClaimId,
+    /// When the hook that began the claim started: milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// Pgpool's watchdog process; the leadership ends with it. `None` if a hook was run by hand.
+    pub guard: Option<Process>,
+    /// The process that the watchdog forked for the escalation that began the claim.
+    pub escalation: Option<Process>,
+}
+
+impl DesiredFile {
+    /// What the file asks for now, given which guards live.
+    #[must_use]
+    pub fn desired(&self, is_alive: impl Fn(&Process) -> bool) -> Desired {
+        match &self.role {
+            Role::Standby => Desired::Standby(WhyStandby::Down),
+            Role::Leader(Leadership { guard: Some(guard), .. }) if !is_alive(guard) => {
+                Desired::Standby(WhyStandby::GuardDead)
+            }
+            Role::Leader(leadership) => {
+                Desired::Leader(Claim { id: leadership.claim.clone(), started_ms: leadership.started_ms })
+            }
+        }
+    }
+
+    /// The process whose end ends what the file asks for.
+    #[must_use]
+    pub fn guard(&self) -> Option<Process> {
+        match &self.role {
+            Role::Leader(leadership) => leadership.guard,
+            Role::Standby => None,
+        }
+    }
+}
+
+/// A file that does not count, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is not used", path.display())]
+pub struct DesiredFileError {
+    pub path: PathBuf,
+    #[source]
+    pub reason: Distrust,
+}
+
+/// Why a file does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum Distrust {
+    #[error(transparent)]
+    Plain(#[from] PlainError),
+    #[error("its owner, uid {0}, is neither root nor a hook user")]
+    Owner(u32),
+    #[error("others than its owner may write it (mode {0:04o})")]
+    Writable(u32),
+    #[error("it is no desired-state file: {0}")]
+    Format(serde_json::Error),
+    #[error("its format is version {0}; this program knows version {VERSION}")]
+    Version(u32),
+    #[error("it is about {0}")]
+    OtherIp(IpAddr),
+    #[error("it was written before this boot")]
+    OtherBoot,
+}
+
+/// Where the file of a delegate IP is.
+#[must_use]
+pub fn path(state_dir: &Path, delegate_ip: IpAddr) -> PathBuf {
+    folder(state_dir).join(format!("{delegate_ip}.json"))
+}
+
+/// The folder of all desired-state files.
+#[must_use]
+pub fn folder(state_dir: &Path) -> PathBuf {
+    state_dir.join("desired")
+}
+
+/// Reads the file if it counts: written in this boot, by somebody who may. `None` if there is none.
+///
+/// # Errors
+/// Whatever makes the file not count.
+pub fn read(
+    path: &Path,
+    delegate_ip: IpAddr,
+    trusted: &TrustedOwners,
+    boot_id: &str,
+) -> Result<Option<DesiredFile>, DesiredFileError> {
+    match read_of_any_boot(path, delegate_ip, trusted)? {
+        Some(file) if file.boot_id != boot_id => {
+            Err(DesiredFileError { path: path.to_owned(), reason: Distrust::OtherBoot })
+        }
+        file => Ok(file),
+    }
+}
+
+/// As [`read`], whenever it was written.
+///
+/// # Errors
+/// Whatever makes the file not count, except its age.
+pub fn read_of_any_boot(
+    path: &Path,
+    delegate_ip: IpAddr,
+    trusted: &TrustedOwners,
+) -> Result<Option<DesiredFile>, DesiredFileError> {
+    checked(path, delegate_ip, trusted).map_err(|reason| DesiredFileError { path: path.to_owned(), reason })
+}
+
+fn checked(path: &Path, delegate_ip: IpAddr, trusted: &TrustedOwners) -> Result<Option<DesiredFile>, Distrust> {
+    let Some(plain) = plain::read(path, MAX_BYTES)? else { return Ok(None) };
+    if !trusted.owns(plain.stat.st_uid) {
+        return Err(Distrust::Owner(plain.stat.st_uid));
+    }
+    if plain.stat.st_mode & 0o022 != 0 {
+        return Err(Distrust::Writable(plain.stat.st_mode & 0o7777));
+    }
+    let file = parse(&plain.bytes)?;
+    if file.delegate_ip != delegate_ip {
+        return Err(Distrust::OtherIp(file.delegate_ip));
+    }
+    Ok(Some(file))
+}
+
+/// Looks at the version first, because nothing is known about the other fields of another one.
+fn parse(bytes: &[u8]) -> Result<DesiredFile, Distrust> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(Distrust::Format)?;
+    if version != VERSION {
+        return Err(Distrust::Version(version));
+    }
+    serde_json::from_slice(bytes).map_err(Distrust::Format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(role: Role) -> DesiredFile {
+        DesiredFile {
+            version: VERSION,
+            delegate_ip: "20.0.0.50".parse().unwrap(),
+            sequence: 7,
+            written_ms: 1_700_000_000_123,
+            boot_id: "b".to_owned(),
+            hook_started_ns: 5,
+            role,
+        }
+    }
+
+    fn leader(guard: Option<Process>) -> DesiredFile {
+        file(Role::Leader(Leadership { claim: ClaimId::new("c"), started_ms: 1, guard, escalation: None }))
+    }
+
+    #[test]
+    fn the_format_of_version_1_stays_readable() {
+        let text = br#"{"version":1,"delegate_ip":"20.0.0.50","sequence":7,"written_ms":1700000000123,"boot_id":"b",
+            "hook_started_ns":5,"role":"leader","claim":"c","started_ms":1,"guard":{"pid":8,"start_time":9},
+            "escalation":null,"a field of a later minor version":[]}"#;
+        assert_eq!(parse(text).unwrap(), leader(Some(Process { pid: 8, start_time: 9 })));
+        let text = br#"{"version":1,"delegate_ip":"20.0.0.50","sequence":7,"written_ms":1700000000123,"boot_id":"b",
+            "hook_started_ns":5,"role":"standby"}"#;
+        assert_eq!(parse(text).unwrap(), file(Role::Standby));
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        for file in [leader(None), leader(Some(Process { pid: 8, start_time: u64::MAX })), file(Role::Standby)] {
+            assert_eq!(parse(&serde_json::to_vec(&file).unwrap()).unwrap(), file);
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_by_its_number_whatever_else_it_says() {
+        let error = parse(br#"{"version":2,"role":["leader"]}"#).unwrap_err();
+        assert_eq!(error.to_string(), "its format is version 2; this program knows version 1");
+        for text in ["", "{", "null", "[]", r#"{"role":"leader"}"#, r#"{"version":1,"role":"leader"}"#, "\0\0\0"] {
+            assert!(matches!(parse(text.as_bytes()), Err(Distrust::Format(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_leader_whose_guard_died_stands_by_and_one_without_a_guard_leads_on() {
+        let guard = Process { pid: 8, start_time: 9 };
+        let claim = Desired::Leader(Claim { id: ClaimId::new("c"), started_ms: 1 });
+        assert_eq!(leader(Some(guard)).desired(|process| *process == guard), claim);
+        assert_eq!(leader(Some(guard)).desired(|_| false), Desired::Standby(WhyStandby::GuardDead));
+        assert_eq!(leader(None).desired(|_| false), claim);
+        assert_eq!(file(Role::Standby).desired(|_| true), Desired::Standby(WhyStandby::Down));
+    }
+}

@@ -1,0 +1,188 @@
+//! Replaces a desired-state file as a whole, one hook at a time. What should be in it is the caller's to say.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::file::{self, DesiredFile};
+use super::trust::TrustedOwners;
+use crate::process::{self, Process};
+
+/// How long a hook waits for another one. Hooks hold the lock for less than a millisecond; somebody who holds it for
+/// longer is stopped, or means harm. Then the file is more important than the order.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(1);
+/// Without the lock, a file that changed under our hands is looked at again, so often at most.
+const ROUNDS: u32 = 4;
+const TEMPORARY: &str = ".tmp";
+
+/// Why the file could not be written. The old one is untouched then.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("there is no folder {}: vipkeeper's unit makes it when it starts, or `systemd-tmpfiles --create`", .0.display())]
+    NoStateDir(PathBuf),
+    #[error("cannot make the folder {} as uid {uid}: vipkeeper's unit or `systemd-tmpfiles --create` makes it, writable by the user of Pgpool", path.display())]
+    MakeFolder {
+        path: PathBuf,
+        uid: u32,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot write {} as uid {uid}", path.display())]
+    Io {
+        path: PathBuf,
+        uid: u32,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Puts what `compose` makes of the present file in its place, or leaves that if `compose` makes nothing. The present file
+/// is `None` if there is none, or none that a hook can build upon. Returns what was written.
+///
+/// # Errors
+/// When the folder cannot be made or written, or the disk is full.
+pub(crate) fn replace(
+    state_dir: &Path,
+    delegate_ip: IpAddr,
+    writer: Process,
+    compose: impl Fn(Option<&DesiredFile>) -> Option<DesiredFile>,
+) -> Result<Option<DesiredFile>, WriteError> {
+    let path = file::path(state_dir, delegate_ip);
+    let folder = Folder::open(state_dir)?;
+    let failed = |source: io::Error| WriteError::Io { path: path.clone(), uid: process_uid(), source };
+    // The lock ends with the descriptor: also when this process is killed.
+    if folder.lock() {
+        folder.sweep();
+    }
+    let trusted = TrustedOwners::of_hook(state_dir);
+    // Broken, foreign, of another version: a hook has to write all the same, and starts afresh.
+    let present = || file::read_of_any_boot(&path, delegate_ip, &trusted).ok().flatten();
+    for round in 1.. {
+        let before = present();
+        let Some(next) = compose(before.as_ref()) else { return Ok(None) };
+        let temporary = Temporary::write(&folder, delegate_ip, writer, &next).map_err(failed)?;
+        // A hook that went on without the lock may have been here while we wrote (a slow disk, a stopped process).
+        // Whoever comes second has to look at what the first one left.
+        if round == ROUNDS || present() == before {
+            temporary.become_file(&format!("{delegate_ip}.json")).map_err(failed)?;
+            return Ok(Some(next));
+        }
+    }
+    unreachable!("the last round returns")
+}
+
+fn process_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The folder of the desired-state files: one descriptor to lock, to work in and to flush.
+struct Folder(OwnedFd);
+
+impl Folder {
+    fn open(state_dir: &Path) -> Result<Self, WriteError> {
+        let path = file::folder(state_dir);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || rustix::fs::open(&path, flags, Mode::empty());
+        let dir = match open() {
+            Err(Errno::NOENT) => match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => open(),
+                Err(Errno::NOENT) => return Err(WriteError::NoStateDir(state_dir.to_owned())),
+                Err(errno) => {
+                    return Err(WriteError::MakeFolder { path, uid: process_uid(), source: errno.into() });
+                }
+            },
+            opened => opened,
+        };
+        match dir {
+            Ok(dir) => Ok(Self(dir)),
+            Err(errno) => Err(WriteError::Io { path, uid: process_uid(), source: errno.into() }),
+        }
+    }
+
+    /// Takes the lock if it can be had in time. It is the folder's own: a lock file would belong to whoever made it.
+    fn lock(&self) -> bool {
+        let mut waited = Duration::ZERO;
+        loop {
+            match rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return true,
+                Err(Errno::WOULDBLOCK | Errno::INTR) if waited < LOCK_PATIENCE => {
+                    thread::sleep(LOCK_RETRY);
+                    waited += LOCK_RETRY;
+                }
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Removes what hooks left that were killed while they wrote. Only under the lock, and only what no living process
+    /// is at: one may have gone on without the lock. What fails here fails again, louder, when we write.
+    fn sweep(&self) {
+        let Ok(entries) = Dir::read_from(&self.0) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if writer_of(&name.to_string_lossy()).is_some_and(|writer| !process::is_alive(&writer)) {
+                let _ = rustix::fs::unlinkat(&self.0, name, AtFlags::empty());
+            }
+        }
+    }
+}
+
+/// A file that is not yet the file. Gone when dropped.
+struct Temporary<'a> {
+    folder: &'a Folder,
+    name: String,
+}
+
+impl<'a> Temporary<'a> {
+    fn write(folder: &'a Folder, delegate_ip: IpAddr, writer: Process, content: &DesiredFile) -> io::Result<Self> {
+        let name = temporary_name(delegate_ip, writer);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o644);
+        let mut file = File::from(rustix::fs::openat(&folder.0, &name, flags, mode)?);
+        let temporary = Self { folder, name };
+        // Whatever umask Pgpool runs with, the daemon must be able to read it, and nobody else to write it.
+        rustix::fs::fchmod(&file, mode)?;
+        let mut bytes = serde_json::to_vec(content)?;
+        bytes.push(b'\n');
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        Ok(temporary)
+    }
+
+    fn become_file(self, name: &str) -> io::Result<()> {
+        rustix::fs::renameat(&self.folder.0, &self.name, &self.folder.0, name)?;
+        // The file is there for all who run now. What a power failure could still undo, it makes void anyway: the next
+        // boot has another id. So a folder that cannot be flushed is no reason to tell Pgpool that `up` failed.
+        let _ = rustix::fs::fsync(&self.folder.0);
+        Ok(())
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        // Once it has become the file, nothing has this name.
+        let _ = rustix::fs::unlinkat(&self.folder.0, &self.name, AtFlags::empty());
+    }
+}
+
+/// Names its writer, so that others can tell whether it is still at work.
+fn temporary_name(delegate_ip: IpAddr, writer: Process) -> String {
+    static WRITES: AtomicU32 = AtomicU32::new(0);
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    format!(".{delegate_ip}.{}-{}-{write}{TEMPORARY}", writer.pid, writer.start_time)
+}
+
+fn writer_of(name: &str) -> Option<Process> {
+    let (_, writer) = name.strip_prefix('.')?.strip_suffix(TEMPORARY)?.rsplit_once('.')?;
+    let mut numbers = writer.split('-');
+    Some(Process { pid: numbers.next()?.parse().ok()?, start_time: numbers.next()?.parse().ok()? })
+}
