@@ -19,6 +19,7 @@ pub mod hook;
 
 pub mod identity;
 pub mod machine;
+mod whole;
 pub mod observe;
 pub mod observed;
 

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use crate::desired::Desired;
 use crate::memory::Persisted;
 
+pub mod files;
+
 /// What the desired-state file of one VIP says now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
