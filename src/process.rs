@@ -23,3 +23,21 @@ fn field(pid: u32, number: usize) -> Option<String> {
     let rest = str::from_utf8(stat.get(after_name..)?).ok()?;
     rest.split_ascii_whitespace().nth(number.checked_sub(3)?).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_started_and_is_no_zombie() {
+        let own = std::process::id();
+        assert!(start_time(own).is_some_and(|ticks| ticks > 0));
+        assert!(!is_zombie(own));
+    }
+
+    #[test]
+    fn what_is_not_there_has_never_started() {
+        assert_eq!(start_time(u32::MAX), None);
+        assert!(!is_zombie(u32::MAX));
+    }
+}
