@@ -133,3 +133,62 @@ impl Host for Memory {
         kernel.changes_fail.clone().map_or_else(|| kernel.remove(address), Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wake;
+
+    fn vip(interface: &str) -> LocalAddress {
+        LocalAddress { interface: interface.to_owned(), address: [10, 0, 1, 50].into() }
+    }
+
+    #[tokio::test]
+    async fn it_does_as_the_kernel_does() {
+        let memory = Memory::new(["eth0"]);
+        for _ in 0..2 {
+            memory.add(&vip("eth0")).await.unwrap();
+            assert_eq!(memory.addresses().await, Ok([vip("eth0")].into()));
+        }
+        for _ in 0..2 {
+            memory.remove(&vip("eth0")).await.unwrap();
+            assert_eq!(memory.addresses().await, Ok([].into()));
+        }
+        let nowhere = Err(HostError::NoInterface("eth1".to_owned()));
+        assert_eq!(memory.add(&vip("eth1")).await, nowhere);
+        assert_eq!(memory.remove(&vip("eth1")).await, nowhere);
+        memory.plug("eth1");
+        memory.add(&vip("eth1")).await.unwrap();
+        memory.unplug("eth1");
+        assert_eq!(memory.addresses().await, Ok([].into()));
+    }
+
+    #[tokio::test]
+    async fn an_operators_hand_wakes_and_the_nodes_own_does_not() {
+        let memory = Memory::new(["eth0"]);
+        let (wakes, mut woken_by) = wake::channel();
+        memory.wake(wakes);
+        memory.add(&vip("eth0")).await.unwrap();
+        memory.remove(&vip("eth0")).await.unwrap();
+        assert!(woken_by.try_recv().is_err());
+        memory.operator_add(&vip("eth0")).unwrap();
+        assert_eq!(woken_by.try_recv(), Ok(Wake::LocalAddress));
+        memory.operator_remove(&vip("eth0")).unwrap();
+        assert_eq!(woken_by.try_recv(), Ok(Wake::LocalAddress));
+    }
+
+    #[tokio::test]
+    async fn failures_last_until_they_are_switched_off_and_change_nothing() {
+        let memory = Memory::new(["eth0"]);
+        memory.fail_changes(Some(HostError::NotPermitted));
+        assert_eq!(memory.add(&vip("eth0")).await, Err(HostError::NotPermitted));
+        assert_eq!(memory.addresses().await, Ok([].into()));
+        memory.fail_changes(None);
+        memory.add(&vip("eth0")).await.unwrap();
+        let error = HostError::Kernel { doing: "look".to_owned(), message: "no".to_owned() };
+        memory.fail_reads(Some(error.clone()));
+        assert_eq!(memory.addresses().await, Err(error));
+        memory.fail_reads(None);
+        assert_eq!(memory.addresses().await, Ok([vip("eth0")].into()));
+    }
+}

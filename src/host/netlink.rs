@@ -241,3 +241,28 @@ fn failed(doing: &str, error: &io::Error) -> HostError {
     }
     HostError::Kernel { doing: doing.to_owned(), message: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kernel_that_hangs_is_not_waited_for_and_what_queued_up_behind_it_is_dropped() {
+        let kernel = Netlink::new().unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let hanging = kernel.ask("hang".to_owned(), move |_| released.recv().map_err(|_| unreachable!()));
+        assert_eq!(hanging.await, Err(HostError::NoAnswer { doing: "hang".to_owned(), after: PATIENCE }));
+
+        let (told, tell) = mpsc::channel();
+        let behind = kernel.ask("queue".to_owned(), move |_| {
+            told.send("carried out after all").unwrap();
+            Ok(())
+        });
+        assert!(matches!(behind.await, Err(HostError::NoAnswer { .. })));
+
+        tokio::time::resume();
+        release.send(()).unwrap();
+        assert_eq!(kernel.ask("work again".to_owned(), |_| Ok(7)).await, Ok(7));
+        assert!(tell.recv().is_err(), "nobody waited for it any more");
+    }
+}

@@ -93,3 +93,23 @@ impl Guard {
         process::is_alive(&process::Process { pid: self.pid, start_time: self.start_time })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn without_help_from_the_kernel_the_end_is_found_by_looking() {
+        let mut process = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = process.id();
+        let guard = Guard { pid, start_time: process::start_time(pid).unwrap() };
+        assert!(tokio::time::timeout(3 * LOOK_EVERY, guard.poll()).await.is_err(), "it lives");
+        // Not collected, so that what is found is a zombie.
+        process.kill().unwrap();
+        let found = tokio::time::timeout(Duration::from_secs(5), guard.poll()).await;
+        process.wait().unwrap();
+        found.expect("found within a few looks");
+    }
+}

@@ -1,0 +1,266 @@
+//! Folders, guards and signals wake the loop.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::sync::mpsc::Receiver;
+use vipkeeper::process;
+use vipkeeper::wake::{self, GuardWatch, Wake, watch_folder, watch_signals};
+
+const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(20, 0, 0, 50));
+const OTHER_VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(20, 0, 0, 51));
+
+/// The next wake, which must come within a second.
+pub async fn woken(wakes: &mut Receiver<Wake>) -> Wake {
+    tokio::time::timeout(Duration::from_secs(1), wakes.recv()).await.expect("nobody woke the loop").unwrap()
+}
+
+/// Nothing wakes the loop for a while.
+pub async fn quiet(wakes: &mut Receiver<Wake>) {
+    let wake = tokio::time::timeout(Duration::from_millis(100), wakes.recv()).await;
+    assert!(wake.is_err(), "{wake:?}");
+}
+
+/// What is still on its way, until there is a pause.
+pub async fn drain(wakes: &mut Receiver<Wake>) {
+    while tokio::time::timeout(Duration::from_millis(50), wakes.recv()).await.is_ok() {}
+}
+
+/// Puts a desired file in its place as the hooks do.
+fn write_whole(folder: &Path) {
+    fs::write(folder.join(".20.0.0.50.json.tmp"), "{}").unwrap();
+    fs::rename(folder.join(".20.0.0.50.json.tmp"), folder.join("20.0.0.50.json")).unwrap();
+}
+
+#[tokio::test]
+async fn a_desired_file_that_is_renamed_into_place_or_removed_wakes() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("desired");
+    fs::create_dir(&folder).unwrap();
+    let (wakes, mut woken_by) = wake::channel();
+    let _watcher = watch_folder(&folder, wakes).unwrap();
+
+    let mut delays = Vec::new();
+    for _ in 0..100 {
+        fs::write(folder.join(".20.0.0.50.json.tmp"), "{}").unwrap();
+        let before = Instant::now();
+        fs::rename(folder.join(".20.0.0.50.json.tmp"), folder.join("20.0.0.50.json")).unwrap();
+        assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
+        delays.push(before.elapsed());
+    }
+    delays.sort();
+    println!("desired file renamed: awake after {:?} (median of 100), {:?} (worst)", delays[50], delays[99]);
+    assert!(delays[50] < Duration::from_millis(50));
+
+    fs::write(folder.join("2001:db8::10.json"), "{}").unwrap();
+    assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
+    fs::remove_file(folder.join("20.0.0.50.json")).unwrap();
+    assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
+    quiet(&mut woken_by).await;
+}
+
+#[tokio::test]
+async fn files_that_are_no_desired_files_wake_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wakes, mut woken_by) = wake::channel();
+    let _watcher = watch_folder(folder.path(), wakes).unwrap();
+    for name in [".20.0.0.50.json.tmp", "status.json", "20.0.0.50", ".json"] {
+        fs::write(folder.path().join(name), "{}").unwrap();
+    }
+    quiet(&mut woken_by).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_appears_later_is_watched_from_then_on() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("vipkeeper/desired");
+    let (wakes, mut woken_by) = wake::channel();
+    let _watcher = watch_folder(&folder, wakes).unwrap();
+    fs::create_dir(state.path().join("something-else")).unwrap();
+    fs::create_dir(state.path().join("vipkeeper")).unwrap();
+    quiet(&mut woken_by).await;
+
+    fs::create_dir(&folder).unwrap();
+    assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
+    write_whole(&folder);
+    assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_replaced_is_watched_again() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().join("vipkeeper/desired");
+    fs::create_dir_all(&folder).unwrap();
+    let (wakes, mut woken_by) = wake::channel();
+    let _watcher = watch_folder(&folder, wakes).unwrap();
+    for removed in ["deleted", "deleted with the one above", "renamed"] {
+        match removed {
+            "deleted" => fs::remove_dir_all(&folder).unwrap(),
+            "renamed" => fs::rename(&folder, state.path().join("old")).unwrap(),
+            _ => fs::remove_dir_all(folder.parent().unwrap()).unwrap(),
+        }
+        assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged, "{removed}");
+        drain(&mut woken_by).await;
+        fs::create_dir_all(&folder).unwrap();
+        assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged, "{removed}, there again");
+        drain(&mut woken_by).await;
+        write_whole(&folder);
+        assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged, "{removed}, there again, written to");
+        drain(&mut woken_by).await;
+    }
+}
+
+#[tokio::test]
+async fn events_that_the_kernel_had_to_throw_away_wake() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wakes, mut woken_by) = wake::channel();
+    let _watcher = watch_folder(folder.path(), wakes).unwrap();
+    let room: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    // The kernel merges an event with the one before it if they are equal, so two files in turn. Nothing here waits,
+    // so the watcher sees none of it before the queue is full; and none of it but the loss concerns it.
+    for event in 0..=room {
+        fs::write(folder.path().join(if event % 2 == 0 { "one" } else { "other" }), "").unwrap();
+    }
+    assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
+    drain(&mut woken_by).await;
+    write_whole(folder.path());
+    assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_watched_is_an_error_that_names_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let (wakes, _woken_by) = wake::channel();
+    let error = watch_folder(file.path(), wakes).unwrap_err();
+    assert!(error.what.contains(file.path().to_str().unwrap()), "{error}");
+    assert_eq!(error.source.kind(), io::ErrorKind::NotADirectory);
+}
+
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Process {
+    fn start() -> Self {
+        Self(Command::new("sleep").arg("60").spawn().unwrap())
+    }
+
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    fn start_time(&self) -> u64 {
+        process::start_time(self.id()).unwrap()
+    }
+
+    /// Ends it, without taking note of it as its parent: a zombie is left.
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Ended by the test already, perhaps.
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_death_of_a_guard_wakes_once() {
+    let (wakes, mut woken_by) = wake::channel();
+    let mut guards = GuardWatch::new(wakes);
+    let mut delays = Vec::new();
+    for _ in 0..20 {
+        let mut guard = Process::start();
+        let (id, start_time) = (guard.id(), guard.start_time());
+        guards.watch(VIP, id, start_time);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let before = Instant::now();
+        guard.kill();
+        assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
+        delays.push(before.elapsed());
+        guards.watch(VIP, id, start_time);
+    }
+    quiet(&mut woken_by).await;
+    delays.sort();
+    println!("guard killed: awake after {:?} (median of 20), {:?} (worst)", delays[10], delays[19]);
+    assert!(delays[10] < Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn a_guard_that_is_gone_already_wakes_at_once() {
+    let (wakes, mut woken_by) = wake::channel();
+    let mut guards = GuardWatch::new(wakes);
+
+    let gone = {
+        let guard = Process::start();
+        (guard.id(), guard.start_time())
+    };
+    guards.watch(VIP, gone.0, gone.1);
+    assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
+
+    let mut zombie = Process::start();
+    let start_time = zombie.start_time();
+    zombie.kill();
+    while !process::is_zombie(zombie.id()) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    guards.watch(VIP, zombie.id(), start_time);
+    assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
+
+    for nobody in [0, u32::MAX] {
+        guards.watch(VIP, nobody, 1);
+        assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
+    }
+}
+
+#[tokio::test]
+async fn another_process_with_the_guards_id_is_not_the_guard() {
+    let (wakes, mut woken_by) = wake::channel();
+    let mut guards = GuardWatch::new(wakes);
+    let other = Process::start();
+    guards.watch(VIP, other.id(), other.start_time() - 1);
+    assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
+    quiet(&mut woken_by).await;
+}
+
+#[tokio::test]
+async fn a_guard_that_was_replaced_or_forgotten_wakes_nobody() {
+    let (wakes, mut woken_by) = wake::channel();
+    let mut guards = GuardWatch::new(wakes);
+    let (mut first, mut second, mut others) = (Process::start(), Process::start(), Process::start());
+    guards.watch(VIP, first.id(), first.start_time());
+    guards.watch(VIP, second.id(), second.start_time());
+    guards.watch(OTHER_VIP, others.id(), others.start_time());
+    first.kill();
+    quiet(&mut woken_by).await;
+    guards.forget(VIP);
+    second.kill();
+    quiet(&mut woken_by).await;
+    others.kill();
+    assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(OTHER_VIP));
+}
+
+#[tokio::test]
+async fn signals_wake_and_a_full_channel_only_delays_them() {
+    let (wakes, mut woken_by) = wake::channel();
+    let _watcher = watch_signals(wakes.clone()).unwrap();
+    for (signal, wake) in [(Signal::HUP, Wake::Config), (Signal::TERM, Wake::Shutdown), (Signal::INT, Wake::Shutdown)] {
+        kill_process(getpid(), signal).unwrap();
+        assert_eq!(woken(&mut woken_by).await, wake);
+    }
+
+    while wakes.try_send(Wake::LocalAddress).is_ok() {}
+    kill_process(getpid(), Signal::TERM).unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    for _ in 0..wakes.max_capacity() {
+        assert_eq!(woken(&mut woken_by).await, Wake::LocalAddress);
+    }
+    assert_eq!(woken(&mut woken_by).await, Wake::Shutdown);
+}
