@@ -1,7 +1,7 @@
-//! Pgpool's side: `up` and `down` write down what should be, and `wait` (in its own module) waits until it is. They call nothing, start
-//! nothing, print nothing, and hold nothing up: Pgpool's watchdog answers none of its peers meanwhile.
+//! Pgpool's side: `up` and `down` write down what should be, and `wait` waits until it is. They call nothing, start
+//! nothing and print nothing. `up` and `down` take about a millisecond: while they run, Pgpool's watchdog may answer none
+//! of its peers.
 
-use std::error::Error;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -119,19 +119,6 @@ pub fn up(context: &HookContext, delegate_ip: &str) -> Result<Written, HookError
 /// As for [`up`].
 pub fn down(context: &HookContext, delegate_ip: &str) -> Result<Written, HookError> {
     write(context, delegate_ip, |_| Role::Standby)
-}
-
-/// An error and all that it comes from, in one line.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text.replace(|c: char| c.is_control(), " ")
 }
 
 fn write(

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod vip;
 
 pub mod config;
+pub mod error;
 pub mod process;
 
 pub mod desired;

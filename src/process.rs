@@ -86,12 +86,10 @@ pub fn boot_id() -> io::Result<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
 
-/// The start of a process in clock ticks since boot.
-///
-/// # Errors
-/// `NotFound` when there is no such process, or when `/proc` hides it; otherwise what reading `/proc` says.
-pub fn start_time(pid: u32) -> io::Result<u64> {
-    stat(pid).map(|stat| stat.start_time)
+/// The start of a process in clock ticks since boot. `None`: there is no such process, or `/proc` hides it.
+#[must_use]
+pub fn start_time(pid: u32) -> Option<u64> {
+    stat(pid).ok().map(|stat| stat.start_time)
 }
 
 /// This process, and when it started.
@@ -100,7 +98,7 @@ pub fn start_time(pid: u32) -> io::Result<u64> {
 /// When `/proc` cannot be read.
 pub fn this_process() -> io::Result<(Process, Moment)> {
     let pid = std::process::id();
-    let process = Process { pid, start_time: start_time(pid)? };
+    let process = Process { pid, start_time: stat(pid)?.start_time };
     Ok((process, Moment::now().of_start(process)))
 }
 
@@ -283,7 +281,7 @@ mod tests {
         assert!(!is_alive(&Process { pid: u32::MAX, start_time: 1 }));
         assert!(!is_alive(&Process { pid: 0, start_time: 1 }));
         let now = Moment::now();
-        assert!(start.boottime_ns < now.boottime_ns && start.wall_ms <= now.wall_ms);
+        assert!(start.boottime_ns <= now.boottime_ns && start.wall_ms <= now.wall_ms);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::file::{self, DesiredFile, Distrust};
 use super::trust::TrustedOwners;
-use super::{Desired, WhyUnknown};
+use super::{Desired, WhyStandby, WhyUnknown};
+use crate::error::one_line;
 use crate::process::Process;
 
 /// The file of one VIP and the last one that counted.
@@ -23,6 +24,8 @@ pub struct Reading {
     pub desired: Desired,
     /// The file that is in force: what `desired` comes from, and whose guard is to be watched.
     pub in_force: Option<DesiredFile>,
+    /// Whether the guard that a leader's file names lives; `None` if it names none.
+    pub guard_alive: Option<bool>,
     /// Why the file that is there now is not the one in force. A leftover of an earlier boot is nothing to complain
     /// about: it is expected where the state folder survives a reboot.
     pub invalid: Option<String>,
@@ -50,12 +53,14 @@ impl DesiredSource {
             }
             Err(error) => {
                 let expired = matches!(error.reason, Distrust::OtherBoot);
-                let invalid = (!expired || self.last_good.is_some()).then(|| crate::hook::chain(&error));
+                let invalid = (!expired || self.last_good.is_some()).then(|| one_line(&error));
                 (if expired { WhyUnknown::OtherBoot } else { WhyUnknown::Invalid }, invalid)
             }
         };
         let in_force = self.last_good.clone();
         let desired = in_force.as_ref().map_or(Desired::Unknown(otherwise), |file| file.desired(is_alive));
-        Reading { desired, in_force, invalid }
+        let guard = in_force.as_ref().and_then(DesiredFile::guard);
+        let guard_alive = guard.map(|_| desired != Desired::Standby(WhyStandby::GuardDead));
+        Reading { desired, in_force, guard_alive, invalid }
     }
 }

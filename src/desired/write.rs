@@ -66,7 +66,8 @@ pub(crate) fn replace(
     let trusted = TrustedOwners::of_hook(state_dir);
     // Broken, foreign, of another version: a hook has to write all the same, and starts afresh.
     let present = || file::read_of_any_boot(&path, delegate_ip, &trusted).ok().flatten();
-    for round in 1.. {
+    let mut round = 1;
+    loop {
         let before = present();
         let Some(next) = compose(before.as_ref()) else { return Ok(None) };
         let temporary = Temporary::write(&folder, delegate_ip, writer, &next).map_err(failed)?;
@@ -76,8 +77,8 @@ pub(crate) fn replace(
             temporary.become_file(&format!("{delegate_ip}.json")).map_err(failed)?;
             return Ok(Some(next));
         }
+        round += 1;
     }
-    unreachable!("the last round returns")
 }
 
 fn process_uid() -> u32 {
@@ -88,21 +89,27 @@ fn process_uid() -> u32 {
 struct Folder(OwnedFd);
 
 impl Folder {
+    /// Opens the folder, and makes it first if need be.
     fn open(state_dir: &Path) -> Result<Self, WriteError> {
         let path = file::folder(state_dir);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = || rustix::fs::open(&path, flags, Mode::empty());
-        let dir = match open() {
-            Err(Errno::NOENT) => match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => open(),
-                Err(Errno::NOENT) => return Err(WriteError::NoStateDir(state_dir.to_owned())),
-                Err(errno) => {
-                    return Err(WriteError::MakeFolder { path, uid: process_uid(), source: errno.into() });
+        let mut opened = rustix::fs::open(&path, flags, Mode::empty());
+        if matches!(opened, Err(Errno::NOENT)) {
+            let mode = Mode::from_raw_mode(0o755);
+            match rustix::fs::mkdir(&path, mode) {
+                Ok(()) => {
+                    opened = rustix::fs::open(&path, flags, Mode::empty());
+                    // Whatever the umask: the daemon may be another user.
+                    if let Ok(dir) = &opened {
+                        let _ = rustix::fs::fchmod(dir, mode);
+                    }
                 }
-            },
-            opened => opened,
-        };
-        match dir {
+                Err(Errno::EXIST) => opened = rustix::fs::open(&path, flags, Mode::empty()),
+                Err(Errno::NOENT) => return Err(WriteError::NoStateDir(state_dir.to_owned())),
+                Err(errno) => return Err(WriteError::MakeFolder { path, uid: process_uid(), source: errno.into() }),
+            }
+        }
+        match opened {
             Ok(dir) => Ok(Self(dir)),
             Err(errno) => Err(WriteError::Io { path, uid: process_uid(), source: errno.into() }),
         }
@@ -185,4 +192,72 @@ fn writer_of(name: &str) -> Option<Process> {
     let (_, writer) = name.strip_prefix('.')?.strip_suffix(TEMPORARY)?.rsplit_once('.')?;
     let mut numbers = writer.split('-');
     Some(Process { pid: numbers.next()?.parse().ok()?, start_time: numbers.next()?.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::fs;
+
+    use crate::desired::file::{Role, VERSION};
+
+    const IP: &str = "20.0.0.50";
+
+    fn write_next(state_dir: &Path, present: Option<&DesiredFile>) -> DesiredFile {
+        let sequence = present.map_or(1, |file| file.sequence + 1);
+        let boot_id = state_dir.display().to_string();
+        let delegate_ip = IP.parse().unwrap();
+        DesiredFile {
+            version: VERSION,
+            delegate_ip,
+            sequence,
+            written_ms: 0,
+            boot_id,
+            hook_started_ns: 0,
+            role: Role::Standby,
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_written_is_looked_at_again() {
+        let state = tempfile::tempdir().unwrap();
+        let me = process::this_process().unwrap().0;
+        let ip = IP.parse().unwrap();
+        let looked = Cell::new(0);
+        let written = replace(state.path(), ip, me, |present| {
+            looked.set(looked.get() + 1);
+            if looked.get() == 1 {
+                // Another hook, which did not get the lock in time and went on without.
+                let other = Folder::open(state.path()).unwrap();
+                let content = write_next(state.path(), present);
+                Temporary::write(&other, ip, me, &content).unwrap().become_file("20.0.0.50.json").unwrap();
+            }
+            Some(write_next(state.path(), present))
+        });
+        assert_eq!((looked.get(), written.unwrap().unwrap().sequence), (2, 2));
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not() {
+        let state = tempfile::tempdir().unwrap();
+        let ip = IP.parse().unwrap();
+        let me = process::this_process().unwrap().0;
+        let killed = Process { start_time: me.start_time + 1, ..me };
+        let folder = file::folder(state.path());
+        fs::create_dir(&folder).unwrap();
+        let names = [temporary_name(ip, me), temporary_name("fd00::1".parse().unwrap(), me), "a.tmp".to_owned()];
+        for name in
+            names.iter().chain([&temporary_name(ip, killed), &temporary_name("fd00::1".parse().unwrap(), killed)])
+        {
+            fs::write(folder.join(name), "half").unwrap();
+        }
+        replace(state.path(), ip, me, |present| Some(write_next(state.path(), present))).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        let mut expected: Vec<_> = names.into_iter().chain(["20.0.0.50.json".to_owned()]).collect();
+        expected.sort();
+        assert_eq!(left, expected);
+    }
 }

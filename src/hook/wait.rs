@@ -1,15 +1,16 @@
 //! Waits until the claim that the desired-state file names now has converged, as the daemon's status says. Looks at the
-//! files again and again rather than being told: two `stat` calls each 20 ms, for some seconds, once per leadership.
+//! files again and again rather than being told: two small reads each 20 ms, for some seconds, once per leadership.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{HookContext, HookError, chain};
+use super::{HookContext, HookError};
 use crate::desired::file::{self, DesiredFileError, Role};
 use crate::desired::plain::{self, PlainError};
 use crate::desired::trust::TrustedOwners;
+use crate::error::one_line;
 use crate::ids::{ClaimId, InstanceId};
 use crate::process::{self, Moment};
 use crate::status::{self, BindingStatus, Status, VipStatus};
@@ -121,7 +122,7 @@ impl Waiting<'_> {
             Ok(status) => status,
             Err(error) => {
                 let file = self.status_file.display();
-                return format!("no status from the daemon in {file} ({}); is vipkeeper running?", chain(error));
+                return format!("no status from the daemon in {file} ({}); is vipkeeper running?", one_line(error));
             }
         };
         if !process::exists(status.pid) {
