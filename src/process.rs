@@ -292,21 +292,3 @@ mod tests {
         assert_eq!(seen(4_009_999_999), Moment { boottime_ns: 1_009_999_999, wall_ms: 47_000 }, "three seconds late");
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_has_started_and_is_no_zombie() {
-        let own = std::process::id();
-        assert!(start_time(own).is_some_and(|ticks| ticks > 0));
-        assert!(!is_zombie(own));
-    }
-
-    #[test]
-    fn what_is_not_there_has_never_started() {
-        assert_eq!(start_time(u32::MAX), None);
-        assert!(!is_zombie(u32::MAX));
-    }
-}

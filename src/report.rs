@@ -21,6 +21,7 @@ pub use self::labels::{BindingState, Direction, DriftReason, Outcome, PassResult
 pub use self::log::{LogFormat, init_log};
 
 pub mod health;
+pub mod http;
 pub mod labels;
 mod log;
 mod metrics;

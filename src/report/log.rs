@@ -180,7 +180,7 @@ impl Log {
             }
 
             News::PassDone { result: PassResult::InSync, duration } => {
-                trace!(duration_s = rounded(duration), "in sync")
+                trace!(duration_s = rounded(duration), "in sync");
             }
             News::PassDone { result, duration } => debug!(%result, duration_s = rounded(duration), "pass done"),
             News::ActionStarted { vip, key, action } => {
@@ -245,10 +245,13 @@ impl Log {
                 let times = self.repeats.over(&topic, now);
                 line!(debug, "{action}: nothing to do{}", times.unwrap_or_default());
             }
-            Outcome::Refused => match self.repeats.failed(&topic, outcome_name, now) {
-                Some(times) => line!(info, "{action}: somebody holds it, so EC2 refused: {reason}{times}"),
-                None => line!(debug, "{action}: refused: {reason}"),
-            },
+            Outcome::Refused => {
+                if let Some(times) = self.repeats.failed(&topic, outcome_name, now) {
+                    line!(info, "{action}: somebody holds it, so EC2 refused: {reason}{times}");
+                } else {
+                    line!(debug, "{action}: refused: {reason}");
+                }
+            }
             Outcome::Failed(class) | Outcome::Unknown(class) => {
                 let signature = format!("{outcome_name} {}", code.unwrap_or_default());
                 let said = if matches!(outcome, Outcome::Failed(_)) {

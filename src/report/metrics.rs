@@ -43,6 +43,7 @@ struct State {
     credentials_expiry: Option<f64>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a gauge of its own, and they are independent")]
 #[derive(Debug)]
 struct VipState {
     role: Role,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// After the first time; the last one repeats.
 const SAY_AGAIN_AFTER: [Duration; 4] =
-    [Duration::from_secs(60), Duration::from_secs(5 * 60), Duration::from_secs(15 * 60), Duration::from_secs(60 * 60)];
+    [Duration::from_mins(1), Duration::from_mins(5), Duration::from_mins(15), Duration::from_hours(1)];
 
 /// Everything that is failing now: for each topic, each way in which it fails.
 #[derive(Debug, Default)]

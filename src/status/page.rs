@@ -1,0 +1,364 @@
+//! The page that `vipkeeper status` shows: for each VIP first what is wrong and what to do about it, then the details.
+//! Pure: the same status at the same time gives the same page.
+
+use std::time::Duration;
+
+use super::hint::hint;
+pub use super::layout::Look;
+use super::layout::{Tone, age, clean, since};
+use super::{BindingStatus, Condition, Status, VipStatus, condition};
+use crate::report::{BindingState, HEARTBEAT, Role};
+
+/// Whether the daemon that wrote the status still runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Daemon {
+    /// Its process lives.
+    Alive,
+    /// There is no such process.
+    Gone,
+}
+
+/// What a status comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every VIP is as it should be.
+    InSync,
+    /// Something is wrong, or not done yet.
+    Attention,
+    /// The status is old: nobody knows.
+    Stale,
+}
+
+impl Verdict {
+    /// Of a status as old as it is at `now_ms`.
+    #[must_use]
+    pub fn of(status: &Status, daemon: Daemon, now_ms: u64) -> Self {
+        if daemon == Daemon::Gone || is_old(status, now_ms) {
+            Self::Stale
+        } else if status.problems.is_empty() && status.vips.iter().all(|vip| Headline::of(vip, now_ms).is_good()) {
+            Self::InSync
+        } else {
+            Self::Attention
+        }
+    }
+
+    /// The exit code of `vipkeeper status`.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::InSync => 0,
+            Self::Attention => 2,
+            Self::Stale => 1,
+        }
+    }
+}
+
+fn is_old(status: &Status, now_ms: u64) -> bool {
+    Duration::from_millis(now_ms.saturating_sub(status.written_ms)) > 3 * HEARTBEAT
+}
+
+/// The whole page.
+#[must_use]
+pub fn page(status: &Status, daemon: Daemon, now_ms: u64, look: Look) -> String {
+    let mut page = top(status, daemon, now_ms, look);
+    for problem in &status.problems {
+        let text = format!("{} (for {})", clean(&problem.message), since(problem.since_ms, now_ms));
+        page += &look.paragraph(0, "problem  ", &text);
+    }
+    for vip in &status.vips {
+        page.push('\n');
+        page += &vip_section(vip, now_ms, look);
+    }
+    if status.vips.is_empty() {
+        page += "\nno VIP is configured, or the daemon has only just started\n";
+    }
+    if !status.sources.is_empty() {
+        page.push('\n');
+        page += &sources(status, now_ms, look);
+    }
+    if look.width.is_none() { ascii(&page) } else { page }
+}
+
+fn top(status: &Status, daemon: Daemon, now_ms: u64, look: Look) -> String {
+    let node = status.instance.as_ref().map_or("an unknown instance", |id| id.as_str());
+    let region = status.region.as_deref().map(|region| format!(" in {}", clean(region))).unwrap_or_default();
+    let program = clean(&status.program);
+    let written = since(status.written_ms, now_ms);
+    let name = look.paint(Tone::Bold, &format!("vipkeeper {program}"));
+    let up = age(Duration::from_millis(now_ms.saturating_sub(status.started_ms)));
+    let pid = status.pid;
+    match daemon {
+        Daemon::Gone => {
+            let what = look.paint(Tone::Bad, "NOT RUNNING");
+            format!("{name} on {node}{region}  {what}: process {pid} is gone, and this was true {written} ago\n")
+                + &look.paragraph(0, "do  ", "systemctl start vipkeeper; why it ended: journalctl -u vipkeeper")
+        }
+        Daemon::Alive if is_old(status, now_ms) => {
+            let what = look.paint(Tone::Bad, "STUCK");
+            format!("{name} on {node}{region}  {what}: process {pid} lives, but this was true {written} ago\n")
+                + &look.paragraph(
+                    0,
+                    "do  ",
+                    "journalctl -u vipkeeper tells why (state folder full or not writable?); \
+                     systemctl restart vipkeeper moves no address",
+                )
+        }
+        Daemon::Alive => format!("{name} on {node}{region}, process {pid}, up {up}\n"),
+    }
+}
+
+/// What a VIP's first lines say.
+struct Headline {
+    tone: Tone,
+    /// In capitals: `IN SYNC`, `DRIFT`…
+    word: &'static str,
+    /// Since when it is so, if that is known.
+    since_ms: Option<u64>,
+    /// Behind the word, in brackets.
+    aside: Option<String>,
+    what: Vec<String>,
+    to_do: Option<String>,
+}
+
+impl Headline {
+    fn is_good(&self) -> bool {
+        self.tone == Tone::Good
+    }
+
+    fn of(vip: &VipStatus, now_ms: u64) -> Self {
+        Self::of_condition(vip).or_else(|| Self::of_bindings(vip, now_ms)).unwrap_or_else(|| Self::of_whole(vip))
+    }
+
+    /// What concerns the VIP as a whole and outweighs any binding.
+    fn of_condition(vip: &VipStatus) -> Option<Self> {
+        let alert = |word, condition: &Condition, to_do: &str| Self {
+            tone: Tone::Bad,
+            word,
+            since_ms: Some(condition.since_ms),
+            aside: None,
+            what: vec![clean(&condition.message)],
+            to_do: Some(to_do.to_owned()),
+        };
+        if let Some(lost) = told(vip, condition::HOOK_LOST, true) {
+            let to_do = "check if_up_cmd and if_down_cmd in pgpool.conf, and what Pgpool's log says of them; \
+                         until then run vipkeeper up or vipkeeper down by hand";
+            return Some(alert("HOOK LOST", lost, to_do));
+        }
+        if let Some(invalid) = told(vip, condition::DESIRED_VALID, false) {
+            let to_do = format!("as the hook's user run vipkeeper up {0} or vipkeeper down {0}", vip.delegate_ip);
+            return Some(alert("DESIRED STATE INVALID", invalid, &to_do));
+        }
+        if let Some(contested) = told(vip, condition::CONTESTED, true) {
+            let to_do = "find who else moves this address: another failover script, or a person; \
+                         CloudTrail names the caller";
+            return Some(alert("CONTESTED", contested, to_do));
+        }
+        (role(vip) == Role::Unknown).then(|| Self {
+            tone: Tone::Wait,
+            word: "NOT KNOWN",
+            since_ms: Some(vip.desired.since_ms),
+            aside: None,
+            what: vec![format!(
+                "{}; nothing is touched",
+                vip.desired.reason.as_deref().map_or_else(|| "no hook has said what is wanted".to_owned(), clean)
+            )],
+            to_do: Some("start Pgpool, whose hooks say it; vipkeeper check shows whether they can".to_owned()),
+        })
+    }
+
+    fn of_bindings(vip: &VipStatus, now_ms: u64) -> Option<Self> {
+        if vip.in_sync {
+            return None;
+        }
+        let worst = vip.bindings.iter().filter(|binding| severity(binding) > 0).max_by(|a, b| {
+            // Of two equally bad ones the first, so that the page is calm.
+            severity(a).cmp(&severity(b)).then(std::cmp::Ordering::Greater)
+        })?;
+        let (tone, word) = match state(worst) {
+            BindingState::Blocked => (Tone::Bad, "BLOCKED"),
+            BindingState::Drift => (Tone::Bad, "DRIFT"),
+            BindingState::Waiting => (Tone::Wait, "WAITING"),
+            BindingState::Unknown | BindingState::InSync => (Tone::Wait, "NOT KNOWN"),
+        };
+        let good = vip.bindings.iter().filter(|binding| state(binding) == BindingState::InSync).count();
+        let mut what = vec![format!("{} {}: {}", worst.kind, clean(&worst.target), clean(&worst.detail))];
+        if let Some(error) = &worst.last_error {
+            let times =
+                if error.failures > 1 { format!(" ({} times in a row)", error.failures) } else { String::new() };
+            what.push(format!("{}{times}", clean(&error.message)));
+        }
+        if let Some(next) = next_try(worst, now_ms) {
+            what.push(format!("next try {next}"));
+        }
+        Some(Self {
+            tone,
+            word,
+            since_ms: Some(worst.since_ms),
+            aside: Some(format!("{good} of {} bindings in sync", vip.bindings.len())),
+            what,
+            to_do: worst.last_error.as_ref().map(|error| hint(&error.class, &error.message)),
+        })
+    }
+
+    fn of_whole(vip: &VipStatus) -> Self {
+        let superseded = told(vip, condition::SUPERSEDED, true);
+        let in_sync_condition = vip.conditions.iter().find(|condition| condition.name == condition::IN_SYNC);
+        let (tone, word) = match (vip.in_sync, superseded) {
+            (true, _) => (Tone::Good, "IN SYNC"),
+            (false, _) => (Tone::Wait, "NOT YET IN SYNC"),
+        };
+        let mut what = Vec::new();
+        let mut to_do = None;
+        if let Some(superseded) = superseded {
+            what.push(clean(&superseded.message));
+            to_do = Some(format!(
+                "nothing, if the other node leads; if this one should: vipkeeper down {0}, then vipkeeper up {0}",
+                vip.delegate_ip
+            ));
+        } else if let (false, Some(condition)) = (vip.in_sync, in_sync_condition) {
+            what.push(clean(&condition.message));
+        }
+        let claim = vip.claim.as_ref().map(|claim| {
+            let converged = claim.converged_ms.map(|at| format!(", converged in {}", precise(claim.started_ms, at)));
+            format!("claim {}{}", clean(claim.id.as_str()), converged.unwrap_or_default())
+        });
+        Self {
+            tone,
+            word,
+            since_ms: in_sync_condition.map(|condition| condition.since_ms),
+            aside: claim.filter(|_| superseded.is_none()),
+            what,
+            to_do,
+        }
+    }
+}
+
+fn vip_section(vip: &VipStatus, now_ms: u64, look: Look) -> String {
+    let headline = Headline::of(vip, now_ms);
+    let role = match told(vip, condition::SUPERSEDED, true) {
+        Some(_) => "superseded".to_owned(),
+        None => clean(&vip.desired.role),
+    };
+    let ip = look.paint(Tone::Bold, &vip.delegate_ip.to_string());
+    let word = look.paint(headline.tone, headline.word);
+    let age = headline.since_ms.map(|then| format!("  for {}", since(then, now_ms))).unwrap_or_default();
+    let aside = headline.aside.map(|aside| format!(" ({aside})")).unwrap_or_default();
+    let mut page = format!("{ip}  {role}  {word}{age}{aside}\n");
+    for (number, line) in headline.what.iter().enumerate() {
+        page += &look.paragraph(2, if number == 0 { "what  " } else { "      " }, line);
+    }
+    if let Some(to_do) = headline.to_do {
+        page += &look.paragraph(2, "do    ", &to_do);
+    }
+    page += &bindings(vip, now_ms, look);
+    page += &conditions(vip, now_ms, look);
+    page
+}
+
+fn bindings(vip: &VipStatus, now_ms: u64, look: Look) -> String {
+    if vip.bindings.is_empty() {
+        return String::new();
+    }
+    let row = |binding: &BindingStatus| {
+        let tone = match state(binding) {
+            BindingState::InSync => Tone::Good,
+            BindingState::Waiting | BindingState::Unknown => Tone::Wait,
+            BindingState::Drift | BindingState::Blocked => Tone::Bad,
+        };
+        vec![
+            (Tone::Plain, binding.kind.to_string()),
+            (Tone::Plain, clean(&binding.target)),
+            (tone, clean(&binding.state).replace('_', " ")),
+            (Tone::Plain, since(binding.since_ms, now_ms)),
+            (Tone::Plain, next_try(binding, now_ms).unwrap_or_else(|| "-".to_owned())),
+            (Tone::Plain, clean(&binding.detail)),
+        ]
+    };
+    let rows: Vec<_> = vip.bindings.iter().map(row).collect();
+    format!("\n{}", look.table(2, &["BINDING", "TARGET", "STATE", "FOR", "NEXT TRY", "DETAIL"], &rows))
+}
+
+/// The conditions that are not as they should be, but for `InSync`, which the headline has said.
+fn conditions(vip: &VipStatus, now_ms: u64, look: Look) -> String {
+    let rows: Vec<_> = vip
+        .conditions
+        .iter()
+        .filter(|condition| condition.name != condition::IN_SYNC && !is_well(condition, vip))
+        .map(|condition| {
+            vec![
+                (Tone::Wait, clean(&condition.name)),
+                (Tone::Plain, if condition.holds { "yes" } else { "no" }.to_owned()),
+                (Tone::Plain, since(condition.since_ms, now_ms)),
+                (Tone::Plain, clean(&condition.message)),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", look.table(2, &["CONDITION", "HOLDS", "FOR", "WHY"], &rows))
+}
+
+fn sources(status: &Status, now_ms: u64, look: Look) -> String {
+    let rows: Vec<_> = status
+        .sources
+        .iter()
+        .map(|source| {
+            let read = source.last_success_ms.map_or("never".to_owned(), |at| format!("{} ago", since(at, now_ms)));
+            let error = source.error.as_deref().map_or_else(|| "-".to_owned(), clean);
+            let tone = if source.error.is_some() { Tone::Bad } else { Tone::Plain };
+            vec![(Tone::Plain, clean(&source.source)), (tone, read), (tone, error)]
+        })
+        .collect();
+    look.table(0, &["SOURCE", "LAST READ", "ERROR"], &rows)
+}
+
+fn told<'a>(vip: &'a VipStatus, name: &str, holds: bool) -> Option<&'a Condition> {
+    vip.conditions.iter().find(|condition| condition.name == name && condition.holds == holds)
+}
+
+fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
+    match condition.name.as_str() {
+        // Only a leader has a claim to record.
+        condition::CLAIM_RECORDED => condition.holds || role(vip) != Role::Leader,
+        condition::CONTESTED | condition::SUPERSEDED | condition::HOOK_LOST => !condition.holds,
+        _ => condition.holds,
+    }
+}
+
+fn role(vip: &VipStatus) -> Role {
+    Role::from_name(&vip.desired.role).unwrap_or(Role::Unknown)
+}
+
+fn state(binding: &BindingStatus) -> BindingState {
+    BindingState::from_name(&binding.state).unwrap_or(BindingState::Unknown)
+}
+
+/// How much a binding needs somebody's attention; 0: not at all.
+fn severity(binding: &BindingStatus) -> u8 {
+    let for_people = binding.last_error.as_ref().is_some_and(|error| ["denied", "rejected"].contains(&&*error.class));
+    match state(binding) {
+        BindingState::InSync => 0,
+        _ if for_people => 5,
+        BindingState::Blocked => 4,
+        BindingState::Drift => 3,
+        BindingState::Unknown => 2,
+        BindingState::Waiting => 1,
+    }
+}
+
+fn next_try(binding: &BindingStatus, now_ms: u64) -> Option<String> {
+    let next = binding.next_try_ms?;
+    Some(if next > now_ms { format!("in {}", age(Duration::from_millis(next - now_ms))) } else { "now".to_owned() })
+}
+
+/// To the hundredth of a second, for what is meant to be fast.
+fn precise(from_ms: u64, to_ms: u64) -> String {
+    let took = Duration::from_millis(to_ms.saturating_sub(from_ms));
+    if took < Duration::from_secs(10) { format!("{:.2} s", took.as_secs_f64()) } else { age(took) }
+}
+
+/// For pipes and files: the few other characters that errors bring along become `?`.
+fn ascii(page: &str) -> String {
+    page.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+}

@@ -1,0 +1,16 @@
+//! What operators see: metrics, health, log lines, the status file and the page made of it.
+
+#[path = "report/file.rs"]
+mod file;
+#[path = "report/golden.rs"]
+mod golden;
+#[path = "report/http.rs"]
+mod http;
+#[path = "report/log.rs"]
+mod log;
+#[path = "report/metrics.rs"]
+mod metrics;
+#[path = "report/page.rs"]
+mod page;
+#[path = "report/statuses.rs"]
+mod statuses;

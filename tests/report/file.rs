@@ -1,0 +1,93 @@
+//! The status file: whole, readable by all, and no reason to die.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
+
+use vipkeeper::report::{Report, Reporter};
+use vipkeeper::status::file::{ReadError, StatusFile, read};
+use vipkeeper::status::show::{Format, Mode, show};
+
+use super::log::captured;
+use super::statuses::{leader, status};
+
+#[test]
+fn what_was_written_is_read_and_everybody_may_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let status = status(vec![leader()]);
+    StatusFile::new(dir.path()).write(&status).unwrap();
+    assert_eq!(read(dir.path()).unwrap(), status);
+    let file = fs::metadata(dir.path().join("status.json")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o7777, 0o644);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn it_is_written_when_something_changed_and_now_and_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = StatusFile::new(dir.path());
+    let mut status = status(vec![leader()]);
+    let mut write = |status: &_| {
+        file.write(status).unwrap();
+        read(dir.path()).unwrap().written_ms
+    };
+    let first = write(&status);
+    status.written_ms += 1000;
+    assert_eq!(write(&status), first, "nothing new");
+    status.vips[0].in_sync = false;
+    assert_eq!(write(&status), first + 1000, "a change");
+    status.written_ms += 5000;
+    assert_eq!(write(&status), first + 6000, "the sign of life");
+}
+
+#[test]
+fn a_link_in_its_place_is_replaced_and_never_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let victim = dir.path().join("victim");
+    fs::write(&victim, "mine").unwrap();
+    for name in ["status.json", ".status.json.new"] {
+        symlink(&victim, dir.path().join(name)).unwrap();
+    }
+    assert!(matches!(read(dir.path()), Err(ReadError::Io { .. })), "a link is not read");
+    StatusFile::new(dir.path()).write(&status(Vec::new())).unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    assert!(read(dir.path()).is_ok());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_a_problem_said_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = dir.path().join("state");
+    let report = Report::new(&[], Some(&state_dir), Duration::from_secs(90));
+    let log = captured("info", || {
+        for _ in 0..3 {
+            report.status(&status(Vec::new()));
+        }
+        assert!(report.health().newest().is_some(), "the rest goes on");
+        fs::create_dir(&state_dir).unwrap();
+        report.status(&status(Vec::new()));
+        report.status(&status(Vec::new()));
+    });
+    assert_eq!(log.len(), 2, "{log:#?}");
+    assert!(log[0].contains("ERROR") && log[0].contains("state/status.json: No such file"), "{log:#?}");
+    assert!(log[1].contains("INFO") && log[1].contains("solved, after 3 failures"), "{log:#?}");
+}
+
+#[test]
+fn a_read_only_folder_keeps_its_old_status() {
+    // Root may write everywhere but into a file system that refuses it, like /proc.
+    let error = StatusFile::new("/proc/self/fd".as_ref()).write(&status(Vec::new())).unwrap_err();
+    assert!(error.to_string().starts_with("cannot write /proc/self/fd/status.json: "), "{error}");
+}
+
+#[test]
+fn why_there_is_no_status_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("status.json");
+    assert!(matches!(read(dir.path()), Err(ReadError::Missing(_))));
+    fs::write(&path, "{\"version\": 1").unwrap();
+    assert!(matches!(read(dir.path()), Err(ReadError::Malformed { .. })));
+    fs::write(&path, "{\"version\": 2}").unwrap();
+    assert!(matches!(read(dir.path()), Err(ReadError::Version { found: 2, .. })));
+    assert_eq!(show(dir.path(), Format::Json, Mode::Once, true).unwrap(), 1);
+}

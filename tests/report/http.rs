@@ -1,0 +1,177 @@
+//! The listener: what it answers, and what clients cannot do to it.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use vipkeeper::report::{News, PassResult, Report, Reporter, http};
+
+use super::statuses::{leader, status};
+
+/// Serves a report while the client asks; the client's end ends both.
+async fn with_server<T>(report: &Report, client: impl AsyncFnOnce(std::net::SocketAddr) -> T) -> T {
+    let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::select! {
+        never = http::serve(listener, report) => match never {},
+        result = tokio::time::timeout(Duration::from_secs(30), client(address)) => result.expect("within 30 s"),
+    }
+}
+
+/// The whole answer to these bytes.
+async fn ask(address: std::net::SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A server that has said all it wants may reset what the client still sends.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await
+}
+
+fn report() -> Report {
+    Report::new(&[], None, Duration::from_secs(90))
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap().1
+}
+
+#[tokio::test]
+async fn metrics_come_in_prometheus_text_format() {
+    let report = report();
+    report.news(&News::PassDone { result: PassResult::InSync, duration: Duration::ZERO });
+    let answer = with_server(&report, async |address| get(address, "/metrics?debug=1").await).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
+    assert!(body(&answer).contains("vipkeeper_passes_total{result=\"in_sync\"} 1\n"), "{answer}");
+    assert!(answer.ends_with('\n'));
+}
+
+#[tokio::test]
+async fn health_has_reasons_and_the_status_is_the_document() {
+    let report = report();
+    with_server(&report, async |address| {
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "), "it has just started");
+        assert!(get(address, "/status").await.starts_with("HTTP/1.1 503 "));
+        let answer = get(address, "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && body(&answer) == "nothing was observed yet\n", "{answer}");
+
+        let mut status = status(vec![leader()]);
+        report.status(&status);
+        let answer = get(address, "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && body(&answer) == "ok\n", "{answer}");
+        let answer = get(address, "/status").await;
+        assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+        assert_eq!(serde_json::from_str::<vipkeeper::status::Status>(body(&answer)).unwrap(), status);
+
+        status.sources[0].last_success_ms = Some(status.written_ms - 91_000);
+        status.sources[1].last_success_ms = None;
+        status.sources[1].error = Some("DescribeRouteTables: AuthFailure:\n no".to_owned());
+        report.status(&status);
+        let answer = get(address, "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert_eq!(
+            body(&answer),
+            "addresses were last read 91 s ago\nroute_tables were never read: DescribeRouteTables: AuthFailure: no\n"
+        );
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "), "unready is not dead");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_does_not_turn_is_not_healthy_nor_ready() {
+    let report = report();
+    report.status(&status(vec![leader()]));
+    tokio::time::advance(Duration::from_secs(15)).await;
+    assert_eq!(report.health().live(), Ok(()));
+    assert_eq!(report.health().ready(), Ok(()));
+    tokio::time::advance(Duration::from_secs(6)).await;
+    let stuck = "the loop has not turned for 21 s".to_owned();
+    assert_eq!(report.health().live(), Err(stuck.clone()));
+    assert_eq!(report.health().ready(), Err(vec![stuck]));
+}
+
+#[tokio::test]
+async fn only_what_is_there_is_served_and_only_read() {
+    let report = report();
+    with_server(&report, async |address| {
+        assert!(body(&get(address, "/").await).contains("/metrics"));
+        let answer = get(address, "/etc/passwd").await;
+        assert!(answer.starts_with("HTTP/1.1 404 ") && body(&answer).contains("/readyz"), "{answer}");
+        for method in ["POST", "DELETE", "PATCH", "OPTIONS", "BREW"] {
+            let answer = ask(address, &format!("{method} /status HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+            assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+        }
+        let answer = ask(address, "HEAD /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && body(&answer).is_empty(), "{answer}");
+        assert!(ask(address, "\x16\x03\x01 tls?\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_refused() {
+    let report = report();
+    with_server(&report, async |address| {
+        let big = format!("GET / HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", "x".repeat(100_000));
+        let answer = ask(address, &big).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        let nine = format!("GET / HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", "x".repeat(9 << 10));
+        assert!(ask(address, &nine).await.starts_with("HTTP/1.1 431 "));
+        let seven = format!("GET / HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", "x".repeat(7 << 10));
+        assert!(ask(address, &seven).await.starts_with("HTTP/1.1 200 "));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn silent_clients_do_not_shut_others_out() {
+    let report = report();
+    with_server(&report, async |address| {
+        let mut silent = Vec::new();
+        for _ in 0..80 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /met").await.unwrap();
+            silent.push(stream);
+        }
+        let start = Instant::now();
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
+        // The first 64 are given up after 3 s, and then the other 16 do not fill the places.
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        let mut rest = Vec::new();
+        silent[0].read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408 "), "{rest:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_trickles_is_cut_off() {
+    let report = report();
+    with_server(&report, async |address| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let start = Instant::now();
+        for byte in b"GET / HTTP/1.1\r\nhost: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".chunks(1) {
+            if stream.write_all(byte).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error_that_says_what_to_do() {
+    let taken = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = http::listen(address).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot listen on {address} for metrics and health: ")), "{error}");
+    assert!(error.contains("metrics.listen"), "{error}");
+}

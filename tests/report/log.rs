@@ -1,0 +1,177 @@
+//! What is logged, at which level, and how often.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use vipkeeper::action::Action;
+use vipkeeper::ec2::Class;
+use vipkeeper::ids::{ClaimId, Term};
+use vipkeeper::report::{DriftReason, News, Outcome, PassResult, Report, Reporter, Role, Source};
+use vipkeeper::vip::{BindingKey, Kind};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that are logged meanwhile, from the level on.
+pub fn captured(level: &str, happens: impl FnOnce()) -> Vec<String> {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, happens);
+    let bytes = lines.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap().lines().map(|line| line.trim_start().to_owned()).collect()
+}
+
+fn report() -> Report {
+    Report::new(&[], None, Duration::from_secs(90))
+}
+
+fn vip() -> std::net::IpAddr {
+    "20.0.0.50".parse().unwrap()
+}
+
+fn key() -> BindingKey {
+    BindingKey::new(Kind::SourceDestCheck, "eth0")
+}
+
+fn action() -> Action {
+    Action::DisableSourceDestCheck { eni: "eni-0a1".parse().unwrap() }
+}
+
+fn done(report: &Report, outcome: Outcome, code: Option<&str>, error: Option<&str>) {
+    let duration = Duration::from_millis(117);
+    let (key, action) = (key(), action());
+    let done = News::ActionDone { vip: vip(), key: Some(&key), action: &action, outcome, code, error, duration };
+    report.news(&done);
+}
+
+#[test]
+fn a_failover_reads_as_a_story() {
+    let report = report();
+    let claim = ClaimId::new("7f3a");
+    let lines = captured("info", || {
+        report.news(&News::DesiredChanged { vip: vip(), role: Role::Leader, claim: Some(&claim), reason: None });
+        report.news(&News::ClaimTerm { vip: vip(), term: Term(1_800_000_000_000) });
+        done(&report, Outcome::Accepted, None, None);
+        report.news(&News::Converged { vip: vip(), claim: &claim, after: Duration::from_millis(214) });
+        report.news(&News::PassDone { result: PassResult::InSync, duration: Duration::from_millis(80) });
+        report.news(&News::Observed { source: Source::RouteTables, at_ms: 1 });
+    });
+    assert_eq!(
+        lines,
+        [
+            "INFO this node is wanted as leader vip=20.0.0.50 role=leader claim=7f3a",
+            "INFO claiming the VIP vip=20.0.0.50 term=1800000000000",
+            "INFO switch the source/destination check of eni-0a1 off: accepted vip=20.0.0.50 \
+         kind=\"source_dest_check\" target=\"eth0\" action=\"disable_source_dest_check\" outcome=\"accepted\" \
+         duration_s=0.117",
+            "INFO converged: every binding leads to this node vip=20.0.0.50 claim=7f3a after_s=0.214",
+        ]
+    );
+}
+
+#[test]
+fn being_in_sync_is_silent_even_for_those_who_debug() {
+    let report = report();
+    let lines = captured("debug", || {
+        report.news(&News::PassDone { result: PassResult::InSync, duration: Duration::from_millis(80) });
+        report.news(&News::Observed { source: Source::RouteTables, at_ms: 1 });
+        let duration = Duration::from_millis(80);
+        report.news(&News::Request { operation: "DescribeAddresses", error: None, duration, waited: Duration::ZERO });
+    });
+    assert_eq!(lines, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keeps_failing_is_said_less_and_less_and_its_end_is_said() {
+    let report = report();
+    let mut said = Vec::new();
+    // Every 30 s for three hours, as after a permission was taken away.
+    for turn in 0..360 {
+        let lines = captured("warn", || {
+            done(&report, Outcome::Failed(Class::Denied), Some("UnauthorizedOperation"), Some("not authorized"));
+        });
+        said.extend(lines.into_iter().map(|line| (turn / 2, line)));
+        tokio::time::advance(Duration::from_secs(30)).await;
+    }
+    let minutes: Vec<_> = said.iter().map(|(minute, _)| *minute).collect();
+    assert_eq!(minutes, [0, 1, 6, 21, 81, 141]);
+    assert!(
+        said[0].1.starts_with(
+            "ERROR switch the source/destination check of eni-0a1 off: failed: not authorized vip=20.0.0.50"
+        )
+    );
+    assert!(said[2].1.contains("not authorized (failure 13 in 6m) vip="), "{said:#?}");
+
+    let end = captured("warn,vipkeeper=info", || done(&report, Outcome::Accepted, None, None));
+    assert!(end[0].contains("off: accepted, after 360 failures in 3h vip="), "{end:#?}");
+    let again = captured("warn", || done(&report, Outcome::Failed(Class::Denied), None, Some("not authorized")));
+    assert_eq!(again.len(), 1, "a new episode is said at once");
+}
+
+#[test]
+fn another_reason_is_said_at_once_but_not_each_time_that_it_alternates() {
+    let report = report();
+    let lines = captured("warn", || {
+        for _ in 0..5 {
+            done(&report, Outcome::Failed(Class::Transient), None, Some("no answer"));
+            done(&report, Outcome::Unknown(Class::Transient), None, Some("connection reset"));
+        }
+    });
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].starts_with("WARN") && lines[0].contains("failed: no answer"), "{lines:#?}");
+    assert!(lines[1].contains("the answer was lost, the next look will tell: connection reset"), "{lines:#?}");
+}
+
+#[test]
+fn a_source_that_fails_and_comes_back_is_two_lines() {
+    let report = report();
+    let source = Source::RouteTables;
+    let lines = captured("info", || {
+        for _ in 0..4 {
+            report.news(&News::ReadFailed { source, class: Class::Transient, error: "DescribeRouteTables: timeout" });
+        }
+        report.news(&News::Observed { source, at_ms: 1 });
+        report.news(&News::Observed { source, at_ms: 2 });
+    });
+    assert_eq!(
+        lines,
+        [
+            "WARN could not be read: DescribeRouteTables: timeout source=route_tables class=\"transient\"",
+            "INFO read again, after 4 failures in 0s source=route_tables",
+        ]
+    );
+}
+
+#[test]
+fn what_an_operator_must_see_is_an_error() {
+    let report = report();
+    let key = key();
+    let lines = captured("warn", || {
+        report.news(&News::Contested { vip: vip(), contested: true });
+        report.news(&News::HookLost { vip: vip(), lost: true });
+        report.news(&News::DesiredInvalid { vip: vip(), why: "owned by user 1000" });
+        report.news(&News::DesiredInvalid { vip: vip(), why: "owned by user 1000" });
+        report.news(&News::Drift { vip: vip(), key: &key, reason: DriftReason::CheckOn, detail: "it is on" });
+    });
+    let levels: Vec<_> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(levels, ["ERROR", "ERROR", "ERROR", "WARN"], "{lines:#?}");
+}

@@ -1,0 +1,252 @@
+//! Names, types, labels and starting values of the metrics.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use vipkeeper::action::{Action, RouteCall};
+use vipkeeper::ec2::{Class, Ec2Error, Effect};
+use vipkeeper::ids::Term;
+use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys};
+use vipkeeper::vip::{Account, BindingKey, Kind};
+
+use super::golden;
+use super::statuses::{NOW_MS, binding, condition, leader, status};
+
+const VIP: &str = "20.0.0.50";
+
+fn route(table: &str) -> BindingKey {
+    BindingKey::new(Kind::Route, table)
+}
+
+fn report() -> Report {
+    let route_vip = VipKeys {
+        vip: VIP.parse().unwrap(),
+        bindings: vec![
+            BindingKey::new(Kind::LocalAddress, "eth0"),
+            route("rtb-012345abcd"),
+            route("rtb-67890abcd"),
+            BindingKey::new(Kind::SourceDestCheck, "eth0"),
+        ],
+    };
+    let elastic_vip = VipKeys {
+        vip: "35.163.178.3".parse().unwrap(),
+        bindings: vec![
+            BindingKey::new(Kind::ElasticIp, "35.163.178.3"),
+            BindingKey::new(Kind::SecondaryIp, "10.0.1.50"),
+            BindingKey::new(Kind::SecondaryIp, "fd00::50"),
+        ],
+    };
+    Report::new(&[route_vip, elastic_vip], None, Duration::from_secs(90))
+}
+
+/// The samples and comments, in an order of their own, and without what the process itself adds.
+fn ours(text: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = text.lines().filter(|line| line.contains("vipkeeper_")).collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// The one sample whose name and labels are `series`, labels in any order.
+fn value(text: &str, series: &str) -> Option<f64> {
+    let parts = |series: &str| -> Vec<String> {
+        let mut parts: Vec<_> = series.trim_end_matches('}').split(['{', ',']).map(str::to_owned).collect();
+        parts.sort();
+        parts
+    };
+    let wanted = parts(series);
+    let mut found = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        (parts(series) == wanted).then(|| value.parse().unwrap())
+    });
+    let first = found.next();
+    assert_eq!(found.next(), None, "{series} is there twice");
+    first
+}
+
+#[test]
+fn every_series_known_from_the_config_exists_before_anything_happens() {
+    let text = report().metrics();
+    let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    golden::check("metrics.txt", &(ours(&text).join("\n") + "\n"));
+}
+
+#[test]
+fn the_process_is_measured_too() {
+    let text = report().metrics();
+    for name in ["process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds", "process_threads"] {
+        assert!(value(&text, name).is_some_and(|value| value > 0.0), "{name} in\n{text}");
+    }
+    assert!(text.contains("# TYPE process_cpu_seconds_total counter"), "{text}");
+}
+
+#[test]
+fn prometheus_own_checker_has_no_complaint() {
+    let report = report();
+    everything_happens(&report);
+    let Ok(mut promtool) =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    else {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "promtool is missing");
+        eprintln!("skipped: there is no promtool");
+        return;
+    };
+    promtool.stdin.take().unwrap().write_all(report.metrics().as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn everything_happens(report: &Report) {
+    let vip = VIP.parse().unwrap();
+    let key = &route("rtb-012345abcd");
+    let action = &Action::PointRoute {
+        account: Account::Own,
+        table: "rtb-012345abcd".parse().unwrap(),
+        destination: "20.0.0.50/32".parse().unwrap(),
+        eni: "eni-0a1".parse().unwrap(),
+        call: RouteCall::ReplaceElseCreate,
+    };
+    let second = Duration::from_secs(1);
+    let throttled = Ec2Error {
+        operation: "ReplaceRoute",
+        code: Some("RequestLimitExceeded".to_owned()),
+        message: "RequestLimitExceeded: Request limit exceeded.".to_owned(),
+        request_id: None,
+        class: Class::Throttled,
+        effect: Effect::None,
+    };
+    let done = |outcome| News::ActionDone {
+        vip,
+        key: Some(key),
+        action,
+        outcome,
+        code: None,
+        error: Some("it broke"),
+        duration: Duration::from_millis(120),
+    };
+    for news in [
+        News::GuardAlive { vip, alive: true },
+        News::Takeover { vip, direction: Direction::Gained },
+        News::Superseded { vip, by: &"i-0b".parse().unwrap(), term: Term(9) },
+        News::Converged { vip, claim: &vipkeeper::ids::ClaimId::new("7f3a"), after: Duration::from_millis(214) },
+        News::Drift { vip, key, reason: DriftReason::Blackhole, detail: "eni-0b2 (blackhole)" },
+        News::Backoff { vip, key: Some(key), delay: Duration::from_millis(1500) },
+        News::Backoff { vip, key: None, delay: second },
+        News::PassDone { result: PassResult::Acting, duration: second },
+        done(Outcome::Accepted),
+        done(Outcome::Failed(Class::Denied)),
+        done(Outcome::Unknown(Class::Transient)),
+        News::Request { operation: "ReplaceRoute", error: None, duration: second, waited: Duration::ZERO },
+        News::Request { operation: "ReplaceRoute", error: Some(&throttled), duration: second, waited: second },
+        News::Observed { source: Source::RouteTables, at_ms: NOW_MS },
+        News::CredentialsExpiry { at_ms: Some(NOW_MS + 3_600_000) },
+    ] {
+        report.news(&news);
+    }
+}
+
+#[test]
+fn each_event_moves_its_own_series() {
+    let report = report();
+    everything_happens(&report);
+    let text = report.metrics();
+    for (series, wanted) in [
+        (r#"vipkeeper_guard_alive{vip="20.0.0.50"}"#, 1.0),
+        (r#"vipkeeper_guard_alive{vip="35.163.178.3"}"#, 0.0),
+        (r#"vipkeeper_takeovers_total{vip="20.0.0.50",direction="gained"}"#, 1.0),
+        (r#"vipkeeper_takeovers_total{vip="20.0.0.50",direction="lost"}"#, 0.0),
+        (r#"vipkeeper_superseded_total{vip="20.0.0.50"}"#, 1.0),
+        (r#"vipkeeper_convergence_seconds_count{vip="20.0.0.50"}"#, 1.0),
+        (r#"vipkeeper_convergence_seconds_bucket{vip="20.0.0.50",le="0.1"}"#, 0.0),
+        (r#"vipkeeper_convergence_seconds_bucket{vip="20.0.0.50",le="0.25"}"#, 1.0),
+        (r#"vipkeeper_convergence_seconds_bucket{vip="20.0.0.50",le="600"}"#, 1.0),
+        (r#"vipkeeper_drift_total{vip="20.0.0.50",kind="route",reason="blackhole"}"#, 1.0),
+        (r#"vipkeeper_drift_total{vip="20.0.0.50",kind="route",reason="absent"}"#, 0.0),
+        (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="route",target="rtb-012345abcd"}"#, 1.5),
+        (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="route",target="rtb-67890abcd"}"#, 0.0),
+        (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="claim",target="claim"}"#, 1.0),
+        (r#"vipkeeper_passes_total{result="acting"}"#, 1.0),
+        ("vipkeeper_pass_duration_seconds_sum", 1.0),
+        (r#"vipkeeper_actions_total{vip="20.0.0.50",kind="route",action="replace_route",outcome="accepted"}"#, 1.0),
+        (r#"vipkeeper_actions_total{vip="20.0.0.50",kind="route",action="replace_route",outcome="denied"}"#, 1.0),
+        (r#"vipkeeper_actions_total{vip="20.0.0.50",kind="route",action="replace_route",outcome="unknown"}"#, 1.0),
+        (r#"vipkeeper_action_duration_seconds_count{action="replace_route"}"#, 3.0),
+        (r#"vipkeeper_ec2_requests_total{operation="ReplaceRoute",code="ok"}"#, 1.0),
+        (r#"vipkeeper_ec2_requests_total{operation="ReplaceRoute",code="RequestLimitExceeded"}"#, 1.0),
+        (r#"vipkeeper_ec2_throttled_total{operation="ReplaceRoute"}"#, 1.0),
+        (r#"vipkeeper_ec2_throttled_total{operation="CreateRoute"}"#, 0.0),
+        (r#"vipkeeper_ec2_request_duration_seconds_sum{operation="ReplaceRoute"}"#, 2.0),
+        ("vipkeeper_rate_limit_wait_seconds_count", 2.0),
+        ("vipkeeper_rate_limit_wait_seconds_sum", 1.0),
+        (r#"vipkeeper_last_successful_observation_timestamp_seconds{source="route_tables"}"#, 1.8e9),
+        (r#"vipkeeper_last_successful_observation_timestamp_seconds{source="addresses"}"#, 0.0),
+        ("vipkeeper_credentials_expiry_timestamp_seconds", 1.8e9 + 3600.0),
+    ] {
+        assert_eq!(value(&text, series), Some(wanted), "{series} in\n{text}");
+    }
+    assert_eq!(ours(&text).len(), {
+        // The expiry's comments and sample; every other series was there from the start.
+        ours(&self::report().metrics()).len() + 3
+    });
+}
+
+#[test]
+fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
+    let report = report();
+    let mut vip = leader();
+    vip.bindings[1].state = "drift".to_owned();
+    vip.bindings.push(binding(Kind::Route, "rtb-0new", "waiting", "settling"));
+    vip.conditions.push(condition("HookLost", true, "escalated", 3));
+    vip.conditions[1].holds = false;
+    report.status(&status(vec![vip.clone()]));
+    report.news(&News::Backoff { vip: vip.delegate_ip, key: Some(&route("rtb-0new")), delay: Duration::from_secs(2) });
+    let text = report.metrics();
+    let state = |table: &str, state: &str| {
+        format!(r#"vipkeeper_binding_state{{vip="20.0.0.50",kind="route",target="{table}",state="{state}"}}"#)
+    };
+    for (series, wanted) in [
+        (state("rtb-012345abcd", "drift"), 1.0),
+        (state("rtb-012345abcd", "unknown"), 0.0),
+        (state("rtb-67890abcd", "in_sync"), 1.0),
+        (state("rtb-0new", "waiting"), 1.0),
+        (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="route",target="rtb-0new"}"#.to_owned(), 2.0),
+        (r#"vipkeeper_desired_role{vip="20.0.0.50",role="leader"}"#.to_owned(), 1.0),
+        (r#"vipkeeper_desired_role{vip="20.0.0.50",role="unknown"}"#.to_owned(), 0.0),
+        (r#"vipkeeper_hook_lost{vip="20.0.0.50"}"#.to_owned(), 1.0),
+        (r#"vipkeeper_contested{vip="20.0.0.50"}"#.to_owned(), 0.0),
+        (r#"vipkeeper_desired_invalid{vip="20.0.0.50"}"#.to_owned(), 1.0),
+        (r#"vipkeeper_claim_term{vip="20.0.0.50"}"#.to_owned(), 1_799_999_278_000.0),
+    ] {
+        assert_eq!(value(&text, &series), Some(wanted), "{series} in\n{text}");
+    }
+    // The other VIP left the config; its counters stay, as counters do.
+    assert!(!text.contains(r#"vipkeeper_desired_role{vip="35.163.178.3""#), "{text}");
+
+    vip.bindings.pop();
+    report.status(&status(vec![vip]));
+    let text = report.metrics();
+    assert!(!text.contains("rtb-0new"), "{text}");
+}
+
+#[test]
+fn a_vip_that_joins_later_starts_at_zero_too() {
+    let report = Report::new(&[], None, Duration::from_secs(90));
+    report.status(&status(vec![leader()]));
+    let text = report.metrics();
+    for series in [
+        r#"vipkeeper_superseded_total{vip="20.0.0.50"}"#,
+        r#"vipkeeper_drift_total{vip="20.0.0.50",kind="route",reason="elsewhere"}"#,
+        r#"vipkeeper_ec2_requests_total{operation="CreateRoute",code="UnauthorizedOperation"}"#,
+    ] {
+        assert_eq!(value(&text, series), Some(0.0), "{series} in\n{text}");
+    }
+}
+
+#[test]
+fn two_daemons_in_one_process_do_not_count_into_one_another() {
+    let (one, other) = (report(), report());
+    one.news(&News::PassDone { result: PassResult::InSync, duration: Duration::ZERO });
+    let series = r#"vipkeeper_passes_total{result="in_sync"}"#;
+    assert_eq!(value(&one.metrics(), series), Some(1.0));
+    assert_eq!(value(&other.metrics(), series), Some(0.0));
+}

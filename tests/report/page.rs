@@ -1,0 +1,93 @@
+//! The page for people, whole, as golden files; and what it comes to for scripts.
+
+use vipkeeper::status::page::{Daemon, Look, Verdict, page};
+use vipkeeper::status::{Problem, Status};
+use vipkeeper::vip::Kind;
+
+use super::golden;
+use super::statuses::{NOW_MS, ago, binding, condition, denied, leader, standby, status};
+
+const TERMINAL: Look = Look { width: Some(100), colour: false };
+const PIPE: Look = Look { width: None, colour: false };
+
+fn check(name: &str, status: &Status, daemon: Daemon, look: Look, verdict: Verdict) {
+    golden::check(name, &page(status, daemon, NOW_MS, look));
+    assert_eq!(Verdict::of(status, daemon, NOW_MS), verdict);
+}
+
+#[test]
+fn in_sync_is_one_line_and_its_details() {
+    check("page-in-sync.txt", &status(vec![leader(), standby()]), Daemon::Alive, TERMINAL, Verdict::InSync);
+}
+
+#[test]
+fn a_missing_permission_says_which_one() {
+    let status = status(vec![denied()]);
+    check("page-denied.txt", &status, Daemon::Alive, TERMINAL, Verdict::Attention);
+    check("page-denied-pipe.txt", &status, Daemon::Alive, PIPE, Verdict::Attention);
+    let narrow = Look { width: Some(60), colour: true };
+    check("page-denied-narrow-colour.txt", &status, Daemon::Alive, narrow, Verdict::Attention);
+}
+
+#[test]
+fn a_dead_daemon_and_a_stuck_one_are_told_before_anything_else() {
+    let mut status = status(vec![standby()]);
+    check("page-gone.txt", &status, Daemon::Gone, TERMINAL, Verdict::Stale);
+    status.written_ms = ago(40);
+    check("page-stuck.txt", &status, Daemon::Alive, TERMINAL, Verdict::Stale);
+}
+
+#[test]
+fn what_no_binding_shows_comes_first() {
+    let mut unknown = standby();
+    unknown.desired.role = "unknown".to_owned();
+    unknown.desired.reason = Some("no hook has run since the machine started".to_owned());
+    unknown.in_sync = false;
+    unknown.bindings = vec![binding(Kind::Route, "rtb-012345abcd", "unknown", "not read yet")];
+    let mut contested = denied();
+    contested.delegate_ip = "20.0.0.51".parse().unwrap();
+    contested.conditions.push(condition("Contested", true, "taken by eni-0c3 for the third time", 61));
+    contested.conditions.remove(3);
+    let mut superseded = standby();
+    superseded.delegate_ip = "20.0.0.52".parse().unwrap();
+    superseded.desired.role = "leader".to_owned();
+    superseded.conditions.push(condition("Superseded", true, "i-0def claimed it 88 s ago", 88));
+    let mut lost = standby();
+    lost.delegate_ip = "20.0.0.53".parse().unwrap();
+    lost.conditions.push(condition("HookLost", true, "Pgpool's watchdog is escalated, the file says standby", 12));
+    let mut invalid = leader();
+    invalid.delegate_ip = "20.0.0.54".parse().unwrap();
+    invalid.conditions[1] = condition("DesiredValid", false, "owned by user 1000, who is not trusted", 5);
+    let mut converging = leader();
+    converging.delegate_ip = "20.0.0.55".parse().unwrap();
+    converging.in_sync = false;
+    converging.claim.as_mut().unwrap().converged_ms = None;
+    converging.conditions[0] = condition("InSync", false, "written, not seen yet", 1);
+
+    let mut status = status(vec![unknown, contested, superseded, lost, invalid, converging]);
+    status.sources[1].last_success_ms = None;
+    status.sources[1].error = Some("DescribeRouteTables: no answer within 3 s".to_owned());
+    status.problems.push(Problem {
+        reason: "Listen".to_owned(),
+        message: "cannot listen on 127.0.0.1:9813: address in use".to_owned(),
+        since_ms: ago(11_500),
+    });
+    check("page-alerts.txt", &status, Daemon::Alive, TERMINAL, Verdict::Attention);
+}
+
+#[test]
+fn a_problem_of_the_daemon_alone_wants_attention() {
+    let mut status = status(vec![leader()]);
+    assert_eq!(Verdict::of(&status, Daemon::Alive, NOW_MS), Verdict::InSync);
+    status.problems.push(Problem { reason: "Listen".to_owned(), message: "in use".to_owned(), since_ms: ago(1) });
+    assert_eq!(Verdict::of(&status, Daemon::Alive, NOW_MS), Verdict::Attention);
+}
+
+#[test]
+fn text_from_elsewhere_cannot_command_the_terminal() {
+    let mut vip = denied();
+    vip.bindings[2].last_error.as_mut().unwrap().message = "ReplaceRoute: \x1b]0;owned\x07\x1b[2J\nnext".to_owned();
+    vip.bindings[2].detail = "points at\x1b[31m eni".to_owned();
+    let page = page(&status(vec![vip]), Daemon::Alive, NOW_MS, TERMINAL);
+    assert!(page.chars().all(|c| c == '\n' || !c.is_control()), "{page:?}");
+}

@@ -1,0 +1,122 @@
+//! Statuses to report, as the loop would build them.
+
+use vipkeeper::ids::{ClaimId, Term};
+use vipkeeper::status::{
+    BindingStatus, ClaimStatus, Condition, DesiredStatus, ErrorStatus, SourceStatus, Status, VERSION, VipStatus,
+};
+use vipkeeper::vip::Kind;
+
+pub const NOW_MS: u64 = 1_800_000_000_000;
+
+/// This many seconds ago.
+pub fn ago(seconds: u64) -> u64 {
+    NOW_MS - 1000 * seconds
+}
+
+pub fn status(vips: Vec<VipStatus>) -> Status {
+    Status {
+        version: VERSION,
+        program: "0.1.0".to_owned(),
+        pid: std::process::id(),
+        written_ms: ago(1),
+        started_ms: ago(11_520),
+        instance: Some("i-0abc".parse().unwrap()),
+        region: Some("eu-west-1".to_owned()),
+        sources: ["addresses", "route_tables", "local_addresses"]
+            .map(|source| SourceStatus { source: source.to_owned(), last_success_ms: Some(ago(3)), error: None })
+            .into(),
+        vips,
+        problems: Vec::new(),
+    }
+}
+
+/// A leader by routes, in sync for 12 minutes.
+pub fn leader() -> VipStatus {
+    VipStatus {
+        delegate_ip: "20.0.0.50".parse().unwrap(),
+        desired: DesiredStatus { role: "leader".to_owned(), reason: None, since_ms: ago(722) },
+        claim: Some(ClaimStatus {
+            id: ClaimId::new("7f3a"),
+            term: Term(ago(722)),
+            started_ms: ago(722),
+            converged_ms: Some(ago(722) + 214),
+            superseded_by: None,
+        }),
+        in_sync: true,
+        bindings: vec![
+            binding(Kind::LocalAddress, "eth0", "in_sync", "on eth0"),
+            binding(Kind::Route, "rtb-012345abcd", "in_sync", "at eni-0a1"),
+            binding(Kind::Route, "rtb-67890abcd", "in_sync", "at eni-0a1"),
+            binding(Kind::SourceDestCheck, "eth0", "in_sync", "off on eni-0a1"),
+        ],
+        conditions: vec![
+            condition("InSync", true, "every binding leads to this node", 722),
+            condition("DesiredValid", true, "the file is good", 11_000),
+            condition("ClaimRecorded", true, "on rtb-012345abcd", 722),
+            condition("Contested", false, "nobody else took it", 11_000),
+        ],
+    }
+}
+
+pub fn standby() -> VipStatus {
+    VipStatus {
+        desired: DesiredStatus {
+            role: "standby".to_owned(),
+            reason: Some("the down hook said so".to_owned()),
+            since_ms: ago(90),
+        },
+        claim: None,
+        bindings: vec![
+            binding(Kind::LocalAddress, "eth0", "in_sync", "absent"),
+            binding(Kind::Route, "rtb-012345abcd", "in_sync", "at eni-0b2"),
+        ],
+        conditions: vec![
+            condition("InSync", true, "nothing here to release", 88),
+            condition("ClaimRecorded", false, "no claim", 90),
+        ],
+        ..leader()
+    }
+}
+
+pub fn binding(kind: Kind, target: &str, state: &str, detail: &str) -> BindingStatus {
+    BindingStatus {
+        kind,
+        target: target.to_owned(),
+        state: state.to_owned(),
+        detail: detail.to_owned(),
+        since_ms: ago(722),
+        last_error: None,
+        next_try_ms: None,
+    }
+}
+
+pub fn condition(name: &str, holds: bool, message: &str, seconds: u64) -> Condition {
+    Condition {
+        name: name.to_owned(),
+        holds,
+        reason: "Because".to_owned(),
+        message: message.to_owned(),
+        since_ms: ago(seconds),
+    }
+}
+
+/// The second route points elsewhere, and may not be replaced.
+pub fn denied() -> VipStatus {
+    let mut vip = leader();
+    vip.in_sync = false;
+    vip.bindings[2] = BindingStatus {
+        since_ms: ago(42),
+        next_try_ms: Some(NOW_MS + 4_200),
+        last_error: Some(ErrorStatus {
+            at_ms: ago(5),
+            class: "denied".to_owned(),
+            message: "ReplaceRoute: UnauthorizedOperation: You are not authorized to perform this operation. \
+                      (request 4b1c)"
+                .to_owned(),
+            failures: 12,
+        }),
+        ..binding(Kind::Route, "rtb-67890abcd", "drift", "points at eni-0b2")
+    };
+    vip.conditions[0] = condition("InSync", false, "1 of 4 bindings is not in sync", 42);
+    vip
+}
