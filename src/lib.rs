@@ -18,5 +18,6 @@ pub mod action;
 
 pub mod ec2;
 pub mod host;
+pub mod identity;
 
 pub mod status;
