@@ -1,9 +1,15 @@
 //! The part of EC2 that vipkeeper needs, as traits; `aws` is the SDK's adapter and nothing else.
 //! Who holds only an [`Ec2Read`] cannot change anything: that is how `plan` keeps its promise.
 
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod bucket;
+pub mod classify;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -195,3 +201,35 @@ pub struct Ec2Error {
     pub class: Class,
     pub effect: Effect,
 }
+
+/// One request that was sent to EC2, for the metrics. An action or a read may take several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestReport {
+    /// EC2's name of the operation: one of [`OPERATIONS`].
+    pub operation: &'static str,
+    /// `ok`, or what went wrong: one of [`classify::results`].
+    pub result: &'static str,
+    /// From when it was let through to its answer.
+    pub duration: Duration,
+    /// How long the token bucket held it back before that.
+    pub waited: Duration,
+}
+
+/// Every operation that vipkeeper asks of EC2.
+pub const OPERATIONS: [&str; 15] = [
+    "AssignIpv6Addresses",
+    "AssignPrivateIpAddresses",
+    "AssociateAddress",
+    "CreateRoute",
+    "CreateTags",
+    "DeleteRoute",
+    "DescribeAddresses",
+    "DescribeNetworkInterfaces",
+    "DescribeRouteTables",
+    "DescribeTags",
+    "DisassociateAddress",
+    "ModifyNetworkInterfaceAttribute",
+    "ReplaceRoute",
+    "UnassignIpv6Addresses",
+    "UnassignPrivateIpAddresses",
+];

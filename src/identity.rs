@@ -1,25 +1,44 @@
-//! Who this node is in EC2.
+//! Who this node is: its instance, its region, and the ENI of each interface that the configuration names.
+//! The metadata service tells, or the configuration does; [`imds`] asks the former.
+
+#[cfg(feature = "aws")]
+pub mod imds;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use crate::ids::{EniId, InstanceId, SubnetId, VpcId};
 
-/// This node: its instance, and the ENIs behind its interfaces.
+/// This node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     pub instance: InstanceId,
     pub region: String,
+    /// The interface that stands for the machine's first one, if that was asked for.
+    pub first: Option<String>,
+    /// By the name of the interface in the kernel.
     pub interfaces: BTreeMap<String, NodeInterface>,
 }
 
-/// The ENI behind one local interface. What the metadata service did not tell is filled in from
-/// DescribeNetworkInterfaces.
+/// One of this node's interfaces. What is `None` was not asked for, because the configuration names the ENI:
+/// DescribeNetworkInterfaces shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeInterface {
     pub eni: EniId,
+    /// In lower case with colons, as the kernel and the metadata service write it.
     pub mac: Option<String>,
+    /// `None` too for an ENI without IPv4.
     pub primary_ip: Option<Ipv4Addr>,
     pub subnet: Option<SubnetId>,
     pub vpc: Option<VpcId>,
+    /// The account that owns the ENI: twelve digits.
+    pub owner: Option<String>,
+}
+
+impl NodeInterface {
+    /// An interface whose ENI the configuration names.
+    #[must_use]
+    pub fn named(eni: EniId, mac: Option<String>) -> Self {
+        Self { eni, mac, primary_ip: None, subnet: None, vpc: None, owner: None }
+    }
 }

@@ -32,6 +32,7 @@ pub mod action;
 
 pub mod ec2;
 pub mod host;
+pub mod identity;
 
 pub mod report;
 pub mod status;

@@ -208,7 +208,7 @@ async fn a_guard_that_is_gone_already_wakes_at_once() {
     let mut zombie = Process::start();
     let start_time = zombie.start_time();
     zombie.kill();
-    while !process::is_zombie(zombie.id()) {
+    while process::is_alive(&process::Process { pid: zombie.id(), start_time }) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     guards.watch(VIP, zombie.id(), start_time);

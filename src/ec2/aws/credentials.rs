@@ -1,0 +1,104 @@
+//! The credentials that requests are signed with: until when they hold, and what to say when there are none.
+//! Finding them is the SDK's work.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use aws_config::imds::client::error::ImdsError;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future::ProvideCredentials as Provided;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+
+use super::error::{causes, chain, one_line};
+use crate::ec2::Class;
+use crate::ec2::classify::{Answer, Failure};
+
+/// Passes credentials on, and remembers until when the last ones hold.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    inner: SharedCredentialsProvider,
+    expiry: Arc<Mutex<Option<SystemTime>>>,
+}
+
+impl Watched {
+    /// Watches what `inner` gives.
+    #[must_use]
+    pub fn new(inner: SharedCredentialsProvider) -> Self {
+        Self { inner, expiry: Arc::default() }
+    }
+
+    /// When the credentials given last run out; `None` before the first ones, and for those that never do.
+    #[must_use]
+    pub fn expiry(&self) -> Option<SystemTime> {
+        *self.expiry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProvideCredentials for Watched {
+    fn provide_credentials<'a>(&'a self) -> Provided<'a>
+    where
+        Self: 'a,
+    {
+        Provided::new(async {
+            let credentials = self.inner.provide_credentials().await?;
+            *self.expiry.lock().unwrap_or_else(PoisonError::into_inner) = credentials.expiry();
+            Ok(credentials)
+        })
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.inner.fallback_on_interrupt()
+    }
+}
+
+/// Why a request could not be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoCredentials {
+    pub class: Class,
+    pub message: String,
+}
+
+/// Looks for a failure to get credentials among the causes of `error`; `None` if something else went wrong.
+///
+/// A role that may not be assumed is told apart from an STS that does not answer: the first needs an operator.
+#[must_use]
+pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
+    // Assuming a role takes other credentials first, and those may be what is missing: the innermost cause counts.
+    let innermost = chain(error).filter_map(|error| error.downcast_ref::<CredentialsError>()).last()?;
+    if let Some(refused) = chain(error).filter_map(|error| error.downcast_ref::<SdkError<AssumeRoleError>>()).last()
+        && let Some(code) = refused.code()
+    {
+        let status = refused.raw_response().map_or(400, |response| response.status().as_u16());
+        let message = refused.message().unwrap_or_default();
+        let failure = Failure { operation: "AssumeRole", code: Some(code), message, answer: Answer::Status(status) };
+        let message = one_line(&format!("cannot assume the role: {code}: {message}"));
+        return Some(NoCredentials { class: failure.class(), message });
+    }
+    if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<ImdsError>()) {
+        let message = format!("no credentials from the metadata service: {}", crate::identity::imds::explain(error));
+        return Some(NoCredentials { class: Class::Denied, message });
+    }
+    let cause = innermost.source().map(|error| format!(": {}", causes(error))).unwrap_or_default();
+    Some(match innermost {
+        CredentialsError::CredentialsNotLoaded(_) => NoCredentials {
+            class: Class::Denied,
+            message: "no credentials found: none in the environment, in the profile, in a web identity token, in a \
+                      container's metadata, nor a role attached to this instance (asked of its metadata service); \
+                      attach an IAM role to the instance"
+                .to_owned(),
+        },
+        CredentialsError::InvalidConfiguration(_) => {
+            NoCredentials { class: Class::Denied, message: one_line(&format!("credentials are set up wrongly{cause}")) }
+        }
+        CredentialsError::ProviderTimedOut(_) => NoCredentials {
+            class: Class::Transient,
+            message: "credentials did not come in time from where they are kept (metadata service, STS or process)"
+                .to_owned(),
+        },
+        _ => NoCredentials { class: Class::Transient, message: one_line(&format!("cannot load credentials{cause}")) },
+    })
+}

@@ -1,0 +1,178 @@
+//! The HTTP client of every request to AWS: trust, proxy and connections. It knows no operation.
+//!
+//! The SDK's own client asks the metadata service through `HTTP_PROXY` too, where nobody can answer for this instance.
+//! Here addresses that only this machine can reach never go through a proxy, whatever `NO_PROXY` says.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_smithy_http_client::pool::{self, ConnectionPool};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_types::config_bag::ConfigBag;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// How long an unused connection is kept. Longer than the pause between two passes of a standby (30 s and a quarter),
+/// so that a new leader's first call finds a connection that is already there; shorter than the 350 s after which NAT
+/// gateways forget one without telling. A connection that the other side closes leaves the pool at once.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How often an unused connection is probed, so that firewalls with less patience than [`IDLE`] keep it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// A `ca_bundle` that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    #[error("cannot read the CA bundle {path}: {source}", path = path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("the CA bundle {path} cannot be used: {why}", path = path.display())]
+    Unusable { path: PathBuf, why: String },
+}
+
+/// A client that trusts the certificates of `ca_bundle` and no others, or those of the system if there is no bundle;
+/// uses the proxy of the environment; and keeps its connections for the next pass.
+///
+/// # Errors
+/// When the bundle cannot be read, or holds something else than certificates.
+pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, BundleError> {
+    let trust = match ca_bundle {
+        Some(path) => TrustStore::empty().with_pem_certificate(read_bundle(path)?),
+        None => TrustStore::default(),
+    };
+    let tls = TlsContext::builder().with_trust_store(trust).build().expect("building it only stores the trust");
+    let pool = |proxy| {
+        let pool = ConnectionPool::builder()
+            .idle_timeout(IDLE)
+            .tcp_keepalive(KEEPALIVE)
+            .proxy_config(proxy)
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(tls.clone())
+            .build_https()
+            .expect("no limit of connections and no partitions are given, so none can be wrong");
+        pool::Client::new(&pool).expect("a pool without partitions of its own has the anonymous one")
+    };
+    Ok(SharedHttpClient::new(Split { direct: pool(ProxyConfig::disabled()), proxied: pool(ProxyConfig::from_env()) }))
+}
+
+/// The bundle, once every certificate in it is known to be usable: the TLS library panics on one that is not.
+fn read_bundle(path: &Path) -> Result<Vec<u8>, BundleError> {
+    let unusable = |why: String| BundleError::Unusable { path: path.to_owned(), why };
+    let pem = std::fs::read(path).map_err(|source| BundleError::Unreadable { path: path.to_owned(), source })?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| unusable(format!("not in PEM format: {error:?}")))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable("it holds no certificate in PEM format".to_owned()));
+    }
+    Ok(pem)
+}
+
+/// Two clients: one that never uses a proxy, and one that uses the environment's.
+#[derive(Debug)]
+struct Split<T> {
+    direct: T,
+    proxied: T,
+}
+
+impl HttpClient for Split<pool::Client> {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Split {
+            direct: self.direct.http_connector(settings, components),
+            proxied: self.proxied.http_connector(settings, components),
+        })
+    }
+
+    fn validate_base_client_config(
+        &self,
+        components: &RuntimeComponentsBuilder,
+        config: &ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.direct.validate_base_client_config(components, config)?;
+        self.proxied.validate_base_client_config(components, config)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.direct.connector_metadata()
+    }
+}
+
+impl HttpConnector for Split<SharedHttpConnector> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        if is_local(request.uri()) { self.direct.call(request) } else { self.proxied.call(request) }
+    }
+}
+
+/// Whether only this machine can reach the host: loopback, link-local (the metadata service at 169.254.169.254, the
+/// credentials of a container at 169.254.170.2), or EC2's own IPv6 services in fd00:ec2::/32.
+fn is_local(uri: &str) -> bool {
+    let Some(host) = host(uri) else { return false };
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback()
+                || address.is_unicast_link_local()
+                || (address.segments()[0], address.segments()[1]) == (0xfd00, 0x0ec2)
+        }
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// The host of a URI, without the port.
+pub fn host(uri: &str) -> Option<String> {
+    uri.parse::<hyper::Uri>().ok()?.host().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_this_machine_can_reach_is_never_asked_through_a_proxy() {
+        for uri in [
+            "http://169.254.169.254/latest/api/token",
+            "http://[fd00:ec2::254]/latest/api/token",
+            "http://169.254.170.2/v2/credentials",
+            "http://127.0.0.1:4566/",
+            "http://[::1]:4566/",
+            "http://localhost:4566/",
+        ] {
+            assert!(is_local(uri), "{uri}");
+        }
+        for uri in [
+            "https://ec2.eu-central-1.amazonaws.com/",
+            "https://localhost.example.com/",
+            "http://10.0.0.1/",
+            "http://[fd00::1]/",
+            "no uri",
+        ] {
+            assert!(!is_local(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_cannot_be_used_is_refused_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let message = || client(Some(&path)).unwrap_err().to_string();
+        assert!(message().starts_with(&format!("cannot read the CA bundle {}: No such file", path.display())));
+        let garbled = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (text, why) in [("", "no certificate"), ("hello", "no certificate"), (garbled, "invalid peer certificate")]
+        {
+            std::fs::write(&path, text).unwrap();
+            assert!(message().contains(why), "{}", message());
+        }
+    }
+}

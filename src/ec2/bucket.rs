@@ -1,0 +1,163 @@
+//! The token bucket before the EC2 client: it protects the account, whose limits every caller in it shares.
+//! It knows nothing of EC2; it only says when the next request may go.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::config::Limits;
+use crate::ec2::Urgency;
+
+/// Lets `requests_per_s` requests through on average, and `burst` at once. One token is one request.
+#[derive(Debug)]
+pub struct Bucket {
+    per_s: f64,
+    burst: f64,
+    level: Cell<Level>,
+    /// Who waits, in the order of arrival.
+    queue: Mutex<()>,
+}
+
+/// The tokens at one moment; below zero while urgent requests are being paid off.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    /// A full bucket. A limit below one request per hour, or a burst of none, would never let anything through and is
+    /// raised to that.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let burst = f64::from(limits.burst.max(1));
+        Self {
+            per_s: limits.requests_per_s.max(1.0 / 3600.0),
+            burst,
+            level: Cell::new(Level { tokens: burst, at: Instant::now() }),
+            queue: Mutex::new(()),
+        }
+    }
+
+    /// Takes one token, and says how long that took. An urgent request is counted and never held back. What urgent
+    /// requests owe is bounded by the burst: after a claim with dozens of route tables the reads that must confirm it
+    /// wait for `burst / requests_per_s` seconds at most, whatever the number of tables.
+    ///
+    /// Dropping the future while it waits takes nothing.
+    pub async fn take(&self, urgency: Urgency) -> Duration {
+        let start = Instant::now();
+        match urgency {
+            Urgency::Urgent => {
+                let tokens = self.tokens(start);
+                // Waiting never brings the level below zero, so only urgent requests meet this bound.
+                self.set((tokens - 1.0).max(-self.burst), start);
+                Duration::ZERO
+            }
+            Urgency::Normal => {
+                let _turn = self.queue.lock().await;
+                loop {
+                    let now = Instant::now();
+                    let tokens = self.tokens(now);
+                    if tokens >= 1.0 {
+                        self.set(tokens - 1.0, now);
+                        return now - start;
+                    }
+                    // Rounded up to the timer's millisecond, so that the token is there on waking.
+                    let missing_s = (1.0 - tokens) / self.per_s;
+                    tokio::time::sleep(Duration::from_secs_f64(missing_s) + Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+
+    fn tokens(&self, now: Instant) -> f64 {
+        let Level { tokens, at } = self.level.get();
+        (tokens + now.duration_since(at).as_secs_f64() * self.per_s).min(self.burst)
+    }
+
+    fn set(&self, tokens: f64, at: Instant) {
+        self.level.set(Level { tokens, at });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket() -> Bucket {
+        Bucket::new(Limits { requests_per_s: 4.0, burst: 20 })
+    }
+
+    fn about(waited: Duration, expected_ms: u64) -> bool {
+        waited.abs_diff(Duration::from_millis(expected_ms)) <= Duration::from_millis(5)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_goes_at_once_and_the_rest_at_the_rate() {
+        let bucket = bucket();
+        for _ in 0..20 {
+            assert_eq!(bucket.take(Urgency::Normal).await, Duration::ZERO);
+        }
+        for _ in 0..8 {
+            let waited = bucket.take(Urgency::Normal).await;
+            assert!(about(waited, 250), "{waited:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_urgent_request_is_counted_and_never_held_back() {
+        let bucket = bucket();
+        for _ in 0..21 {
+            assert_eq!(bucket.take(Urgency::Urgent).await, Duration::ZERO);
+        }
+        let waited = bucket.take(Urgency::Normal).await;
+        assert!(about(waited, 500), "one owed, one wanted: {waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_with_64_tables_delays_the_next_read_by_no_more_than_the_burst() {
+        let bucket = bucket();
+        for _ in 0..64 {
+            bucket.take(Urgency::Urgent).await;
+        }
+        let waited = bucket.take(Urgency::Normal).await;
+        assert!(about(waited, 5250), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rest_fills_the_bucket_up_to_the_burst_only() {
+        let bucket = bucket();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        for _ in 0..20 {
+            bucket.take(Urgency::Normal).await;
+        }
+        assert!(bucket.take(Urgency::Normal).await > Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_go_in_the_order_of_arrival() {
+        let bucket = bucket();
+        for _ in 0..20 {
+            bucket.take(Urgency::Normal).await;
+        }
+        let (first, second, third) =
+            tokio::join!(bucket.take(Urgency::Normal), bucket.take(Urgency::Normal), bucket.take(Urgency::Normal));
+        assert!(about(first, 250) && about(second, 500) && about(third, 750), "{first:?} {second:?} {third:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn giving_up_while_waiting_takes_nothing() {
+        let bucket = bucket();
+        for _ in 0..20 {
+            bucket.take(Urgency::Normal).await;
+        }
+        for _ in 0..5 {
+            let gave_up = tokio::time::timeout(Duration::from_millis(10), bucket.take(Urgency::Normal)).await;
+            assert!(gave_up.is_err());
+        }
+        let waited = bucket.take(Urgency::Normal).await;
+        assert!(about(waited, 200), "{waited:?}");
+    }
+}
