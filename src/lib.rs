@@ -8,19 +8,18 @@
 
 mod words;
 
+pub mod error;
+
 pub mod ids;
 pub mod vip;
 
 pub mod config;
-pub mod error;
-pub mod process;
 
 pub mod desired;
 pub mod hook;
+pub mod process;
 
 pub mod identity;
-pub mod machine;
-mod whole;
 pub mod observe;
 pub mod observed;
 
@@ -32,11 +31,12 @@ pub mod action;
 
 pub mod ec2;
 pub mod host;
-pub mod identity;
-
-pub mod report;
-pub mod status;
+pub mod machine;
+mod whole;
 
 pub mod backoff;
 pub mod daemon;
 pub mod wake;
+
+pub mod report;
+pub mod status;
