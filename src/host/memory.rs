@@ -35,7 +35,7 @@ impl Memory {
     }
 
     /// Whom to wake when somebody else changes the addresses. The node's own changes wake nobody.
-    pub fn wake(&self, wakes: mpsc::Sender<Wake>) {
+    pub fn wake_through(&self, wakes: mpsc::Sender<Wake>) {
         self.kernel().wakes = Some(wakes);
     }
 
@@ -167,7 +167,7 @@ mod tests {
     async fn an_operators_hand_wakes_and_the_nodes_own_does_not() {
         let memory = Memory::new(["eth0"]);
         let (wakes, mut woken_by) = wake::channel();
-        memory.wake(wakes);
+        memory.wake_through(wakes);
         memory.add(&vip("eth0")).await.unwrap();
         memory.remove(&vip("eth0")).await.unwrap();
         assert!(woken_by.try_recv().is_err());

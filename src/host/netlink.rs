@@ -17,6 +17,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::net::netdevice::{index_to_name, name_to_index};
+use rustix::thread::{CapabilitySet, capabilities};
 use tokio::sync::oneshot;
 
 use super::{Host, HostError, LocalAddress, host_prefix};
@@ -31,8 +32,16 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 /// address it is follows from the configuration alone.
 pub const OUR_MARK: AddressProtocol = AddressProtocol::Other(118);
 
-/// The longest label of an IPv4 address: IFNAMSIZ with its closing zero (linux/if.h).
+/// The longest label of an IPv4 address: IFNAMSIZ, less its closing zero (linux/if.h).
 const LONGEST_LABEL: usize = 15;
+
+/// Whether this thread, and so a [`Netlink`] that it makes, may change addresses: whether it has CAP_NET_ADMIN.
+///
+/// # Errors
+/// capget(2).
+pub fn may_change_addresses() -> io::Result<bool> {
+    Ok(capabilities(None)?.effective.contains(CapabilitySet::NET_ADMIN))
+}
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-use vipkeeper::host::netlink::{Netlink, OUR_MARK};
+use vipkeeper::host::netlink::{Netlink, OUR_MARK, may_change_addresses};
 use vipkeeper::host::{Host, HostError, LocalAddress};
 use vipkeeper::wake::{self, Concern, Wake, watch_addresses};
 
@@ -143,9 +143,11 @@ fn without_the_capability_changes_are_not_permitted_but_looking_and_watching_is(
     in_namespace(async |operator: Network| {
         operator.add(INTERFACE, ip(IPV4), 32).await;
         let (wakes, mut woken_by) = wake::channel();
+        assert!(may_change_addresses().unwrap());
         let mut mine = capabilities(None).unwrap();
         mine.effective.remove(CapabilitySet::NET_ADMIN);
         set_capabilities(None, mine).unwrap();
+        assert!(!may_change_addresses().unwrap());
 
         let kernel = Netlink::new().unwrap();
         let address = local(INTERFACE, IPV4);
