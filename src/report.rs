@@ -27,9 +27,12 @@ mod log;
 mod metrics;
 mod repeats;
 
-/// How often the loop hands over its status when nothing changed. A status that is three times older means that the
-/// daemon is dead or stuck.
+/// How often the loop hands over its status when nothing changed.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// A status older than this means that the daemon is dead or stuck. Well above [`HEARTBEAT`], so that one slow step of
+/// the loop is no alarm.
+pub const STALE_AFTER: Duration = Duration::from_secs(30);
 
 /// What the loop tells.
 pub trait Reporter {
@@ -152,6 +155,7 @@ impl Report {
 impl Reporter for Report {
     fn news(&self, news: &News<'_>) {
         self.metrics.news(news);
+        self.health.news(news);
         locked(&self.log).news(news);
     }
 

@@ -1,24 +1,49 @@
-//! Whether the loop turns (live) and whether it can do its work (ready), from the newest status alone.
+//! Whether the loop turns (live) and whether it can do its work (ready).
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{HEARTBEAT, locked};
+use super::{News, STALE_AFTER, Source, locked};
+use crate::ec2::Class;
 use crate::status::Status;
 
-/// The newest status, and when it came.
+/// The newest status, and what the news say of the credentials.
 #[derive(Debug)]
 pub struct Health {
     ready_within: Duration,
     started: Instant,
     newest: Mutex<Option<(Instant, Arc<Status>)>>,
+    credentials: Mutex<Credentials>,
+}
+
+#[derive(Debug, Default)]
+struct Credentials {
+    /// Unix time in milliseconds.
+    expiry_ms: Option<u64>,
+    /// The sources that they may not read, and EC2's words. No source has to grow old before this is told.
+    denied: BTreeMap<Source, String>,
 }
 
 impl Health {
     pub(super) fn new(ready_within: Duration) -> Self {
-        Self { ready_within, started: Instant::now(), newest: Mutex::default() }
+        Self { ready_within, started: Instant::now(), newest: Mutex::default(), credentials: Mutex::default() }
+    }
+
+    pub(super) fn news(&self, news: &News<'_>) {
+        let mut credentials = locked(&self.credentials);
+        match *news {
+            News::CredentialsExpiry { at_ms } => credentials.expiry_ms = at_ms,
+            News::Observed { source, .. } => {
+                credentials.denied.remove(&source);
+            }
+            News::ReadFailed { source, class: Class::Denied, error } => {
+                credentials.denied.insert(source, one_line(error));
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn status(&self, status: &Status) {
@@ -38,7 +63,7 @@ impl Health {
     pub fn live(&self) -> Result<(), String> {
         let last = locked(&self.newest).as_ref().map_or(self.started, |(at, _)| *at);
         let age = last.elapsed();
-        if age <= 3 * HEARTBEAT { Ok(()) } else { Err(format!("the loop has not turned for {} s", age.as_secs())) }
+        if age <= STALE_AFTER { Ok(()) } else { Err(format!("the loop has not turned for {} s", age.as_secs())) }
     }
 
     /// Whether everything was observed lately and nothing is wrong with the daemon as a whole.
@@ -53,7 +78,16 @@ impl Health {
                 // The status tells times of its own clock: its age in this process brings them up to date.
                 let now_ms = status.written_ms.saturating_add(milliseconds(at.elapsed()));
                 reasons.extend(status.problems.iter().map(|problem| one_line(&problem.message)));
-                reasons.extend(status.sources.iter().filter_map(|source| {
+                let credentials = locked(&self.credentials);
+                if let Some(expiry_ms) = credentials.expiry_ms.filter(|expiry_ms| *expiry_ms <= now_ms) {
+                    reasons.push(format!("the credentials expired {} s ago", (now_ms - expiry_ms) / 1000));
+                }
+                reasons.extend(
+                    credentials.denied.iter().map(|(source, error)| format!("{source} may not be read: {error}")),
+                );
+                let is_denied = |source: &str| credentials.denied.keys().any(|denied| denied.name() == source);
+                let sources = status.sources.iter().filter(|source| !is_denied(&source.source));
+                reasons.extend(sources.filter_map(|source| {
                     let error = source.error.as_deref().map(|error| format!(": {}", one_line(error)));
                     let error = error.unwrap_or_default();
                     let Some(last) = source.last_success_ms else {

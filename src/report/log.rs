@@ -18,7 +18,7 @@ use crate::ec2::Class;
 use crate::vip::BindingKey;
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people and the journal.
     #[default]

@@ -346,7 +346,7 @@ fn describe_events() {
     describe_counter!("vipkeeper_passes_total", "Passes of the loop, by what they came to.");
     describe_histogram!("vipkeeper_pass_duration_seconds", "Duration of a pass: observe, plan, apply.");
     describe_counter!("vipkeeper_actions_total", "Changes of bindings and of the claim's record, by outcome.");
-    describe_histogram!("vipkeeper_action_duration_seconds", "Duration of a change, waiting included.");
+    describe_histogram!("vipkeeper_action_duration_seconds", "Duration of a change from its start to its outcome.");
     describe_counter!("vipkeeper_drift_total", "Episodes in which a binding differed from desired unasked.");
     describe_histogram!(CONVERGENCE, "Time from the start of the hook until every binding was seen at this node.");
     describe_counter!("vipkeeper_superseded_total", "Claims of this node that gave way to a newer one.");

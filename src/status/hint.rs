@@ -1,6 +1,7 @@
 //! What an operator can do about an error, by EC2's code or by its class.
 
-/// What to do, in one sentence. `class` and `message` as in [`super::ErrorStatus`].
+/// What to do, in one sentence. `class` and `message` as in [`super::ErrorStatus`];
+/// the class is empty where only the message is known.
 pub fn hint(class: &str, message: &str) -> String {
     if let Some((_, advice)) = BY_TEXT.iter().find(|(text, _)| says(message, text)) {
         return (*advice).to_owned();
@@ -8,14 +9,14 @@ pub fn hint(class: &str, message: &str) -> String {
     let is_denied = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
     if is_denied.iter().any(|code| says(message, code)) {
         let what = operation(message).map_or("this call".to_owned(), |operation| format!("ec2:{operation}"));
-        return format!("allow {what} to this node's role; vipkeeper policy prints the least policy");
+        return format!("allow {what} to this node's role; 'vipkeeper policy' prints the least policy");
     }
     match class {
-        "transient" => "it is tried again by itself; if it lasts, vipkeeper check shows whether EC2 can be reached",
+        "transient" => "it is tried again by itself; if it lasts, 'vipkeeper check' shows whether EC2 can be reached",
         "throttled" => RATE_LIMIT,
         "stale" => "somebody else changed it meanwhile; it is looked at again by itself",
-        "denied" => "vipkeeper check shows whose credentials are used and what they may do",
-        _ => "vipkeeper check shows what in the config or in the account stands in the way",
+        "denied" => "'vipkeeper check' shows whose credentials are used and what they may do",
+        _ => "'vipkeeper check' shows what in the config or in the account stands in the way",
     }
     .to_owned()
 }
@@ -23,7 +24,7 @@ pub fn hint(class: &str, message: &str) -> String {
 const RATE_LIMIT: &str = "EC2's rate limit for the whole account and region: it is tried again by itself; \
      look for other programs that call EC2 too often";
 const CREDENTIALS: &str = "these credentials are not accepted, or the resource is another account's; \
-     vipkeeper check shows whose they are";
+     'vipkeeper check' shows whose they are";
 const EXPIRED: &str = "check this machine's clock, and that its instance role gives fresh credentials";
 
 /// Words of a message, EC2's codes above all, and the advice. The first that fits wins.
@@ -42,8 +43,11 @@ const BY_TEXT: [(&str, &str); 24] = [
     ("InvalidAddress.NotFound", "no such Elastic IP in this account and region: correct it in the config"),
     ("InvalidRouteTableID.NotFound", "no such route table: correct or remove it in the config's route tables"),
     ("InvalidRouteTableId.NotFound", "no such route table: correct or remove it in the config's route tables"),
-    ("InvalidNetworkInterfaceID.NotFound", "this node's ENI is gone or was replaced; vipkeeper check shows which one"),
-    ("InvalidNetworkInterface.NotFound", "this node's ENI is gone or was replaced; vipkeeper check shows which one"),
+    (
+        "InvalidNetworkInterfaceID.NotFound",
+        "this node's ENI is gone or was replaced; 'vipkeeper check' shows which one",
+    ),
+    ("InvalidNetworkInterface.NotFound", "this node's ENI is gone or was replaced; 'vipkeeper check' shows which one"),
     ("RouteLimitExceeded", "the route table is full: remove a route, or raise the quota 'Routes per route table'"),
     ("PrivateIpAddressLimitExceeded", "the ENI has no free slot: remove an address, or take a larger instance type"),
     ("TagLimitExceeded", "the anchor has 50 tags: remove some, those of instances that are gone first"),
@@ -51,7 +55,7 @@ const BY_TEXT: [(&str, &str); 24] = [
     ("Gateway.NotAttached", "an Elastic IP needs an internet gateway, and this VPC has none attached"),
     ("ConcurrentMutationLimitExceeded", "too many changes at once; it is tried again by itself"),
     ("CAP_NET_ADMIN", "give the service CAP_NET_ADMIN (AmbientCapabilities= in its unit)"),
-    ("no interface", "compare the interface in the config with the output of ip link"),
+    ("no interface", "compare the interface in the config with 'ip link'"),
 ];
 
 /// Whether the message has these words, and not only as a part of others.
@@ -59,21 +63,20 @@ fn says(message: &str, words: &str) -> bool {
     let joins = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     message.match_indices(words).any(|(at, _)| {
         let before = message[..at].chars().next_back();
-        let mut after = message[at + words.len()..].chars();
-        let next = after.next();
         // A full stop that ends a sentence does not lengthen the word before it.
-        let goes_on = next.is_some_and(joins) && !(next == Some('.') && !after.next().is_some_and(joins));
-        !before.is_some_and(joins) && !goes_on
+        let after = message[at + words.len()..].split(|c| !joins(c)).next().unwrap_or_default();
+        !before.is_some_and(joins) && matches!(after, "" | ".")
     })
 }
 
-/// EC2's operation, with which an EC2 error's message begins.
+/// EC2's operation: an EC2 error's message begins with it and goes on with the code.
 fn operation(message: &str) -> Option<&str> {
-    let (first, _) = message.split_once(':')?;
-    let is_name = first.starts_with(|c: char| c.is_ascii_uppercase())
-        && first.chars().all(|c| c.is_ascii_alphanumeric())
-        && first.contains(|c: char| c.is_ascii_lowercase());
-    is_name.then_some(first)
+    let is_name = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_uppercase()) && part.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    let mut parts = message.split(": ");
+    let name = parts.find(|part| is_name(part))?;
+    parts.next().is_some_and(is_name).then_some(name)
 }
 
 #[cfg(test)]
@@ -84,11 +87,15 @@ mod tests {
     fn a_missing_permission_is_named() {
         assert_eq!(
             hint("denied", "ReplaceRoute: UnauthorizedOperation: You are not authorized (request 1-2)"),
-            "allow ec2:ReplaceRoute to this node's role; vipkeeper policy prints the least policy"
+            "allow ec2:ReplaceRoute to this node's role; 'vipkeeper policy' prints the least policy"
         );
         assert_eq!(
-            hint("denied", "AccessDenied. No more is known"),
-            "allow this call to this node's role; vipkeeper policy prints the least policy"
+            hint("", "the read failed: DescribeRouteTables: UnauthorizedOperation: You are not authorized"),
+            "allow ec2:DescribeRouteTables to this node's role; 'vipkeeper policy' prints the least policy"
+        );
+        assert_eq!(
+            hint("denied", "AccessDenied: no more is known"),
+            "allow this call to this node's role; 'vipkeeper policy' prints the least policy"
         );
     }
 

@@ -22,7 +22,7 @@ pub enum Tone {
 }
 
 impl Look {
-    pub fn paint(self, tone: Tone, text: &str) -> String {
+    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Plain => "",
             Tone::Faint => "2",
@@ -35,7 +35,7 @@ impl Look {
     }
 
     /// `label` and then the text, wrapped at the width with the rest under the text's first column.
-    pub fn paragraph(self, indent: usize, label: &str, text: &str) -> String {
+    pub(super) fn paragraph(self, indent: usize, label: &str, text: &str) -> String {
         let column = indent + label.chars().count();
         // A terminal too narrow for this gets long lines, not a word in each.
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(column).max(20));
@@ -51,7 +51,7 @@ impl Look {
     }
 
     /// Columns as wide as their widest cell, two spaces apart; the last one may be cut at the width.
-    pub fn table(self, indent: usize, head: &[&str], rows: &[Vec<(Tone, String)>]) -> String {
+    pub(super) fn table(self, indent: usize, head: &[&str], rows: &[Vec<(Tone, String)>]) -> String {
         let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
         for row in rows {
             for (width, (_, cell)) in widths.iter_mut().zip(row) {
@@ -60,13 +60,13 @@ impl Look {
         }
         let last = widths.len().saturating_sub(1);
         let before_last = indent + widths.iter().take(last).map(|width| width + 2).sum::<usize>();
-        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(before_last).max(12));
+        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(before_last).max(8));
         let head = head.iter().map(|cell| (Tone::Faint, (*cell).to_owned())).collect();
         let mut page = String::new();
         for row in std::iter::once(&head).chain(rows) {
             let mut line = " ".repeat(indent);
             for (number, ((tone, cell), width)) in row.iter().zip(&widths).enumerate() {
-                let cell = if number == last { self.cut(cell, room) } else { cell.clone() };
+                let cell = if number == last { cut(cell, room) } else { cell.clone() };
                 line += &self.paint(*tone, &cell);
                 if number < last {
                     line += &" ".repeat(width - cell.chars().count() + 2);
@@ -77,13 +77,13 @@ impl Look {
         }
         page
     }
+}
 
-    fn cut(self, text: &str, room: usize) -> String {
-        if text.chars().count() <= room {
-            return text.to_owned();
-        }
-        text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
     }
+    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// The text on one line, without anything that a terminal could take for a command: part of it comes from elsewhere.

@@ -7,7 +7,7 @@ use super::hint::hint;
 pub use super::layout::Look;
 use super::layout::{Tone, age, clean, since};
 use super::{BindingStatus, Condition, Status, VipStatus, condition};
-use crate::report::{BindingState, HEARTBEAT, Role};
+use crate::report::{BindingState, Role, STALE_AFTER};
 
 /// Whether the daemon that wrote the status still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +54,13 @@ impl Verdict {
 }
 
 fn is_old(status: &Status, now_ms: u64) -> bool {
-    Duration::from_millis(now_ms.saturating_sub(status.written_ms)) > 3 * HEARTBEAT
+    Duration::from_millis(now_ms.saturating_sub(status.written_ms)) > STALE_AFTER
 }
 
 /// The whole page.
 #[must_use]
 pub fn page(status: &Status, daemon: Daemon, now_ms: u64, look: Look) -> String {
+    let is_stale = Verdict::of(status, daemon, now_ms) == Verdict::Stale;
     let mut page = top(status, daemon, now_ms, look);
     for problem in &status.problems {
         let text = format!("{} (for {})", clean(&problem.message), since(problem.since_ms, now_ms));
@@ -67,7 +68,7 @@ pub fn page(status: &Status, daemon: Daemon, now_ms: u64, look: Look) -> String 
     }
     for vip in &status.vips {
         page.push('\n');
-        page += &vip_section(vip, now_ms, look);
+        page += &vip_section(vip, now_ms, is_stale, look);
     }
     if status.vips.is_empty() {
         page += "\nno VIP is configured, or the daemon has only just started\n";
@@ -90,17 +91,17 @@ fn top(status: &Status, daemon: Daemon, now_ms: u64, look: Look) -> String {
     match daemon {
         Daemon::Gone => {
             let what = look.paint(Tone::Bad, "NOT RUNNING");
-            format!("{name} on {node}{region}  {what}: process {pid} is gone, and this was true {written} ago\n")
-                + &look.paragraph(0, "do  ", "systemctl start vipkeeper; why it ended: journalctl -u vipkeeper")
+            format!("{name} on {node}{region}  {what}: process {pid} is gone; this was true {written} ago\n")
+                + &look.paragraph(2, "do    ", "'systemctl start vipkeeper'; why it ended: 'journalctl -u vipkeeper'")
         }
         Daemon::Alive if is_old(status, now_ms) => {
             let what = look.paint(Tone::Bad, "STUCK");
-            format!("{name} on {node}{region}  {what}: process {pid} lives, but this was true {written} ago\n")
+            format!("{name} on {node}{region}  {what}: process {pid} lives, but wrote this {written} ago\n")
                 + &look.paragraph(
-                    0,
-                    "do  ",
-                    "journalctl -u vipkeeper tells why (state folder full or not writable?); \
-                     systemctl restart vipkeeper moves no address",
+                    2,
+                    "do    ",
+                    "'journalctl -u vipkeeper' tells why (state folder full or not writable?); \
+                     'systemctl restart vipkeeper' moves no address",
                 )
         }
         Daemon::Alive => format!("{name} on {node}{region}, process {pid}, up {up}\n"),
@@ -140,12 +141,19 @@ impl Headline {
             to_do: Some(to_do.to_owned()),
         };
         if let Some(lost) = told(vip, condition::HOOK_LOST, true) {
-            let to_do = "check if_up_cmd and if_down_cmd in pgpool.conf, and what Pgpool's log says of them; \
-                         until then run vipkeeper up or vipkeeper down by hand";
-            return Some(alert("HOOK LOST", lost, to_do));
+            let hook = if role(vip) == Role::Leader { "down" } else { "up" };
+            let to_do = format!(
+                "check if_up_cmd and if_down_cmd in pgpool.conf, and what Pgpool's log says of them; \
+                 if the watchdog is right, do its work by hand: 'vipkeeper {hook} {}'",
+                vip.delegate_ip
+            );
+            return Some(alert("HOOK LOST", lost, &to_do));
         }
         if let Some(invalid) = told(vip, condition::DESIRED_VALID, false) {
-            let to_do = format!("as the hook's user run vipkeeper up {0} or vipkeeper down {0}", vip.delegate_ip);
+            let to_do = format!(
+                "write it anew as the hook's user, by 'vipkeeper up {0}' or 'vipkeeper down {0}'",
+                vip.delegate_ip
+            );
             return Some(alert("DESIRED STATE INVALID", invalid, &to_do));
         }
         if let Some(contested) = told(vip, condition::CONTESTED, true) {
@@ -162,7 +170,7 @@ impl Headline {
                 "{}; nothing is touched",
                 vip.desired.reason.as_deref().map_or_else(|| "no hook has said what is wanted".to_owned(), clean)
             )],
-            to_do: Some("start Pgpool, whose hooks say it; vipkeeper check shows whether they can".to_owned()),
+            to_do: Some("start Pgpool, whose hooks say it; 'vipkeeper check' shows whether they can".to_owned()),
         })
     }
 
@@ -196,7 +204,11 @@ impl Headline {
             since_ms: Some(worst.since_ms),
             aside: Some(format!("{good} of {} bindings in sync", vip.bindings.len())),
             what,
-            to_do: worst.last_error.as_ref().map(|error| hint(&error.class, &error.message)),
+            to_do: match &worst.last_error {
+                Some(error) => Some(hint(&error.class, &error.message)),
+                // It may say why the read failed.
+                None => (state(worst) == BindingState::Unknown).then(|| hint("", &worst.detail)),
+            },
         })
     }
 
@@ -212,7 +224,7 @@ impl Headline {
         if let Some(superseded) = superseded {
             what.push(clean(&superseded.message));
             to_do = Some(format!(
-                "nothing, if the other node leads; if this one should: vipkeeper down {0}, then vipkeeper up {0}",
+                "nothing, if the other node leads; if this one should: 'vipkeeper down {0}', then 'vipkeeper up {0}'",
                 vip.delegate_ip
             ));
         } else if let (false, Some(condition)) = (vip.in_sync, in_sync_condition) {
@@ -220,7 +232,9 @@ impl Headline {
         }
         let claim = vip.claim.as_ref().map(|claim| {
             let converged = claim.converged_ms.map(|at| format!(", converged in {}", precise(claim.started_ms, at)));
-            format!("claim {}{}", clean(claim.id.as_str()), converged.unwrap_or_default())
+            // Enough of it to tell claims apart.
+            let id: String = clean(claim.id.as_str()).chars().take(8).collect();
+            format!("claim {id}{}", converged.unwrap_or_default())
         });
         Self {
             tone,
@@ -233,14 +247,18 @@ impl Headline {
     }
 }
 
-fn vip_section(vip: &VipStatus, now_ms: u64, look: Look) -> String {
+fn vip_section(vip: &VipStatus, now_ms: u64, is_stale: bool, look: Look) -> String {
     let headline = Headline::of(vip, now_ms);
     let role = match told(vip, condition::SUPERSEDED, true) {
         Some(_) => "superseded".to_owned(),
         None => clean(&vip.desired.role),
     };
     let ip = look.paint(Tone::Bold, &vip.delegate_ip.to_string());
-    let word = look.paint(headline.tone, headline.word);
+    let word = if is_stale {
+        look.paint(Tone::Wait, &format!("LAST KNOWN: {}", headline.word))
+    } else {
+        look.paint(headline.tone, headline.word)
+    };
     let age = headline.since_ms.map(|then| format!("  for {}", since(then, now_ms))).unwrap_or_default();
     let aside = headline.aside.map(|aside| format!(" ({aside})")).unwrap_or_default();
     let mut page = format!("{ip}  {role}  {word}{age}{aside}\n");
@@ -265,13 +283,15 @@ fn bindings(vip: &VipStatus, now_ms: u64, look: Look) -> String {
             BindingState::Waiting | BindingState::Unknown => Tone::Wait,
             BindingState::Drift | BindingState::Blocked => Tone::Bad,
         };
+        let error = binding.last_error.as_ref().map(|error| format!("; {}", clean(&error.message)));
+        let detail = clean(&binding.detail) + &error.unwrap_or_default();
         vec![
             (Tone::Plain, binding.kind.to_string()),
             (Tone::Plain, clean(&binding.target)),
             (tone, clean(&binding.state).replace('_', " ")),
             (Tone::Plain, since(binding.since_ms, now_ms)),
             (Tone::Plain, next_try(binding, now_ms).unwrap_or_else(|| "-".to_owned())),
-            (Tone::Plain, clean(&binding.detail)),
+            (Tone::Plain, detail),
         ]
     };
     let rows: Vec<_> = vip.bindings.iter().map(row).collect();
@@ -319,8 +339,10 @@ fn told<'a>(vip: &'a VipStatus, name: &str, holds: bool) -> Option<&'a Condition
 
 fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
     match condition.name.as_str() {
-        // Only a leader has a claim to record.
-        condition::CLAIM_RECORDED => condition.holds || role(vip) != Role::Leader,
+        // Only a leader has a claim to record, and only while it leads.
+        condition::CLAIM_RECORDED => {
+            condition.holds || role(vip) != Role::Leader || told(vip, condition::SUPERSEDED, true).is_some()
+        }
         condition::CONTESTED | condition::SUPERSEDED | condition::HOOK_LOST => !condition.holds,
         _ => condition.holds,
     }

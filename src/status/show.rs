@@ -90,11 +90,11 @@ fn json(text: serde_json::Result<String>) -> String {
 fn unreadable(error: &ReadError, look: Look) -> String {
     let to_do = match error {
         ReadError::Missing(_) => {
-            "systemctl status vipkeeper; systemctl start vipkeeper; is it the daemon's own config? (--config)"
+            "'systemctl status vipkeeper' and 'systemctl start vipkeeper'; or --config names another config than the daemon's"
         }
         ReadError::NotPermitted(_) => "run it as root, or let this user pass through the folders above the file",
-        ReadError::Version { .. } => "systemctl restart vipkeeper: it moves no address",
-        ReadError::Io { .. } | ReadError::Malformed { .. } => "systemctl status vipkeeper; journalctl -u vipkeeper",
+        ReadError::Version { .. } => "'systemctl restart vipkeeper': it moves no address",
+        ReadError::Io { .. } | ReadError::Malformed { .. } => "'systemctl status vipkeeper', 'journalctl -u vipkeeper'",
     };
     look.paragraph(0, "what  ", &clean(&error.to_string())) + &look.paragraph(0, "do    ", to_do)
 }

@@ -74,10 +74,22 @@ fn a_folder_that_cannot_be_written_is_a_problem_said_once() {
 }
 
 #[test]
-fn a_read_only_folder_keeps_its_old_status() {
-    // Root may write everywhere but into a file system that refuses it, like /proc.
+fn a_status_that_cannot_be_written_leaves_the_old_one() {
+    // Modes do not bind root, but even root writes nothing into /proc, and replaces no folder by a file.
     let error = StatusFile::new("/proc/self/fd".as_ref()).write(&status(Vec::new())).unwrap_err();
     assert!(error.to_string().starts_with("cannot write /proc/self/fd/status.json: "), "{error}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let old = status(vec![leader()]);
+    let mut file = StatusFile::new(dir.path());
+    file.write(&old).unwrap();
+    let in_the_way = dir.path().join(".status.json.new");
+    fs::create_dir(&in_the_way).unwrap();
+    assert!(file.write(&status(Vec::new())).is_err());
+    assert_eq!(read(dir.path()).unwrap(), old);
+    fs::remove_dir(in_the_way).unwrap();
+    file.write(&status(Vec::new())).unwrap();
+    assert_eq!(read(dir.path()).unwrap(), status(Vec::new()));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use vipkeeper::report::{News, PassResult, Report, Reporter, http};
+use vipkeeper::ec2::Class;
+use vipkeeper::report::{News, PassResult, Report, Reporter, Source, http};
 
 use super::statuses::{leader, status};
 
@@ -87,13 +88,32 @@ async fn health_has_reasons_and_the_status_is_the_document() {
 async fn a_loop_that_does_not_turn_is_not_healthy_nor_ready() {
     let report = report();
     report.status(&status(vec![leader()]));
-    tokio::time::advance(Duration::from_secs(15)).await;
+    tokio::time::advance(Duration::from_secs(30)).await;
     assert_eq!(report.health().live(), Ok(()));
     assert_eq!(report.health().ready(), Ok(()));
     tokio::time::advance(Duration::from_secs(6)).await;
-    let stuck = "the loop has not turned for 21 s".to_owned();
+    let stuck = "the loop has not turned for 36 s".to_owned();
     assert_eq!(report.health().live(), Err(stuck.clone()));
     assert_eq!(report.health().ready(), Err(vec![stuck]));
+}
+
+#[test]
+fn credentials_that_do_not_work_are_told_at_once() {
+    let report = report();
+    let status = status(vec![leader()]);
+    report.status(&status);
+    let source = Source::RouteTables;
+    report.news(&News::ReadFailed { source, class: Class::Transient, error: "DescribeRouteTables: no answer" });
+    assert_eq!(report.health().ready(), Ok(()), "that may pass");
+    report.news(&News::ReadFailed { source, class: Class::Denied, error: "DescribeRouteTables: AuthFailure" });
+    report.news(&News::CredentialsExpiry { at_ms: Some(status.written_ms - 5_000) });
+    assert_eq!(
+        report.health().ready().unwrap_err(),
+        ["the credentials expired 5 s ago", "route_tables may not be read: DescribeRouteTables: AuthFailure"]
+    );
+    report.news(&News::Observed { source, at_ms: status.written_ms });
+    report.news(&News::CredentialsExpiry { at_ms: None });
+    assert_eq!(report.health().ready(), Ok(()));
 }
 
 #[tokio::test]

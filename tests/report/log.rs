@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 use vipkeeper::action::Action;
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, Term};
-use vipkeeper::report::{DriftReason, News, Outcome, PassResult, Report, Reporter, Role, Source};
+use vipkeeper::report::{
+    Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Role, Source, init_log,
+};
 use vipkeeper::vip::{BindingKey, Kind};
 
 #[derive(Clone, Default)]
@@ -38,6 +40,75 @@ pub fn captured(level: &str, happens: impl FnOnce()) -> Vec<String> {
     tracing::subscriber::with_default(subscriber, happens);
     let bytes = lines.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap().lines().map(|line| line.trim_start().to_owned()).collect()
+}
+
+/// What a process of its own says on stderr after `init_log`.
+fn said_by_a_process(format: &str, is_journal: bool) -> String {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let stat = rustix::fs::fstat(&writer).unwrap();
+    let journal = if is_journal { stat.st_ino } else { stat.st_ino + 1 };
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "log::a_process_that_logs", "--ignored", "--nocapture"])
+        .env("LOG_FORMAT", format)
+        .env("JOURNAL_STREAM", format!("{}:{journal}", stat.st_dev))
+        .stdout(std::process::Stdio::null())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    io::Read::read_to_string(&mut reader, &mut text).unwrap();
+    assert!(child.wait().unwrap().success(), "{text}");
+    text
+}
+
+#[test]
+#[ignore = "only in a process of its own: others start it"]
+fn a_process_that_logs() {
+    let format = if std::env::var("LOG_FORMAT").unwrap() == "json" { LogFormat::Json } else { LogFormat::Text };
+    init_log(format, "info").unwrap();
+    assert!(init_log(format, "info").is_err(), "once is enough");
+    let report = report();
+    report.news(&News::DesiredInvalid { vip: vip(), why: "owned by \"x\"" });
+    report.news(&News::Takeover { vip: vip(), direction: Direction::Gained });
+    report.news(&News::PassDone { result: PassResult::Acting, duration: Duration::ZERO });
+}
+
+#[test]
+fn the_journal_gets_priorities_and_no_times() {
+    let lines = said_by_a_process("text", true);
+    assert_eq!(
+        lines,
+        concat!(
+            "<3>the desired-state file is not valid; the last good one stays in force ",
+            "vip=20.0.0.50 why=\"owned by \\\"x\\\"\"\n",
+            "<6>the VIP leads to this node now vip=20.0.0.50\n",
+        )
+    );
+}
+
+#[test]
+fn another_stream_gets_times_and_no_colours_even_if_the_variable_was_inherited() {
+    let lines = said_by_a_process("text", false);
+    let (time, rest) = lines.split_once(' ').unwrap();
+    assert!(humantime::parse_rfc3339(time).is_ok(), "{lines}");
+    assert!(rest.trim_start().starts_with("ERROR the desired-state file"), "{lines}");
+    assert!(!lines.contains('\x1b') && lines.lines().count() == 2, "{lines}");
+}
+
+#[test]
+fn json_is_one_object_a_line() {
+    let lines = said_by_a_process("json", true);
+    let objects: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects.len(), 2, "{lines}");
+    assert_eq!((&objects[0]["level"], &objects[0]["vip"]), (&"ERROR".into(), &"20.0.0.50".into()));
+    assert_eq!(objects[0]["why"], "owned by \"x\"");
+    assert_eq!(objects[1]["message"], "the VIP leads to this node now");
+}
+
+#[test]
+fn a_filter_that_is_none_is_refused() {
+    let error = init_log(LogFormat::Text, "loud=very").unwrap_err().to_string();
+    assert!(error.starts_with("'loud=very' is no log level"), "{error}");
 }
 
 fn report() -> Report {

@@ -17,7 +17,9 @@ fn check(name: &str, status: &Status, daemon: Daemon, look: Look, verdict: Verdi
 
 #[test]
 fn in_sync_is_one_line_and_its_details() {
-    check("page-in-sync.txt", &status(vec![leader(), standby()]), Daemon::Alive, TERMINAL, Verdict::InSync);
+    let mut other = standby();
+    other.delegate_ip = "20.0.0.51".parse().unwrap();
+    check("page-in-sync.txt", &status(vec![leader(), other]), Daemon::Alive, TERMINAL, Verdict::InSync);
 }
 
 #[test]
