@@ -24,12 +24,12 @@ pub struct HookContext {
     pub caller: Caller,
 }
 
-/// Who runs the hook, and since when.
+/// The hook's process, and who runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     pub process: Process,
-    /// When the hook's process started.
-    pub started: Moment,
+    /// When it started: milliseconds since the Unix epoch.
+    pub started_ms: u64,
     pub boot_id: String,
     /// Pgpool's watchdog above it, if Pgpool runs it.
     pub watchdog: Option<Watchdog>,
@@ -76,9 +76,10 @@ impl Caller {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn this_process() -> Result<Self, HookError> {
-        let (process, started) = process::this_process().map_err(HookError::Caller)?;
+        let process = process::this_process().map_err(HookError::Caller)?;
         let boot_id = process::boot_id().map_err(HookError::Caller)?;
-        Ok(Self { process, started, boot_id, watchdog: process::watchdog_above(process.pid) })
+        let watchdog = process::watchdog_above(process.pid);
+        Ok(Self { process, started_ms: process.started_ms(), boot_id, watchdog })
     }
 }
 
@@ -141,7 +142,7 @@ fn write(
             sequence: present.map_or(now.wall_ms, |file| file.sequence.saturating_add(1)),
             written_ms: now.wall_ms,
             boot_id: caller.boot_id.clone(),
-            hook_started_ns: caller.started.boottime_ns,
+            hook: caller.process,
             role: role(of_this_boot),
         })
     })?;
@@ -150,7 +151,7 @@ fn write(
 
 /// A start that is still to come is nobody's, and must not keep all hooks from writing until then.
 fn started_later(file: &DesiredFile, caller: &Caller, now: Moment) -> bool {
-    file.hook_started_ns > caller.started.boottime_ns && file.hook_started_ns <= now.boottime_ns
+    file.hook.started_after(&caller.process) && file.hook.start_time <= now.ticks()
 }
 
 /// The claim that this `up` affirms, or a new one.
@@ -169,7 +170,7 @@ fn leadership(caller: &Caller, present: Option<&DesiredFile>) -> Leadership {
     };
     let new = |guard, escalation| Leadership {
         claim: ClaimId::new(format!("{:032x}", fastrand::u128(..))),
-        started_ms: caller.started.wall_ms,
+        started_ms: caller.started_ms,
         guard,
         escalation,
     };

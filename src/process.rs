@@ -25,6 +25,21 @@ pub struct Process {
     pub start_time: u64,
 }
 
+impl Process {
+    /// Whether this process started after the other one. In the same tick (10 ms) the pids tell, which the kernel hands
+    /// out in order; that they start again from the bottom just then is left to chance.
+    #[must_use]
+    pub fn started_after(&self, other: &Self) -> bool {
+        (self.start_time, self.pid) > (other.start_time, other.pid)
+    }
+
+    /// When it started: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn started_ms(&self) -> u64 {
+        Moment::now().wall_ms_at_start_of(*self)
+    }
+}
+
 /// Pgpool's watchdog as it stands above a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watchdog {
@@ -66,16 +81,22 @@ impl Moment {
         Self { boottime_ns: ns(ClockId::Boottime), wall_ms: ns(ClockId::Realtime) / NS_PER_MS }
     }
 
-    /// When the process started, given that this moment is a later one. The kernel tells its start to the clock tick
-    /// (10 ms); within that tick, this moment is the better guess as long as it falls in it. So a process that was held
-    /// up before it could look at a clock still counts from its start.
-    fn of_start(self, process: Process) -> Self {
-        let tick_ns = NS_PER_S / rustix::param::clock_ticks_per_second().max(1);
-        let first_ns = process.start_time.saturating_mul(tick_ns);
-        let boottime_ns = self.boottime_ns.clamp(first_ns, first_ns.saturating_add(tick_ns - 1));
-        let ago_ms = self.boottime_ns.saturating_sub(boottime_ns) / NS_PER_MS;
-        Self { boottime_ns, wall_ms: self.wall_ms.saturating_sub(ago_ms) }
+    /// The same as the kernel counts the starts of processes: clock ticks since boot.
+    #[must_use]
+    pub fn ticks(self) -> u64 {
+        self.boottime_ns / ns_per_tick()
     }
+
+    /// The wall clock when the process started, which the kernel tells to the tick (10 ms); in the tick that this moment
+    /// is in, this moment. A process that was held up before it could look at a clock still counts from its start.
+    fn wall_ms_at_start_of(self, process: Process) -> u64 {
+        let end_of_tick_ns = process.start_time.saturating_add(1).saturating_mul(ns_per_tick());
+        self.wall_ms.saturating_sub(self.boottime_ns.saturating_sub(end_of_tick_ns) / NS_PER_MS)
+    }
+}
+
+fn ns_per_tick() -> u64 {
+    NS_PER_S / rustix::param::clock_ticks_per_second().max(1)
 }
 
 /// The kernel's name for this boot: `/proc/sys/kernel/random/boot_id`.
@@ -92,14 +113,13 @@ pub fn start_time(pid: u32) -> Option<u64> {
     stat(pid).ok().map(|stat| stat.start_time)
 }
 
-/// This process, and when it started.
+/// This process.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
-pub fn this_process() -> io::Result<(Process, Moment)> {
+pub fn this_process() -> io::Result<Process> {
     let pid = std::process::id();
-    let process = Process { pid, start_time: stat(pid)?.start_time };
-    Ok((process, Moment::now().of_start(process)))
+    Ok(Process { pid, start_time: stat(pid)?.start_time })
 }
 
 /// Whether this very process is still there and no zombie. One that exists but that `/proc` hides from us (`hidepid`,
@@ -275,20 +295,32 @@ mod tests {
 
     #[test]
     fn this_process_is_alive_and_one_with_another_start_time_is_not() {
-        let (process, start) = this_process().unwrap();
+        let process = this_process().unwrap();
         assert!(is_alive(&process));
         assert!(!is_alive(&Process { start_time: process.start_time + 1, ..process }), "the pid was reused");
         assert!(!is_alive(&Process { pid: u32::MAX, start_time: 1 }));
         assert!(!is_alive(&Process { pid: 0, start_time: 1 }));
-        let now = Moment::now();
-        assert!(start.boottime_ns <= now.boottime_ns && start.wall_ms <= now.wall_ms);
+    }
+
+    #[test]
+    fn of_two_processes_in_one_tick_the_higher_pid_started_later() {
+        let process = |start_time, pid| Process { pid, start_time };
+        assert!(process(2, 1).started_after(&process(1, 9)) && !process(1, 9).started_after(&process(2, 1)));
+        assert!(process(1, 9).started_after(&process(1, 1)) && !process(1, 1).started_after(&process(1, 1)));
+        let me = this_process().unwrap();
+        let (now, started_ms) = (Moment::now(), me.started_ms());
+        assert!(me.start_time <= now.ticks() && started_ms <= now.wall_ms + 20);
+        let child = std::process::Command::new("true").spawn().unwrap();
+        let child_process = Process { pid: child.id(), start_time: start_time(child.id()).unwrap() };
+        assert!(child_process.started_after(&me));
+        child.wait_with_output().unwrap();
     }
 
     #[test]
     fn a_process_that_was_held_up_counts_from_its_start() {
         let process = Process { pid: 1, start_time: 100 };
-        let seen = |boottime_ns| Moment { boottime_ns, wall_ms: 50_000 }.of_start(process);
-        assert_eq!(seen(1_004_000_000), Moment { boottime_ns: 1_004_000_000, wall_ms: 50_000 }, "in the same tick");
-        assert_eq!(seen(4_009_999_999), Moment { boottime_ns: 1_009_999_999, wall_ms: 47_000 }, "three seconds late");
+        let started = |boottime_ns| Moment { boottime_ns, wall_ms: 50_000 }.wall_ms_at_start_of(process);
+        assert_eq!(started(1_004_000_000), 50_000, "in the same tick");
+        assert_eq!(started(4_010_000_000), 47_000, "three seconds later");
     }
 }

@@ -26,10 +26,10 @@ pub struct DesiredFile {
     pub sequence: u64,
     /// When it was written: milliseconds since the Unix epoch.
     pub written_ms: u64,
-    /// The boot in which it was written; in another one, its pids and its `hook_started_ns` mean nothing.
+    /// The boot in which it was written; in another one, its processes mean nothing.
     pub boot_id: String,
-    /// When the hook that wrote it started: nanoseconds since boot. Of two hooks that overlap, the later start wins.
-    pub hook_started_ns: u64,
+    /// The hook that wrote it. Of two hooks that overlap, the one that started later wins.
+    pub hook: Process,
     #[serde(flatten)]
     pub role: Role,
 }
@@ -188,7 +188,7 @@ mod tests {
             sequence: 7,
             written_ms: 1_700_000_000_123,
             boot_id: "b".to_owned(),
-            hook_started_ns: 5,
+            hook: Process { pid: 4, start_time: 5 },
             role,
         }
     }
@@ -200,11 +200,11 @@ mod tests {
     #[test]
     fn the_format_of_version_1_stays_readable() {
         let text = br#"{"version":1,"delegate_ip":"20.0.0.50","sequence":7,"written_ms":1700000000123,"boot_id":"b",
-            "hook_started_ns":5,"role":"leader","claim":"c","started_ms":1,"guard":{"pid":8,"start_time":9},
+            "hook":{"pid":4,"start_time":5},"role":"leader","claim":"c","started_ms":1,"guard":{"pid":8,"start_time":9},
             "escalation":null,"a field of a later minor version":[]}"#;
         assert_eq!(parse(text).unwrap(), leader(Some(Process { pid: 8, start_time: 9 })));
         let text = br#"{"version":1,"delegate_ip":"20.0.0.50","sequence":7,"written_ms":1700000000123,"boot_id":"b",
-            "hook_started_ns":5,"role":"standby"}"#;
+            "hook":{"pid":4,"start_time":5},"role":"standby"}"#;
         assert_eq!(parse(text).unwrap(), file(Role::Standby));
     }
 

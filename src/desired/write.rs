@@ -214,7 +214,7 @@ mod tests {
             sequence,
             written_ms: 0,
             boot_id,
-            hook_started_ns: 0,
+            hook: Process { pid: 1, start_time: 1 },
             role: Role::Standby,
         }
     }
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_file_that_changes_while_it_is_written_is_looked_at_again() {
         let state = tempfile::tempdir().unwrap();
-        let me = process::this_process().unwrap().0;
+        let me = process::this_process().unwrap();
         let ip = IP.parse().unwrap();
         let looked = Cell::new(0);
         let written = replace(state.path(), ip, me, |present| {
@@ -242,7 +242,7 @@ mod tests {
     fn what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not() {
         let state = tempfile::tempdir().unwrap();
         let ip = IP.parse().unwrap();
-        let me = process::this_process().unwrap().0;
+        let me = process::this_process().unwrap();
         let killed = Process { start_time: me.start_time + 1, ..me };
         let folder = file::folder(state.path());
         fs::create_dir(&folder).unwrap();

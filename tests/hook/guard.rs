@@ -1,0 +1,143 @@
+//! The guard, found above a real process: shells that the kernel knows as `pgpool` stand in for Pgpool's processes.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+use vipkeeper::process::{self, Process, Watchdog};
+
+use crate::support::{CHILD, mode, this_program};
+
+/// A tree of processes, one below the other; ends with the test, whatever comes of it.
+struct Tree {
+    folder: TempDir,
+    top: Child,
+    levels: usize,
+}
+
+impl Tree {
+    /// From the top down: `pgpool` is one of Pgpool's processes, `sh` a shell, `wrapper` a script that is called
+    /// `pgpool` too. Below the last one, a hook looks for its watchdog.
+    fn grow(levels: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: String| folder.path().join(name);
+        fs::create_dir(path("wrap".to_owned())).unwrap();
+        fs::copy("/bin/sh", path("pgpool".to_owned())).unwrap();
+        let start = |level: usize| match levels.get(level) {
+            Some(&"pgpool") => format!("{} {}", path("pgpool".to_owned()).display(), path(level.to_string()).display()),
+            Some(&"wrapper") => path("wrap/pgpool".to_owned()).display().to_string(),
+            Some(shell) => format!("{shell} {}", path(level.to_string()).display()),
+            None => format!("{} {}", this_program().display(), CHILD.join(" ")),
+        };
+        for (level, name) in levels.iter().enumerate() {
+            // Each one outlives what it started, like Pgpool's; the shell is not replaced by its last command.
+            let own_pid = path(format!("{level}.pid"));
+            let script = format!("echo $$ > {}\n{}\nsleep 60\n:\n", own_pid.display(), start(level + 1));
+            if *name == "wrapper" {
+                fs::write(path("wrap/pgpool".to_owned()), format!("#!/bin/sh\n{script}")).unwrap();
+                mode(&path("wrap/pgpool".to_owned()), 0o755);
+            } else {
+                fs::write(path(level.to_string()), script).unwrap();
+            }
+        }
+        let mut top = Command::new("sh");
+        top.args(["-c", &format!("{}\n:", start(0))]).process_group(0);
+        top.env("HOOK", "watchdog").env("STATE", folder.path()).env("OUT", path("found".to_owned()));
+        let top = top.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { levels: levels.len(), top, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// One of the levels as a process.
+    fn process(&self, level: usize) -> Process {
+        assert!(level < self.levels);
+        let pid = fs::read_to_string(self.path(&format!("{level}.pid"))).unwrap().trim().parse().unwrap();
+        Process { pid, start_time: process::start_time(pid).unwrap() }
+    }
+
+    /// What the hook at the bottom found.
+    fn found(&self) -> String {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(20) {
+            if let Ok(text) = fs::read_to_string(self.path("found"))
+                && let Some((found, _)) = text.split_once('\n')
+            {
+                return found.to_owned();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the hook said nothing");
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let group = Pid::from_child(&self.top);
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = self.top.wait();
+    }
+}
+
+/// Grows the tree and compares what the hook found with two levels of it, counted from the top.
+fn check(levels: &[&str], guard: usize, escalation: Option<usize>) {
+    let tree = Tree::grow(levels);
+    let found = tree.found();
+    let expected = Watchdog { guard: tree.process(guard), escalation: escalation.map(|level| tree.process(level)) };
+    assert_eq!(found, format!("{:?}", Some(expected)), "{levels:?}");
+}
+
+#[test]
+fn the_guard_is_found_above_a_hook_in_an_escalation() {
+    check(&["pgpool", "pgpool", "pgpool"], 1, Some(2));
+}
+
+#[test]
+fn the_guard_is_found_above_a_hook_that_the_watchdog_process_runs_itself() {
+    check(&["pgpool", "pgpool"], 1, None);
+}
+
+#[test]
+fn shells_in_between_do_not_matter() {
+    check(&["sh", "pgpool", "pgpool", "pgpool", "sh", "sh"], 2, Some(3));
+    check(&["sh", "pgpool", "pgpool", "sh"], 2, None);
+}
+
+#[test]
+fn a_wrapper_of_the_same_name_above_pgpool_does_not_matter() {
+    check(&["wrapper", "pgpool", "pgpool", "pgpool"], 2, Some(3));
+}
+
+#[test]
+fn a_lone_pgpool_process_is_its_own_guard() {
+    check(&["sh", "pgpool", "sh"], 1, None);
+}
+
+#[test]
+fn without_pgpool_there_is_no_guard() {
+    assert_eq!(Tree::grow(&["sh", "sh"]).found(), "None");
+}
+
+#[test]
+fn a_killed_guard_is_dead_while_the_processes_around_it_live() {
+    let tree = Tree::grow(&["pgpool", "pgpool", "pgpool"]);
+    tree.found();
+    let [main, guard, escalation] = [0, 1, 2].map(|level| tree.process(level));
+    assert!(process::is_alive(&guard));
+    kill_process(Pid::from_raw(i32::try_from(guard.pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+    let began = Instant::now();
+    while process::is_alive(&guard) {
+        assert!(began.elapsed() < Duration::from_secs(5), "still alive");
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(process::is_alive(&main) && process::is_alive(&escalation));
+    let above: Vec<_> = process::ancestors(escalation.pid).into_iter().map(|ancestor| ancestor.process).collect();
+    assert!(!above.contains(&guard) && !above.contains(&main), "it has another parent now: {above:?}");
+}

@@ -1,0 +1,176 @@
+//! Hooks that overlap: the later start wins, whoever finishes first.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use vipkeeper::desired::file::{self, DesiredFile, Role};
+use vipkeeper::hook::{HookContext, Written, down, up};
+use vipkeeper::process::Process;
+
+use crate::support::{IP, context, hook, ip, names, read, state, this_program, trusted};
+
+fn run(is_up: bool, context: &HookContext) -> Written {
+    if is_up { up(context, IP) } else { down(context, IP) }.unwrap()
+}
+
+/// All files that could be seen until told to stop.
+fn watch(state_dir: &Path, stop: &AtomicBool) -> Vec<DesiredFile> {
+    let mut seen: Vec<DesiredFile> = Vec::new();
+    let path = file::path(state_dir, ip());
+    loop {
+        let last = stop.load(Ordering::SeqCst);
+        if let Some(file) = file::read_of_any_boot(&path, ip(), &trusted()).expect("it always parses")
+            && seen.last() != Some(&file)
+        {
+            seen.push(file);
+        }
+        if last {
+            return seen;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each hook: whether it is `up`, how many ticks ago it started, and how late it gets to write. Their pids ascend.
+    #[test]
+    fn whatever_the_interleaving_the_later_start_wins(
+        hooks in prop::collection::vec((any::<bool>(), 0..100_u64, 0..400_u64), 1..8)
+    ) {
+        let state = state();
+        let contexts: Vec<_> = (1..)
+            .zip(&hooks)
+            .map(|(pid, &(_, ticks_ago, _))| {
+                let mut context = context(state.path(), ticks_ago * 10, None);
+                context.caller.process.pid = pid;
+                context
+            })
+            .collect();
+        let (start, stop) = (Barrier::new(hooks.len()), AtomicBool::new(false));
+        let (seen, outcomes) = thread::scope(|scope| {
+            let watcher = scope.spawn(|| watch(state.path(), &stop));
+            let running: Vec<_> = hooks
+                .iter()
+                .zip(&contexts)
+                .map(|(&(is_up, _, late_us), context)| {
+                    let start = &start;
+                    scope.spawn(move || {
+                        start.wait();
+                        thread::sleep(Duration::from_micros(late_us));
+                        run(is_up, context)
+                    })
+                })
+                .collect();
+            let outcomes: Vec<_> = running.into_iter().map(|running| running.join().unwrap()).collect();
+            stop.store(true, Ordering::SeqCst);
+            (watcher.join().unwrap(), outcomes)
+        });
+
+        let last = read(state.path());
+        let start = |process: Process| (process.start_time, process.pid);
+        let latest = (0..hooks.len()).max_by_key(|&number| start(contexts[number].caller.process)).unwrap();
+        prop_assert_eq!(last.hook, contexts[latest].caller.process);
+        prop_assert_eq!(matches!(last.role, Role::Leader(_)), hooks[latest].0);
+        let mut written: Vec<u64> = outcomes
+            .iter()
+            .filter_map(|outcome| match outcome {
+                Written::Yes(file) => Some(file.sequence),
+                Written::Overtaken => None,
+            })
+            .collect();
+        written.sort_unstable();
+        prop_assert!(written.windows(2).all(|pair| pair[0] + 1 == pair[1]), "each write counts one on: {:?}", written);
+        prop_assert!(seen.windows(2).all(|pair| pair[0].sequence < pair[1].sequence), "{:?}", seen);
+        prop_assert!(seen.windows(2).all(|pair| pair[1].hook.started_after(&pair[0].hook)), "{:?}", seen);
+        prop_assert_eq!(names(state.path()), [format!("{IP}.json")]);
+    }
+}
+
+#[test]
+fn of_several_processes_the_one_that_started_last_wins() {
+    let (state, outs) = (state(), tempfile::tempdir().unwrap());
+    for round in 0..5 {
+        let mut children: Vec<_> = (0..6)
+            .map(|number| {
+                let what = if (number + round) % 2 == 0 { "up" } else { "down" };
+                let mut command = hook(&this_program(), what, state.path());
+                command.env("OUT", outs.path().join(format!("{number}.{what}"))).spawn().unwrap()
+            })
+            .collect();
+        for child in &mut children {
+            assert!(child.wait().unwrap().success());
+        }
+        let (started, last) = fs::read_dir(outs.path())
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let text = fs::read_to_string(&path).unwrap();
+                fs::remove_file(&path).unwrap();
+                let (start_time, pid) = text.lines().last().unwrap().split_once(' ').unwrap();
+                let started: (u64, u32) = (start_time.parse().unwrap(), pid.parse().unwrap());
+                (started, path.extension().unwrap() == "up")
+            })
+            .max()
+            .unwrap();
+        let file = read(state.path());
+        assert_eq!(((file.hook.start_time, file.hook.pid), matches!(file.role, Role::Leader(_))), (started, last));
+    }
+}
+
+#[test]
+fn a_late_down_does_not_undo_an_up_that_started_after_it() {
+    let state = state();
+    let leader = run(true, &context(state.path(), 10, None));
+    assert_eq!(run(false, &context(state.path(), 20, None)), Written::Overtaken);
+    assert_eq!(Written::Yes(read(state.path())), leader);
+}
+
+#[test]
+fn a_start_that_is_still_to_come_holds_nobody_up() {
+    let state = state();
+    let mut tomorrow = context(state.path(), 0, None);
+    tomorrow.caller.process.start_time += 86_400 * 100;
+    run(true, &tomorrow);
+    let sequence = read(state.path()).sequence;
+    run(false, &context(state.path(), 0, None));
+    let file = read(state.path());
+    assert_eq!((file.role, file.sequence), (Role::Standby, sequence + 1));
+}
+
+#[test]
+fn a_file_of_another_boot_holds_nobody_up_and_its_claim_is_over() {
+    let state = state();
+    let mut earlier = context(state.path(), 0, None);
+    earlier.caller.boot_id = "an earlier one".to_owned();
+    let Written::Yes(old) = run(true, &earlier) else { panic!("overtaken") };
+    let Written::Yes(new) = run(true, &context(state.path(), 500, None)) else { panic!("overtaken") };
+    assert_eq!(new.sequence, old.sequence + 1);
+    assert_ne!(new.role, old.role);
+}
+
+#[test]
+fn whoever_holds_the_lock_for_ever_holds_a_hook_up_for_a_second_only() {
+    let state = state();
+    let folder = rustix::fs::open(
+        file::folder(state.path()),
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .unwrap();
+    rustix::fs::flock(&folder, FlockOperation::LockExclusive).unwrap();
+    let (contexts, began) = ([30, 20, 10].map(|ms_ago| context(state.path(), ms_ago, None)), Instant::now());
+    assert!(matches!(run(true, &contexts[1]), Written::Yes(_)));
+    assert!(began.elapsed() > Duration::from_millis(900) && began.elapsed() < Duration::from_secs(3));
+    assert_eq!(run(false, &contexts[0]), Written::Overtaken, "the order holds all the same");
+    drop(folder);
+    let began = Instant::now();
+    assert!(matches!(run(false, &contexts[2]), Written::Yes(_)));
+    assert!(began.elapsed() < Duration::from_millis(500), "the lock went with its holder");
+}

@@ -1,0 +1,112 @@
+use std::env;
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use vipkeeper::desired::file::{self, DesiredFile};
+use vipkeeper::desired::trust::TrustedOwners;
+use vipkeeper::error::one_line;
+use vipkeeper::hook::{self, Caller, HookContext};
+use vipkeeper::process::{self, Moment, Process, Watchdog};
+
+pub const IP: &str = "20.0.0.50";
+
+pub fn ip() -> IpAddr {
+    IP.parse().unwrap()
+}
+
+/// A state folder with an empty folder `desired`, which every user may look into.
+pub fn state() -> TempDir {
+    let state = tempfile::tempdir().unwrap();
+    mode(state.path(), 0o755);
+    fs::create_dir(file::folder(state.path())).unwrap();
+    state
+}
+
+pub fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A hook that started so many milliseconds (to the clock tick, 10 ms) before the tests.
+pub fn context(state_dir: &Path, ms_ago: u64, watchdog: Option<Watchdog>) -> HookContext {
+    static TESTS_START: LazyLock<Moment> = LazyLock::new(Moment::now);
+    let process = Process { start_time: TESTS_START.ticks() - ms_ago / 10, ..process::this_process().unwrap() };
+    let started_ms = TESTS_START.wall_ms - ms_ago;
+    let boot_id = process::boot_id().unwrap();
+    HookContext {
+        state_dir: state_dir.to_owned(),
+        configured: Ok(vec![ip()]),
+        caller: Caller { process, started_ms, boot_id, watchdog },
+    }
+}
+
+/// Whom the tests' own files belong to.
+pub fn trusted() -> TrustedOwners {
+    TrustedOwners::root().with_uid(uid())
+}
+
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+pub fn read(state_dir: &Path) -> DesiredFile {
+    let path = file::path(state_dir, ip());
+    file::read(&path, ip(), &trusted(), &process::boot_id().unwrap()).unwrap().expect("there is a file")
+}
+
+/// The names in the folder of desired-state files.
+pub fn names(state_dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(file::folder(state_dir)).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// This test program as a hook: `up`, `down`, `wait`, or `watchdog`, which prints the watchdog it finds into `$OUT`.
+pub fn hook(program: &Path, what: &str, state_dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(CHILD).env("HOOK", what).env("STATE", state_dir);
+    command
+}
+
+pub const CHILD: [&str; 4] = ["--ignored", "--exact", "support::child", "--nocapture"];
+
+pub fn this_program() -> PathBuf {
+    env::current_exe().unwrap()
+}
+
+/// What a hook said on stderr, and how it ended.
+pub fn result(output: &Output) -> (i32, String) {
+    (output.status.code().unwrap_or(-1), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+#[test]
+#[ignore = "is no test: the others run it as a hook's process"]
+fn child() {
+    let Ok(what) = env::var("HOOK") else { return };
+    let caller = Caller::this_process().unwrap();
+    if let Ok(out) = env::var("OUT") {
+        fs::write(out, format!("{:?}\n{} {}", caller.watchdog, caller.process.start_time, caller.process.pid)).unwrap();
+    }
+    let state_dir = PathBuf::from(env::var("STATE").unwrap());
+    let context = HookContext { state_dir, configured: Ok(vec![ip()]), caller };
+    let done = match what.as_str() {
+        "up" => hook::up(&context, IP).map(|_| ()),
+        "down" => hook::down(&context, IP).map(|_| ()),
+        "wait" => hook::wait(&context, IP, Duration::from_millis(500)),
+        "watchdog" => Ok(()),
+        other => panic!("no hook {other}"),
+    };
+    std::process::exit(match done {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{}", one_line(&error));
+            error.exit_code().into()
+        }
+    });
+}

@@ -1,0 +1,189 @@
+//! What `up` and `down` leave behind, also where they cannot.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{CWD, FileType, Mode};
+use vipkeeper::desired::file::{self, Role};
+use vipkeeper::error::one_line;
+use vipkeeper::hook::{Written, down, up};
+use vipkeeper::process::Moment;
+
+use crate::support::{CHILD, IP, context, hook, ip, mode, names, read, result, state, this_program, uid};
+
+#[test]
+fn up_and_down_each_replace_the_file_and_count_on() {
+    let state = state();
+    let (before, context_of_up) = (Moment::now().wall_ms, context(state.path(), 20, None));
+    let Written::Yes(leader) = up(&context_of_up, IP).unwrap() else { panic!("overtaken") };
+    assert_eq!(read(state.path()), leader);
+    let Role::Leader(leadership) = &leader.role else { panic!("{leader:?}") };
+    assert_eq!(leadership.started_ms, context_of_up.caller.started_ms);
+    assert!(leader.written_ms >= before);
+
+    let Written::Yes(standby) = down(&context(state.path(), 10, None), IP).unwrap() else { panic!("overtaken") };
+    assert_eq!(read(state.path()), standby);
+    assert_eq!((standby.role, standby.sequence), (Role::Standby, leader.sequence + 1));
+    assert_eq!(names(state.path()), [format!("{IP}.json")], "nothing else stays");
+}
+
+#[test]
+fn an_unknown_delegate_ip_is_refused_with_the_configured_ones_and_nothing_is_written() {
+    let state = state();
+    let mut context = context(state.path(), 0, None);
+    context.configured = Ok(vec![ip(), "fd00::50".parse().unwrap()]);
+    for ask in [up, down] {
+        let error = ask(&context, "20.0.0.51").unwrap_err();
+        let text = "20.0.0.51 is no configured delegate IP; configured: 20.0.0.50, fd00::50";
+        assert_eq!((one_line(&error).as_str(), error.exit_code()), (text, 2));
+        for text in ["", "vip", "20.0.0.50/32", "../../etc/passwd", "20.0.0.50 "] {
+            let error = ask(&context, text).unwrap_err();
+            assert_eq!((error.to_string(), error.exit_code()), (format!("'{text}' is no IP address"), 2));
+        }
+    }
+    assert!(names(state.path()).is_empty());
+    up(&context, "fd00:0::0:50").unwrap();
+    assert_eq!(names(state.path()), ["fd00::50.json"], "one address has one name, however it is spelled");
+}
+
+#[test]
+fn without_a_readable_configuration_the_file_is_written_all_the_same_with_a_warning() {
+    let state = state();
+    let mut context = context(state.path(), 0, None);
+    assert_eq!(context.warning(), None);
+    context.configured = Err("vipkeeper.toml: Permission denied".to_owned());
+    let warning = context.warning().unwrap();
+    assert!(warning.contains("vipkeeper.toml: Permission denied") && !warning.contains('\n'), "{warning}");
+    up(&context, IP).unwrap();
+    assert!(matches!(read(state.path()).role, Role::Leader(_)));
+}
+
+#[test]
+fn the_folder_is_made_where_possible_and_the_state_folder_is_not() {
+    let parent = tempfile::tempdir().unwrap();
+    let script = "umask 077; exec \"$0\" \"$@\"";
+    let run = |state_dir: &Path| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(this_program()).args(CHILD).env("HOOK", "up").env("STATE", state_dir);
+        result(&command.output().unwrap())
+    };
+    let missing = parent.path().join("vipkeeper");
+    let (code, text) = run(&missing);
+    assert!(code == 1 && text.contains("there is no folder") && text.contains("systemd-tmpfiles"), "{code} {text}");
+    assert!(!missing.exists());
+
+    assert_eq!(run(parent.path()), (0, String::new()));
+    let mode_of = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!(mode_of(&file::folder(parent.path())), 0o755, "the umask of the hook's caller does not matter");
+    assert_eq!(mode_of(&file::path(parent.path(), ip())), 0o644);
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_is_named_with_the_reason() {
+    // Root may write everywhere, so the hook runs as somebody else then. That user must be able to run the program.
+    let programs = state();
+    let program = programs.path().join("hook");
+    fs::copy(this_program(), &program).unwrap();
+    let state = state();
+    up(&context(state.path(), 1000, None), IP).unwrap();
+    let before = fs::read(file::path(state.path(), ip())).unwrap();
+    mode(&file::folder(state.path()), 0o555);
+    let run = |state_dir: &Path| {
+        let mut command = hook(&program, "down", state_dir);
+        if uid() == 0 {
+            command.uid(65534).gid(65534);
+        }
+        result(&command.current_dir("/").output().unwrap())
+    };
+
+    let (code, text) = run(state.path());
+    assert!(code == 1 && text.contains("20.0.0.50.json") && text.contains("Permission denied"), "{code} {text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert_eq!(fs::read(file::path(state.path(), ip())).unwrap(), before);
+
+    mode(&file::folder(state.path()), 0o755);
+    fs::remove_dir_all(file::folder(state.path())).unwrap();
+    mode(state.path(), 0o555);
+    let (code, text) = run(state.path());
+    assert!(
+        code == 1 && text.contains("cannot make the folder") && text.contains("Permission denied"),
+        "{code} {text}"
+    );
+    mode(state.path(), 0o755);
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_and_nothing_half_written() {
+    // A file system of its own in a mount namespace of its own: it ends with the shell, whatever happens to the test.
+    let script = r#"
+        mount -t tmpfs -o size=32k none "$STATE" || exit 77
+        mkdir "$STATE/desired"
+        HOOK=up "$0" "$@" || exit 10
+        cp "$STATE/desired/20.0.0.50.json" "$COPY"
+        head -c 1M /dev/zero > "$STATE/full" 2> /dev/null
+        HOOK=down "$0" "$@"
+        echo "exit $?" >&2
+        cmp "$STATE/desired/20.0.0.50.json" "$COPY" || exit 11
+        [ "$(ls -A "$STATE/desired")" = 20.0.0.50.json ] || exit 12"#;
+    let (state, copy) = (state(), tempfile::NamedTempFile::new().unwrap());
+    let mut command = Command::new("unshare");
+    let namespaces: &[&str] = if uid() == 0 { &["--mount"] } else { &["--mount", "--user", "--map-root-user"] };
+    command.args(namespaces).args(["sh", "-c", script]).arg(this_program()).args(CHILD);
+    let output = command.env("STATE", state.path()).env("COPY", copy.path()).output().unwrap();
+    let (code, text) = result(&output);
+    if code == 77 || text.contains("unshare failed") {
+        eprintln!("not tested: no mount namespace here: {text}");
+        return;
+    }
+    assert_eq!(code, 0, "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("No space left on device") && lines[1] == "exit 1", "{text}");
+}
+
+#[test]
+fn a_write_that_fails_halfway_leaves_the_old_file_and_nothing_half_written() {
+    let state = state();
+    up(&context(state.path(), 1000, None), IP).unwrap();
+    let before = fs::read(file::path(state.path(), ip())).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""]).arg(this_program()).args(CHILD);
+    let (code, text) = result(&command.env("HOOK", "down").env("STATE", state.path()).output().unwrap());
+    assert!(code == 1 && text.contains("File too large") && text.lines().count() == 1, "{code} {text}");
+    assert_eq!(fs::read(file::path(state.path(), ip())).unwrap(), before);
+    assert_eq!(names(state.path()), [format!("{IP}.json")]);
+}
+
+/// Something else in the file's place: what it is, and putting it there.
+type Put<'a> = (&'a str, &'a dyn Fn(&Path));
+
+#[test]
+fn whatever_stands_in_the_files_place_a_hook_writes_its_own_and_counts_from_the_clock() {
+    let foreign = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&foreign, "keep me").unwrap();
+    let put: [Put; 5] = [
+        ("garbage", &|path| fs::write(path, "{\"version\":1,").unwrap()),
+        ("a later version", &|path| fs::write(path, r#"{"version":9,"sequence":5}"#).unwrap()),
+        ("a long file", &|path| fs::write(path, vec![b' '; 1 << 20]).unwrap()),
+        ("a link", &|path| symlink(foreign.path(), path).unwrap()),
+        ("a fifo", &|path| {
+            rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+        }),
+    ];
+    for (what, put) in put {
+        let state = state();
+        put(&file::path(state.path(), ip()));
+        let before = Moment::now().wall_ms;
+        up(&context(state.path(), 0, None), IP).unwrap_or_else(|error| panic!("{what}: {}", one_line(&error)));
+        assert!(read(state.path()).sequence >= before, "{what}");
+    }
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "keep me");
+
+    let state = state();
+    fs::create_dir(file::path(state.path(), ip())).unwrap();
+    let error = up(&context(state.path(), 0, None), IP).unwrap_err();
+    assert!(one_line(&error).contains("directory") && error.exit_code() == 1, "{}", one_line(&error));
+    assert_eq!(names(state.path()), [format!("{IP}.json")], "the temporary file is gone");
+}
