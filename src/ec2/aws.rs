@@ -8,6 +8,8 @@ mod error;
 mod http;
 mod probe;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub(crate) use error::causes;
@@ -46,8 +48,6 @@ const CONNECT: Duration = Duration::from_secs(1);
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// For one call of the SDK, whatever it does inside.
 const OPERATION: Duration = Duration::from_secs(8);
-/// To load credentials. Less than [`ATTEMPT`], so that it is them that the error names.
-const LOAD_CREDENTIALS: Duration = Duration::from_millis(2500);
 
 /// Told of every single request to EC2.
 pub type Observer = Rc<dyn Fn(&RequestReport)>;
@@ -153,7 +153,7 @@ impl AwsEc2 {
     /// The credentials of a role, assumed by this node's own; loaded when first needed.
     async fn role(&self, role_arn: &str) -> SharedCredentialsProvider {
         let role = AssumeRoleProvider::builder(role_arn).session_name(&self.session_name).configure(&self.sdk);
-        SharedCredentialsProvider::new(role.build().await)
+        SharedCredentialsProvider::new(Watched::new(SharedCredentialsProvider::new(role.build().await)))
     }
 
     /// When this node's own credentials run out; `None` before the first request, and for those that never do.
@@ -225,8 +225,7 @@ impl AwsEc2 {
 
     async fn make_client(&self, account: &Account) -> Client {
         // A cache of its own, so that a client made anew also loads its credentials anew.
-        let mut config = aws_sdk_ec2::config::Builder::from(&self.sdk)
-            .identity_cache(IdentityCache::lazy().load_timeout(LOAD_CREDENTIALS).build());
+        let mut config = aws_sdk_ec2::config::Builder::from(&self.sdk).identity_cache(IdentityCache::lazy().build());
         if let Some(endpoint_url) = &self.endpoint_url {
             config = config.endpoint_url(endpoint_url);
         }

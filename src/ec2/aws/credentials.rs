@@ -1,9 +1,9 @@
-//! The credentials that requests are signed with: until when they hold, and what to say when there are none.
-//! Finding them is the SDK's work.
+//! The credentials that requests are signed with: how long to wait for them, until when they hold, and what to say when
+//! there are none. Finding them is the SDK's work.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::Credentials;
@@ -17,7 +17,11 @@ use super::error::{causes, chain, one_line};
 use crate::ec2::Class;
 use crate::ec2::classify::{Answer, Failure};
 
-/// Passes credentials on, and remembers until when the last ones hold.
+/// How long credentials may take to come from the metadata service or STS. Less than one request may take with all that
+/// belongs to it, so that it is they whom the error names.
+const LOAD: Duration = Duration::from_millis(2500);
+
+/// Passes credentials on, in time or not at all, and remembers until when the last ones hold.
 #[derive(Debug, Clone)]
 pub struct Watched {
     inner: SharedCredentialsProvider,
@@ -44,7 +48,13 @@ impl ProvideCredentials for Watched {
         Self: 'a,
     {
         Provided::new(async {
-            let credentials = self.inner.provide_credentials().await?;
+            let credentials = match tokio::time::timeout(LOAD, self.inner.provide_credentials()).await {
+                Ok(outcome) => outcome?,
+                Err(_) => {
+                    let last = self.inner.fallback_on_interrupt();
+                    last.ok_or_else(|| CredentialsError::provider_timed_out(LOAD))?
+                }
+            };
             *self.expiry.lock().unwrap_or_else(PoisonError::into_inner) = credentials.expiry();
             Ok(credentials)
         })
@@ -96,7 +106,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
         }
         CredentialsError::ProviderTimedOut(_) => NoCredentials {
             class: Class::Transient,
-            message: "credentials did not come in time from where they are kept (metadata service, STS or process)"
+            message: "credentials did not come in time from the metadata service, STS or wherever they are kept"
                 .to_owned(),
         },
         _ => NoCredentials { class: Class::Transient, message: one_line(&format!("cannot load credentials{cause}")) },

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aws_smithy_http_client::pool::{self, ConnectionPool};
+use aws_smithy_http_client::pool::{self, ConnectionPool, DriverSpawner, Partition, PartitionId};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -22,6 +22,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::runtime::Handle;
 
 /// How long an unused connection is kept. Longer than the pause between two passes of a standby (30 s and a quarter),
 /// so that a new leader's first call finds a connection that is already there; shorter than the 350 s after which NAT
@@ -30,6 +31,9 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// How often an unused connection is probed, so that firewalls with less patience than [`IDLE`] keep it.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// All connections of a pool share one runtime.
+const PARTITION: PartitionId = PartitionId::from_index(0);
 
 /// A `ca_bundle` that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +45,14 @@ pub enum BundleError {
 }
 
 /// A client that trusts the certificates of `ca_bundle` and no others, or those of the system if there is no bundle;
-/// uses the proxy of the environment; and keeps its connections for the next pass.
+/// uses the proxy of the environment; and keeps its connections for the next pass. They live on the runtime that this
+/// is called in.
 ///
 /// # Errors
 /// When the bundle cannot be read, or holds something else than certificates.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, BundleError> {
     let trust = match ca_bundle {
         Some(path) => TrustStore::empty().with_pem_certificate(read_bundle(path)?),
@@ -52,15 +60,18 @@ pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, BundleError>
     };
     let tls = TlsContext::builder().with_trust_store(trust).build().expect("building it only stores the trust");
     let pool = |proxy| {
+        let runtime = Handle::current();
+        let spawner = DriverSpawner::from_fn(move |connection| drop(runtime.spawn(connection)));
         let pool = ConnectionPool::builder()
+            .partitions([Partition::new(PARTITION, spawner)])
             .idle_timeout(IDLE)
             .tcp_keepalive(KEEPALIVE)
             .proxy_config(proxy)
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls.clone())
             .build_https()
-            .expect("no limit of connections and no partitions are given, so none can be wrong");
-        pool::Client::new(&pool).expect("a pool without partitions of its own has the anonymous one")
+            .expect("there is no limit of connections that could be zero, and one partition that is like no other");
+        pool::Client::from_partition(&pool, PARTITION).expect("the partition is declared above")
     };
     Ok(SharedHttpClient::new(Split { direct: pool(ProxyConfig::disabled()), proxied: pool(ProxyConfig::from_env()) }))
 }
@@ -162,8 +173,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_bundle_that_cannot_be_used_is_refused_with_its_path() {
+    #[tokio::test]
+    async fn a_bundle_that_cannot_be_used_is_refused_with_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
         let message = || client(Some(&path)).unwrap_err().to_string();

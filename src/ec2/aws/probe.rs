@@ -1,7 +1,9 @@
 //! What one request met on its way: whether it was sent at all, to whom, and EC2's clock in the answer.
 //! The SDK's errors alone do not tell whether a request that ran out of time had been sent.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_ec2::config::ConfigBag;
@@ -12,27 +14,20 @@ use aws_sdk_ec2::config::interceptors::{
 };
 use aws_sdk_ec2::error::BoxError;
 use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
-use aws_smithy_runtime_api::client::http::telemetry::CaptureHttpAttemptTelemetry;
+use aws_smithy_types::body::SdkBody;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::http;
 
 /// One per request. Clones see the same request.
 #[derive(Debug, Clone, Default)]
-pub struct Probe {
-    connection: CaptureHttpAttemptTelemetry,
-    notes: Arc<Mutex<Notes>>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Notes {
-    host: Option<String>,
-    clock: Option<ClockOffset>,
-}
+pub struct Probe(Arc<Mutex<Seen>>);
 
 /// What a [`Probe`] found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
-    /// Whether a connection had taken the request: from then on EC2 may have got it.
+    /// Whether a connection had begun to write the request's body, which names the operation: from then on EC2 may
+    /// have got it, and not before.
     pub sent: bool,
     /// The host it was meant for; `None` if it did not get as far as that, for want of credentials, say.
     pub host: Option<String>,
@@ -64,12 +59,11 @@ impl ClockOffset {
 impl Probe {
     /// What has been found so far.
     pub fn seen(&self) -> Seen {
-        let Notes { host, clock } = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Seen { sent: self.connection.get().connection().is_some(), host, clock }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note(&self, change: impl FnOnce(&mut Notes)) {
-        change(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+    fn note(&self, change: impl FnOnce(&mut Seen)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -84,9 +78,11 @@ impl Intercept for Probe {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        context.request_mut().add_extension(self.connection.clone());
-        let host = http::host(context.request().uri());
-        self.note(|notes| notes.host = host);
+        let request = context.request_mut();
+        let host = http::host(request.uri());
+        self.note(|seen| seen.host = host);
+        let body = std::mem::replace(request.body_mut(), SdkBody::taken());
+        *request.body_mut() = SdkBody::from_body_1_x(Marked { body, probe: self.clone() });
         Ok(())
     }
 
@@ -99,9 +95,33 @@ impl Intercept for Probe {
         let date = context.response().headers().get("date");
         let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
         if let Some(date) = date.and_then(|date| SystemTime::try_from(date).ok()) {
-            self.note(|notes| notes.clock = Some(ClockOffset::between(date, SystemTime::now())));
+            self.note(|seen| seen.clock = Some(ClockOffset::between(date, SystemTime::now())));
         }
         Ok(())
+    }
+}
+
+/// A request's body that notes when it is first asked for: connections do that when they write it.
+struct Marked {
+    body: SdkBody,
+    probe: Probe,
+}
+
+impl Body for Marked {
+    type Data = Bytes;
+    type Error = <SdkBody as Body>::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.probe.note(|seen| seen.sent = true);
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Body::size_hint(&self.body)
     }
 }
 

@@ -1,0 +1,64 @@
+//! The adapter against canned answers: what it sends, and what it makes of what comes back.
+
+mod canned;
+mod failures;
+mod reads;
+mod writes;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
+
+use super::{AwsEc2, http};
+use crate::config::Limits;
+use crate::ec2::RequestReport;
+use canned::Canned;
+
+/// No limit that a test could meet.
+const LIMITS: Limits = Limits { requests_per_s: 1000.0, burst: 1000 };
+
+/// The adapter under test, and what it reported.
+struct Tested {
+    ec2: AwsEc2,
+    reports: Rc<RefCell<Vec<RequestReport>>>,
+}
+
+impl Tested {
+    /// With credentials that never run out.
+    async fn at(endpoint: &Canned) -> Self {
+        Self::with(&endpoint.url, credentials()).await
+    }
+
+    async fn with(url: &str, credentials: impl ProvideCredentials + 'static) -> Self {
+        let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(http::client(None).unwrap())
+            .region(Region::from_static("eu-central-1"))
+            .credentials_provider(credentials)
+            // For STS; EC2's own is below.
+            .endpoint_url(url)
+            .load()
+            .await;
+        let reports = Rc::new(RefCell::new(Vec::new()));
+        let observer = Rc::clone(&reports);
+        let observer = Rc::new(move |report: &RequestReport| observer.borrow_mut().push(report.clone()));
+        let ec2 = AwsEc2::with_sdk(sdk, &"i-0aa".parse().unwrap(), LIMITS, observer);
+        Self { ec2: ec2.at_endpoint(Some(url.to_owned())), reports }
+    }
+
+    /// Operation and result of every request.
+    fn results(&self) -> Vec<(&'static str, &'static str)> {
+        self.reports.borrow().iter().map(|report| (report.operation, report.result)).collect()
+    }
+}
+
+fn credentials() -> Credentials {
+    Credentials::new("AKID", "secret", None, None, "test")
+}
+
+/// An id, address or block from its text.
+fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}

@@ -1,0 +1,151 @@
+//! An endpoint on loopback that answers what the test says, and remembers what it was asked.
+
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// What a request is answered with.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// Status and body; with a request id and a date in the headers, as EC2 does it.
+    Answer(u16, String),
+    /// The connection ends instead of an answer.
+    Drop,
+    /// The answer's header says more bytes than come before the connection ends.
+    Cut,
+    /// No answer, ever.
+    Silence,
+}
+
+/// A body that EC2 would send for an accepted call without results.
+pub fn accepted(operation: &str) -> Reply {
+    xml(operation, "<return>true</return>")
+}
+
+/// An answer of EC2: `inner` within the operation's element.
+pub fn xml(operation: &str, inner: &str) -> Reply {
+    let namespace = "http://ec2.amazonaws.com/doc/2016-11-15/";
+    let body =
+        format!("<{operation}Response xmlns=\"{namespace}\"><requestId>r</requestId>{inner}</{operation}Response>");
+    Reply::Answer(200, body)
+}
+
+/// An error of EC2.
+pub fn error(status: u16, code: &str, message: &str) -> Reply {
+    let error = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    Reply::Answer(status, format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"))
+}
+
+/// The endpoint; gone when dropped.
+pub struct Canned {
+    pub url: String,
+    requests: Arc<Mutex<Vec<String>>>,
+    connections: Arc<Mutex<Vec<AbortHandle>>>,
+    acceptor: JoinHandle<()>,
+}
+
+impl Canned {
+    /// Answers every request with what `reply` gives for its number, from 0, and its line (see [`Self::requests`]).
+    pub async fn start(reply: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let reply: Arc<dyn Fn(usize, &str) -> Reply + Send + Sync> = Arc::new(reply);
+        let acceptor = tokio::spawn({
+            let (requests, connections) = (Arc::clone(&requests), Arc::clone(&connections));
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let served = tokio::spawn(serve(stream, Arc::clone(&requests), Arc::clone(&reply)));
+                    connections.lock().unwrap().push(served.abort_handle());
+                }
+            }
+        });
+        Self { url, requests, connections, acceptor }
+    }
+
+    /// Every request as one line: the operation, then its fields in order of their names.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.connections.lock().unwrap().len()
+    }
+}
+
+impl Drop for Canned {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+        for connection in self.connections.lock().unwrap().iter() {
+            connection.abort();
+        }
+    }
+}
+
+type Replies = Arc<dyn Fn(usize, &str) -> Reply + Send + Sync>;
+
+async fn serve(stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, reply: Replies) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (requests, reply) = (Arc::clone(&requests), Arc::clone(&reply));
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let line = line(std::str::from_utf8(&body).unwrap());
+            let number = {
+                let mut requests = requests.lock().unwrap();
+                requests.push(line.clone());
+                requests.len() - 1
+            };
+            let response = Response::builder().header("x-amzn-requestid", "req-1");
+            let response = response.header("date", "Sun, 22 Nov 2026 12:00:00 GMT");
+            match reply(number, &line) {
+                Reply::Answer(status, body) => Ok(response.status(status).body(Full::new(Bytes::from(body))).unwrap()),
+                Reply::Drop => Err(std::io::Error::other("the test drops this connection")),
+                Reply::Cut => Ok(response.header("content-length", 1000).body(Full::new(Bytes::from("<"))).unwrap()),
+                Reply::Silence => std::future::pending().await,
+            }
+        }
+    });
+    // A connection that ends in an error is one that the test, or the client, broke.
+    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+}
+
+fn line(form: &str) -> String {
+    let mut fields: Vec<(String, String)> = form
+        .split('&')
+        .filter_map(|field| field.split_once('='))
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .filter(|(name, _)| name != "Version")
+        .collect();
+    fields.sort();
+    let action = fields.iter().position(|(name, _)| name == "Action").expect("every request names its operation");
+    let mut line = fields.remove(action).1;
+    for (name, value) in fields {
+        write!(line, " {name}={value}").unwrap();
+    }
+    line
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digits = [rest.next().unwrap(), rest.next().unwrap()];
+                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).unwrap()
+}
