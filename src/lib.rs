@@ -9,12 +9,14 @@
 pub mod ids;
 pub mod vip;
 
+pub mod cli;
 pub mod config;
 pub mod desired;
 
 pub mod observed;
 
 pub mod action;
+pub mod backoff;
 
 pub mod ec2;
 pub mod host;
