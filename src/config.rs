@@ -1,4 +1,16 @@
-//! The checked configuration: a `Config` in hand is valid. How it is read is in the submodules.
+//! The checked configuration: a `Config` in hand is valid. How it is read is in the submodules: `sources` lays file,
+//! environment and flags over one another, `reader` takes typed values out and collects what is wrong, `sections` and
+//! `vips` know the keys, `values` knows what a good value looks like.
+
+mod error;
+mod reader;
+mod sections;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod text;
+mod values;
+mod vips;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,6 +19,10 @@ use std::time::Duration;
 
 use crate::ids::{AllocationId, EniId, InstanceId, RouteTableId};
 use crate::vip::{Account, ClaimMode, OnRelease};
+
+pub use error::{ConfigError, Key, Place, Problem, Step};
+pub use sources::{DEFAULT_FILE, FILE_VARIABLE, Flag, HookConfig, Sources};
+pub use values::{LOG_FORMATS, LOG_LEVELS, state_dir};
 
 /// Everything vipkeeper is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,9 +36,39 @@ pub struct Config {
     /// Where metrics, health and status are served; `None` if switched off.
     pub listen: Option<SocketAddr>,
     pub intervals: Intervals,
+    pub log: Log,
     pub claims: ClaimMode,
     pub vips: Vec<VipConfig>,
 }
+
+impl Config {
+    /// The defaults, for these VIPs.
+    #[must_use]
+    pub fn with_vips(vips: Vec<VipConfig>) -> Self {
+        Self {
+            state_dir: PathBuf::from(DEFAULT_STATE_DIR),
+            hook_users: vec!["postgres".to_owned()],
+            identity: Identity::default(),
+            aws: Aws::default(),
+            limits: Limits::default(),
+            listen: Some(DEFAULT_LISTEN),
+            intervals: Intervals::default(),
+            log: Log::default(),
+            claims: ClaimMode::default(),
+            vips,
+        }
+    }
+
+    /// The VIP with this delegate IP; the `also` addresses are no names of their own.
+    #[must_use]
+    pub fn vip(&self, delegate_ip: IpAddr) -> Option<&VipConfig> {
+        self.vips.iter().find(|vip| vip.delegate_ip == delegate_ip)
+    }
+}
+
+/// On tmpfs, so that a reboot forgets who was leader.
+const DEFAULT_STATE_DIR: &str = "/run/vipkeeper";
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9813);
 
 /// Who this node is, for machines without the metadata service. What is set here is not asked for there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,11 +97,45 @@ pub struct Limits {
     pub burst: u32,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self { requests_per_s: 4.0, burst: 20 }
+    }
+}
+
 /// How often a node looks when nothing happens; each time ±25 % at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
     pub leader: Duration,
     pub standby: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self { leader: Duration::from_secs(10), standby: Duration::from_secs(30) }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    pub level: tracing::Level,
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: tracing::Level::INFO, format: LogFormat::Text }
+    }
+}
+
+/// How one log event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// One JSON object a line, for log collectors.
+    Json,
 }
 
 /// One VIP: its delegate address first, then the `also` addresses that follow the same leader.
@@ -105,12 +185,10 @@ pub struct RouteConfig {
 /// Which route tables get the route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tables {
+    /// Never empty, each id once.
     Ids(Vec<TableRef>),
     /// All tables in the VPC of the interface's ENI that carry all these tags.
-    Tagged {
-        tags: BTreeMap<String, String>,
-        account: Account,
-    },
+    Tagged { tags: BTreeMap<String, String>, account: Account },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ pub mod error;
 pub mod ids;
 pub mod vip;
 
+pub mod cli;
 pub mod config;
 
 pub mod desired;
@@ -28,6 +29,7 @@ pub mod memory;
 pub mod plan;
 
 pub mod action;
+pub mod backoff;
 
 pub mod ec2;
 pub mod host;

@@ -1,0 +1,229 @@
+//! The command line, as types: what can be typed, and what `--help` says about it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::{DEFAULT_FILE, FILE_VARIABLE, Flag, LOG_FORMATS, LOG_LEVELS, Sources, state_dir};
+
+/// Keeps a Pgpool-II cluster's virtual IP on its leader on AWS.
+///
+/// Pgpool's hooks write down whether this node leads (`up`, `down`); the daemon (`run`) compares that with EC2 and with
+/// the kernel, and corrects every difference for as long as it takes. In pgpool.conf, on every node:
+///
+///   if_up_cmd    = '/usr/bin/vipkeeper up $_IP_$'
+///   if_down_cmd  = '/usr/bin/vipkeeper down $_IP_$'
+///   arping_cmd   = '/usr/bin/vipkeeper wait $_IP_$ --timeout 8s'
+///
+/// Exit status: 0 if all is well, 2 for a wrong command line, 78 for a wrong configuration, 1 for any other failure.
+#[derive(Debug, Parser)]
+#[command(name = "vipkeeper", version, verbatim_doc_comment, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes, before or after its name.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", global = true, env = FILE_VARIABLE, default_value = DEFAULT_FILE)]
+    pub config: PathBuf,
+    /// The folder for desired state and status; overrides `state_dir` of the configuration.
+    #[arg(long, value_name = "DIR", global = true, value_parser = state_dir)]
+    pub state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record that this node leads: Pgpool's if_up_cmd.
+    ///
+    /// Writes the desired state and returns; calls nothing and works while the daemon is down. Repeated while the same
+    /// leadership lasts, it changes nothing. Exit status 2 if the address is not in the configuration.
+    Up(DelegateIp),
+    /// Record that this node stands by: Pgpool's if_down_cmd.
+    ///
+    /// Writes the desired state and returns; calls nothing and works while the daemon is down. Exit status 2 if the
+    /// address is not in the configuration.
+    Down(DelegateIp),
+    /// Wait until the address leads here: Pgpool's arping_cmd.
+    ///
+    /// Returns 0 once the daemon has seen every binding in place for the leadership that `up` recorded, so that the
+    /// ping with which Pgpool goes on succeeds. At the timeout: one line why, and exit status 1.
+    Wait(Wait),
+    /// Run the daemon.
+    ///
+    /// Its end moves nothing: addresses and routes stay where they are, and the next start goes on from there.
+    Run(Logging),
+    /// Show what `run` would change now, and change nothing.
+    ///
+    /// Exit status 0: nothing to change. 2: changes. 1: could not tell.
+    Plan(Plan),
+    /// Show what the daemon knows: desired state, claim, every binding, the last error and the next try.
+    Status(Status),
+    /// Watch three nodes fail over on an EC2 endpoint of our own: no AWS account, no configuration, no root.
+    Demo(Demo),
+    /// Print the completions for a shell.
+    ///
+    /// For bash: vipkeeper completions bash > /usr/share/bash-completion/completions/vipkeeper
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands.
+    Man {
+        /// Write one page a command into this folder, which must exist.
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// Which VIP a hook is about.
+#[derive(Debug, Args)]
+pub struct DelegateIp {
+    /// The delegate_ip as in pgpool.conf; Pgpool puts it in for $_IP_$.
+    #[arg(value_name = "DELEGATE-IP")]
+    pub delegate_ip: IpAddr,
+}
+
+#[derive(Debug, Args)]
+pub struct Wait {
+    #[command(flatten)]
+    pub vip: DelegateIp,
+    /// How long at most, with its unit. Pgpool's watchdog can stand still meanwhile: stay well below its
+    /// wd_heartbeat_deadtime.
+    #[arg(long, value_name = "TIME", default_value = "8s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Print the plan as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub logging: Logging,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print the status as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Go on, and show every change, until interrupted.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Go on after the last scene, with metrics and status served, until interrupted.
+    #[arg(long)]
+    pub keep: bool,
+    /// Only serve the EC2 endpoint at this address, like 127.0.0.1:8080, until interrupted.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "keep")]
+    pub serve_ec2: Option<SocketAddr>,
+}
+
+/// How the long-running commands log, to standard error.
+#[derive(Debug, Args)]
+pub struct Logging {
+    /// The least severe events to log; overrides `log.level` of the configuration.
+    #[arg(long, value_name = "LEVEL", value_parser = names(LOG_LEVELS))]
+    pub log_level: Option<String>,
+    /// Lines for people or for collectors; overrides `log.format` of the configuration.
+    #[arg(long, value_name = "FORMAT", value_parser = names(LOG_FORMATS))]
+    pub log_format: Option<String>,
+}
+
+fn names<T>(choices: &'static [(&'static str, T)]) -> PossibleValuesParser {
+    PossibleValuesParser::new(choices.iter().map(|(name, _)| *name))
+}
+
+impl Cli {
+    /// Where this command line says that the configuration comes from, in the environment of this process.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let logging = match &self.command {
+            Command::Run(logging) | Command::Plan(Plan { logging, .. }) => Some(logging),
+            _ => None,
+        };
+        // Nothing is lost: it was read from a `str`.
+        let state_dir = self.global.state_dir.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let flags = [
+            ("--state-dir", ["state_dir"].as_slice(), state_dir),
+            ("--log-level", &["log", "level"], logging.and_then(|logging| logging.log_level.clone())),
+            ("--log-format", &["log", "format"], logging.and_then(|logging| logging.log_format.clone())),
+        ];
+        let flags = flags.into_iter().filter_map(|(name, key, value)| Some(Flag { name, key, value: value? }));
+        Sources::of_process(self.global.config.clone(), flags.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_command() {
+        for line in
+            ["vipkeeper --config /c --state-dir /s up 20.0.0.50", "vipkeeper up --config /c 20.0.0.50 --state-dir /s"]
+        {
+            let cli = parse(line).unwrap();
+            assert_eq!(cli.global.config, PathBuf::from("/c"));
+            assert_eq!(cli.global.state_dir, Some(PathBuf::from("/s")));
+            assert!(matches!(cli.command, Command::Up(vip) if vip.delegate_ip.to_string() == "20.0.0.50"));
+        }
+    }
+
+    #[test]
+    fn pgpools_own_lines_are_understood() {
+        let cli = parse("/usr/bin/vipkeeper wait 20.0.0.50 --timeout 8s").unwrap();
+        assert!(matches!(cli.command, Command::Wait(wait) if wait.timeout == Duration::from_secs(8)));
+        let cli = parse("vipkeeper wait 2001:db8::1").unwrap();
+        assert!(matches!(cli.command, Command::Wait(wait) if wait.timeout == Duration::from_secs(8)));
+    }
+
+    #[test]
+    fn a_wrong_line_is_a_usage_error() {
+        for line in [
+            "vipkeeper",
+            "vipkeeper up",
+            "vipkeeper up localhost",
+            "vipkeeper wait 20.0.0.50 --timeout 8",
+            "vipkeeper up 20.0.0.50 --state-dir run",
+            "vipkeeper run --log-level loud",
+            "vipkeeper status --log-level info",
+            "vipkeeper demo --keep --serve-ec2 127.0.0.1:8080",
+        ] {
+            assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_become_settings_by_their_names() {
+        let flags = |line| parse(line).unwrap().sources().flags;
+        assert_eq!(flags("vipkeeper run"), []);
+        let level = Flag { name: "--log-level", key: &["log", "level"], value: "debug".to_owned() };
+        let format = Flag { name: "--log-format", key: &["log", "format"], value: "json".to_owned() };
+        assert_eq!(flags("vipkeeper run --log-level debug --log-format json"), [level.clone(), format]);
+        assert_eq!(flags("vipkeeper plan --json --log-level debug"), [level]);
+    }
+}

@@ -1,0 +1,140 @@
+//! What is wrong with the configuration: every problem with its place, all of them at once.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The configuration cannot be used; all that is wrong with it: in the order of the
+/// file, then variables and flags by name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// Never empty.
+    problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// `None` if there is no problem.
+    pub(super) fn new(mut problems: Vec<Problem>) -> Option<Self> {
+        problems.sort();
+        problems.dedup();
+        (!problems.is_empty()).then_some(Self { problems })
+    }
+
+    /// Every problem, sorted by its place.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The first problem and how many more there are, in one line: for the hooks, whose output lands in Pgpool's log.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self.problems.as_slice() {
+            [] => String::new(),
+            [only] => only.to_string(),
+            [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.len() {
+            1 => write!(f, "1 error in the configuration:")?,
+            count => write!(f, "{count} errors in the configuration:")?,
+        }
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+/// One thing that is wrong: where, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    pub place: Place,
+    /// Empty where it is about the whole file.
+    pub key: Key,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if !self.key.0.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    File {
+        path: PathBuf,
+        /// Counted from 1; `None` if it is about the file as a whole.
+        line: Option<usize>,
+        /// Counted in characters from 1; known for syntax errors only.
+        column: Option<usize>,
+    },
+    /// An environment variable or a flag, by its name.
+    Named(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line, column } => {
+                write!(f, "{}", path.display())?;
+                [line, column].into_iter().flatten().try_for_each(|number| write!(f, ":{number}"))
+            }
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The path of a key from the top of the configuration, shown as `vip[0].route.tables[1]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Key(pub Vec<Step>);
+
+/// One step down: into a table, or into a list.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    Name(String),
+    /// Counted from 0.
+    Item(usize),
+}
+
+impl Key {
+    #[must_use]
+    pub fn name(&self, name: &str) -> Self {
+        self.step(Step::Name(name.to_owned()))
+    }
+
+    #[must_use]
+    pub fn item(&self, index: usize) -> Self {
+        self.step(Step::Item(index))
+    }
+
+    fn step(&self, step: Step) -> Self {
+        Self(self.0.iter().cloned().chain([step]).collect())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (depth, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Name(name) => {
+                    f.write_str(if depth == 0 { "" } else { "." })?;
+                    if is_bare(name) { f.write_str(name)? } else { write!(f, "{name:?}")? }
+                }
+                Step::Item(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether TOML lets the key stand without quotes.
+fn is_bare(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}

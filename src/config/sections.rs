@@ -1,0 +1,135 @@
+//! The keys of the file, but for the VIPs'.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::reader::{Read, Table};
+use super::values::{self, one_of};
+use super::{Aws, Config, DEFAULT_LISTEN, Identity, Intervals, Limits, Log, vips};
+use crate::vip::ClaimMode;
+
+/// EC2 shares its request quota among all callers of an account: a leader that looks every 2 s makes about as many
+/// requests as one node should.
+const LEADER_INTERVAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(10));
+/// A standby only clears what was left behind, so it may look less often.
+const STANDBY_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
+
+/// Everything, or the record of what is wrong.
+pub(super) fn config(mut root: Table<'_>) -> Read<Config> {
+    let state_dir = state_dir(&mut root);
+    let hook_users = root.list("hook_users", "a list of user names like [\"postgres\"]", |user| {
+        user.text("the name of a user in quotes", values::user_name)
+    });
+    let identity = root.table("identity", identity);
+    let aws = root.table("aws", aws);
+    let limits = root.table("limits", limits);
+    let listen = metrics(&mut root);
+    let intervals = root.table("intervals", intervals);
+    let log = root.table("log", log);
+    let claims = root.table("claims", |table| {
+        let mode = table.text("mode", "\"tags\" or \"off\"", one_of(CLAIM_MODES));
+        let anchor = vips::anchor(table);
+        Ok((mode?.unwrap_or_default(), anchor?))
+    });
+    let anchor = claims.as_ref().map(|claims| claims.as_ref().and_then(|(_, anchor)| anchor.clone()));
+    let vips = vips::vips(&mut root, anchor.unwrap_or_default().as_ref());
+    root.finish();
+
+    let default = Config::with_vips(vips?);
+    Ok(Config {
+        state_dir: state_dir?.unwrap_or(default.state_dir),
+        hook_users: hook_users?.unwrap_or(default.hook_users),
+        identity: identity?.unwrap_or_default(),
+        aws: aws?.unwrap_or_default(),
+        limits: limits?.unwrap_or_default(),
+        listen: listen?,
+        intervals: intervals?.unwrap_or_default(),
+        log: log?.unwrap_or_default(),
+        claims: claims?.map(|(mode, _)| mode).unwrap_or_default(),
+        vips: default.vips,
+    })
+}
+
+const CLAIM_MODES: &[(&str, ClaimMode)] = &[("tags", ClaimMode::Tags), ("off", ClaimMode::Off)];
+
+/// Alone too: a hook needs it from a configuration that is otherwise unusable.
+pub(super) fn state_dir(root: &mut Table<'_>) -> Read<Option<PathBuf>> {
+    root.text("state_dir", "an absolute path in quotes", values::state_dir)
+}
+
+fn identity(table: &mut Table<'_>) -> Read<Identity> {
+    let instance_id = table.text("instance_id", "an instance id like \"i-0123456789abcdef0\"", str::parse);
+    let interfaces =
+        table.map("interfaces", "a table like { eth0 = \"eni-0123456789abcdef0\" }", values::interface, |eni| {
+            eni.text("the id of its ENI like \"eni-0123456789abcdef0\"", str::parse)
+        });
+    Ok(Identity { instance_id: instance_id?, interfaces: interfaces?.unwrap_or_default() })
+}
+
+fn aws(table: &mut Table<'_>) -> Read<Aws> {
+    let region = table.text("region", "a region like \"eu-central-1\"", values::region);
+    let profile = table.text("profile", "the name of a profile in quotes", |text| Ok::<_, String>(text.to_owned()));
+    let endpoint_url = table.text("endpoint_url", "a URL in quotes", values::endpoint_url);
+    let assume_role_arn = table.text("assume_role_arn", "the ARN of a role in quotes", values::role_arn);
+    let ca_bundle = table.text("ca_bundle", "an absolute path in quotes", values::absolute_path);
+    let use_fips = table.boolean("use_fips");
+    let use_dual_stack = table.boolean("use_dual_stack");
+    let aws = Aws {
+        region: region?,
+        profile: profile?,
+        endpoint_url: endpoint_url?,
+        assume_role_arn: assume_role_arn?,
+        ca_bundle: ca_bundle?,
+        use_fips: use_fips?.unwrap_or(false),
+        use_dual_stack: use_dual_stack?.unwrap_or(false),
+    };
+    // EC2's endpoint rules refuse both: FIPS and dual stack are properties of the endpoints that the SDK itself names.
+    let refused: Vec<_> = [("use_fips", aws.use_fips), ("use_dual_stack", aws.use_dual_stack)]
+        .into_iter()
+        .filter(|(_, chosen)| *chosen && aws.endpoint_url.is_some())
+        .map(|(key, _)| table.report(key, "cannot be combined with endpoint_url: name the endpoint of that kind there"))
+        .collect();
+    match refused.first() {
+        Some(reported) => Err(*reported),
+        None => Ok(aws),
+    }
+}
+
+fn limits(table: &mut Table<'_>) -> Read<Limits> {
+    let requests_per_s = table.optional("requests_per_s", |node| node.number(&(0.5..=50.0)));
+    let burst = table.optional("burst", |node| node.whole_number(&(5..=500)));
+    let default = Limits::default();
+    Ok(Limits {
+        requests_per_s: requests_per_s?.unwrap_or(default.requests_per_s),
+        burst: burst?.unwrap_or(default.burst),
+    })
+}
+
+/// Without the table metrics are served at the default address.
+fn metrics(root: &mut Table<'_>) -> Read<Option<SocketAddr>> {
+    let metrics = root.table("metrics", |table| {
+        let enabled = table.boolean("enabled");
+        let listen = table.text("listen", "an address with a port like \"127.0.0.1:9813\"", values::listen);
+        Ok((enabled?.unwrap_or(true), listen?))
+    })?;
+    let (enabled, listen) = metrics.unwrap_or((true, None));
+    Ok(enabled.then_some(listen.unwrap_or(DEFAULT_LISTEN)))
+}
+
+fn intervals(table: &mut Table<'_>) -> Read<Intervals> {
+    let mut interval = |key, (least, most)| {
+        table.text(key, "a time with its unit in quotes, like \"10s\"", values::interval(least..=most))
+    };
+    let leader = interval("leader", LEADER_INTERVAL);
+    let standby = interval("standby", STANDBY_INTERVAL);
+    let default = Intervals::default();
+    Ok(Intervals { leader: leader?.unwrap_or(default.leader), standby: standby?.unwrap_or(default.standby) })
+}
+
+fn log(table: &mut Table<'_>) -> Read<Log> {
+    let level = table.text("level", "a level like \"info\"", one_of(values::LOG_LEVELS));
+    let format = table.text("format", "\"text\" or \"json\"", one_of(values::LOG_FORMATS));
+    let default = Log::default();
+    Ok(Log { level: level?.unwrap_or(default.level), format: format?.unwrap_or(default.format) })
+}

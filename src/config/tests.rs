@@ -1,0 +1,482 @@
+//! What operators write and what they are told about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::value::Value;
+use proptest::prelude::*;
+
+use super::text::Document;
+use super::*;
+
+const MINIMAL: &str = "[[vip]]\ndelegate_ip = '20.0.0.50'\n[vip.route]\ntables = ['rtb-1']\n";
+
+/// A file and its folder, gone with the value.
+struct File(tempfile::TempDir);
+
+impl File {
+    fn new(text: impl AsRef<[u8]>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("v.toml"), text).unwrap();
+        Self(folder)
+    }
+
+    fn sources(&self, environment: &[(&str, &str)], flags: &[Flag]) -> Sources {
+        Sources {
+            file: self.0.path().join("v.toml"),
+            environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            flags: flags.to_vec(),
+        }
+    }
+}
+
+fn load_with(text: impl AsRef<[u8]>, environment: &[(&str, &str)], flags: &[Flag]) -> Result<Config, Vec<String>> {
+    let file = File::new(text);
+    let prefix = format!("{}/", file.0.path().display());
+    file.sources(environment, flags)
+        .load()
+        .map_err(|error| error.problems().iter().map(|problem| problem.to_string().replace(&prefix, "")).collect())
+}
+
+fn load(text: &str) -> Result<Config, Vec<String>> {
+    load_with(text, &[], &[])
+}
+
+/// The only problem of a file that has one.
+fn problem(text: &str) -> String {
+    let mut problems = load(text).expect_err(text);
+    assert_eq!(problems.len(), 1, "{text}\n{problems:#?}");
+    problems.remove(0)
+}
+
+fn route_vip(address: &str) -> VipConfig {
+    let tables = Tables::Ids(vec![TableRef { id: "rtb-1".parse().unwrap(), account: Account::Own }]);
+    VipConfig {
+        delegate_ip: address.parse().unwrap(),
+        addresses: vec![AddressConfig {
+            address: address.parse().unwrap(),
+            elastic_ip: None,
+            route: Some(RouteConfig { tables, interface: None, on_release: OnRelease::Keep }),
+            secondary_ip: None,
+        }],
+        anchor: None,
+    }
+}
+
+#[test]
+fn everything_but_the_vips_has_a_default() {
+    let config = load(MINIMAL).unwrap();
+    assert_eq!(config, Config::with_vips(vec![route_vip("20.0.0.50")]));
+    assert_eq!(config.vip("20.0.0.50".parse().unwrap()), Some(&config.vips[0]));
+    assert_eq!(config.vip("20.0.0.51".parse().unwrap()), None);
+}
+
+#[test]
+fn every_error_is_told_at_once_with_its_line() {
+    let problems = load(
+        r#"state_dir = "run/vipkeeper"
+hook_user = ["postgres"]
+
+[aws]
+region = "eu-central-1a"
+assume_role_arn = "arn:aws:iam::1:role/x"
+use_fips = "yes"
+
+[limits]
+burst = 20.5
+
+[metrics]
+listen = "9813"
+[intervals]
+leader = 10
+standby = "1s"
+
+[[vip]]
+delegate_ip = "127.0.0.1"
+[vip.elastic_ip]
+interface = "eth0:1"
+
+[[vip]]
+[vip.route]
+tables = [
+  "rtb-1",
+  "eni-2",
+  "rtb-1",
+]
+on_release = "drop"
+
+[[vip]]
+delegate_ip = "10.0.1.50"
+[vip.secondary_ip]
+[[vip.also]]
+address = "10.0.1.50"
+[vip.also.route]
+tables = []
+"#,
+    )
+    .unwrap_err();
+    let expected = r#"
+v.toml:1: state_dir: 'run/vipkeeper' is relative, but hook and daemon run in different folders: begin with /
+v.toml:2: hook_user: unknown key: did you mean "hook_users"?
+v.toml:5: aws.region: 'eu-central-1a' is no region: write it like "eu-central-1"; with a letter at its end it is an availability zone
+v.toml:6: aws.assume_role_arn: 'arn:aws:iam::1:role/x' is no ARN of a role: write it like "arn:aws:iam::123456789012:role/vipkeeper"
+v.toml:7: aws.use_fips: expected true or false, found the text 'yes'
+v.toml:10: limits.burst: expected a whole number from 5 to 500, found the number 20.5
+v.toml:13: metrics.listen: '9813' is no address with a port: write it like "127.0.0.1:9813"
+v.toml:15: intervals.leader: expected a time with its unit in quotes, like "10s", found the number 10
+v.toml:16: intervals.standby: 1s is out of range: give a time from 5s to 10m
+v.toml:19: vip[0].delegate_ip: 127.0.0.1 is a loopback address, which no client can reach: give the address clients connect to
+v.toml:21: vip[0].elastic_ip.interface: 'eth0:1' is no name of an interface: the kernel allows no spaces, no '/' and no ':' in one; aliases like eth0:1 are addresses, not interfaces
+v.toml:23: vip[1].delegate_ip: is missing: write the address that clients connect to
+v.toml:27: vip[1].route.tables[1]: 'eni-2' is no route table id: expected 'rtb-' and then hexadecimal digits, like rtb-0123456789abcdef0
+v.toml:28: vip[1].route.tables[2]: rtb-1 is in this list twice
+v.toml:30: vip[1].route.on_release: 'drop' is none of "keep", "delete"
+v.toml:36: vip[2].also[0].address: 10.0.1.50 is there already, at v.toml:33: name each address once
+v.toml:38: vip[2].also[0].route.tables: is empty: name at least one route table"#;
+    assert_eq!(problems.join("\n"), expected.trim_start());
+}
+
+#[test]
+fn an_error_shows_how_many_there_are_and_a_hook_only_the_first() {
+    let file = File::new("a = 1\nb = 2\n[[vip]]\ndelegate_ip = '20.0.0.50'\n");
+    let error = file.sources(&[], &[]).load().unwrap_err();
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "3 errors in the configuration:");
+    assert_eq!(lines.len(), 4);
+    assert!(lines[1].starts_with("  /") && lines[1].contains("v.toml:1: a: unknown key"), "{text}");
+    assert_eq!(error.summary(), format!("{} (and 2 more)", lines[1].trim_start()));
+}
+
+#[test]
+fn what_one_value_or_table_gets_wrong_is_said_about_it() {
+    let vip = |rest: &str| problem(&format!("[[vip]]\n{rest}"));
+    let route = |rest: &str| vip(&format!("delegate_ip = '20.0.0.50'\n[vip.route]\n{rest}"));
+    let top = |text: &str| problem(&format!("{text}\n{MINIMAL}"));
+    for (said, wanted) in [
+        (problem(""), "v.toml: vip: there is no VIP: write one [[vip]] with delegate_ip = \"...\" for each"),
+        (problem("vip = []"), "v.toml:1: vip: there is no VIP"),
+        (
+            problem("[vip]\ndelegate_ip = '20.0.0.50'"),
+            "v.toml:1: vip: expected a list of tables, [[vip]], found a table",
+        ),
+        (top("zebra = 1"), "v.toml:1: zebra: unknown key: here are known state_dir, hook_users, identity, aws,"),
+        (
+            top("hook_users = 'postgres'"),
+            "v.toml:1: hook_users: expected a list of user names like [\"postgres\"], found",
+        ),
+        (top("hook_users = ['']"), "v.toml:1: hook_users[0]: is empty: give the name of a user in quotes"),
+        (top("state_dir = '/'"), "v.toml:1: state_dir: the root folder is no place for state"),
+        (top("state_dir = '/run/../x'"), "v.toml:1: state_dir: '/run/../x' contains \"..\": write where it leads"),
+        (top("aws = 'x'"), "v.toml:1: aws: expected a table, [aws], found the text 'x'"),
+        (top("[aws]\nregion = ''"), "v.toml:2: aws.region: is empty: give a region like \"eu-central-1\", or leave"),
+        (top("[aws]\nregion = 2020-01-01"), "v.toml:2: aws.region: '2020-01-01' is no region"),
+        (top("[aws]\nendpoint_url = 'ec2.local'"), "v.toml:2: aws.endpoint_url: 'ec2.local' is no URL of an endpoint"),
+        (
+            top("[aws]\nendpoint_url = 'https://ec2.local:4566/x'\nuse_fips = true"),
+            "v.toml:3: aws.use_fips: cannot be combined with endpoint_url",
+        ),
+        (top("[identity]\ninterfaces = { lo = 'eni-1' }"), "v.toml:2: identity.interfaces.lo: 'lo' is no name of an"),
+        (top("[identity]\ninterfaces = { eth0 = 'i-1' }"), "v.toml:2: identity.interfaces.eth0: 'i-1' is no network"),
+        (top("[limits]\nrequests_per_s = nan"), "v.toml:2: limits.requests_per_s: NaN is not a number from 0.5 to 50"),
+        (top("[intervals]\nleader = '10'"), "v.toml:2: intervals.leader: '10' is no time like \"10s\": "),
+        (top("[intervals]\nleader = '11m'"), "v.toml:2: intervals.leader: 11m is out of range: give a time from 2s to"),
+        (top("[claims]\nmode = 'on'"), "v.toml:2: claims.mode: 'on' is none of \"tags\", \"off\""),
+        (top("[claims]\nanchor = 'eni-1'"), "v.toml:2: claims.anchor: 'eni-1' is no anchor: give the id of an Elastic"),
+        (top("[aws]\nregion = \"x\\ny\\u001b\""), "v.toml:2: aws.region: 'x\\ny\\u{1b}' is no region"),
+        (vip("delegate_ip = '20.0.0.50'"), "v.toml:1: vip[0]: nothing points this delegate_ip at the leader: add a"),
+        (
+            vip("delegate_ip = '20.0.0.50'\n[vip.secondary_ip]\nenabled = false"),
+            "v.toml:1: vip[0]: nothing points this delegate_ip at the leader",
+        ),
+        (
+            vip("delegate_ip = '20.0.0.50/32'\n[vip.secondary_ip]"),
+            "v.toml:2: vip[0].delegate_ip: '20.0.0.50/32' is no IP address: write it without a prefix length, \"20.0.0.50\"",
+        ),
+        (vip("delegate_ip = 20\n[vip.secondary_ip]"), "v.toml:2: vip[0].delegate_ip: expected an IP address in quotes"),
+        (
+            vip("delegate_ip = '2001:db8::1'\n[vip.elastic_ip]"),
+            "v.toml:3: vip[0].elastic_ip: an Elastic IP is an IPv4 address, 2001:db8::1 is not",
+        ),
+        (
+            vip("delegate_ip = '203.0.113.1'\n[vip.elastic_ip]\nprivate_ip = '169.254.1.1'"),
+            "v.toml:4: vip[0].elastic_ip.private_ip: 169.254.1.1 is a link-local address: give one of the ENI's",
+        ),
+        (
+            route("tables = ['rtb-1']\n[vip.secondary_ip]"),
+            "v.toml:5: vip[0].secondary_ip: contradicts route: a secondary address lies inside the subnet",
+        ),
+        (route(""), "v.toml:3: vip[0].route.tables: is missing: name the route tables here, or choose them with"),
+        (route("table_tags = {}"), "v.toml:4: vip[0].route.table_tags: is empty and would choose every table"),
+        (
+            route("tables = ['rtb-1']\ntable_tags = { a = 'b' }"),
+            "v.toml:5: vip[0].route.table_tags: cannot be combined with tables",
+        ),
+        (route("tables = [{ idd = 'rtb-1', id = 'rtb-2' }]"), "v.toml:4: vip[0].route.tables[0].idd: unknown key"),
+        (route("tables = [{}]"), "v.toml:4: vip[0].route.tables[0].id: is missing: write the id of the route table"),
+        (
+            route("tables = ['rtb-1']\nassume_role_arn = 'arn:aws:iam::123456789012:user/x'"),
+            "v.toml:5: vip[0].route.assume_role_arn: 'arn:aws:iam::123456789012:user/x' is no ARN of a role",
+        ),
+        (route("tables = ['rtb-1', { id = 'rtb-1' }]"), "v.toml:4: vip[0].route.tables[1].id: rtb-1 is in this list"),
+        (
+            route("tables = ['rtb-1']\n[[vip.also]]\n[vip.also.route]\ntables = ['rtb-1']"),
+            "v.toml:5: vip[0].also[0].address: is missing",
+        ),
+    ] {
+        assert!(said.starts_with(wanted), "said:   {said}\nwanted: {wanted}");
+    }
+}
+
+#[test]
+fn addresses_that_no_client_reaches_are_refused() {
+    for address in [
+        "0.0.0.0",
+        "127.0.0.1",
+        "169.254.169.254",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1",
+        "ff02::1",
+        "::ffff:20.0.0.50",
+    ] {
+        let said = problem(&format!("[[vip]]\ndelegate_ip = '{address}'\n[vip.secondary_ip]"));
+        assert!(said.contains("which no client can reach"), "{address}: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_with_line_and_column() {
+    for (text, said) in [
+        (
+            "a = 1\nstate_dir = \"/run\nx = 1\n",
+            ["v.toml:2:18: is not TOML: invalid basic string, expected `\"`"].as_slice(),
+        ),
+        ("a = 1\na = 2\n", &["v.toml:2:1: is not TOML: duplicate key"]),
+        (
+            "a = 1 2\n[b\n",
+            &[
+                "v.toml:1:5: is not TOML: string values must be quoted, expected literal string",
+                "v.toml:2:3: is not TOML: unclosed table, expected `]`",
+            ],
+        ),
+    ] {
+        assert_eq!(load(text).unwrap_err(), said, "{text}");
+    }
+    assert_eq!(
+        load_with(b"a = 'x'\nb = '\xc3\xa4 \xff'\n", &[], &[]).unwrap_err(),
+        ["v.toml:2:8: is not UTF-8: save the file in that encoding"]
+    );
+}
+
+#[test]
+fn a_later_layer_overrides_an_earlier_one_key_by_key() {
+    let text = format!("state_dir = '/file'\n[intervals]\nleader = '20s'\nstandby = '40s'\n{MINIMAL}");
+    let variables = [
+        ("VIPKEEPER_STATE_DIR", "/variable"),
+        ("VIPKEEPER_INTERVALS__LEADER", "5s"),
+        ("VIPKEEPER_LIMITS__BURST", "50"),
+        ("VIPKEEPER_METRICS__ENABLED", "false"),
+        ("VIPKEEPER_HOOK_USERS", "['postgres', 'pgpool']"),
+        ("VIPKEEPER_AWS", "{ region = 'eu-central-1' }"),
+        ("VIPKEEPER_AWS__PROFILE", "0042"),
+        ("VIPKEEPER_IDENTITY__INTERFACES__ETH0", "eni-1"),
+        ("VIPKEEPER_CONFIG", "/elsewhere"),
+        ("VIPKEEPER_CLAIMS__MODE", ""),
+        ("OTHER_STATE_DIR", "/other"),
+    ];
+    let flag = Flag { name: "--state-dir", key: &["state_dir"], value: "/flag".to_owned() };
+    let expected = Config {
+        state_dir: PathBuf::from("/variable"),
+        hook_users: vec!["postgres".to_owned(), "pgpool".to_owned()],
+        identity: Identity {
+            instance_id: None,
+            interfaces: BTreeMap::from([("eth0".to_owned(), "eni-1".parse().unwrap())]),
+        },
+        aws: Aws { region: Some("eu-central-1".to_owned()), profile: Some("0042".to_owned()), ..Aws::default() },
+        limits: Limits { burst: 50, ..Limits::default() },
+        listen: None,
+        intervals: Intervals { leader: Duration::from_secs(5), standby: Duration::from_secs(40) },
+        ..Config::with_vips(vec![route_vip("20.0.0.50")])
+    };
+    assert_eq!(load_with(&text, &variables, &[]), Ok(expected.clone()));
+    let expected = Config { state_dir: PathBuf::from("/flag"), ..expected };
+    assert_eq!(load_with(&text, &variables, &[flag]), Ok(expected));
+}
+
+#[test]
+fn vips_can_come_from_a_variable_alone() {
+    let vip = "[{ delegate_ip = '20.0.0.51', route = { tables = ['rtb-1'] } }]";
+    let config = load_with("", &[("VIPKEEPER_VIP", vip)], &[]).unwrap();
+    assert_eq!(config.vips, [route_vip("20.0.0.51")]);
+}
+
+#[test]
+fn an_error_in_a_variable_or_flag_names_it_and_comes_after_the_files() {
+    let flag = Flag { name: "--log-level", key: &["log", "level"], value: "loud".to_owned() };
+    let problems = load_with(
+        &format!("{MINIMAL}x = 1\n"),
+        &[
+            ("VIPKEEPER_METRICS__LISTN", "127.0.0.1:1"),
+            ("VIPKEEPER_METRICS__ENABLED", "yes"),
+            ("VIPKEEPER_LIMITS__BURST", "many"),
+            ("VIPKEEPER_HOOK_USERS", "postgres"),
+            ("VIPKEEPER_AWS", "{ region = "),
+            ("VIPKEEPER_", "x"),
+        ],
+        &[flag],
+    )
+    .unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "v.toml:5: vip[0].route.x: unknown key: here are known enabled, assume_role_arn, tables, table_tags, interface, on_release",
+            r#"--log-level: log.level: 'loud' is none of "error", "warn", "info", "debug", "trace""#,
+            r#"VIPKEEPER_: "": unknown key: here are known state_dir, hook_users, identity, aws, limits, metrics, intervals, log, claims, vip"#,
+            "VIPKEEPER_AWS: begins like a list or a table but is not TOML: unclosed inline table, expected `}`",
+            r#"VIPKEEPER_HOOK_USERS: hook_users: expected a list of user names like ["postgres"], found the text 'postgres'"#,
+            "VIPKEEPER_LIMITS__BURST: limits.burst: expected a whole number from 5 to 500, found the text 'many'",
+            "VIPKEEPER_METRICS__ENABLED: metrics.enabled: expected true or false, found the text 'yes'",
+            r#"VIPKEEPER_METRICS__LISTN: metrics.listn: unknown key: did you mean "listen"?"#,
+        ]
+    );
+}
+
+#[test]
+fn a_hook_gets_what_can_be_read() {
+    let addresses = |addresses: &[&str]| Some(addresses.iter().map(|text| text.parse().unwrap()).collect());
+    let good = File::new(format!("state_dir = '/good'\n{MINIMAL}"));
+    let expected =
+        HookConfig { state_dir: PathBuf::from("/good"), delegate_ips: addresses(&["20.0.0.50"]), error: None };
+    assert_eq!(good.sources(&[], &[]).load_for_hook(), expected);
+
+    let variable = [("VIPKEEPER_STATE_DIR", "/variable")];
+    for (text, environment, state_dir) in [
+        (format!("state_dir = '/good'\nx = 1\n{MINIMAL}"), [].as_slice(), "/good"),
+        (format!("state_dir = 'bad'\n{MINIMAL}"), &[], "/run/vipkeeper"),
+        ("state_dir = '/lost'\n[[vip".to_owned(), &[], "/run/vipkeeper"),
+        ("state_dir = '/lost'\n[[vip".to_owned(), &variable, "/variable"),
+    ] {
+        let config = File::new(&text).sources(environment, &[]).load_for_hook();
+        assert_eq!(config.state_dir, PathBuf::from(state_dir), "{text}");
+        assert_eq!(config.delegate_ips, None, "{text}");
+        assert!(config.error.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_error_that_a_hook_survives() {
+    let file = File::new("");
+    let mut sources = file.sources(&[("VIPKEEPER_VIP", "[{ delegate_ip = '20.0.0.51', secondary_ip = {} }]")], &[]);
+    sources.file = file.0.path().join("none.toml");
+    let error = sources.load().unwrap_err();
+    let [problem] = error.problems() else { panic!("{error}") };
+    assert_eq!(problem.place, Place::File { path: sources.file.clone(), line: None, column: None });
+    assert_eq!(
+        problem.message,
+        "cannot read the file: No such file or directory (os error 2); --config names another one"
+    );
+    assert_eq!(sources.load_for_hook().error, Some(error));
+}
+
+const EXAMPLE: &str = include_str!("../../config/example.toml");
+
+/// The example with every setting in force.
+fn uncommented() -> String {
+    let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest,
+        _ => line,
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let config = load(&format!("{EXAMPLE}{MINIMAL}")).unwrap();
+    assert_eq!(config, Config::with_vips(vec![route_vip("20.0.0.50")]), "as it stands it changes nothing");
+
+    let full = uncommented().replace("endpoint_url", "#endpoint_url");
+    let full = load(&full).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let default = Config::with_vips(full.vips.clone());
+    // What has no default is shown by an example.
+    let shown = Config {
+        identity: Identity::default(),
+        aws: Aws { region: None, profile: None, assume_role_arn: None, ca_bundle: None, ..full.aws.clone() },
+        ..full
+    };
+    assert_eq!(shown, default);
+    assert_eq!(shown.vips.len(), 3);
+    let kinds = |address: &AddressConfig| {
+        [address.elastic_ip.is_some(), address.route.is_some(), address.secondary_ip.is_some()]
+    };
+    let found: Vec<Vec<_>> = shown.vips.iter().map(|vip| vip.addresses.iter().map(kinds).collect()).collect();
+    let (elastic_ip, route, secondary_ip) = ([true, false, false], [false, true, false], [false, false, true]);
+    assert_eq!(found, [vec![elastic_ip], vec![route, route], vec![secondary_ip, elastic_ip]]);
+}
+
+/// The keys of every table, lists standing for their items and an `also` for the VIP that it is like.
+fn keys(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
+    match value {
+        Value::Dict(_, entries) => {
+            for (key, value) in entries {
+                found.entry(path.to_owned()).or_default().insert(key.clone());
+                let inner = if key == "also" { path.to_owned() } else { format!("{path}.{key}") };
+                keys(value, &inner, found);
+            }
+        }
+        Value::Array(_, items) => items.iter().for_each(|item| keys(item, path, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_example_shows_every_key_that_is_known() {
+    let mut shown = BTreeMap::new();
+    let values = Document::parse(&uncommented()).unwrap().values;
+    keys(&Value::from(values), "", &mut shown);
+
+    // A key like no other, put into every table, is answered with those that are known there.
+    let headers = |line: &str| if line.starts_with('[') { format!("{line}\nQQ = 1\n") } else { format!("{line}\n") };
+    let spoilt: String = uncommented().replace("{ ", "{ QQ = 1, ").lines().map(headers).collect();
+    let problems = load(&format!("QQ = 1\n{spoilt}")).unwrap_err();
+    let mut tables = 0;
+    for problem in &problems {
+        let Some((place, known)) = problem.split_once("unknown key: here are known ") else { continue };
+        let key = place.split(": ").nth(1).unwrap().strip_suffix("QQ").unwrap();
+        let path = key.replace(".also", "").replace("[0]", "").replace("[1]", "").replace("[2]", "");
+        let path = if path.is_empty() { path } else { format!(".{}", path.trim_end_matches('.')) };
+        tables += 1;
+        for name in known.split(", ") {
+            assert!(shown[&path].contains(name), "{name} of [{}] is not in the example", &path);
+        }
+    }
+    // The root, seven sections, three VIPs and their three tables, two `also` with theirs, one table with a role.
+    assert_eq!(tables, 19, "{problems:#?}");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = File::new(bytes).sources(&[], &[]).load_for_hook();
+    }
+
+    /// Lines of the example in any order, whole and cut: most get past the parser and into the checks.
+    #[test]
+    fn no_mixture_of_good_lines_makes_it_panic(
+        picks in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 0..30),
+    ) {
+        let example = uncommented();
+        let lines: Vec<Vec<char>> = example.lines().map(|line| line.chars().collect()).collect();
+        let mixture: String = picks.iter().flat_map(|(line, end, whole)| {
+            let line = &lines[line.index(lines.len())];
+            let end = if *whole { line.len() } else { end.index(line.len() + 1) };
+            line[..end].iter().copied().chain(['\n'])
+        }).collect();
+        let config = File::new(&mixture).sources(&[], &[]).load_for_hook();
+        prop_assert_eq!(config.delegate_ips.is_none(), config.error.is_some());
+    }
+}

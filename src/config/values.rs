@@ -1,0 +1,218 @@
+//! What a good value looks like. Each check turns a text into its type or into a sentence that says what is wrong with
+//! it and what to write instead.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use tracing::Level;
+
+use super::{AnchorConfig, LogFormat};
+
+/// What the kernel allows for the name of an interface, in bytes (`IFNAMSIZ` less the final zero).
+const INTERFACE_NAME_BYTES: usize = 15;
+
+/// EC2's limits for tags, in characters.
+const TAG_KEY_CHARACTERS: usize = 128;
+const TAG_VALUE_CHARACTERS: usize = 256;
+
+/// An address that clients can be sent to.
+pub(super) fn vip_address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| match text.split_once('/') {
+        Some((address, _)) => format!("'{text}' is no IP address: write it without a prefix length, \"{address}\""),
+        None => format!("'{text}' is no IP address"),
+    })?;
+    match unusable(address) {
+        Some(why) => Err(format!("{address} {why}, which no client can reach: give the address clients connect to")),
+        None => Ok(address),
+    }
+}
+
+/// A private IPv4 address of an ENI.
+pub(super) fn private_ip(text: &str) -> Result<Ipv4Addr, String> {
+    let address: Ipv4Addr = text.parse().map_err(|_| format!("'{text}' is no IPv4 address"))?;
+    match unusable(IpAddr::V4(address)) {
+        Some(why) => Err(format!("{address} {why}: give one of the ENI's private addresses")),
+        None => Ok(address),
+    }
+}
+
+fn unusable(address: IpAddr) -> Option<&'static str> {
+    let link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    if address.is_loopback() {
+        Some("is a loopback address")
+    } else if address.is_unspecified() {
+        Some("is the unspecified address")
+    } else if address.is_multicast() {
+        Some("is a multicast address")
+    } else if link_local {
+        Some("is a link-local address")
+    } else if address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        Some("is the broadcast address")
+    } else if matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
+        Some("is an IPv4 address in the form of IPv6")
+    } else {
+        None
+    }
+}
+
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("'{text}' is no address with a port: write it like \"127.0.0.1:9813\""))
+}
+
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let refuse = |why: &str| Err(format!("'{text}' is no name of an interface: {why}"));
+    if text == "lo" {
+        refuse("the loopback interface has no ENI")
+    } else if text.is_empty() || text.len() > INTERFACE_NAME_BYTES {
+        refuse(&format!("it has 1 to {INTERFACE_NAME_BYTES} bytes"))
+    } else if [".", ".."].contains(&text) || text.contains(['/', ':']) || text.contains(|c: char| !c.is_ascii_graphic())
+    {
+        refuse(
+            "the kernel allows no spaces, no '/' and no ':' in one; aliases like eth0:1 are addresses, not interfaces",
+        )
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// The ARN of a role, in any partition.
+/// IAM User Guide, "IAM ARNs": `arn:<partition>:iam::<account>:role/<path and name>`.
+pub(super) fn role_arn(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let good = matches!(parts.as_slice(), ["arn", partition, "iam", "", account, resource]
+        if partition.starts_with("aws")
+            && account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit())
+            && resource.strip_prefix("role/").is_some_and(|name| !name.is_empty() && name.bytes().all(is_role_byte)));
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("'{text}' is no ARN of a role: write it like \"arn:aws:iam::123456789012:role/vipkeeper\""))
+    }
+}
+
+fn is_role_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+=,.@_/-".contains(&byte)
+}
+
+/// A region of any partition: `eu-central-1`, `us-gov-west-1`, `cn-north-1`.
+pub(super) fn region(text: &str) -> Result<String, String> {
+    let spelled = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let ends = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.ends_with(|c: char| c.is_ascii_digit());
+    if spelled && ends && text.contains('-') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "'{text}' is no region: write it like \"eu-central-1\"; with a letter at its end it is an availability zone"
+        ))
+    }
+}
+
+pub(super) fn endpoint_url(text: &str) -> Result<String, String> {
+    let good = text.parse::<hyper::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("'{text}' is no URL of an endpoint: it begins with http:// or https:// and a host"))
+    }
+}
+
+pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if !path.is_absolute() {
+        Err(format!("'{text}' is relative, but hook and daemon run in different folders: begin with /"))
+    } else if path.components().any(|part| part == Component::ParentDir) {
+        Err(format!("'{text}' contains \"..\": write where it leads"))
+    } else {
+        Ok(path.to_owned())
+    }
+}
+
+/// The folder that hooks and daemon share.
+///
+/// # Errors
+/// Says what is wrong with a path that cannot be one.
+pub fn state_dir(text: &str) -> Result<PathBuf, String> {
+    let path = absolute_path(text)?;
+    if path.parent().is_none() { Err("the root folder is no place for state".to_owned()) } else { Ok(path) }
+}
+
+pub(super) fn user_name(text: &str) -> Result<String, String> {
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/') {
+        Err(format!("'{text}' is no name of a user"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// A time with its unit, within a range that protects the account's request quota and still notices drift.
+pub(super) fn interval(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| {
+        let interval =
+            humantime::parse_duration(text).map_err(|error| format!("'{text}' is no time like \"10s\": {error}"))?;
+        if range.contains(&interval) {
+            Ok(interval)
+        } else {
+            let [least, most] = [range.start(), range.end()].map(|bound| humantime::format_duration(*bound));
+            Err(format!("{text} is out of range: give a time from {least} to {most}"))
+        }
+    }
+}
+
+pub(super) fn anchor(text: &str) -> Result<AnchorConfig, String> {
+    if text == "subnet" {
+        return Ok(AnchorConfig::Subnet);
+    }
+    let elastic_ip = text.parse().map(AnchorConfig::ElasticIp);
+    elastic_ip.or_else(|_| text.parse().map(AnchorConfig::RouteTable)).map_err(|_| {
+        format!(
+            "'{text}' is no anchor: give the id of an Elastic IP (eipalloc-...) or of a route table (rtb-...), or \
+             \"subnet\""
+        )
+    })
+}
+
+pub(super) fn tag_key(text: &str) -> Result<String, String> {
+    if (1..=TAG_KEY_CHARACTERS).contains(&text.chars().count()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("the key of a tag has 1 to {TAG_KEY_CHARACTERS} characters"))
+    }
+}
+
+pub(super) fn tag_value(text: &str) -> Result<String, String> {
+    if text.chars().count() <= TAG_VALUE_CHARACTERS {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("the value of a tag has at most {TAG_VALUE_CHARACTERS} characters"))
+    }
+}
+
+/// One of these names.
+pub(super) fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&str) -> Result<T, String> {
+    move |text| match choices.iter().find(|(name, _)| *name == text) {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+            Err(format!("'{text}' is none of {}", names.join(", ")))
+        }
+    }
+}
+
+/// The values of `log.level`, from the least to the most talkative.
+pub const LOG_LEVELS: &[(&str, Level)] = &[
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
+
+/// The values of `log.format`.
+pub const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];

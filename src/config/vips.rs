@@ -1,0 +1,164 @@
+//! The VIPs: `[[vip]]`, what is under it, and what one table of it says about the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::error::Place;
+use super::reader::{Node, Read, Table};
+use super::values::{self, one_of};
+use super::{
+    AddressConfig, AnchorConfig, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
+};
+use crate::ids::RouteTableId;
+use crate::vip::{Account, OnRelease};
+
+const ON_RELEASE: &[(&str, OnRelease)] = &[("keep", OnRelease::Keep), ("delete", OnRelease::Delete)];
+
+/// The addresses read so far, and where: none may come twice, in whatever VIP.
+type Seen = BTreeMap<IpAddr, Place>;
+
+pub(super) fn vips(root: &mut Table<'_>, default_anchor: Option<&AnchorConfig>) -> Read<Vec<VipConfig>> {
+    let mut seen = Seen::new();
+    let vips = root.list("vip", "a list of tables, [[vip]]", |node| {
+        let mut table = node.table("a table with delegate_ip")?;
+        let vip = vip(&mut table, &mut seen, default_anchor);
+        table.finish();
+        vip
+    })?;
+    match vips {
+        Some(vips) if !vips.is_empty() => Ok(vips),
+        _ => Err(root.report("vip", "there is no VIP: write one [[vip]] with delegate_ip = \"...\" for each")),
+    }
+}
+
+fn vip(table: &mut Table<'_>, seen: &mut Seen, default_anchor: Option<&AnchorConfig>) -> Read<VipConfig> {
+    let first = address(table, "delegate_ip", seen);
+    let also = table.list("also", "a list of tables, [[vip.also]]", |node| {
+        let mut table = node.table("a table with address")?;
+        let also = address(&mut table, "address", seen);
+        table.finish();
+        also
+    });
+    let anchor = anchor(table);
+    let first = first?;
+    Ok(VipConfig {
+        delegate_ip: first.address,
+        addresses: std::iter::once(first).chain(also?.unwrap_or_default()).collect(),
+        anchor: anchor?.or_else(|| default_anchor.cloned()),
+    })
+}
+
+/// The resource that carries the claims; also in `[claims]`, for all VIPs.
+pub(super) fn anchor(table: &mut Table<'_>) -> Read<Option<AnchorConfig>> {
+    table.text("anchor", "an id in quotes, or \"subnet\"", values::anchor)
+}
+
+/// An address, and what points it at the leader: of the VIP itself or of an `also`, they differ in the `key` only.
+fn address(table: &mut Table<'_>, key: &'static str, seen: &mut Seen) -> Read<AddressConfig> {
+    let address = table.required(key, "write the address that clients connect to", |node| {
+        let address = node.text("an IP address in quotes", values::vip_address)?;
+        match seen.get(&address) {
+            Some(place) => Err(node.report(format!("{address} is there already, at {place}: name each address once"))),
+            None => {
+                seen.insert(address, node.place());
+                Ok(address)
+            }
+        }
+    });
+    let elastic_ip = table.switchable("elastic_ip", elastic_ip);
+    let route = table.switchable("route", route);
+    let secondary_ip = table.switchable("secondary_ip", |table| Ok(SecondaryIpConfig { interface: interface(table)? }));
+
+    let (elastic_ip, route, secondary_ip) = (elastic_ip?, route?, secondary_ip?);
+    let mut checks = vec![];
+    if elastic_ip.is_none() && route.is_none() && secondary_ip.is_none() {
+        checks.push(table.report_whole(format!(
+            "nothing points this {key} at the leader: add a table elastic_ip, route or secondary_ip"
+        )));
+    }
+    if let (Some(_), Ok(address @ IpAddr::V6(_))) = (&elastic_ip, address) {
+        checks.push(table.report("elastic_ip", format!("an Elastic IP is an IPv4 address, {address} is not")));
+    }
+    for (other, there) in [("route", route.is_some()), ("elastic_ip", elastic_ip.is_some())] {
+        if there && secondary_ip.is_some() {
+            checks.push(table.report("secondary_ip", format!(
+                "contradicts {other}: a secondary address lies inside the subnet, and one with {other} outside the VPC; \
+                 further addresses of this VIP go into [[vip.also]]"
+            )));
+        }
+    }
+    match checks.first() {
+        Some(reported) => Err(*reported),
+        None => Ok(AddressConfig { address: address?, elastic_ip, route, secondary_ip }),
+    }
+}
+
+fn elastic_ip(table: &mut Table<'_>) -> Read<ElasticIpConfig> {
+    let allocation_id = table.text("allocation_id", "an allocation id like \"eipalloc-0123456789abcdef0\"", str::parse);
+    let interface = interface(table);
+    let private_ip = table.text("private_ip", "an IPv4 address in quotes", values::private_ip);
+    Ok(ElasticIpConfig { allocation_id: allocation_id?, interface: interface?, private_ip: private_ip? })
+}
+
+fn interface(table: &mut Table<'_>) -> Read<Option<String>> {
+    table.text("interface", "the name of an interface like \"eth0\"", values::interface)
+}
+
+fn route(table: &mut Table<'_>) -> Read<RouteConfig> {
+    let account = account(table);
+    // Where the role is bad, that is said once: the tables are read with any.
+    let inherited = account.clone().unwrap_or_default();
+    let mut ids = BTreeSet::new();
+    let refs = table.list("tables", "a list of route table ids like [\"rtb-0123456789abcdef0\"]", |node| {
+        table_ref(node, &inherited, &mut ids)
+    });
+    let tags = table.map("table_tags", "a table of tags like { Name = \"private\" }", values::tag_key, |value| {
+        value.text("the value of the tag in quotes", values::tag_value)
+    });
+    let interface = interface(table);
+    let on_release = table.text("on_release", "\"keep\" or \"delete\"", one_of(ON_RELEASE));
+
+    let tables = match (refs?, tags?) {
+        (Some(refs), None) if !refs.is_empty() => Ok(Tables::Ids(refs)),
+        (None, Some(tags)) if !tags.is_empty() => Ok(Tables::Tagged { tags, account: account? }),
+        (Some(_), None) => Err(table.report("tables", "is empty: name at least one route table")),
+        (None, Some(_)) => {
+            Err(table.report("table_tags", "is empty and would choose every table of the VPC: name a tag"))
+        }
+        (Some(_), Some(_)) => {
+            Err(table.report("table_tags", "cannot be combined with tables: name the tables or choose them by tag"))
+        }
+        (None, None) => {
+            Err(table.report("tables", "is missing: name the route tables here, or choose them with table_tags"))
+        }
+    };
+    Ok(RouteConfig { tables: tables?, interface: interface?, on_release: on_release?.unwrap_or_default() })
+}
+
+fn account(table: &mut Table<'_>) -> Read<Account> {
+    let role = table.text("assume_role_arn", "the ARN of a role in quotes", values::role_arn);
+    Ok(role?.map_or(Account::Own, Account::Role))
+}
+
+/// An id, or a table with the id and the role of the account that owns the route table.
+fn table_ref(node: Node<'_>, inherited: &Account, ids: &mut BTreeSet<RouteTableId>) -> Read<TableRef> {
+    const EXPECTED: &str = "a route table id like \"rtb-0123456789abcdef0\"";
+    let mut once = |node: &Node<'_>| {
+        let id: RouteTableId = node.text(EXPECTED, str::parse)?;
+        if ids.insert(id.clone()) { Ok(id) } else { Err(node.report(format!("{id} is in this list twice"))) }
+    };
+    if !node.is_table() {
+        return Ok(TableRef { id: once(&node)?, account: inherited.clone() });
+    }
+    let mut table = node.table(EXPECTED)?;
+    let id = table.required("id", "write the id of the route table", |node| once(&node));
+    let own = account(&mut table);
+    table.finish();
+    Ok(TableRef {
+        id: id?,
+        account: match own? {
+            Account::Own => inherited.clone(),
+            role @ Account::Role(_) => role,
+        },
+    })
+}
