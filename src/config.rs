@@ -41,6 +41,16 @@ pub struct Config {
     pub vips: Vec<VipConfig>,
 }
 
+impl AddressConfig {
+    /// The interfaces that it needs; `None` stands for the machine's first one.
+    pub fn interfaces(&self) -> impl Iterator<Item = Option<&str>> {
+        let elastic = self.elastic_ip.iter().map(|elastic| elastic.interface.as_deref());
+        let route = self.route.iter().map(|route| route.interface.as_deref());
+        let secondary = self.secondary_ip.iter().map(|secondary| secondary.interface.as_deref());
+        elastic.chain(route).chain(secondary)
+    }
+}
+
 impl Config {
     /// The defaults, for these VIPs.
     #[must_use]
@@ -88,6 +98,8 @@ pub struct Aws {
     pub ca_bundle: Option<PathBuf>,
     pub use_fips: bool,
     pub use_dual_stack: bool,
+    /// Where the metadata service is, if not at its usual address. Identity and credentials then come from it alone.
+    pub imds_endpoint: Option<String>,
 }
 
 /// What protects the account: a token bucket before the client.

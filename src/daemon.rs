@@ -43,7 +43,7 @@ const JITTER: f64 = 0.25;
 pub trait Identify {
     /// # Errors
     /// One line that says what could not be found out, and what to do.
-    async fn identify(&self) -> Result<Node, String>;
+    async fn identify(&self, config: &Config) -> Result<Node, String>;
 }
 
 /// Reads the configuration again, on SIGHUP.
@@ -56,8 +56,6 @@ pub struct Surroundings<E, H, I, M> {
     pub identify: Rc<I>,
     pub machine: M,
     pub reporter: Rc<dyn Reporter>,
-    /// The interface that is meant where the config names none.
-    pub first_interface: String,
     pub reload: Reload,
     /// Seeds the jitter.
     pub rng: fastrand::Rng,
@@ -85,6 +83,8 @@ pub struct Daemon<E, H, I, M> {
     later_rounds: BTreeSet<Moment>,
     /// A look is due as soon as no write is under way.
     look_when_idle: bool,
+    /// Who this node is is to be found out again.
+    identify_anew: bool,
     next_identify: Moment,
     identify_backoff: Backoff,
     problems: document::Problems,
@@ -118,6 +118,7 @@ where
             next_round: Moment::ZERO,
             later_rounds: BTreeSet::new(),
             look_when_idle: false,
+            identify_anew: false,
             next_identify: Moment::ZERO,
             identify_backoff: Backoff::default(),
             problems: document::Problems::default(),
@@ -256,7 +257,7 @@ where
                     instance: Some(&node.instance),
                     region: Some(&node.region),
                 });
-                self.known = Some(Known::new(node, self.around.first_interface.clone()));
+                self.known = Some(Known::new(node));
                 self.next_round = now;
             }
             Answer::Identity(Err(message)) => {
@@ -312,13 +313,15 @@ where
 
     fn identify(&mut self) {
         let lost = self.known.as_ref().is_some_and(|known| self.reads.own_eni_missing(known, &self.world));
-        if (self.known.is_some() && !lost) || self.reads.identifying || self.now() < self.next_identify {
+        let needed = self.known.is_none() || lost || self.identify_anew;
+        if !needed || self.reads.identifying || self.now() < self.next_identify {
             return;
         }
         self.reads.identifying = true;
         self.next_identify = self.now() + reads::IDENTIFY_AGAIN;
-        let identify = Rc::clone(&self.around.identify);
-        self.reading.push(Box::pin(async move { Answer::Identity(identify.identify().await) }));
+        self.identify_anew = false;
+        let (identify, config) = (Rc::clone(&self.around.identify), self.config.clone());
+        self.reading.push(Box::pin(async move { Answer::Identity(identify.identify(&config).await) }));
     }
 
     fn round_is_due(&self) -> bool {
@@ -397,6 +400,9 @@ where
             .collect();
         self.config = config;
         self.reads.forget_choices();
+        // Other VIPs may be on other interfaces.
+        self.identify_anew = true;
+        self.next_identify = self.now();
         self.desired_stale = true;
         self.look_when_idle = true;
         reporter.news(&News::Reloaded { error: None });

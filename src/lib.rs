@@ -13,7 +13,6 @@ pub mod error;
 pub mod ids;
 pub mod vip;
 
-pub mod cli;
 pub mod config;
 
 pub mod desired;
@@ -29,7 +28,6 @@ pub mod memory;
 pub mod plan;
 
 pub mod action;
-pub mod backoff;
 
 pub mod ec2;
 pub mod host;
@@ -39,6 +37,16 @@ mod whole;
 pub mod backoff;
 pub mod daemon;
 pub mod wake;
+
+pub mod preview;
+
+pub mod cli;
+#[cfg(feature = "aws")]
+pub mod cloud;
+#[cfg(feature = "aws")]
+pub mod run;
+#[cfg(feature = "aws")]
+mod systemd;
 
 pub mod report;
 pub mod status;

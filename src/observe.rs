@@ -63,8 +63,6 @@ pub struct TagChoice {
 #[derive(Debug, Clone)]
 pub struct Known {
     node: Node,
-    /// The interface that is meant where the config names none.
-    first_interface: String,
     allocations: BTreeMap<Ipv4Addr, AllocationId>,
     chosen: BTreeMap<TagChoice, BTreeSet<RouteTableId>>,
 }
@@ -80,8 +78,8 @@ pub struct Queries {
 
 impl Known {
     #[must_use]
-    pub fn new(node: Node, first_interface: String) -> Self {
-        Self { node, first_interface, allocations: BTreeMap::new(), chosen: BTreeMap::new() }
+    pub fn new(node: Node) -> Self {
+        Self { node, allocations: BTreeMap::new(), chosen: BTreeMap::new() }
     }
 
     #[must_use]
@@ -125,7 +123,9 @@ impl Known {
     }
 
     fn interface(&self, name: Option<&str>) -> Result<(&str, &NodeInterface), WhyUnseen> {
-        let name = name.unwrap_or(&self.first_interface);
+        let Some(name) = name.or(self.node.first.as_deref()) else {
+            return Err(WhyUnseen::Unresolved("this machine's first interface is not known".to_owned()));
+        };
         let (name, interface) = self
             .node
             .interfaces
@@ -237,7 +237,7 @@ impl Known {
                     }
                     (Err(why), _) => put(BindingKey::new(Kind::Route, "(by tag)"), Err(why)),
                 }
-                let name = route.interface.as_deref().unwrap_or(&self.first_interface);
+                let name = route.interface.as_deref().or(self.node.first.as_deref()).unwrap_or("(first)");
                 put(
                     BindingKey::new(Kind::SourceDestCheck, name),
                     interface.clone().map(|(_, interface)| Binding::SourceDestCheck { eni: interface.eni.clone() }),

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::action::Action;
-use crate::ec2::{Class, Ec2Error};
+use crate::ec2::{Class, RequestReport};
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::status::Status;
 use crate::status::file::StatusFile;
@@ -95,8 +95,8 @@ pub enum News<'a> {
         error: Option<&'a str>,
         duration: Duration,
     },
-    /// One request to EC2 was answered or given up; `waited` for the rate limit before it, not part of `duration`.
-    Request { operation: &'static str, error: Option<&'a Ec2Error>, duration: Duration, waited: Duration },
+    /// One request to EC2 was answered or given up.
+    Request(&'a RequestReport),
     /// A source was read with success.
     Observed { source: Source, at_ms: u64 },
     /// A source could not be read.

@@ -75,6 +75,7 @@ fn aws(table: &mut Table<'_>) -> Read<Aws> {
     let ca_bundle = table.text("ca_bundle", "an absolute path in quotes", values::absolute_path);
     let use_fips = table.boolean("use_fips");
     let use_dual_stack = table.boolean("use_dual_stack");
+    let imds_endpoint = table.text("imds_endpoint", "a URL in quotes", values::endpoint_url);
     let aws = Aws {
         region: region?,
         profile: profile?,
@@ -83,6 +84,7 @@ fn aws(table: &mut Table<'_>) -> Read<Aws> {
         ca_bundle: ca_bundle?,
         use_fips: use_fips?.unwrap_or(false),
         use_dual_stack: use_dual_stack?.unwrap_or(false),
+        imds_endpoint: imds_endpoint?,
     };
     // EC2's endpoint rules refuse both: FIPS and dual stack are properties of the endpoints that the SDK itself names.
     let refused: Vec<_> = [("use_fips", aws.use_fips), ("use_dual_stack", aws.use_dual_stack)]

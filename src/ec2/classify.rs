@@ -134,12 +134,18 @@ pub fn results() -> impl Iterator<Item = &'static str> {
     [OK, TIMEOUT, IO, HTTP_5XX, OTHER].into_iter().chain(CODES.iter().map(|(code, _)| *code))
 }
 
+/// Whether a result means EC2's rate limit.
+#[must_use]
+pub fn is_throttled(result: &str) -> bool {
+    CODES.iter().any(|(code, class)| *code == result && *class == Class::Throttled)
+}
+
 /// The result of a request that EC2 accepted.
 pub const OK: &str = "ok";
-const TIMEOUT: &str = "timeout";
-const IO: &str = "io";
-const HTTP_5XX: &str = "http_5xx";
-const OTHER: &str = "other";
+pub const TIMEOUT: &str = "timeout";
+pub const IO: &str = "io";
+pub const HTTP_5XX: &str = "http_5xx";
+pub const OTHER: &str = "other";
 
 /// EC2's known codes.
 const CODES: &[(&str, Class)] = &[

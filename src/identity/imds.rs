@@ -94,8 +94,11 @@ impl Imds {
     /// When the `ca_bundle` cannot be used.
     pub fn new(aws: &Aws) -> Result<Self, BundleError> {
         let config = ProviderConfig::default().with_http_client(http_client(aws.ca_bundle.as_deref())?);
-        let client = Client::builder()
-            .configure(&config)
+        let mut client = Client::builder().configure(&config);
+        if let Some(endpoint) = &aws.imds_endpoint {
+            client = client.endpoint(endpoint)?;
+        }
+        let client = client
             .connect_timeout(CONNECT)
             .read_timeout(READ)
             .operation_attempt_timeout(CONNECT + READ)

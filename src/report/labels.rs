@@ -2,7 +2,7 @@
 //! name out of the config: never an error's text.
 
 use crate::desired::Desired;
-use crate::ec2::{Class, Ec2Error};
+use crate::ec2::{Class, classify};
 use crate::vip::{BindingKey, Kind};
 use crate::words::words;
 
@@ -170,20 +170,14 @@ pub const CODES: [&str; 12] = [
     "other",
 ];
 
-/// The `code` label of one request.
+/// The `code` label of one request, from its result as `ec2::classify` names it: EC2's many codes, in few words.
 #[must_use]
-pub fn code(error: Option<&Ec2Error>) -> &'static str {
-    let Some(error) = error else { return OK };
-    let Some(code) = error.code.as_deref() else {
-        return match error.class {
-            Class::Throttled => "RequestLimitExceeded",
-            Class::Denied => "AuthFailure",
-            Class::Transient => "no_answer",
-            Class::Stale | Class::Rejected => "other",
-        };
-    };
-    match code {
-        _ if error.class == Class::Throttled => "RequestLimitExceeded",
+pub fn code(result: &str) -> &'static str {
+    match result {
+        classify::OK => OK,
+        classify::TIMEOUT | classify::IO => "no_answer",
+        classify::HTTP_5XX => "InternalError",
+        _ if classify::is_throttled(result) => "RequestLimitExceeded",
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => "UnauthorizedOperation",
         "RequestExpired" | "ExpiredToken" | "ExpiredTokenException" | "InvalidSecurity.RequestHasExpired" => {
             "RequestExpired"
@@ -202,8 +196,8 @@ pub fn code(error: Option<&Ec2Error>) -> &'static str {
             "InternalError"
         }
         "RouteAlreadyExists" | "Resource.AlreadyAssociated" | "Resource.AlreadyAssigned" => "AlreadyHeld",
-        _ if code.ends_with(".NotFound") => "NotFound",
-        _ if code.ends_with("LimitExceeded") => "LimitExceeded",
+        _ if result.ends_with(".NotFound") => "NotFound",
+        _ if result.ends_with("LimitExceeded") => "LimitExceeded",
         _ => "other",
     }
 }
@@ -226,33 +220,27 @@ mod tests {
 
     #[test]
     fn every_label_of_a_request_is_one_of_the_known_ones() {
-        let error = |code: Option<&str>, class| Ec2Error {
-            operation: "ReplaceRoute",
-            code: code.map(str::to_owned),
-            message: String::new(),
-            request_id: None,
-            class,
-            effect: Effect::None,
-        };
         let cases = [
-            (None, Class::Transient, "no_answer"),
-            (None, Class::Throttled, "RequestLimitExceeded"),
-            (None, Class::Denied, "AuthFailure"),
-            (Some("Throttling"), Class::Throttled, "RequestLimitExceeded"),
-            (Some("AccessDenied"), Class::Denied, "UnauthorizedOperation"),
-            (Some("ExpiredToken"), Class::Denied, "RequestExpired"),
-            (Some("SignatureDoesNotMatch"), Class::Denied, "AuthFailure"),
-            (Some("IncorrectInstanceState"), Class::Transient, "IncorrectState"),
-            (Some("ServiceUnavailable"), Class::Transient, "InternalError"),
-            (Some("InvalidRouteTableID.NotFound"), Class::Rejected, "NotFound"),
-            (Some("PrivateIpAddressLimitExceeded"), Class::Rejected, "LimitExceeded"),
-            (Some("RouteAlreadyExists"), Class::Stale, "AlreadyHeld"),
-            (Some("SomethingEc2MadeUp"), Class::Rejected, "other"),
+            ("ok", "ok"),
+            ("timeout", "no_answer"),
+            ("io", "no_answer"),
+            ("http_5xx", "InternalError"),
+            ("Throttling", "RequestLimitExceeded"),
+            ("AccessDenied", "UnauthorizedOperation"),
+            ("ExpiredToken", "RequestExpired"),
+            ("SignatureDoesNotMatch", "AuthFailure"),
+            ("IncorrectInstanceState", "IncorrectState"),
+            ("ServiceUnavailable", "InternalError"),
+            ("InvalidRouteTableID.NotFound", "NotFound"),
+            ("PrivateIpAddressLimitExceeded", "LimitExceeded"),
+            ("RouteAlreadyExists", "AlreadyHeld"),
+            ("other", "other"),
         ];
-        for (text, class, label) in cases {
-            assert_eq!(code(Some(&error(text, class))), label, "{text:?}");
-            assert!(CODES.contains(&label), "{label}");
+        for (result, label) in cases {
+            assert_eq!(code(result), label, "{result}");
         }
-        assert_eq!(code(None), OK);
+        for result in classify::results() {
+            assert!(CODES.contains(&code(result)), "{result}");
+        }
     }
 }

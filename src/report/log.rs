@@ -12,9 +12,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult, Role};
 use super::repeats::Repeats;
-use super::{News, labels};
+use super::News;
 use crate::action::Action;
-use crate::ec2::Class;
+use crate::ec2::{Class, RequestReport};
 use crate::vip::BindingKey;
 
 /// How log lines look.
@@ -191,9 +191,8 @@ impl Log {
                 let what = ActionDone { vip, key, action, outcome, code, error, duration };
                 self.action_done(&what, now);
             }
-            News::Request { operation, error, duration, waited } => {
-                let code = labels::code(error);
-                trace!(operation, code, duration_s = rounded(duration), waited_s = rounded(waited), "request");
+            News::Request(&RequestReport { operation, result, duration, waited }) => {
+                trace!(operation, result, duration_s = rounded(duration), waited_s = rounded(waited), "request");
             }
             News::Observed { source, .. } => {
                 if let Some(times) = self.repeats.over(&format!("read {source}"), now) {

@@ -16,7 +16,8 @@ use super::labels::{
     operations_of,
 };
 use super::{News, VipKeys, locked};
-use crate::ec2::Class;
+use crate::ec2::RequestReport;
+use crate::ec2::classify;
 use crate::status::{Status, condition};
 use crate::vip::BindingKey;
 
@@ -313,9 +314,9 @@ fn count(news: &News<'_>) {
             .increment(1);
             histogram!("vipkeeper_action_duration_seconds", "action" => action.name()).record(duration);
         }
-        News::Request { operation, error, duration, waited } => {
-            counter!("vipkeeper_ec2_requests_total", "operation" => operation, "code" => code(error)).increment(1);
-            if error.is_some_and(|error| error.class == Class::Throttled) {
+        News::Request(&RequestReport { operation, result, duration, waited }) => {
+            counter!("vipkeeper_ec2_requests_total", "operation" => operation, "code" => code(result)).increment(1);
+            if classify::is_throttled(result) {
                 counter!("vipkeeper_ec2_throttled_total", "operation" => operation).increment(1);
             }
             histogram!("vipkeeper_ec2_request_duration_seconds", "operation" => operation).record(duration);

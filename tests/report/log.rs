@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use vipkeeper::action::Action;
-use vipkeeper::ec2::Class;
+use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::{ClaimId, Term};
 use vipkeeper::report::{
     Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Role, Source, init_log,
@@ -166,7 +166,9 @@ fn being_in_sync_is_silent_even_for_those_who_debug() {
         report.news(&News::PassDone { result: PassResult::InSync, duration: Duration::from_millis(80) });
         report.news(&News::Observed { source: Source::RouteTables, at_ms: 1 });
         let duration = Duration::from_millis(80);
-        report.news(&News::Request { operation: "DescribeAddresses", error: None, duration, waited: Duration::ZERO });
+        let request =
+            RequestReport { operation: "DescribeAddresses", result: "ok", duration, waited: Duration::ZERO };
+        report.news(&News::Request(&request));
     });
     assert_eq!(lines, [""; 0]);
 }

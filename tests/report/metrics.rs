@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use vipkeeper::action::{Action, RouteCall};
-use vipkeeper::ec2::{Class, Ec2Error, Effect};
+use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::Term;
 use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys};
 use vipkeeper::vip::{Account, BindingKey, Kind};
@@ -107,14 +107,8 @@ fn everything_happens(report: &Report) {
         call: RouteCall::ReplaceElseCreate,
     };
     let second = Duration::from_secs(1);
-    let throttled = Ec2Error {
-        operation: "ReplaceRoute",
-        code: Some("RequestLimitExceeded".to_owned()),
-        message: "RequestLimitExceeded: Request limit exceeded.".to_owned(),
-        request_id: None,
-        class: Class::Throttled,
-        effect: Effect::None,
-    };
+    let request = |result, waited| RequestReport { operation: "ReplaceRoute", result, duration: second, waited };
+    let (accepted, throttled) = (request("ok", Duration::ZERO), request("Throttling", second));
     let done = |outcome| News::ActionDone {
         vip,
         key: Some(key),
@@ -136,8 +130,8 @@ fn everything_happens(report: &Report) {
         done(Outcome::Accepted),
         done(Outcome::Failed(Class::Denied)),
         done(Outcome::Unknown(Class::Transient)),
-        News::Request { operation: "ReplaceRoute", error: None, duration: second, waited: Duration::ZERO },
-        News::Request { operation: "ReplaceRoute", error: Some(&throttled), duration: second, waited: second },
+        News::Request(&accepted),
+        News::Request(&throttled),
         News::Observed { source: Source::RouteTables, at_ms: NOW_MS },
         News::CredentialsExpiry { at_ms: Some(NOW_MS + 3_600_000) },
     ] {

@@ -1,0 +1,185 @@
+//! Puts the daemon together from the real parts: this machine's files and kernel, EC2 by the SDK, the voice; and starts
+//! what wakes the loop. A part that cannot be started is a problem that status shows, never a reason not to run.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+
+use crate::cloud::Cloud;
+use crate::config::Config;
+use crate::daemon::{Daemon, Reload, Surroundings};
+use crate::desired;
+use crate::desired::trust::TrustedOwners;
+use crate::error::chain;
+use crate::host::interface::first_interface;
+use crate::host::netlink::Netlink;
+use crate::machine::files::Files;
+use crate::observe::configured_keys;
+use crate::report::{HEARTBEAT, News, Report, Reporter, VipKeys, http};
+use crate::status::Status;
+use crate::systemd::Systemd;
+use crate::wake::{self, Concern, GuardWatch, Wake, Watcher};
+
+/// Why the daemon cannot start at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot start the runtime")]
+    Runtime(#[source] std::io::Error),
+    #[error("cannot read the boot id of the kernel")]
+    BootId(#[source] std::io::Error),
+    #[error("cannot talk to the kernel about its addresses")]
+    Netlink(#[source] crate::host::HostError),
+}
+
+/// A runtime for one thread: the daemon waits more than it works.
+///
+/// # Errors
+/// When the kernel gives no event queue.
+pub fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)
+}
+
+/// Runs until SIGTERM or SIGINT. Moves nothing when it ends.
+///
+/// # Errors
+/// Only what leaves no daemon at all: see [`StartError`].
+pub async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
+    let (wakes, woken_by) = wake::channel();
+    let mut problems = Vec::new();
+    let folder_problem = prepare_state_dir(&config).err();
+    problems.extend(folder_problem.map(|message| ("StateDir", message)));
+    let (trusted, unknown_users) = TrustedOwners::resolve(&config.hook_users);
+    problems.extend(unknown_users.iter().map(|error| ("HookUsers", chain(error))));
+    let guards = GuardWatch::new(wakes.clone());
+    let machine = Files::new(&config.state_dir, trusted, Some(guards)).map_err(StartError::BootId)?;
+    let report = Arc::new(report(&config));
+    let voice: Rc<dyn Reporter> = Rc::new(Voice { report: Arc::clone(&report), systemd: Systemd::of_process() });
+    let observed = Arc::clone(&report);
+    let cloud = Rc::new(Cloud::new(Rc::new(move |request| observed.news(&News::Request(request)))));
+
+    let (watchers, failed) = watch(&config, &wakes);
+    problems.extend(failed);
+    let listen = serve(config.listen, Arc::clone(&report)).await;
+    let (serving, failed) = match listen {
+        Ok(serving) => (Some(serving), None),
+        Err(message) => (None, Some(("Listen", message))),
+    };
+    problems.extend(failed);
+
+    let around = Surroundings {
+        ec2: Rc::clone(&cloud),
+        host: Rc::new(Netlink::new().map_err(StartError::Netlink)?),
+        identify: Rc::clone(&cloud),
+        machine,
+        reporter: voice,
+        reload,
+        rng: fastrand::Rng::new(),
+    };
+    let mut daemon = Daemon::new(config, around);
+    for (reason, message) in problems {
+        daemon.problem(reason, message);
+    }
+    let credentials = tell_expiry(&cloud, &report);
+    tokio::select! {
+        () = daemon.run(woken_by) => {}
+        () = credentials => {}
+        () = maybe(serving) => {}
+    }
+    drop(watchers);
+    Ok(())
+}
+
+/// The folders that hooks and the daemon write into. The unit makes them; without one, we try.
+fn prepare_state_dir(config: &Config) -> Result<(), String> {
+    let folder = desired::file::folder(&config.state_dir);
+    std::fs::create_dir_all(&folder).map_err(|error| {
+        format!("cannot make {}: {error}; the systemd unit or `systemd-tmpfiles --create` makes it", folder.display())
+    })
+}
+
+fn report(config: &Config) -> Report {
+    let first = first_interface().ok().flatten().unwrap_or_else(|| "eth0".to_owned());
+    let vips: Vec<_> = configured_keys(config, &first)
+        .into_iter()
+        .map(|(vip, bindings)| VipKeys { vip, bindings })
+        .collect();
+    let longest = config.intervals.leader.max(config.intervals.standby);
+    Report::new(&vips, Some(&config.state_dir), longest * 3)
+}
+
+/// Everything that wakes the loop before its timer does.
+fn watch(config: &Config, wakes: &mpsc::Sender<Wake>) -> (Vec<Watcher>, Vec<(&'static str, String)>) {
+    let mut watchers = Vec::new();
+    let mut problems = Vec::new();
+    let mut start = |reason, watcher: Result<Watcher, wake::WakeError>| match watcher {
+        Ok(watcher) => watchers.push(watcher),
+        Err(error) => problems.push((reason, chain(&error))),
+    };
+    start("WatchSignals", wake::watch_signals(wakes.clone()));
+    start("WatchFiles", wake::watch_folder(&desired::file::folder(&config.state_dir), wakes.clone()));
+    start("WatchAddresses", wake::watch_addresses(concern(config), wakes.clone()));
+    (watchers, problems)
+}
+
+/// The addresses and interfaces whose changes are our business.
+fn concern(config: &Config) -> Concern {
+    let addresses = config.vips.iter().flat_map(|vip| &vip.addresses);
+    let named = addresses.clone().flat_map(|address| address.interfaces()).flatten().map(str::to_owned);
+    let interfaces: BTreeSet<_> = named.chain(first_interface().ok().flatten()).collect();
+    Concern { addresses: addresses.map(|address| address.address).collect(), interfaces }
+}
+
+/// Binds the listener now, so that its failure is known, and serves it until dropped.
+async fn serve(
+    listen: Option<std::net::SocketAddr>,
+    report: Arc<Report>,
+) -> Result<Option<impl Future<Output = ()>>, String> {
+    let Some(address) = listen else { return Ok(None) };
+    let listener = http::listen(address).await.map_err(|error| chain(&error))?;
+    Ok(Some(async move {
+        http::serve(listener, &report).await;
+    }))
+}
+
+async fn maybe<F: Future<Output = ()>>(serving: Option<Option<F>>) {
+    match serving.flatten() {
+        Some(serving) => serving.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells now and then when the credentials run out.
+async fn tell_expiry(cloud: &Cloud, report: &Report) {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        let expiry = cloud.ec2().and_then(crate::ec2::aws::AwsEc2::credentials_expiry);
+        let at_ms = expiry
+            .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+            .and_then(|since: Duration| u64::try_from(since.as_millis()).ok());
+        report.news(&News::CredentialsExpiry { at_ms });
+    }
+}
+
+/// The voice of a daemon under systemd: the report, and word to the service manager that the loop turns.
+struct Voice {
+    report: Arc<Report>,
+    systemd: Systemd,
+}
+
+impl Reporter for Voice {
+    fn news(&self, news: &News<'_>) {
+        self.report.news(news);
+        if matches!(news, News::Stopping) {
+            self.systemd.stopping();
+        }
+    }
+
+    fn status(&self, status: &Status) {
+        self.report.status(status);
+        self.systemd.turned(status);
+    }
+}
