@@ -27,9 +27,16 @@ const TEMPORARY: &str = ".tmp";
 /// Why the file could not be written. The old one is untouched then.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    #[error("there is no folder {}: vipkeeper's unit makes it when it starts, or `systemd-tmpfiles --create`", .0.display())]
+    #[error(
+        "there is no folder {}: vipkeeper's unit makes it when it starts, or `systemd-tmpfiles --create`",
+        .0.display()
+    )]
     NoStateDir(PathBuf),
-    #[error("cannot make the folder {} as uid {uid}: vipkeeper's unit or `systemd-tmpfiles --create` makes it, writable by the user of Pgpool", path.display())]
+    #[error(
+        "cannot make the folder {} as uid {uid} (vipkeeper's unit or `systemd-tmpfiles --create` makes it, writable by \
+         Pgpool's user)",
+        path.display()
+    )]
     MakeFolder {
         path: PathBuf,
         uid: u32,
