@@ -52,8 +52,8 @@ pub enum WriteError {
     },
 }
 
-/// Puts what `compose` makes of the present file in its place, or leaves that if `compose` makes nothing. The present file
-/// is `None` if there is none, or none that a hook can build upon. Returns what was written.
+/// Puts what `compose` makes of the present file in its place, or leaves that if `compose` makes nothing. The present
+/// file is `None` if there is none, or none that a hook can build upon. Returns what was written.
 ///
 /// # Errors
 /// When the folder cannot be made or written, or the disk is full.

@@ -74,8 +74,8 @@ pub fn program_for_all() -> (TempDir, PathBuf) {
     (folder, program)
 }
 
-/// This test program as a hook: `up`, `down`, or another word that [`child`] knows. Each writes the watchdog that it finds
-/// and its own process into the file `$OUT`, if that is set.
+/// This test program as a hook: `up`, `down`, or another word that [`child`] knows. Each writes the watchdog that it
+/// finds and its own process into the file `$OUT`, if that is set.
 pub fn hook(program: &Path, what: &str, state_dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(CHILD).env("HOOK", what).env("STATE", state_dir);
