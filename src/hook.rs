@@ -1,6 +1,6 @@
 //! Pgpool's side: `up` and `down` write down what should be, and `wait` waits until it is. They call nothing, start
-//! nothing and print nothing. `up` and `down` take about a millisecond: while they run, Pgpool's watchdog may answer none
-//! of its peers.
+//! nothing and print nothing. `up` and `down` take about a millisecond: while they run, Pgpool's watchdog may answer
+//! none of its peers.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -156,13 +156,13 @@ fn started_later(file: &DesiredFile, caller: &Caller, now: Moment) -> bool {
 
 /// The claim that this `up` affirms, or a new one.
 ///
-/// Affirmed is a claim of the same watchdog process, called by that process itself (as after each address that leaves the
-/// host) or by the same escalation. It is written again all the same: an older `down` that is still under way must see
-/// that an `up` started later. Another escalation of the same watchdog process is another leadership, even if the `down`
-/// between them got lost: meanwhile another node may have led, and the old claim would lose against its.
+/// Affirmed is a claim of the same watchdog process, called by that process itself (as after each address that leaves
+/// the host) or by the same escalation. It is written again all the same: an older `down` that is still under way must
+/// see that an `up` started later. Another escalation of the same watchdog process is another leadership, even if the
+/// `down` between them got lost: meanwhile another node may have led, and the old claim would lose against its.
 ///
-/// Without a watchdog above, a person asks, and means it: the claim is new, so that it also takes a VIP back that was lost
-/// to another node. If Pgpool leads here, that leadership keeps its guard.
+/// Without a watchdog above, a person asks, and means it: the claim is new, so that it also takes a VIP back that was
+/// lost to another node. If Pgpool leads here, that leadership keeps its guard.
 fn leadership(caller: &Caller, present: Option<&DesiredFile>) -> Leadership {
     let held = match present.map(|file| &file.role) {
         Some(Role::Leader(held)) => Some(held),

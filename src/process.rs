@@ -87,8 +87,9 @@ impl Moment {
         self.boottime_ns / ns_per_tick()
     }
 
-    /// The wall clock when the process started, which the kernel tells to the tick (10 ms); in the tick that this moment
-    /// is in, this moment. A process that was held up before it could look at a clock still counts from its start.
+    /// The wall clock when the process started, which the kernel tells to the tick (10 ms); in the tick that this
+    /// moment is in, this moment. A process that was held up before it could look at a clock still counts from its
+    /// start.
     fn wall_ms_at_start_of(self, process: Process) -> u64 {
         let end_of_tick_ns = process.start_time.saturating_add(1).saturating_mul(ns_per_tick());
         self.wall_ms.saturating_sub(self.boottime_ns.saturating_sub(end_of_tick_ns) / NS_PER_MS)
@@ -163,9 +164,9 @@ pub fn ancestors(pid: u32) -> Vec<Ancestor> {
 
 /// Pgpool's processes stand in one run: main, the watchdog process, and mostly a process that it forked for this
 /// escalation. They are forks of one program; a wrapper of the same name is another one. So the topmost of the run is
-/// main and the one below it is the watchdog process. A lone Pgpool process is what a death in the family left over (main
-/// as pid 1 of a container that adopted the hook, a watchdog process that lost its main): then the leadership cannot
-/// outlive that one, and it is the guard.
+/// main and the one below it is the watchdog process. A lone Pgpool process is what a death in the family left over
+/// (main as pid 1 of a container that adopted the hook, a watchdog process that lost its main): then the leadership
+/// cannot outlive that one, and it is the guard.
 fn watchdog_among(ancestors: &[Ancestor]) -> Option<Watchdog> {
     let first = ancestors.iter().position(|ancestor| ancestor.comm == PGPOOL)?;
     let program = ancestors[first].program.as_ref();

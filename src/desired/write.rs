@@ -27,9 +27,16 @@ const TEMPORARY: &str = ".tmp";
 /// Why the file could not be written. The old one is untouched then.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    #[error("there is no folder {}: vipkeeper's unit makes it when it starts, or `systemd-tmpfiles --create`", .0.display())]
+    #[error(
+        "there is no folder {}: vipkeeper's unit makes it when it starts, or `systemd-tmpfiles --create`",
+        .0.display()
+    )]
     NoStateDir(PathBuf),
-    #[error("cannot make the folder {} as uid {uid}: vipkeeper's unit or `systemd-tmpfiles --create` makes it, writable by the user of Pgpool", path.display())]
+    #[error(
+        "cannot make the folder {} as uid {uid} (vipkeeper's unit or `systemd-tmpfiles --create` makes it, writable by \
+         Pgpool's user)",
+        path.display()
+    )]
     MakeFolder {
         path: PathBuf,
         uid: u32,
@@ -45,8 +52,8 @@ pub enum WriteError {
     },
 }
 
-/// Puts what `compose` makes of the present file in its place, or leaves that if `compose` makes nothing. The present file
-/// is `None` if there is none, or none that a hook can build upon. Returns what was written.
+/// Puts what `compose` makes of the present file in its place, or leaves that if `compose` makes nothing. The present
+/// file is `None` if there is none, or none that a hook can build upon. Returns what was written.
 ///
 /// # Errors
 /// When the folder cannot be made or written, or the disk is full.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 use vipkeeper::process::{self, Process, Watchdog};
 
-use crate::support::{CHILD, mode, this_program};
+use crate::support::{CHILD, mode, program_for_all, result, this_program, uid};
 
 /// A tree of processes, one below the other; ends with the test, whatever comes of it.
 struct Tree {
@@ -140,4 +140,34 @@ fn a_killed_guard_is_dead_while_the_processes_around_it_live() {
     assert!(process::is_alive(&main) && process::is_alive(&escalation));
     let above: Vec<_> = process::ancestors(escalation.pid).into_iter().map(|ancestor| ancestor.process).collect();
     assert!(!above.contains(&guard) && !above.contains(&main), "it has another parent now: {above:?}");
+}
+
+#[test]
+fn a_guard_that_proc_hides_from_us_counts_as_alive_until_it_is_gone() {
+    if uid() != 0 {
+        eprintln!("not tested: it takes root to become another user");
+        return;
+    }
+    let (_folder, program) = program_for_all();
+    let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+    let guard = Process { pid: sleeper.id(), start_time: process::start_time(sleeper.id()).unwrap() };
+    // As under systemd's `ProtectProc=invisible`: the daemon's user sees its own processes only.
+    let script = r#"
+        mount -t proc -o hidepid=2 proc /proc || exit 77
+        exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -c '[ ! -e "/proc/$PID" ] && exec "$0" "$@"' "$0" "$@""#;
+    let look = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(&program).args(CHILD).current_dir("/");
+        command.env("HOOK", "alive").env("STATE", "/").env("PID", guard.pid.to_string());
+        result(&command.env("GUARD", serde_json::to_string(&guard).unwrap()).output().unwrap())
+    };
+    let hidden = look();
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let gone = look();
+    if hidden.0 == 77 {
+        eprintln!("not tested: no mount namespace here: {}", hidden.1);
+        return;
+    }
+    assert_eq!((hidden, gone), ((0, String::new()), (3, String::new())));
 }

@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use tempfile::TempDir;
 use vipkeeper::desired::file::{self, DesiredFile};
@@ -67,7 +66,16 @@ pub fn names(state_dir: &Path) -> Vec<String> {
     names
 }
 
-/// This test program as a hook: `up`, `down`, `wait`, or `watchdog`, which prints the watchdog it finds into `$OUT`.
+/// This test program where every user may run it.
+pub fn program_for_all() -> (TempDir, PathBuf) {
+    let folder = state();
+    let program = folder.path().join("hook");
+    fs::copy(this_program(), &program).unwrap();
+    (folder, program)
+}
+
+/// This test program as a hook: `up`, `down`, or another word that [`child`] knows. Each writes the watchdog that it
+/// finds and its own process into the file `$OUT`, if that is set.
 pub fn hook(program: &Path, what: &str, state_dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(CHILD).env("HOOK", what).env("STATE", state_dir);
@@ -98,8 +106,11 @@ fn child() {
     let done = match what.as_str() {
         "up" => hook::up(&context, IP).map(|_| ()),
         "down" => hook::down(&context, IP).map(|_| ()),
-        "wait" => hook::wait(&context, IP, Duration::from_millis(500)),
         "watchdog" => Ok(()),
+        "alive" => {
+            let guard: Process = serde_json::from_str(&env::var("GUARD").unwrap()).unwrap();
+            std::process::exit(if process::is_alive(&guard) { 0 } else { 3 })
+        }
         other => panic!("no hook {other}"),
     };
     std::process::exit(match done {

@@ -12,7 +12,9 @@ use vipkeeper::error::one_line;
 use vipkeeper::hook::{Written, down, up};
 use vipkeeper::process::Moment;
 
-use crate::support::{CHILD, IP, context, hook, ip, mode, names, read, result, state, this_program, uid};
+use crate::support::{
+    CHILD, IP, context, hook, ip, mode, names, program_for_all, read, result, state, this_program, uid,
+};
 
 #[test]
 fn up_and_down_each_replace_the_file_and_count_on() {
@@ -83,10 +85,8 @@ fn the_folder_is_made_where_possible_and_the_state_folder_is_not() {
 
 #[test]
 fn a_folder_that_may_not_be_written_is_named_with_the_reason() {
-    // Root may write everywhere, so the hook runs as somebody else then. That user must be able to run the program.
-    let programs = state();
-    let program = programs.path().join("hook");
-    fs::copy(this_program(), &program).unwrap();
+    // Root may write everywhere, so the hook runs as somebody else then.
+    let (_folder, program) = program_for_all();
     let state = state();
     up(&context(state.path(), 1000, None), IP).unwrap();
     let before = fs::read(file::path(state.path(), ip())).unwrap();
