@@ -380,3 +380,50 @@ fn a_missing_file_is_an_error_that_a_hook_survives() {
     );
     assert_eq!(sources.load_for_hook().error, Some(error));
 }
+
+#[test]
+fn a_vips_own_words_come_before_those_for_all() {
+    let config = load(
+        "[claims]
+mode = 'off'
+anchor = 'subnet'
+[[vip]]
+delegate_ip = '20.0.0.50'
+anchor = 'rtb-9'
+[vip.route]
+assume_role_arn = 'arn:aws-cn:iam::123456789012:role/all'
+tables = ['rtb-1', { id = 'rtb-2', assume_role_arn = 'arn:aws-us-gov:iam::123456789012:role/a/path/own' }]
+on_release = 'delete'
+[[vip]]
+delegate_ip = '2001:db8::1'
+[vip.route]
+assume_role_arn = 'arn:aws:iam::123456789012:role/tags'
+table_tags = { Name = 'private', 'aws:x' = 'y' }
+",
+    )
+    .unwrap();
+    let role = |arn: &str| Account::Role(format!("arn:{arn}"));
+    let table = |id: &str, account| TableRef { id: id.parse().unwrap(), account };
+    let route = |vip: usize| config.vips[vip].addresses[0].route.clone().unwrap();
+    assert_eq!(config.claims, ClaimMode::Off);
+    assert_eq!(config.vips[0].anchor, Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap())));
+    assert_eq!(config.vips[1].anchor, Some(AnchorConfig::Subnet));
+    let all = table("rtb-1", role("aws-cn:iam::123456789012:role/all"));
+    let own = table("rtb-2", role("aws-us-gov:iam::123456789012:role/a/path/own"));
+    assert_eq!(route(0).tables, Tables::Ids(vec![all, own]));
+    assert_eq!(route(0).on_release, OnRelease::Delete);
+    let tags = [("Name", "private"), ("aws:x", "y")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let account = role("aws:iam::123456789012:role/tags");
+    assert_eq!(route(1).tables, Tables::Tagged { tags: tags.into(), account });
+}
+
+#[test]
+fn two_contradictions_of_one_address_are_told_both() {
+    let text =
+        "[[vip]]\ndelegate_ip = '20.0.0.50'\n[vip.secondary_ip]\n[vip.elastic_ip]\n[vip.route]\ntables = ['rtb-1']\n";
+    let problems = load(text).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    for (problem, other) in problems.iter().zip(["elastic_ip", "route"]) {
+        assert!(problem.starts_with(&format!("v.toml:3: vip[0].secondary_ip: contradicts {other}:")), "{problem}");
+    }
+}
