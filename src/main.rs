@@ -51,15 +51,20 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Man { folder: None } => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).context("cannot make the manual page")?;
+            clap_mangen::Man::new(documented()).render(&mut page).context("cannot make the manual page")?;
             print(&page)
         }
         Command::Man { folder: Some(folder) } => write_man_pages(folder),
     }
 }
 
+/// The commands that have a manual page: clap's own `help` has none.
+fn documented() -> clap::Command {
+    Cli::command().disable_help_subcommand(true)
+}
+
 fn write_man_pages(folder: &Path) -> anyhow::Result<ExitCode> {
-    clap_mangen::generate_to(Cli::command(), folder)
+    clap_mangen::generate_to(documented(), folder)
         .with_context(|| format!("cannot write the manual pages into {}", folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }

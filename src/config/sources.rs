@@ -148,15 +148,21 @@ impl Layers {
 
     /// Where the value with this key and tag stands.
     pub fn place(&self, key: &Key, tag: Tag) -> Place {
-        match self.figment.get_metadata(tag) {
-            Some(metadata) if metadata.source.is_none() => Place::Named(metadata.name.to_string()),
-            _ => Place::File { path: self.file.clone(), line: self.document.line(key), column: None },
+        match self.setting(tag) {
+            Some(name) => Place::Named(name.to_owned()),
+            None => Place::File { path: self.file.clone(), line: self.document.line(key), column: None },
         }
     }
 
     /// Whether the value is text because its source knows nothing else.
     pub fn is_untyped(&self, tag: Tag) -> bool {
-        self.figment.get_metadata(tag).is_some_and(|metadata| metadata.source.is_none())
+        self.setting(tag).is_some()
+    }
+
+    /// The variable or flag that the value came from, if it was one.
+    fn setting(&self, tag: Tag) -> Option<&str> {
+        let metadata = self.figment.get_metadata(tag)?;
+        metadata.source.is_none().then_some(&*metadata.name)
     }
 }
 

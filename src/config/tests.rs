@@ -1,14 +1,12 @@
 //! What operators write and what they are told about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod example;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use figment::value::Value;
-use proptest::prelude::*;
-
-use super::text::Document;
 use super::*;
 
 const MINIMAL: &str = "[[vip]]\ndelegate_ip = '20.0.0.50'\n[vip.route]\ntables = ['rtb-1']\n";
@@ -319,7 +317,7 @@ fn vips_can_come_from_a_variable_alone() {
 fn an_error_in_a_variable_or_flag_names_it_and_comes_after_the_files() {
     let flag = Flag { name: "--log-level", key: &["log", "level"], value: "loud".to_owned() };
     let problems = load_with(
-        &format!("{MINIMAL}x = 1\n"),
+        format!("{MINIMAL}x = 1\n"),
         &[
             ("VIPKEEPER_METRICS__LISTN", "127.0.0.1:1"),
             ("VIPKEEPER_METRICS__ENABLED", "yes"),
@@ -383,100 +381,49 @@ fn a_missing_file_is_an_error_that_a_hook_survives() {
     assert_eq!(sources.load_for_hook().error, Some(error));
 }
 
-const EXAMPLE: &str = include_str!("../../config/example.toml");
-
-/// The example with every setting in force.
-fn uncommented() -> String {
-    let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
-        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest,
-        _ => line,
-    });
-    lines.flat_map(|line| [line, "\n"]).collect()
+#[test]
+fn a_vips_own_words_come_before_those_for_all() {
+    let config = load(
+        "[claims]
+mode = 'off'
+anchor = 'subnet'
+[[vip]]
+delegate_ip = '20.0.0.50'
+anchor = 'rtb-9'
+[vip.route]
+assume_role_arn = 'arn:aws-cn:iam::123456789012:role/all'
+tables = ['rtb-1', { id = 'rtb-2', assume_role_arn = 'arn:aws-us-gov:iam::123456789012:role/a/path/own' }]
+on_release = 'delete'
+[[vip]]
+delegate_ip = '2001:db8::1'
+[vip.route]
+assume_role_arn = 'arn:aws:iam::123456789012:role/tags'
+table_tags = { Name = 'private', 'aws:x' = 'y' }
+",
+    )
+    .unwrap();
+    let role = |arn: &str| Account::Role(format!("arn:{arn}"));
+    let table = |id: &str, account| TableRef { id: id.parse().unwrap(), account };
+    let route = |vip: usize| config.vips[vip].addresses[0].route.clone().unwrap();
+    assert_eq!(config.claims, ClaimMode::Off);
+    assert_eq!(config.vips[0].anchor, Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap())));
+    assert_eq!(config.vips[1].anchor, Some(AnchorConfig::Subnet));
+    let all = table("rtb-1", role("aws-cn:iam::123456789012:role/all"));
+    let own = table("rtb-2", role("aws-us-gov:iam::123456789012:role/a/path/own"));
+    assert_eq!(route(0).tables, Tables::Ids(vec![all, own]));
+    assert_eq!(route(0).on_release, OnRelease::Delete);
+    let tags = [("Name", "private"), ("aws:x", "y")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let account = role("aws:iam::123456789012:role/tags");
+    assert_eq!(route(1).tables, Tables::Tagged { tags: tags.into(), account });
 }
 
 #[test]
-fn the_example_shows_the_defaults() {
-    let config = load(&format!("{EXAMPLE}{MINIMAL}")).unwrap();
-    assert_eq!(config, Config::with_vips(vec![route_vip("20.0.0.50")]), "as it stands it changes nothing");
-
-    let full = uncommented().replace("endpoint_url", "#endpoint_url");
-    let full = load(&full).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    let default = Config::with_vips(full.vips.clone());
-    // What has no default is shown by an example.
-    let shown = Config {
-        identity: Identity::default(),
-        aws: Aws { region: None, profile: None, assume_role_arn: None, ca_bundle: None, ..full.aws.clone() },
-        ..full
-    };
-    assert_eq!(shown, default);
-    assert_eq!(shown.vips.len(), 3);
-    let kinds = |address: &AddressConfig| {
-        [address.elastic_ip.is_some(), address.route.is_some(), address.secondary_ip.is_some()]
-    };
-    let found: Vec<Vec<_>> = shown.vips.iter().map(|vip| vip.addresses.iter().map(kinds).collect()).collect();
-    let (elastic_ip, route, secondary_ip) = ([true, false, false], [false, true, false], [false, false, true]);
-    assert_eq!(found, [vec![elastic_ip], vec![route, route], vec![secondary_ip, elastic_ip]]);
-}
-
-/// The keys of every table, lists standing for their items and an `also` for the VIP that it is like.
-fn keys(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
-    match value {
-        Value::Dict(_, entries) => {
-            for (key, value) in entries {
-                found.entry(path.to_owned()).or_default().insert(key.clone());
-                let inner = if key == "also" { path.to_owned() } else { format!("{path}.{key}") };
-                keys(value, &inner, found);
-            }
-        }
-        Value::Array(_, items) => items.iter().for_each(|item| keys(item, path, found)),
-        _ => {}
-    }
-}
-
-#[test]
-fn the_example_shows_every_key_that_is_known() {
-    let mut shown = BTreeMap::new();
-    let values = Document::parse(&uncommented()).unwrap().values;
-    keys(&Value::from(values), "", &mut shown);
-
-    // A key like no other, put into every table, is answered with those that are known there.
-    let headers = |line: &str| if line.starts_with('[') { format!("{line}\nQQ = 1\n") } else { format!("{line}\n") };
-    let spoilt: String = uncommented().replace("{ ", "{ QQ = 1, ").lines().map(headers).collect();
-    let problems = load(&format!("QQ = 1\n{spoilt}")).unwrap_err();
-    let mut tables = 0;
-    for problem in &problems {
-        let Some((place, known)) = problem.split_once("unknown key: here are known ") else { continue };
-        let key = place.split(": ").nth(1).unwrap().strip_suffix("QQ").unwrap();
-        let path = key.replace(".also", "").replace("[0]", "").replace("[1]", "").replace("[2]", "");
-        let path = if path.is_empty() { path } else { format!(".{}", path.trim_end_matches('.')) };
-        tables += 1;
-        for name in known.split(", ") {
-            assert!(shown[&path].contains(name), "{name} of [{}] is not in the example", &path);
-        }
-    }
-    // The root, seven sections, three VIPs and their three tables, two `also` with theirs, one table with a role.
-    assert_eq!(tables, 19, "{problems:#?}");
-}
-
-proptest! {
-    #[test]
-    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = File::new(bytes).sources(&[], &[]).load_for_hook();
-    }
-
-    /// Lines of the example in any order, whole and cut: most get past the parser and into the checks.
-    #[test]
-    fn no_mixture_of_good_lines_makes_it_panic(
-        picks in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 0..30),
-    ) {
-        let example = uncommented();
-        let lines: Vec<Vec<char>> = example.lines().map(|line| line.chars().collect()).collect();
-        let mixture: String = picks.iter().flat_map(|(line, end, whole)| {
-            let line = &lines[line.index(lines.len())];
-            let end = if *whole { line.len() } else { end.index(line.len() + 1) };
-            line[..end].iter().copied().chain(['\n'])
-        }).collect();
-        let config = File::new(&mixture).sources(&[], &[]).load_for_hook();
-        prop_assert_eq!(config.delegate_ips.is_none(), config.error.is_some());
+fn two_contradictions_of_one_address_are_told_both() {
+    let text =
+        "[[vip]]\ndelegate_ip = '20.0.0.50'\n[vip.secondary_ip]\n[vip.elastic_ip]\n[vip.route]\ntables = ['rtb-1']\n";
+    let problems = load(text).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    for (problem, other) in problems.iter().zip(["elastic_ip", "route"]) {
+        assert!(problem.starts_with(&format!("v.toml:3: vip[0].secondary_ip: contradicts {other}:")), "{problem}");
     }
 }

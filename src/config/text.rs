@@ -166,6 +166,6 @@ mod tests {
     fn numbers_beyond_every_range_do_not_vanish() {
         let document = Document::parse(&format!("a = 1{}\nb = 0xff\n", "0".repeat(60))).unwrap();
         assert_eq!(document.values["a"].as_str().map(str::len), Some(61));
-        assert_eq!(document.values["b"].to_num().and_then(|n| n.to_i128()), Some(255));
+        assert_eq!(document.values["b"].to_num().and_then(Num::to_i128), Some(255));
     }
 }

@@ -1,0 +1,92 @@
+//! The program as it is installed: what it answers, and with which exit code.
+#![cfg(feature = "aws")]
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const COMMANDS: [&str; 9] = ["up", "down", "wait", "run", "plan", "status", "demo", "completions", "man"];
+
+fn vipkeeper(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vipkeeper")).env_clear().args(arguments).output().unwrap()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+fn config(folder: &Path, content: &str) -> String {
+    let path = folder.join("vipkeeper.toml");
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_bad_configuration_ends_it_with_78_and_every_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "sate_dir = '/x'\n[intervals]\nleader = '1s'\n");
+    for command in ["run", "plan"] {
+        let output = vipkeeper(&[command, "--config", &path]);
+        assert_eq!(output.status.code(), Some(78), "{command}");
+        let said = text(output.stderr);
+        for wanted in [":1: sate_dir: unknown key: did you mean \"state_dir\"?", ":3: intervals.leader: ", "no VIP"] {
+            assert!(said.contains(wanted), "{said}");
+        }
+        assert_eq!(text(output.stdout), "");
+    }
+}
+
+#[test]
+fn a_missing_configuration_is_a_bad_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none.toml");
+    let output = vipkeeper(&["--config", path.to_str().unwrap(), "run"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(output.stderr).contains("none.toml: cannot read the file: No such file"));
+}
+
+#[test]
+fn a_wrong_command_line_ends_it_with_2() {
+    for (arguments, said) in [
+        (["up"].as_slice(), "required arguments were not provided"),
+        (&["up", "localhost"], "invalid value 'localhost' for '<DELEGATE-IP>': invalid IP address syntax"),
+        (&["up", "20.0.0.50", "--state-dir", "run"], "'run' is relative"),
+        (&["wait", "20.0.0.50", "--timeout", "8"], "time unit needed"),
+        (&["ups"], "a similar subcommand exists: 'up'"),
+        (&[], "Usage: vipkeeper [OPTIONS] <COMMAND>"),
+    ] {
+        let output = vipkeeper(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let error = text(output.stderr);
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(vipkeeper(&["man", folder.path().to_str().unwrap()]).status.success());
+    let page = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    for command in COMMANDS {
+        assert!(page(&format!("vipkeeper-{command}.1")).contains(".SH SYNOPSIS"), "{command}");
+    }
+    assert_eq!(text(vipkeeper(&["man"]).stdout), page("vipkeeper.1"));
+
+    let output = vipkeeper(&["man", folder.path().join("none").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(output.stderr);
+    assert!(said.contains("cannot write the manual pages into") && said.contains("No such file"), "{said}");
+}
+
+#[test]
+fn every_shell_completes_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = vipkeeper(&["completions", shell]);
+        assert!(output.status.success(), "{shell}");
+        let script = text(output.stdout);
+        for command in COMMANDS {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+}
