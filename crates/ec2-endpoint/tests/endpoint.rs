@@ -25,5 +25,7 @@ mod selection;
 mod service;
 #[path = "endpoint/tags.rs"]
 mod tags;
+#[path = "endpoint/tools.rs"]
+mod tools;
 #[path = "endpoint/world.rs"]
 mod world;

@@ -145,14 +145,13 @@ impl Account {
             range.subnets(64).ok().and_then(|mut blocks| blocks.find(|block| !taken.contains(block)))
         });
         let id = self.new_id("subnet");
-        let zone_letter = availability_zone.chars().last().unwrap_or('a');
         let subnet = Subnet {
             id: id.clone(),
             vpc_id: vpc_id.into(),
             cidr: cidr.trunc(),
             ipv6_cidr,
             availability_zone: availability_zone.into(),
-            availability_zone_id: format!("use1-az{}", u32::from(zone_letter).saturating_sub(u32::from('a')) + 1),
+            availability_zone_id: zone_id(availability_zone),
             tags: Tags::new(),
         };
         self.subnets.insert(id.clone(), subnet);
@@ -377,6 +376,19 @@ impl Subnet {
     }
 }
 
+/// `us-east-1b` is `use1-az2`, `ap-southeast-2a` is `apse2-az1`. In a real account the order of the zones is its own.
+fn zone_id(availability_zone: &str) -> String {
+    let (region, letter) = availability_zone.split_at(availability_zone.len().saturating_sub(1));
+    let initials = |word: &str| -> String {
+        let directions = ["north", "south", "central", "east", "west"];
+        let found: String = directions.iter().filter(|name| word.contains(*name)).map(|name| &name[..1]).collect();
+        if found.is_empty() { word.to_owned() } else { found }
+    };
+    let region: String = region.split('-').map(initials).collect();
+    let number = letter.bytes().next().map_or(1, |letter| u32::from(letter.saturating_sub(b'a')) + 1);
+    format!("{region}-az{number}")
+}
+
 fn local_route() -> Route {
     Route { target: RouteTarget::Local, origin: RouteOrigin::CreateRouteTable }
 }
@@ -387,4 +399,39 @@ fn parse<T: std::str::FromStr>(what: &'static str, value: &str) -> Result<T, Top
 
 pub(super) fn unknown(what: &'static str, id: &str) -> TopologyError {
     TopologyError::Unknown { what, id: id.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_have_ids_of_their_own() {
+        for (zone, id) in [
+            ("us-east-1b", "use1-az2"),
+            ("ap-southeast-2a", "apse2-az1"),
+            ("eu-central-1c", "euc1-az3"),
+            ("us-gov-west-1a", "usgovw1-az1"),
+            ("", "-az1"),
+        ] {
+            assert_eq!(zone_id(zone), id);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_built() {
+        let mut account = Account::new("us-east-1");
+        let vpc = account.add_vpc("10.0.0.0/16", None).unwrap();
+        let subnet = account.add_subnet(&vpc, "10.0.1.0/24", "us-east-1a").unwrap();
+        assert!(account.add_subnet(&vpc, "10.1.0.0/24", "us-east-1a").is_err(), "outside the VPC");
+        assert!(account.add_subnet("vpc-1", "10.0.2.0/24", "us-east-1a").is_err(), "no such VPC");
+        let at = |address: [u8; 4]| Launch::in_subnet(&subnet).private_ip(address.into());
+        account.add_instance(at([10, 0, 1, 4])).unwrap();
+        for address in [[10, 0, 1, 4], [10, 0, 1, 3], [10, 0, 1, 255], [10, 0, 2, 4]] {
+            assert!(account.add_instance(at(address)).is_err(), "{address:?}");
+        }
+        account.allocate_address("203.0.113.10").unwrap();
+        assert!(account.allocate_address("203.0.113.10").is_err(), "there is one already");
+        assert!(account.allocate_address("junk").is_err());
+    }
 }
