@@ -9,6 +9,7 @@ mod events;
 mod ids;
 mod interfaces;
 mod ipv6;
+mod launch;
 pub mod model;
 mod network;
 mod private_ips;
@@ -28,7 +29,8 @@ use model::{ElasticIp, Eni, Instance, InstanceState, RouteTable, SecurityGroup, 
 use table::Table;
 
 pub use events::Event;
-pub use topology::{Launch, Launched, TopologyError};
+pub use launch::{Launch, Launched};
+pub use topology::TopologyError;
 
 /// The state of one account in one region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

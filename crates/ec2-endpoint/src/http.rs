@@ -84,7 +84,7 @@ impl Endpoint {
         self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves EC2, STS and the admin interface.
+    /// Serves EC2, STS and the admin interface, on the tokio runtime that this is called in.
     ///
     /// # Errors
     /// The listener has no address.

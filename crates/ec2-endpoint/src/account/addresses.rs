@@ -11,8 +11,8 @@ use super::{
     Account,
     ids::Kind,
     known, listed,
-    model::{Association, ElasticIp, InstanceState, Tags},
-    select::{Listed, select},
+    model::{Association, ElasticIp, InstanceState},
+    select::{Listed, pairs, select},
 };
 
 impl Account {
@@ -199,8 +199,8 @@ impl Listed for AddressView {
         value.into_iter().collect()
     }
 
-    fn tags(&self) -> &Tags {
-        &self.address.tags
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.address.tags)
     }
 }
 

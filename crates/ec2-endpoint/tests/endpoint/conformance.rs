@@ -1,11 +1,8 @@
 //! One list of calls, made to the embedded endpoint and to moto. Where the two differ, `differences` says why the embedded
 //! endpoint is right; a difference that is not listed there fails the test, and so does one that is no more.
 
-#[path = "conformance/differences.rs"]
 mod differences;
-#[path = "conformance/moto.rs"]
 mod moto;
-#[path = "conformance/scenarios.rs"]
 mod scenarios;
 
 use std::{
