@@ -9,6 +9,7 @@ mod events;
 mod ids;
 mod interfaces;
 mod ipv6;
+mod launch;
 pub mod model;
 mod network;
 mod private_ips;
@@ -28,7 +29,8 @@ use model::{ElasticIp, Eni, Instance, InstanceState, RouteTable, SecurityGroup, 
 use table::Table;
 
 pub use events::Event;
-pub use topology::{Launch, Launched, TopologyError};
+pub use launch::{Launch, Launched};
+pub use topology::TopologyError;
 
 /// The state of one account in one region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,7 +92,8 @@ impl Account {
         }
         let mut next = self.clone();
         let answer = next.perform(operation)?;
-        if operation.is_write() {
+        // Asking for what is so already changes nothing.
+        if operation.is_write() && next != *self {
             next.revision += 1;
             *self = next;
         }
@@ -196,15 +199,13 @@ impl Account {
 
     /// The only interface of an instance, for calls that name an instance where an interface is meant.
     fn only_interface_of(&self, instance_id: &str) -> Result<&Arc<Eni>, ApiError> {
-        let instance = known(&self.instances, Kind::Instance, instance_id)?;
-        if matches!(instance.state, InstanceState::Pending | InstanceState::Terminated) {
-            return Err(ApiError::client(
-                "IncorrectInstanceState",
-                format!("The {} instance '{instance_id}' is not in a valid state for this operation.", instance.state),
-            ));
-        }
+        known(&self.instances, Kind::Instance, instance_id)?;
         match *self.interfaces_of(instance_id) {
             [only] => Ok(only),
+            [] => Err(ApiError::client(
+                "IncorrectInstanceState",
+                format!("The instance '{instance_id}' has no network interface."),
+            )),
             _ => Err(ApiError::client(
                 "InvalidInstanceID",
                 format!(

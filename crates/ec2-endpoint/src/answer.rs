@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use ipnet::IpNet;
 
 use crate::account::model::{
-    ElasticIp, Eni, Instance, InstanceState, RouteOrigin, RouteTable, RouteTarget, SecurityGroup, Subnet, Tags, Vpc,
+    ElasticIp, Eni, Instance, InstanceState, RouteOrigin, RouteTable, RouteTarget, SecurityGroup, Subnet, Vpc,
 };
 
 /// The answer to an [`Operation`](crate::Operation) that succeeded.
@@ -113,8 +113,6 @@ pub struct TagView {
     pub resource_type: &'static str,
     pub key: String,
     pub value: String,
-    /// The same tag as a map, for `tag:<key>` filters.
-    pub(crate) as_map: Tags,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

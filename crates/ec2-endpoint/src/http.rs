@@ -84,7 +84,7 @@ impl Endpoint {
         self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves EC2, STS and the admin interface.
+    /// Serves EC2, STS and the admin interface, on the tokio runtime that this is called in.
     ///
     /// # Errors
     /// The listener has no address.
@@ -92,10 +92,17 @@ impl Endpoint {
         Server::start(listener, Api(self.clone()))
     }
 
-    async fn call(&self, caller: &Caller, operation: &Operation) -> Outcome {
-        let started = self.service().start(self.now(), caller, operation);
-        pause(started.delay).await;
-        let Reply { delay, outcome } = self.service().finish(self.now(), started);
+    /// Makes a call and waits for what comes of it. A call that is on its way is executed even if its caller gives up
+    /// waiting, as it would be by EC2: that is why it has a task of its own.
+    async fn call(&self, caller: Caller, operation: Operation) -> Outcome {
+        let endpoint = self.clone();
+        let execution = tokio::spawn(async move {
+            let started = endpoint.service().start(endpoint.now(), &caller, &operation);
+            pause(started.delay).await;
+            endpoint.service().finish(endpoint.now(), started)
+        });
+        // A task that failed has no answer to give.
+        let Ok(Reply { delay, outcome }) = execution.await else { return Outcome::Dropped };
         pause(delay).await;
         outcome
     }
@@ -153,7 +160,7 @@ impl Handler for Api {
             }
             Err(error) => return refuse(error),
         };
-        match self.0.call(&caller, &operation).await {
+        match self.0.call(caller.clone(), operation.clone()).await {
             Outcome::Answered(Ok(answer)) => {
                 let body = self.document(&caller, &operation, &answer, &request_id);
                 Ok(response(200, "text/xml;charset=UTF-8", Some(&request_id), body))

@@ -24,7 +24,8 @@ const LONGEST_TTL_S: u64 = 21_600;
 const CREDENTIALS_LAST: Duration = Duration::from_secs(6 * 3600);
 
 impl Endpoint {
-    /// Serves the metadata of one instance. Credentials that it hands out are the caller's.
+    /// Serves the metadata of one instance, on the tokio runtime that this is called in. Credentials that it hands out are the
+    /// caller's, and its faults are those of the caller's name.
     ///
     /// # Errors
     /// The listener has no address.

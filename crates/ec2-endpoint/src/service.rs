@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::{Account, Answer, ApiError, Operation};
 use bucket::Buckets;
+use fault::Stage;
 use history::History;
 
 pub use fault::{Cut, Fault, FaultId, FaultKind, ImdsFault, Scope};
@@ -75,20 +76,21 @@ pub struct Started {
     caller: Caller,
     operation: Operation,
     sequence: u64,
-    decided: Decided,
+    fate: Fate,
 }
 
-/// What the faults made of a call before its execution.
-#[derive(Debug)]
-enum Decided {
+/// What the faults make of a call.
+#[derive(Debug, Default)]
+struct Fate {
     /// The service never sees the call.
-    Lost(Outcome),
-    Refused(ApiError),
-    /// Executed; the outcome replaces the answer if there is one. Reads see the account as it was this long ago.
-    Executed {
-        instead: Option<Outcome>,
-        age: Duration,
-    },
+    lost: Option<Outcome>,
+    /// The service sees it and does not execute it.
+    refused: Option<ApiError>,
+    /// What reaches the caller in the answer's place.
+    instead: Option<Outcome>,
+    /// A read sees the account as it was this long ago.
+    age: Duration,
+    latency: Duration,
 }
 
 /// An account and everything between it and its callers.
@@ -150,45 +152,49 @@ impl Service {
     /// Takes a call in: counts it and decides what the faults do to it. It is executed by [`Self::finish`], after its
     /// delay, so that calls overlap as they do on a network.
     pub fn start(&mut self, now: Duration, caller: &Caller, operation: &Operation) -> Started {
-        let mut latency = Duration::ZERO;
-        let mut decided = Decided::Executed { instead: None, age: Duration::ZERO };
-        for fault in self.faults.values_mut() {
-            if !fault.strikes(caller, operation, &mut self.random) {
-                continue;
+        let mut fate = Fate::default();
+        self.strike(Stage::Way, caller, operation, &mut fate);
+        if fate.lost.is_none() {
+            if !self.buckets_allow(now, operation) {
+                fate.refused = Some(ApiError::throttled());
             }
-            match &fault.kind {
-                FaultKind::Latency { least, most } => latency += between(&mut self.random, *least, *most),
-                FaultKind::Stale { up_to } => {
-                    if let Decided::Executed { age, .. } = &mut decided {
-                        *age = between(&mut self.random, Duration::ZERO, *up_to);
-                    }
-                }
-                kind => decided = decided.overruled_by(kind, caller, operation),
-            }
-        }
-        if matches!(decided, Decided::Executed { .. }) && !self.buckets_allow(now, operation) {
-            decided = Decided::Refused(ApiError::throttled());
+            self.strike(Stage::Service, caller, operation, &mut fate);
+            self.strike(Stage::Answer, caller, operation, &mut fate);
         }
         let sequence = self.log.begin(now, caller, operation);
-        let there = latency / 2;
+        let there = fate.latency / 2;
         Started {
             delay: there,
-            way_back: latency - there,
+            way_back: fate.latency - there,
             caller: caller.clone(),
             operation: operation.clone(),
             sequence,
-            decided,
+            fate,
+        }
+    }
+
+    /// Lets the faults of one stage act. A fault that could change nothing any more does not strike, and is not used up.
+    fn strike(&mut self, stage: Stage, caller: &Caller, operation: &Operation, fate: &mut Fate) {
+        for fault in self.faults.values_mut() {
+            let open = match fault.kind.stage() {
+                other if other != stage => false,
+                Stage::Way => fate.lost.is_none(),
+                Stage::Service => fate.refused.is_none(),
+                Stage::Answer => fate.instead.is_none(),
+            };
+            if open && fault.strikes(caller, operation, &mut self.random) {
+                fate.suffer(&fault.kind, caller, operation, &mut self.random);
+            }
         }
     }
 
     /// Executes a call that was started.
     pub fn finish(&mut self, now: Duration, started: Started) -> Reply {
-        let Started { way_back, operation, sequence, decided, .. } = started;
-        let (code, outcome) = match decided {
-            Decided::Lost(outcome) => (log::LOST.to_owned(), outcome),
-            Decided::Refused(error) => (error.code.to_string(), Outcome::Answered(Err(error))),
-            Decided::Executed { instead, age } => {
-                let result = self.execute(now, &operation, age);
+        let Started { way_back, operation, sequence, fate, .. } = started;
+        let (code, outcome) = match fate {
+            Fate { lost: Some(outcome), .. } => (log::LOST.to_owned(), outcome),
+            Fate { refused, instead, age, .. } => {
+                let result = refused.map_or_else(|| self.execute(now, &operation, age), Err);
                 let code = match &result {
                     Ok(_) => log::OK.to_owned(),
                     Err(error) => error.code.to_string(),
@@ -229,8 +235,8 @@ impl Service {
         };
     }
 
-    /// Switches a fault on. Faults act in the order in which they were switched on; the first that decides a call wins,
-    /// latencies add up.
+    /// Switches a fault on. What happens on the way to the service comes before what the service does, and that before what
+    /// happens to the answer; of several faults at the same place the one that was switched on first wins. Latencies add up.
     pub fn add_fault(&mut self, fault: Fault) -> FaultId {
         let id = FaultId(self.next_fault);
         self.next_fault += 1;
@@ -304,25 +310,21 @@ impl Started {
     }
 }
 
-impl Decided {
-    /// What one more fault makes of the decision: the first that decides wins.
-    fn overruled_by(self, kind: &FaultKind, caller: &Caller, operation: &Operation) -> Self {
-        let Self::Executed { instead: None, age } = self else {
-            return self;
-        };
+impl Fate {
+    fn suffer(&mut self, kind: &FaultKind, caller: &Caller, operation: &Operation, random: &mut fastrand::Rng) {
         match kind {
-            FaultKind::Throttle => Self::Refused(ApiError::throttled()),
+            FaultKind::Latency { least, most } => self.latency += between(random, *least, *most),
+            FaultKind::Stale { up_to } => self.age = between(random, Duration::ZERO, *up_to),
+            FaultKind::Throttle => self.refused = Some(ApiError::throttled()),
             FaultKind::ServerError { status, code } => {
-                Self::Refused(ApiError::new(*status, code.clone(), "An internal error has occurred"))
+                self.refused = Some(ApiError::new(*status, code.clone(), "An internal error has occurred"));
             }
-            FaultKind::Deny => Self::Refused(denied(caller, operation)),
-            FaultKind::ProxyHtml { status } => Self::Lost(Outcome::Html { status: *status }),
-            FaultKind::EmptyBody => Self::Executed { instead: Some(Outcome::Empty), age },
-            FaultKind::DropBefore => Self::Lost(Outcome::Dropped),
-            FaultKind::DropAfter => Self::Executed { instead: Some(Outcome::Dropped), age },
-            FaultKind::Cut { how: Cut::Refuse } => Self::Lost(Outcome::Dropped),
-            FaultKind::Cut { how: Cut::Hang } => Self::Lost(Outcome::Silence),
-            FaultKind::Latency { .. } | FaultKind::Stale { .. } => Self::Executed { instead: None, age },
+            FaultKind::Deny => self.refused = Some(denied(caller, operation)),
+            FaultKind::ProxyHtml { status } => self.lost = Some(Outcome::Html { status: *status }),
+            FaultKind::DropBefore | FaultKind::Cut { how: Cut::Refuse } => self.lost = Some(Outcome::Dropped),
+            FaultKind::Cut { how: Cut::Hang } => self.lost = Some(Outcome::Silence),
+            FaultKind::EmptyBody => self.instead = Some(Outcome::Empty),
+            FaultKind::DropAfter => self.instead = Some(Outcome::Dropped),
         }
     }
 }

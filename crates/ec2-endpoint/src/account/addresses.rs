@@ -11,8 +11,8 @@ use super::{
     Account,
     ids::Kind,
     known, listed,
-    model::{Association, ElasticIp, Tags},
-    select::{Listed, select},
+    model::{Association, ElasticIp, InstanceState},
+    select::{Listed, pairs, select},
 };
 
 impl Account {
@@ -33,6 +33,14 @@ impl Account {
                 return Err(ApiError::combination("You may specify instance ID or network interface ID, but not both"));
             }
         };
+        if let Some(instance) = eni.instance_id().and_then(|id| self.instances.get(id))
+            && instance.state == InstanceState::Pending
+        {
+            return Err(ApiError::client(
+                "IncorrectInstanceState",
+                format!("The pending instance '{}' is not in a valid state for this operation.", instance.id),
+            ));
+        }
         let private_ip = match &call.private_ip_address {
             None => eni.primary_ip(),
             Some(text) => parse_ipv4("privateIpAddress", text)?,
@@ -191,8 +199,8 @@ impl Listed for AddressView {
         value.into_iter().collect()
     }
 
-    fn tags(&self) -> &Tags {
-        &self.address.tags
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.address.tags)
     }
 }
 

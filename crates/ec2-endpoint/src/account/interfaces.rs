@@ -8,8 +8,8 @@ use super::{
     Account,
     ids::Kind,
     known, listed,
-    model::{ElasticIp, Eni, Tags},
-    select::{Listed, Paging, select},
+    model::{ElasticIp, Eni},
+    select::{Listed, Paging, pairs, select},
 };
 
 impl Account {
@@ -175,7 +175,7 @@ impl Listed for EniView {
         }
     }
 
-    fn tags(&self) -> &Tags {
-        &self.eni.tags
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.eni.tags)
     }
 }

@@ -11,8 +11,8 @@ use super::{
     Account,
     ids::Kind,
     listed,
-    model::{SecurityGroup, Subnet, Tags},
-    select::{Listed, Paging, select},
+    model::{SecurityGroup, Subnet},
+    select::{Listed, Paging, pairs, select},
 };
 
 impl Account {
@@ -137,8 +137,8 @@ impl Listed for InstanceView {
         }
     }
 
-    fn tags(&self) -> &Tags {
-        &self.instance.tags
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.instance.tags)
     }
 }
 
@@ -177,8 +177,8 @@ impl Listed for SubnetView {
         }
     }
 
-    fn tags(&self) -> &Tags {
-        &self.subnet.tags
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.subnet.tags)
     }
 }
 
@@ -212,8 +212,8 @@ impl Listed for VpcView {
         }
     }
 
-    fn tags(&self) -> &Tags {
-        &self.vpc.tags
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.vpc.tags)
     }
 }
 
@@ -237,7 +237,7 @@ impl Listed for SecurityGroupView {
         }
     }
 
-    fn tags(&self) -> &Tags {
-        &self.group.tags
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.group.tags)
     }
 }

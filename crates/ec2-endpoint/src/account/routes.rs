@@ -13,8 +13,8 @@ use super::{
     Account,
     ids::Kind,
     known, listed,
-    model::{Route, RouteOrigin, RouteTable, RouteTarget, Tags},
-    select::{Listed, Paging, select},
+    model::{Route, RouteOrigin, RouteTable, RouteTarget},
+    select::{Listed, Paging, pairs, select},
 };
 
 /// A destination as the request wrote it, and as a network.
@@ -290,7 +290,7 @@ impl Listed for RouteTableView {
         }
     }
 
-    fn tags(&self) -> &Tags {
-        &self.table.tags
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        pairs(&self.table.tags)
     }
 }

@@ -18,7 +18,13 @@ pub trait Listed {
     /// What the filter sees; a filter matches if any of the values does.
     fn values(&self, filter: &str) -> Vec<String>;
 
-    fn tags(&self) -> &Tags;
+    /// Keys and values.
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)>;
+}
+
+/// The tags of a resource, as [`Listed::tags`] wants them.
+pub fn pairs(tags: &Tags) -> impl Iterator<Item = (&str, &str)> {
+    tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))
 }
 
 /// How a call may be cut into pages.
@@ -96,8 +102,8 @@ fn check_filters<T: Listed>(filters: &[Filter]) -> Result<(), ApiError> {
 
 fn passes<T: Listed>(item: &T, filter: &Filter) -> bool {
     let seen = match filter.name.strip_prefix("tag:") {
-        Some(key) => item.tags().get(key).cloned().into_iter().collect(),
-        None if filter.name == "tag-key" => item.tags().keys().cloned().collect(),
+        Some(key) => item.tags().filter(|tag| tag.0 == key).map(|tag| tag.1.to_owned()).collect(),
+        None if filter.name == "tag-key" => item.tags().map(|tag| tag.0.to_owned()).collect(),
         None => item.values(&filter.name),
     };
     filter.values.iter().any(|pattern| seen.iter().any(|value| matches(pattern, value)))

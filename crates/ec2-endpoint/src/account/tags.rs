@@ -81,7 +81,6 @@ impl Account {
                 resource_type: kind.resource_type(),
                 key: key.clone(),
                 value: value.clone(),
-                as_map: Tags::from([(key.clone(), value.clone())]),
             })
         });
         let page: Page<TagView> = select(views.collect(), call)?;
@@ -171,7 +170,7 @@ impl Listed for TagView {
         }
     }
 
-    fn tags(&self) -> &Tags {
-        &self.as_map
+    fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        std::iter::once((self.key.as_str(), self.value.as_str()))
     }
 }

@@ -7,8 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::{
     Account,
     model::{
-        Attachment, ElasticIp, Eni, Instance, InstanceState, Permission, Route, RouteOrigin, RouteTable, RouteTarget,
-        SecurityGroup, Subnet, TableAssociation, Tags, Vpc,
+        ElasticIp, Permission, Route, RouteOrigin, RouteTable, RouteTarget, SecurityGroup, Subnet, TableAssociation,
+        Tags, Vpc,
     },
 };
 
@@ -21,75 +21,6 @@ pub enum TopologyError {
     Malformed { what: &'static str, value: String },
     #[error("{value} does not fit: {why}")]
     Unfit { value: String, why: &'static str },
-}
-
-/// An instance to be launched.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    /// One interface for each: subnet, and private address if it is to be a certain one.
-    interfaces: Vec<(String, Option<Ipv4Addr>)>,
-    name: Option<String>,
-    instance_type: String,
-    role: Option<String>,
-    addresses_per_interface: usize,
-}
-
-impl Launch {
-    /// An instance with one interface, in this subnet.
-    pub fn in_subnet(subnet_id: &str) -> Self {
-        Self {
-            interfaces: vec![(subnet_id.into(), None)],
-            name: None,
-            instance_type: "t3.medium".into(),
-            role: None,
-            addresses_per_interface: 6,
-        }
-    }
-
-    /// Gives it a `Name` tag.
-    #[must_use]
-    pub fn named(mut self, name: &str) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Fixes the primary address of the newest interface.
-    #[must_use]
-    pub fn private_ip(mut self, address: Ipv4Addr) -> Self {
-        if let Some(newest) = self.interfaces.last_mut() {
-            newest.1 = Some(address);
-        }
-        self
-    }
-
-    /// Adds one more interface.
-    #[must_use]
-    pub fn and_interface_in(mut self, subnet_id: &str) -> Self {
-        self.interfaces.push((subnet_id.into(), None));
-        self
-    }
-
-    /// Attaches an instance role by name.
-    #[must_use]
-    pub fn role(mut self, role: &str) -> Self {
-        self.role = Some(role.into());
-        self
-    }
-
-    /// Changes how many addresses of a family each interface may hold (six, as a t3.medium).
-    #[must_use]
-    pub fn addresses_per_interface(mut self, addresses: usize) -> Self {
-        self.addresses_per_interface = addresses;
-        self
-    }
-}
-
-/// What [`Account::add_instance`] made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Launched {
-    pub instance_id: String,
-    /// Interface ids, by device index.
-    pub interfaces: Vec<String>,
 }
 
 impl Account {
@@ -145,14 +76,13 @@ impl Account {
             range.subnets(64).ok().and_then(|mut blocks| blocks.find(|block| !taken.contains(block)))
         });
         let id = self.new_id("subnet");
-        let zone_letter = availability_zone.chars().last().unwrap_or('a');
         let subnet = Subnet {
             id: id.clone(),
             vpc_id: vpc_id.into(),
             cidr: cidr.trunc(),
             ipv6_cidr,
             availability_zone: availability_zone.into(),
-            availability_zone_id: format!("use1-az{}", u32::from(zone_letter).saturating_sub(u32::from('a')) + 1),
+            availability_zone_id: zone_id(availability_zone),
             tags: Tags::new(),
         };
         self.subnets.insert(id.clone(), subnet);
@@ -199,89 +129,6 @@ impl Account {
         group.ingress.push(permission);
         self.revision += 1;
         Ok(())
-    }
-
-    /// Adds a running instance with its interfaces, in the VPC's default security group.
-    ///
-    /// # Errors
-    /// An unknown subnet, or a private address that is outside the subnet, reserved or taken.
-    pub fn add_instance(&mut self, launch: Launch) -> Result<Launched, TopologyError> {
-        let instance_id = self.new_id("i");
-        let reservation_id = self.new_id("r");
-        let image_id = "ami-0123456789abcdef0".to_owned();
-        let instance = Instance {
-            id: instance_id.clone(),
-            reservation_id,
-            state: InstanceState::Running,
-            instance_type: launch.instance_type,
-            image_id,
-            role: launch.role,
-            tags_in_metadata: true,
-            addresses_per_interface: launch.addresses_per_interface,
-            tags: launch.name.map(|name| ("Name".to_owned(), name)).into_iter().collect(),
-        };
-        self.instances.insert(instance_id.clone(), instance);
-        let mut interfaces = Vec::new();
-        for (device_index, (subnet_id, address)) in (0..).zip(launch.interfaces) {
-            let eni_id = self.add_interface(&subnet_id, address)?;
-            let attachment = Attachment {
-                id: self.new_id("eni-attach"),
-                instance_id: instance_id.clone(),
-                device_index,
-                delete_on_termination: true,
-            };
-            if let Some(eni) = self.enis.get_mut(&eni_id) {
-                eni.attachment = Some(attachment);
-            }
-            interfaces.push(eni_id);
-        }
-        self.revision += 1;
-        Ok(Launched { instance_id, interfaces })
-    }
-
-    /// Adds an interface that is attached to nothing, and gives its id.
-    ///
-    /// # Errors
-    /// An unknown subnet, or a private address that is outside the subnet, reserved or taken.
-    pub fn add_interface(&mut self, subnet_id: &str, address: Option<Ipv4Addr>) -> Result<String, TopologyError> {
-        let subnet = self.subnets.get(subnet_id).cloned().ok_or_else(|| unknown("subnet", subnet_id))?;
-        let free =
-            |address: &Ipv4Addr| subnet.is_assignable(*address) && self.holder_of(&subnet.vpc_id, *address).is_none();
-        let private_ip = match address {
-            Some(address) if !free(&address) => {
-                let why = "it is outside the subnet, reserved, or taken";
-                return Err(TopologyError::Unfit { value: address.to_string(), why });
-            }
-            Some(address) => address,
-            None => subnet.cidr.hosts().find(free).ok_or_else(|| TopologyError::Unfit {
-                value: subnet_id.into(),
-                why: "the subnet has no free address",
-            })?,
-        };
-        let groups = self
-            .security_groups
-            .values()
-            .filter(|group| group.vpc_id == subnet.vpc_id && group.name == "default")
-            .map(|group| group.id.clone())
-            .collect();
-        let id = self.new_id("eni");
-        let [.., third, second, first] = self.next_number.to_be_bytes();
-        let eni = Eni {
-            id: id.clone(),
-            subnet_id: subnet_id.into(),
-            vpc_id: subnet.vpc_id.clone(),
-            mac: format!("02:00:00:{third:02x}:{second:02x}:{first:02x}"),
-            description: String::new(),
-            source_dest_check: true,
-            private_ips: vec![private_ip],
-            ipv6_addresses: Vec::new(),
-            groups,
-            attachment: None,
-            tags: Tags::new(),
-        };
-        self.enis.insert(id.clone(), eni);
-        self.revision += 1;
-        Ok(id)
     }
 
     /// Adds an Elastic IP and gives its allocation id.
@@ -377,6 +224,19 @@ impl Subnet {
     }
 }
 
+/// `us-east-1b` is `use1-az2`, `ap-southeast-2a` is `apse2-az1`. In a real account the order of the zones is its own.
+fn zone_id(availability_zone: &str) -> String {
+    let (region, letter) = availability_zone.split_at(availability_zone.len().saturating_sub(1));
+    let initials = |word: &str| -> String {
+        let directions = ["north", "south", "central", "east", "west"];
+        let found: String = directions.iter().filter(|name| word.contains(*name)).map(|name| &name[..1]).collect();
+        if found.is_empty() { word.to_owned() } else { found }
+    };
+    let region: String = region.split('-').map(initials).collect();
+    let number = letter.bytes().next().map_or(1, |letter| u32::from(letter.saturating_sub(b'a')) + 1);
+    format!("{region}-az{number}")
+}
+
 fn local_route() -> Route {
     Route { target: RouteTarget::Local, origin: RouteOrigin::CreateRouteTable }
 }
@@ -387,4 +247,40 @@ fn parse<T: std::str::FromStr>(what: &'static str, value: &str) -> Result<T, Top
 
 pub(super) fn unknown(what: &'static str, id: &str) -> TopologyError {
     TopologyError::Unknown { what, id: id.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Launch;
+
+    #[test]
+    fn zones_have_ids_of_their_own() {
+        for (zone, id) in [
+            ("us-east-1b", "use1-az2"),
+            ("ap-southeast-2a", "apse2-az1"),
+            ("eu-central-1c", "euc1-az3"),
+            ("us-gov-west-1a", "usgovw1-az1"),
+            ("", "-az1"),
+        ] {
+            assert_eq!(zone_id(zone), id);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_built() {
+        let mut account = Account::new("us-east-1");
+        let vpc = account.add_vpc("10.0.0.0/16", None).unwrap();
+        let subnet = account.add_subnet(&vpc, "10.0.1.0/24", "us-east-1a").unwrap();
+        assert!(account.add_subnet(&vpc, "10.1.0.0/24", "us-east-1a").is_err(), "outside the VPC");
+        assert!(account.add_subnet("vpc-1", "10.0.2.0/24", "us-east-1a").is_err(), "no such VPC");
+        let at = |address: [u8; 4]| Launch::in_subnet(&subnet).private_ip(address.into());
+        account.add_instance(at([10, 0, 1, 4])).unwrap();
+        for address in [[10, 0, 1, 4], [10, 0, 1, 3], [10, 0, 1, 255], [10, 0, 2, 4]] {
+            assert!(account.add_instance(at(address)).is_err(), "{address:?}");
+        }
+        account.allocate_address("203.0.113.10").unwrap();
+        assert!(account.allocate_address("203.0.113.10").is_err(), "there is one already");
+        assert!(account.allocate_address("junk").is_err());
+    }
 }

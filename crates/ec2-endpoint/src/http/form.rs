@@ -1,4 +1,6 @@
 //! The query protocol's way in: a form becomes an [`Operation`]. Parameter names after the EC2 API reference.
+//! A parameter that EC2 has and this endpoint does not (another kind of route target, address prefixes) is refused as unknown
+//! rather than overlooked.
 
 use std::{collections::BTreeMap, str::FromStr};
 

@@ -82,3 +82,36 @@ impl Refused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(keys: &Keys, now: Duration, authorization: Option<&str>) -> Result<Caller, Refused> {
+        let mut headers = HeaderMap::new();
+        if let Some(authorization) = authorization {
+            headers.insert(hyper::header::AUTHORIZATION, authorization.parse().unwrap());
+        }
+        keys.caller(now, &headers, None)
+    }
+
+    #[test]
+    fn a_key_is_its_owner_s_until_it_expires() {
+        let mut keys = Keys::default();
+        let second = Duration::from_secs(1);
+        let issued = keys.issue(second, Caller::named("node-a"), second * 10).access_key_id;
+        let header = format!("AWS4-HMAC-SHA256 Credential={issued}/20300101/us-east-1/ec2/aws4_request");
+        assert_eq!(caller(&keys, second * 10, Some(&header)), Ok(Caller::named("node-a")));
+        assert_eq!(caller(&keys, second * 11, Some(&header)), Err(Refused::Expired));
+        assert_eq!(Refused::Expired.error(false).code, "RequestExpired");
+        assert_eq!(Refused::Expired.error(true).code, "ExpiredToken");
+    }
+
+    #[test]
+    fn without_a_key_nobody_calls() {
+        let keys = Keys::default();
+        for header in [None, Some("Basic eDp5"), Some("AWS4-HMAC-SHA256 Credential=/20300101")] {
+            assert_eq!(caller(&keys, Duration::ZERO, header), Err(Refused::Anonymous), "{header:?}");
+        }
+    }
+}

@@ -148,10 +148,26 @@ impl FaultKind {
         Self::Latency { least: latency, most: latency }
     }
 
+    pub(super) fn stage(&self) -> Stage {
+        match self {
+            Self::Latency { .. } | Self::ProxyHtml { .. } | Self::DropBefore | Self::Cut { .. } => Stage::Way,
+            Self::Throttle | Self::ServerError { .. } | Self::Deny | Self::Stale { .. } => Stage::Service,
+            Self::EmptyBody | Self::DropAfter => Stage::Answer,
+        }
+    }
+
     /// Stale reads are a matter of reads only.
     fn concerns(&self, operation: &Operation) -> bool {
         !(matches!(self, Self::Stale { .. }) && operation.is_write())
     }
+}
+
+/// Where on a call's way a fault acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Way,
+    Service,
+    Answer,
 }
 
 /// How a network that is cut shows.

@@ -162,8 +162,12 @@ fn an_instance_stands_for_its_interface_only_if_it_has_one_and_is_ready() {
     let call = by_instance(&world, &a);
     world.account.set_instance_state(&a, InstanceState::Pending).unwrap();
     assert_eq!(world.code(associate(call.clone())), "IncorrectInstanceState");
+    let by_interface = world.association_to(&world.a.clone());
+    assert_eq!(world.code(associate(by_interface)), "IncorrectInstanceState");
     world.account.start_instance(&a).unwrap();
-    assert_eq!(world.code(associate(call)), "OK");
+    assert_eq!(world.code(associate(call.clone())), "OK");
+    world.account.terminate_instance(&a).unwrap();
+    assert_eq!(world.code(associate(call)), "IncorrectInstanceState");
 }
 
 #[test]

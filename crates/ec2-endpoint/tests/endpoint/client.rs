@@ -14,6 +14,9 @@ use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::world::{World, world};
 
+/// Longer than anything takes, also on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A running endpoint. It ends when this goes.
 pub struct Running {
     pub world: World,
@@ -105,6 +108,17 @@ impl HttpAnswer {
 
 /// A query-protocol request with a signature that is none: what matters is the key and the service in its scope.
 pub fn query(to: SocketAddr, access_key_id: &str, service: &str, form: &str) -> Result<HttpAnswer, std::io::Error> {
+    query_within(to, access_key_id, service, form, PATIENCE)
+}
+
+/// The same, by a caller that waits no longer than this for the answer.
+pub fn query_within(
+    to: SocketAddr,
+    access_key_id: &str,
+    service: &str,
+    form: &str,
+    patience: Duration,
+) -> Result<HttpAnswer, std::io::Error> {
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential={access_key_id}/20300101/us-east-1/{service}/aws4_request, \
          SignedHeaders=host, Signature=00"
@@ -113,7 +127,7 @@ pub fn query(to: SocketAddr, access_key_id: &str, service: &str, form: &str) -> 
         ("Authorization", authorization.as_str()),
         ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),
     ];
-    request(to, "POST", "/", &headers, form)
+    request_within(to, "POST", "/", &headers, form, patience)
 }
 
 pub fn request(
@@ -123,8 +137,19 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Result<HttpAnswer, std::io::Error> {
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    request_within(to, method, path, headers, body, PATIENCE)
+}
+
+fn request_within(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    patience: Duration,
+) -> Result<HttpAnswer, std::io::Error> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(patience))?;
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = body.len();
     write!(

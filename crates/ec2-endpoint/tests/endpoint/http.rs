@@ -1,10 +1,13 @@
 //! The query protocol on a socket, the faults as they show there, and the admin interface.
 
-use std::{io::ErrorKind, time::Instant};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
-use crate::client::{Running, query, request};
+use crate::client::{Running, query, query_within, request};
 
 #[test]
 fn answers_carry_a_request_id_and_a_date_in_the_headers() {
@@ -102,23 +105,33 @@ fn faults_show_on_the_wire() {
 
 #[test]
 fn a_node_that_is_cut_off_hears_nothing_while_others_go_on() {
-    use std::{io::Read, io::Write, net::TcpStream, time::Duration};
-
     let running = Running::start();
     let cut = json!({"kind": {"cut": {"how": "hang"}}, "scope": {"callers": ["node-a"]}});
     running.admin("POST", "faults", &cut.to_string());
-    let mut stream = TcpStream::connect(running.api).unwrap();
-    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    let body = "Action=DescribeVpcs&Version=2016-11-15";
-    write!(
-        stream,
-        "POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Credential=node-a/x\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let silence = stream.read(&mut [0; 1]).unwrap_err();
+    let form = "Action=DescribeVpcs&Version=2016-11-15";
+    let silence = query_within(running.api, "node-a", "ec2", form, Duration::from_millis(300)).unwrap_err();
     assert!(matches!(silence.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silence}");
     assert_eq!(running.ec2_as("node-b", "Action=DescribeVpcs").status, 200);
+}
+
+#[test]
+fn a_call_is_executed_even_if_its_caller_has_given_up() {
+    let running = Running::start();
+    running.admin("POST", "faults", r#"{"kind": {"latency": {"least": "600ms", "most": "600ms"}}, "remaining": 1}"#);
+    let (table, eni) = (&running.world.table, running.world.eni(&running.world.a));
+    let form = format!(
+        "Action=CreateRoute&RouteTableId={table}&DestinationCidrBlock=20.0.0.50/32&NetworkInterfaceId={eni}&Version=2016-11-15"
+    );
+    let give_up = query_within(running.api, "node-a", "ec2", &form, Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(give_up.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{give_up}");
+    let route = || running.admin("GET", "account", "")["route_tables"][table]["routes"]["20.0.0.50/32"].clone();
+    assert!(route().is_null(), "it is on its way");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while route().is_null() {
+        assert!(Instant::now() < deadline, "the call was not executed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(running.admin("GET", "calls", "")[0]["code"], "OK");
 }
 
 #[test]

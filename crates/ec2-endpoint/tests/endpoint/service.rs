@@ -87,6 +87,27 @@ fn every_kind_of_fault_shows_and_says_whether_the_write_was_done() {
 }
 
 #[test]
+fn faults_act_in_the_order_of_a_call_s_way() {
+    let (world, mut service) = service();
+    let once = |kind: FaultKind| Fault::new(kind).times(1);
+    service.add_fault(once(FaultKind::DropAfter));
+    service.add_fault(once(FaultKind::Throttle));
+    service.add_fault(once(FaultKind::Deny));
+    service.add_fault(once(FaultKind::DropBefore));
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        let mark = service.mark();
+        let reply = service.call(SECOND, &node_a(), &create(&world));
+        let code = service.calls_since(mark).next().unwrap().code.clone().unwrap();
+        codes.push(format!("{} {code}", word(&reply.outcome)));
+    }
+    // Lost on the way: nothing else is used up. Then refused, and the refusal is lost. Then refused. Then nothing is left.
+    let expected =
+        ["dropped Lost", "dropped RequestLimitExceeded", "UnauthorizedOperation UnauthorizedOperation", "OK OK"];
+    assert_eq!(codes, expected);
+}
+
+#[test]
 fn a_fault_keeps_to_its_scope_and_number() {
     let (world, mut service) = service();
     let fault = Fault::new(FaultKind::Throttle).of_caller("node-a").at("DescribeRouteTables").times(2);
@@ -263,6 +284,9 @@ fn whoever_follows_the_account_wakes_on_every_change_and_on_nothing_else() {
     service.call(SECOND, &node_a(), &create(&world));
     assert!(changes.has_changed().unwrap());
     assert_eq!(*changes.borrow_and_update(), *service.account());
+    let to_a = Operation::ReplaceRoute(world.route(VIP, &world.a));
+    assert_eq!(word(&service.call(SECOND, &node_a(), &to_a).outcome), "OK");
+    assert!(!changes.has_changed().unwrap(), "it led there already");
     service.change(SECOND, |account| account.stop_instance(&world.a.instance_id)).unwrap();
     assert!(changes.has_changed().unwrap());
 }

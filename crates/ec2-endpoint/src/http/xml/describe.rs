@@ -66,15 +66,22 @@ fn route(xml: &mut Xml, view: &RouteView, owner_id: &str) {
 }
 
 pub(super) fn network_interface(xml: &mut Xml, view: &EniView) {
-    interface(xml, view);
     let eni = &view.eni;
+    interface(xml, view, Shown::ByItself);
     xml.text("availabilityZone", &view.availability_zone);
     xml.text("requesterManaged", false);
     tags(xml, &eni.tags);
 }
 
-/// What an interface shows also as part of an instance.
-fn interface(xml: &mut Xml, view: &EniView) {
+/// Where an interface is shown. As a part of an instance it leaves out what the instance says already, and the ids of
+/// Elastic IPs. EC2 API reference: InstanceNetworkInterface.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    ByItself,
+    InInstance,
+}
+
+fn interface(xml: &mut Xml, view: &EniView, shown: Shown) {
     let eni = &view.eni;
     xml.text("networkInterfaceId", &eni.id);
     xml.text("subnetId", &eni.subnet_id);
@@ -90,32 +97,36 @@ fn interface(xml: &mut Xml, view: &EniView) {
     if let Some(attachment) = &eni.attachment {
         xml.element("attachment", |xml| {
             xml.text("attachmentId", &attachment.id);
-            xml.text("instanceId", &attachment.instance_id);
-            xml.text("instanceOwnerId", &view.owner_id);
+            if shown == Shown::ByItself {
+                xml.text("instanceId", &attachment.instance_id);
+                xml.text("instanceOwnerId", &view.owner_id);
+            }
             xml.text("deviceIndex", attachment.device_index);
             xml.text("status", "attached");
             xml.text("deleteOnTermination", attachment.delete_on_termination);
         });
     }
     if let Some(elastic_ip) = view.elastic_ip_at(eni.primary_ip()) {
-        association(xml, elastic_ip, &view.owner_id);
+        association(xml, elastic_ip, &view.owner_id, shown);
     }
     xml.list("privateIpAddressesSet", &eni.private_ips, |xml, private_ip| {
         xml.text("privateIpAddress", private_ip);
         xml.text("primary", *private_ip == eni.primary_ip());
         if let Some(elastic_ip) = view.elastic_ip_at(*private_ip) {
-            association(xml, elastic_ip, &view.owner_id);
+            association(xml, elastic_ip, &view.owner_id, shown);
         }
     });
     xml.list("ipv6AddressesSet", &eni.ipv6_addresses, |xml, address| xml.text("ipv6Address", address));
 }
 
-fn association(xml: &mut Xml, elastic_ip: &ElasticIp, owner_id: &str) {
+fn association(xml: &mut Xml, elastic_ip: &ElasticIp, owner_id: &str, shown: Shown) {
     xml.element("association", |xml| {
         xml.text("publicIp", elastic_ip.public_ip);
         xml.text("ipOwnerId", owner_id);
-        xml.text("allocationId", &elastic_ip.allocation_id);
-        xml.text_if("associationId", elastic_ip.association.as_ref().map(|association| &association.id));
+        if shown == Shown::ByItself {
+            xml.text("allocationId", &elastic_ip.allocation_id);
+            xml.text_if("associationId", elastic_ip.association.as_ref().map(|association| &association.id));
+        }
     });
 }
 
@@ -155,7 +166,7 @@ fn instance(xml: &mut Xml, view: &InstanceView) {
         xml.text("sourceDestCheck", eni.source_dest_check);
         groups(xml, &first.groups);
     }
-    xml.list("networkInterfaceSet", &view.interfaces, interface);
+    xml.list("networkInterfaceSet", &view.interfaces, |xml, view| interface(xml, view, Shown::InInstance));
     if let Some(role) = &instance.role {
         let owner_id = &view.owner_id;
         xml.element("iamInstanceProfile", |xml| {
