@@ -13,7 +13,7 @@ use crate::ec2::aws::{AwsEc2, Observer};
 use crate::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, RouteTable, TableQuery, Urgency,
 };
-use crate::error::chain;
+use crate::error::one_line;
 use crate::identity::Node;
 use crate::identity::imds::{Imds, Wanted, local_macs};
 use crate::vip::Account;
@@ -71,12 +71,12 @@ impl Identify for Cloud {
             }
         }
         let macs = (self.macs)().map_err(|error| format!("cannot list the network interfaces: {error}"))?;
-        let imds = Imds::new(&config.aws).map_err(|error| chain(&error))?;
-        let node = imds.node(&config.identity, &config.aws, &wanted, &macs).await.map_err(|error| chain(&error))?;
+        let imds = Imds::new(&config.aws).map_err(|error| one_line(&error))?;
+        let node = imds.node(&config.identity, &config.aws, &wanted, &macs).await.map_err(|error| one_line(&error))?;
         if self.ec2.get().is_none() {
             let observer = Observer::clone(&self.observer);
             let ec2 = AwsEc2::new(&config.aws, &node.region, &node.instance, config.limits, observer).await;
-            let ec2 = ec2.map_err(|error| chain(&error))?;
+            let ec2 = ec2.map_err(|error| one_line(&error))?;
             // The loop identifies once at a time, so nobody else can have set it meanwhile.
             let _ = self.ec2.set(ec2);
         }

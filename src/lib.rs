@@ -44,6 +44,8 @@ pub mod cli;
 #[cfg(feature = "aws")]
 pub mod cloud;
 #[cfg(feature = "aws")]
+pub mod demo;
+#[cfg(feature = "aws")]
 pub mod run;
 #[cfg(feature = "aws")]
 mod systemd;

@@ -1,13 +1,26 @@
 //! Arguments, then configuration, then the command. The one place where errors become exit codes.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use vipkeeper::cli::{Cli, Command};
-use vipkeeper::config::ConfigError;
+use vipkeeper::cloud::Cloud;
+use vipkeeper::config::{Config, ConfigError};
+use vipkeeper::demo;
+use vipkeeper::desired::trust::TrustedOwners;
+use vipkeeper::error::one_line;
+use vipkeeper::hook::{self, Caller, HookContext, HookError};
+use vipkeeper::host::Host;
+use vipkeeper::host::netlink::Netlink;
+use vipkeeper::machine::files::Files;
+use vipkeeper::preview::preview;
+use vipkeeper::report::init_log;
+use vipkeeper::run::{self, runtime};
+use vipkeeper::status::show::{Format, Mode, show};
 
 /// `EX_CONFIG` of sysexits.h: the unit does not restart on it.
 const BAD_CONFIG: u8 = 78;
@@ -19,31 +32,63 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // The whole chain in one line: hooks write into Pgpool's log.
-            eprintln!("vipkeeper: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::from(exit_code(&error))
         }
     }
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigError>() { BAD_CONFIG } else { FAILED }
+    if error.is::<ConfigError>() {
+        return BAD_CONFIG;
+    }
+    error.downcast_ref::<HookError>().map_or(FAILED, HookError::exit_code)
 }
 
 fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         // The hooks: no runtime, no SDK, and no configuration error stops them.
-        Command::Up(_) | Command::Down(_) | Command::Wait(_) | Command::Status(_) => {
+        Command::Up(vip) => {
+            hook::up(&hook_context(cli)?, &vip.delegate_ip.to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Down(vip) => {
+            hook::down(&hook_context(cli)?, &vip.delegate_ip.to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Wait(wait) => {
+            hook::wait(&hook_context(cli)?, &wait.vip.delegate_ip.to_string(), wait.timeout)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Status(status) => {
             let config = cli.sources().load_for_hook();
-            if let Some(error) = &config.error {
-                eprintln!("vipkeeper: going on in spite of the configuration: {}", error.summary());
-            }
-            bail!("this command is not part of this build yet")
+            let format = if status.json { Format::Json } else { Format::Page };
+            let mode = if status.watch { Mode::Watch } else { Mode::Once };
+            // no-color.org: any value but an empty one switches colours off.
+            let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let code = show(&config.state_dir, format, mode, no_colour).context("cannot write the status")?;
+            Ok(ExitCode::from(code))
         }
-        Command::Run(_) | Command::Plan(_) => {
-            cli.sources().load()?;
-            bail!("this command is not part of this build yet")
+        Command::Run(_) => {
+            let sources = cli.sources();
+            let config = sources.load()?;
+            init_log(config.log.format, config.log.level.as_str())?;
+            let reload = Box::new(move || sources.load().map_err(|error| one_line(&error)));
+            runtime()?.block_on(run::run(config, reload))?;
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Demo(_) => bail!("this command is not part of this build yet"),
+        Command::Plan(plan) => {
+            let config = cli.sources().load()?;
+            init_log(config.log.format, config.log.level.as_str())?;
+            runtime()?.block_on(plan_once(&config, plan.json))
+        }
+        Command::Demo(options) => {
+            let passed = match options.serve_ec2 {
+                Some(address) => runtime()?.block_on(demo::serve_ec2(address)).map(|()| true),
+                None => runtime()?.block_on(demo::run(options.keep, io::stdout().is_terminal())),
+            }?;
+            Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "vipkeeper", &mut script);
@@ -56,6 +101,37 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Man { folder: Some(folder) } => write_man_pages(folder),
     }
+}
+
+/// What a hook must know. A configuration that cannot be read is a warning: the address matters more.
+fn hook_context(cli: &Cli) -> Result<HookContext, HookError> {
+    let config = cli.sources().load_for_hook();
+    let configured = match (config.delegate_ips, &config.error) {
+        (Some(delegate_ips), _) => Ok(delegate_ips.into_iter().collect()),
+        (None, error) => Err(error.as_ref().map(ConfigError::summary).unwrap_or_default()),
+    };
+    let context = HookContext { state_dir: config.state_dir, configured, caller: Caller::this_process()? };
+    if let Some(warning) = context.warning() {
+        complain(&warning);
+    }
+    Ok(context)
+}
+
+/// Says what the daemon would do now.
+async fn plan_once(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let cloud = Cloud::new(Rc::new(|_| {}));
+    let local = Netlink::new()?.addresses().await;
+    let (trusted, _) = TrustedOwners::resolve(&config.hook_users);
+    let mut machine = Files::new(&config.state_dir, trusted, None).context("cannot read the boot id of the kernel")?;
+    let preview = preview(config, &cloud, local, &mut machine).await.map_err(anyhow::Error::msg)?;
+    let text = if json { serde_json::to_string_pretty(&preview)? + "\n" } else { preview.page() };
+    print(text.as_bytes())?;
+    Ok(ExitCode::from(preview.verdict().exit_code()))
+}
+
+/// One line on stderr. A stderr that nobody reads is no reason to fail.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "vipkeeper: {text}");
 }
 
 /// The commands that have a manual page: clap's own `help` has none.

@@ -201,7 +201,7 @@ impl Preview {
             if let Some(why) = &vip.desired_invalid {
                 let _ = writeln!(page, "  the desired-state file is not used: {why}");
             }
-            for action in &vip.record {
+            if let Some(action) = &vip.record {
                 let _ = writeln!(page, "  would {action}");
             }
             for binding in &vip.bindings {

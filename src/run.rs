@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::daemon::{Daemon, Reload, Surroundings};
 use crate::desired;
 use crate::desired::trust::TrustedOwners;
-use crate::error::chain;
+use crate::error::one_line;
 use crate::host::interface::first_interface;
 use crate::host::netlink::Netlink;
 use crate::machine::files::Files;
@@ -53,7 +53,7 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
     let folder_problem = prepare_state_dir(&config).err();
     problems.extend(folder_problem.map(|message| ("StateDir", message)));
     let (trusted, unknown_users) = TrustedOwners::resolve(&config.hook_users);
-    problems.extend(unknown_users.iter().map(|error| ("HookUsers", chain(error))));
+    problems.extend(unknown_users.iter().map(|error| ("HookUsers", one_line(error))));
     let guards = GuardWatch::new(wakes.clone());
     let machine = Files::new(&config.state_dir, trusted, Some(guards)).map_err(StartError::BootId)?;
     let report = Arc::new(report(&config));
@@ -117,7 +117,7 @@ fn watch(config: &Config, wakes: &mpsc::Sender<Wake>) -> (Vec<Watcher>, Vec<(&'s
     let mut problems = Vec::new();
     let mut start = |reason, watcher: Result<Watcher, wake::WakeError>| match watcher {
         Ok(watcher) => watchers.push(watcher),
-        Err(error) => problems.push((reason, chain(&error))),
+        Err(error) => problems.push((reason, one_line(&error))),
     };
     start("WatchSignals", wake::watch_signals(wakes.clone()));
     start("WatchFiles", wake::watch_folder(&desired::file::folder(&config.state_dir), wakes.clone()));
@@ -139,7 +139,7 @@ async fn serve(
     report: Arc<Report>,
 ) -> Result<Option<impl Future<Output = ()>>, String> {
     let Some(address) = listen else { return Ok(None) };
-    let listener = http::listen(address).await.map_err(|error| chain(&error))?;
+    let listener = http::listen(address).await.map_err(|error| one_line(&error))?;
     Ok(Some(async move {
         http::serve(listener, &report).await;
     }))

@@ -13,7 +13,7 @@ mod tests;
 mod write;
 
 pub(crate) use error::causes;
-pub use http::{BundleError, client as http_client};
+pub use http::{SetupError, client as http_client};
 pub use probe::ClockOffset;
 
 use std::cell::{Cell, RefCell};
@@ -24,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
@@ -75,14 +76,14 @@ impl AwsEc2 {
     /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// When the `ca_bundle` cannot be used.
+    /// When the `ca_bundle` or the metadata service's endpoint cannot be used.
     pub async fn new(
         aws: &Aws,
         region: &str,
         instance: &InstanceId,
         limits: Limits,
         observer: Observer,
-    ) -> Result<Self, BundleError> {
+    ) -> Result<Self, SetupError> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http::client(aws.ca_bundle.as_deref())?)
             .region(Region::new(region.to_owned()))
@@ -96,6 +97,11 @@ impl AwsEc2 {
         }
         if aws.use_dual_stack {
             loader = loader.use_dual_stack(true);
+        }
+        if let Some(endpoint) = &aws.imds_endpoint {
+            let imds = aws_config::imds::Client::builder().endpoint(endpoint);
+            let imds = imds.map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?.build();
+            loader = loader.credentials_provider(ImdsCredentialsProvider::builder().imds_client(imds).build());
         }
         let ec2 = Self::with_sdk(loader.load().await, instance, limits, observer);
         Ok(ec2.at_endpoint(aws.endpoint_url.clone()).assuming(aws.assume_role_arn.as_deref()).await)

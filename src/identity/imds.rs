@@ -17,7 +17,7 @@ use aws_sdk_ec2::error::SdkError;
 
 use super::{Node, NodeInterface};
 use crate::config::{Aws, Identity};
-use crate::ec2::aws::{BundleError, http_client};
+use crate::ec2::aws::{SetupError, http_client};
 
 /// To reach the metadata service, which is one hop away.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -92,11 +92,11 @@ impl Imds {
     ///
     /// # Errors
     /// When the `ca_bundle` cannot be used.
-    pub fn new(aws: &Aws) -> Result<Self, BundleError> {
+    pub fn new(aws: &Aws) -> Result<Self, SetupError> {
         let config = ProviderConfig::default().with_http_client(http_client(aws.ca_bundle.as_deref())?);
         let mut client = Client::builder().configure(&config);
         if let Some(endpoint) = &aws.imds_endpoint {
-            client = client.endpoint(endpoint)?;
+            client = client.endpoint(endpoint).map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?;
         }
         let client = client
             .connect_timeout(CONNECT)

@@ -14,18 +14,9 @@ use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult, Role};
 use super::repeats::Repeats;
 use super::News;
 use crate::action::Action;
+pub use crate::config::LogFormat;
 use crate::ec2::{Class, RequestReport};
 use crate::vip::BindingKey;
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people and the journal.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
 
 /// Log settings that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -35,13 +35,15 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// All connections of a pool share one runtime.
 const PARTITION: PartitionId = PartitionId::from_index(0);
 
-/// A `ca_bundle` that cannot be used.
+/// A setting that no client can be made of.
 #[derive(Debug, thiserror::Error)]
-pub enum BundleError {
+pub enum SetupError {
     #[error("cannot read the CA bundle {path}: {source}", path = path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the CA bundle {path} cannot be used: {why}", path = path.display())]
     Unusable { path: PathBuf, why: String },
+    #[error("the endpoint of the metadata service cannot be used: {0}")]
+    ImdsEndpoint(String),
 }
 
 /// A client that trusts the certificates of `ca_bundle` and no others, or those of the system if there is no bundle;
@@ -53,7 +55,7 @@ pub enum BundleError {
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, BundleError> {
+pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, SetupError> {
     let trust = match ca_bundle {
         Some(path) => TrustStore::empty().with_pem_certificate(read_bundle(path)?),
         None => TrustStore::default(),
@@ -77,9 +79,9 @@ pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, BundleError>
 }
 
 /// The bundle, once every certificate in it is known to be usable: the TLS library panics on one that is not.
-fn read_bundle(path: &Path) -> Result<Vec<u8>, BundleError> {
-    let unusable = |why: String| BundleError::Unusable { path: path.to_owned(), why };
-    let pem = std::fs::read(path).map_err(|source| BundleError::Unreadable { path: path.to_owned(), source })?;
+fn read_bundle(path: &Path) -> Result<Vec<u8>, SetupError> {
+    let unusable = |why: String| SetupError::Unusable { path: path.to_owned(), why };
+    let pem = std::fs::read(path).map_err(|source| SetupError::Unreadable { path: path.to_owned(), source })?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unusable(format!("not in PEM format: {error:?}")))?;

@@ -1,0 +1,54 @@
+//! `vipkeeper demo`: three nodes in one process, each the real daemon loop over the real SDK, against the embedded EC2
+//! endpoint. Only the nodes' kernels are made up: their local addresses are in memory, so that no root is needed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+
+use self::cluster::{Cluster, Network};
+use self::timeline::Timeline;
+
+mod cluster;
+mod scenes;
+mod timeline;
+
+/// What every call to EC2 takes, as in life.
+const LATENCY: Duration = Duration::from_millis(150);
+
+/// Plays every scene, shows what the nodes do meanwhile, and says whether each came out right. With `keep` it goes on
+/// afterwards until interrupted.
+///
+/// # Errors
+/// When the demo itself cannot be set up: no loopback listener, no temporary folder.
+pub async fn run(keep: bool, colour: bool) -> anyhow::Result<bool> {
+    LocalSet::new().run_until(play(keep, colour)).await
+}
+
+async fn play(keep: bool, colour: bool) -> anyhow::Result<bool> {
+    let timeline = Timeline::start(colour);
+    let mut cluster = Cluster::start(LATENCY, timeline.clone()).await?;
+    timeline.say(&cluster.introduction());
+    let results = scenes::play(&mut cluster, &timeline).await?;
+    let passed = results.iter().all(|result| result.came_out_right());
+    timeline.say(&scenes::table(&results));
+    if keep {
+        timeline.say(&cluster.invitation());
+        tokio::signal::ctrl_c().await.context("cannot wait for an interrupt")?;
+    }
+    Ok(passed)
+}
+
+/// Only serves the endpoint, with the demo's network behind it, until interrupted.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve_ec2(address: SocketAddr) -> anyhow::Result<()> {
+    let network = Network::new(Duration::ZERO)?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let served = network.serve(listener).await?;
+    println!("{}", served.introduction());
+    tokio::signal::ctrl_c().await.context("cannot wait for an interrupt")
+}

@@ -1,0 +1,436 @@
+//! The demo's network in EC2, and the three nodes in it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use ec2_endpoint::http::{Endpoint, Server};
+use ec2_endpoint::{Account, Caller, Fault, FaultKind, Launch, Operation, Outcome, Service};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_local};
+
+use super::timeline::Timeline;
+use crate::cloud::Cloud;
+use crate::config::sources::Sources;
+use crate::daemon::{Daemon, Surroundings};
+use crate::desired;
+use crate::desired::trust::TrustedOwners;
+use crate::host::LocalAddress;
+use crate::host::memory::Memory;
+use crate::machine::files::Files;
+use crate::observe::configured_keys;
+use crate::report::{News, Report, Reporter, VipKeys, http};
+use crate::status::Status;
+use crate::wake::{self, Wake, watch_folder};
+
+/// The address of the route method: outside the VPC.
+pub const DELEGATE_IP: &str = "20.0.0.50";
+/// The address of the Elastic IP method: from a range for documentation (RFC 5737).
+pub const PUBLIC_IP: &str = "203.0.113.10";
+const INTERFACE: &str = "eth0";
+const REGION: &str = "eu-central-1";
+/// Short enough to see drift repaired while one watches; the defaults are 10 s and 30 s.
+const INTERVALS: (&str, &str) = ("2s", "5s");
+const NAMES: [&str; 3] = ["node-a", "node-b", "node-c"];
+
+/// The ids of what the demo made in EC2.
+pub struct Network {
+    endpoint: Endpoint,
+    pub allocation: String,
+    pub tables: Vec<String>,
+    machines: Vec<Machine>,
+}
+
+/// One node's instance.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub name: &'static str,
+    pub instance: String,
+    pub eni: String,
+    mac: String,
+}
+
+impl Network {
+    /// A VPC with a subnet in each of three zones and an instance in each; two route tables, one Elastic IP.
+    pub fn new(latency: Duration) -> anyhow::Result<Self> {
+        let mut account = Account::new(REGION);
+        let vpc = account.add_vpc("10.0.0.0/16", None)?;
+        let mut machines = Vec::new();
+        for (index, name) in NAMES.into_iter().enumerate() {
+            let zone = format!("{REGION}{}", ["a", "b", "c"][index]);
+            let subnet = account.add_subnet(&vpc, &format!("10.0.{}.0/24", index + 1), &zone)?;
+            let launched = account.add_instance(Launch::in_subnet(&subnet).named(name).role("vipkeeper"))?;
+            let eni = launched.interfaces.first().context("an instance has an interface")?.clone();
+            let mac = account.eni(&eni).context("the interface exists")?.mac_address.clone();
+            machines.push(Machine { name, instance: launched.instance_id, eni, mac });
+        }
+        let tables = vec![account.add_route_table(&vpc)?, account.add_route_table(&vpc)?];
+        let allocation = account.allocate_address(PUBLIC_IP)?;
+        let mut service = Service::new(account, 1);
+        if !latency.is_zero() {
+            service.add_fault(Fault::new(FaultKind::latency(latency)));
+        }
+        Ok(Self { endpoint: Endpoint::new(service), allocation, tables, machines })
+    }
+
+    /// Puts EC2 on `listener`, and each node's metadata service on a port of its own.
+    pub async fn serve(self, listener: TcpListener) -> anyhow::Result<Served> {
+        self.endpoint.add_access_key("operator", Caller::named("operator"));
+        let api = self.endpoint.serve_api(listener)?;
+        let mut metadata = Vec::new();
+        for machine in &self.machines {
+            let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
+            let caller = Caller::named(machine.name);
+            metadata.push(self.endpoint.serve_imds(listener, &machine.instance, caller)?);
+        }
+        Ok(Served { network: self, api, metadata })
+    }
+}
+
+/// The network, with its endpoints open.
+pub struct Served {
+    pub network: Network,
+    api: Server,
+    metadata: Vec<Server>,
+}
+
+impl Served {
+    /// Where everything is, and how the AWS CLI gets there.
+    pub fn introduction(&self) -> String {
+        let mut text = format!("EC2 and STS at {}\n", self.api.url());
+        for (machine, metadata) in self.network.machines.iter().zip(&self.metadata) {
+            let Machine { name, instance, eni, .. } = machine;
+            // Writing into a string cannot fail.
+            let _ = writeln!(text, "  {name}  {instance}  {eni}  metadata at {}", metadata.url());
+        }
+        let Network { allocation, tables, .. } = &self.network;
+        let _ = writeln!(text, "  Elastic IP {PUBLIC_IP} is {allocation}; route tables {}", tables.join(", "));
+        let _ = write!(
+            text,
+            "  export AWS_ENDPOINT_URL={} AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=operator AWS_SECRET_ACCESS_KEY=any",
+            self.api.url()
+        );
+        text
+    }
+}
+
+/// The network, and the three nodes.
+pub struct Cluster {
+    pub served: Served,
+    pub nodes: Vec<Node>,
+    folder: Folder,
+    timeline: Timeline,
+}
+
+/// One node: its machine, and the daemon on it while one runs.
+pub struct Node {
+    pub machine: Machine,
+    config: PathBuf,
+    state_dir: PathBuf,
+    kernel: Rc<Memory>,
+    report: Arc<Report>,
+    metrics_url: String,
+    newest: Rc<RefCell<Option<Status>>>,
+    daemon: Option<Running>,
+    /// The machine itself has not been lost.
+    pub lives: bool,
+}
+
+struct Running {
+    loop_task: JoinHandle<()>,
+    _watcher: Option<wake::Watcher>,
+}
+
+impl Cluster {
+    pub async fn start(latency: Duration, timeline: Timeline) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback")?;
+        let served = Network::new(latency)?.serve(listener).await?;
+        let folder = Folder::new()?;
+        let mut nodes = Vec::new();
+        for (machine, metadata) in served.network.machines.iter().zip(&served.metadata) {
+            nodes.push(Node::new(machine, &served, metadata, &folder.0).await?);
+        }
+        let mut cluster = Self { served, nodes, folder, timeline };
+        for index in 0..cluster.nodes.len() {
+            cluster.start_daemon(index)?;
+        }
+        Ok(cluster)
+    }
+
+    pub fn introduction(&self) -> String {
+        format!(
+            "Three nodes, one VIP: {DELEGATE_IP} by two route tables, and {PUBLIC_IP}, an Elastic IP, that follows it.\n{}\n",
+            self.served.introduction()
+        )
+    }
+
+    /// What to try while the demo goes on.
+    pub fn invitation(&self) -> String {
+        let Network { allocation, tables, .. } = &self.served.network;
+        let eni = &self.nodes[0].machine.eni;
+        let table = &tables[0];
+        let program = env::current_exe().unwrap_or_else(|_| PathBuf::from("vipkeeper"));
+        let mut text = format!(
+            "The cluster goes on until Ctrl-C. Break something in another terminal, and watch it mended:\n\n{}\n  \
+             aws ec2 describe-addresses\n  \
+             aws ec2 associate-address --allocation-id {allocation} --network-interface-id {eni} --allow-reassociation\n  \
+             aws ec2 delete-route --route-table-id {table} --destination-cidr-block {DELEGATE_IP}/32\n\n",
+            self.served.introduction()
+        );
+        for node in &self.nodes {
+            let dir = node.state_dir.display();
+            let _ = writeln!(text, "  {}: {}/metrics", node.machine.name, node.metrics_url);
+            let _ = writeln!(text, "    {} status --watch --state-dir {dir}", program.display());
+        }
+        text
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.served.network.endpoint
+    }
+
+    pub fn start_daemon(&mut self, index: usize) -> anyhow::Result<()> {
+        let timeline = self.timeline.clone();
+        self.nodes[index].start_daemon(timeline)
+    }
+
+    /// The daemon is gone from one instant to the next, as by `kill -9`.
+    pub fn kill_daemon(&mut self, index: usize) {
+        if let Some(running) = self.nodes[index].daemon.take() {
+            running.loop_task.abort();
+        }
+    }
+
+    /// The whole machine is gone, as when its host fails.
+    pub fn lose_machine(&mut self, index: usize) -> anyhow::Result<()> {
+        self.kill_daemon(index);
+        let node = &mut self.nodes[index];
+        node.lives = false;
+        node.kernel.unplug(INTERFACE);
+        let instance = node.machine.instance.clone();
+        self.endpoint().change(|account| account.terminate_instance(&instance))?;
+        Ok(())
+    }
+
+    /// Runs a hook on a node, as Pgpool does: this very program, in a process of its own.
+    pub fn hook(&self, index: usize, command: &str) -> anyhow::Result<()> {
+        let node = &self.nodes[index];
+        let program = env::current_exe().context("cannot find this program")?;
+        let status = Command::new(program)
+            .arg(command)
+            .arg(DELEGATE_IP)
+            .arg("--config")
+            .arg(&node.config)
+            .status()
+            .with_context(|| format!("cannot run the hook `{command}`"))?;
+        ensure!(status.success(), "the hook `{command}` failed on {}: {status}", node.machine.name);
+        Ok(())
+    }
+
+    /// An operator changes something in EC2 by hand, at once.
+    pub fn by_hand(&self, operation: &Operation) -> anyhow::Result<()> {
+        let now = self.endpoint().now();
+        let reply = self.endpoint().service().call(now, &Caller::named("operator"), operation);
+        match reply.outcome {
+            Outcome::Answered(Ok(_)) => Ok(()),
+            other => bail!("the operator's {} was not carried out: {other:?}", operation.name()),
+        }
+    }
+
+    /// Every binding points at this node, and its local address is on no other machine that lives.
+    pub fn points_at(&self, index: usize) -> bool {
+        let service = self.endpoint().service();
+        let account = service.account();
+        let eni = &self.nodes[index].machine.eni;
+        let network = &self.served.network;
+        let elastic = account
+            .elastic_ip(&network.allocation)
+            .and_then(|address| address.association.as_ref())
+            .is_some_and(|association| association.network_interface_id == *eni);
+        let routes = network.tables.iter().all(|table| route_target(account, table).as_ref() == Some(eni));
+        let local = self.nodes.iter().enumerate().filter(|(_, node)| node.lives);
+        let local = local.map(|(other, node)| (other, node.has_address())).all(|(other, has)| has == (other == index));
+        elastic && routes && local
+    }
+
+    /// The node's own daemon says that its claim has converged.
+    pub fn says_in_sync(&self, index: usize) -> bool {
+        let newest = self.nodes[index].newest.borrow();
+        let vip = newest.as_ref().and_then(|status| status.vips.first());
+        vip.is_some_and(|vip| vip.in_sync && vip.desired.role == "leader")
+    }
+
+    /// What each node sees, a line each.
+    pub fn views(&self) -> String {
+        let mut text = String::new();
+        for node in &self.nodes {
+            let newest = node.newest.borrow();
+            let vip = newest.as_ref().and_then(|status| status.vips.first());
+            let view = match vip {
+                _ if !node.lives => "lost".to_owned(),
+                _ if node.daemon.is_none() => "daemon down".to_owned(),
+                None => "has not looked yet".to_owned(),
+                Some(vip) => {
+                    let superseded = vip.claim.as_ref().is_some_and(|claim| claim.superseded_by.is_some());
+                    let role = if superseded && vip.desired.role == "leader" { "superseded" } else { &vip.desired.role };
+                    let bindings = vip.bindings.iter().map(|binding| format!("{} {}", binding.kind, binding.state));
+                    format!("{role:<10} {}", bindings.collect::<Vec<_>>().join(", "))
+                }
+            };
+            let _ = writeln!(text, "           {}  {view}", node.machine.name);
+        }
+        text
+    }
+}
+
+fn route_target(account: &Account, table: &str) -> Option<String> {
+    let destination = format!("{DELEGATE_IP}/32").parse().ok()?;
+    let route = account.route_table(table)?.routes.get(&destination)?;
+    route.target.network_interface_id().map(str::to_owned)
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for index in 0..self.nodes.len() {
+            self.kill_daemon(index);
+        }
+        // The temporary folder goes with `self.folder`.
+        let _ = &self.folder;
+    }
+}
+
+impl Node {
+    async fn new(machine: &Machine, served: &Served, metadata: &Server, folder: &Path) -> anyhow::Result<Self> {
+        let state_dir = folder.join(machine.name);
+        fs::create_dir_all(desired::file::folder(&state_dir))?;
+        let config = folder.join(format!("{}.toml", machine.name));
+        let tables = served.network.tables.iter().map(|table| format!("{table:?}")).collect::<Vec<_>>().join(", ");
+        let (leader, standby) = INTERVALS;
+        let text = format!(
+            r#"state_dir = "{state_dir}"
+[aws]
+endpoint_url = "{ec2}"
+imds_endpoint = "{imds}"
+[intervals]
+leader = "{leader}"
+standby = "{standby}"
+[[vip]]
+delegate_ip = "{DELEGATE_IP}"
+[vip.route]
+tables = [{tables}]
+interface = "{INTERFACE}"
+[[vip.also]]
+address = "{PUBLIC_IP}"
+[vip.also.elastic_ip]
+interface = "{INTERFACE}"
+"#,
+            state_dir = state_dir.display(),
+            ec2 = served.api.url(),
+            imds = metadata.url(),
+        );
+        fs::write(&config, text)?;
+        let loaded = Sources { file: config.clone(), environment: Vec::new(), flags: Vec::new() }.load()?;
+        let keys = configured_keys(&loaded, INTERFACE);
+        let vips: Vec<_> = keys.into_iter().map(|(vip, bindings)| VipKeys { vip, bindings }).collect();
+        let report = Arc::new(Report::new(&vips, Some(&state_dir), loaded.intervals.standby * 3));
+        let listener = http::listen(([127, 0, 0, 1], 0).into()).await?;
+        let metrics_url = format!("http://{}", listener.local_addr()?);
+        let served = Arc::clone(&report);
+        spawn_local(async move { http::serve(listener, &served).await });
+        Ok(Self {
+            machine: machine.clone(),
+            config,
+            state_dir,
+            kernel: Rc::new(Memory::new([INTERFACE])),
+            report,
+            metrics_url,
+            newest: Rc::default(),
+            daemon: None,
+            lives: true,
+        })
+    }
+
+    fn start_daemon(&mut self, timeline: Timeline) -> anyhow::Result<()> {
+        let sources = Sources { file: self.config.clone(), environment: Vec::new(), flags: Vec::new() };
+        let config = sources.load()?;
+        let (wakes, woken_by): (mpsc::Sender<Wake>, _) = wake::channel();
+        self.kernel.wake_through(wakes.clone());
+        let watcher = watch_folder(&desired::file::folder(&self.state_dir), wakes).ok();
+        let trusted = TrustedOwners::root().with_uid(rustix::process::getuid().as_raw());
+        let machine = Files::new(&self.state_dir, trusted, None)?;
+        let (observer, mac) = (Arc::clone(&self.report), self.machine.mac.clone());
+        let macs = Box::new(move || Ok(BTreeMap::from([(INTERFACE.to_owned(), mac.clone())])));
+        let cloud = Rc::new(Cloud::with_macs(macs, Rc::new(move |request| observer.news(&News::Request(request)))));
+        let voice = Voice {
+            node: self.machine.name,
+            report: Arc::clone(&self.report),
+            newest: Rc::clone(&self.newest),
+            timeline,
+        };
+        let around = Surroundings {
+            ec2: Rc::clone(&cloud),
+            host: Rc::clone(&self.kernel),
+            identify: cloud,
+            machine,
+            reporter: Rc::new(voice),
+            reload: Box::new(move || sources.load().map_err(|error| error.summary())),
+            rng: fastrand::Rng::new(),
+        };
+        let loop_task = spawn_local(Daemon::new(config, around).run(woken_by));
+        self.daemon = Some(Running { loop_task, _watcher: watcher });
+        Ok(())
+    }
+
+    fn has_address(&self) -> bool {
+        let Ok(address) = DELEGATE_IP.parse::<IpAddr>() else { return false };
+        self.kernel.has(&LocalAddress { interface: INTERFACE.to_owned(), address })
+    }
+}
+
+/// The voice of one node: its report, and the demo's timeline.
+struct Voice {
+    node: &'static str,
+    report: Arc<Report>,
+    newest: Rc<RefCell<Option<Status>>>,
+    timeline: Timeline,
+}
+
+impl Reporter for Voice {
+    fn news(&self, news: &News<'_>) {
+        self.report.news(news);
+        self.timeline.news(self.node, news);
+    }
+
+    fn status(&self, status: &Status) {
+        self.report.status(status);
+        self.newest.replace(Some(status.clone()));
+    }
+}
+
+/// A temporary folder that goes when the demo ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> anyhow::Result<Self> {
+        let path = env::temp_dir().join(format!("vipkeeper-demo-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Nobody is left to tell; the folder is below the system's temporary one.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,81 @@
+//! What the demo shows while it runs: a line for each thing that a node does or notices.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use crate::report::{Direction, News, Outcome};
+
+/// The terminal, and when the demo started. Clones share it.
+#[derive(Clone)]
+pub struct Timeline(Rc<Screen>);
+
+struct Screen {
+    started: Instant,
+    colour: bool,
+}
+
+const BOLD: &str = "1";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const RED: &str = "31";
+const FAINT: &str = "2";
+
+impl Timeline {
+    pub fn start(colour: bool) -> Self {
+        Self(Rc::new(Screen { started: Instant::now(), colour }))
+    }
+
+    /// Text of any length, as it is.
+    pub fn say(&self, text: &str) {
+        println!("{text}");
+    }
+
+    /// A scene begins.
+    pub fn scene(&self, number: usize, title: &str) {
+        println!("\n{}", self.paint(BOLD, &format!("{number}. {title}")));
+    }
+
+    /// Something happens to the cluster from outside.
+    pub fn event(&self, text: &str) {
+        println!("{}  {}", self.time(), self.paint(BOLD, text));
+    }
+
+    /// How a scene came out.
+    pub fn result(&self, right: bool, text: &str) {
+        println!("{}  {}", self.time(), self.paint(if right { GREEN } else { RED }, text));
+    }
+
+    /// A node speaks. Only what a person wants to see.
+    pub fn news(&self, node: &str, news: &News<'_>) {
+        let (colour, text) = match news {
+            News::DesiredChanged { role, reason, .. } => {
+                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                (FAINT, format!("is wanted as {role}{reason}"))
+            }
+            News::ActionDone { action, outcome, error, duration, .. } => match outcome {
+                Outcome::Accepted => (GREEN, format!("{action} ({} ms)", duration.as_millis())),
+                Outcome::Unchanged => return,
+                other => (YELLOW, format!("{action}: {other}, {}", error.unwrap_or_default())),
+            },
+            News::Drift { key, detail, .. } => (YELLOW, format!("drift: {key} {detail}")),
+            News::Superseded { by, .. } => (YELLOW, format!("gives way to the newer claim of {by}")),
+            News::Takeover { direction: Direction::Lost, .. } => (FAINT, "does not hold the VIP any more".to_owned()),
+            News::Converged { after, .. } => {
+                (GREEN, format!("converged, {:.2} s after its hook started", after.as_secs_f64()))
+            }
+            News::Contested { contested: true, .. } => (RED, "contested".to_owned()),
+            News::Problem { message, .. } => (RED, (*message).to_owned()),
+            _ => return,
+        };
+        println!("{}  {node}  {}", self.time(), self.paint(colour, &text));
+    }
+
+    fn time(&self) -> String {
+        format!("{:>8.2} s", self.0.started.elapsed().as_secs_f64())
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.0.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
