@@ -5,7 +5,7 @@
 mod error;
 mod reader;
 mod sections;
-mod sources;
+pub mod sources;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use ec2_endpoint::account::model::RouteTarget;
 use ec2_endpoint::http::{Endpoint, Server};
 use ec2_endpoint::{Account, Caller, Fault, FaultKind, Launch, Operation, Outcome, Service};
 use tokio::net::TcpListener;
@@ -71,7 +72,7 @@ impl Network {
             let subnet = account.add_subnet(&vpc, &format!("10.0.{}.0/24", index + 1), &zone)?;
             let launched = account.add_instance(Launch::in_subnet(&subnet).named(name).role("vipkeeper"))?;
             let eni = launched.interfaces.first().context("an instance has an interface")?.clone();
-            let mac = account.eni(&eni).context("the interface exists")?.mac_address.clone();
+            let mac = account.eni(&eni).context("the interface exists")?.mac.clone();
             machines.push(Machine { name, instance: launched.instance_id, eni, mac });
         }
         let tables = vec![account.add_route_table(&vpc)?, account.add_route_table(&vpc)?];
@@ -295,8 +296,10 @@ impl Cluster {
 
 fn route_target(account: &Account, table: &str) -> Option<String> {
     let destination = format!("{DELEGATE_IP}/32").parse().ok()?;
-    let route = account.route_table(table)?.routes.get(&destination)?;
-    route.target.network_interface_id().map(str::to_owned)
+    match &account.route_table(table)?.routes.get(&destination)?.target {
+        RouteTarget::NetworkInterface(eni) => Some(eni.clone()),
+        RouteTarget::Local | RouteTarget::InternetGateway(_) => None,
+    }
 }
 
 impl Drop for Cluster {

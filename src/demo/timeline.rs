@@ -56,7 +56,7 @@ impl Timeline {
             News::ActionDone { action, outcome, error, duration, .. } => match outcome {
                 Outcome::Accepted => (GREEN, format!("{action} ({} ms)", duration.as_millis())),
                 Outcome::Unchanged => return,
-                other => (YELLOW, format!("{action}: {other}, {}", error.unwrap_or_default())),
+                other => (YELLOW, format!("{action}: {}, {}", other.name(), error.unwrap_or_default())),
             },
             News::Drift { key, detail, .. } => (YELLOW, format!("drift: {key} {detail}")),
             News::Superseded { by, .. } => (YELLOW, format!("gives way to the newer claim of {by}")),

@@ -97,7 +97,7 @@ impl Failure<'_> {
             // The code for an address that somebody holds is not documented for these two; the text is what was seen:
             // "is already assigned but move is not allowed".
             ("InvalidParameterValue", "AssignPrivateIpAddresses" | "AssignIpv6Addresses")
-                if says("already") || says("in use") || says("in-use") =>
+                if says("already") || says("in use") || says("in-use") || says("move is not allowed") =>
             {
                 Some(Class::Stale)
             }

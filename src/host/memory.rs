@@ -61,6 +61,12 @@ impl Memory {
         Ok(())
     }
 
+    /// Whether an address is there now.
+    #[must_use]
+    pub fn has(&self, address: &LocalAddress) -> bool {
+        self.kernel().addresses.contains(address)
+    }
+
     /// An interface is plugged in.
     pub fn plug(&self, interface: &str) {
         let mut kernel = self.kernel();

@@ -232,7 +232,7 @@ impl AwsEc2 {
         };
         let own = EniQuery::Ids([eni.clone()].into());
         let (own, holders) =
-            futures_util::try_join!(self.interfaces(&own, urgency), self.holders_of(address, urgency))?;
+            tokio::try_join!(self.interfaces(&own, urgency), self.holders_of(address, urgency))?;
         if own.iter().any(|own| own.ipv6.contains(&address)) {
             return Ok(NOTHING_TO_DO);
         }
