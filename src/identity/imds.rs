@@ -9,11 +9,13 @@ use std::time::Duration;
 use aws_config::Region;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds::Client;
+use aws_config::imds::client::Builder;
 use aws_config::imds::client::error::{ImdsError, TokenError};
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_sdk_ec2::error::SdkError;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::{Node, NodeInterface};
 use crate::config::{Aws, Identity};
@@ -93,8 +95,12 @@ impl Imds {
     /// # Errors
     /// When the `ca_bundle` cannot be used.
     pub fn new(aws: &Aws) -> Result<Self, BundleError> {
-        let config = ProviderConfig::default().with_http_client(http_client(aws.ca_bundle.as_deref())?);
-        let client = Client::builder()
+        Ok(Self::with(Client::builder(), http_client(aws.ca_bundle.as_deref())?))
+    }
+
+    fn with(builder: Builder, http: SharedHttpClient) -> Self {
+        let config = ProviderConfig::default().with_http_client(http);
+        let client = builder
             .configure(&config)
             .connect_timeout(CONNECT)
             .read_timeout(READ)
@@ -102,7 +108,7 @@ impl Imds {
             .operation_timeout(OPERATION)
             .max_attempts(ATTEMPTS)
             .build();
-        Ok(Self { client, config })
+        Self { client, config }
     }
 
     /// Tells who this node is. `macs` are the machine's interfaces, as [`local_macs`] gives them.
@@ -219,6 +225,12 @@ fn status(error: &ImdsError) -> Option<u16> {
     }
 }
 
+/// Whether the service answered, and asking again will not help.
+#[must_use]
+pub fn is_refusal(error: &ImdsError) -> bool {
+    status(error).is_some_and(|status| (400..500).contains(&status))
+}
+
 /// What is wrong, and what to do about it.
 #[must_use]
 pub fn explain(error: &ImdsError) -> String {
@@ -236,3 +248,6 @@ pub fn explain(error: &ImdsError) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
