@@ -1,4 +1,4 @@
-//! EC2 by the AWS SDK: the only place that knows it. One method, [`AwsEc2::call`], sends every request: it waits for
+//! EC2 by the AWS SDK: the only place that knows it. One method, `AwsEc2::call`, sends every request: it waits for
 //! the token bucket, times and reports the request, and turns what comes back into an [`Ec2Error`]. Retrying is the
 //! loop's work, with one exception: credentials that EC2 calls expired are loaded afresh once.
 

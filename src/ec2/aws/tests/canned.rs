@@ -64,7 +64,7 @@ impl Canned {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(Vec::new()));
-        let reply: Arc<dyn Fn(usize, &str) -> Reply + Send + Sync> = Arc::new(reply);
+        let reply: Replies = Arc::new(reply);
         let acceptor = tokio::spawn({
             let (requests, connections) = (Arc::clone(&requests), Arc::clone(&connections));
             async move {

@@ -1,5 +1,7 @@
 //! What is sent for each action, to the field, and what follows from the answers that are no plain success.
 
+use std::slice;
+
 use super::canned::{Canned, Reply, accepted, error, operation, xml};
 use super::{Tested, id};
 use crate::action::{Action, Force, RouteCall};
@@ -102,13 +104,13 @@ async fn a_route_is_written_by_the_other_call_when_the_first_was_the_wrong_one()
     let exists = error(400, "RouteAlreadyExists", "The route identified by 20.0.0.50/32 already exists.");
     check(point(RouteCall::CreateOnly), &[], CHANGED, &[create]).await;
     check(point(RouteCall::CreateElseReplace), &[], CHANGED, &[create]).await;
-    check(point(RouteCall::CreateElseReplace), &[exists.clone()], CHANGED, &[create, replace]).await;
+    check(point(RouteCall::CreateElseReplace), slice::from_ref(&exists), CHANGED, &[create, replace]).await;
     check(point(RouteCall::ReplaceElseCreate), &[], CHANGED, &[replace]).await;
     for none in [error(400, "InvalidParameterValue", NO_ROUTE), error(400, "InvalidRoute.NotFound", "no route")] {
         check(point(RouteCall::ReplaceElseCreate), &[none], CHANGED, &[replace, create]).await;
     }
 
-    let (outcome, sent) = perform(&point(RouteCall::CreateOnly), &[exists.clone()]).await;
+    let (outcome, sent) = perform(&point(RouteCall::CreateOnly), slice::from_ref(&exists)).await;
     assert_eq!((outcome.unwrap_err().class, sent.len()), (Class::Stale, 1));
     // The switch is made once: two nodes that delete and create could hold each other up for ever otherwise.
     let (outcome, sent) =
