@@ -1,5 +1,5 @@
 //! Who this node is: its instance, its region, and the ENI of each interface that the configuration names.
-//! The metadata service tells, or the configuration does; [`imds`] asks the former.
+//! The metadata service tells, or the configuration does; the module `imds` asks the former.
 
 #[cfg(feature = "aws")]
 pub mod imds;

@@ -324,6 +324,7 @@ impl Node {
 [aws]
 endpoint_url = "{ec2}"
 imds_endpoint = "{imds}"
+region = "{REGION}"
 [intervals]
 leader = "{leader}"
 standby = "{standby}"

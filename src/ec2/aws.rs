@@ -1,4 +1,4 @@
-//! EC2 by the AWS SDK: the only place that knows it. One method, [`AwsEc2::call`], sends every request: it waits for
+//! EC2 by the AWS SDK: the only place that knows it. One method, `AwsEc2::call`, sends every request: it waits for
 //! the token bucket, times and reports the request, and turns what comes back into an [`Ec2Error`]. Retrying is the
 //! loop's work, with one exception: credentials that EC2 calls expired are loaded afresh once.
 
@@ -57,15 +57,30 @@ pub type Observer = Rc<dyn Fn(&RequestReport)>;
 ///
 /// Not `Sync`: it lives on the loop's thread. Its connections live on after a call, for the next one.
 pub struct AwsEc2 {
-    /// Everything but the client: HTTP, region, timeouts, and this node's own credentials.
-    sdk: SdkConfig,
+    roles: Roles,
+    /// This node's own, also when they are an assumed role's.
     credentials: Watched,
+    /// Where EC2's requests go, and only those.
     endpoint_url: Option<String>,
-    session_name: String,
     clients: RefCell<BTreeMap<Account, Rc<OnceCell<Client>>>>,
     bucket: Bucket,
     clock: Cell<Option<ClockOffset>>,
     observer: Observer,
+}
+
+/// What roles are assumed with, and all clients are made of.
+struct Roles {
+    /// HTTP, region, timeouts, and the credentials that may assume a role.
+    sdk: SdkConfig,
+    session_name: String,
+}
+
+impl Roles {
+    /// A role's credentials; loaded when first needed.
+    async fn credentials_of(&self, role_arn: &str) -> Watched {
+        let role = AssumeRoleProvider::builder(role_arn).session_name(&self.session_name).configure(&self.sdk);
+        Watched::new(SharedCredentialsProvider::new(role.build().await))
+    }
 }
 
 impl AwsEc2 {
@@ -103,12 +118,11 @@ impl AwsEc2 {
             let imds = imds.map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?.build();
             loader = loader.credentials_provider(ImdsCredentialsProvider::builder().imds_client(imds).build());
         }
-        let ec2 = Self::with_sdk(loader.load().await, instance, limits, observer);
-        Ok(ec2.at_endpoint(aws.endpoint_url.clone()).assuming(aws.assume_role_arn.as_deref()).await)
+        Ok(Self::with_sdk(loader.load().await, aws, instance, limits, observer).await)
     }
 
     /// EC2 by a ready SDK configuration: its region, HTTP client and credentials.
-    fn with_sdk(sdk: SdkConfig, instance: &InstanceId, limits: Limits, observer: Observer) -> Self {
+    async fn with_sdk(sdk: SdkConfig, aws: &Aws, instance: &InstanceId, limits: Limits, observer: Observer) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
             .operation_attempt_timeout(ATTEMPT)
@@ -120,46 +134,23 @@ impl AwsEc2 {
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        let own = sdk.credentials_provider().expect("the SDK's loader always sets a chain of providers");
-        let mut ec2 = Self {
-            sdk,
-            credentials: Watched::new(own),
-            endpoint_url: None,
-            session_name: format!("vipkeeper-{instance}"),
+        let found = sdk.credentials_provider().expect("the SDK's loader always sets a chain of providers");
+        let mut roles = Roles { sdk, session_name: format!("vipkeeper-{instance}") };
+        let credentials = Watched::new(match &aws.assume_role_arn {
+            Some(role_arn) => SharedCredentialsProvider::new(roles.credentials_of(role_arn).await),
+            None => found,
+        });
+        let own = SharedCredentialsProvider::new(credentials.clone());
+        roles.sdk = roles.sdk.into_builder().credentials_provider(own).build();
+        Self {
+            roles,
+            credentials,
+            endpoint_url: aws.endpoint_url.clone(),
             clients: RefCell::default(),
             bucket: Bucket::new(limits),
             clock: Cell::new(None),
             observer,
-        };
-        ec2.use_watched();
-        ec2
-    }
-
-    /// Sends EC2's requests, and only those, to this endpoint.
-    fn at_endpoint(mut self, endpoint_url: Option<String>) -> Self {
-        self.endpoint_url = endpoint_url;
-        self
-    }
-
-    /// Uses a role's credentials in place of the ones found.
-    async fn assuming(mut self, role_arn: Option<&str>) -> Self {
-        if let Some(role_arn) = role_arn {
-            let role = self.role(role_arn).await;
-            self.credentials = Watched::new(role);
-            self.use_watched();
         }
-        self
-    }
-
-    fn use_watched(&mut self) {
-        let watched = SharedCredentialsProvider::new(self.credentials.clone());
-        self.sdk = self.sdk.clone().into_builder().credentials_provider(watched).build();
-    }
-
-    /// The credentials of a role, assumed by this node's own; loaded when first needed.
-    async fn role(&self, role_arn: &str) -> SharedCredentialsProvider {
-        let role = AssumeRoleProvider::builder(role_arn).session_name(&self.session_name).configure(&self.sdk);
-        SharedCredentialsProvider::new(Watched::new(SharedCredentialsProvider::new(role.build().await)))
     }
 
     /// When this node's own credentials run out; `None` before the first request, and for those that never do.
@@ -231,12 +222,13 @@ impl AwsEc2 {
 
     async fn make_client(&self, account: &Account) -> Client {
         // A cache of its own, so that a client made anew also loads its credentials anew.
-        let mut config = aws_sdk_ec2::config::Builder::from(&self.sdk).identity_cache(IdentityCache::lazy().build());
+        let mut config =
+            aws_sdk_ec2::config::Builder::from(&self.roles.sdk).identity_cache(IdentityCache::lazy().build());
         if let Some(endpoint_url) = &self.endpoint_url {
             config = config.endpoint_url(endpoint_url);
         }
         if let Account::Role(role_arn) = account {
-            config = config.credentials_provider(self.role(role_arn).await);
+            config = config.credentials_provider(self.roles.credentials_of(role_arn).await);
         }
         Client::from_conf(config.build())
     }

@@ -34,7 +34,7 @@ pub enum Missing {
     TimedOut,
     /// The connection could not be made, or broke.
     Io,
-    /// The request could not be made: no credentials, say.
+    /// The request could not be made: it makes no sense, or could not be signed.
     NotMade,
 }
 
@@ -45,7 +45,8 @@ impl Failure<'_> {
         match (self.code, self.answer) {
             (Some(code), _) => self.class_of(code),
             (None, Answer::Status(status)) => class_of_status(status),
-            (None, Answer::Missing { .. }) => Class::Transient,
+            (None, Answer::Missing { why: Missing::NotMade, .. }) => Class::Rejected,
+            (None, Answer::Missing { why: Missing::TimedOut | Missing::Io, .. }) => Class::Transient,
         }
     }
 
@@ -321,16 +322,16 @@ mod tests {
 
     #[test]
     fn only_a_change_that_was_sent_may_have_happened() {
-        for (operation, why, sent, effect, result) in [
-            ("CreateRoute", Missing::TimedOut, true, Effect::Unknown, "timeout"),
-            ("CreateRoute", Missing::TimedOut, false, Effect::None, "timeout"),
-            ("CreateRoute", Missing::Io, true, Effect::Unknown, "io"),
-            ("CreateRoute", Missing::Io, false, Effect::None, "io"),
-            ("CreateRoute", Missing::NotMade, false, Effect::None, "other"),
-            ("DescribeRouteTables", Missing::TimedOut, true, Effect::None, "timeout"),
+        for (operation, why, sent, class, effect, result) in [
+            ("CreateRoute", Missing::TimedOut, true, Class::Transient, Effect::Unknown, "timeout"),
+            ("CreateRoute", Missing::TimedOut, false, Class::Transient, Effect::None, "timeout"),
+            ("CreateRoute", Missing::Io, true, Class::Transient, Effect::Unknown, "io"),
+            ("CreateRoute", Missing::Io, false, Class::Transient, Effect::None, "io"),
+            ("CreateRoute", Missing::NotMade, false, Class::Rejected, Effect::None, "other"),
+            ("DescribeRouteTables", Missing::TimedOut, true, Class::Transient, Effect::None, "timeout"),
         ] {
             let failure = missing(operation, why, sent);
-            assert_eq!((failure.class(), failure.effect()), (Class::Transient, effect), "{failure:?}");
+            assert_eq!((failure.class(), failure.effect()), (class, effect), "{failure:?}");
             assert_eq!(failure.result(), result, "{failure:?}");
         }
     }

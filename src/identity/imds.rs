@@ -9,11 +9,13 @@ use std::time::Duration;
 use aws_config::Region;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds::Client;
+use aws_config::imds::client::Builder;
 use aws_config::imds::client::error::{ImdsError, TokenError};
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_sdk_ec2::error::SdkError;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::{Node, NodeInterface};
 use crate::config::{Aws, Identity};
@@ -91,21 +93,27 @@ impl Imds {
     /// service answers for whoever asks it directly.
     ///
     /// # Errors
-    /// When the `ca_bundle` cannot be used.
+    /// When the `ca_bundle` or the metadata service's endpoint cannot be used.
     pub fn new(aws: &Aws) -> Result<Self, SetupError> {
-        let config = ProviderConfig::default().with_http_client(http_client(aws.ca_bundle.as_deref())?);
-        let mut client = Client::builder().configure(&config);
+        let mut builder = Client::builder();
         if let Some(endpoint) = &aws.imds_endpoint {
-            client = client.endpoint(endpoint).map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?;
+            builder =
+                builder.endpoint(endpoint).map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?;
         }
-        let client = client
+        Ok(Self::with(builder, http_client(aws.ca_bundle.as_deref())?))
+    }
+
+    fn with(builder: Builder, http: SharedHttpClient) -> Self {
+        let config = ProviderConfig::default().with_http_client(http);
+        let client = builder
+            .configure(&config)
             .connect_timeout(CONNECT)
             .read_timeout(READ)
             .operation_attempt_timeout(CONNECT + READ)
             .operation_timeout(OPERATION)
             .max_attempts(ATTEMPTS)
             .build();
-        Ok(Self { client, config })
+        Self { client, config }
     }
 
     /// Tells who this node is. `macs` are the machine's interfaces, as [`local_macs`] gives them.
@@ -222,6 +230,12 @@ fn status(error: &ImdsError) -> Option<u16> {
     }
 }
 
+/// Whether the service answered, and asking again will not help.
+#[must_use]
+pub fn is_refusal(error: &ImdsError) -> bool {
+    status(error).is_some_and(|status| (400..500).contains(&status))
+}
+
 /// What is wrong, and what to do about it.
 #[must_use]
 pub fn explain(error: &ImdsError) -> String {
@@ -239,3 +253,6 @@ pub fn explain(error: &ImdsError) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use super::error::{causes, chain, one_line};
 use crate::ec2::Class;
 use crate::ec2::classify::{Answer, Failure};
+use crate::identity::imds;
 
 /// How long credentials may take to come from the metadata service or STS. Less than one request may take with all that
 /// belongs to it, so that it is they whom the error names.
@@ -50,10 +51,7 @@ impl ProvideCredentials for Watched {
         Provided::new(async {
             let credentials = match tokio::time::timeout(LOAD, self.inner.provide_credentials()).await {
                 Ok(outcome) => outcome?,
-                Err(_) => {
-                    let last = self.inner.fallback_on_interrupt();
-                    last.ok_or_else(|| CredentialsError::provider_timed_out(LOAD))?
-                }
+                Err(_) => self.fallback_on_interrupt().ok_or(CredentialsError::provider_timed_out(LOAD))?,
             };
             *self.expiry.lock().unwrap_or_else(PoisonError::into_inner) = credentials.expiry();
             Ok(credentials)
@@ -89,8 +87,9 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
         return Some(NoCredentials { class: failure.class(), message });
     }
     if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<ImdsError>()) {
-        let message = format!("no credentials from the metadata service: {}", crate::identity::imds::explain(error));
-        return Some(NoCredentials { class: Class::Denied, message });
+        let class = if imds::is_refusal(error) { Class::Denied } else { Class::Transient };
+        let message = format!("no credentials from the metadata service: {}", imds::explain(error));
+        return Some(NoCredentials { class, message });
     }
     let cause = innermost.source().map(|error| format!(": {}", causes(error))).unwrap_or_default();
     Some(match innermost {

@@ -80,10 +80,14 @@ pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (
     std::iter::successors(Some(error), |error| -> Option<&'a (dyn Error + 'static)> { (*error).source() })
 }
 
-/// The texts of an error and its causes, the outermost first. A cause that its own text repeats is left out.
+/// What the SDK says of its own layers, and not of what happened.
+const LAYERS: [&str; 8] =
+    ["dispatch failure", "response error", "service error", "other", "io error", "user error", "timeout", "timed out"];
+
+/// The texts of an error and its causes, the outermost first. What another one says too is left out.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
-    for text in chain(error).map(ToString::to_string) {
+    for text in chain(error).map(ToString::to_string).filter(|text| !LAYERS.contains(&text.as_str())) {
         match texts.last_mut() {
             Some(last) if text.contains(last.as_str()) => *last = text,
             Some(last) if last.contains(&text) => {}

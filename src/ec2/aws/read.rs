@@ -46,7 +46,7 @@ impl Ec2Read for AwsEc2 {
         let calls = match query {
             TableQuery::Ids(ids) => filters("route-table-id", ids).map(|filter| vec![filter]).collect(),
             TableQuery::Tagged { vpc, tags } => {
-                let tags = tags.iter().map(|(key, value)| filter(format!("tag:{}", literal(key)), [literal(value)]));
+                let tags = tags.iter().map(|(key, value)| filter(format!("tag:{key}"), [literal(value)]));
                 vec![std::iter::once(filter("vpc-id", [vpc.as_str()])).chain(tags).collect::<Vec<_>>()]
             }
         };
@@ -176,7 +176,7 @@ fn filter(name: impl Into<String>, values: impl IntoIterator<Item = impl ToStrin
     Filter::builder().name(name).set_values(Some(values)).build()
 }
 
-/// The text itself, where EC2 would take `*` and `?` as wildcards (EC2 API reference, "Filter": a backslash escapes).
+/// A value itself, where EC2 would take `*` and `?` as wildcards (EC2 API reference, "Filter": a backslash escapes).
 fn literal(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

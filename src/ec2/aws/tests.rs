@@ -13,8 +13,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 
 use super::{AwsEc2, http};
-use crate::config::Limits;
-use crate::ec2::RequestReport;
+use crate::config::{Aws, Limits};
+use crate::ec2::{OPERATIONS, RequestReport, classify};
 use canned::Canned;
 
 /// No limit that a test could meet.
@@ -33,19 +33,27 @@ impl Tested {
     }
 
     async fn with(url: &str, credentials: impl ProvideCredentials + 'static) -> Self {
+        Self::configured(&Aws { endpoint_url: Some(url.to_owned()), ..Aws::default() }, credentials).await
+    }
+
+    async fn configured(aws: &Aws, credentials: impl ProvideCredentials + 'static) -> Self {
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http::client(None).unwrap())
             .region(Region::from_static("eu-central-1"))
             .credentials_provider(credentials)
-            // For STS; EC2's own is below.
-            .endpoint_url(url)
+            // For STS: the configuration's is for EC2 alone.
+            .endpoint_url(aws.endpoint_url.as_deref().unwrap())
             .load()
             .await;
         let reports = Rc::new(RefCell::new(Vec::new()));
         let observer = Rc::clone(&reports);
-        let observer = Rc::new(move |report: &RequestReport| observer.borrow_mut().push(report.clone()));
-        let ec2 = AwsEc2::with_sdk(sdk, &"i-0aa".parse().unwrap(), LIMITS, observer);
-        Self { ec2: ec2.at_endpoint(Some(url.to_owned())), reports }
+        let observer = Rc::new(move |report: &RequestReport| {
+            assert!(OPERATIONS.contains(&report.operation), "{report:?}");
+            assert!(classify::results().any(|result| result == report.result), "{report:?}");
+            observer.borrow_mut().push(report.clone());
+        });
+        let ec2 = AwsEc2::with_sdk(sdk, aws, &id("i-0aa"), LIMITS, observer).await;
+        Self { ec2, reports }
     }
 
     /// Operation and result of every request.

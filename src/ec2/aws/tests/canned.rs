@@ -1,10 +1,14 @@
 //! An endpoint on loopback that answers what the test says, and remembers what it was asked.
 
 use std::fmt::Write;
+use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use futures_util::{StreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -18,10 +22,12 @@ pub enum Reply {
     Answer(u16, String),
     /// The connection ends instead of an answer.
     Drop,
-    /// The answer's header says more bytes than come before the connection ends.
+    /// The connection ends within the answer's body.
     Cut,
     /// No answer, ever.
     Silence,
+    /// Accepted, but only once this many requests are there.
+    Together(usize),
 }
 
 /// A body that EC2 would send for an accepted call without results.
@@ -58,7 +64,7 @@ impl Canned {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(Vec::new()));
-        let reply: Arc<dyn Fn(usize, &str) -> Reply + Send + Sync> = Arc::new(reply);
+        let reply: Replies = Arc::new(reply);
         let acceptor = tokio::spawn({
             let (requests, connections) = (Arc::clone(&requests), Arc::clone(&connections));
             async move {
@@ -106,16 +112,47 @@ async fn serve(stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, reply: Repl
             };
             let response = Response::builder().header("x-amzn-requestid", "req-1");
             let response = response.header("date", "Sun, 22 Nov 2026 12:00:00 GMT");
-            match reply(number, &line) {
-                Reply::Answer(status, body) => Ok(response.status(status).body(Full::new(Bytes::from(body))).unwrap()),
-                Reply::Drop => Err(std::io::Error::other("the test drops this connection")),
-                Reply::Cut => Ok(response.header("content-length", 1000).body(Full::new(Bytes::from("<"))).unwrap()),
+            let (status, body) = match reply(number, &line) {
+                Reply::Answer(status, body) => (status, whole(body)),
+                Reply::Drop => return Err(broken()),
+                Reply::Cut => (200, cut()),
                 Reply::Silence => std::future::pending().await,
-            }
+                Reply::Together(count) => {
+                    while requests.lock().unwrap().len() < count {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    let Reply::Answer(status, body) = accepted(operation(&line)) else { unreachable!() };
+                    (status, whole(body))
+                }
+            };
+            Ok(response.status(status).body(body).unwrap())
         }
     });
     // A connection that ends in an error is one that the test, or the client, broke.
     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+}
+
+fn whole(body: String) -> UnsyncBoxBody<Bytes, io::Error> {
+    Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that breaks off, once its beginning has had time to leave.
+fn cut() -> UnsyncBoxBody<Bytes, io::Error> {
+    let beginning = stream::once(async { Ok(Frame::data(Bytes::from("<CreateRouteResponse>"))) });
+    let end = stream::once(async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Err(broken())
+    });
+    UnsyncBoxBody::new(StreamBody::new(beginning.chain(end)))
+}
+
+fn broken() -> io::Error {
+    io::Error::other("the test breaks this connection")
+}
+
+/// The operation that a request's line names.
+pub fn operation(line: &str) -> &str {
+    line.split(' ').next().unwrap()
 }
 
 fn line(form: &str) -> String {

@@ -96,7 +96,7 @@ async fn tables_show_static_routes_only_whatever_kinds_there_are() {
     let endpoint = answering([xml("DescribeRouteTables", &first), xml("DescribeRouteTables", &second)]).await;
     let query = TableQuery::Tagged {
         vpc: id("vpc-1"),
-        tags: [("role*".to_owned(), "pg 1".to_owned()), ("vip".to_owned(), "yes".to_owned())].into(),
+        tags: [("role".to_owned(), "pg*1".to_owned()), ("vip".to_owned(), "yes".to_owned())].into(),
     };
     let found = Tested::at(&endpoint).await.ec2.route_tables(&Account::Own, &query, NORMAL).await.unwrap();
     let route = |destination: &str, target, blackhole| Route { destination: id(destination), target, blackhole };
@@ -112,8 +112,8 @@ async fn tables_show_static_routes_only_whatever_kinds_there_are() {
         tags: [("k".to_owned(), "v".to_owned())].into(),
     };
     assert_eq!(found, [expected]);
-    let request = "DescribeRouteTables Filter.1.Name=vpc-id Filter.1.Value.1=vpc-1 Filter.2.Name=tag:role\\* \
-                   Filter.2.Value.1=pg 1 Filter.3.Name=tag:vip Filter.3.Value.1=yes MaxResults=100";
+    let request = "DescribeRouteTables Filter.1.Name=vpc-id Filter.1.Value.1=vpc-1 Filter.2.Name=tag:role \
+                   Filter.2.Value.1=pg\\*1 Filter.3.Name=tag:vip Filter.3.Value.1=yes MaxResults=100";
     assert_eq!(endpoint.requests(), [request.to_owned(), format!("{request} NextToken=more")]);
 }
 

@@ -1,6 +1,8 @@
 //! What is sent for each action, to the field, and what follows from the answers that are no plain success.
 
-use super::canned::{Canned, Reply, accepted, error, xml};
+use std::slice;
+
+use super::canned::{Canned, Reply, accepted, error, operation, xml};
 use super::{Tested, id};
 use crate::action::{Action, Force, RouteCall};
 use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
@@ -15,11 +17,9 @@ const NO_ROUTE: &str = "There is no route defined for '20.0.0.50/32' in the rout
 /// Performs one action. `answers` are for the requests in turn; after them everything is accepted.
 async fn perform(action: &Action, answers: &[Reply]) -> (Result<Accepted, Ec2Error>, Vec<String>) {
     let answers = answers.to_vec();
-    let endpoint = Canned::start(move |number, line| {
-        let operation = line.split(' ').next().unwrap();
-        answers.get(number).cloned().unwrap_or_else(|| accepted(operation))
-    })
-    .await;
+    let endpoint =
+        Canned::start(move |number, line| answers.get(number).cloned().unwrap_or_else(|| accepted(operation(line))))
+            .await;
     let outcome = Tested::at(&endpoint).await.ec2.perform(action, Urgency::Urgent).await;
     (outcome, endpoint.requests())
 }
@@ -104,13 +104,13 @@ async fn a_route_is_written_by_the_other_call_when_the_first_was_the_wrong_one()
     let exists = error(400, "RouteAlreadyExists", "The route identified by 20.0.0.50/32 already exists.");
     check(point(RouteCall::CreateOnly), &[], CHANGED, &[create]).await;
     check(point(RouteCall::CreateElseReplace), &[], CHANGED, &[create]).await;
-    check(point(RouteCall::CreateElseReplace), &[exists.clone()], CHANGED, &[create, replace]).await;
+    check(point(RouteCall::CreateElseReplace), slice::from_ref(&exists), CHANGED, &[create, replace]).await;
     check(point(RouteCall::ReplaceElseCreate), &[], CHANGED, &[replace]).await;
     for none in [error(400, "InvalidParameterValue", NO_ROUTE), error(400, "InvalidRoute.NotFound", "no route")] {
         check(point(RouteCall::ReplaceElseCreate), &[none], CHANGED, &[replace, create]).await;
     }
 
-    let (outcome, sent) = perform(&point(RouteCall::CreateOnly), &[exists.clone()]).await;
+    let (outcome, sent) = perform(&point(RouteCall::CreateOnly), slice::from_ref(&exists)).await;
     assert_eq!((outcome.unwrap_err().class, sent.len()), (Class::Stale, 1));
     // The switch is made once: two nodes that delete and create could hold each other up for ever otherwise.
     let (outcome, sent) =
@@ -202,17 +202,14 @@ async fn moved(
     holders: &[(&'static str, &'static str, &'static str)],
 ) -> (Result<Accepted, Ec2Error>, Vec<String>) {
     let holders = holders.to_vec();
-    let endpoint = Canned::start(move |number, line| {
-        let operation = line.split(' ').next().unwrap();
-        match operation {
-            "AssignIpv6Addresses" if number == 0 => error(400, "InvalidIPAddress.InUse", "taken"),
-            "DescribeNetworkInterfaces" if line.contains("ipv6-addresses.ipv6-address") => enis(&holders),
-            "DescribeNetworkInterfaces" => {
-                let own = holders.iter().copied().find(|(eni, ..)| *eni == "eni-0a");
-                enis(&[own.unwrap_or(("eni-0a", "vpc-1", "2001:db8::1"))])
-            }
-            operation => accepted(operation),
+    let endpoint = Canned::start(move |number, line| match operation(line) {
+        "AssignIpv6Addresses" if number == 0 => error(400, "InvalidIPAddress.InUse", "taken"),
+        "DescribeNetworkInterfaces" if line.contains("ipv6-addresses.ipv6-address") => enis(&holders),
+        "DescribeNetworkInterfaces" => {
+            let own = holders.iter().copied().find(|(eni, ..)| *eni == "eni-0a");
+            enis(&[own.unwrap_or(("eni-0a", "vpc-1", "2001:db8::1"))])
         }
+        operation => accepted(operation),
     })
     .await;
     let action = assign("2001:db8::50", force);

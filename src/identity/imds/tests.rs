@@ -1,0 +1,217 @@
+//! The metadata service against a canned one on loopback.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::ids::EniId;
+
+const MACS: &str = "network/interfaces/macs/";
+
+/// A metadata service that has these items; gone when dropped.
+struct Service {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Service {
+    /// `token` is the status of the answer to the question for a session token.
+    async fn start(token: u16, items: &'static [(&'static str, &'static str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let task = tokio::spawn({
+            let asked = Arc::clone(&asked);
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let asked = Arc::clone(&asked);
+                    let service = service_fn(move |request| {
+                        let response = answer(&request, token, items, &asked);
+                        async move { Ok::<_, Infallible>(response) }
+                    });
+                    let server = hyper::server::conn::http1::Builder::new();
+                    tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+                }
+            }
+        });
+        Self { url, asked, task }
+    }
+
+    fn imds(&self) -> Imds {
+        at(&self.url)
+    }
+
+    /// What was asked for, without session tokens.
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn answer(
+    request: &Request<Incoming>,
+    token: u16,
+    items: &[(&str, &str)],
+    asked: &Mutex<Vec<String>>,
+) -> Response<Full<Bytes>> {
+    let response = Response::builder();
+    let (status, response, body) = if request.method() == Method::PUT {
+        (token, response.header("x-aws-ec2-metadata-token-ttl-seconds", "21600"), "token")
+    } else if request.headers().get("x-aws-ec2-metadata-token").is_none_or(|token| token != "token") {
+        (401, response, "")
+    } else {
+        let path = request.uri().path().strip_prefix("/latest/meta-data/").unwrap();
+        asked.lock().unwrap().push(path.to_owned());
+        match items.iter().find(|(item, _)| *item == path) {
+            Some((_, value)) => (200, response, *value),
+            None => (404, response, ""),
+        }
+    };
+    response.status(status).body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap()
+}
+
+fn at(url: &str) -> Imds {
+    Imds::with(Client::builder().endpoint(url).unwrap(), http_client(None).unwrap())
+}
+
+/// A region that is set: this machine's environment does not matter then.
+fn aws() -> Aws {
+    Aws { region: Some("eu-central-1".to_owned()), ..Aws::default() }
+}
+
+fn macs() -> BTreeMap<String, String> {
+    [("eth0", "0a:00:00:00:00:01"), ("eth1", "0a:00:00:00:00:02"), ("br0", "02:00:00:00:00:09")]
+        .map(|(name, mac)| (name.to_owned(), mac.to_owned()))
+        .into()
+}
+
+fn wanted(named: &[&str], first: bool) -> Wanted {
+    Wanted { named: named.iter().map(ToString::to_string).collect(), first }
+}
+
+const ITEMS: &[(&str, &str)] = &[
+    ("instance-id", "i-0aa"),
+    ("mac", "0a:00:00:00:00:01"),
+    (MACS, "0a:00:00:00:00:01/\n0a:00:00:00:00:02/"),
+    ("network/interfaces/macs/0a:00:00:00:00:01/interface-id", "eni-01"),
+    ("network/interfaces/macs/0a:00:00:00:00:01/local-ipv4s", "10.0.1.7\n10.0.1.50"),
+    ("network/interfaces/macs/0a:00:00:00:00:01/subnet-id", "subnet-01"),
+    ("network/interfaces/macs/0a:00:00:00:00:01/vpc-id", "vpc-01"),
+    ("network/interfaces/macs/0a:00:00:00:00:01/owner-id", "123456789012"),
+    ("network/interfaces/macs/0a:00:00:00:00:02/interface-id", "eni-02"),
+    ("network/interfaces/macs/0a:00:00:00:00:02/subnet-id", "subnet-01"),
+    ("network/interfaces/macs/0a:00:00:00:00:02/vpc-id", "vpc-01"),
+];
+
+#[tokio::test]
+async fn the_first_interface_is_the_one_with_the_first_enis_address() {
+    let service = Service::start(200, ITEMS).await;
+    let node = service.imds().node(&Identity::default(), &aws(), &wanted(&["eth1"], true), &macs()).await.unwrap();
+    let first = NodeInterface {
+        eni: "eni-01".parse().unwrap(),
+        mac: Some("0a:00:00:00:00:01".to_owned()),
+        primary_ip: Some("10.0.1.7".parse().unwrap()),
+        subnet: Some("subnet-01".parse().unwrap()),
+        vpc: Some("vpc-01".parse().unwrap()),
+        owner: Some("123456789012".to_owned()),
+    };
+    let second = NodeInterface {
+        eni: "eni-02".parse().unwrap(),
+        mac: Some("0a:00:00:00:00:02".to_owned()),
+        primary_ip: None,
+        owner: None,
+        ..first.clone()
+    };
+    let expected = Node {
+        instance: "i-0aa".parse().unwrap(),
+        region: "eu-central-1".to_owned(),
+        first: Some("eth0".to_owned()),
+        interfaces: [("eth0".to_owned(), first), ("eth1".to_owned(), second)].into(),
+    };
+    assert_eq!(node, expected);
+}
+
+#[tokio::test]
+async fn what_the_configuration_names_is_not_asked_for() {
+    let service = Service::start(403, &[]).await;
+    let eni: EniId = "eni-0c".parse().unwrap();
+    let identity =
+        Identity { instance_id: Some("i-0cc".parse().unwrap()), interfaces: [("eth1".to_owned(), eni.clone())].into() };
+    let node = service.imds().node(&identity, &aws(), &wanted(&[], true), &macs()).await.unwrap();
+    assert_eq!(node.first.as_deref(), Some("eth1"));
+    let interface = NodeInterface::named(eni, Some("0a:00:00:00:00:02".to_owned()));
+    assert_eq!(node.interfaces, [("eth1".to_owned(), interface)].into());
+    assert_eq!(service.asked(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_interface_that_is_none_of_the_instances_is_named() {
+    let service = Service::start(200, ITEMS).await;
+    let refusal = async |name: &str| {
+        let wanted = wanted(&[name], false);
+        let error = service.imds().node(&Identity::default(), &aws(), &wanted, &macs()).await.unwrap_err();
+        error.to_string()
+    };
+    assert_eq!(refusal("eth7").await, "no interface eth7 on this machine; there are: br0, eth0, eth1");
+    assert_eq!(
+        refusal("br0").await,
+        "interface br0 (02:00:00:00:00:09) is none of this instance's: the metadata service knows \
+         0a:00:00:00:00:01, 0a:00:00:00:00:02; is the interface a bridge or a container's?"
+    );
+}
+
+#[tokio::test]
+async fn a_failure_says_what_to_do_about_it() {
+    let failure = async |imds: Imds| {
+        let outcome = imds.node(&Identity::default(), &aws(), &wanted(&[], false), &macs()).await;
+        outcome.unwrap_err().to_string()
+    };
+    let service = Service::start(403, ITEMS).await;
+    let off = failure(service.imds()).await;
+    assert!(off.starts_with("the metadata service did not tell the instance id: it refuses (HTTP 403)"), "{off}");
+    assert!(off.contains("--http-endpoint enabled"), "{off}");
+
+    let empty = Service::start(200, &[]).await;
+    let missing = failure(empty.imds()).await;
+    assert_eq!(missing, "the metadata service did not tell the instance id: it has none (HTTP 404)");
+
+    let strange = Service::start(200, &[("instance-id", "<html>")]).await;
+    let strange = failure(strange.imds()).await;
+    assert!(
+        strange.starts_with("the metadata service told the instance id, but '<html>' is no instance id"),
+        "{strange}"
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_is_silent_is_given_up_soon_with_the_hop_limit_as_a_hint() {
+    // Accepts connections by the kernel's queue alone, and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let imds = at(&format!("http://{}", listener.local_addr().unwrap()));
+    let start = Instant::now();
+    let error = imds.node(&Identity::default(), &aws(), &wanted(&[], false), &macs()).await.unwrap_err();
+    assert!(error.to_string().contains("--http-put-response-hop-limit 2"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+}
+
+#[test]
+fn this_machines_interfaces_are_listed_without_loopback() {
+    let macs = local_macs().unwrap();
+    assert!(!macs.contains_key("lo"), "{macs:?}");
+    assert!(macs.values().all(|mac| mac.contains(':')), "{macs:?}");
+}
