@@ -208,6 +208,7 @@ where
         let Some(known) = &self.known else { return };
         let now = self.now();
         let wall_ms = self.around.machine.wall_ms();
+        let mut not_persisted = None;
         for keeper in &mut self.vips {
             let (vip, observed) = observe(&self.config, &keeper.config, known, &self.world);
             keeper.decide(vip, observed, now, wall_ms, &*self.around.reporter);
@@ -215,9 +216,14 @@ where
             {
                 self.writing.push(write);
             }
+            // The writes go out when they are first polled: what they rest on is kept by then.
             if let Err(message) = keeper.persist(&self.around.machine) {
-                self.problems.raise(&*self.around.reporter, "NotPersisted", message, wall_ms);
+                not_persisted = Some(message);
             }
+        }
+        match not_persisted {
+            Some(message) => self.problems.raise(&*self.around.reporter, "NotPersisted", message, wall_ms),
+            None => self.problems.solve(&*self.around.reporter, "NotPersisted"),
         }
     }
 
@@ -233,7 +239,10 @@ where
             return;
         }
         match after {
-            vip::After::Confirm => self.later_rounds.extend(AFTER_WRITE.iter().map(|delay| now + *delay)),
+            vip::After::Confirm => {
+                // The looks after the last write serve those before it as well.
+                self.later_rounds = AFTER_WRITE.iter().map(|delay| now + *delay).collect();
+            }
             vip::After::LookNow => self.look_when_idle = true,
             vip::After::LookSoon => drop(self.later_rounds.insert(now + AFTER_WRITE[0])),
             vip::After::Nothing => {}
@@ -252,6 +261,9 @@ where
                 self.identify_backoff.reset();
                 self.reads.identifying = false;
                 self.problems.solve(&*reporter, "NoIdentity");
+                if self.known.as_ref().is_some_and(|known| is_same(known.node(), &node)) {
+                    return;
+                }
                 reporter.news(&News::Started {
                     version: env!("CARGO_PKG_VERSION"),
                     instance: Some(&node.instance),
@@ -341,7 +353,8 @@ where
         let now = self.now();
         self.look_when_idle &= !self.busy.no_cloud_write();
         self.later_rounds.retain(|at| *at > now);
-        let urgency = if self.vips.iter().any(Keeper::is_taking) { Urgency::Urgent } else { Urgency::Normal };
+        let urgency =
+            if self.vips.iter().any(|keeper| keeper.is_urgent(now)) { Urgency::Urgent } else { Urgency::Normal };
         for read in self.reads.start(known, &self.config, &self.around.ec2, urgency, now) {
             self.reading.push(read);
         }
@@ -422,6 +435,14 @@ where
     pub fn delegate_ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.vips.iter().map(|keeper| keeper.config.delegate_ip)
     }
+}
+
+/// Whether both are the same machine with the same ENIs. What is known of them may differ.
+fn is_same(known: &Node, asked: &Node) -> bool {
+    let enis = |node: &Node| -> Vec<_> {
+        node.interfaces.iter().map(|(name, interface)| (name.clone(), interface.eni.clone())).collect()
+    };
+    known.instance == asked.instance && enis(known) == enis(asked)
 }
 
 /// Whether a changed config holds something that only a new process can take over.

@@ -209,6 +209,7 @@ impl Memory {
             term: held.term,
             superseded_by: held.superseded_by.clone(),
             applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
+            converged_ms: None,
         })
     }
 
@@ -281,4 +282,7 @@ pub struct Persisted {
     pub superseded_by: Option<Rival>,
     /// The bindings that have pointed here under this claim.
     pub applied: Vec<BindingKey>,
+    /// When all of them were first seen here, by the wall clock: milliseconds since the Unix epoch. The loop's to fill in.
+    #[serde(default)]
+    pub converged_ms: Option<u64>,
 }

@@ -24,6 +24,8 @@ use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter, Role};
 use crate::vip::{BindingKey, ClaimMode, Vip};
 
+/// The looks of a claim do not wait for the account's rate limit this long: as long as `wait` waits at most.
+const URGENT_FOR: Duration = Duration::from_secs(10);
 /// What only an operator can mend is tried again at least this long after.
 const DENIED_FLOOR: Duration = Duration::from_secs(15);
 
@@ -65,6 +67,8 @@ pub struct Written {
     term: Option<Term>,
     action: Action,
     claim: Option<ClaimId>,
+    /// The start that it belongs to: what failed before a new one holds nothing back after it.
+    start: u64,
     result: Result<Accepted, Failure>,
     took: Duration,
 }
@@ -144,6 +148,8 @@ pub struct Keeper {
     /// The VIP and what was seen of it, as they were planned with.
     seen: Option<(Vip, Observed)>,
     attempts: BTreeMap<Errand, Attempts>,
+    /// Counts what makes every errand start afresh: a new claim, its end, a changed config.
+    starts: u64,
     persisted: Option<Persisted>,
     drifting: BTreeSet<BindingKey>,
     pub(super) since: super::document::Since,
@@ -159,6 +165,8 @@ impl Keeper {
     /// A VIP as it is when a daemon starts: with what an earlier one persisted.
     pub fn new(config: VipConfig, machine: &impl Machine, wall_ms: u64) -> Self {
         let persisted = machine.load(config.delegate_ip);
+        let converged =
+            persisted.as_ref().and_then(|persisted| Some((persisted.claim.clone(), persisted.converged_ms?)));
         let memory =
             persisted.clone().map(|persisted| Memory::restore(persisted, Moment::ZERO, wall_ms)).unwrap_or_default();
         Self {
@@ -169,10 +177,11 @@ impl Keeper {
             plan: None,
             seen: None,
             attempts: BTreeMap::new(),
+            starts: 0,
             persisted,
             drifting: BTreeSet::new(),
             since: super::document::Since::default(),
-            converged: None,
+            converged,
             held: false,
             term_said: None,
             was_contested: false,
@@ -182,8 +191,13 @@ impl Keeper {
     /// The same VIP under a changed config: what failed under the old one is tried at once.
     pub fn reconfigured(mut self, config: VipConfig) -> Self {
         self.config = config;
-        self.attempts.clear();
+        self.start_afresh();
         self
+    }
+
+    fn start_afresh(&mut self) {
+        self.attempts.clear();
+        self.starts += 1;
     }
 
     fn vip(&self) -> IpAddr {
@@ -210,7 +224,7 @@ impl Keeper {
         if changed {
             self.desired_since_ms = machine.wall_ms();
             // A new claim, or its end, is a new start: nothing waits for an old failure.
-            self.attempts.clear();
+            self.start_afresh();
             let claim = match &reading.desired {
                 Desired::Leader(claim) => Some(&claim.id),
                 Desired::Standby(_) | Desired::Unknown(_) => None,
@@ -250,8 +264,9 @@ impl Keeper {
         let superseded_before = self.memory.claim.as_ref().is_some_and(|held| held.superseded_by.is_some());
         self.memory.learn(&vip, &desired, &observed, now, wall_ms);
         let plan = plan::plan(&vip, &desired, &observed, &self.memory, now);
+        // Forgotten once it is as it should be. A binding that just cannot be seen keeps its backoff.
         self.attempts.retain(|errand, _| match errand {
-            Errand::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.step.is_some()),
+            Errand::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
             Errand::Record => plan.record.is_some(),
         });
         self.tell(&plan, superseded_before, wall_ms, reporter);
@@ -287,7 +302,10 @@ impl Keeper {
                 reporter.news(&News::Converged { vip, claim: &held.id, after });
             }
         }
-        let holds = plan.standing == Standing::Leader && (self.held || plan.in_sync());
+        let leads = plan.standing == Standing::Leader;
+        // A daemon that was restarted under a claim that had converged has gained nothing.
+        self.held |= leads && self.plan.is_none() && self.converged_ms().is_some();
+        let holds = leads && (self.held || plan.in_sync());
         if holds != self.held {
             self.held = holds;
             let direction = if holds { Direction::Gained } else { Direction::Lost };
@@ -317,8 +335,11 @@ impl Keeper {
             Some((Errand::Binding(key.clone()), Some(step.purpose), None, step.action.clone()))
         });
         let record = plan.record.iter().map(|(term, action)| (Errand::Record, None, Some(*term), action.clone()));
+        let mut wanted: Vec<_> = record.chain(steps).collect();
+        // A node that lets go stops answering for the address first.
+        wanted.sort_by_key(|(.., action)| action.is_cloud());
         let mut started: Vec<WriteFuture> = Vec::new();
-        for (errand, purpose, term, action) in record.chain(steps) {
+        for (errand, purpose, term, action) in wanted {
             let attempts = self.attempts.get(&errand);
             let held_back = attempts.and_then(|attempts| attempts.next_try).is_some_and(|at| now < at);
             let name = (vip, errand.clone());
@@ -331,11 +352,11 @@ impl Keeper {
             let first = attempts.is_none_or(|attempts| attempts.failures == 0);
             let taking = matches!(purpose, Some(Purpose::Take) | None);
             let urgency = if first && taking { Urgency::Urgent } else { Urgency::Normal };
-            let (ec2, host, claim) = (Rc::clone(ec2), Rc::clone(host), claim.clone());
+            let (ec2, host, claim, start) = (Rc::clone(ec2), Rc::clone(host), claim.clone(), self.starts);
             started.push(Box::pin(async move {
                 let began = Instant::now();
                 let result = perform(&*ec2, &*host, &action, urgency).await;
-                Written { vip, errand, purpose, term, action, claim, result, took: began.elapsed() }
+                Written { vip, errand, purpose, term, action, claim, start, result, took: began.elapsed() }
             }));
         }
         started
@@ -350,7 +371,7 @@ impl Keeper {
         rng: &mut fastrand::Rng,
         reporter: &dyn Reporter,
     ) -> After {
-        let Written { vip, errand, purpose, term, action, claim, result, took } = written;
+        let Written { vip, errand, purpose, term, action, claim, start, result, took } = written;
         let (outcome, after) = match result {
             Ok(accepted) => {
                 self.attempts.remove(errand);
@@ -371,21 +392,13 @@ impl Keeper {
                     (class, Effect::Unknown) => Outcome::Unknown(class),
                     (class, Effect::None) => Outcome::Failed(class),
                 };
-                let attempts = self.attempts.entry(errand.clone()).or_default();
-                attempts.failures += 1;
-                let delay = attempts.backoff.next_delay(rng);
-                let delay = match failure.class {
-                    Class::Denied | Class::Rejected => delay.max(DENIED_FLOOR),
-                    Class::Transient | Class::Throttled | Class::Stale => delay,
-                };
-                attempts.next_try = Some(now + delay);
-                attempts.last = Some((wall_ms, failure.class, failure.message.clone()));
+                let failures =
+                    if *start == self.starts { self.failed(errand, failure, now, wall_ms, rng, reporter) } else { 1 };
                 let after = match (failure.class, failure.effect) {
-                    (Class::Stale, _) if attempts.failures == 1 => After::LookNow,
+                    (Class::Stale, _) if failures == 1 => After::LookNow,
                     (Class::Stale, _) | (_, Effect::Unknown) => After::LookSoon,
                     (_, Effect::None) => After::Nothing,
                 };
-                reporter.news(&News::Backoff { vip: *vip, key: errand.key(), delay });
                 (outcome, after)
             }
         };
@@ -402,9 +415,34 @@ impl Keeper {
         after
     }
 
+    /// Holds an errand back after a failure. Says how often it failed in a row.
+    fn failed(
+        &mut self,
+        errand: &Errand,
+        failure: &Failure,
+        now: Moment,
+        wall_ms: u64,
+        rng: &mut fastrand::Rng,
+        reporter: &dyn Reporter,
+    ) -> u32 {
+        let attempts = self.attempts.entry(errand.clone()).or_default();
+        attempts.failures += 1;
+        let delay = attempts.backoff.next_delay(rng);
+        let delay = match failure.class {
+            Class::Denied | Class::Rejected => delay.max(DENIED_FLOOR),
+            Class::Transient | Class::Throttled | Class::Stale => delay,
+        };
+        attempts.next_try = Some(now + delay);
+        attempts.last = Some((wall_ms, failure.class, failure.message.clone()));
+        let failures = attempts.failures;
+        reporter.news(&News::Backoff { vip: self.vip(), key: errand.key(), delay });
+        failures
+    }
+
     /// Persists what a restart must find, if it changed.
     pub fn persist(&mut self, machine: &impl Machine) -> Result<(), String> {
         let persisted = self.memory.to_persist();
+        let persisted = persisted.map(|persisted| Persisted { converged_ms: self.converged_ms(), ..persisted });
         if persisted == self.persisted {
             return Ok(());
         }
@@ -419,9 +457,16 @@ impl Keeper {
     pub fn next_try(&self, busy: &Busy) -> Option<Moment> {
         self.attempts
             .iter()
-            .filter(|(errand, _)| !busy.0.contains_key(&(self.vip(), (*errand).clone())))
+            .filter(|(errand, _)| self.plans(errand) && !busy.0.contains_key(&(self.vip(), (*errand).clone())))
             .filter_map(|(_, attempts)| attempts.next_try)
             .min()
+    }
+
+    fn plans(&self, errand: &Errand) -> bool {
+        self.plan.as_ref().is_some_and(|plan| match errand {
+            Errand::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.step.is_some()),
+            Errand::Record => plan.record.is_some(),
+        })
     }
 
     /// When a look would change the plan.
@@ -432,6 +477,11 @@ impl Keeper {
     /// A claim whose takes are not all seen yet.
     pub fn is_taking(&self) -> bool {
         self.leads() && self.converged_ms().is_none()
+    }
+
+    /// A claim that is so young that its looks do not wait for the rate limit.
+    pub fn is_urgent(&self, now: Moment) -> bool {
+        self.is_taking() && self.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + URGENT_FOR)
     }
 
     pub fn leads(&self) -> bool {

@@ -1,0 +1,449 @@
+//! One node: its kernel, its hooks and files, its clock, and the daemon that runs on it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use vipkeeper::config::Config;
+use vipkeeper::daemon::{Daemon, Identify, Surroundings};
+use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
+use vipkeeper::host::{Host, HostError, LocalAddress};
+use vipkeeper::identity::Node;
+use vipkeeper::ids::ClaimId;
+use vipkeeper::machine::{Machine, Reading};
+use vipkeeper::memory::Persisted;
+use vipkeeper::wake::Wake;
+
+use super::ec2::{SimEc2, Watch};
+use super::estate::{self, Estate, INTERFACE, Place};
+use super::recorder::{Detail, Recorder};
+use super::{Clock, Timeline};
+
+/// The wall clock when the simulated world begins: milliseconds since the Unix epoch.
+pub const EPOCH_MS: u64 = 1_800_000_000_000;
+
+/// A process that hooks are run by.
+pub type Process = u64;
+
+/// A hook that runs: what it will write down when it gets there.
+#[derive(Debug, Clone, Copy)]
+pub struct Hook {
+    /// Orders the hooks of a node by their start.
+    started: u64,
+    started_ms: u64,
+    guard: Process,
+    /// `None` if the watchdog process runs the hook itself.
+    escalation: Option<Process>,
+}
+
+/// What a hook wrote down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    hook_started: u64,
+    leadership: Option<Leadership>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Leadership {
+    claim: Claim,
+    guard: Process,
+    escalation: Option<Process>,
+}
+
+/// Everything on the node that outlives its daemon.
+#[derive(Debug, Default)]
+struct Memory {
+    skew_ms: i64,
+    files: BTreeMap<IpAddr, File>,
+    /// VIPs whose file cannot be used just now, and the reading that stays in force.
+    invalid: BTreeMap<IpAddr, Desired>,
+    living: BTreeSet<Process>,
+    processes: u64,
+    persisted: BTreeMap<IpAddr, Persisted>,
+    addresses: BTreeSet<LocalAddress>,
+    wakes: Option<mpsc::Sender<Wake>>,
+    kernel_fails: Option<HostError>,
+    disk_full: bool,
+    /// Whether what the daemon persists is kept: a broken node forgets.
+    forgets: bool,
+}
+
+impl Memory {
+    fn wake(&self, wake: Wake) {
+        if let Some(wakes) = &self.wakes {
+            // A full channel wakes the loop as well.
+            let _ = wakes.try_send(wake);
+        }
+    }
+
+    fn desired(&self, vip: IpAddr) -> Desired {
+        match self.files.get(&vip).map(|file| &file.leadership) {
+            None => Desired::Unknown(WhyUnknown::NoFile),
+            Some(None) => Desired::Standby(WhyStandby::Down),
+            Some(Some(leadership)) if !self.living.contains(&leadership.guard) => {
+                Desired::Standby(WhyStandby::GuardDead)
+            }
+            Some(Some(leadership)) => Desired::Leader(leadership.claim.clone()),
+        }
+    }
+}
+
+/// The machine, as the daemon and the hooks see it.
+#[derive(Clone)]
+pub struct Computer {
+    name: String,
+    clock: Clock,
+    memory: Rc<RefCell<Memory>>,
+}
+
+impl Computer {
+    fn wall_ms(&self) -> u64 {
+        let elapsed_ms = u64::try_from(self.clock.now().as_millis()).expect("simulations are short");
+        (EPOCH_MS + elapsed_ms).saturating_add_signed(self.memory.borrow().skew_ms)
+    }
+
+    /// Starts a process, Pgpool's watchdog say.
+    pub fn spawn(&self) -> Process {
+        let mut memory = self.memory.borrow_mut();
+        memory.processes += 1;
+        let process = memory.processes;
+        memory.living.insert(process);
+        process
+    }
+
+    pub fn kill(&self, process: Process) {
+        let mut memory = self.memory.borrow_mut();
+        memory.living.remove(&process);
+        let watched: Vec<_> = memory
+            .files
+            .iter()
+            .filter(|(_, file)| file.leadership.as_ref().is_some_and(|leadership| leadership.guard == process))
+            .map(|(vip, _)| *vip)
+            .collect();
+        watched.into_iter().for_each(|vip| memory.wake(Wake::GuardDied(vip)));
+    }
+
+    /// Pgpool's watchdog runs a hook, from a process that it forks.
+    pub fn hook(&self, guard: Process) -> Hook {
+        let started = self.spawn();
+        Hook { started, started_ms: self.wall_ms(), guard, escalation: Some(started) }
+    }
+
+    /// The watchdog process runs the hook itself, because an address left the host.
+    pub fn affirming_hook(&self, guard: Process) -> Hook {
+        Hook { escalation: None, ..self.hook(guard) }
+    }
+
+    /// The hook gets to writing down that this node leads.
+    pub fn up(&self, vip: IpAddr, hook: Hook) {
+        self.write(vip, hook, |present| match present {
+            Some(held)
+                if held.guard == hook.guard && (hook.escalation.is_none() || hook.escalation == held.escalation) =>
+            {
+                Some(held.clone())
+            }
+            _ => {
+                let id = ClaimId::new(format!("{}-{}", self.name, hook.started));
+                let claim = Claim { id, started_ms: hook.started_ms };
+                Some(Leadership { claim, guard: hook.guard, escalation: hook.escalation })
+            }
+        });
+    }
+
+    /// The hook gets to writing down that this node stands by.
+    pub fn down(&self, vip: IpAddr, hook: Hook) {
+        self.write(vip, hook, |_| None);
+    }
+
+    fn write(&self, vip: IpAddr, hook: Hook, compose: impl Fn(Option<&Leadership>) -> Option<Leadership>) {
+        let mut memory = self.memory.borrow_mut();
+        let present = memory.files.get(&vip);
+        if present.is_some_and(|file| file.hook_started > hook.started) {
+            return;
+        }
+        let leadership = compose(present.and_then(|file| file.leadership.as_ref()));
+        memory.files.insert(vip, File { hook_started: hook.started, leadership });
+        memory.wake(Wake::DesiredChanged);
+    }
+
+    /// Somebody puts garbage in place of the file.
+    pub fn spoil_file(&self, vip: IpAddr) {
+        let mut memory = self.memory.borrow_mut();
+        let last_good = memory.desired(vip);
+        memory.invalid.insert(vip, last_good);
+        memory.wake(Wake::DesiredChanged);
+    }
+
+    pub fn mend_file(&self, vip: IpAddr) {
+        self.memory.borrow_mut().invalid.remove(&vip);
+        self.memory.borrow().wake(Wake::DesiredChanged);
+    }
+
+    pub fn desired(&self, vip: IpAddr) -> Desired {
+        self.memory.borrow().desired(vip)
+    }
+
+    pub fn persisted(&self, vip: IpAddr) -> Option<Persisted> {
+        self.memory.borrow().persisted.get(&vip).cloned()
+    }
+
+    pub fn fill_disk(&self, full: bool) {
+        self.memory.borrow_mut().disk_full = full;
+    }
+
+    pub fn fail_kernel(&self, error: Option<HostError>) {
+        self.memory.borrow_mut().kernel_fails = error;
+    }
+
+    pub fn forget_everything_persisted(&self) {
+        self.memory.borrow_mut().forgets = true;
+    }
+
+    pub fn set_skew_ms(&self, skew_ms: i64) {
+        self.memory.borrow_mut().skew_ms = skew_ms;
+    }
+
+    fn local(address: IpAddr) -> LocalAddress {
+        LocalAddress { interface: INTERFACE.to_owned(), address }
+    }
+
+    pub fn has_local(&self, address: IpAddr) -> bool {
+        self.memory.borrow().addresses.contains(&Self::local(address))
+    }
+
+    /// Somebody adds an address by hand.
+    pub fn add_by_hand(&self, address: IpAddr) {
+        let mut memory = self.memory.borrow_mut();
+        memory.addresses.insert(Self::local(address));
+        memory.wake(Wake::LocalAddress);
+    }
+
+    /// Somebody removes an address by hand.
+    pub fn remove_by_hand(&self, address: IpAddr) {
+        let mut memory = self.memory.borrow_mut();
+        memory.addresses.remove(&Self::local(address));
+        memory.wake(Wake::LocalAddress);
+    }
+
+    /// Nothing but the clock is left.
+    fn reboot(&self) {
+        let mut memory = self.memory.borrow_mut();
+        let kept = (memory.skew_ms, memory.processes, memory.forgets);
+        *memory = Memory::default();
+        (memory.skew_ms, memory.processes, memory.forgets) = kept;
+    }
+}
+
+impl Machine for Computer {
+    fn desired(&mut self, vip: IpAddr) -> Reading {
+        let memory = self.memory.borrow();
+        let invalid = memory.invalid.get(&vip);
+        let desired = invalid.cloned().unwrap_or_else(|| memory.desired(vip));
+        let leadership = memory.files.get(&vip).and_then(|file| file.leadership.as_ref());
+        Reading {
+            desired,
+            invalid: invalid.map(|_| "it is no desired-state file".to_owned()),
+            guard_alive: leadership.map(|leadership| memory.living.contains(&leadership.guard)),
+        }
+    }
+
+    fn load(&self, vip: IpAddr) -> Option<Persisted> {
+        self.persisted(vip)
+    }
+
+    fn save(&self, vip: IpAddr, persisted: &Persisted) -> Result<(), String> {
+        let mut memory = self.memory.borrow_mut();
+        if memory.disk_full {
+            return Err("no space left on device".to_owned());
+        }
+        if !memory.forgets {
+            memory.persisted.insert(vip, persisted.clone());
+        }
+        Ok(())
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.wall_ms()
+    }
+}
+
+impl Host for Computer {
+    async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, HostError> {
+        let memory = self.memory.borrow();
+        memory.kernel_fails.clone().map_or_else(|| Ok(memory.addresses.clone()), Err)
+    }
+
+    async fn add(&self, address: &LocalAddress) -> Result<(), HostError> {
+        let mut memory = self.memory.borrow_mut();
+        if let Some(error) = &memory.kernel_fails {
+            return Err(error.clone());
+        }
+        memory.addresses.insert(address.clone());
+        Ok(())
+    }
+
+    async fn remove(&self, address: &LocalAddress) -> Result<(), HostError> {
+        let mut memory = self.memory.borrow_mut();
+        if let Some(error) = &memory.kernel_fails {
+            return Err(error.clone());
+        }
+        memory.addresses.remove(address);
+        Ok(())
+    }
+}
+
+/// The metadata service of one node.
+pub struct SimIdentity {
+    pub node: RefCell<Node>,
+    /// How many more times it fails.
+    pub failures: Cell<u32>,
+    pub asked: Cell<u32>,
+}
+
+impl Identify for SimIdentity {
+    async fn identify(&self) -> Result<Node, String> {
+        self.asked.set(self.asked.get() + 1);
+        if self.failures.get() > 0 {
+            self.failures.set(self.failures.get() - 1);
+            return Err("the metadata service does not answer".to_owned());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Ok(self.node.borrow().clone())
+    }
+}
+
+/// A node with everything on it.
+pub struct SimNode {
+    pub place: Place,
+    pub computer: Computer,
+    pub ec2: Rc<SimEc2>,
+    pub identity: Rc<SimIdentity>,
+    pub recorder: Rc<Recorder>,
+    /// What a daemon that starts or reloads reads.
+    pub config: Rc<RefCell<Result<Config, String>>>,
+    clock: Clock,
+    detail: Detail,
+    timeline: Rc<Timeline>,
+    daemon: Option<JoinHandle<()>>,
+    rng: fastrand::Rng,
+}
+
+/// What all nodes of a simulated world share.
+pub struct Shared {
+    pub timeline: Rc<Timeline>,
+    pub detail: Detail,
+    pub watch: Option<Rc<dyn Watch>>,
+    pub seed: u64,
+}
+
+impl SimNode {
+    /// A node that was just switched on: no daemon runs.
+    pub fn new(estate: &Estate, index: usize, config: Config, shared: &Shared) -> Self {
+        let place = estate.nodes[index].clone();
+        let (clock, timeline) = (estate.clock, Rc::clone(&shared.timeline));
+        let ec2 = SimEc2::new(
+            Rc::clone(&estate.service),
+            clock,
+            &place.name,
+            config.limits,
+            Rc::clone(&timeline),
+            shared.watch.clone(),
+        );
+        let identity = SimIdentity {
+            node: RefCell::new(estate::identity(estate, &place)),
+            failures: Cell::new(0),
+            asked: Cell::new(0),
+        };
+        Self {
+            computer: Computer { name: place.name.clone(), clock, memory: Rc::default() },
+            ec2: Rc::new(ec2),
+            identity: Rc::new(identity),
+            recorder: Rc::new(Recorder::new(clock, &place.name, shared.detail, Rc::clone(&timeline))),
+            config: Rc::new(RefCell::new(Ok(config))),
+            clock,
+            detail: shared.detail,
+            timeline,
+            daemon: None,
+            rng: fastrand::Rng::with_seed(shared.seed ^ (index as u64 + 1)),
+            place,
+        }
+    }
+
+    /// Starts the daemon. A restarted one has a reporter of its own.
+    pub fn start(&mut self) {
+        assert!(self.daemon.is_none(), "one daemon at a time");
+        let recorder = Recorder::new(self.clock, &self.place.name, self.detail, Rc::clone(&self.timeline));
+        self.recorder = Rc::new(recorder);
+        let (sender, wakes) = mpsc::channel(16);
+        self.computer.memory.borrow_mut().wakes = Some(sender);
+        let config = Rc::clone(&self.config);
+        let around = Surroundings {
+            ec2: Rc::clone(&self.ec2),
+            host: Rc::new(self.computer.clone()),
+            identify: Rc::clone(&self.identity),
+            machine: self.computer.clone(),
+            reporter: Rc::clone(&self.recorder) as _,
+            first_interface: INTERFACE.to_owned(),
+            reload: Box::new(move || config.borrow().clone()),
+            rng: self.rng.fork(),
+        };
+        let config = self.config.borrow().clone().expect("a daemon starts only with a good config");
+        self.daemon = Some(tokio::task::spawn_local(Daemon::new(config, around).run(wakes)));
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.daemon.is_some()
+    }
+
+    /// kill -9.
+    pub async fn kill(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            self.computer.memory.borrow_mut().wakes = None;
+            daemon.abort();
+            let _ = daemon.await;
+        }
+    }
+
+    /// SIGTERM.
+    pub async fn stop(&mut self) {
+        self.wake(Wake::Shutdown);
+        if let Some(daemon) = self.daemon.take() {
+            daemon.await.expect("a daemon that is told to stop does not panic");
+        }
+        self.computer.memory.borrow_mut().wakes = None;
+    }
+
+    /// Switches the machine off and on. The daemon is to be started again.
+    pub async fn reboot(&mut self) {
+        self.kill().await;
+        self.computer.reboot();
+    }
+
+    pub fn wake(&self, wake: Wake) {
+        self.computer.memory.borrow().wake(wake);
+    }
+
+    /// Pgpool makes this node the leader.
+    pub fn up(&self, vip: &str, guard: Process) {
+        self.computer.up(vip.parse().expect("an address"), self.computer.hook(guard));
+    }
+
+    pub fn down(&self, vip: &str, guard: Process) {
+        self.computer.down(vip.parse().expect("an address"), self.computer.hook(guard));
+    }
+
+    pub fn has_local(&self, address: &str) -> bool {
+        self.computer.has_local(address.parse().expect("an address"))
+    }
+
+    /// A daemon that panicked would otherwise only look quiet.
+    pub fn assert_alive(&self) {
+        if let Some(daemon) = &self.daemon {
+            assert!(!daemon.is_finished(), "the daemon of {} ended by itself", self.place.name);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A reporter that remembers what it was told.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use vipkeeper::report::{News, PassResult, Reporter};
+use vipkeeper::status::{BindingStatus, Condition, Status, VipStatus};
+
+use super::{Clock, Timeline};
+
+/// How much is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// What tests of one node ask for.
+    Full,
+    /// Counts alone.
+    Cheap,
+}
+
+#[derive(Debug)]
+pub struct Recorder {
+    clock: Clock,
+    who: String,
+    detail: Detail,
+    timeline: Rc<Timeline>,
+    status: RefCell<Option<Status>>,
+    /// One line for each piece of news.
+    news: RefCell<Vec<(Duration, String)>>,
+    pub passes: RefCell<Vec<(Duration, PassResult)>>,
+    /// Whether every VIP was in sync in the last status.
+    pub in_sync: Cell<bool>,
+    /// Waits before the next try that were told.
+    pub backoffs: RefCell<Vec<(Duration, Duration)>>,
+    pub converged: RefCell<Vec<(IpAddr, Duration)>>,
+}
+
+impl Recorder {
+    pub fn new(clock: Clock, who: &str, detail: Detail, timeline: Rc<Timeline>) -> Self {
+        Self {
+            clock,
+            who: who.to_owned(),
+            detail,
+            timeline,
+            status: RefCell::default(),
+            news: RefCell::default(),
+            passes: RefCell::default(),
+            in_sync: Cell::new(false),
+            backoffs: RefCell::default(),
+            converged: RefCell::default(),
+        }
+    }
+
+    pub fn last(&self) -> Status {
+        self.status.borrow().clone().expect("the loop tells its status before anything else can be asked")
+    }
+
+    pub fn vip(&self, delegate_ip: &str) -> VipStatus {
+        let delegate_ip: IpAddr = delegate_ip.parse().expect("an address");
+        let vips = self.last().vips;
+        vips.into_iter().find(|vip| vip.delegate_ip == delegate_ip).expect("a VIP of the config")
+    }
+
+    /// The binding that `name` names, like `route rtb-1`.
+    pub fn binding(&self, delegate_ip: &str, name: &str) -> BindingStatus {
+        let bindings = self.vip(delegate_ip).bindings;
+        let found = bindings.iter().find(|binding| format!("{} {}", binding.kind, binding.target) == name);
+        found.unwrap_or_else(|| panic!("no {name} among {bindings:?}")).clone()
+    }
+
+    pub fn condition(&self, delegate_ip: &str, name: &str) -> Condition {
+        let conditions = self.vip(delegate_ip).conditions;
+        conditions.into_iter().find(|condition| condition.name == name).expect("a known condition")
+    }
+
+    /// When news that contain `text` came.
+    pub fn heard(&self, text: &str) -> Vec<Duration> {
+        self.news.borrow().iter().filter(|(_, news)| news.contains(text)).map(|(at, _)| *at).collect()
+    }
+}
+
+impl Reporter for Recorder {
+    fn news(&self, news: &News<'_>) {
+        let now = self.clock.now();
+        match news {
+            News::PassDone { result, .. } => self.passes.borrow_mut().push((now, *result)),
+            News::Backoff { delay, .. } => self.backoffs.borrow_mut().push((now, *delay)),
+            News::Converged { vip, .. } => self.converged.borrow_mut().push((*vip, now)),
+            _ => {}
+        }
+        if self.detail == Detail::Full {
+            self.news.borrow_mut().push((now, format!("{news:?}")));
+        }
+        let said_elsewhere = matches!(news, News::Observed { .. } | News::PassDone { .. } | News::Backoff { .. });
+        if !said_elsewhere && self.timeline.is_kept() {
+            self.timeline.say(&self.who, format_args!("{news:?}"));
+        }
+    }
+
+    fn status(&self, status: &Status) {
+        self.in_sync.set(status.vips.iter().all(|vip| vip.in_sync));
+        if self.detail == Detail::Full {
+            *self.status.borrow_mut() = Some(status.clone());
+        }
+    }
+}
