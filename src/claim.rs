@@ -1,7 +1,8 @@
 //! Who may hold a VIP: claims, their terms, and which is the newest. Pure.
 //!
 //! Each node records its claim as a tag of its own on the VIP's anchor; nobody overwrites another's. The claim with the
-//! highest term wins; equal terms are told apart by the instance id, so that all nodes agree.
+//! highest term wins; equal terms are told apart by the instance id, so that all nodes agree. A node that stands down
+//! overwrites its own tag with [`WITHDRAWN`], so that an older claim that still stands may follow.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,13 +18,26 @@ use crate::vip::ClaimMode;
 /// shorter than two leaderships follow one another.
 pub const RAISE_WINDOW: Duration = Duration::from_secs(5);
 
+/// A claim whose hook ran no longer ago than this takes at once; an older one looks for a newer claim first.
+pub const FRESH: Duration = Duration::from_secs(5);
+
+/// Without its record, a claim older than this takes nothing any more that somebody else holds.
+pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_secs(60);
+
+/// What a node records once its claim has ended: older than every claim.
+pub const WITHDRAWN: Term = Term(0);
+
+/// A newer claim that a read showed stands for this long after that read began, whatever later reads show. Longer than
+/// an answer may take (8 s) and then another read may lag (5 s): what does not show it after that is newer than it.
+pub const STANDS: Duration = Duration::from_secs(15);
+
 /// What this node is to a VIP right now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// Nobody said what it should be: touch nothing.
     Unknown,
     Standby,
-    /// Its file says leader, but a newer claim is on record.
+    /// Its file says leader, but a newer claim of another node stands.
     Superseded(Rival),
     Leader,
 }
@@ -55,13 +69,13 @@ pub enum Record {
 /// What the last read said of this node's claim.
 #[must_use]
 pub fn record(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
-    match claims {
-        Claims::Unknown => Record::Unknown,
-        Claims::Read { terms, .. } if terms.get(me) != Some(&held.term) => Record::Missing,
-        Claims::Read { terms, .. } => match newer_than(terms, me, held.term) {
-            None => Record::Newest,
-            Some(_) => Record::Unknown,
-        },
+    let Some((terms, _)) = read_under(claims, held) else { return Record::Unknown };
+    if terms.get(me) != Some(&held.term) {
+        return Record::Missing;
+    }
+    match newer_than(terms, me, held.term) {
+        None => Record::Newest,
+        Some(_) => Record::Unknown,
     }
 }
 
@@ -72,25 +86,34 @@ fn newer_than(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId, mine: Term) -
     ((*term, node) > (mine, me)).then(|| Rival { node: node.clone(), term: *term })
 }
 
-/// Takes a read of the record into account: may raise a young claim's term once, and may end a claim.
+/// Takes a read of the record into account: may raise a young claim's term once, and says whether a newer claim stands.
 pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
-    let Claims::Read { terms, at } = claims else { return };
     // What was read before the claim began is older than it, whatever the clocks say.
-    if *at < held.adopted_at {
-        return;
-    }
+    let Some((terms, at)) = read_under(claims, held) else { return };
     if !held.term_settled {
         held.term_settled = true;
-        let highest = terms.iter().filter(|(node, _)| *node != me).map(|(_, term)| *term).max();
         if held.age(now) <= RAISE_WINDOW
-            && let Some(highest) = highest
+            && let Some(highest) = highest_of_others(claims, me)
             && highest >= held.term
         {
             held.term = highest.next();
         }
     }
-    if held.superseded_by.is_none() {
-        held.superseded_by = newer_than(terms, me, held.term);
+    match newer_than(terms, me, held.term) {
+        Some(rival) => {
+            held.superseded_by = Some(rival);
+            held.rival_seen_at = at;
+        }
+        None if at >= held.rival_seen_at + STANDS => held.superseded_by = None,
+        None => {}
+    }
+}
+
+/// The record as it was read since the claim began; `None` if it was not.
+fn read_under<'a>(claims: &'a Claims, held: &Held) -> Option<(&'a BTreeMap<InstanceId, Term>, Moment)> {
+    match claims {
+        Claims::Read { terms, at } if *at >= held.adopted_at => Some((terms, *at)),
+        Claims::Read { .. } | Claims::Unknown => None,
     }
 }
 
@@ -103,10 +126,54 @@ pub fn highest_of_others(claims: &Claims, me: &InstanceId) -> Option<Term> {
     }
 }
 
-/// Whether the record has been read since the claim began. A claim that is not fresh looks before it takes.
+/// How far a claim may go with a binding that has not pointed here under it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Take it from whoever holds it.
+    Any,
+    /// Take it only if nobody holds it: the claim is too old to go without a record.
+    OnlyIfFree,
+    /// The same for now: the record has to be read first.
+    LookFirst,
+}
+
+/// A young claim takes before it looks. After [`FRESH`] it looks first, so that a daemon that could not reach EC2 takes
+/// nothing from a successor; after [`UNRECORDED_TAKE_WINDOW`] it takes nothing from anybody unless it is on record.
 #[must_use]
-pub fn has_looked(mode: ClaimMode, held: &Held) -> bool {
-    mode == ClaimMode::Off || held.term_settled
+pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, held: &Held, now: Moment) -> Right {
+    let age = held.age(now);
+    let looked = read_under(claims, held).is_some();
+    if age <= FRESH || record(claims, me, held) == Record::Newest {
+        Right::Any
+    } else if mode == ClaimMode::Tags && !looked {
+        Right::LookFirst
+    } else if age <= UNRECORDED_TAKE_WINDOW {
+        Right::Any
+    } else {
+        Right::OnlyIfFree
+    }
+}
+
+/// What this node should write over its own tag, given how it stands; `None` if the record is as it should be, or not
+/// this node's to change now.
+#[must_use]
+pub fn to_record(standing: &Standing, claims: &Claims, me: &InstanceId, held: Option<&Held>) -> Option<Term> {
+    match (standing, held) {
+        (Standing::Leader, Some(held)) => {
+            let due = match read_under(claims, held) {
+                Some((terms, _)) => terms.get(me) != Some(&held.term),
+                // A restarted daemon has most likely recorded it: it looks first.
+                None => held.began_fresh(),
+            };
+            due.then_some(held.term)
+        }
+        (Standing::Standby, _) => match claims {
+            Claims::Read { terms, .. } => terms.get(me).is_some_and(|term| *term != WITHDRAWN).then_some(WITHDRAWN),
+            Claims::Unknown => None,
+        },
+        // A superseded claim still stands: should the newer one be withdrawn, it follows.
+        (Standing::Leader | Standing::Superseded(_) | Standing::Unknown, _) => None,
+    }
 }
 
 /// The key of a node's tag on the anchor.
@@ -118,6 +185,9 @@ pub fn tag_key(delegate_ip: IpAddr, node: &InstanceId) -> String {
 /// The value of the tag: the term for machines, and the time that it stands for, for people.
 #[must_use]
 pub fn tag_value(term: Term) -> String {
+    if term == WITHDRAWN {
+        return format!("{term} withdrawn");
+    }
     let time = std::time::UNIX_EPOCH
         .checked_add(Duration::from_millis(term.0))
         .map(|time| humantime::format_rfc3339_seconds(time).to_string());

@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::claim;
+use crate::claim::{self, FRESH, Standing};
 use crate::desired::{Claim, Desired};
 use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
-use crate::observed::{Moment, Observed, Seen, Sight};
+use crate::observed::{Claims, Moment, Observed, Seen, Sight};
 use crate::plan::Purpose;
 use crate::vip::{BindingKey, Kind, Vip};
 
 /// After an own accepted write, a read that contradicts it is not believed for this long: EC2's reads lag its writes.
 pub const SETTLE: Duration = Duration::from_secs(5);
-
-/// A claim whose hook ran no longer ago than this takes at once; an older one looks for a newer claim first.
-pub const FRESH: Duration = Duration::from_secs(5);
 
 /// Retakes are forgotten when nothing had to be retaken for this long.
 pub const CALM: Duration = Duration::from_secs(600);
@@ -31,7 +28,9 @@ pub struct Memory {
     pub tracks: BTreeMap<BindingKey, Track>,
     /// The newest term of another node in any read so far.
     pub highest_seen: Term,
-    /// Since when this node has not been wanted as leader; `None` while it is.
+    /// The term whose tag EC2 accepted last from this node, and when.
+    pub recorded: Option<(Term, Moment)>,
+    /// Since when this node has stood by, or been superseded; `None` while it is neither.
     pub standby_since: Option<Moment>,
 }
 
@@ -54,9 +53,9 @@ pub struct Held {
     pub age_at_adoption: Duration,
     /// The first read of the record after the claim began has been taken into account: the term is final.
     pub term_settled: bool,
-    /// The term whose tag EC2 accepted last, and when.
-    pub recorded: Option<(Term, Moment)>,
     pub superseded_by: Option<Rival>,
+    /// When the last read began that showed a newer claim; means nothing while there is none.
+    pub rival_seen_at: Moment,
 }
 
 impl Held {
@@ -66,9 +65,9 @@ impl Held {
         self.age_at_adoption + now.saturating_sub(self.adopted_at)
     }
 
-    /// Whether it may take before it has looked.
+    /// Whether the daemon noticed it right after its hook.
     #[must_use]
-    pub fn is_fresh(&self) -> bool {
+    pub fn began_fresh(&self) -> bool {
         self.age_at_adoption <= FRESH
     }
 }
@@ -113,52 +112,68 @@ impl Memory {
     /// Takes what is wanted and what was seen into account. `wall_ms` is the wall clock now, in milliseconds since the
     /// Unix epoch; it is used only when a new claim begins.
     pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &Observed, now: Moment, wall_ms: u64) {
-        match desired {
-            Desired::Leader(claim) => {
-                self.standby_since = None;
-                if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {
-                    self.adopt(claim, now, wall_ms);
+        if let Desired::Leader(claim) = desired {
+            if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {
+                self.adopt(claim, now, wall_ms);
+            }
+            if let Some(held) = &mut self.claim {
+                let superseded_before = held.superseded_by.is_some();
+                claim::learn(held, &vip.instance, &observed.claims, now);
+                if held.superseded_by.is_some() && !superseded_before {
+                    self.believe_what_was_read_with(observed);
                 }
             }
-            Desired::Standby(_) => {
-                self.standby_since.get_or_insert(now);
-            }
-            Desired::Unknown(_) => self.standby_since = None,
-        }
-        if let Some(held) = &mut self.claim
-            && matches!(desired, Desired::Leader(_))
-        {
-            claim::learn(held, &vip.instance, &observed.claims, now);
         }
         if let Some(highest) = claim::highest_of_others(&observed.claims, &vip.instance) {
             self.highest_seen = self.highest_seen.max(highest);
         }
-        let leader_since = self
-            .claim
-            .as_ref()
-            .filter(|held| matches!(desired, Desired::Leader(_)) && held.superseded_by.is_none())
-            .map(|held| held.adopted_at);
-        self.tracks.retain(|key, _| vip.bindings.contains_key(key));
+        let standing = claim::standing(desired, self);
+        match standing {
+            Standing::Standby | Standing::Superseded(_) => drop(self.standby_since.get_or_insert(now)),
+            Standing::Leader | Standing::Unknown => self.standby_since = None,
+        }
+        let leader_since = match (&standing, &self.claim) {
+            (Standing::Leader, Some(held)) => Some(held.adopted_at),
+            _ => None,
+        };
+        // What was applied is remembered until the next claim, even while a table chosen by tag is not found yet.
+        self.tracks.retain(|key, track| track.applied || vip.bindings.contains_key(key));
         for (key, sight) in observed.sights.iter().filter(|(key, _)| vip.bindings.contains_key(key)) {
             self.tracks.entry(key.clone()).or_default().learn(sight, leader_since, now);
         }
     }
 
+    /// A read that shows a newer claim is believed in all that it shows, whatever was written shortly before.
+    fn believe_what_was_read_with(&mut self, observed: &Observed) {
+        let Claims::Read { at: read_at, .. } = &observed.claims else { return };
+        for (key, sight) in observed.sights.iter().filter(|(_, sight)| sight.at >= *read_at) {
+            if let (Some(track), false) = (self.tracks.get_mut(key), matches!(sight.seen, Seen::Unknown(_))) {
+                track.expected = None;
+            }
+        }
+    }
+
     /// A claim begins. All that this node has seen on record so far is older than it.
     fn adopt(&mut self, claim: &Claim, now: Moment, wall_ms: u64) {
+        let started = Term(claim.started_ms);
+        let age_at_adoption = Duration::from_millis(wall_ms.saturating_sub(claim.started_ms));
+        // What was read long after the hook ran may be newer than the claim.
+        let seen_before = age_at_adoption <= claim::RAISE_WINDOW;
         self.claim = Some(Held {
             id: claim.id.clone(),
             started_ms: claim.started_ms,
-            term: Term(claim.started_ms).max(self.highest_seen.next()),
+            term: if seen_before { started.max(self.highest_seen.next()) } else { started },
             adopted_at: now,
-            age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(claim.started_ms)),
+            age_at_adoption,
             term_settled: false,
-            recorded: None,
             superseded_by: None,
+            rival_seen_at: Moment::ZERO,
         });
         for track in self.tracks.values_mut() {
             track.applied = false;
             track.elsewhere_since = None;
+            // What an earlier claim took may have been taken from it since.
+            track.expected.take_if(|(seen, _)| matches!(seen, Seen::Here { .. }));
         }
     }
 
@@ -193,9 +208,7 @@ impl Memory {
 
     /// EC2 accepted this node's tag.
     pub fn record_claim(&mut self, term: Term, now: Moment) {
-        if let Some(held) = &mut self.claim {
-            held.recorded = Some((term, now));
-        }
+        self.recorded = Some((term, now));
     }
 
     /// What must survive a restart of the daemon, so that it moves nothing.
@@ -223,16 +236,15 @@ impl Memory {
                 started_ms: persisted.started_ms,
                 term: persisted.term,
                 adopted_at: now,
-                // A restarted daemon looks before it takes, however young the claim is: `FRESH` is for hooks.
+                // A restarted daemon looks before it takes, however young the claim is.
                 age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(persisted.started_ms))
                     .max(FRESH + Duration::from_millis(1)),
                 term_settled: false,
-                recorded: None,
                 superseded_by: persisted.superseded_by,
+                rival_seen_at: now,
             }),
             tracks: persisted.applied.into_iter().map(|key| (key, applied.clone())).collect(),
-            highest_seen: Term::default(),
-            standby_since: None,
+            ..Self::default()
         }
     }
 }

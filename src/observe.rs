@@ -13,7 +13,7 @@ use crate::host::LocalAddress;
 use crate::identity::{Node, NodeInterface};
 use crate::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
 use crate::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
-use crate::vip::{Account, Anchor, Binding, BindingKey, Kind, Vip};
+use crate::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, Vip};
 
 /// What one source of the world said last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -372,7 +372,10 @@ pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -
             (key.clone(), sight)
         })
         .collect();
-    let claims = vip.anchor.as_ref().map_or(Claims::Unknown, |anchor| claims(&vip, anchor, world));
+    let claims = match (&vip.anchor, vip.claims) {
+        (Some(anchor), ClaimMode::Tags) => claims(&vip, anchor, world),
+        (None, _) | (_, ClaimMode::Off) => Claims::Unknown,
+    };
     (vip, Observed { sights, claims, witness: Witness::Silent })
 }
 

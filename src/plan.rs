@@ -9,10 +9,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::action::{Action, Force, RouteCall};
-use crate::claim::{self, Record, Standing};
+use crate::claim::{self, Record, Right, Standing};
 use crate::desired::Desired;
 use crate::ids::Term;
-use crate::memory::{Held, Memory, Track};
+use crate::memory::{Held, Memory, SETTLE, Track};
 use crate::observed::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 use crate::vip::{Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
 use crate::words::words;
@@ -24,8 +24,6 @@ pub const RETAKE_HOLD: Duration = Duration::from_secs(5);
 pub const RETAKE_HOLD_MAX: Duration = Duration::from_secs(30);
 /// From this many retakes on, a binding counts as contested.
 pub const CONTESTED_FROM: u32 = 3;
-/// Without a record of claims, a claim older than this takes nothing any more that somebody else holds.
-pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_secs(60);
 /// How long a route is kept after its node stood down, where it is to be deleted at all.
 pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 
@@ -257,21 +255,21 @@ impl Planner<'_> {
         if looks_here {
             return say(State::Waiting, Why::Confirming);
         }
-        if !held.is_fresh() && !claim::has_looked(self.vip.claims, held) {
-            return say(State::Waiting, Why::LookingFirst);
-        }
         if let Some(first) = self.waits_for(binding) {
             return say(State::Waiting, Why::After(first.clone()));
         }
-        if self.vip.claims == ClaimMode::Off && held.age(self.now) > UNRECORDED_TAKE_WINDOW {
-            return match seen {
-                Seen::Absent => restore(binding, seen),
-                Seen::Elsewhere(holder) => say(State::Blocked, Why::NoRecord { holder: holder.to_string() }),
-                Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
-                Seen::Here { .. } => say(State::Waiting, Why::Confirming),
+        let force =
+            match (claim::right(self.vip.claims, &self.observed.claims, &self.vip.instance, held, self.now), seen) {
+                (Right::Any, _) => Force::Take,
+                (Right::OnlyIfFree | Right::LookFirst, Seen::Absent) => Force::IfFree,
+                (Right::LookFirst, _) => return say(State::Waiting, Why::LookingFirst),
+                (Right::OnlyIfFree, Seen::Elsewhere(holder)) => {
+                    return say(State::Blocked, Why::NoRecord { holder: holder.to_string() });
+                }
+                (Right::OnlyIfFree, Seen::Unknown(why)) => return say(State::Unknown, Why::Unseen(why.clone())),
+                (Right::OnlyIfFree, Seen::Here { .. }) => return say(State::Waiting, Why::Confirming),
             };
-        }
-        act(State::Waiting, Why::Taking, Purpose::Take, point_here(binding, &sight.seen, Force::Take))
+        act(State::Waiting, Why::Taking, Purpose::Take, point_here(binding, &sight.seen, force))
     }
 
     /// A leader's binding that has pointed here under this claim: any difference is drift.
@@ -375,37 +373,24 @@ impl Planner<'_> {
         (!matches!(track.believe(sight), Seen::Here { .. })).then_some(first)
     }
 
-    /// This node's own tag, where it should be on record and is not.
+    /// This node's own tag, where it is not as it should be.
     fn record(&self) -> Option<(Term, Action)> {
-        let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
-            return None;
-        };
-        if self.vip.claims == ClaimMode::Off || !(held.is_fresh() || claim::has_looked(self.vip.claims, held)) {
-            return None;
-        }
-        let on_record = match &self.observed.claims {
-            Claims::Read { terms, at } if *at >= held.adopted_at => terms.get(&self.vip.instance) == Some(&held.term),
-            Claims::Read { .. } | Claims::Unknown => false,
-        };
-        let accepted = held.recorded.is_some_and(|(term, at)| {
-            term == held.term && self.claims_read_at().is_none_or(|read| read < at + crate::memory::SETTLE)
+        let anchor = self.vip.anchor.as_ref().filter(|_| self.vip.claims == ClaimMode::Tags)?;
+        let (claims, me) = (&self.observed.claims, &self.vip.instance);
+        let term = claim::to_record(self.standing, claims, me, self.memory.claim.as_ref())?;
+        let settling = self.memory.recorded.is_some_and(|(accepted, at)| {
+            accepted == term
+                && match claims {
+                    Claims::Read { at: read_at, .. } => *read_at < at + SETTLE,
+                    Claims::Unknown => true,
+                }
         });
-        if on_record || accepted {
-            return None;
-        }
         let action = Action::RecordClaim {
             anchor: anchor.clone(),
-            key: claim::tag_key(self.vip.delegate_ip, &self.vip.instance),
-            value: claim::tag_value(held.term),
+            key: claim::tag_key(self.vip.delegate_ip, me),
+            value: claim::tag_value(term),
         };
-        Some((held.term, action))
-    }
-
-    fn claims_read_at(&self) -> Option<Moment> {
-        match self.observed.claims {
-            Claims::Read { at, .. } => Some(at),
-            Claims::Unknown => None,
-        }
+        (!settling).then_some((term, action))
     }
 }
 

@@ -1,0 +1,10 @@
+//! What the planner decides, as cases in text; and what holds for all inputs, as properties.
+
+#[path = "plan/claims.rs"]
+mod claims;
+#[path = "plan/drift.rs"]
+mod drift;
+#[path = "plan/release.rs"]
+mod release;
+#[path = "plan/script.rs"]
+mod script;

@@ -1,0 +1,494 @@
+//! Who may take what: each rule about claims.
+
+use crate::script::check;
+
+#[test]
+fn a_fresh_claim_takes_at_once_without_a_read() {
+    check(
+        "route, local_address, source_dest_check",
+        "
+        100 leader@100
+          => route take: replace route 20.0.0.50/32 in rtb-1 with eni-a
+          => local_address take: add 20.0.0.50 to eth0
+          => source_dest_check take: switch the source/destination check of eni-a off
+          => record 100
+        ",
+    );
+}
+
+#[test]
+fn a_fresh_claim_takes_from_whoever_holds_it() {
+    check(
+        "elastic_ip",
+        "
+        90 see elastic_ip=eni-b b=80
+          => elastic_ip in_sync: not here
+        100 leader@100
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        100.2 accept
+          => elastic_ip waiting: change accepted, not seen yet
+        101 see elastic_ip=here a=100 b=80
+          => elastic_ip in_sync: points here
+        ",
+    );
+}
+
+#[test]
+fn a_fresh_claim_looks_before_it_writes_what_may_be_here_already() {
+    check(
+        "elastic_ip",
+        "
+        90 see elastic_ip=here:7 b=80
+        100 leader@100
+          => elastic_ip waiting: pointed here before this claim; looking whether it still does
+          => record 100
+        101 see elastic_ip=here:7 a=100 b=80
+          => elastic_ip in_sync: points here
+        ",
+    );
+    check(
+        "elastic_ip",
+        "
+        90 see elastic_ip=here:7 b=80
+        100 leader@100
+        101 see elastic_ip=eni-b a=100 b=80
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+        ",
+    );
+}
+
+#[test]
+fn a_claim_that_is_noticed_late_looks_for_a_newer_one_before_it_takes() {
+    check(
+        "elastic_ip",
+        "
+        106 leader@100
+          => elastic_ip waiting: looking for a newer claim before taking
+        107 see elastic_ip=eni-b b=90
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        ",
+    );
+    check(
+        "elastic_ip",
+        "
+        106 leader@100
+        107 see elastic_ip=eni-b b=103
+          => superseded by i-b 103
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn a_claim_that_could_not_take_in_time_looks_again_before_it_takes() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        101 see elastic_ip=? claims=?
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        105
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        105.1
+          => elastic_ip waiting: looking for a newer claim before taking
+          => record 100
+        130 see elastic_ip=eni-b b=120
+          => superseded by i-b 120
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn a_look_from_before_the_claim_does_not_count_as_a_look() {
+    check(
+        "elastic_ip",
+        "
+        99 see elastic_ip=eni-b b=90
+        106 leader@100
+          => elastic_ip waiting: looking for a newer claim before taking
+        ",
+    );
+}
+
+#[test]
+fn what_nobody_holds_may_be_taken_even_while_the_record_cannot_be_read() {
+    check(
+        "elastic_ip",
+        "
+        106 leader@100
+        107 see elastic_ip=absent claims=?
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn after_a_minute_an_unapplied_claim_takes_only_with_its_record() {
+    check(
+        "elastic_ip",
+        "
+        160.1 leader@100
+        161 see elastic_ip=eni-b claims=none
+          => elastic_ip blocked: points at eni-b, and this node's claim is not on record: without a record nothing is taken back
+          => record 100
+        161.2 accept record
+        162 see elastic_ip=eni-b a=100
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+        ",
+    );
+}
+
+#[test]
+fn after_a_minute_without_claims_only_what_is_free_is_taken() {
+    check(
+        "elastic_ip, claims off",
+        "
+        110 leader@100
+        160 see elastic_ip=eni-b
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+        160.1 see elastic_ip=eni-b
+          => elastic_ip blocked: points at eni-b, and this node's claim is not on record: without a record nothing is taken back
+        161 see elastic_ip=absent
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        162 see elastic_ip=?
+          => elastic_ip unknown: the read failed: no answer
+        ",
+    );
+}
+
+#[test]
+fn a_newer_claim_ends_an_older_one() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+          => elastic_ip in_sync: points here
+        120 see elastic_ip=eni-b a=100 b=115
+          => superseded by i-b 115
+          => elastic_ip in_sync: not here
+        130 see elastic_ip=absent a=100 b=115
+          => superseded by i-b 115
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn of_equal_terms_all_nodes_choose_the_same() {
+    check(
+        "elastic_ip",
+        "
+        106 leader@100
+        107 see elastic_ip=eni-b b=100
+          => superseded by i-b 100
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn a_newer_claim_is_believed_although_an_own_write_is_settling() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        101 see elastic_ip=eni-b a=100
+          => elastic_ip waiting: change accepted, not seen yet
+        106 see elastic_ip=eni-b a=100
+          => elastic_ip drift [elsewhere]: points at eni-b; looking twice before taking it back
+          => look at 111
+        111 see elastic_ip=eni-b a=100
+        111.1 accept
+        112 see elastic_ip=eni-b a=100 b=110
+          => superseded by i-b 110
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn a_new_up_starts_over() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        107 see elastic_ip=eni-b a=100 b=106
+          => superseded by i-b 106
+          => elastic_ip in_sync: not here
+        120 leader@120
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 120
+        ",
+    );
+}
+
+#[test]
+fn a_superseded_claim_follows_when_the_newer_one_is_withdrawn() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        120 see elastic_ip=eni-b a=100 b=115
+          => superseded by i-b 115
+          => elastic_ip in_sync: not here
+        134 see elastic_ip=absent a=100 b=0
+          => superseded by i-b 115
+          => elastic_ip in_sync: not here
+        135 see elastic_ip=absent a=100 b=0
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn a_stale_look_does_not_revive_a_superseded_claim() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        107 see elastic_ip=eni-b a=100 b=106
+        122 see elastic_ip=eni-b a=100 b=106
+        125 see elastic_ip=here:1 a=100
+          => superseded by i-b 106
+          => elastic_ip release [here]: release eipalloc-1 by eipassoc-1
+        ",
+    );
+}
+
+#[test]
+fn a_node_that_stands_down_withdraws_its_claim_once() {
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see route=here a=100
+        120 standby
+          => route in_sync: kept until the successor replaces it
+          => record 0
+        120.2 accept
+          => route in_sync: kept until the successor replaces it
+        121 see route=here a=100
+          => route in_sync: kept until the successor replaces it
+        125.2 see route=here a=100
+          => route in_sync: kept until the successor replaces it
+          => record 0
+        126 see route=here a=0
+          => route in_sync: kept until the successor replaces it
+        ",
+    );
+    check(
+        "route",
+        "
+        120 standby
+        121 see route=eni-b b=100
+          => route in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn a_young_claim_rises_above_what_its_first_look_shows() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        105 see elastic_ip=eni-b b=103
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 103+1
+        ",
+    );
+}
+
+#[test]
+fn a_claim_rises_neither_later_nor_twice() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        105.1 see elastic_ip=eni-b b=103
+          => superseded by i-b 103
+          => elastic_ip in_sync: not here
+        ",
+    );
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        101 see elastic_ip=eni-b b=90
+        102 see elastic_ip=eni-b b=103
+          => superseded by i-b 103
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn terms_seen_before_a_claim_are_older_than_it_whatever_the_clocks_say() {
+    check(
+        "elastic_ip",
+        "
+        99 see elastic_ip=eni-b b=103
+        100 leader@100
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 103+1
+        ",
+    );
+}
+
+#[test]
+fn a_claim_that_is_noticed_late_does_not_rise_above_what_was_seen_meanwhile() {
+    check(
+        "elastic_ip",
+        "
+        104 see elastic_ip=eni-b b=103
+        105.1 leader@100
+        106 see elastic_ip=eni-b b=103
+          => superseded by i-b 103
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn a_raised_term_is_recorded_over_the_first_one() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        101 see elastic_ip=here:1 a=100 b=103
+          => elastic_ip in_sync: points here
+          => record 103+1
+        101.2 accept
+          => elastic_ip in_sync: points here
+        102 see elastic_ip=here:1 a=103+1 b=103
+          => elastic_ip in_sync: points here
+        ",
+    );
+}
+
+#[test]
+fn the_record_is_written_again_only_when_it_should_be_seen_and_is_not() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        105.1 see elastic_ip=here:1 claims=none
+          => elastic_ip in_sync: points here
+        105.2 see elastic_ip=here:1 claims=none
+          => elastic_ip in_sync: points here
+          => record 100
+        105.4 accept
+        106 see elastic_ip=here:1 claims=?
+          => elastic_ip in_sync: points here
+        107 see elastic_ip=here:1 a=100
+          => elastic_ip in_sync: points here
+        ",
+    );
+}
+
+#[test]
+fn without_claims_nothing_is_recorded() {
+    check(
+        "elastic_ip, claims off",
+        "
+        100 leader@100
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+        101 standby
+          => elastic_ip unknown: not read yet
+        ",
+    );
+}
+
+#[test]
+fn a_restarted_daemon_goes_on_as_before() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        101 see elastic_ip=here:1 a=100 b=90
+        102 restart
+          => elastic_ip unknown: not read yet
+        103 see elastic_ip=here:1 a=100 b=90
+          => elastic_ip in_sync: points here
+        ",
+    );
+}
+
+#[test]
+fn a_restarted_daemon_looks_before_it_takes_and_does_not_raise_its_term() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        101 restart
+          => elastic_ip waiting: looking for a newer claim before taking
+        102 see elastic_ip=eni-b b=101
+          => superseded by i-b 101
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn a_restarted_daemon_remembers_that_its_claim_is_over() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        107 see elastic_ip=eni-b a=100 b=106
+        108 restart
+          => superseded by i-b 106
+          => elastic_ip unknown: not read yet
+        109 see elastic_ip=absent a=100
+          => superseded by i-b 106
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn a_restarted_daemon_restores_only_what_is_free() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        110 restart
+        111 see elastic_ip=absent a=100
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn a_new_claim_takes_what_an_older_one_took_a_moment_ago_and_lost() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        101 see elastic_ip=eni-b a=100
+          => elastic_ip waiting: change accepted, not seen yet
+        102 leader@102
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 102
+        ",
+    );
+}

@@ -1,0 +1,265 @@
+//! Planner cases as text: what is wanted, what is seen and what is planned, moment by moment.
+//!
+//! ```text
+//! 100 leader@100                      the hook ran at second 100; the daemon notices it at second 100
+//! 101 see elastic_ip=eni-b a=100 b=90 a look that began at second 101: where bindings point, and which claims are on record
+//!   => elastic_ip take: associate ...  what is planned then, every binding and the record; nothing else
+//! 101 accept                          everything planned is accepted (`accept elastic_ip`: that alone)
+//! ```
+//!
+//! Node `a` is this one. Where a binding points: `here`, `absent`, `?` (not known), or what else it points at
+//! (`eni-b`, `eni-b!` for a blackhole). Terms are seconds: `b=90+1` is one millisecond newer than `b=90`.
+//! `claims=none`: the record was read and is empty; `claims=?`: it could not be read. What a look does not name stays
+//! as it was last seen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use vipkeeper::claim::Standing;
+use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
+use vipkeeper::ids::{ClaimId, InstanceId, Term};
+use vipkeeper::memory::{Effected, Memory};
+use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::plan::{Plan, Purpose, plan};
+use vipkeeper::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+
+/// Plays the script on a VIP of these kinds (`elastic_ip`, `route`, `route delete`, `claims off`; see [`vip`]), and
+/// compares each plan that it states.
+#[track_caller]
+pub fn check(kinds: &str, script: &str) {
+    let mut stage = Stage::new(kinds);
+    let mut lines = script.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
+    while let Some(line) = lines.next() {
+        let planned = stage.play(line);
+        let mut wanted = Vec::new();
+        while let Some(want) = lines.next_if(|line| line.starts_with("=>")) {
+            wanted.push(want.trim_start_matches("=>").trim().to_owned());
+        }
+        if !wanted.is_empty() {
+            let planned: Vec<_> = show(&planned).lines().map(str::to_owned).collect();
+            assert_eq!(planned, wanted, "\nafter '{line}' in{script}");
+        }
+    }
+}
+
+/// A VIP of node `a`, with the bindings that `kinds` lists, divided by commas.
+pub fn vip(kinds: &str) -> Vip {
+    let eni: vipkeeper::ids::EniId = "eni-a".parse().unwrap();
+    let destination = "20.0.0.50/32".parse().unwrap();
+    let mut claims = ClaimMode::Tags;
+    let mut bindings = BTreeMap::new();
+    let mut anchor = Anchor::ElasticIp("eipalloc-1".parse().unwrap());
+    for kind in kinds.split(',').map(str::trim) {
+        let (key, binding) = match kind {
+            "claims off" => {
+                claims = ClaimMode::Off;
+                continue;
+            }
+            "elastic_ip" => {
+                let private_ip = "10.0.0.9".parse().unwrap();
+                let allocation = "eipalloc-1".parse().unwrap();
+                (
+                    (Kind::ElasticIp, "192.0.2.1"),
+                    Binding::ElasticIp { allocation, eni: eni.clone(), private_ip, after: None },
+                )
+            }
+            "elastic_ip on secondary_ip" => {
+                let after = Some(BindingKey::new(Kind::SecondaryIp, "10.0.0.50"));
+                let private_ip = "10.0.0.50".parse().unwrap();
+                let allocation = "eipalloc-1".parse().unwrap();
+                ((Kind::ElasticIp, "192.0.2.1"), Binding::ElasticIp { allocation, eni: eni.clone(), private_ip, after })
+            }
+            "route" | "route delete" => {
+                let on_release = if kind == "route" { OnRelease::Keep } else { OnRelease::Delete };
+                let table: vipkeeper::ids::RouteTableId = "rtb-1".parse().unwrap();
+                anchor = Anchor::RouteTable(Account::Own, table.clone());
+                (
+                    (Kind::Route, "rtb-1"),
+                    Binding::Route { account: Account::Own, table, destination, eni: eni.clone(), on_release },
+                )
+            }
+            "secondary_ip" => {
+                let address = "10.0.0.50".parse().unwrap();
+                ((Kind::SecondaryIp, "10.0.0.50"), Binding::SecondaryIp { eni: eni.clone(), address })
+            }
+            "local_address" => {
+                let address = "20.0.0.50".parse().unwrap();
+                ((Kind::LocalAddress, "20.0.0.50"), Binding::LocalAddress { interface: "eth0".to_owned(), address })
+            }
+            "source_dest_check" => ((Kind::SourceDestCheck, "eth0"), Binding::SourceDestCheck { eni: eni.clone() }),
+            "unresolved" => {
+                bindings.insert(BindingKey::new(Kind::Route, "(by tag)"), None);
+                continue;
+            }
+            other => panic!("no kind of binding: {other}"),
+        };
+        bindings.insert(BindingKey::new(key.0, key.1), Some(binding));
+    }
+    Vip { delegate_ip: "20.0.0.50".parse().unwrap(), instance: node("a"), bindings, claims, anchor: Some(anchor) }
+}
+
+fn node(name: &str) -> InstanceId {
+    format!("i-{name}").parse().unwrap()
+}
+
+/// What a daemon knows that has not looked yet.
+fn unseen(vip: &Vip) -> Observed {
+    let unseen = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
+    let sights = vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect();
+    Observed { sights, claims: Claims::Unknown, witness: Witness::Silent }
+}
+
+struct Stage {
+    vip: Vip,
+    desired: Desired,
+    observed: Observed,
+    memory: Memory,
+    plan: Option<Plan>,
+    associations: u32,
+}
+
+impl Stage {
+    fn new(kinds: &str) -> Self {
+        let vip = vip(kinds);
+        let observed = unseen(&vip);
+        Self {
+            vip,
+            desired: Desired::Unknown(WhyUnknown::NoFile),
+            observed,
+            memory: Memory::default(),
+            plan: None,
+            associations: 0,
+        }
+    }
+
+    /// Lets one thing happen, and plans anew as the loop does after everything that happens.
+    fn play(&mut self, line: &str) -> Plan {
+        let (at, event) = line.split_once(' ').unwrap_or((line, ""));
+        let now = Duration::from_secs_f64(at.parse().unwrap_or_else(|_| panic!("no time: {line}")));
+        let wall_ms = u64::try_from(now.as_millis()).unwrap();
+        match event.split_once(' ').unwrap_or((event, "")) {
+            ("", _) => {}
+            ("standby", _) => self.desired = Desired::Standby(WhyStandby::Down),
+            ("guard-dead", _) => self.desired = Desired::Standby(WhyStandby::GuardDead),
+            ("unknown", _) => self.desired = Desired::Unknown(WhyUnknown::Invalid),
+            ("see", what) => self.see(what, now),
+            ("accept", only) => self.accept(only, now),
+            ("restart", _) => {
+                let persisted = self.memory.to_persist();
+                self.memory = persisted.map(|it| Memory::restore(it, now, wall_ms)).unwrap_or_default();
+                self.observed = unseen(&self.vip);
+            }
+            ("witness", word) => {
+                self.observed.witness = match word {
+                    "escalated" => Witness::Escalated,
+                    "not-escalated" => Witness::NotEscalated,
+                    other => panic!("no witness: {other}"),
+                }
+            }
+            (word, _) => {
+                let started = word.strip_prefix("leader@").unwrap_or_else(|| panic!("no event: {line}"));
+                let claim = Claim { id: ClaimId::new(started), started_ms: term(started).0 };
+                self.desired = Desired::Leader(claim);
+            }
+        }
+        self.memory.learn(&self.vip, &self.desired, &self.observed, now, wall_ms);
+        let planned = plan(&self.vip, &self.desired, &self.observed, &self.memory, now);
+        self.plan = Some(planned.clone());
+        planned
+    }
+
+    fn see(&mut self, what: &str, at: Moment) {
+        let mut terms = BTreeMap::new();
+        let mut read = false;
+        for (name, value) in what.split_whitespace().map(|it| it.split_once('=').unwrap()) {
+            if name == "claims" {
+                read |= value == "none";
+                self.observed.claims = Claims::Unknown;
+            } else if name.len() == 1 {
+                read = true;
+                terms.insert(node(name), term(value));
+            } else {
+                let mut found = false;
+                let keys: Vec<_> = self.vip.bindings.keys().filter(|key| key.kind.name() == name).cloned().collect();
+                for key in keys {
+                    found = true;
+                    self.observed.sights.insert(key, Sight { seen: seen(value), at });
+                }
+                assert!(found, "no binding of this kind: {name}");
+            }
+        }
+        if read {
+            self.observed.claims = Claims::Read { terms, at };
+        }
+    }
+
+    fn accept(&mut self, only: &str, now: Moment) {
+        let plan = self.plan.take().expect("nothing was planned yet");
+        let claim = match &self.desired {
+            Desired::Leader(claim) => Some(claim.id.clone()),
+            Desired::Standby(_) | Desired::Unknown(_) => None,
+        };
+        for (key, verdict) in &plan.bindings {
+            let Some(step) = verdict.step.as_ref().filter(|_| only.is_empty() || only == key.kind.name()) else {
+                continue;
+            };
+            self.associations += 1;
+            let association = (key.kind == Kind::ElasticIp && step.purpose != Purpose::Release)
+                .then(|| format!("eipassoc-{}", self.associations).parse().unwrap());
+            self.memory.record(key, step.purpose, claim.as_ref(), &Effected::Accepted { association }, now);
+        }
+        if let Some((term, _)) = plan.record.filter(|_| only.is_empty() || only == "record") {
+            self.memory.record_claim(term, now);
+        }
+    }
+}
+
+fn term(text: &str) -> Term {
+    let (seconds, more) = text.split_once('+').unwrap_or((text, "0"));
+    let seconds: f64 = seconds.parse().unwrap_or_else(|_| panic!("no term: {text}"));
+    Term(u64::try_from(Duration::from_secs_f64(seconds).as_millis()).unwrap() + more.parse::<u64>().unwrap())
+}
+
+fn seen(text: &str) -> Seen {
+    match text {
+        "here" => Seen::Here { association: None },
+        "absent" => Seen::Absent,
+        "?" => Seen::Unknown(WhyUnseen::ReadFailed("no answer".to_owned())),
+        other => match (other.strip_prefix("here:"), other.strip_suffix('!')) {
+            (Some(association), _) => {
+                Seen::Here { association: Some(format!("eipassoc-{association}").parse().unwrap()) }
+            }
+            (None, Some(name)) => Seen::Elsewhere(Holder { name: name.to_owned(), blackhole: true }),
+            (None, None) => Seen::Elsewhere(Holder { name: other.to_owned(), blackhole: false }),
+        },
+    }
+}
+
+/// A plan as the scripts state it.
+pub fn show(plan: &Plan) -> String {
+    let mut lines = Vec::new();
+    match &plan.standing {
+        Standing::Superseded(by) => lines.push(format!("superseded by {} {}", by.node, show_term(by.term))),
+        Standing::Unknown | Standing::Standby | Standing::Leader => {}
+    }
+    for (key, verdict) in &plan.bindings {
+        let drift = verdict.drift.map(|reason| format!(" [{}]", reason.name())).unwrap_or_default();
+        let text = match &verdict.step {
+            Some(step) => format!("{}{drift}: {}", format!("{:?}", step.purpose).to_lowercase(), step.action),
+            None => format!("{}{drift}: {}", verdict.state.name(), verdict.why),
+        };
+        lines.push(format!("{} {text}", key.kind));
+    }
+    if let Some((term, _)) = &plan.record {
+        lines.push(format!("record {}", show_term(*term)));
+    }
+    if let Some(at) = plan.look_at {
+        lines.push(format!("look at {}", at.as_secs_f64()));
+    }
+    lines.join("\n")
+}
+
+fn show_term(term: Term) -> String {
+    let (seconds, more) = (term.0 / 1000, term.0 % 1000);
+    if more == 0 { seconds.to_string() } else { format!("{seconds}+{more}") }
+}
