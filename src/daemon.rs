@@ -35,6 +35,8 @@ mod vip;
 const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// A claim's first look waits for its takes to be accepted, but no longer than this.
 const LOOK_DESPITE_WRITES: Duration = Duration::from_secs(1);
+/// How many waiting changes one success of EC2 releases.
+const RELEASED_AT_ONCE: usize = 2;
 /// The interval varies by this share, so that the nodes of an account do not look all at once.
 const JITTER: f64 = 0.25;
 
@@ -250,6 +252,20 @@ where
         if keeper.is_taking() {
             self.look_when_idle = true;
         }
+        if written.is_accepted() {
+            self.release_held_back();
+        }
+    }
+
+    /// EC2 works again, by what it just answered: a few of the changes that wait for their next try need not wait longer.
+    /// Each that succeeds releases as many again, so that a fault is left quickly, and a bucket that is still nearly
+    /// empty is not run dry.
+    fn release_held_back(&mut self) {
+        let now = self.now();
+        let mut released = 0;
+        for keeper in &mut self.vips {
+            released += keeper.release_held_back(RELEASED_AT_ONCE - released, now);
+        }
     }
 
     /// An answer to a read came.
@@ -286,9 +302,12 @@ where
             }
             Answer::Source(read) => {
                 let wall_ms = self.around.machine.wall_ms();
-                self.reads.answered(read, &mut self.world, wall_ms, &*reporter);
+                let recovered = self.reads.answered(read, &mut self.world, wall_ms, &*reporter);
                 if let Some(known) = &mut self.known {
                     known.learn(&self.world);
+                }
+                if recovered {
+                    self.release_held_back();
                 }
             }
         }
@@ -313,7 +332,8 @@ where
             PassResult::Waiting
         };
         self.around.reporter.news(&News::PassDone { result, duration: now.saturating_sub(round.began) });
-        let delay = self.reads.retry_delay(round, &mut self.around.rng).unwrap_or_else(|| self.interval());
+        let taking = self.vips.iter().any(Keeper::is_taking);
+        let delay = self.reads.retry_delay(round, taking, &mut self.around.rng).unwrap_or_else(|| self.interval());
         self.next_round = now + delay;
     }
 

@@ -151,8 +151,8 @@ impl Reads {
         }
     }
 
-    /// Puts an answer where it belongs.
-    pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) {
+    /// Puts an answer where it belongs. Says whether EC2 answers again after it had not.
+    pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) -> bool {
         let Read { at, what } = read;
         let (source, error) = match what {
             What::Addresses(result) => (report::Source::Addresses, settle(&mut world.addresses, result, at)),
@@ -168,6 +168,7 @@ impl Reads {
             }
         };
         let outcome = self.outcomes.entry(source).or_default();
+        let recovered = error.is_none() && outcome.1.is_some();
         match &error {
             None => {
                 *outcome = (Some(wall_ms), None);
@@ -185,6 +186,7 @@ impl Reads {
                 round.worst = round.worst.max(Some(error.class));
             }
         }
+        recovered
     }
 
     /// The round, once nothing of it is open any more.
@@ -194,13 +196,15 @@ impl Reads {
     }
 
     /// How long to wait after a round that failed; `None` after a good one, or where only an operator can help and the
-    /// usual interval will do.
-    pub fn retry_delay(&mut self, round: &Finished, rng: &mut fastrand::Rng) -> Option<Duration> {
+    /// usual interval will do. While a claim is being taken the looks do not grow rarer: the first that succeeds tells
+    /// that EC2 answers again.
+    pub fn retry_delay(&mut self, round: &Finished, taking: bool, rng: &mut fastrand::Rng) -> Option<Duration> {
         match round.worst {
             None => {
                 self.backoff.reset();
                 None
             }
+            Some(Class::Transient | Class::Throttled | Class::Stale) if taking => Some(RETRY_FLOOR),
             Some(Class::Transient | Class::Throttled | Class::Stale) => {
                 Some(self.backoff.next_delay(rng).max(RETRY_FLOOR))
             }

@@ -77,6 +77,10 @@ impl Written {
     pub fn is_cloud(&self) -> bool {
         self.action.is_cloud()
     }
+
+    pub fn is_accepted(&self) -> bool {
+        self.result.is_ok()
+    }
 }
 
 /// Why a write failed, whoever refused it.
@@ -451,6 +455,15 @@ impl Keeper {
         }
         self.persisted = persisted;
         Ok(())
+    }
+
+    /// Lets up to `most` changes be tried now that wait because EC2 throttled or did not answer. Says how many.
+    pub fn release_held_back(&mut self, most: usize, now: Moment) -> usize {
+        let waiting = self.attempts.values_mut().filter(|attempts| {
+            let passing = matches!(&attempts.last, Some((_, Class::Transient | Class::Throttled, _)));
+            passing && attempts.next_try.is_some_and(|at| at > now)
+        });
+        waiting.take(most).map(|attempts| attempts.next_try = None).count()
     }
 
     /// When the next held-back action may be tried. Those under way wake the loop by ending.

@@ -206,7 +206,6 @@ pub fn code(result: &str) -> &'static str {
 mod tests {
     use super::*;
     use crate::action::Action;
-    use crate::ec2::Effect;
 
     #[test]
     fn every_action_belongs_to_a_kind_or_is_the_claims_record() {

@@ -13,6 +13,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 /// returns, unless CI says that it must be.
 pub fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce(Network) -> F + Send + 'static) {
     let thread = thread::spawn(|| {
+        #[expect(unsafe_code, reason = "rustix has no safe way to leave a network namespace")]
         // SAFETY: the flag leaves file descriptors and memory shared as they are; it moves only this thread.
         if let Err(error) = unsafe { unshare_unsafe(UnshareFlags::NEWNET) } {
             assert!(std::env::var("CI").is_err(), "CI must run this test: no network namespace ({error})");

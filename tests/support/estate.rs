@@ -146,27 +146,19 @@ pub fn identity(estate: &Estate, place: &Place) -> Node {
         primary_ip: Some(place.primary_ip),
         subnet: estate.subnet.parse().ok(),
         vpc: estate.vpc.parse().ok(),
+        owner: None,
     };
     Node {
         instance: place.instance.parse().expect("the endpoint makes good ids"),
         region: "us-east-1".to_owned(),
+        first: Some(INTERFACE.to_owned()),
         interfaces: BTreeMap::from([(INTERFACE.to_owned(), interface)]),
     }
 }
 
 /// A config with the defaults and these VIPs.
 pub fn config(vips: Vec<VipConfig>) -> Config {
-    Config {
-        state_dir: PathBuf::from("/run/vipkeeper"),
-        hook_users: vec!["postgres".to_owned()],
-        identity: Identity::default(),
-        aws: Aws::default(),
-        limits: Limits { requests_per_s: 4.0, burst: 20 },
-        listen: None,
-        intervals: Intervals { leader: Duration::from_secs(10), standby: Duration::from_secs(30) },
-        claims: ClaimMode::Tags,
-        vips,
-    }
+    Config { listen: None, ..Config::with_vips(vips) }
 }
 
 /// A VIP: its delegate address, and those that follow it.

@@ -305,7 +305,7 @@ pub struct SimIdentity {
 }
 
 impl Identify for SimIdentity {
-    async fn identify(&self) -> Result<Node, String> {
+    async fn identify(&self, _config: &Config) -> Result<Node, String> {
         self.asked.set(self.asked.get() + 1);
         if self.failures.get() > 0 {
             self.failures.set(self.failures.get() - 1);
@@ -387,7 +387,6 @@ impl SimNode {
             identify: Rc::clone(&self.identity),
             machine: self.computer.clone(),
             reporter: Rc::clone(&self.recorder) as _,
-            first_interface: INTERFACE.to_owned(),
             reload: Box::new(move || config.borrow().clone()),
             rng: self.rng.fork(),
         };
