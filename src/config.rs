@@ -38,6 +38,8 @@ pub struct Config {
     pub intervals: Intervals,
     pub log: Log,
     pub claims: ClaimMode,
+    pub witness: WitnessMode,
+    pub pgpool: Pgpool,
     pub vips: Vec<VipConfig>,
 }
 
@@ -65,6 +67,8 @@ impl Config {
             intervals: Intervals::default(),
             log: Log::default(),
             claims: ClaimMode::default(),
+            witness: WitnessMode::default(),
+            pgpool: Pgpool::default(),
             vips,
         }
     }
@@ -126,6 +130,27 @@ impl Default for Intervals {
     fn default() -> Self {
         Self { leader: Duration::from_secs(10), standby: Duration::from_secs(30) }
     }
+}
+
+/// What Pgpool's own watchdog is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum WitnessMode {
+    /// Nothing.
+    Off,
+    /// Before every retake, which it can stop; and to notice a hook that was lost.
+    #[default]
+    Check,
+    /// As `Check`; and where a hook was lost, its word counts in the file's place.
+    Trust,
+}
+
+/// How Pgpool's watchdog is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pgpool {
+    /// Looked for where Pgpool's packages put it if not given.
+    pub watchdog_socket: Option<PathBuf>,
+    /// Pgpool's `wd_authkey`.
+    pub wd_authkey: Option<String>,
 }
 
 /// What is logged, and how.

@@ -40,6 +40,8 @@ pub enum WhyStandby {
     Down,
     /// The file says leader, but the watchdog process that said it is gone.
     GuardDead,
+    /// The file says leader, but Pgpool's watchdog says otherwise, and the config says to trust that.
+    Watchdog,
 }
 
 /// One node's word that it became leader.

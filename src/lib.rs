@@ -26,6 +26,7 @@ pub mod observed;
 pub mod claim;
 pub mod memory;
 pub mod plan;
+pub mod witness;
 
 pub mod action;
 

@@ -77,6 +77,8 @@ pub enum Witness {
     /// Not asked, or no answer: the desired-state file alone decides.
     #[default]
     Silent,
+    /// Asked, and not answered yet.
+    Asking,
     Escalated,
     NotEscalated,
 }

@@ -311,8 +311,11 @@ impl Planner<'_> {
         if claim::record(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
             return say(State::Blocked, Why::NoRecord { holder });
         }
-        if self.observed.witness == Witness::NotEscalated {
-            return say(State::Blocked, Why::NotEscalated { holder });
+        match self.observed.witness {
+            Witness::NotEscalated => return say(State::Blocked, Why::NotEscalated { holder }),
+            // Its answer wakes the loop.
+            Witness::Asking => return say(State::Drift, Why::SecondLook { holder }),
+            Witness::Silent | Witness::Escalated => {}
         }
         let due = track.elsewhere_since.unwrap_or(sight.at) + hold(track.retakes);
         if sight.at < due {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reader::{Read, Table};
 use super::values::{self, one_of};
-use super::{Aws, Config, DEFAULT_LISTEN, Identity, Intervals, Limits, Log, vips};
+use super::{Aws, Config, DEFAULT_LISTEN, Identity, Intervals, Limits, Log, Pgpool, WitnessMode, vips};
 use crate::vip::ClaimMode;
 
 /// EC2 shares its request quota among all callers of an account: a leader that looks every 2 s makes about as many
@@ -33,6 +33,12 @@ pub(super) fn config(mut root: Table<'_>) -> Read<Config> {
         Ok((mode?.unwrap_or_default(), anchor?))
     });
     let anchor = claims.as_ref().map(|claims| claims.as_ref().and_then(|(_, anchor)| anchor.clone()));
+    let witness = root.text("witness", "\"off\", \"check\" or \"trust\"", one_of(WITNESS_MODES));
+    let pgpool = root.table("pgpool", |table| {
+        let watchdog_socket = table.text("watchdog_socket", "an absolute path in quotes", values::absolute_path);
+        let wd_authkey = table.text("wd_authkey", "the key in quotes", |text| Ok::<_, String>(text.to_owned()));
+        Ok(Pgpool { watchdog_socket: watchdog_socket?, wd_authkey: wd_authkey? })
+    });
     let vips = vips::vips(&mut root, anchor.unwrap_or_default().as_ref());
     root.finish();
 
@@ -47,9 +53,14 @@ pub(super) fn config(mut root: Table<'_>) -> Read<Config> {
         intervals: intervals?.unwrap_or_default(),
         log: log?.unwrap_or_default(),
         claims: claims?.map(|(mode, _)| mode).unwrap_or_default(),
+        witness: witness?.unwrap_or_default(),
+        pgpool: pgpool?.unwrap_or_default(),
         vips: default.vips,
     })
 }
+
+const WITNESS_MODES: &[(&str, WitnessMode)] =
+    &[("off", WitnessMode::Off), ("check", WitnessMode::Check), ("trust", WitnessMode::Trust)];
 
 const CLAIM_MODES: &[(&str, ClaimMode)] = &[("tags", ClaimMode::Tags), ("off", ClaimMode::Off)];
 

@@ -573,6 +573,9 @@ fn is_conditional(action: &Action) -> bool {
 pub(super) fn why(desired: &Desired) -> Option<&'static str> {
     match desired {
         Desired::Leader(_) | Desired::Standby(WhyStandby::Down) => None,
+        Desired::Standby(WhyStandby::Watchdog) => {
+            Some("the file says leader, but Pgpool's watchdog says that this node does not hold the VIP")
+        }
         Desired::Standby(WhyStandby::GuardDead) => {
             Some("the file says leader, but the Pgpool watchdog process that said so is gone")
         }

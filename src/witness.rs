@@ -1,0 +1,332 @@
+//! The witness: what Pgpool's own watchdog says of this node, asked on its local socket; and what follows when that
+//! contradicts the desired-state file.
+//!
+//! The protocol is that of Pgpool's `src/watchdog/wd_ipc_*.c` (4.2 to 4.7): one type byte, four bytes of length in
+//! network order, JSON; the same back. Who answers is checked by the kernel's word on the other end of the socket, not by
+//! where the socket lies: anybody may make a socket in `/tmp`.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use crate::config::WitnessMode;
+use crate::desired::trust::TrustedOwners;
+use crate::desired::{Claim, Desired, WhyStandby};
+use crate::ids::ClaimId;
+use crate::observed::{Moment, Witness};
+
+/// A hook takes a moment between Pgpool's decision and its file: a contradiction counts after this long.
+pub const CONTRADICTION: Duration = Duration::from_secs(10);
+
+/// How long the watchdog may take to answer. It stands still while a hook runs in its main loop.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// An answer lists some nodes; more than this is no answer.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// `WD_GET_NODES_LIST_COMMAND` and the two answers that matter (wd_ipc_defines.h).
+const LIST_NODES: u8 = b'3';
+const OK: u8 = b'7';
+
+/// Where Pgpool puts its socket: its packages' folders, and what a build from source takes.
+const FOLDERS: [&str; 4] = ["/run/pgpool", "/run/postgresql", "/var/run/pgpool", "/tmp"];
+const DEFAULT_PORT: u16 = 9000;
+
+/// How to ask the watchdog.
+#[derive(Debug, Clone)]
+pub struct Watchdog {
+    /// `None`: looked for where Pgpool's packages and its sources put it.
+    socket: Option<PathBuf>,
+    auth_key: Option<String>,
+    trusted: TrustedOwners,
+}
+
+/// What the watchdog said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// This node holds the VIP, by Pgpool's own account.
+    pub escalated: bool,
+    /// The addresses that this Pgpool is about.
+    pub delegate_ips: BTreeSet<IpAddr>,
+}
+
+/// Why there is no word.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error("cannot ask Pgpool's watchdog at {}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the socket {} is served by uid {uid}, which is neither root nor one of hook_users", path.display())]
+    Stranger { path: PathBuf, uid: u32 },
+    #[error("Pgpool's watchdog did not answer within {PATIENCE:?}")]
+    TooLate,
+    #[error("Pgpool's watchdog refused to answer (type '{0}'): is the key that pgpool.conf has as wd_authkey set?")]
+    Refused(char),
+    #[error("Pgpool's watchdog gave an answer that makes no sense: {0}")]
+    Unclear(String),
+}
+
+impl Watchdog {
+    /// Asks nothing yet. Only a Pgpool that runs as one of `trusted` is believed.
+    #[must_use]
+    pub fn new(socket: Option<PathBuf>, auth_key: Option<String>, trusted: TrustedOwners) -> Self {
+        Self { socket, auth_key, trusted }
+    }
+
+    /// The socket, if there is one.
+    fn path(&self) -> Option<PathBuf> {
+        match &self.socket {
+            Some(path) => path.exists().then(|| path.clone()),
+            None => FOLDERS
+                .iter()
+                .map(|folder| PathBuf::from(folder).join(format!(".s.PGPOOLWD_CMD.{DEFAULT_PORT}")))
+                .find(|path| path.exists()),
+        }
+    }
+
+    /// Asks; `None` where there is no socket to ask at.
+    ///
+    /// # Errors
+    /// Why there is no word although there is a socket.
+    pub async fn ask(&self) -> Result<Option<Word>, AskError> {
+        let Some(path) = self.path() else { return Ok(None) };
+        match tokio::time::timeout(PATIENCE, self.ask_at(path)).await {
+            Ok(word) => word.map(Some),
+            Err(_) => Err(AskError::TooLate),
+        }
+    }
+
+    async fn ask_at(&self, path: PathBuf) -> Result<Word, AskError> {
+        let io = |source| AskError::Io { path: path.clone(), source };
+        let stream = UnixStream::connect(&path).await.map_err(io)?;
+        let uid = stream.peer_cred().map_err(io)?.uid();
+        if !self.trusted.owns(uid) {
+            return Err(AskError::Stranger { path, uid });
+        }
+        let mut question = json!({ "NodeID": -1 });
+        if let Some(key) = &self.auth_key {
+            question["IPCAuthKey"] = json!(key);
+        }
+        let body = question.to_string();
+        let length = u32::try_from(body.len()).map_err(|_| AskError::Unclear("the key is too long".to_owned()))?;
+        let mut request = vec![LIST_NODES];
+        request.extend(length.to_be_bytes());
+        request.extend(body.as_bytes());
+        write_all(&stream, &request).await.map_err(io)?;
+        let mut head = [0; 5];
+        read_exact(&stream, &mut head).await.map_err(io)?;
+        let [kind, length @ ..] = head;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > LONGEST_ANSWER {
+            return Err(AskError::Unclear(format!("it announces {length} bytes")));
+        }
+        let mut answer = vec![0; length];
+        read_exact(&stream, &mut answer).await.map_err(io)?;
+        if kind != OK {
+            return Err(AskError::Refused(char::from(kind)));
+        }
+        Word::parse(&answer)
+    }
+}
+
+async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.ready(Interest::WRITABLE).await?;
+        match stream.try_write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn read_exact(stream: &UnixStream, mut bytes: &mut [u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.ready(Interest::READABLE).await?;
+        match stream.try_read(bytes) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => bytes = &mut bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl Word {
+    fn parse(answer: &[u8]) -> Result<Self, AskError> {
+        // Pgpool ends its JSON with a zero byte in some versions.
+        let text = answer.strip_suffix(&[0]).unwrap_or(answer);
+        let answer: Value = serde_json::from_slice(text).map_err(|error| AskError::Unclear(error.to_string()))?;
+        let escalated = match &answer["Escalated"] {
+            Value::Bool(escalated) => *escalated,
+            number => match number.as_i64() {
+                Some(number) => number != 0,
+                None => return Err(AskError::Unclear("it has no Escalated".to_owned())),
+            },
+        };
+        let nodes = answer["WatchdogNodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let delegate_ips = nodes.iter().filter_map(|node| node["DelegateIP"].as_str()?.parse().ok()).collect();
+        Ok(Self { escalated, delegate_ips })
+    }
+
+    /// What it says of one VIP: nothing if this Pgpool is about another.
+    #[must_use]
+    pub fn on(&self, delegate_ip: IpAddr) -> Witness {
+        match self.delegate_ips.contains(&delegate_ip) {
+            false => Witness::Silent,
+            true if self.escalated => Witness::Escalated,
+            true => Witness::NotEscalated,
+        }
+    }
+}
+
+/// A contradiction between file and watchdog, and since when it lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Contradiction {
+    /// The watchdog's word; the file says the opposite, or nothing.
+    escalated: bool,
+    since: Moment,
+    /// When the watchdog said so last.
+    heard: Moment,
+    /// The wall clock at its beginning: milliseconds since the Unix epoch.
+    since_ms: u64,
+}
+
+/// What file and watchdog come to together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    pub desired: Desired,
+    /// They have contradicted each other for too long: a hook was lost.
+    pub hook_lost: bool,
+}
+
+/// Weighs the file against the watchdog's word. The word is acted upon only in mode `trust`; a contradiction that lasts
+/// is told in mode `check` as well.
+#[must_use]
+pub fn judge(
+    mode: WitnessMode,
+    desired: &Desired,
+    word: Witness,
+    memory: &mut Option<Contradiction>,
+    now: Moment,
+    wall_ms: u64,
+) -> Judgement {
+    let contradicts = match (word, desired) {
+        (Witness::Escalated, Desired::Unknown(_) | Desired::Standby(_)) => Some(true),
+        (Witness::NotEscalated, Desired::Leader(_)) => Some(false),
+        // An unknown role that the watchdog does not contradict needs no hook: nobody has called one yet.
+        (Witness::NotEscalated, Desired::Unknown(_) | Desired::Standby(_)) | (Witness::Escalated, Desired::Leader(_)) => {
+            None
+        }
+        // No word is no news for a while: a watchdog that runs a hook stands still. One that is gone contradicts nothing.
+        (Witness::Silent | Witness::Asking, _) => memory
+            .filter(|before| now < before.heard + CONTRADICTION)
+            .map(|before| before.escalated)
+            .filter(|escalated| *escalated != matches!(desired, Desired::Leader(_))),
+    };
+    let spoke = matches!(word, Witness::Escalated | Witness::NotEscalated);
+    *memory = contradicts.map(|escalated| match *memory {
+        Some(before) if before.escalated == escalated => {
+            Contradiction { heard: if spoke { now } else { before.heard }, ..before }
+        }
+        _ => Contradiction { escalated, since: now, heard: now, since_ms: wall_ms },
+    });
+    let lasting = memory.filter(|contradiction| mode != WitnessMode::Off && now >= contradiction.since + CONTRADICTION);
+    let desired = match lasting {
+        Some(contradiction) if mode == WitnessMode::Trust => match contradiction.escalated {
+            // A claim of its own: the hook that should have begun one never came.
+            true => Desired::Leader(Claim {
+                id: ClaimId::new(format!("watchdog-{}", contradiction.since_ms)),
+                started_ms: contradiction.since_ms,
+            }),
+            false => Desired::Standby(WhyStandby::Watchdog),
+        },
+        _ => desired.clone(),
+    };
+    Judgement { desired, hook_lost: lasting.is_some() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::WhyUnknown;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn leader() -> Desired {
+        Desired::Leader(Claim { id: ClaimId::new("c1"), started_ms: 5 })
+    }
+
+    #[test]
+    fn a_short_contradiction_is_a_hook_on_its_way() {
+        let mut memory = None;
+        let judged = judge(WitnessMode::Trust, &leader(), Witness::NotEscalated, &mut memory, S(100), 0);
+        assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
+        let judged = judge(WitnessMode::Trust, &leader(), Witness::Escalated, &mut memory, S(105), 0);
+        assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
+        assert_eq!(memory, None, "the next one begins anew");
+    }
+
+    #[test]
+    fn a_lasting_contradiction_is_a_lost_hook_and_acted_upon_only_in_mode_trust() {
+        for (mode, lost, desired) in [
+            (WitnessMode::Off, false, leader()),
+            (WitnessMode::Check, true, leader()),
+            (WitnessMode::Trust, true, Desired::Standby(WhyStandby::Watchdog)),
+        ] {
+            let mut memory = None;
+            let _ = judge(mode, &leader(), Witness::NotEscalated, &mut memory, S(100), 0);
+            // A watchdog that is busy for a moment does not end it.
+            let _ = judge(mode, &leader(), Witness::Silent, &mut memory, S(105), 0);
+            let judged = judge(mode, &leader(), Witness::NotEscalated, &mut memory, S(110), 0);
+            assert_eq!(judged, Judgement { desired, hook_lost: lost }, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_watchdog_that_is_escalated_without_a_hook_begins_one_claim_and_keeps_it() {
+        let nothing = Desired::Unknown(WhyUnknown::NoFile);
+        let mut memory = None;
+        let _ = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(100), 7_000);
+        let first = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(110), 17_000);
+        let later = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(300), 207_000);
+        assert_eq!(first, later);
+        let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000 };
+        assert_eq!(first, Judgement { desired: Desired::Leader(claim), hook_lost: true });
+    }
+
+    #[test]
+    fn a_watchdog_that_is_gone_contradicts_nothing_for_long() {
+        let nothing = Desired::Unknown(WhyUnknown::NoFile);
+        let mut memory = None;
+        let _ = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(100), 7_000);
+        let _ = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(110), 17_000);
+        let busy = judge(WitnessMode::Trust, &nothing, Witness::Silent, &mut memory, S(119), 26_000);
+        assert!(busy.hook_lost);
+        let gone = judge(WitnessMode::Trust, &nothing, Witness::Silent, &mut memory, S(120), 27_000);
+        assert_eq!(gone, Judgement { desired: nothing, hook_lost: false });
+    }
+
+    #[test]
+    fn a_word_is_about_the_addresses_of_its_own_pgpool() {
+        let answer = br#"{"Escalated":1,"QuorumStatus":1,"WatchdogNodes":[{"ID":0,"DelegateIP":"20.0.0.50"}]}"#;
+        let word = Word::parse(answer).unwrap();
+        assert_eq!(word.on("20.0.0.50".parse().unwrap()), Witness::Escalated);
+        assert_eq!(word.on("20.0.0.51".parse().unwrap()), Witness::Silent);
+        let word = Word::parse(b"{\"Escalated\":false,\"WatchdogNodes\":[{\"DelegateIP\":\"20.0.0.50\"}]}\0").unwrap();
+        assert_eq!(word.on("20.0.0.50".parse().unwrap()), Witness::NotEscalated);
+        for nonsense in [&b""[..], b"[]", b"{}", b"{\"Escalated\":\"yes\"}"] {
+            assert!(Word::parse(nonsense).is_err(), "{nonsense:?}");
+        }
+    }
+}
