@@ -241,7 +241,7 @@ fn in_sync_nothing_is_written_and_a_pass_reads_three_times_however_many_vips_the
                 if n == 0 { world.up(0, &public) } else { world.down(0, &public) }
             }
             pass(seconds(60)).await;
-            assert!(world.nodes[0].recorder.in_sync.get(), "{vips} VIPs");
+            assert!(world.nodes[0].recorder.all_in_sync(), "{vips} VIPs");
             let (mark, passes) = (world.mark(), world.nodes[0].recorder.passes.borrow().len());
             pass(seconds(300)).await;
             let passes = world.nodes[0].recorder.passes.borrow().len() - passes;

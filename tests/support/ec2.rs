@@ -34,9 +34,11 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 /// What a node learns and does, for those who check it.
 pub trait Watch {
     /// The tags of a resource reached the node; the read was asked for at `asked_at`.
-    fn tags(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, asked_at: Duration);
-    /// The node lets a change go.
-    fn writes(&self, node: &str, action: &Action);
+    fn learns(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, asked_at: Duration);
+    /// A change leaves the node.
+    fn sends(&self, node: &str, operation: &Operation);
+    /// EC2 carried a change out, whenever it was sent.
+    fn changed(&self, account: &ec2_endpoint::Account);
 }
 
 /// One node's client.
@@ -47,11 +49,12 @@ pub struct SimEc2 {
     bucket: Bucket,
     timeline: Rc<Timeline>,
     watch: Option<Rc<dyn Watch>>,
-    /// Requests let through so far.
-    pub reads: Cell<u64>,
-    pub writes: Cell<u64>,
+    /// Reads that were parts of changes: of a route directly before its deletion, of an IPv6 address's holder.
+    pub reads_for_changes: Cell<usize>,
     /// Writes that do nothing and succeed, by operation: a client that breaks its promise.
     pub swallowed: RefCell<BTreeSet<&'static str>>,
+    /// The only node whose claims reads show: a client that keeps a node from learning of the others.
+    pub shows_claims_of: RefCell<Option<String>>,
 }
 
 impl SimEc2 {
@@ -70,17 +73,15 @@ impl SimEc2 {
             bucket: Bucket::new(limits),
             timeline,
             watch,
-            reads: Cell::new(0),
-            writes: Cell::new(0),
+            reads_for_changes: Cell::new(0),
             swallowed: RefCell::default(),
+            shows_claims_of: RefCell::default(),
         }
     }
 
     async fn call(&self, account: &Account, operation: Operation, urgency: Urgency) -> Result<Answer, Ec2Error> {
         self.bucket.take(urgency).await;
         let name = operation.name();
-        let counter = if operation.is_write() { &self.writes } else { &self.reads };
-        counter.set(counter.get() + 1);
         if self.swallowed.borrow().contains(name) {
             return Ok(Answer::Done);
         }
@@ -88,8 +89,11 @@ impl SimEc2 {
             Account::Own => Caller::named(&self.node),
             Account::Role(arn) => Caller::named(&self.node).in_role(arn),
         };
-        if self.timeline.is_kept() && operation.is_write() {
+        if operation.is_write() {
             self.timeline.say(&self.node, format_args!("  > {operation:?}"));
+            if let Some(watch) = &self.watch {
+                watch.sends(&self.node, &operation);
+            }
         }
         let outcome = tokio::time::timeout(ATTEMPT, self.answer(caller, operation)).await;
         let lost = |message: &str| Err(self.lost(name, message));
@@ -112,10 +116,14 @@ impl SimEc2 {
     async fn answer(&self, caller: Caller, operation: Operation) -> Outcome {
         let started = self.service.borrow_mut().start(self.clock.now(), &caller, &operation);
         let (service, clock) = (Rc::clone(&self.service), self.clock);
+        let watch = self.watch.clone().filter(|_| operation.is_write());
         let (sender, answer) = oneshot::channel();
         tokio::task::spawn_local(async move {
             tokio::time::sleep(started.delay).await;
             let reply = service.borrow_mut().finish(clock.now(), started);
+            if let Some(watch) = watch {
+                watch.changed(service.borrow().account());
+            }
             if reply.outcome != Outcome::Silence {
                 tokio::time::sleep(reply.delay).await;
                 // If nobody waits any more, that is their loss.
@@ -137,8 +145,17 @@ impl SimEc2 {
 
     fn learnt(&self, resource: &str, tags: &BTreeMap<String, String>, asked_at: Duration) {
         if let Some(watch) = &self.watch {
-            watch.tags(&self.node, resource, tags, asked_at);
+            watch.learns(&self.node, resource, tags, asked_at);
         }
+    }
+
+    /// The tags that a read shows.
+    fn shown(&self, tags: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut tags = tags.clone();
+        if let Some(instance) = &*self.shows_claims_of.borrow() {
+            tags.retain(|key, _| !key.starts_with("vipkeeper/") || key.ends_with(instance));
+        }
+        tags
     }
 
     async fn change(&self, account: &Account, operation: Operation, urgency: Urgency) -> Result<(), Ec2Error> {
@@ -187,6 +204,7 @@ impl SimEc2 {
             Err(error) if error.code.as_deref() == Some("InvalidIPAddress.InUse") && force == Force::Take => error,
             outcome => return outcome.map(|()| CHANGED),
         };
+        self.reads_for_changes.set(self.reads_for_changes.get() + 1);
         let by_address = Describe::default().filter("ipv6-addresses.ipv6-address", &[&address.to_string()]);
         let holders = self.describe_enis(by_address, urgency).await?;
         let Some(holder) = holders.first() else { return Err(conflict) };
@@ -220,6 +238,7 @@ impl SimEc2 {
     }
 
     async fn delete_route(&self, route: &RouteOf<'_>, urgency: Urgency) -> Result<Accepted, Ec2Error> {
+        self.reads_for_changes.set(self.reads_for_changes.get() + 1);
         let query = TableQuery::Ids([route.table.parse().expect("it was an id before")].into());
         let tables = self.route_tables(route.account, &query, urgency).await?;
         let ours = tables.iter().flat_map(|table| &table.routes).any(|found| {
@@ -281,7 +300,7 @@ impl Ec2Read for SimEc2 {
         match self.call(&Account::Own, operation, urgency).await? {
             Answer::Addresses(views) => {
                 views.iter().for_each(|view| self.learnt(&view.address.allocation_id, &view.address.tags, asked_at));
-                Ok(views.iter().map(address).collect())
+                Ok(views.iter().map(|view| Address { tags: self.shown(&view.address.tags), ..address(view) }).collect())
             }
             other => unreachable!("DescribeAddresses answered {other:?}"),
         }
@@ -304,7 +323,9 @@ impl Ec2Read for SimEc2 {
         match self.call(account, Operation::DescribeRouteTables(describe), urgency).await? {
             Answer::RouteTables(page) => {
                 page.items.iter().for_each(|view| self.learnt(&view.table.id, &view.table.tags, asked_at));
-                Ok(page.items.iter().map(route_table).collect())
+                let table =
+                    |view: &RouteTableView| RouteTable { tags: self.shown(&view.table.tags), ..route_table(view) };
+                Ok(page.items.iter().map(table).collect())
             }
             other => unreachable!("DescribeRouteTables answered {other:?}"),
         }
@@ -327,7 +348,7 @@ impl Ec2Read for SimEc2 {
             Answer::Tags(page) => {
                 let tags = page.items.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect();
                 self.learnt(resource, &tags, asked_at);
-                Ok(tags)
+                Ok(self.shown(&tags))
             }
             other => unreachable!("DescribeTags answered {other:?}"),
         }
@@ -336,9 +357,6 @@ impl Ec2Read for SimEc2 {
 
 impl Ec2Write for SimEc2 {
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error> {
-        if let Some(watch) = &self.watch {
-            watch.writes(&self.node, action);
-        }
         let own = &Account::Own;
         match action {
             Action::AssociateAddress { allocation, eni, private_ip, force } => {
@@ -420,18 +438,20 @@ fn filtered<T: ToString>(name: &str, values: &BTreeSet<T>) -> Describe {
     Describe::default().filter(name, &values)
 }
 
+/// Without its tags.
 fn address(view: &AddressView) -> Address {
-    let model::ElasticIp { allocation_id, public_ip, association, tags, .. } = &*view.address;
+    let model::ElasticIp { allocation_id, public_ip, association, .. } = &*view.address;
     Address {
         public_ip: *public_ip,
         allocation: allocation_id.parse().expect("the endpoint makes good ids"),
         association: association.as_ref().and_then(|association| association.id.parse().ok()),
         eni: association.as_ref().and_then(|association| association.network_interface_id.parse().ok()),
         private_ip: association.as_ref().map(|association| association.private_ip),
-        tags: tags.clone(),
+        tags: BTreeMap::new(),
     }
 }
 
+/// Without its tags.
 fn route_table(view: &RouteTableView) -> RouteTable {
     let routes = view.routes.iter().map(|route| Route {
         destination: route.destination,
@@ -448,7 +468,7 @@ fn route_table(view: &RouteTableView) -> RouteTable {
         id: view.table.id.parse().expect("the endpoint makes good ids"),
         vpc: view.table.vpc_id.parse().ok(),
         routes: routes.collect(),
-        tags: view.table.tags.clone(),
+        tags: BTreeMap::new(),
     }
 }
 

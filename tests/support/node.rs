@@ -50,6 +50,8 @@ struct File {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Leadership {
     claim: Claim,
+    /// When it was written down first.
+    since: Duration,
     guard: Process,
     escalation: Option<Process>,
 }
@@ -149,7 +151,8 @@ impl Computer {
             _ => {
                 let id = ClaimId::new(format!("{}-{}", self.name, hook.started));
                 let claim = Claim { id, started_ms: hook.started_ms };
-                Some(Leadership { claim, guard: hook.guard, escalation: hook.escalation })
+                let since = self.clock.now();
+                Some(Leadership { claim, since, guard: hook.guard, escalation: hook.escalation })
             }
         });
     }
@@ -185,6 +188,11 @@ impl Computer {
 
     pub fn desired(&self, vip: IpAddr) -> Desired {
         self.memory.borrow().desired(vip)
+    }
+
+    /// Since when the file has named the claim that it names.
+    pub fn claimed_at(&self, vip: IpAddr) -> Option<Duration> {
+        Some(self.memory.borrow().files.get(&vip)?.leadership.as_ref()?.since)
     }
 
     pub fn persisted(&self, vip: IpAddr) -> Option<Persisted> {

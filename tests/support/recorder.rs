@@ -1,6 +1,7 @@
 //! A reporter that remembers what it was told.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,8 +30,9 @@ pub struct Recorder {
     /// One line for each piece of news.
     news: RefCell<Vec<(Duration, String)>>,
     pub passes: RefCell<Vec<(Duration, PassResult)>>,
-    /// Whether every VIP was in sync in the last status.
-    pub in_sync: Cell<bool>,
+    /// The VIPs that were in sync in the last status, and how many there were in all.
+    synced: RefCell<BTreeSet<IpAddr>>,
+    vips: Cell<usize>,
     /// Waits before the next try that were told.
     pub backoffs: RefCell<Vec<(Duration, Duration)>>,
     pub converged: RefCell<Vec<(IpAddr, Duration)>>,
@@ -46,10 +48,19 @@ impl Recorder {
             status: RefCell::default(),
             news: RefCell::default(),
             passes: RefCell::default(),
-            in_sync: Cell::new(false),
+            synced: RefCell::default(),
+            vips: Cell::new(usize::MAX),
             backoffs: RefCell::default(),
             converged: RefCell::default(),
         }
+    }
+
+    pub fn is_in_sync(&self, vip: IpAddr) -> bool {
+        self.synced.borrow().contains(&vip)
+    }
+
+    pub fn all_in_sync(&self) -> bool {
+        self.synced.borrow().len() == self.vips.get()
     }
 
     pub fn last(&self) -> Status {
@@ -99,7 +110,9 @@ impl Reporter for Recorder {
     }
 
     fn status(&self, status: &Status) {
-        self.in_sync.set(status.vips.iter().all(|vip| vip.in_sync));
+        let synced = status.vips.iter().filter(|vip| vip.in_sync).map(|vip| vip.delegate_ip);
+        *self.synced.borrow_mut() = synced.collect();
+        self.vips.set(status.vips.len());
         if self.detail == Detail::Full {
             *self.status.borrow_mut() = Some(status.clone());
         }

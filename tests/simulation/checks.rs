@@ -1,0 +1,229 @@
+//! What must hold all along, whatever happens. The first breach is kept; whoever runs the cluster asks for it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ec2_endpoint::account::model::{RouteTarget, Tags};
+use ec2_endpoint::{Account, Operation};
+use ipnet::IpNet;
+use vipkeeper::claim;
+use vipkeeper::ids::{InstanceId, Term};
+
+use crate::support::Timeline;
+use crate::support::ec2::Watch;
+use crate::support::node::Computer;
+
+/// One place in EC2 that points a VIP at a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pointer {
+    ElasticIp(String),
+    Route(String, IpNet),
+    Secondary(IpAddr),
+}
+
+impl Pointer {
+    /// The ENI, or whatever else it leads to.
+    pub fn holder(&self, account: &Account) -> Option<String> {
+        match self {
+            Self::ElasticIp(id) => Some(account.elastic_ip(id)?.association.as_ref()?.network_interface_id.clone()),
+            Self::Route(table, destination) => match &account.route_table(table)?.routes.get(destination)?.target {
+                RouteTarget::NetworkInterface(eni) => Some(eni.clone()),
+                other => Some(format!("{other:?}")),
+            },
+            Self::Secondary(address) => {
+                let holds = |eni: &ec2_endpoint::account::model::Eni| match address {
+                    IpAddr::V4(address) => eni.private_ips.contains(address),
+                    IpAddr::V6(address) => eni.ipv6_addresses.contains(address),
+                };
+                account.enis().find(|eni| holds(eni)).map(|eni| eni.id.clone())
+            }
+        }
+    }
+}
+
+/// A VIP, as far as EC2 knows of it.
+#[derive(Debug, Clone)]
+pub struct VipSpec {
+    pub ip: IpAddr,
+    pub pointers: BTreeSet<Pointer>,
+    /// The addresses that the leader has on its interface.
+    pub local: BTreeSet<IpAddr>,
+    /// Whether the leader's ENI must not check source and destination.
+    pub unchecked: bool,
+    /// The resource that carries the claims.
+    pub anchor: String,
+}
+
+/// A node, as far as the checks need it.
+pub struct Party {
+    pub name: String,
+    pub instance: InstanceId,
+    pub eni: String,
+    pub computer: Computer,
+}
+
+/// How often each ENI won a pointer since something last happened around the nodes.
+type Turns = BTreeMap<Pointer, BTreeMap<String, u32>>;
+
+pub struct Checks {
+    vips: Vec<VipSpec>,
+    parties: Vec<Party>,
+    timeline: Rc<Timeline>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    holders: BTreeMap<Pointer, Option<String>>,
+    turns: Turns,
+    /// The newest claims of others that reached a node, each with when it was asked for.
+    learnt: BTreeMap<(String, IpAddr), Vec<(Duration, Term, InstanceId)>>,
+    breach: Option<String>,
+}
+
+impl Checks {
+    pub fn new(vips: Vec<VipSpec>, parties: Vec<Party>, timeline: Rc<Timeline>) -> Self {
+        Self { vips, parties, timeline, state: RefCell::default() }
+    }
+
+    /// Something happened around the nodes: whoever moves a pointer now may have a reason for it.
+    pub fn something_happened(&self, account: &Account) {
+        self.note_holders(account, false);
+        self.state.borrow_mut().turns.clear();
+    }
+
+    pub fn breach(&self) -> Option<String> {
+        self.state.borrow().breach.clone()
+    }
+
+    fn breached(&self, what: String) {
+        self.timeline.say("CHECK", format_args!("{what}"));
+        self.state.borrow_mut().breach.get_or_insert(what);
+    }
+
+    fn note_holders(&self, account: &Account, by_nodes: bool) {
+        let mut in_turns = None;
+        let mut state = self.state.borrow_mut();
+        for pointer in self.vips.iter().flat_map(|vip| &vip.pointers) {
+            let holder = pointer.holder(account);
+            if state.holders.get(pointer) == Some(&holder) {
+                continue;
+            }
+            self.timeline.say("EC2", format_args!("{pointer:?} now {}", self.named(holder.as_deref())));
+            state.holders.insert(pointer.clone(), holder.clone());
+            let Some(holder) = holder.filter(|_| by_nodes) else { continue };
+            let turns = state.turns.entry(pointer.clone()).or_default();
+            *turns.entry(holder).or_default() += 1;
+            if turns.values().filter(|wins| **wins >= 2).count() >= 2 {
+                in_turns = Some(format!("two nodes take {pointer:?} in turns although nothing happened: {turns:?}"));
+            }
+        }
+        drop(state);
+        if let Some(what) = in_turns {
+            self.breached(what);
+        }
+    }
+
+    fn named(&self, eni: Option<&str>) -> String {
+        let Some(eni) = eni else { return "nowhere".to_owned() };
+        let party = self.parties.iter().find(|party| party.eni == eni);
+        party.map_or_else(|| format!("at {eni}"), |party| format!("at {}", party.name))
+    }
+
+    /// The VIP that a change points at its sender, if it is such a change.
+    fn taken(&self, operation: &Operation) -> Option<&VipSpec> {
+        let pointer = match operation {
+            Operation::AssociateAddress(call) => Pointer::ElasticIp(call.allocation_id.clone()?),
+            Operation::CreateRoute(call) | Operation::ReplaceRoute(call) => {
+                let destination = call.destination_cidr_block.as_ref().or(call.destination_ipv6_cidr_block.as_ref())?;
+                Pointer::Route(call.route_table_id.clone(), destination.parse().ok()?)
+            }
+            Operation::AssignPrivateIpAddresses(call) => {
+                Pointer::Secondary(call.private_ip_addresses.first()?.parse().ok()?)
+            }
+            Operation::AssignIpv6Addresses(call) => Pointer::Secondary(call.ipv6_addresses.first()?.parse().ok()?),
+            _ => return None,
+        };
+        self.vips.iter().find(|vip| vip.pointers.contains(&pointer))
+    }
+}
+
+impl Watch for Checks {
+    fn learns(&self, node: &str, resource: &str, tags: &Tags, asked_at: Duration) {
+        let Some(party) = self.parties.iter().find(|party| party.name == node) else { return };
+        for vip in self.vips.iter().filter(|vip| vip.anchor == resource) {
+            let others = claim::from_tags(vip.ip, tags).into_iter().filter(|(other, _)| *other != party.instance);
+            let newest = others.map(|(other, term)| (term, other)).max();
+            if let Some((term, other)) = newest {
+                let mut state = self.state.borrow_mut();
+                let learnt = state.learnt.entry((node.to_owned(), vip.ip)).or_default();
+                match learnt.last_mut() {
+                    Some((at, known, _)) if *known == term => *at = asked_at.max(*at),
+                    Some((_, known, _)) if *known > term => {}
+                    _ => learnt.push((asked_at, term, other)),
+                }
+            }
+        }
+    }
+
+    /// A node that could know of a newer claim points nothing at itself.
+    fn sends(&self, node: &str, operation: &Operation) {
+        let (Some(vip), Some(party)) = (self.taken(operation), self.parties.iter().find(|party| party.name == node))
+        else {
+            return;
+        };
+        let (Some(since), Some(own)) = (party.computer.claimed_at(vip.ip), party.computer.persisted(vip.ip)) else {
+            return;
+        };
+        let mine = (own.term, party.instance.clone());
+        let newer = {
+            let state = self.state.borrow();
+            let learnt = state.learnt.get(&(node.to_owned(), vip.ip)).map_or(&[][..], Vec::as_slice);
+            let newer =
+                learnt.iter().filter(|(asked_at, term, other)| *asked_at >= since && (*term, other.clone()) > mine);
+            newer.map(|(asked_at, term, other)| format!("{other}'s {term}, asked for at {asked_at:?}")).next_back()
+        };
+        if let Some(newer) = newer {
+            let what = operation.name();
+            self.breached(format!("{node} sends {what} under {} although it knows of {newer}", own.term));
+        }
+    }
+
+    fn changed(&self, account: &Account) {
+        self.note_holders(account, true);
+    }
+}
+
+/// Everything in the account that no VIP names, as text.
+pub fn unnamed(account: &Account, vips: &[VipSpec], enis_of_nodes: &BTreeSet<String>) -> Vec<String> {
+    let named: BTreeSet<&Pointer> = vips.iter().flat_map(|vip| &vip.pointers).collect();
+    let own_tags = |tags: &Tags| -> Tags {
+        tags.iter()
+            .filter(|(key, _)| !key.starts_with("vipkeeper/"))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    let mut all = Vec::new();
+    for address in account.elastic_ips() {
+        let association = (!named.contains(&Pointer::ElasticIp(address.allocation_id.clone())))
+            .then(|| address.association.as_ref().map(|association| association.network_interface_id.clone()));
+        all.push(format!("{} {association:?} {:?}", address.public_ip, own_tags(&address.tags)));
+    }
+    for table in account.route_tables() {
+        let is_other = |destination: &IpNet| !named.contains(&Pointer::Route(table.id.clone(), *destination));
+        let routes: Vec<_> = table.routes.iter().filter(|(destination, _)| is_other(destination)).collect();
+        all.push(format!("{} {routes:?} {:?}", table.id, own_tags(&table.tags)));
+    }
+    for eni in account.enis() {
+        let is_other = |ip: &IpAddr| !named.contains(&Pointer::Secondary(*ip));
+        let private: BTreeSet<IpAddr> = eni.private_ips.iter().copied().map(IpAddr::V4).filter(is_other).collect();
+        let ipv6: BTreeSet<IpAddr> = eni.ipv6_addresses.iter().copied().map(IpAddr::V6).filter(is_other).collect();
+        // The check of the nodes' own ENIs is theirs to switch off.
+        let check = (!enis_of_nodes.contains(&eni.id)).then_some(eni.source_dest_check);
+        all.push(format!("{} {private:?} {ipv6:?} {check:?} {:?}", eni.id, own_tags(&eni.tags)));
+    }
+    all
+}

@@ -1,0 +1,510 @@
+//! One cluster from a seed: its account, config and nodes, what happens to them, and what is asked of it in the end.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ec2_endpoint::service::{FaultKind, Mark};
+use ec2_endpoint::{
+    Answer, AssignPrivateIpAddresses, AssociateAddress, Describe, Fault, Operation, RouteChange, TagChange, TagSpec,
+};
+use ipnet::IpNet;
+use vipkeeper::config::{AddressConfig, Config, ElasticIpConfig, VipConfig};
+use vipkeeper::vip::{ClaimMode, OnRelease};
+
+use crate::checks::{Checks, Party, Pointer, VipSpec, unnamed};
+use crate::support::estate::{self, Estate, by_elastic_ip, by_route_that, by_secondary_ip};
+use crate::support::node::{Shared, SimNode};
+use crate::support::recorder::Detail;
+use crate::support::{Clock, Timeline, in_paused_time, millis, seconds};
+use crate::watchdog::{Director, Happening};
+
+/// After the last thing that happened, every pointer is at its leader within this time, whatever was broken before.
+///
+/// The worst chain is a leader that has just failed to read: its next look is up to 30 s away (the ceiling of the
+/// backoff) and may show what EC2 was up to 5 s before; then it holds back for up to 30 s before a repeated retake; the
+/// retake may have failed before and wait for up to 30 s itself; and each of the three calls takes up to 3 s.
+pub const BOUND: Duration = Duration::from_secs(30 + 5 + 30 + 30 + 9);
+/// From here on nothing is written any more: a node that stands by has looked by then, with the settle time behind it.
+const CALM_AFTER: Duration = Duration::from_secs(10);
+/// How long nothing is to happen in the end, before and after all daemons restart.
+const WATCHED: Duration = Duration::from_secs(40);
+
+/// What is wrong with a cluster on purpose, to see whether the checks notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    None,
+    /// Claims are said to be recorded, and are not.
+    ClaimsNotRecorded,
+    /// No node sees the claims of the others.
+    ClaimsNotSeen,
+    /// What a daemon persists is lost when it restarts.
+    MemoryLost,
+    /// Routes are said to be replaced, and are not.
+    RoutesNotReplaced,
+    /// Reads lag behind for longer than the settle time.
+    ReadsTooStale,
+    /// One clock is a minute slow.
+    ClockWrong,
+    /// Without claims nothing is taken back.
+    ClaimsOff,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// What happened last, and how long after it every pointer was at its leader.
+    pub last: String,
+    pub converged_after: Duration,
+    pub claims: u64,
+    pub reads: u64,
+    pub writes: u64,
+    /// Calls of the new leader within ten seconds of each `up`.
+    pub calls_per_claim: Vec<(u64, u64)>,
+    /// Differs if anything in the run differs.
+    pub digest: u64,
+}
+
+#[derive(Debug)]
+pub struct Failure {
+    pub what: String,
+    pub timeline: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{}", self.timeline, self.what)
+    }
+}
+
+/// Whether the timeline is kept for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    Nothing,
+    Timeline,
+}
+
+/// Runs the cluster that the seed describes.
+pub fn run(seed: u64, flaw: Flaw, keep: Keep) -> Result<Outcome, Failure> {
+    in_paused_time(async {
+        let mut cluster = Cluster::new(seed, flaw, keep);
+        let outcome = cluster.live().await;
+        outcome.map_err(|what| Failure { what, timeline: cluster.timeline.text() })
+    })
+}
+
+pub struct Cluster {
+    pub estate: Estate,
+    pub nodes: Vec<SimNode>,
+    pub vips: Vec<VipSpec>,
+    pub timeline: Rc<Timeline>,
+    pub checks: Rc<Checks>,
+    pub rng: fastrand::Rng,
+    enis: BTreeSet<String>,
+    config_claims: ClaimMode,
+    unnamed: Vec<String>,
+    /// Passes of daemons that have ended.
+    passes_before: usize,
+    starts: usize,
+}
+
+impl Cluster {
+    fn new(seed: u64, flaw: Flaw, keep: Keep) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let clock = Clock::start();
+        let count = rng.usize(2..=3);
+        let estate = Estate::new(clock, count, rng.u64(..));
+        let config = Config {
+            claims: if flaw == Flaw::ClaimsOff { ClaimMode::Off } else { ClaimMode::Tags },
+            ..estate::config(vips(&estate, &mut rng))
+        };
+        let specs: Vec<_> = config.vips.iter().map(|vip| spec(&estate, vip)).collect();
+        clutter(&estate, &specs);
+        weather(&estate, &mut rng, flaw);
+        let timeline = Rc::new(if keep == Keep::Timeline { Timeline::kept(clock) } else { Timeline::silent(clock) });
+        // The checks need the nodes and the nodes the checks: they meet in a cell.
+        let watch = Rc::new(LateWatch::default());
+        let shared = Shared {
+            timeline: Rc::clone(&timeline),
+            detail: Detail::Cheap,
+            watch: Some(Rc::clone(&watch) as _),
+            seed: rng.u64(..),
+        };
+        let nodes: Vec<_> = (0..count).map(|index| SimNode::new(&estate, index, config.clone(), &shared)).collect();
+        for (index, node) in nodes.iter().enumerate() {
+            let skew_ms = rng.i64(-2000..=2000);
+            node.computer.set_skew_ms(if flaw == Flaw::ClockWrong && index == 0 { -60_000 } else { skew_ms });
+            spoil(node, flaw);
+            timeline.say(&node.place.name, format_args!("is {} with {}", node.place.instance, node.place.eni));
+        }
+        let party = |node: &SimNode| Party {
+            name: node.place.name.clone(),
+            instance: node.place.instance.parse().expect("the endpoint makes good ids"),
+            eni: node.place.eni.clone(),
+            computer: node.computer.clone(),
+        };
+        let checks = Checks::new(specs.clone(), nodes.iter().map(party).collect(), Rc::clone(&timeline));
+        let checks = Rc::new(checks);
+        *watch.0.borrow_mut() = Some(Rc::clone(&checks));
+        let config_claims = config.claims;
+        let enis: BTreeSet<_> = nodes.iter().map(|node| node.place.eni.clone()).collect();
+        let unnamed = unnamed(&estate.account(), &specs, &enis);
+        Self {
+            estate,
+            nodes,
+            vips: specs,
+            timeline,
+            checks,
+            rng,
+            enis,
+            config_claims,
+            unnamed,
+            passes_before: 0,
+            starts: 0,
+        }
+    }
+
+    pub fn start_daemon(&mut self, node: usize) {
+        self.starts += 1;
+        self.nodes[node].start();
+    }
+
+    pub async fn kill_daemon(&mut self, node: usize) {
+        self.passes_before += self.nodes[node].recorder.passes.borrow().len();
+        self.nodes[node].kill().await;
+    }
+
+    /// Something happened around the nodes.
+    pub fn happened(&self, happening: &Happening) {
+        self.timeline.say("WORLD", format_args!("{happening:?}"));
+        self.checks.something_happened(&self.estate.account());
+    }
+
+    async fn live(&mut self) -> Result<Outcome, String> {
+        (0..self.nodes.len()).for_each(|node| self.start_daemon(node));
+        let mut director = Director::new(self);
+        let last = director.run(self).await?;
+        let (last_at, leaders) = (self.estate.clock.now(), director.leaders());
+        let converged_after = self.converge(&leaders, last_at).await?;
+        self.stay(&leaders).await?;
+        self.restart(&leaders).await?;
+        self.settle_accounts()?;
+        Ok(self.outcome(last, converged_after, &director.claims))
+    }
+
+    pub fn sound(&self) -> Result<(), String> {
+        self.nodes.iter().for_each(SimNode::assert_alive);
+        self.checks.breach().map_or(Ok(()), Err)
+    }
+
+    async fn converge(&self, leaders: &[usize], since: Duration) -> Result<Duration, String> {
+        loop {
+            self.sound()?;
+            let after = self.estate.clock.now() - since;
+            match self.difference(leaders) {
+                None => return Ok(after),
+                Some(difference) if after > BOUND => {
+                    return Err(format!("not converged {after:?} after the last thing that happened: {difference}"));
+                }
+                Some(_) => tokio::time::sleep(millis(250)).await,
+            }
+        }
+    }
+
+    /// What is not as it should be with these leaders.
+    fn difference(&self, leaders: &[usize]) -> Option<String> {
+        let account = self.estate.account();
+        for (vip, leader) in self.vips.iter().zip(leaders) {
+            let place = &self.nodes[*leader].place;
+            for pointer in &vip.pointers {
+                let holder = pointer.holder(&account);
+                if holder.as_ref() != Some(&place.eni) {
+                    return Some(format!("{pointer:?} is at {holder:?}, the leader is {} ({})", place.name, place.eni));
+                }
+            }
+            if vip.unchecked && account.eni(&place.eni).is_none_or(|eni| eni.source_dest_check) {
+                return Some(format!("the source/destination check of {} is on", place.name));
+            }
+            for (index, node) in self.nodes.iter().enumerate() {
+                for address in &vip.local {
+                    if node.computer.has_local(*address) != (index == *leader) {
+                        return Some(format!("the local address {address} of {} is wrong", node.place.name));
+                    }
+                }
+            }
+            if self.config_claims == ClaimMode::Tags && !self.is_on_record(vip, *leader) {
+                return Some(format!("the claim of {} on {} is not on record", place.name, vip.ip));
+            }
+            if !self.nodes[*leader].recorder.is_in_sync(vip.ip) {
+                return Some(format!("{} does not say that {} is in sync", place.name, vip.ip));
+            }
+        }
+        None
+    }
+
+    fn is_on_record(&self, vip: &VipSpec, node: usize) -> bool {
+        let node = &self.nodes[node];
+        let key = format!("vipkeeper/{}/{}", vip.ip, node.place.instance);
+        let describe = Describe::default().filter("resource-id", &[&vip.anchor]);
+        let answer = self.estate.account().clone().apply(&Operation::DescribeTags(describe));
+        let Ok(Answer::Tags(tags)) = answer else { return false };
+        let recorded = tags.items.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
+        let term = node.computer.persisted(vip.ip).map(|persisted| persisted.term.to_string());
+        recorded.zip(term).is_some_and(|(recorded, term)| recorded.split(' ').next() == Some(&term))
+    }
+
+    /// In sync nothing is written, and few things are read.
+    async fn stay(&mut self, leaders: &[usize]) -> Result<(), String> {
+        tokio::time::sleep(CALM_AFTER).await;
+        let mark = self.estate.service().mark();
+        let passes = self.passes();
+        self.watch(leaders, mark).await?;
+        let reads = self.calls(mark).1;
+        // A pass may be under way on each node when the count begins, and another when it ends.
+        let most = self.reads_per_pass() * (self.passes() - passes + 2 * self.nodes.len());
+        let expected = self.nodes.len() * self.reads_per_pass() * 8;
+        if reads > most || reads > expected {
+            return Err(format!("{reads} reads in {WATCHED:?} of calm, with {} passes", self.passes() - passes));
+        }
+        Ok(())
+    }
+
+    /// Daemons that restart move nothing.
+    async fn restart(&mut self, leaders: &[usize]) -> Result<(), String> {
+        self.happened(&Happening::AllDaemonsRestart);
+        let mark = self.estate.service().mark();
+        for node in 0..self.nodes.len() {
+            self.kill_daemon(node).await;
+            self.start_daemon(node);
+        }
+        self.watch(leaders, mark).await
+    }
+
+    async fn watch(&self, leaders: &[usize], mark: Mark) -> Result<(), String> {
+        tokio::time::sleep(WATCHED).await;
+        self.sound()?;
+        let service = self.estate.service();
+        if let Some(write) = service.calls_since(mark).find(|call| call.write) {
+            return Err(format!("{} of {} while all was in sync", write.operation, write.caller.name));
+        }
+        drop(service);
+        match self.difference(leaders) {
+            Some(difference) => Err(format!("in sync before, and now {difference}")),
+            None => Ok(()),
+        }
+    }
+
+    /// What is asked of the whole run.
+    fn settle_accounts(&self) -> Result<(), String> {
+        let unnamed = unnamed(&self.estate.account(), &self.vips, &self.enis);
+        if let Some((before, after)) = self.unnamed.iter().zip(&unnamed).find(|(before, after)| before != after) {
+            return Err(format!("something that no VIP names was changed: {before} became {after}"));
+        }
+        let (_, reads) = self.calls(Mark::at(0));
+        let for_changes: usize = self.nodes.iter().map(|node| node.ec2.reads_for_changes.get()).sum();
+        // The last pass of each daemon was not counted if it was killed amid it.
+        let most = self.reads_per_pass() * (self.passes() + self.starts) + for_changes;
+        if reads > most {
+            return Err(format!("{reads} reads in {} passes", self.passes()));
+        }
+        Ok(())
+    }
+
+    /// One for each source. Without another anchor, subnets carry claims, and their tags are a source too.
+    fn reads_per_pass(&self) -> usize {
+        if self.vips.iter().any(|vip| vip.anchor.starts_with("subnet-")) { 4 } else { 3 }
+    }
+
+    fn passes(&self) -> usize {
+        self.passes_before + self.nodes.iter().map(|node| node.recorder.passes.borrow().len()).sum::<usize>()
+    }
+
+    /// Writes and reads since a mark.
+    fn calls(&self, mark: Mark) -> (usize, usize) {
+        let service = self.estate.service();
+        let writes = service.calls_since(mark).filter(|call| call.write).count();
+        (writes, service.calls_since(mark).count() - writes)
+    }
+
+    fn outcome(&self, last: String, converged_after: Duration, claims: &[(Duration, usize)]) -> Outcome {
+        let service = self.estate.service();
+        let (mut reads, mut writes, mut digest) = (0, 0, 0_u64);
+        let mut per_claim = vec![(0, 0); claims.len()];
+        for call in service.calls_since(Mark::at(0)) {
+            *(if call.write { &mut writes } else { &mut reads }) += 1;
+            for (claim, (at, node)) in per_claim.iter_mut().zip(claims) {
+                if call.caller.name == self.nodes[*node].place.name && (*at..*at + seconds(10)).contains(&call.at) {
+                    *(if call.write { &mut claim.0 } else { &mut claim.1 }) += 1;
+                }
+            }
+            let at = u64::try_from(call.at.as_nanos()).unwrap_or(u64::MAX);
+            for part in [at, call.operation.len() as u64, call.code.as_ref().map_or(0, |code| code.len() as u64)] {
+                digest = (digest ^ part).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
+            }
+        }
+        let claims = claims.len() as u64;
+        Outcome { last, converged_after, claims, reads, writes, calls_per_claim: per_claim, digest }
+    }
+}
+
+/// Checks that come after those whom they watch.
+#[derive(Default)]
+struct LateWatch(RefCell<Option<Rc<Checks>>>);
+
+impl crate::support::ec2::Watch for LateWatch {
+    fn learns(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, asked_at: Duration) {
+        if let Some(checks) = &*self.0.borrow() {
+            checks.learns(node, resource, tags, asked_at);
+        }
+    }
+
+    fn sends(&self, node: &str, operation: &Operation) {
+        if let Some(checks) = &*self.0.borrow() {
+            checks.sends(node, operation);
+        }
+    }
+
+    fn changed(&self, account: &ec2_endpoint::Account) {
+        if let Some(checks) = &*self.0.borrow() {
+            checks.changed(account);
+        }
+    }
+}
+
+/// One to three VIPs of any shape. Each ENI's primary address can carry one Elastic IP only: further ones are behind
+/// the secondary address of their VIP.
+fn vips(estate: &Estate, rng: &mut fastrand::Rng) -> Vec<VipConfig> {
+    let mut primary_is_free = true;
+    let count = rng.usize(1..=3);
+    (1..=count)
+        .map(|n| {
+            let mut addresses: Vec<AddressConfig> = Vec::new();
+            let (elastic, route, secondary) = match rng.u8(..6) {
+                0 => (true, false, false),
+                1 => (false, true, false),
+                2 => (false, false, true),
+                3 => (true, true, false),
+                4 => (false, true, true),
+                _ => (true, true, true),
+            };
+            let private = format!("10.0.1.{}", 50 + n);
+            if secondary || (elastic && !primary_is_free) {
+                addresses.push(by_secondary_ip(&private));
+            }
+            if elastic {
+                let public = format!("203.0.113.{n}");
+                estate.allocate(&public);
+                let mut address = by_elastic_ip(&public);
+                if !primary_is_free || (secondary && rng.bool()) {
+                    let private_ip = private.parse().ok();
+                    address.elastic_ip = Some(ElasticIpConfig { allocation_id: None, interface: None, private_ip });
+                } else {
+                    primary_is_free = false;
+                }
+                addresses.push(address);
+            }
+            if route {
+                let tables = estate.add_tables(rng.usize(1..=8));
+                let on_release = if rng.u8(..5) == 0 { OnRelease::Delete } else { OnRelease::Keep };
+                addresses.push(by_route_that(&format!("20.0.0.{n}"), &tables, on_release));
+            }
+            rng.shuffle(&mut addresses);
+            estate::vip(addresses)
+        })
+        .collect()
+}
+
+fn spec(estate: &Estate, vip: &VipConfig) -> VipSpec {
+    let account = estate.account();
+    let mut spec = VipSpec {
+        ip: vip.delegate_ip,
+        pointers: BTreeSet::new(),
+        local: BTreeSet::new(),
+        unchecked: false,
+        anchor: String::new(),
+    };
+    let mut anchors = [None, None, None];
+    for address in &vip.addresses {
+        if address.elastic_ip.is_some() {
+            let found = account.elastic_ips().find(|found| IpAddr::V4(found.public_ip) == address.address);
+            let id = found.expect("it was allocated for this").allocation_id.clone();
+            anchors[0].get_or_insert(id.clone());
+            spec.pointers.insert(Pointer::ElasticIp(id));
+        }
+        if let Some(route) = &address.route {
+            let vipkeeper::config::Tables::Ids(tables) = &route.tables else { continue };
+            for table in tables {
+                anchors[1].get_or_insert(table.id.to_string());
+                spec.pointers.insert(Pointer::Route(table.id.to_string(), IpNet::from(address.address)));
+            }
+            spec.local.insert(address.address);
+            spec.unchecked = true;
+        }
+        if address.secondary_ip.is_some() {
+            anchors[2].get_or_insert(estate.subnet.clone());
+            spec.pointers.insert(Pointer::Secondary(address.address));
+            spec.local.insert(address.address);
+        }
+    }
+    spec.anchor = anchors.into_iter().flatten().next().expect("a VIP has an address");
+    spec
+}
+
+/// Things of others beside those of the VIPs.
+fn clutter(estate: &Estate, vips: &[VipSpec]) {
+    let stranger = estate.bystander.eni.clone();
+    let theirs = estate.allocate("203.0.113.200");
+    estate.by_hand(&Operation::AssociateAddress(AssociateAddress {
+        allocation_id: Some(theirs),
+        network_interface_id: Some(stranger.clone()),
+        ..Default::default()
+    }));
+    estate.by_hand(&Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
+        network_interface_id: stranger.clone(),
+        private_ip_addresses: vec!["10.0.1.200".to_owned()],
+        ..Default::default()
+    }));
+    for vip in vips {
+        let tags = [("Name", "database"), ("vipkeeper-of-others", "1"), ("vipkeeper", "2")];
+        let tag = |(key, value): (&str, &str)| TagSpec { key: key.to_owned(), value: Some(value.to_owned()) };
+        estate.by_hand(&Operation::CreateTags(TagChange {
+            resources: vec![vip.anchor.clone()],
+            tags: tags.map(tag).to_vec(),
+            dry_run: false,
+        }));
+        for pointer in &vip.pointers {
+            let Pointer::Route(table, _) = pointer else { continue };
+            for destination in ["20.0.0.0/24", "172.31.0.0/16"] {
+                estate.by_hand(&Operation::CreateRoute(RouteChange {
+                    route_table_id: table.clone(),
+                    destination_cidr_block: Some(destination.to_owned()),
+                    network_interface_id: Some(stranger.clone()),
+                    ..Default::default()
+                }));
+            }
+        }
+    }
+}
+
+/// How EC2 is on an ordinary day: never instant, and often a little behind.
+fn weather(estate: &Estate, rng: &mut fastrand::Rng, flaw: Flaw) {
+    let least = millis(rng.u64(5..60));
+    let most = least + millis(rng.u64(10..350));
+    estate.fault(Fault::new(FaultKind::Latency { least, most }));
+    let chance = [0.0, 0.1, 0.5, 1.0][rng.usize(..4)];
+    let up_to = if flaw == Flaw::ReadsTooStale { seconds(20) } else { millis(rng.u64(100..4800)) };
+    estate.fault(Fault::new(FaultKind::Stale { up_to }).with_chance(chance));
+}
+
+fn spoil(node: &SimNode, flaw: Flaw) {
+    match flaw {
+        Flaw::ClaimsNotRecorded => drop(node.ec2.swallowed.borrow_mut().insert("CreateTags")),
+        Flaw::RoutesNotReplaced => drop(node.ec2.swallowed.borrow_mut().insert("ReplaceRoute")),
+        Flaw::ClaimsNotSeen => *node.ec2.shows_claims_of.borrow_mut() = Some(node.place.instance.clone()),
+        Flaw::MemoryLost => node.computer.forget_everything_persisted(),
+        Flaw::None | Flaw::ReadsTooStale | Flaw::ClockWrong | Flaw::ClaimsOff => {}
+    }
+}

@@ -1,0 +1,105 @@
+//! Whole clusters from a seed, in paused time: the real loop, planner and memory on every node, against a simulated
+//! EC2, with everything around them breaking. See `cluster` for what is asked of each.
+//!
+//! `VIPKEEPER_CLUSTERS=100000` runs that many; `VIPKEEPER_SEED=17 VIPKEEPER_CLUSTERS=1` repeats one, with its timeline
+//! if it fails or if `--nocapture` is given with `VIPKEEPER_TIMELINE=1`.
+
+mod checks;
+mod cluster;
+#[path = "../support/mod.rs"]
+mod support;
+mod watchdog;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cluster::{Failure, Flaw, Keep, Outcome, run};
+
+/// Clusters that run each time: these seeds, and as many random ones.
+const FIXED: u64 = 7_500;
+const RANDOM: u64 = 2_500;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
+
+#[test]
+fn clusters_converge_and_keep_the_rules_whatever_breaks() {
+    let began = Instant::now();
+    let mut tally = Tally::default();
+    match (number("VIPKEEPER_SEED"), number("VIPKEEPER_CLUSTERS")) {
+        (Some(seed), clusters) => (seed..seed + clusters.unwrap_or(1)).for_each(|seed| tally.add(seed)),
+        (None, clusters) => {
+            let fixed = clusters.map_or(FIXED, |clusters| clusters - clusters / 4);
+            let random = clusters.map_or(RANDOM, |clusters| clusters / 4);
+            let base = fastrand::u64(1 << 32..1 << 60);
+            println!("{fixed} clusters from seed 0 and {random} from seed {base}");
+            (0..fixed).chain(base..base + random).for_each(|seed| tally.add(seed));
+        }
+    }
+    tally.print(began.elapsed());
+}
+
+#[derive(Default)]
+struct Tally {
+    outcomes: Vec<Outcome>,
+}
+
+impl Tally {
+    fn add(&mut self, seed: u64) {
+        let keep = if std::env::var_os("VIPKEEPER_TIMELINE").is_some() { Keep::Timeline } else { Keep::Nothing };
+        match run(seed, Flaw::None, keep) {
+            Ok(outcome) => self.outcomes.push(outcome),
+            Err(_) => panic!("{}\n{}", explained(seed), how_to_repeat(seed)),
+        }
+    }
+
+    fn print(&self, took: Duration) {
+        let clusters = self.outcomes.len();
+        let per_minute = 60.0 * clusters as f64 / took.as_secs_f64();
+        println!("{clusters} clusters in {:.1} s, {per_minute:.0} a minute", took.as_secs_f64());
+        let mut by_kind: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+        for outcome in &self.outcomes {
+            by_kind.entry(&outcome.last).or_default().push(outcome.converged_after);
+            by_kind.entry("(all)").or_default().push(outcome.converged_after);
+        }
+        println!("{:<18} {:>8} {:>10} {:>10}", "last event", "clusters", "median s", "worst s");
+        for (kind, mut times) in by_kind {
+            times.sort();
+            let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+            println!("{kind:<18} {:>8} {:>10.2} {:>10.2}", times.len(), median.as_secs_f64(), worst.as_secs_f64());
+        }
+        let claims: u64 = self.outcomes.iter().map(|outcome| outcome.claims).sum();
+        let per_claim = || self.outcomes.iter().flat_map(|outcome| &outcome.calls_per_claim);
+        let mean = |calls: u64| calls as f64 / claims.max(1) as f64;
+        println!(
+            "{claims} leaderships; in the ten seconds after each `up`, its node makes {:.1} writes and {:.1} reads",
+            mean(per_claim().map(|(writes, _)| writes).sum()),
+            mean(per_claim().map(|(_, reads)| reads).sum()),
+        );
+        let (reads, writes): (u64, u64) = self
+            .outcomes
+            .iter()
+            .fold((0, 0), |(reads, writes), outcome| (reads + outcome.reads, writes + outcome.writes));
+        println!("{reads} reads and {writes} writes in all");
+    }
+}
+
+/// The timeline and what was wrong: the run again, told this time.
+fn explained(seed: u64) -> Failure {
+    run(seed, Flaw::None, Keep::Timeline).expect_err("the same seed gives the same run")
+}
+
+fn how_to_repeat(seed: u64) -> String {
+    format!("repeat it: VIPKEEPER_SEED={seed} VIPKEEPER_CLUSTERS=1 cargo test --test simulation -- --nocapture")
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..50 {
+        let run = || run(seed, Flaw::None, Keep::Nothing).map(|outcome| (outcome.digest, outcome.converged_after));
+        let (first, second) = (run(), run());
+        assert_eq!(first.map_err(|failure| failure.what), second.map_err(|failure| failure.what), "seed {seed}");
+    }
+}

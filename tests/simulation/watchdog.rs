@@ -1,0 +1,679 @@
+//! What happens to a cluster: Pgpool's watchdogs with their elections and hooks, and everything that can break around
+//! them. Knows who leads; the nodes learn of it only by their hooks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ec2_endpoint::service::{Cut, FaultId, FaultKind};
+use ec2_endpoint::{
+    AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, Fault,
+    ModifyNetworkInterfaceAttribute, Operation, RouteChange, TagChange, TagSpec, UnassignPrivateIpAddresses,
+};
+use vipkeeper::wake::Wake;
+
+use crate::checks::{Pointer, VipSpec};
+use crate::cluster::Cluster;
+use crate::support::node::{Hook, Process};
+use crate::support::{millis, seconds};
+
+/// The claims of two nodes on one VIP begin at least this long after one another: more than their clocks differ, each
+/// being off by two seconds at most.
+const BETWEEN_LEADERSHIPS: Duration = Duration::from_millis(4100);
+/// When things start to break, and for how long new things do.
+const QUIET_START: Duration = Duration::from_secs(12);
+const BREAKING: u64 = 45_000;
+
+/// Something that happens around the nodes. VIPs and nodes by their numbers.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// A fault of this kind begins.
+    Trouble(Trouble),
+    Election {
+        vip: usize,
+        round: u64,
+    },
+    /// The old leader's watchdog runs `down`.
+    Deescalation {
+        vip: usize,
+        node: usize,
+    },
+    /// A hook gets to writing its file.
+    Up {
+        vip: usize,
+        node: usize,
+        hook: Hook,
+        boot: u64,
+    },
+    Down {
+        vip: usize,
+        node: usize,
+        hook: Hook,
+        boot: u64,
+    },
+    /// The watchdog affirms its leadership, because an address left the host.
+    Affirmation {
+        vip: usize,
+        node: usize,
+    },
+    /// An isolated leader notices that it is.
+    Deadtime {
+        vip: usize,
+        node: usize,
+        isolation: u64,
+    },
+    PeersBack {
+        node: usize,
+    },
+    PgpoolStarts {
+        vip: usize,
+        node: usize,
+        boot: u64,
+    },
+    PgpoolContinues {
+        vip: usize,
+        node: usize,
+        process: Process,
+    },
+    PgpoolEnds {
+        vip: usize,
+        node: usize,
+        process: Process,
+    },
+    DaemonStarts {
+        node: usize,
+        boot: u64,
+    },
+    FaultEnds(FaultId),
+    Theft {
+        vip: usize,
+        again: u32,
+    },
+    AllDaemonsRestart,
+}
+
+/// The kinds of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    Handover,
+    PgpoolStopped,
+    PgpoolKilled,
+    PgpoolFrozen,
+    CutFromPeers,
+    CutFromEc2,
+    CutFromBoth,
+    DaemonKilled,
+    Reboot,
+    ServerErrors,
+    Throttling,
+    LostReplies,
+    LostRequests,
+    Denied,
+    SlowCalls,
+    Drift,
+    Thefts,
+    Affirmed,
+    Sighup,
+}
+
+const TROUBLES: [Trouble; 19] = [
+    Trouble::Handover,
+    Trouble::PgpoolStopped,
+    Trouble::PgpoolKilled,
+    Trouble::PgpoolFrozen,
+    Trouble::CutFromPeers,
+    Trouble::CutFromEc2,
+    Trouble::CutFromBoth,
+    Trouble::DaemonKilled,
+    Trouble::Reboot,
+    Trouble::ServerErrors,
+    Trouble::Throttling,
+    Trouble::LostReplies,
+    Trouble::LostRequests,
+    Trouble::Denied,
+    Trouble::SlowCalls,
+    Trouble::Drift,
+    Trouble::Thefts,
+    Trouble::Affirmed,
+    Trouble::Sighup,
+];
+
+/// Pgpool of one VIP on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pgpool {
+    Runs(Process),
+    Frozen(Process),
+    Dead,
+}
+
+impl Pgpool {
+    fn process(self) -> Option<Process> {
+        match self {
+            Self::Runs(process) | Self::Frozen(process) => Some(process),
+            Self::Dead => None,
+        }
+    }
+}
+
+pub struct Director {
+    queue: BTreeMap<(Duration, u64), Happening>,
+    sequence: u64,
+    /// Who leads each VIP, as the majority has it.
+    leader: Vec<Option<usize>>,
+    /// Elections that are outdated by a later one do not take place.
+    round: Vec<u64>,
+    last_up: Vec<Option<(Duration, usize)>>,
+    pgpool: Vec<Vec<Pgpool>>,
+    /// Counts how often each node was cut from its peers; odd while it is.
+    isolation: Vec<u64>,
+    boot: Vec<u64>,
+    /// Every `up` that was run, with when and where.
+    pub claims: Vec<(Duration, usize)>,
+    last: &'static str,
+}
+
+impl Director {
+    /// All Pgpools start; the first elections and the faults are set.
+    pub fn new(cluster: &mut Cluster) -> Self {
+        let (vips, nodes) = (cluster.vips.len(), cluster.nodes.len());
+        let mut director = Self {
+            queue: BTreeMap::new(),
+            sequence: 0,
+            leader: vec![None; vips],
+            round: vec![0; vips],
+            last_up: vec![None; vips],
+            pgpool: vec![vec![Pgpool::Dead; nodes]; vips],
+            isolation: vec![0; nodes],
+            boot: vec![0; nodes],
+            claims: Vec::new(),
+            last: "",
+        };
+        for vip in 0..vips {
+            for node in 0..nodes {
+                director.pgpool[vip][node] = Pgpool::Runs(cluster.nodes[node].computer.spawn());
+            }
+            director.elect(cluster, vip, 500, 4000);
+        }
+        for _ in 0..cluster.rng.usize(1..=5) {
+            let at = QUIET_START + millis(cluster.rng.u64(..BREAKING));
+            let trouble = TROUBLES[cluster.rng.usize(..TROUBLES.len())];
+            director.at(at, Happening::Trouble(trouble));
+        }
+        director
+    }
+
+    /// Who leads each VIP.
+    pub fn leaders(&self) -> Vec<usize> {
+        self.leader.iter().map(|leader| leader.expect("the run ends with a leader of each")).collect()
+    }
+
+    fn at(&mut self, at: Duration, happening: Happening) {
+        self.sequence += 1;
+        self.queue.insert((at, self.sequence), happening);
+    }
+
+    fn soon(&mut self, cluster: &mut Cluster, least_ms: u64, most_ms: u64, happening: Happening) {
+        let at = cluster.estate.clock.now() + millis(cluster.rng.u64(least_ms..=most_ms));
+        self.at(at, happening);
+    }
+
+    /// Lets everything happen. Says what was last.
+    pub async fn run(&mut self, cluster: &mut Cluster) -> Result<String, String> {
+        loop {
+            while let Some(((at, _), happening)) = self.queue.pop_first() {
+                tokio::time::sleep(at.saturating_sub(cluster.estate.clock.now())).await;
+                cluster.sound()?;
+                self.happen(cluster, happening).await;
+            }
+            // A leader whose `up` got lost would never take the VIP, and nobody would.
+            for vip in 0..self.leader.len() {
+                let leads = |node: usize| {
+                    let desired = cluster.nodes[node].computer.desired(cluster.vips[vip].ip);
+                    matches!(desired, vipkeeper::desired::Desired::Leader(_))
+                };
+                if !self.leader[vip].is_some_and(leads) {
+                    self.leader[vip] = None;
+                    self.elect(cluster, vip, 100, 3000);
+                }
+            }
+            if self.queue.is_empty() {
+                return Ok(self.last.to_owned());
+            }
+        }
+    }
+
+    /// Sets an election, no sooner than the claims of two nodes may follow one another.
+    fn elect(&mut self, cluster: &mut Cluster, vip: usize, least_ms: u64, most_ms: u64) {
+        self.round[vip] += 1;
+        let at = cluster.estate.clock.now() + millis(cluster.rng.u64(least_ms..=most_ms));
+        let at = self.last_up[vip].map_or(at, |(up, _)| at.max(up + BETWEEN_LEADERSHIPS));
+        self.at(at, Happening::Election { vip, round: self.round[vip] });
+    }
+
+    /// The leader is gone, as far as the others see.
+    fn lose_leader(&mut self, cluster: &mut Cluster, vip: usize, least_ms: u64, most_ms: u64) {
+        self.leader[vip] = None;
+        self.elect(cluster, vip, least_ms, most_ms);
+    }
+
+    fn is_isolated(&self, node: usize) -> bool {
+        self.isolation[node] % 2 == 1
+    }
+
+    /// A Pgpool that can lead: it runs, and its peers see it.
+    fn candidates(&self, vip: usize) -> Vec<usize> {
+        let fit = |node: &usize| matches!(self.pgpool[vip][*node], Pgpool::Runs(_)) && !self.is_isolated(*node);
+        (0..self.isolation.len()).filter(fit).collect()
+    }
+
+    /// Somebody can lead again.
+    fn fill_vacancies(&mut self, cluster: &mut Cluster) {
+        for vip in 0..self.leader.len() {
+            if self.leader[vip].is_none() && !self.candidates(vip).is_empty() {
+                self.elect(cluster, vip, 500, 4000);
+            }
+        }
+    }
+
+    async fn happen(&mut self, cluster: &mut Cluster, happening: Happening) {
+        cluster.happened(&happening);
+        match happening {
+            Happening::Trouble(trouble) => self.trouble(cluster, trouble).await,
+            Happening::Election { vip, round } => self.election(cluster, vip, round),
+            Happening::Deescalation { vip, node } => self.deescalate(cluster, vip, node),
+            Happening::Up { vip, node, hook, boot } if boot == self.boot[node] => {
+                self.last = "up";
+                cluster.nodes[node].computer.up(cluster.vips[vip].ip, hook);
+            }
+            Happening::Down { vip, node, hook, boot } if boot == self.boot[node] => {
+                self.last = "down";
+                cluster.nodes[node].computer.down(cluster.vips[vip].ip, hook);
+            }
+            Happening::Affirmation { vip, node } => {
+                if let (Some(leader), Pgpool::Runs(process)) = (self.leader[vip], self.pgpool[vip][node])
+                    && leader == node
+                {
+                    self.last = "affirmed";
+                    let hook = cluster.nodes[node].computer.affirming_hook(process);
+                    cluster.nodes[node].computer.up(cluster.vips[vip].ip, hook);
+                }
+            }
+            Happening::Deadtime { vip, node, isolation } if self.isolation[node] == isolation => {
+                // The others elect at about the same time; with nobody left to elect, the VIP stays vacant.
+                self.deescalate(cluster, vip, node);
+                if self.leader[vip] == Some(node) {
+                    self.lose_leader(cluster, vip, 1500, 6000);
+                }
+            }
+            Happening::PeersBack { node } => {
+                self.last = "peers back";
+                self.isolation[node] += 1;
+                self.fill_vacancies(cluster);
+            }
+            Happening::PgpoolStarts { vip, node, boot } if boot == self.boot[node] => {
+                if self.pgpool[vip][node] == Pgpool::Dead {
+                    self.pgpool[vip][node] = Pgpool::Runs(cluster.nodes[node].computer.spawn());
+                    self.fill_vacancies(cluster);
+                }
+            }
+            Happening::PgpoolContinues { vip, node, process } => {
+                if self.pgpool[vip][node] == Pgpool::Frozen(process) {
+                    self.last = "pgpool continues";
+                    self.pgpool[vip][node] = Pgpool::Runs(process);
+                    if self.leader[vip] != Some(node) {
+                        self.deescalate(cluster, vip, node);
+                    }
+                    self.fill_vacancies(cluster);
+                }
+            }
+            Happening::PgpoolEnds { vip, node, process } => self.end_pgpool(cluster, vip, node, process),
+            Happening::DaemonStarts { node, boot } if boot == self.boot[node] => {
+                if !cluster.nodes[node].is_running() {
+                    self.last = "daemon starts";
+                    cluster.start_daemon(node);
+                }
+            }
+            Happening::FaultEnds(fault) => {
+                self.last = "EC2 mended";
+                cluster.estate.mend(fault);
+            }
+            Happening::Theft { vip, again } => {
+                self.last = "theft";
+                self.steal(cluster, vip);
+                if again > 0 {
+                    self.soon(cluster, 4000, 15_000, Happening::Theft { vip, again: again - 1 });
+                }
+            }
+            // Of a boot or an isolation that is over.
+            _ => {}
+        }
+    }
+
+    fn election(&mut self, cluster: &mut Cluster, vip: usize, round: u64) {
+        if self.round[vip] != round || self.leader[vip].is_some() {
+            return;
+        }
+        let candidates = self.candidates(vip);
+        if candidates.is_empty() {
+            return;
+        }
+        let node = candidates[cluster.rng.usize(..candidates.len())];
+        let Pgpool::Runs(process) = self.pgpool[vip][node] else { return };
+        self.leader[vip] = Some(node);
+        let computer = &cluster.nodes[node].computer;
+        let hook = computer.hook(process);
+        let now = cluster.estate.clock.now();
+        self.last_up[vip] = Some((now, node));
+        if cluster.rng.u8(..25) == 0 {
+            cluster.timeline.say("WORLD", format_args!("the up of {vip} on {node} is lost"));
+            return;
+        }
+        self.claims.push((now, node));
+        let boot = self.boot[node];
+        self.soon(cluster, 2, 60, Happening::Up { vip, node, hook, boot });
+        if cluster.rng.u8(..4) == 0 {
+            self.soon(cluster, 1000, 20_000, Happening::Affirmation { vip, node });
+        }
+    }
+
+    /// `down` is run: usually at once, sometimes late, now and then not at all.
+    fn deescalate(&mut self, cluster: &mut Cluster, vip: usize, node: usize) {
+        let Some(process) = self.pgpool[vip][node].process() else { return };
+        let hook = cluster.nodes[node].computer.hook(process);
+        let boot = self.boot[node];
+        match cluster.rng.u8(..10) {
+            0 => cluster.timeline.say("WORLD", format_args!("the down of {vip} on {node} is lost")),
+            1 | 2 => self.soon(cluster, 1000, 12_000, Happening::Down { vip, node, hook, boot }),
+            _ => self.soon(cluster, 2, 60, Happening::Down { vip, node, hook, boot }),
+        }
+    }
+
+    fn end_pgpool(&mut self, cluster: &mut Cluster, vip: usize, node: usize, process: Process) {
+        if self.pgpool[vip][node].process() != Some(process) {
+            return;
+        }
+        self.last = "pgpool ended";
+        self.pgpool[vip][node] = Pgpool::Dead;
+        cluster.nodes[node].computer.kill(process);
+        let boot = self.boot[node];
+        self.soon(cluster, 3000, 25_000, Happening::PgpoolStarts { vip, node, boot });
+        if self.leader[vip] == Some(node) {
+            self.lose_leader(cluster, vip, 2000, 7000);
+        }
+    }
+
+    /// Whom a fault of Pgpool hits: the leader, most of the time.
+    fn victim(&self, cluster: &mut Cluster, vip: usize) -> usize {
+        let any = cluster.rng.usize(..cluster.nodes.len());
+        self.leader[vip].filter(|_| cluster.rng.u8(..5) > 0).unwrap_or(any)
+    }
+
+    async fn trouble(&mut self, cluster: &mut Cluster, trouble: Trouble) {
+        let vip = cluster.rng.usize(..cluster.vips.len());
+        let node = self.victim(cluster, vip);
+        self.last = trouble.name();
+        cluster
+            .timeline
+            .say("WORLD", format_args!("{} of {} at {}", trouble.name(), vip, cluster.nodes[node].place.name));
+        match trouble {
+            Trouble::Handover => {
+                if self.leader[vip] == Some(node) {
+                    self.deescalate(cluster, vip, node);
+                    self.lose_leader(cluster, vip, 2000, 4000);
+                }
+            }
+            Trouble::PgpoolStopped => {
+                // The leader tells its peers first and runs `down` afterwards.
+                let Some(process) = self.pgpool[vip][node].process() else { return };
+                if self.leader[vip] == Some(node) {
+                    self.deescalate(cluster, vip, node);
+                    self.lose_leader(cluster, vip, 2000, 4000);
+                }
+                self.soon(cluster, 100, 2000, Happening::PgpoolEnds { vip, node, process });
+            }
+            Trouble::PgpoolKilled => {
+                let Some(process) = self.pgpool[vip][node].process() else { return };
+                self.end_pgpool(cluster, vip, node, process);
+            }
+            Trouble::PgpoolFrozen => {
+                let Pgpool::Runs(process) = self.pgpool[vip][node] else { return };
+                self.pgpool[vip][node] = Pgpool::Frozen(process);
+                if self.leader[vip] == Some(node) {
+                    self.lose_leader(cluster, vip, 5000, 12_000);
+                }
+                self.soon(cluster, 3000, 30_000, Happening::PgpoolContinues { vip, node, process });
+            }
+            Trouble::CutFromPeers => self.isolate(cluster, node),
+            Trouble::CutFromEc2 => self.cut(cluster, node),
+            Trouble::CutFromBoth => {
+                self.isolate(cluster, node);
+                self.cut(cluster, node);
+            }
+            Trouble::DaemonKilled => {
+                cluster.kill_daemon(node).await;
+                let boot = self.boot[node];
+                self.soon(cluster, 50, 25_000, Happening::DaemonStarts { node, boot });
+            }
+            Trouble::Reboot => self.reboot(cluster, node).await,
+            Trouble::ServerErrors => {
+                let kind = FaultKind::ServerError { status: 500, code: "InternalError".into() };
+                self.fault(cluster, node, kind);
+            }
+            Trouble::Throttling => self.fault(cluster, node, FaultKind::Throttle),
+            Trouble::LostReplies => self.fault(cluster, node, FaultKind::DropAfter),
+            Trouble::LostRequests => self.fault(cluster, node, FaultKind::DropBefore),
+            Trouble::Denied => self.fault(cluster, node, FaultKind::Deny),
+            Trouble::SlowCalls => {
+                // Longer than the client waits: such a change is carried out after it was given up.
+                let kind = FaultKind::Latency { least: millis(500), most: seconds(7) };
+                self.fault(cluster, node, kind);
+            }
+            Trouble::Drift => self.drift(cluster, vip, node),
+            Trouble::Thefts => {
+                let again = cluster.rng.u32(..4);
+                self.soon(cluster, 0, 1, Happening::Theft { vip, again });
+            }
+            Trouble::Affirmed => self.soon(cluster, 0, 1, Happening::Affirmation { vip, node }),
+            Trouble::Sighup => cluster.nodes[node].wake(Wake::Config),
+        }
+    }
+
+    fn isolate(&mut self, cluster: &mut Cluster, node: usize) {
+        if self.is_isolated(node) {
+            return;
+        }
+        self.isolation[node] += 1;
+        let isolation = self.isolation[node];
+        for vip in 0..self.leader.len() {
+            if self.leader[vip] == Some(node) {
+                self.soon(cluster, 5500, 9000, Happening::Deadtime { vip, node, isolation });
+            }
+        }
+        self.soon(cluster, 3000, 30_000, Happening::PeersBack { node });
+    }
+
+    fn cut(&mut self, cluster: &mut Cluster, node: usize) {
+        let how = if cluster.rng.bool() { Cut::Hang } else { Cut::Refuse };
+        let name = cluster.nodes[node].place.name.clone();
+        let fault = cluster.estate.fault(Fault::new(FaultKind::Cut { how }).of_caller(&name));
+        self.soon(cluster, 1000, 30_000, Happening::FaultEnds(fault));
+    }
+
+    /// EC2 fails for a while: for one node or all, for some calls or all.
+    fn fault(&mut self, cluster: &mut Cluster, node: usize, kind: FaultKind) {
+        let mut fault = Fault::new(kind).with_chance([0.3, 0.7, 1.0][cluster.rng.usize(..3)]);
+        if cluster.rng.bool() {
+            fault = fault.of_caller(&cluster.nodes[node].place.name.clone());
+        }
+        if cluster.rng.bool() {
+            let operations = [
+                "AssociateAddress",
+                "ReplaceRoute",
+                "CreateRoute",
+                "CreateTags",
+                "AssignPrivateIpAddresses",
+                "DescribeAddresses",
+                "DescribeRouteTables",
+                "DescribeNetworkInterfaces",
+                "DescribeTags",
+                "DisassociateAddress",
+            ];
+            for _ in 0..cluster.rng.usize(1..=3) {
+                fault = fault.at(operations[cluster.rng.usize(..operations.len())]);
+            }
+        }
+        let fault = cluster.estate.fault(fault);
+        self.soon(cluster, 1000, 25_000, Happening::FaultEnds(fault));
+    }
+
+    async fn reboot(&mut self, cluster: &mut Cluster, node: usize) {
+        self.boot[node] += 1;
+        let boot = self.boot[node];
+        if cluster.nodes[node].is_running() {
+            cluster.kill_daemon(node).await;
+        }
+        cluster.nodes[node].reboot().await;
+        self.soon(cluster, 3000, 15_000, Happening::DaemonStarts { node, boot });
+        for vip in 0..self.leader.len() {
+            self.pgpool[vip][node] = Pgpool::Dead;
+            self.soon(cluster, 5000, 20_000, Happening::PgpoolStarts { vip, node, boot });
+            if self.leader[vip] == Some(node) {
+                self.lose_leader(cluster, vip, 2000, 8000);
+            }
+        }
+    }
+
+    /// Somebody's hand undoes or changes something.
+    fn drift(&mut self, cluster: &mut Cluster, vip: usize, node: usize) {
+        let spec = cluster.vips[vip].clone();
+        let pick = cluster.rng.usize(..spec.pointers.len() + 3);
+        match spec.pointers.iter().nth(pick) {
+            Some(pointer) if cluster.rng.bool() => remove(cluster, pointer),
+            Some(pointer) => self.point_anywhere(cluster, &pointer.clone()),
+            None if pick == spec.pointers.len() => {
+                for address in &spec.local {
+                    cluster.nodes[node].computer.remove_by_hand(*address);
+                }
+            }
+            None if pick == spec.pointers.len() + 1 => {
+                let network_interface_id = cluster.nodes[node].place.eni.clone();
+                let check = ModifyNetworkInterfaceAttribute {
+                    network_interface_id,
+                    source_dest_check: Some(true),
+                    ..Default::default()
+                };
+                cluster.estate.by_hand(&Operation::ModifyNetworkInterfaceAttribute(check));
+            }
+            None => forget_claims(cluster, &spec),
+        }
+    }
+
+    /// Another tool points everything of a VIP elsewhere.
+    fn steal(&mut self, cluster: &mut Cluster, vip: usize) {
+        for pointer in cluster.vips[vip].pointers.clone() {
+            self.point_anywhere(cluster, &pointer);
+        }
+    }
+
+    fn point_anywhere(&mut self, cluster: &mut Cluster, pointer: &Pointer) {
+        let enis: Vec<String> = cluster
+            .nodes
+            .iter()
+            .map(|node| &node.place)
+            .chain([&cluster.estate.bystander])
+            .map(|place| place.eni.clone())
+            .collect();
+        let network_interface_id = Some(enis[cluster.rng.usize(..enis.len())].clone());
+        let exists = pointer.holder(&cluster.estate.account()).is_some();
+        let operation = match pointer {
+            Pointer::ElasticIp(id) => Operation::AssociateAddress(AssociateAddress {
+                allocation_id: Some(id.clone()),
+                // The stranger's primary address has an Elastic IP of its own.
+                private_ip_address: network_interface_id
+                    .as_ref()
+                    .filter(|eni| **eni == cluster.estate.bystander.eni)
+                    .map(|_| "10.0.1.200".to_owned()),
+                network_interface_id,
+                ..Default::default()
+            }),
+            Pointer::Route(table, destination) => {
+                let change = RouteChange {
+                    route_table_id: table.clone(),
+                    destination_cidr_block: Some(destination.to_string()),
+                    network_interface_id,
+                    ..Default::default()
+                };
+                if exists { Operation::ReplaceRoute(change) } else { Operation::CreateRoute(change) }
+            }
+            Pointer::Secondary(address) => Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
+                network_interface_id: network_interface_id.unwrap_or_default(),
+                private_ip_addresses: vec![address.to_string()],
+                allow_reassignment: true,
+                ..Default::default()
+            }),
+        };
+        cluster.estate.by_hand(&operation);
+    }
+}
+
+/// Somebody removes what a VIP points with.
+fn remove(cluster: &Cluster, pointer: &Pointer) {
+    let holder = pointer.holder(&cluster.estate.account());
+    let Some(holder) = holder else { return };
+    let operation = match pointer {
+        Pointer::ElasticIp(id) => {
+            let account = cluster.estate.account();
+            let association = account.elastic_ip(id).and_then(|address| address.association.clone());
+            Operation::DisassociateAddress(DisassociateAddress {
+                association_id: association.map(|association| association.id),
+                ..Default::default()
+            })
+        }
+        Pointer::Route(table, destination) => Operation::DeleteRoute(DeleteRoute {
+            route_table_id: table.clone(),
+            destination_cidr_block: Some(destination.to_string()),
+            ..Default::default()
+        }),
+        Pointer::Secondary(address) => Operation::UnassignPrivateIpAddresses(UnassignPrivateIpAddresses {
+            network_interface_id: holder,
+            private_ip_addresses: vec![address.to_string()],
+        }),
+    };
+    cluster.estate.by_hand(&operation);
+}
+
+/// Somebody tidies the tags up.
+fn forget_claims(cluster: &Cluster, vip: &VipSpec) {
+    let ours = |node: &crate::support::node::SimNode| TagSpec {
+        key: format!("vipkeeper/{}/{}", vip.ip, node.place.instance),
+        value: None,
+    };
+    let tags = cluster.nodes.iter().map(ours).collect();
+    let (resources, dry_run) = (vec![vip.anchor.clone()], false);
+    cluster.estate.by_hand(&Operation::DeleteTags(TagChange { resources, tags, dry_run }));
+}
+
+impl Trouble {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Handover => "handover",
+            Self::PgpoolStopped => "pgpool stopped",
+            Self::PgpoolKilled => "pgpool killed",
+            Self::PgpoolFrozen => "pgpool frozen",
+            Self::CutFromPeers => "cut from peers",
+            Self::CutFromEc2 => "cut from EC2",
+            Self::CutFromBoth => "cut from both",
+            Self::DaemonKilled => "daemon killed",
+            Self::Reboot => "reboot",
+            Self::ServerErrors => "server errors",
+            Self::Throttling => "throttling",
+            Self::LostReplies => "lost replies",
+            Self::LostRequests => "lost requests",
+            Self::Denied => "denied",
+            Self::SlowCalls => "slow calls",
+            Self::Drift => "drift",
+            Self::Thefts => "thefts",
+            Self::Affirmed => "affirmed",
+            Self::Sighup => "SIGHUP",
+        }
+    }
+}
