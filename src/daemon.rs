@@ -9,20 +9,22 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::config::Config;
+use crate::config::{Config, WitnessMode};
 use crate::ec2::{Ec2Read, Ec2Write, Urgency};
 use crate::host::Host;
 use crate::identity::Node;
 use crate::machine::Machine;
 use crate::observe::{Known, World, observe};
-use crate::observed::Moment;
+use crate::observed::{Moment, Witness};
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
 use crate::wake::Wake;
+use crate::witness::Word;
 
 use self::reads::{Answer, ReadFuture, Reads};
 use self::vip::{Busy, Keeper, WriteFuture, Written};
@@ -48,6 +50,9 @@ pub trait Identify {
     async fn identify(&self, config: &Config) -> Result<Node, String>;
 }
 
+/// Asks Pgpool's watchdog for its word; `None` where there is no watchdog to ask.
+pub type Ask = Box<dyn Fn() -> LocalBoxFuture<'static, Result<Option<Word>, String>>>;
+
 /// Reads the configuration again, on SIGHUP.
 pub type Reload = Box<dyn Fn() -> Result<Config, String>>;
 
@@ -59,6 +64,7 @@ pub struct Surroundings<E, H, I, M> {
     pub machine: M,
     pub reporter: Rc<dyn Reporter>,
     pub reload: Reload,
+    pub ask_watchdog: Ask,
     /// Seeds the jitter.
     pub rng: fastrand::Rng,
 }
@@ -73,6 +79,8 @@ pub struct Daemon<E, H, I, M> {
     world: World,
     vips: Vec<Keeper>,
     reads: Reads,
+    /// What Pgpool's watchdog said last.
+    word: WatchdogWord,
     reading: FuturesUnordered<ReadFuture>,
     writing: FuturesUnordered<WriteFuture>,
     busy: Busy,
@@ -112,6 +120,7 @@ where
             world: World::default(),
             vips,
             reads: Reads::default(),
+            word: WatchdogWord::default(),
             reading: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
             busy: Busy::default(),
@@ -196,10 +205,12 @@ where
     fn read_desired(&mut self) {
         self.desired_stale = false;
         for keeper in &mut self.vips {
-            if keeper.read_desired(&mut self.around.machine, &*self.around.reporter) {
+            let word = self.word.on(keeper.config.delegate_ip);
+            let now = self.started.elapsed();
+            let reporter = &*self.around.reporter;
+            if keeper.read_desired(&mut self.around.machine, self.config.witness, word, now, reporter) {
                 // The first look belongs after the takes: what it shows before them is about to change.
                 self.look_when_idle = true;
-                let now = self.started.elapsed();
                 self.next_round = self.next_round.min(now + LOOK_DESPITE_WRITES);
             }
         }
@@ -212,7 +223,8 @@ where
         let wall_ms = self.around.machine.wall_ms();
         let mut not_persisted = None;
         for keeper in &mut self.vips {
-            let (vip, observed) = observe(&self.config, &keeper.config, known, &self.world);
+            let (vip, mut observed) = observe(&self.config, &keeper.config, known, &self.world);
+            observed.witness = self.word.on(vip.delegate_ip);
             keeper.decide(vip, observed, now, wall_ms, &*self.around.reporter);
             for write in keeper.start(&self.around.ec2, &self.around.host, &mut self.busy, now, &*self.around.reporter)
             {
@@ -300,6 +312,18 @@ where
                     self.look_when_idle = true;
                 }
             }
+            Answer::Word(said) => {
+                match &said {
+                    Ok(_) => self.problems.solve(&*reporter, "Witness"),
+                    Err(message) => {
+                        let wall_ms = self.around.machine.wall_ms();
+                        self.problems.raise(&*reporter, "Witness", message.clone(), wall_ms);
+                    }
+                }
+                self.word = said.ok().flatten().map_or(WatchdogWord::Silent, WatchdogWord::Said);
+                // What is wanted may follow from it.
+                self.desired_stale = true;
+            }
             Answer::Source(read) => {
                 let wall_ms = self.around.machine.wall_ms();
                 let recovered = self.reads.answered(read, &mut self.world, wall_ms, &*reporter);
@@ -377,6 +401,11 @@ where
             if self.vips.iter().any(|keeper| keeper.is_urgent(now)) { Urgency::Urgent } else { Urgency::Normal };
         for read in self.reads.start(known, &self.config, &self.around.ec2, urgency, now) {
             self.reading.push(read);
+        }
+        if self.config.witness != WitnessMode::Off && self.word != WatchdogWord::Asking {
+            self.word = WatchdogWord::Asking;
+            let asked = (self.around.ask_watchdog)();
+            self.reading.push(Box::pin(async move { Answer::Word(asked.await) }));
         }
         self.next_round = now + self.config.intervals.standby.max(self.config.intervals.leader) * 2;
     }
@@ -465,8 +494,27 @@ fn is_same(known: &Node, asked: &Node) -> bool {
     known.instance == asked.instance && enis(known) == enis(asked)
 }
 
+/// What Pgpool's watchdog said last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum WatchdogWord {
+    #[default]
+    Silent,
+    Asking,
+    Said(Word),
+}
+
+impl WatchdogWord {
+    fn on(&self, delegate_ip: IpAddr) -> Witness {
+        match self {
+            Self::Silent => Witness::Silent,
+            Self::Asking => Witness::Asking,
+            Self::Said(word) => word.on(delegate_ip),
+        }
+    }
+}
+
 /// Whether a changed config holds something that only a new process can take over.
 fn needs_restart(old: &Config, new: &Config) -> bool {
-    (&old.state_dir, &old.hook_users, &old.identity, &old.aws, old.limits, old.listen)
-        != (&new.state_dir, &new.hook_users, &new.identity, &new.aws, new.limits, new.listen)
+    (&old.state_dir, &old.hook_users, &old.identity, &old.aws, old.limits, old.listen, &old.pgpool, old.log)
+        != (&new.state_dir, &new.hook_users, &new.identity, &new.aws, new.limits, new.listen, &new.pgpool, new.log)
 }

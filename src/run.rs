@@ -23,6 +23,7 @@ use crate::report::{HEARTBEAT, News, Report, Reporter, VipKeys, http};
 use crate::status::Status;
 use crate::systemd::Systemd;
 use crate::wake::{self, Concern, GuardWatch, Wake, Watcher};
+use crate::witness::Watchdog;
 
 /// Why the daemon cannot start at all.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,9 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
     problems.extend(folder_problem.map(|message| ("StateDir", message)));
     let (trusted, unknown_users) = TrustedOwners::resolve(&config.hook_users);
     problems.extend(unknown_users.iter().map(|error| ("HookUsers", one_line(error))));
+    let pgpool = &config.pgpool;
+    let watchdog =
+        Rc::new(Watchdog::new(pgpool.watchdog_socket.clone(), pgpool.wd_authkey.clone(), trusted.clone()));
     let guards = GuardWatch::new(wakes.clone());
     let machine = Files::new(&config.state_dir, trusted, Some(guards)).map_err(StartError::BootId)?;
     let report = Arc::new(report(&config));
@@ -77,6 +81,10 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
         machine,
         reporter: voice,
         reload,
+        ask_watchdog: Box::new(move || {
+            let watchdog = Rc::clone(&watchdog);
+            Box::pin(async move { watchdog.ask().await.map_err(|error| one_line(&error)) })
+        }),
         rng: fastrand::Rng::new(),
     };
     let mut daemon = Daemon::new(config, around);

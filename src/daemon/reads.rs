@@ -18,6 +18,7 @@ use crate::observed::Moment;
 use crate::report::{self, News, Reporter};
 use crate::status::SourceStatus;
 use crate::vip::Account;
+use crate::witness::Word;
 
 /// Route tables chosen by tag are looked for again this often: tables come and go rarely.
 const CHOOSE_AGAIN: Duration = Duration::from_secs(300);
@@ -29,6 +30,8 @@ const RETRY_FLOOR: Duration = Duration::from_secs(1);
 /// An answer that the loop waits for.
 pub enum Answer {
     Identity(Result<Node, String>),
+    /// What Pgpool's watchdog said.
+    Word(Result<Option<Word>, String>),
     Choice(TagChoice, Result<Vec<RouteTable>, Ec2Error>),
     Source(Read),
 }

@@ -12,17 +12,18 @@ use tokio::time::Instant;
 use crate::action::{Action, Force};
 use crate::backoff::Backoff;
 use crate::claim::Standing;
-use crate::config::VipConfig;
+use crate::config::{VipConfig, WitnessMode};
 use crate::desired::{Desired, WhyStandby, WhyUnknown};
 use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
 use crate::host::{Host, HostError, LocalAddress};
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
-use crate::observed::{Claims, Moment, Observed};
+use crate::observed::{Claims, Moment, Observed, Witness};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter, Role};
 use crate::vip::{BindingKey, ClaimMode, Vip};
+use crate::witness::{Contradiction, judge};
 
 /// The looks of a claim do not wait for the account's rate limit this long: as long as `wait` waits at most.
 const URGENT_FOR: Duration = Duration::from_secs(10);
@@ -148,6 +149,8 @@ pub struct Keeper {
     memory: Memory,
     reading: Option<Reading>,
     desired_since_ms: u64,
+    contradiction: Option<Contradiction>,
+    hook_lost: bool,
     plan: Option<Plan>,
     /// The VIP and what was seen of it, as they were planned with.
     seen: Option<(Vip, Observed)>,
@@ -178,6 +181,8 @@ impl Keeper {
             memory,
             reading: None,
             desired_since_ms: wall_ms,
+            contradiction: None,
+            hook_lost: false,
             plan: None,
             seen: None,
             attempts: BTreeMap::new(),
@@ -209,9 +214,22 @@ impl Keeper {
     }
 
     /// Reads the desired-state file afresh. Says whether what is wanted changed.
-    pub fn read_desired(&mut self, machine: &mut impl Machine, reporter: &dyn Reporter) -> bool {
+    pub fn read_desired(
+        &mut self,
+        machine: &mut impl Machine,
+        mode: WitnessMode,
+        word: Witness,
+        now: Moment,
+        reporter: &dyn Reporter,
+    ) -> bool {
         let vip = self.vip();
-        let reading = machine.desired(vip);
+        let mut reading = machine.desired(vip);
+        let judged = judge(mode, &reading.desired, word, &mut self.contradiction, now, machine.wall_ms());
+        reading.desired = judged.desired;
+        if judged.hook_lost != self.hook_lost {
+            self.hook_lost = judged.hook_lost;
+            reporter.news(&News::HookLost { vip, lost: judged.hook_lost });
+        }
         let before = self.reading.as_ref();
         let invalid_before = before.and_then(|before| before.invalid.as_ref());
         match &reading.invalid {
@@ -238,6 +256,11 @@ impl Keeper {
         }
         self.reading = Some(reading);
         changed
+    }
+
+    /// File and watchdog have contradicted each other for too long.
+    pub(super) fn hook_lost(&self) -> bool {
+        self.hook_lost
     }
 
     pub(super) fn reading(&self) -> Option<&Reading> {

@@ -388,6 +388,7 @@ interface = "{INTERFACE}"
             machine,
             reporter: Rc::new(voice),
             reload: Box::new(move || sources.load().map_err(|error| error.summary())),
+            ask_watchdog: Box::new(|| Box::pin(async { Ok(None) })),
             rng: fastrand::Rng::new(),
         };
         let loop_task = spawn_local(Daemon::new(config, around).run(woken_by));

@@ -390,6 +390,7 @@ impl SimNode {
         self.computer.memory.borrow_mut().wakes = Some(sender);
         let config = Rc::clone(&self.config);
         let around = Surroundings {
+            ask_watchdog: Box::new(|| Box::pin(async { Ok(None) })),
             ec2: Rc::clone(&self.ec2),
             host: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),

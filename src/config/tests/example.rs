@@ -30,6 +30,7 @@ fn the_example_shows_the_defaults() {
     // What has no default is shown by an example.
     let shown = Config {
         identity: Identity::default(),
+        pgpool: Pgpool::default(),
         aws: Aws { use_fips: full.aws.use_fips, use_dual_stack: full.aws.use_dual_stack, ..Aws::default() },
         ..full
     };
@@ -79,8 +80,8 @@ fn the_example_shows_every_key_that_is_known() {
             assert!(shown[&path].contains(name), "{name} of [{}] is not in the example", &path);
         }
     }
-    // The root, seven sections, three VIPs and their three tables, two `also` with theirs, one table with a role.
-    assert_eq!(tables, 19, "{problems:#?}");
+    // The root, eight sections, three VIPs and their three tables, two `also` with theirs, one table with a role.
+    assert_eq!(tables, 20, "{problems:#?}");
 }
 
 proptest! {
