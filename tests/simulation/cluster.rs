@@ -30,8 +30,10 @@ use crate::watchdog::{Director, Happening};
 pub const BOUND: Duration = Duration::from_secs(30 + 5 + 30 + 30 + 9);
 /// From here on nothing is written any more: a node that stands by has looked by then, with the settle time behind it.
 const CALM_AFTER: Duration = Duration::from_secs(10);
-/// How long nothing is to happen in the end, before and after all daemons restart.
-const WATCHED: Duration = Duration::from_secs(40);
+/// How long nothing is to happen then: longer than the longest interval.
+const WATCHED: Duration = Duration::from_secs(38);
+/// How long nothing is to happen after all daemons restart: they look at once.
+const WATCHED_AFTER_RESTART: Duration = Duration::from_secs(15);
 
 /// What is wrong with a cluster on purpose, to see whether the checks notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,7 +263,7 @@ impl Cluster {
         tokio::time::sleep(CALM_AFTER).await;
         let mark = self.estate.service().mark();
         let passes = self.passes();
-        self.watch(leaders, mark).await?;
+        self.watch(leaders, mark, WATCHED).await?;
         let reads = self.calls(mark).1;
         // A pass may be under way on each node when the count begins, and another when it ends.
         let most = self.reads_per_pass() * (self.passes() - passes + 2 * self.nodes.len());
@@ -280,11 +282,11 @@ impl Cluster {
             self.kill_daemon(node).await;
             self.start_daemon(node);
         }
-        self.watch(leaders, mark).await
+        self.watch(leaders, mark, WATCHED_AFTER_RESTART).await
     }
 
-    async fn watch(&self, leaders: &[usize], mark: Mark) -> Result<(), String> {
-        tokio::time::sleep(WATCHED).await;
+    async fn watch(&self, leaders: &[usize], mark: Mark, time: Duration) -> Result<(), String> {
+        tokio::time::sleep(time).await;
         self.sound()?;
         let service = self.estate.service();
         if let Some(write) = service.calls_since(mark).find(|call| call.write) {

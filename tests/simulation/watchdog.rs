@@ -32,11 +32,6 @@ pub enum Happening {
         vip: usize,
         round: u64,
     },
-    /// The old leader's watchdog runs `down`.
-    Deescalation {
-        vip: usize,
-        node: usize,
-    },
     /// A hook gets to writing its file.
     Up {
         vip: usize,
@@ -279,7 +274,6 @@ impl Director {
         match happening {
             Happening::Trouble(trouble) => self.trouble(cluster, trouble).await,
             Happening::Election { vip, round } => self.election(cluster, vip, round),
-            Happening::Deescalation { vip, node } => self.deescalate(cluster, vip, node),
             Happening::Up { vip, node, hook, boot } if boot == self.boot[node] => {
                 self.last = "up";
                 cluster.nodes[node].computer.up(cluster.vips[vip].ip, hook);
