@@ -106,7 +106,8 @@ pub struct Cluster {
     pub checks: Rc<Checks>,
     pub rng: fastrand::Rng,
     enis: BTreeSet<String>,
-    config_claims: ClaimMode,
+    /// Whether the leaders' claims must be on record in the end.
+    records: bool,
     unnamed: Vec<String>,
     /// Passes of daemons that have ended.
     passes_before: usize,
@@ -151,22 +152,10 @@ impl Cluster {
         let checks = Checks::new(specs.clone(), nodes.iter().map(party).collect(), Rc::clone(&timeline));
         let checks = Rc::new(checks);
         *watch.0.borrow_mut() = Some(Rc::clone(&checks));
-        let config_claims = config.claims;
+        let records = !matches!(flaw, Flaw::ClaimsOff | Flaw::ClaimsNotRecorded);
         let enis: BTreeSet<_> = nodes.iter().map(|node| node.place.eni.clone()).collect();
         let unnamed = unnamed(&estate.account(), &specs, &enis);
-        Self {
-            estate,
-            nodes,
-            vips: specs,
-            timeline,
-            checks,
-            rng,
-            enis,
-            config_claims,
-            unnamed,
-            passes_before: 0,
-            starts: 0,
-        }
+        Self { estate, nodes, vips: specs, timeline, checks, rng, enis, records, unnamed, passes_before: 0, starts: 0 }
     }
 
     pub fn start_daemon(&mut self, node: usize) {
@@ -237,7 +226,7 @@ impl Cluster {
                     }
                 }
             }
-            if self.config_claims == ClaimMode::Tags && !self.is_on_record(vip, *leader) {
+            if self.records && !self.is_on_record(vip, *leader) {
                 return Some(format!("the claim of {} on {} is not on record", place.name, vip.ip));
             }
             if !self.nodes[*leader].recorder.is_in_sync(vip.ip) {
