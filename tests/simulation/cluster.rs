@@ -58,7 +58,7 @@ pub enum Flaw {
 /// How a run went.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// What happened last, and how long after it every pointer was at its leader.
+    /// Which fault began last, and how long after everything was over every pointer was at its leader.
     pub last: String,
     pub converged_after: Duration,
     pub claims: u64,
@@ -419,11 +419,11 @@ fn spec(estate: &Estate, vip: &VipConfig) -> VipSpec {
     };
     let mut anchors = [None, None, None];
     for address in &vip.addresses {
-        if address.elastic_ip.is_some() {
+        if let Some(elastic) = &address.elastic_ip {
             let found = account.elastic_ips().find(|found| IpAddr::V4(found.public_ip) == address.address);
             let id = found.expect("it was allocated for this").allocation_id.clone();
             anchors[0].get_or_insert(id.clone());
-            spec.pointers.insert(Pointer::ElasticIp(id));
+            spec.pointers.insert(Pointer::ElasticIp(id, elastic.private_ip));
         }
         if let Some(route) = &address.route {
             let vipkeeper::config::Tables::Ids(tables) = &route.tables else { continue };

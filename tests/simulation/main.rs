@@ -64,7 +64,7 @@ impl Tally {
             by_kind.entry(&outcome.last).or_default().push(outcome.converged_after);
             by_kind.entry("(all)").or_default().push(outcome.converged_after);
         }
-        println!("{:<18} {:>8} {:>10} {:>10}", "last event", "clusters", "median s", "worst s");
+        println!("{:<18} {:>8} {:>10} {:>10}", "last fault", "clusters", "median s", "worst s");
         for (kind, mut times) in by_kind {
             times.sort();
             let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
