@@ -186,6 +186,7 @@ where
 
     /// One step: from what is known now to what is done now.
     async fn turn(&mut self) {
+        let finished = self.reads.finished();
         // Every pass reads the files and the kernel afresh, whatever woke it.
         let due = self.round_is_due();
         if self.desired_stale || due {
@@ -198,6 +199,10 @@ where
         }
         self.identify();
         self.decide();
+        // The plans that a round's answers lead to belong to its pass.
+        if let Some(round) = finished {
+            self.round_over(&round);
+        }
         self.look_if_due();
         self.say();
     }
@@ -335,15 +340,11 @@ where
                 }
             }
         }
-        if let Some(round) = self.reads.finished(now) {
-            self.round_over(&round, now);
-        }
     }
 
     /// A whole round was answered: says how it went and sets the next one.
-    fn round_over(&mut self, round: &reads::Finished, now: Moment) {
-        // The plans that this round's answers lead to belong to the pass.
-        self.decide();
+    fn round_over(&mut self, round: &reads::Finished) {
+        let now = self.now();
         let result = if round.failed == round.asked {
             PassResult::Failed
         } else if round.failed > 0 || self.vips.iter().any(Keeper::is_failing) {

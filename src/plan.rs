@@ -340,6 +340,9 @@ impl Planner<'_> {
             Binding::LocalAddress { interface, address } => {
                 Action::RemoveLocalAddress { interface: interface.clone(), address: *address }
             }
+            // The address takes its Elastic IP along when it moves, and the association stays the same: its id does not
+            // tell whose it is. Unassigning the address from the own ENI frees both.
+            Binding::ElasticIp { after: Some(first), .. } => return say(State::Waiting, Why::After(first.clone())),
             Binding::ElasticIp { allocation, .. } => match association {
                 Some(association) => {
                     Action::DisassociateAddress { allocation: allocation.clone(), association: association.clone() }

@@ -10,7 +10,7 @@ use ec2_endpoint::service::{Cut, FaultKind, Mark, Throttling};
 use ec2_endpoint::{
     AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, Fault, Operation, RouteChange,
 };
-use vipkeeper::config::Config;
+use vipkeeper::config::{Config, ElasticIpConfig};
 use vipkeeper::host::HostError;
 use vipkeeper::vip::{ClaimMode, OnRelease};
 use vipkeeper::wake::Wake;
@@ -824,6 +824,64 @@ fn a_secondary_address_lets_go_after_down() {
         pass(millis(1)).await;
         assert_eq!(world.estate.secondary_ip(SECONDARY), None);
         assert!(!world.nodes[0].has_local(SECONDARY));
+    });
+}
+
+/// An Elastic IP at the private address that moves between the nodes.
+fn elastic_ip_at_a_secondary_address(estate: &Estate) -> Config {
+    estate.allocate(EIP);
+    let mut elastic = by_elastic_ip(EIP);
+    let private_ip = SECONDARY.parse().ok();
+    elastic.elastic_ip = Some(ElasticIpConfig { allocation_id: None, interface: None, private_ip });
+    config(vec![vip(vec![elastic, by_secondary_ip(SECONDARY)])])
+}
+
+#[test]
+fn an_elastic_ip_goes_with_the_private_address_that_it_is_at() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip_at_a_secondary_address);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        world.down(0, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), None, "freed with its address");
+        assert_eq!(world.estate.secondary_ip(SECONDARY), None);
+        world.up(1, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        pass(seconds(60)).await;
+        assert!(world.nodes[1].recorder.vip(EIP).in_sync);
+        assert!(world.nodes[0].recorder.vip(EIP).in_sync);
+    });
+}
+
+/// EC2 keeps the association when it moves an Elastic IP along with its private address, so the old leader must not
+/// release by the association's id. Found as seed 102419 of the simulation.
+#[test]
+fn a_late_release_does_not_take_the_elastic_ip_that_moved_along_to_the_successor() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip_at_a_secondary_address);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        // The old leader tries and tries, on what it saw before the other took over.
+        let throttle = Fault::new(FaultKind::Throttle).of_caller("a");
+        let throttled = throttle.at("DisassociateAddress").at("UnassignPrivateIpAddresses");
+        let throttled = world.estate.fault(throttled);
+        world.down(0, EIP);
+        pass(seconds(4)).await;
+        world.up(1, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        world.estate.mend(throttled);
+        for _ in 0..600 {
+            pass(millis(100)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        }
     });
 }
 

@@ -193,7 +193,7 @@ impl Reads {
     }
 
     /// The round, once nothing of it is open any more.
-    pub fn finished(&mut self, _now: Moment) -> Option<Finished> {
+    pub fn finished(&mut self) -> Option<Finished> {
         let round = self.round.take_if(|round| round.open == 0)?;
         Some(Finished { began: round.began, asked: round.asked, failed: round.failed, worst: round.worst })
     }

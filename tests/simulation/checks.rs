@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::support::node::Computer;
 /// One place in EC2 that points a VIP at a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pointer {
-    ElasticIp(String),
+    /// By its allocation; and the private address that it must be at, if not the primary one.
+    ElasticIp(String, Option<Ipv4Addr>),
     Route(String, IpNet),
     Secondary(IpAddr),
 }
@@ -28,7 +29,12 @@ impl Pointer {
     /// The ENI, or whatever else it leads to.
     pub fn holder(&self, account: &Account) -> Option<String> {
         match self {
-            Self::ElasticIp(id) => Some(account.elastic_ip(id)?.association.as_ref()?.network_interface_id.clone()),
+            Self::ElasticIp(id, private_ip) => {
+                let association = account.elastic_ip(id)?.association.as_ref()?;
+                let (eni, at) = (&association.network_interface_id, association.private_ip);
+                let right = private_ip.or_else(|| account.eni(eni).map(|eni| eni.primary_ip())) == Some(at);
+                Some(if right { eni.clone() } else { format!("{eni} at {at}") })
+            }
             Self::Route(table, destination) => match &account.route_table(table)?.routes.get(destination)?.target {
                 RouteTarget::NetworkInterface(eni) => Some(eni.clone()),
                 other => Some(format!("{other:?}")),
@@ -136,7 +142,11 @@ impl Checks {
     /// The VIP that a change points at its sender, if it is such a change.
     fn taken(&self, operation: &Operation) -> Option<&VipSpec> {
         let pointer = match operation {
-            Operation::AssociateAddress(call) => Pointer::ElasticIp(call.allocation_id.clone()?),
+            Operation::AssociateAddress(call) => {
+                let taken = call.allocation_id.as_ref()?;
+                let is_taken = |pointer: &&Pointer| matches!(pointer, Pointer::ElasticIp(id, _) if id == taken);
+                self.vips.iter().flat_map(|vip| &vip.pointers).find(is_taken)?.clone()
+            }
             Operation::CreateRoute(call) | Operation::ReplaceRoute(call) => {
                 let destination = call.destination_cidr_block.as_ref().or(call.destination_ipv6_cidr_block.as_ref())?;
                 Pointer::Route(call.route_table_id.clone(), destination.parse().ok()?)
@@ -207,8 +217,15 @@ pub fn unnamed(account: &Account, vips: &[VipSpec], enis_of_nodes: &BTreeSet<Str
             .collect()
     };
     let mut all = Vec::new();
+    let named_addresses: BTreeSet<&String> = named
+        .iter()
+        .filter_map(|pointer| match pointer {
+            Pointer::ElasticIp(id, _) => Some(id),
+            Pointer::Route(..) | Pointer::Secondary(_) => None,
+        })
+        .collect();
     for address in account.elastic_ips() {
-        let association = (!named.contains(&Pointer::ElasticIp(address.allocation_id.clone())))
+        let association = (!named_addresses.contains(&address.allocation_id))
             .then(|| address.association.as_ref().map(|association| association.network_interface_id.clone()));
         all.push(format!("{} {association:?} {:?}", address.public_ip, own_tags(&address.tags)));
     }

@@ -30,8 +30,10 @@ use crate::watchdog::{Director, Happening};
 pub const BOUND: Duration = Duration::from_secs(30 + 5 + 30 + 30 + 9);
 /// From here on nothing is written any more: a node that stands by has looked by then, with the settle time behind it.
 const CALM_AFTER: Duration = Duration::from_secs(10);
-/// How long nothing is to happen in the end, before and after all daemons restart.
-const WATCHED: Duration = Duration::from_secs(40);
+/// How long nothing is to happen then: longer than the longest interval.
+const WATCHED: Duration = Duration::from_secs(38);
+/// How long nothing is to happen after all daemons restart: they look at once.
+const WATCHED_AFTER_RESTART: Duration = Duration::from_secs(15);
 
 /// What is wrong with a cluster on purpose, to see whether the checks notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub enum Flaw {
 /// How a run went.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// What happened last, and how long after it every pointer was at its leader.
+    /// Which fault began last, and how long after everything was over every pointer was at its leader.
     pub last: String,
     pub converged_after: Duration,
     pub claims: u64,
@@ -104,7 +106,8 @@ pub struct Cluster {
     pub checks: Rc<Checks>,
     pub rng: fastrand::Rng,
     enis: BTreeSet<String>,
-    config_claims: ClaimMode,
+    /// Whether the leaders' claims must be on record in the end.
+    records: bool,
     unnamed: Vec<String>,
     /// Passes of daemons that have ended.
     passes_before: usize,
@@ -149,22 +152,10 @@ impl Cluster {
         let checks = Checks::new(specs.clone(), nodes.iter().map(party).collect(), Rc::clone(&timeline));
         let checks = Rc::new(checks);
         *watch.0.borrow_mut() = Some(Rc::clone(&checks));
-        let config_claims = config.claims;
+        let records = !matches!(flaw, Flaw::ClaimsOff | Flaw::ClaimsNotRecorded);
         let enis: BTreeSet<_> = nodes.iter().map(|node| node.place.eni.clone()).collect();
         let unnamed = unnamed(&estate.account(), &specs, &enis);
-        Self {
-            estate,
-            nodes,
-            vips: specs,
-            timeline,
-            checks,
-            rng,
-            enis,
-            config_claims,
-            unnamed,
-            passes_before: 0,
-            starts: 0,
-        }
+        Self { estate, nodes, vips: specs, timeline, checks, rng, enis, records, unnamed, passes_before: 0, starts: 0 }
     }
 
     pub fn start_daemon(&mut self, node: usize) {
@@ -235,7 +226,7 @@ impl Cluster {
                     }
                 }
             }
-            if self.config_claims == ClaimMode::Tags && !self.is_on_record(vip, *leader) {
+            if self.records && !self.is_on_record(vip, *leader) {
                 return Some(format!("the claim of {} on {} is not on record", place.name, vip.ip));
             }
             if !self.nodes[*leader].recorder.is_in_sync(vip.ip) {
@@ -261,7 +252,7 @@ impl Cluster {
         tokio::time::sleep(CALM_AFTER).await;
         let mark = self.estate.service().mark();
         let passes = self.passes();
-        self.watch(leaders, mark).await?;
+        self.watch(leaders, mark, WATCHED).await?;
         let reads = self.calls(mark).1;
         // A pass may be under way on each node when the count begins, and another when it ends.
         let most = self.reads_per_pass() * (self.passes() - passes + 2 * self.nodes.len());
@@ -280,11 +271,11 @@ impl Cluster {
             self.kill_daemon(node).await;
             self.start_daemon(node);
         }
-        self.watch(leaders, mark).await
+        self.watch(leaders, mark, WATCHED_AFTER_RESTART).await
     }
 
-    async fn watch(&self, leaders: &[usize], mark: Mark) -> Result<(), String> {
-        tokio::time::sleep(WATCHED).await;
+    async fn watch(&self, leaders: &[usize], mark: Mark, time: Duration) -> Result<(), String> {
+        tokio::time::sleep(time).await;
         self.sound()?;
         let service = self.estate.service();
         if let Some(write) = service.calls_since(mark).find(|call| call.write) {
@@ -428,11 +419,11 @@ fn spec(estate: &Estate, vip: &VipConfig) -> VipSpec {
     };
     let mut anchors = [None, None, None];
     for address in &vip.addresses {
-        if address.elastic_ip.is_some() {
+        if let Some(elastic) = &address.elastic_ip {
             let found = account.elastic_ips().find(|found| IpAddr::V4(found.public_ip) == address.address);
             let id = found.expect("it was allocated for this").allocation_id.clone();
             anchors[0].get_or_insert(id.clone());
-            spec.pointers.insert(Pointer::ElasticIp(id));
+            spec.pointers.insert(Pointer::ElasticIp(id, elastic.private_ip));
         }
         if let Some(route) = &address.route {
             let vipkeeper::config::Tables::Ids(tables) = &route.tables else { continue };

@@ -64,7 +64,7 @@ impl Tally {
             by_kind.entry(&outcome.last).or_default().push(outcome.converged_after);
             by_kind.entry("(all)").or_default().push(outcome.converged_after);
         }
-        println!("{:<18} {:>8} {:>10} {:>10}", "last event", "clusters", "median s", "worst s");
+        println!("{:<18} {:>8} {:>10} {:>10}", "last fault", "clusters", "median s", "worst s");
         for (kind, mut times) in by_kind {
             times.sort();
             let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
@@ -102,4 +102,47 @@ fn the_same_seed_gives_the_same_run() {
         let (first, second) = (run(), run());
         assert_eq!(first.map_err(|failure| failure.what), second.map_err(|failure| failure.what), "seed {seed}");
     }
+}
+
+/// Runs clusters with a flaw until one is caught, and says by what.
+fn caught(flaw: Flaw) -> String {
+    let failures = (0..500).filter_map(|seed| Some((seed, run(seed, flaw, Keep::Nothing).err()?)));
+    let Some((seed, failure)) = failures.into_iter().next() else { panic!("{flaw:?} went unnoticed") };
+    println!("{flaw:?}, seed {seed}: {}", failure.what);
+    failure.what
+}
+
+#[test]
+fn claims_that_are_not_recorded_are_noticed() {
+    caught(Flaw::ClaimsNotRecorded);
+}
+
+#[test]
+fn nodes_that_do_not_see_one_anothers_claims_are_noticed() {
+    caught(Flaw::ClaimsNotSeen);
+}
+
+#[test]
+fn a_daemon_that_forgets_its_claim_when_it_restarts_is_noticed() {
+    caught(Flaw::MemoryLost);
+}
+
+#[test]
+fn routes_that_are_only_said_to_be_replaced_are_noticed() {
+    assert!(caught(Flaw::RoutesNotReplaced).contains("not converged"));
+}
+
+#[test]
+fn reads_that_lag_longer_than_the_settle_time_are_noticed() {
+    caught(Flaw::ReadsTooStale);
+}
+
+#[test]
+fn a_clock_that_is_wrong_by_a_minute_is_noticed() {
+    caught(Flaw::ClockWrong);
+}
+
+#[test]
+fn a_cluster_without_claims_that_yields_to_thieves_is_noticed() {
+    assert!(caught(Flaw::ClaimsOff).contains("not converged"));
 }

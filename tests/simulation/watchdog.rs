@@ -32,11 +32,6 @@ pub enum Happening {
         vip: usize,
         round: u64,
     },
-    /// The old leader's watchdog runs `down`.
-    Deescalation {
-        vip: usize,
-        node: usize,
-    },
     /// A hook gets to writing its file.
     Up {
         vip: usize,
@@ -161,13 +156,16 @@ pub struct Director {
     leader: Vec<Option<usize>>,
     /// Elections that are outdated by a later one do not take place.
     round: Vec<u64>,
-    last_up: Vec<Option<(Duration, usize)>>,
+    last_up: Vec<Option<Duration>>,
+    /// Whether the newest leader's `up` got lost.
+    up_lost: Vec<bool>,
     pgpool: Vec<Vec<Pgpool>>,
     /// Counts how often each node was cut from its peers; odd while it is.
     isolation: Vec<u64>,
     boot: Vec<u64>,
     /// Every `up` that was run, with when and where.
     pub claims: Vec<(Duration, usize)>,
+    /// The fault that began last.
     last: &'static str,
 }
 
@@ -181,6 +179,7 @@ impl Director {
             leader: vec![None; vips],
             round: vec![0; vips],
             last_up: vec![None; vips],
+            up_lost: vec![false; vips],
             pgpool: vec![vec![Pgpool::Dead; nodes]; vips],
             isolation: vec![0; nodes],
             boot: vec![0; nodes],
@@ -193,7 +192,7 @@ impl Director {
             }
             director.elect(cluster, vip, 500, 4000);
         }
-        for _ in 0..cluster.rng.usize(1..=5) {
+        for _ in 0..cluster.rng.usize(1..=6) {
             let at = QUIET_START + millis(cluster.rng.u64(..BREAKING));
             let trouble = TROUBLES[cluster.rng.usize(..TROUBLES.len())];
             director.at(at, Happening::Trouble(trouble));
@@ -226,11 +225,7 @@ impl Director {
             }
             // A leader whose `up` got lost would never take the VIP, and nobody would.
             for vip in 0..self.leader.len() {
-                let leads = |node: usize| {
-                    let desired = cluster.nodes[node].computer.desired(cluster.vips[vip].ip);
-                    matches!(desired, vipkeeper::desired::Desired::Leader(_))
-                };
-                if !self.leader[vip].is_some_and(leads) {
+                if self.leader[vip].is_none() || self.up_lost[vip] {
                     self.leader[vip] = None;
                     self.elect(cluster, vip, 100, 3000);
                 }
@@ -245,7 +240,7 @@ impl Director {
     fn elect(&mut self, cluster: &mut Cluster, vip: usize, least_ms: u64, most_ms: u64) {
         self.round[vip] += 1;
         let at = cluster.estate.clock.now() + millis(cluster.rng.u64(least_ms..=most_ms));
-        let at = self.last_up[vip].map_or(at, |(up, _)| at.max(up + BETWEEN_LEADERSHIPS));
+        let at = self.last_up[vip].map_or(at, |up| at.max(up + BETWEEN_LEADERSHIPS));
         self.at(at, Happening::Election { vip, round: self.round[vip] });
     }
 
@@ -279,20 +274,16 @@ impl Director {
         match happening {
             Happening::Trouble(trouble) => self.trouble(cluster, trouble).await,
             Happening::Election { vip, round } => self.election(cluster, vip, round),
-            Happening::Deescalation { vip, node } => self.deescalate(cluster, vip, node),
             Happening::Up { vip, node, hook, boot } if boot == self.boot[node] => {
-                self.last = "up";
                 cluster.nodes[node].computer.up(cluster.vips[vip].ip, hook);
             }
             Happening::Down { vip, node, hook, boot } if boot == self.boot[node] => {
-                self.last = "down";
                 cluster.nodes[node].computer.down(cluster.vips[vip].ip, hook);
             }
             Happening::Affirmation { vip, node } => {
                 if let (Some(leader), Pgpool::Runs(process)) = (self.leader[vip], self.pgpool[vip][node])
                     && leader == node
                 {
-                    self.last = "affirmed";
                     let hook = cluster.nodes[node].computer.affirming_hook(process);
                     cluster.nodes[node].computer.up(cluster.vips[vip].ip, hook);
                 }
@@ -305,7 +296,6 @@ impl Director {
                 }
             }
             Happening::PeersBack { node } => {
-                self.last = "peers back";
                 self.isolation[node] += 1;
                 self.fill_vacancies(cluster);
             }
@@ -317,7 +307,6 @@ impl Director {
             }
             Happening::PgpoolContinues { vip, node, process } => {
                 if self.pgpool[vip][node] == Pgpool::Frozen(process) {
-                    self.last = "pgpool continues";
                     self.pgpool[vip][node] = Pgpool::Runs(process);
                     if self.leader[vip] != Some(node) {
                         self.deescalate(cluster, vip, node);
@@ -328,16 +317,13 @@ impl Director {
             Happening::PgpoolEnds { vip, node, process } => self.end_pgpool(cluster, vip, node, process),
             Happening::DaemonStarts { node, boot } if boot == self.boot[node] => {
                 if !cluster.nodes[node].is_running() {
-                    self.last = "daemon starts";
                     cluster.start_daemon(node);
                 }
             }
             Happening::FaultEnds(fault) => {
-                self.last = "EC2 mended";
                 cluster.estate.mend(fault);
             }
             Happening::Theft { vip, again } => {
-                self.last = "theft";
                 self.steal(cluster, vip);
                 if again > 0 {
                     self.soon(cluster, 4000, 15_000, Happening::Theft { vip, again: again - 1 });
@@ -362,8 +348,9 @@ impl Director {
         let computer = &cluster.nodes[node].computer;
         let hook = computer.hook(process);
         let now = cluster.estate.clock.now();
-        self.last_up[vip] = Some((now, node));
-        if cluster.rng.u8(..25) == 0 {
+        self.last_up[vip] = Some(now);
+        self.up_lost[vip] = cluster.rng.u8(..25) == 0;
+        if self.up_lost[vip] {
             cluster.timeline.say("WORLD", format_args!("the up of {vip} on {node} is lost"));
             return;
         }
@@ -391,7 +378,6 @@ impl Director {
         if self.pgpool[vip][node].process() != Some(process) {
             return;
         }
-        self.last = "pgpool ended";
         self.pgpool[vip][node] = Pgpool::Dead;
         cluster.nodes[node].computer.kill(process);
         let boot = self.boot[node];
@@ -585,7 +571,7 @@ impl Director {
         let network_interface_id = Some(enis[cluster.rng.usize(..enis.len())].clone());
         let exists = pointer.holder(&cluster.estate.account()).is_some();
         let operation = match pointer {
-            Pointer::ElasticIp(id) => Operation::AssociateAddress(AssociateAddress {
+            Pointer::ElasticIp(id, _) => Operation::AssociateAddress(AssociateAddress {
                 allocation_id: Some(id.clone()),
                 // The stranger's primary address has an Elastic IP of its own.
                 private_ip_address: network_interface_id
@@ -620,7 +606,7 @@ fn remove(cluster: &Cluster, pointer: &Pointer) {
     let holder = pointer.holder(&cluster.estate.account());
     let Some(holder) = holder else { return };
     let operation = match pointer {
-        Pointer::ElasticIp(id) => {
+        Pointer::ElasticIp(id, _) => {
             let account = cluster.estate.account();
             let association = account.elastic_ip(id).and_then(|address| address.association.clone());
             Operation::DisassociateAddress(DisassociateAddress {

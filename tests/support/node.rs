@@ -70,7 +70,7 @@ struct Memory {
     wakes: Option<mpsc::Sender<Wake>>,
     kernel_fails: Option<HostError>,
     disk_full: bool,
-    /// Whether what the daemon persists is kept: a broken node forgets.
+    /// What the daemon persists is gone when the next one starts: a broken node.
     forgets: bool,
 }
 
@@ -268,9 +268,7 @@ impl Machine for Computer {
         if memory.disk_full {
             return Err("no space left on device".to_owned());
         }
-        if !memory.forgets {
-            memory.persisted.insert(vip, persisted.clone());
-        }
+        memory.persisted.insert(vip, persisted.clone());
         Ok(())
     }
 
@@ -387,7 +385,13 @@ impl SimNode {
         let recorder = Recorder::new(self.clock, &self.place.name, self.detail, Rc::clone(&self.timeline));
         self.recorder = Rc::new(recorder);
         let (sender, wakes) = mpsc::channel(16);
-        self.computer.memory.borrow_mut().wakes = Some(sender);
+        {
+            let mut memory = self.computer.memory.borrow_mut();
+            memory.wakes = Some(sender);
+            if memory.forgets {
+                memory.persisted.clear();
+            }
+        }
         let config = Rc::clone(&self.config);
         let around = Surroundings {
             ask_watchdog: Box::new(|| Box::pin(async { Ok(None) })),
