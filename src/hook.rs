@@ -47,8 +47,6 @@ pub enum Written {
 /// Why a hook did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum HookError {
-    #[error("'{0}' is no IP address")]
-    NotAnIp(String),
     #[error("{delegate_ip} is no configured delegate IP; configured: {}", listed(configured))]
     UnknownIp { delegate_ip: IpAddr, configured: Vec<IpAddr> },
     #[error("cannot tell which process and boot this is")]
@@ -64,7 +62,7 @@ impl HookError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotAnIp(_) | Self::UnknownIp { .. } => 2,
+            Self::UnknownIp { .. } => 2,
             Self::Caller(_) | Self::Write(_) | Self::Wait(_) => 1,
         }
     }
@@ -94,13 +92,13 @@ impl HookContext {
         ))
     }
 
-    fn delegate_ip(&self, text: &str) -> Result<IpAddr, HookError> {
-        let delegate_ip: IpAddr = text.parse().map_err(|_| HookError::NotAnIp(text.to_owned()))?;
+    /// Refuses an address that the config does not have. Without a config, any may be meant.
+    fn must_know(&self, delegate_ip: IpAddr) -> Result<(), HookError> {
         match &self.configured {
             Ok(configured) if !configured.contains(&delegate_ip) => {
                 Err(HookError::UnknownIp { delegate_ip, configured: configured.clone() })
             }
-            _ => Ok(delegate_ip),
+            _ => Ok(()),
         }
     }
 }
@@ -109,7 +107,7 @@ impl HookContext {
 ///
 /// # Errors
 /// An unknown delegate IP, or a file that cannot be written.
-pub fn up(context: &HookContext, delegate_ip: &str) -> Result<Written, HookError> {
+pub fn up(context: &HookContext, delegate_ip: IpAddr) -> Result<Written, HookError> {
     let caller = &context.caller;
     write(context, delegate_ip, |present| Role::Leader(leadership(caller, present)))
 }
@@ -118,16 +116,16 @@ pub fn up(context: &HookContext, delegate_ip: &str) -> Result<Written, HookError
 ///
 /// # Errors
 /// As for [`up`].
-pub fn down(context: &HookContext, delegate_ip: &str) -> Result<Written, HookError> {
+pub fn down(context: &HookContext, delegate_ip: IpAddr) -> Result<Written, HookError> {
     write(context, delegate_ip, |_| Role::Standby)
 }
 
 fn write(
     context: &HookContext,
-    delegate_ip: &str,
+    delegate_ip: IpAddr,
     role: impl Fn(Option<&DesiredFile>) -> Role,
 ) -> Result<Written, HookError> {
-    let delegate_ip = context.delegate_ip(delegate_ip)?;
+    context.must_know(delegate_ip)?;
     let caller = &context.caller;
     let written = write::replace(&context.state_dir, delegate_ip, caller.process, |present| {
         let now = Moment::now();

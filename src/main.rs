@@ -49,15 +49,15 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         // The hooks: no runtime, no SDK, and no configuration error stops them.
         Command::Up(vip) => {
-            hook::up(&hook_context(cli)?, &vip.delegate_ip.to_string())?;
+            hook::up(&hook_context(cli)?, vip.delegate_ip)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Down(vip) => {
-            hook::down(&hook_context(cli)?, &vip.delegate_ip.to_string())?;
+            hook::down(&hook_context(cli)?, vip.delegate_ip)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Wait(wait) => {
-            hook::wait(&hook_context(cli)?, &wait.vip.delegate_ip.to_string(), wait.timeout)?;
+            hook::wait(&hook_context(cli)?, wait.vip.delegate_ip, wait.timeout)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Status(status) => {

@@ -56,8 +56,7 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
     let (trusted, unknown_users) = TrustedOwners::resolve(&config.hook_users);
     problems.extend(unknown_users.iter().map(|error| ("HookUsers", one_line(error))));
     let pgpool = &config.pgpool;
-    let watchdog =
-        Rc::new(Watchdog::new(pgpool.watchdog_socket.clone(), pgpool.wd_authkey.clone(), trusted.clone()));
+    let watchdog = Rc::new(Watchdog::new(pgpool.watchdog_socket.clone(), pgpool.wd_authkey.clone(), trusted.clone()));
     let guards = GuardWatch::new(wakes.clone());
     let machine = Files::new(&config.state_dir, trusted, Some(guards)).map_err(StartError::BootId)?;
     let report = Arc::new(report(&config));
@@ -111,10 +110,8 @@ fn prepare_state_dir(config: &Config) -> Result<(), String> {
 
 fn report(config: &Config) -> Report {
     let first = first_interface().ok().flatten().unwrap_or_else(|| "eth0".to_owned());
-    let vips: Vec<_> = configured_keys(config, &first)
-        .into_iter()
-        .map(|(vip, bindings)| VipKeys { vip, bindings })
-        .collect();
+    let vips: Vec<_> =
+        configured_keys(config, &first).into_iter().map(|(vip, bindings)| VipKeys { vip, bindings }).collect();
     let longest = config.intervals.leader.max(config.intervals.standby);
     Report::new(&vips, Some(&config.state_dir), longest * 3)
 }

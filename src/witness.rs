@@ -225,9 +225,8 @@ pub fn judge(
         (Witness::Escalated, Desired::Unknown(_) | Desired::Standby(_)) => Some(true),
         (Witness::NotEscalated, Desired::Leader(_)) => Some(false),
         // An unknown role that the watchdog does not contradict needs no hook: nobody has called one yet.
-        (Witness::NotEscalated, Desired::Unknown(_) | Desired::Standby(_)) | (Witness::Escalated, Desired::Leader(_)) => {
-            None
-        }
+        (Witness::NotEscalated, Desired::Unknown(_) | Desired::Standby(_))
+        | (Witness::Escalated, Desired::Leader(_)) => None,
         // No word is no news for a while: a watchdog that runs a hook stands still. One that is gone contradicts nothing.
         (Witness::Silent | Witness::Asking, _) => memory
             .filter(|before| now < before.heard + CONTRADICTION)

@@ -42,8 +42,8 @@ pub enum WaitError {
 ///
 /// # Errors
 /// At once if there is nothing to wait for (no file, standby, superseded); after `timeout` otherwise.
-pub fn wait(context: &HookContext, delegate_ip: &str, timeout: Duration) -> Result<(), HookError> {
-    let delegate_ip = context.delegate_ip(delegate_ip)?;
+pub fn wait(context: &HookContext, delegate_ip: IpAddr, timeout: Duration) -> Result<(), HookError> {
+    context.must_know(delegate_ip)?;
     let waiting = Waiting {
         delegate_ip,
         desired_file: file::path(&context.state_dir, delegate_ip),

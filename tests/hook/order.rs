@@ -13,7 +13,7 @@ use vipkeeper::desired::file::{self, DesiredFile, Role};
 use vipkeeper::hook::{HookContext, Written, down, up};
 use vipkeeper::process::Process;
 
-use crate::support::{IP, context, hook, ip, names, read, state, this_program, trusted};
+use crate::support::{IP, context, hook, names, read, state, this_program, trusted};
 
 fn run(is_up: bool, context: &HookContext) -> Written {
     if is_up { up(context, IP) } else { down(context, IP) }.unwrap()
@@ -22,10 +22,10 @@ fn run(is_up: bool, context: &HookContext) -> Written {
 /// All files that could be seen until told to stop.
 fn watch(state_dir: &Path, stop: &AtomicBool) -> Vec<DesiredFile> {
     let mut seen: Vec<DesiredFile> = Vec::new();
-    let path = file::path(state_dir, ip());
+    let path = file::path(state_dir, IP);
     loop {
         let last = stop.load(Ordering::SeqCst);
-        if let Some(file) = file::read_of_any_boot(&path, ip(), &trusted()).expect("it always parses")
+        if let Some(file) = file::read_of_any_boot(&path, IP, &trusted()).expect("it always parses")
             && seen.last() != Some(&file)
         {
             seen.push(file);

@@ -1,6 +1,6 @@
 use std::env;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -13,11 +13,7 @@ use vipkeeper::error::one_line;
 use vipkeeper::hook::{self, Caller, HookContext};
 use vipkeeper::process::{self, Moment, Process, Watchdog};
 
-pub const IP: &str = "20.0.0.50";
-
-pub fn ip() -> IpAddr {
-    IP.parse().unwrap()
-}
+pub const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(20, 0, 0, 50));
 
 /// A state folder with an empty folder `desired`, which every user may look into.
 pub fn state() -> TempDir {
@@ -39,7 +35,7 @@ pub fn context(state_dir: &Path, ms_ago: u64, watchdog: Option<Watchdog>) -> Hoo
     let boot_id = process::boot_id().unwrap();
     HookContext {
         state_dir: state_dir.to_owned(),
-        configured: Ok(vec![ip()]),
+        configured: Ok(vec![IP]),
         caller: Caller { process, started_ms, boot_id, watchdog },
     }
 }
@@ -54,8 +50,8 @@ pub fn uid() -> u32 {
 }
 
 pub fn read(state_dir: &Path) -> DesiredFile {
-    let path = file::path(state_dir, ip());
-    file::read(&path, ip(), &trusted(), &process::boot_id().unwrap()).unwrap().expect("there is a file")
+    let path = file::path(state_dir, IP);
+    file::read(&path, IP, &trusted(), &process::boot_id().unwrap()).unwrap().expect("there is a file")
 }
 
 /// The names in the folder of desired-state files.
@@ -102,7 +98,7 @@ fn child() {
         fs::write(out, format!("{:?}\n{} {}", caller.watchdog, caller.process.start_time, caller.process.pid)).unwrap();
     }
     let state_dir = PathBuf::from(env::var("STATE").unwrap());
-    let context = HookContext { state_dir, configured: Ok(vec![ip()]), caller };
+    let context = HookContext { state_dir, configured: Ok(vec![IP]), caller };
     let done = match what.as_str() {
         "up" => hook::up(&context, IP).map(|_| ()),
         "down" => hook::down(&context, IP).map(|_| ()),

@@ -13,7 +13,7 @@ use vipkeeper::desired::{Desired, WhyStandby, WhyUnknown};
 use vipkeeper::hook::{down, up};
 use vipkeeper::process::{self, Process, Watchdog};
 
-use crate::support::{IP, context, ip, mode, state, trusted, uid};
+use crate::support::{IP, context, mode, state, trusted, uid};
 
 struct World {
     state: TempDir,
@@ -24,7 +24,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let state = state();
-        Self { source: DesiredSource::new(state.path(), ip()), state, trusted: trusted() }
+        Self { source: DesiredSource::new(state.path(), IP), state, trusted: trusted() }
     }
 
     fn read(&mut self) -> Reading {

@@ -115,7 +115,7 @@ fn nothing_to_wait_for_fails_at_once() {
     put(state.path(), &status);
     assert_eq!(fails(state.path(), LONG), "this node's claim on 20.0.0.50 gave way to a newer one of i-0b");
 
-    let error = wait(&context(state.path(), 0, None), "20.0.0.51", LONG).unwrap_err();
+    let error = wait(&context(state.path(), 0, None), "20.0.0.51".parse().unwrap(), LONG).unwrap_err();
     assert_eq!(error.exit_code(), 2);
 }
 

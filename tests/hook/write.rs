@@ -12,9 +12,7 @@ use vipkeeper::error::one_line;
 use vipkeeper::hook::{Written, down, up};
 use vipkeeper::process::Moment;
 
-use crate::support::{
-    CHILD, IP, context, hook, ip, mode, names, program_for_all, read, result, state, this_program, uid,
-};
+use crate::support::{CHILD, IP, context, hook, mode, names, program_for_all, read, result, state, this_program, uid};
 
 #[test]
 fn up_and_down_each_replace_the_file_and_count_on() {
@@ -36,18 +34,14 @@ fn up_and_down_each_replace_the_file_and_count_on() {
 fn an_unknown_delegate_ip_is_refused_with_the_configured_ones_and_nothing_is_written() {
     let state = state();
     let mut context = context(state.path(), 0, None);
-    context.configured = Ok(vec![ip(), "fd00::50".parse().unwrap()]);
+    context.configured = Ok(vec![IP, "fd00::50".parse().unwrap()]);
     for ask in [up, down] {
-        let error = ask(&context, "20.0.0.51").unwrap_err();
+        let error = ask(&context, "20.0.0.51".parse().unwrap()).unwrap_err();
         let text = "20.0.0.51 is no configured delegate IP; configured: 20.0.0.50, fd00::50";
         assert_eq!((one_line(&error).as_str(), error.exit_code()), (text, 2));
-        for text in ["", "vip", "20.0.0.50/32", "../../etc/passwd", "20.0.0.50 "] {
-            let error = ask(&context, text).unwrap_err();
-            assert_eq!((error.to_string(), error.exit_code()), (format!("'{text}' is no IP address"), 2));
-        }
     }
     assert!(names(state.path()).is_empty());
-    up(&context, "fd00:0::0:50").unwrap();
+    up(&context, "fd00:0::0:50".parse().unwrap()).unwrap();
     assert_eq!(names(state.path()), ["fd00::50.json"], "one address has one name, however it is spelled");
 }
 
@@ -80,7 +74,7 @@ fn the_folder_is_made_where_possible_and_the_state_folder_is_not() {
     assert_eq!(run(parent.path()), (0, String::new()));
     let mode_of = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
     assert_eq!(mode_of(&file::folder(parent.path())), 0o755, "the umask of the hook's caller does not matter");
-    assert_eq!(mode_of(&file::path(parent.path(), ip())), 0o644);
+    assert_eq!(mode_of(&file::path(parent.path(), IP)), 0o644);
 }
 
 #[test]
@@ -89,7 +83,7 @@ fn a_folder_that_may_not_be_written_is_named_with_the_reason() {
     let (_folder, program) = program_for_all();
     let state = state();
     up(&context(state.path(), 1000, None), IP).unwrap();
-    let before = fs::read(file::path(state.path(), ip())).unwrap();
+    let before = fs::read(file::path(state.path(), IP)).unwrap();
     mode(&file::folder(state.path()), 0o555);
     let run = |state_dir: &Path| {
         let mut command = hook(&program, "down", state_dir);
@@ -102,7 +96,7 @@ fn a_folder_that_may_not_be_written_is_named_with_the_reason() {
     let (code, text) = run(state.path());
     assert!(code == 1 && text.contains("20.0.0.50.json") && text.contains("Permission denied"), "{code} {text}");
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert_eq!(fs::read(file::path(state.path(), ip())).unwrap(), before);
+    assert_eq!(fs::read(file::path(state.path(), IP)).unwrap(), before);
 
     mode(&file::folder(state.path()), 0o755);
     fs::remove_dir_all(file::folder(state.path())).unwrap();
@@ -147,12 +141,12 @@ fn a_full_disk_leaves_the_old_file_and_nothing_half_written() {
 fn a_write_that_fails_halfway_leaves_the_old_file_and_nothing_half_written() {
     let state = state();
     up(&context(state.path(), 1000, None), IP).unwrap();
-    let before = fs::read(file::path(state.path(), ip())).unwrap();
+    let before = fs::read(file::path(state.path(), IP)).unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""]).arg(this_program()).args(CHILD);
     let (code, text) = result(&command.env("HOOK", "down").env("STATE", state.path()).output().unwrap());
     assert!(code == 1 && text.contains("File too large") && text.lines().count() == 1, "{code} {text}");
-    assert_eq!(fs::read(file::path(state.path(), ip())).unwrap(), before);
+    assert_eq!(fs::read(file::path(state.path(), IP)).unwrap(), before);
     assert_eq!(names(state.path()), [format!("{IP}.json")]);
 }
 
@@ -174,7 +168,7 @@ fn whatever_stands_in_the_files_place_a_hook_writes_its_own_and_counts_from_the_
     ];
     for (what, put) in put {
         let state = state();
-        put(&file::path(state.path(), ip()));
+        put(&file::path(state.path(), IP));
         let before = Moment::now().wall_ms;
         up(&context(state.path(), 0, None), IP).unwrap_or_else(|error| panic!("{what}: {}", one_line(&error)));
         assert!(read(state.path()).sequence >= before, "{what}");
@@ -182,7 +176,7 @@ fn whatever_stands_in_the_files_place_a_hook_writes_its_own_and_counts_from_the_
     assert_eq!(fs::read_to_string(&foreign).unwrap(), "keep me");
 
     let state = state();
-    fs::create_dir(file::path(state.path(), ip())).unwrap();
+    fs::create_dir(file::path(state.path(), IP)).unwrap();
     let error = up(&context(state.path(), 0, None), IP).unwrap_err();
     assert!(one_line(&error).contains("directory") && error.exit_code() == 1, "{}", one_line(&error));
     assert_eq!(names(state.path()), [format!("{IP}.json")], "the temporary file is gone");
