@@ -2,7 +2,6 @@
 //! `write`, whose files count in `trust`, and what the daemon makes of one file after the other in `source`.
 
 pub mod file;
-pub(crate) mod plain;
 pub mod source;
 pub mod trust;
 pub(crate) mod write;

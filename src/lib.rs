@@ -33,7 +33,7 @@ pub mod action;
 pub mod ec2;
 pub mod host;
 pub mod machine;
-mod whole;
+mod plain;
 
 pub mod backoff;
 pub mod daemon;

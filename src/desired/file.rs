@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::plain::{self, PlainError};
 use super::trust::TrustedOwners;
 use super::{Claim, Desired, WhyStandby};
 use crate::ids::ClaimId;
+use crate::plain::{self, PlainError};
 use crate::process::Process;
 
 /// The format; grows when a reader of the old one would be misled. Fields may be added without that.

@@ -8,18 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::{HookContext, HookError};
 use crate::desired::file::{self, DesiredFileError, Role};
-use crate::desired::plain::{self, PlainError};
 use crate::desired::trust::TrustedOwners;
 use crate::error::one_line;
 use crate::ids::{ClaimId, InstanceId};
 use crate::process::{self, Moment};
+use crate::status::file::ReadError;
 use crate::status::{self, BindingStatus, Status, VipStatus};
 
-/// Where the daemon puts its status, in the state folder.
-const STATUS_FILE: &str = "status.json";
+/// How often the files are looked at.
 const LOOK_EACH: Duration = Duration::from_millis(20);
-/// Far more than the status of any node with the fifty VIPs that an anchor has room for.
-const MAX_STATUS_BYTES: u64 = 1024 * 1024;
 /// So many bindings are named in the one line that Pgpool's log gets.
 const MOST_NAMED: usize = 4;
 
@@ -47,7 +44,7 @@ pub fn wait(context: &HookContext, delegate_ip: IpAddr, timeout: Duration) -> Re
     let waiting = Waiting {
         delegate_ip,
         desired_file: file::path(&context.state_dir, delegate_ip),
-        status_file: context.state_dir.join(STATUS_FILE),
+        state_dir: &context.state_dir,
         trusted: TrustedOwners::of_hook(&context.state_dir),
         boot_id: &context.caller.boot_id,
     };
@@ -69,22 +66,9 @@ pub fn wait(context: &HookContext, delegate_ip: IpAddr, timeout: Duration) -> Re
 struct Waiting<'a> {
     delegate_ip: IpAddr,
     desired_file: PathBuf,
-    status_file: PathBuf,
+    state_dir: &'a Path,
     trusted: TrustedOwners,
     boot_id: &'a str,
-}
-
-/// Why there is no status to look at.
-#[derive(Debug, thiserror::Error)]
-enum NoStatus {
-    #[error("it does not exist")]
-    Missing,
-    #[error(transparent)]
-    Plain(#[from] PlainError),
-    #[error("it is no status: {0}")]
-    Format(serde_json::Error),
-    #[error("its format is version {0}; this program knows version {version}", version = status::VERSION)]
-    Version(u32),
 }
 
 impl Waiting<'_> {
@@ -98,16 +82,16 @@ impl Waiting<'_> {
         }
     }
 
-    fn status(&self) -> Result<Status, NoStatus> {
-        read_status(&self.status_file)
+    fn status(&self) -> Result<Status, ReadError> {
+        status::file::read(self.state_dir)
     }
 
-    fn vip<'s>(&self, status: &'s Result<Status, NoStatus>) -> Option<&'s VipStatus> {
+    fn vip<'s>(&self, status: &'s Result<Status, ReadError>) -> Option<&'s VipStatus> {
         status.as_ref().ok()?.vips.iter().find(|vip| vip.delegate_ip == self.delegate_ip)
     }
 
     /// Whether the status says so of this very claim; what it says of another one is an old story.
-    fn converged(&self, claim: &ClaimId, status: &Result<Status, NoStatus>) -> Result<bool, WaitError> {
+    fn converged(&self, claim: &ClaimId, status: &Result<Status, ReadError>) -> Result<bool, WaitError> {
         let described = self.vip(status).and_then(|vip| vip.claim.as_ref()).filter(|described| described.id == *claim);
         let Some(described) = described else { return Ok(false) };
         match &described.superseded_by {
@@ -117,12 +101,11 @@ impl Waiting<'_> {
     }
 
     /// What an operator should know first.
-    fn why_not(&self, claim: &ClaimId, status: &Result<Status, NoStatus>) -> String {
+    fn why_not(&self, claim: &ClaimId, status: &Result<Status, ReadError>) -> String {
         let status = match status {
             Ok(status) => status,
             Err(error) => {
-                let file = self.status_file.display();
-                return format!("no status from the daemon in {file} ({}); is vipkeeper running?", one_line(error));
+                return format!("{}; is vipkeeper running?", one_line(error));
             }
         };
         if !process::exists(status.pid) {
@@ -155,13 +138,4 @@ fn described(binding: &BindingStatus) -> String {
         Some(error) => format!("{kind} {target} is {state} ({}: {})", error.class, error.message),
         None => format!("{kind} {target} is {state} ({detail})"),
     }
-}
-
-fn read_status(path: &Path) -> Result<Status, NoStatus> {
-    let plain = plain::read(path, MAX_STATUS_BYTES)?.ok_or(NoStatus::Missing)?;
-    let status: Status = serde_json::from_slice(&plain.bytes).map_err(NoStatus::Format)?;
-    if status.version != status::VERSION {
-        return Err(NoStatus::Version(status.version));
-    }
-    Ok(status)
 }

@@ -12,9 +12,9 @@ use crate::desired::source::DesiredSource;
 use crate::desired::trust::TrustedOwners;
 use crate::machine::{Machine, Reading};
 use crate::memory::{PERSISTED_VERSION, Persisted};
+use crate::plain;
 use crate::process;
 use crate::wake::GuardWatch;
-use crate::whole;
 
 /// The state folder of this machine, and the processes that its files name.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Machine for Files {
                     _ => {}
                 }
             }
-            whole::replace(&path, &serde_json::to_vec_pretty(persisted)?)
+            plain::replace(&path, &serde_json::to_vec_pretty(persisted)?)
         };
         write().map_err(|error: io::Error| format!("cannot write {}: {error}", path.display()))
     }

@@ -1,17 +1,13 @@
 //! `status.json`: replaced whole, so that a reader sees one status or the next, never half of one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use super::{Status, VERSION};
+use crate::error::one_line;
+use crate::plain::{self, PlainError};
 
 const NAME: &str = "status.json";
-/// Written first, then renamed; a rest of it that a crash left is replaced.
-const TEMPORARY: &str = ".status.json.new";
 /// A status of a hundred VIPs with fifty tables each is a tenth of this.
 const MAX_BYTES: u64 = 16 << 20;
 /// How much older than the newest status the file may become when nothing changed, in milliseconds.
@@ -33,8 +29,8 @@ pub enum ReadError {
     Missing(PathBuf),
     #[error("{} may not be read by this user", .0.display())]
     NotPermitted(PathBuf),
-    #[error("cannot read {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error("{} cannot be used: {}", path.display(), one_line(source))]
+    Unusable { path: PathBuf, source: PlainError },
     #[error("{} is no status: {source}", path.display())]
     Malformed { path: PathBuf, source: serde_json::Error },
     #[error("{} has version {found}, this program reads {VERSION}: they come from different releases", path.display())]
@@ -63,7 +59,11 @@ impl StatusFile {
         if self.written.as_ref().is_some_and(|written| says_the_same(written, status)) {
             return Ok(());
         }
-        replace(&self.path, status).map_err(|source| WriteError { path: self.path.clone(), source })?;
+        let written = serde_json::to_vec_pretty(status).map_err(io::Error::from).and_then(|mut text| {
+            text.push(b'\n');
+            plain::replace(&self.path, &text)
+        });
+        written.map_err(|source| WriteError { path: self.path.clone(), source })?;
         self.written = Some(status.clone());
         Ok(())
     }
@@ -74,48 +74,19 @@ fn says_the_same(written: &Status, status: &Status) -> bool {
     age < REFRESH_MS && Status { written_ms: written.written_ms, ..status.clone() } == *written
 }
 
-fn replace(path: &Path, status: &Status) -> io::Result<()> {
-    let temporary = path.with_file_name(TEMPORARY);
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // Created, never opened: what somebody else put there is not followed and not written to.
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .custom_flags(flags(OFlags::NOFOLLOW))
-        .open(&temporary)?;
-    let written = (|| {
-        // Everybody may read it, whatever the umask says: it holds no secret, and `wait` runs as another user.
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        let mut text = serde_json::to_vec_pretty(status)?;
-        text.push(b'\n');
-        file.write_all(&text)?;
-        fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
 /// Reads the newest status from the state folder.
 ///
 /// # Errors
 /// Why it could not; [`ReadError::Missing`] when no daemon has written one.
 pub fn read(state_dir: &Path) -> Result<Status, ReadError> {
     let path = state_dir.join(NAME);
-    let text = match read_text(&path) {
-        Ok(text) => text,
-        Err(source) => {
-            return Err(match source.kind() {
-                io::ErrorKind::NotFound => ReadError::Missing(path),
-                io::ErrorKind::PermissionDenied => ReadError::NotPermitted(path),
-                _ => ReadError::Io { path, source },
-            });
+    let text = match plain::read(&path, MAX_BYTES) {
+        Ok(Some(file)) => file.bytes,
+        Ok(None) => return Err(ReadError::Missing(path)),
+        Err(PlainError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(ReadError::NotPermitted(path));
         }
+        Err(source) => return Err(ReadError::Unusable { path, source }),
     };
     // The version first: a document of another format may parse and mean something else.
     let document: serde_json::Value = match serde_json::from_slice(&text) {
@@ -126,16 +97,4 @@ pub fn read(state_dir: &Path) -> Result<Status, ReadError> {
         Some(found) if found != u64::from(VERSION) => Err(ReadError::Version { path, found }),
         _ => serde_json::from_value(document).map_err(|source| ReadError::Malformed { path, source }),
     }
-}
-
-fn read_text(path: &Path) -> io::Result<Vec<u8>> {
-    let file: File =
-        OpenOptions::new().read(true).custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK)).open(path)?;
-    let mut text = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut text)?;
-    Ok(text)
-}
-
-fn flags(flags: OFlags) -> i32 {
-    flags.bits().cast_signed()
 }

@@ -94,7 +94,9 @@ fn unreadable(error: &ReadError, look: Look) -> String {
         }
         ReadError::NotPermitted(_) => "run it as root, or let this user pass through the folders above the file",
         ReadError::Version { .. } => "'systemctl restart vipkeeper': it moves no address",
-        ReadError::Io { .. } | ReadError::Malformed { .. } => "'systemctl status vipkeeper', 'journalctl -u vipkeeper'",
+        ReadError::Unusable { .. } | ReadError::Malformed { .. } => {
+            "'systemctl status vipkeeper', 'journalctl -u vipkeeper'"
+        }
     };
     look.paragraph(0, "what  ", &clean(&error.to_string())) + &look.paragraph(0, "do    ", to_do)
 }

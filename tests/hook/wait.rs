@@ -173,15 +173,15 @@ fn a_status_that_is_none_is_waited_out_and_named() {
     up(&context(state.path(), 10, None), IP).unwrap();
     let path = state.path().join("status.json");
     let good = converged(&claim(state.path())).to_string();
-    assert!(fails(state.path(), SHORT).contains("(it does not exist); is vipkeeper running?"));
+    assert!(fails(state.path(), SHORT).contains("status.json: the daemon has not run since the machine started"));
     fs::write(state.path().join("elsewhere"), &good).unwrap();
     symlink("elsewhere", &path).unwrap();
-    assert!(fails(state.path(), SHORT).contains("(it is a symbolic link, not a plain file)"));
+    assert!(fails(state.path(), SHORT).contains("it is a symbolic link, not a plain file"));
     fs::remove_file(&path).unwrap();
-    fs::write(&path, good.clone() + &" ".repeat(2 << 20)).unwrap();
-    assert!(fails(state.path(), SHORT).contains("(it is longer than 1048576 bytes)"));
+    fs::write(&path, good.clone() + &" ".repeat(17 << 20)).unwrap();
+    assert!(fails(state.path(), SHORT).contains("it is longer than 16777216 bytes"));
     fs::write(&path, good.replace("\"version\":1", "\"version\":2")).unwrap();
-    assert!(fails(state.path(), SHORT).contains("its format is version 2"));
+    assert!(fails(state.path(), SHORT).contains("has version 2, this program reads 1"));
     fs::write(&path, &good).unwrap();
     wait(&context(state.path(), 0, None), IP, SHORT).unwrap();
 }

@@ -1,9 +1,11 @@
-//! Reads a small plain file that somebody else may have put there: never follows a link, never waits for a fifo's
-//! writer, never reads more than asked for.
+//! Small plain files in a folder that others may write into too. Read: never follows a link, never waits for a fifo's
+//! writer, never reads more than asked for. Replaced: as a whole, so that a reader finds the old one or the new one.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -72,4 +74,37 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> Result<Option<Plain>, PlainE
         return Err(PlainError::TooLong(most_bytes));
     }
     Ok(Some(Plain { bytes, stat }))
+}
+
+/// Puts `bytes` in place of `path`, readable by everybody: what the daemon writes holds no secret. Not synced: it lives
+/// in a folder that a reboot empties anyway.
+///
+/// # Errors
+/// What the file system says. The old file is untouched then.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Created, never opened: what somebody else put there is not followed and not written to.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&temporary)?;
+    let written = (|| {
+        // Whatever the umask says.
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(bytes)?;
+        fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
