@@ -248,7 +248,7 @@ impl Cluster {
         }
     }
 
-    /// Every binding points at this node, and its local address is on no other machine that lives.
+    /// Every binding points at this node: what a client needs.
     pub fn points_at(&self, index: usize) -> bool {
         let service = self.endpoint().service();
         let account = service.account();
@@ -259,9 +259,13 @@ impl Cluster {
             .and_then(|address| address.association.as_ref())
             .is_some_and(|association| association.network_interface_id == *eni);
         let routes = network.tables.iter().all(|table| route_target(account, table).as_ref() == Some(eni));
-        let local = self.nodes.iter().enumerate().filter(|(_, node)| node.lives);
-        let local = local.map(|(other, node)| (other, node.has_address())).all(|(other, has)| has == (other == index));
-        elastic && routes && local
+        elastic && routes && self.nodes[index].has_address()
+    }
+
+    /// Machines besides this node that live and still have the local address.
+    pub fn left_behind(&self, index: usize) -> Vec<&'static str> {
+        let others = self.nodes.iter().enumerate().filter(|(other, node)| *other != index && node.lives);
+        others.filter(|(_, node)| node.has_address()).map(|(_, node)| node.machine.name).collect()
     }
 
     /// The node's own daemon says that its claim has converged.

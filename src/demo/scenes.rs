@@ -23,7 +23,7 @@ const C: usize = 2;
 /// What came of one scene.
 pub struct SceneResult {
     title: &'static str,
-    /// From the event to every binding at the right node; `None` if that did not happen.
+    /// From the event that matters to every binding at the right node; `None` if that did not happen.
     converged_after: Option<Duration>,
     /// What must not have happened.
     wrong: Vec<String>,
@@ -179,7 +179,8 @@ impl Stage<'_> {
             if scene.converged_after.is_none() && self.cluster.points_at(leader) {
                 scene.converged_after = Some(scene.began.elapsed());
             }
-            if scene.converged_after.is_some() && self.cluster.says_in_sync(leader) {
+            let tidy = || self.cluster.says_in_sync(leader) && self.cluster.left_behind(leader).is_empty();
+            if scene.converged_after.is_some() && tidy() {
                 return scene;
             }
             sleep(LOOK_EVERY).await;
@@ -187,7 +188,12 @@ impl Stage<'_> {
         let name = self.cluster.nodes[leader].machine.name;
         scene.wrong.push(match scene.converged_after {
             None => format!("not everything points at {name} after {within:?}"),
-            Some(_) => format!("{name} does not say that it is in sync after {within:?}"),
+            Some(_) if !self.cluster.says_in_sync(leader) => {
+                format!("{name} does not say that it is in sync after {within:?}")
+            }
+            Some(_) => {
+                format!("{} still has the address after {within:?}", self.cluster.left_behind(leader).join(", "))
+            }
         });
         scene
     }
