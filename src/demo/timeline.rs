@@ -1,5 +1,7 @@
 //! What the demo shows while it runs: a line for each thing that a node does or notices.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use tokio::time::Instant;
@@ -13,6 +15,8 @@ pub struct Timeline(Rc<Screen>);
 struct Screen {
     started: Instant,
     colour: bool,
+    /// What failed and has not succeeded since: said once, not at each try.
+    failing: RefCell<BTreeSet<(String, String)>>,
 }
 
 const BOLD: &str = "1";
@@ -23,7 +27,7 @@ const FAINT: &str = "2";
 
 impl Timeline {
     pub fn start(colour: bool) -> Self {
-        Self(Rc::new(Screen { started: Instant::now(), colour }))
+        Self(Rc::new(Screen { started: Instant::now(), colour, failing: RefCell::default() }))
     }
 
     /// Text of any length, as it is.
@@ -54,9 +58,16 @@ impl Timeline {
                 (FAINT, format!("is wanted as {role}{reason}"))
             }
             News::ActionDone { action, outcome, error, duration, .. } => match outcome {
-                Outcome::Accepted => (GREEN, format!("{action} ({} ms)", duration.as_millis())),
-                Outcome::Unchanged => return,
-                other => (YELLOW, format!("{action}: {}, {}", other.name(), error.unwrap_or_default())),
+                Outcome::Accepted | Outcome::Unchanged => {
+                    self.0.failing.borrow_mut().remove(&(node.to_owned(), action.to_string()));
+                    (GREEN, format!("{action} ({} ms)", duration.as_millis()))
+                }
+                _ => {
+                    if !self.0.failing.borrow_mut().insert((node.to_owned(), action.to_string())) {
+                        return;
+                    }
+                    (YELLOW, format!("{action}: {}; trying again and again", error.unwrap_or_default()))
+                }
             },
             News::Drift { key, detail, .. } => (YELLOW, format!("drift: {key} {detail}")),
             News::Superseded { by, .. } => (YELLOW, format!("gives way to the newer claim of {by}")),
