@@ -25,16 +25,20 @@ impl Bucket {
         (level + at.elapsed().as_secs_f64() * self.limits.requests_per_s).min(f64::from(self.limits.burst))
     }
 
-    pub async fn take(&self, urgency: Urgency) {
-        if urgency == Urgency::Normal {
+    /// Waits until a call would go at once, and takes nothing.
+    pub async fn wait(&self, urgency: Urgency) {
+        if urgency == Urgency::Normal && self.level() < 1.0 {
             let _turn = self.turn.lock().await;
             while self.level() < 1.0 {
                 let missing_s = (1.0 - self.level()) / self.limits.requests_per_s;
                 tokio::time::sleep(Duration::from_secs_f64(missing_s) + Duration::from_millis(1)).await;
             }
-            self.level.set((self.level() - 1.0, Instant::now()));
-        } else {
-            self.level.set(((self.level() - 1.0).max(-f64::from(self.limits.burst)), Instant::now()));
         }
+    }
+
+    pub async fn take(&self, urgency: Urgency) {
+        // Whoever waited goes on at once, so nobody takes the token in between.
+        self.wait(urgency).await;
+        self.level.set(((self.level() - 1.0).max(-f64::from(self.limits.burst)), Instant::now()));
     }
 }

@@ -356,6 +356,10 @@ impl Ec2Read for SimEc2 {
 }
 
 impl Ec2Write for SimEc2 {
+    async fn admit(&self, urgency: Urgency) {
+        self.bucket.wait(urgency).await;
+    }
+
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error> {
         let own = &Account::Own;
         match action {
