@@ -108,6 +108,12 @@ impl Ec2Read for Cloud {
 }
 
 impl Ec2Write for Cloud {
+    async fn admit(&self, urgency: Urgency) {
+        if let Some(ec2) = self.ec2.get() {
+            ec2.admit(urgency).await;
+        }
+    }
+
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error> {
         self.ready("DescribeAddresses")?.perform(action, urgency).await
     }

@@ -231,10 +231,8 @@ where
             let (vip, mut observed) = observe(&self.config, &keeper.config, known, &self.world);
             observed.witness = self.word.on(vip.delegate_ip);
             keeper.decide(vip, observed, now, wall_ms, &*self.around.reporter);
-            for write in keeper.start(&self.around.ec2, &self.around.host, &mut self.busy, now, &*self.around.reporter)
-            {
-                self.writing.push(write);
-            }
+            let (ec2, host, reporter) = (&self.around.ec2, &self.around.host, &self.around.reporter);
+            self.writing.extend(keeper.start(ec2, host, &mut self.busy, now, reporter));
             // The writes go out when they are first polled: what they rest on is kept by then.
             if let Err(message) = keeper.persist(&self.around.machine) {
                 not_persisted = Some(message);
@@ -266,9 +264,8 @@ where
             vip::After::LookSoon => drop(self.later_rounds.insert(now + AFTER_WRITE[0])),
             vip::After::Nothing => {}
         }
-        if keeper.is_taking() {
-            self.look_when_idle = true;
-        }
+        // A claim has converged once everything that it took was seen.
+        self.look_when_idle |= after == vip::After::Confirm && keeper.is_taking();
         if written.is_accepted() {
             self.release_held_back();
         }

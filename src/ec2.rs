@@ -133,6 +133,9 @@ pub trait Ec2Read {
 /// Writes. Performs exactly one action, a cloud one.
 #[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
 pub trait Ec2Write {
+    /// Waits until a call of this urgency would go at once. Whoever waited here can still change its mind; within
+    /// [`Ec2Write::perform`] nobody can.
+    async fn admit(&self, urgency: Urgency);
     /// # Errors
     /// An [`Ec2Error`]; its class and `code` say what follows. `Stale` for a conditional action that EC2 refused.
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error>;

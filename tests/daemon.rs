@@ -756,6 +756,28 @@ fn retries_are_held_back_by_the_rate_limit() {
     });
 }
 
+/// Found as seed 302149 of the simulation.
+#[test]
+fn a_retry_that_waits_for_the_rate_limit_is_withdrawn_when_the_plan_changes() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(64));
+        world.estate.service().set_throttling(Throttling::Off);
+        world.start();
+        pass(seconds(60)).await;
+        world.estate.fault(Fault::new(FaultKind::Throttle).at("CreateRoute"));
+        world.up(0, ADDRESS);
+        pass(seconds(8)).await;
+        let mark = world.mark();
+        pass(seconds(1)).await;
+        assert!(world.writes(mark).len() >= 2, "retries go as the rate limit lets them: {:?}", world.writes(mark));
+        world.down(0, ADDRESS);
+        pass(millis(10)).await;
+        let mark = world.mark();
+        pass(seconds(30)).await;
+        assert_eq!(world.writes(mark), []);
+    });
+}
+
 #[test]
 fn a_full_disk_is_a_problem_that_ends_with_it() {
     in_paused_time(async {

@@ -1,5 +1,6 @@
 //! One VIP in the loop: what is wanted and remembered of it, its plan, and which actions may start now.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
@@ -48,7 +49,14 @@ impl Errand {
 
 /// The writes that are under way: at most one for each errand, so that no two of ours can overtake one another.
 #[derive(Debug, Default)]
-pub struct Busy(BTreeMap<(IpAddr, Errand), bool>);
+pub struct Busy(BTreeMap<(IpAddr, Errand), UnderWay>);
+
+#[derive(Debug)]
+struct UnderWay {
+    action: Action,
+    /// Whether the newest plan still wants it: a write that waits for the rate limit looks here before it goes.
+    wanted: Rc<Cell<bool>>,
+}
 
 impl Busy {
     pub fn done(&mut self, written: &Written) {
@@ -56,7 +64,7 @@ impl Busy {
     }
 
     pub fn no_cloud_write(&self) -> bool {
-        !self.0.values().any(|is_cloud| *is_cloud)
+        !self.0.values().any(|write| write.action.is_cloud())
     }
 }
 
@@ -70,7 +78,8 @@ pub struct Written {
     claim: Option<ClaimId>,
     /// The start that it belongs to: what failed before a new one holds nothing back after it.
     start: u64,
-    result: Result<Accepted, Failure>,
+    /// `None` if it was withdrawn before it was sent.
+    result: Option<Result<Accepted, Failure>>,
     took: Duration,
 }
 
@@ -80,7 +89,7 @@ impl Written {
     }
 
     pub fn is_accepted(&self) -> bool {
-        self.result.is_ok()
+        matches!(self.result, Some(Ok(_)))
     }
 }
 
@@ -352,10 +361,13 @@ impl Keeper {
         host: &Rc<H>,
         busy: &mut Busy,
         now: Moment,
-        reporter: &dyn Reporter,
+        reporter: &Rc<dyn Reporter>,
     ) -> Vec<WriteFuture> {
         let vip = self.vip();
         let Some(plan) = &self.plan else { return Vec::new() };
+        for ((_, errand), write) in busy.0.iter().filter(|((of, _), _)| *of == vip) {
+            write.wanted.set(planned(plan, errand) == Some(&write.action));
+        }
         let claim = self.memory.claim.as_ref().map(|held| held.id.clone());
         let steps = plan.bindings.iter().filter_map(|(key, verdict)| {
             let step = verdict.step.as_ref()?;
@@ -373,16 +385,25 @@ impl Keeper {
             if held_back || busy.0.contains_key(&name) {
                 continue;
             }
-            busy.0.insert(name, action.is_cloud());
-            reporter.news(&News::ActionStarted { vip, key: errand.key(), action: &action });
+            let wanted = Rc::new(Cell::new(true));
+            busy.0.insert(name, UnderWay { action: action.clone(), wanted: Rc::clone(&wanted) });
             // What a claim takes first is counted by the rate limit and not held back by it; so is its record.
             let first = attempts.is_none_or(|attempts| attempts.failures == 0);
             let taking = matches!(purpose, Some(Purpose::Take) | None);
             let urgency = if first && taking { Urgency::Urgent } else { Urgency::Normal };
             let (ec2, host, claim, start) = (Rc::clone(ec2), Rc::clone(host), claim.clone(), self.starts);
+            let reporter = Rc::clone(reporter);
             started.push(Box::pin(async move {
+                if action.is_cloud() {
+                    ec2.admit(urgency).await;
+                }
                 let began = Instant::now();
-                let result = perform(&*ec2, &*host, &action, urgency).await;
+                let result = if wanted.get() {
+                    reporter.news(&News::ActionStarted { vip, key: errand.key(), action: &action });
+                    Some(perform(&*ec2, &*host, &action, urgency).await)
+                } else {
+                    None
+                };
                 Written { vip, errand, purpose, term, action, claim, start, result, took: began.elapsed() }
             }));
         }
@@ -399,6 +420,8 @@ impl Keeper {
         reporter: &dyn Reporter,
     ) -> After {
         let Written { vip, errand, purpose, term, action, claim, start, result, took } = written;
+        // Nothing happened: the next plan says what is wanted instead.
+        let Some(result) = result else { return After::Nothing };
         let (outcome, after) = match result {
             Ok(accepted) => {
                 self.attempts.remove(errand);
@@ -499,10 +522,7 @@ impl Keeper {
     }
 
     fn plans(&self, errand: &Errand) -> bool {
-        self.plan.as_ref().is_some_and(|plan| match errand {
-            Errand::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.step.is_some()),
-            Errand::Record => plan.record.is_some(),
-        })
+        self.plan.as_ref().is_some_and(|plan| planned(plan, errand).is_some())
     }
 
     /// When a look would change the plan.
@@ -560,6 +580,14 @@ impl Keeper {
 
     pub(super) fn claims(&self) -> Option<&Claims> {
         self.seen.as_ref().map(|(_, observed)| &observed.claims)
+    }
+}
+
+/// What the plan does about an errand.
+fn planned<'a>(plan: &'a Plan, errand: &Errand) -> Option<&'a Action> {
+    match errand {
+        Errand::Binding(key) => Some(&plan.bindings.get(key)?.step.as_ref()?.action),
+        Errand::Record => plan.record.as_ref().map(|(_, action)| action),
     }
 }
 

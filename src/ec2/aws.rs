@@ -64,6 +64,8 @@ pub struct AwsEc2 {
     endpoint_url: Option<String>,
     clients: RefCell<BTreeMap<Account, Rc<OnceCell<Client>>>>,
     bucket: Bucket,
+    /// What the write that goes next has waited already.
+    waited: Cell<Duration>,
     clock: Cell<Option<ClockOffset>>,
     observer: Observer,
 }
@@ -148,6 +150,7 @@ impl AwsEc2 {
             endpoint_url: aws.endpoint_url.clone(),
             clients: RefCell::default(),
             bucket: Bucket::new(limits),
+            waited: Cell::default(),
             clock: Cell::new(None),
             observer,
         }
@@ -195,7 +198,7 @@ impl AwsEc2 {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let waited = self.bucket.take(urgency).await;
+        let waited = self.waited.take() + self.bucket.take(urgency).await;
         let client = self.client(account).await;
         let probe = Probe::default();
         let start = Instant::now();

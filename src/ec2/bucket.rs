@@ -47,29 +47,29 @@ impl Bucket {
     ///
     /// Dropping the future while it waits takes nothing.
     pub async fn take(&self, urgency: Urgency) -> Duration {
+        let waited = self.admit(urgency).await;
+        let now = Instant::now();
+        // Waiting never brings the level below zero, so only urgent requests meet this bound.
+        self.set((self.tokens(now) - 1.0).max(-self.burst), now);
+        waited
+    }
+
+    /// Waits until [`Bucket::take`] would take a token at once, and says how long that took. On the one thread of the
+    /// loop nobody comes in between: whoever waited goes on at once.
+    pub async fn admit(&self, urgency: Urgency) -> Duration {
         let start = Instant::now();
-        match urgency {
-            Urgency::Urgent => {
-                let tokens = self.tokens(start);
-                // Waiting never brings the level below zero, so only urgent requests meet this bound.
-                self.set((tokens - 1.0).max(-self.burst), start);
-                Duration::ZERO
-            }
-            Urgency::Normal => {
-                let _turn = self.queue.lock().await;
-                loop {
-                    let now = Instant::now();
-                    let tokens = self.tokens(now);
-                    if tokens >= 1.0 {
-                        self.set(tokens - 1.0, now);
-                        return now - start;
-                    }
-                    // Rounded up to the timer's millisecond, so that the token is there on waking.
-                    let missing_s = (1.0 - tokens) / self.per_s;
-                    tokio::time::sleep(Duration::from_secs_f64(missing_s) + Duration::from_millis(1)).await;
+        if urgency == Urgency::Normal && self.tokens(start) < 1.0 {
+            let _turn = self.queue.lock().await;
+            loop {
+                let missing = 1.0 - self.tokens(Instant::now());
+                if missing <= 0.0 {
+                    break;
                 }
+                // Rounded up to the timer's millisecond, so that the token is there on waking.
+                tokio::time::sleep(Duration::from_secs_f64(missing / self.per_s) + Duration::from_millis(1)).await;
             }
         }
+        start.elapsed()
     }
 
     fn tokens(&self, now: Instant) -> f64 {

@@ -13,6 +13,7 @@ use ec2_endpoint::{
 };
 use ipnet::IpNet;
 use vipkeeper::config::{AddressConfig, Config, ElasticIpConfig, VipConfig};
+use vipkeeper::report::PassResult;
 use vipkeeper::vip::{ClaimMode, OnRelease};
 
 use crate::checks::{Checks, Party, Pointer, VipSpec, unnamed};
@@ -28,8 +29,8 @@ use crate::watchdog::{Director, Happening};
 /// backoff) and may show what EC2 was up to 5 s before; then it holds back for up to 30 s before a repeated retake; the
 /// retake may have failed before and wait for up to 30 s itself; and each of the three calls takes up to 3 s.
 pub const BOUND: Duration = Duration::from_secs(30 + 5 + 30 + 30 + 9);
-/// From here on nothing is written any more: a node that stands by has looked by then, with the settle time behind it.
-const CALM_AFTER: Duration = Duration::from_secs(10);
+/// Reads show how things were up to this long ago.
+const READS_LAG: Duration = Duration::from_secs(5);
 /// How long nothing is to happen then: longer than the longest interval.
 const WATCHED: Duration = Duration::from_secs(38);
 /// How long nothing is to happen after all daemons restart: they look at once.
@@ -191,18 +192,38 @@ impl Cluster {
         self.checks.breach().map_or(Ok(()), Err)
     }
 
+    /// Waits until all is as it should be, and every node knows it. Says when the former became true for good.
     async fn converge(&self, leaders: &[usize], since: Duration) -> Result<Duration, String> {
+        let mut converged = None;
         loop {
             self.sound()?;
             let after = self.estate.clock.now() - since;
-            match self.difference(leaders) {
-                None => return Ok(after),
-                Some(difference) if after > BOUND => {
+            let difference = self.difference(leaders);
+            match &difference {
+                None => drop(converged.get_or_insert(after)),
+                Some(_) => converged = None,
+            }
+            let (in_time, unaware) = (after <= BOUND, self.unaware(since));
+            match (converged, difference, unaware) {
+                (Some(converged), _, None) => return Ok(converged),
+                (_, Some(difference), _) if !in_time => {
                     return Err(format!("not converged {after:?} after the last thing that happened: {difference}"));
                 }
-                Some(_) => tokio::time::sleep(millis(250)).await,
+                (_, None, Some(unaware)) if !in_time => {
+                    return Err(format!("{unaware} is not at rest {after:?} after the last thing that happened"));
+                }
+                _ => tokio::time::sleep(millis(250)).await,
             }
         }
+    }
+
+    /// A node that has not found everything in sync since what it reads shows how things are now.
+    fn unaware(&self, since: Duration) -> Option<&str> {
+        let aware = |node: &&SimNode| {
+            let passes = node.recorder.passes.borrow();
+            passes.last().is_some_and(|(at, result)| *at > since + READS_LAG && *result == PassResult::InSync)
+        };
+        self.nodes.iter().find(|node| !aware(node)).map(|node| node.place.name.as_str())
     }
 
     /// What is not as it should be with these leaders.
@@ -249,7 +270,6 @@ impl Cluster {
 
     /// In sync nothing is written, and few things are read.
     async fn stay(&mut self, leaders: &[usize]) -> Result<(), String> {
-        tokio::time::sleep(CALM_AFTER).await;
         let mark = self.estate.service().mark();
         let passes = self.passes();
         self.watch(leaders, mark, WATCHED).await?;

@@ -18,13 +18,13 @@ use ipnet::IpNet;
 use tokio::sync::oneshot;
 use vipkeeper::action::{Action, Force, RouteCall};
 use vipkeeper::config::Limits;
+use vipkeeper::ec2::bucket::Bucket;
 use vipkeeper::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, Route, RouteTable, RouteTarget,
     TableQuery, Urgency,
 };
 use vipkeeper::vip::Account;
 
-use super::bucket::Bucket;
 use super::classify;
 use super::{Clock, Timeline};
 
@@ -356,6 +356,10 @@ impl Ec2Read for SimEc2 {
 }
 
 impl Ec2Write for SimEc2 {
+    async fn admit(&self, urgency: Urgency) {
+        self.bucket.admit(urgency).await;
+    }
+
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error> {
         let own = &Account::Own;
         match action {

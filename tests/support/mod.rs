@@ -4,7 +4,6 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-pub mod bucket;
 pub mod classify;
 pub mod ec2;
 pub mod estate;

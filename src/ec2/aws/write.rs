@@ -16,6 +16,12 @@ const CHANGED: Accepted = Accepted { association: None, changed: true };
 const NOTHING_TO_DO: Accepted = Accepted { association: None, changed: false };
 
 impl Ec2Write for AwsEc2 {
+    async fn admit(&self, urgency: Urgency) {
+        let waited = self.bucket.admit(urgency).await;
+        // Whoever waited goes on at once, so that it is the next request which has waited.
+        self.waited.set(waited);
+    }
+
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error> {
         match action {
             Action::AssociateAddress { allocation, eni, private_ip, force } => {
