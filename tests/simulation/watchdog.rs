@@ -192,7 +192,9 @@ impl Director {
             }
             director.elect(cluster, vip, 500, 4000);
         }
-        for _ in 0..cluster.rng.usize(1..=6) {
+        // Now and then everything at once.
+        let most = if cluster.rng.u8(..5) == 0 { 12 } else { 5 };
+        for _ in 0..cluster.rng.usize(1..=most) {
             let at = QUIET_START + millis(cluster.rng.u64(..BREAKING));
             let trouble = TROUBLES[cluster.rng.usize(..TROUBLES.len())];
             director.at(at, Happening::Trouble(trouble));
