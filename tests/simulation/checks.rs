@@ -16,6 +16,9 @@ use crate::support::Timeline;
 use crate::support::ec2::Watch;
 use crate::support::node::Computer;
 
+/// What a read does not show that began this long after one that did has been withdrawn.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+
 /// One place in EC2 that points a VIP at a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pointer {
@@ -85,9 +88,16 @@ pub struct Checks {
 struct State {
     holders: BTreeMap<Pointer, Option<String>>,
     turns: Turns,
-    /// The newest claims of others that reached a node, each with when it was asked for.
-    learnt: BTreeMap<(String, IpAddr), Vec<(Duration, Term, InstanceId)>>,
+    /// The newest claim of others in each read that reached a node.
+    learnt: BTreeMap<(String, IpAddr), Vec<Learnt>>,
     breach: Option<String>,
+}
+
+struct Learnt {
+    /// When the read that showed it was asked for.
+    asked_at: Duration,
+    term: Term,
+    of: InstanceId,
 }
 
 impl Checks {
@@ -167,14 +177,9 @@ impl Watch for Checks {
         for vip in self.vips.iter().filter(|vip| vip.anchor == resource) {
             let others = claim::from_tags(vip.ip, tags).into_iter().filter(|(other, _)| *other != party.instance);
             let newest = others.map(|(other, term)| (term, other)).max();
-            if let Some((term, other)) = newest {
+            if let Some((term, of)) = newest {
                 let mut state = self.state.borrow_mut();
-                let learnt = state.learnt.entry((node.to_owned(), vip.ip)).or_default();
-                match learnt.last_mut() {
-                    Some((at, known, _)) if *known == term => *at = asked_at.max(*at),
-                    Some((_, known, _)) if *known > term => {}
-                    _ => learnt.push((asked_at, term, other)),
-                }
+                state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt { asked_at, term, of });
             }
         }
     }
@@ -188,13 +193,17 @@ impl Watch for Checks {
         let (Some(since), Some(own)) = (party.computer.claimed_at(vip.ip), party.computer.persisted(vip.ip)) else {
             return;
         };
-        let mine = (own.term, party.instance.clone());
+        let mine = (own.term, &party.instance);
         let newer = {
             let state = self.state.borrow();
             let learnt = state.learnt.get(&(node.to_owned(), vip.ip)).map_or(&[][..], Vec::as_slice);
-            let newer =
-                learnt.iter().filter(|(asked_at, term, other)| *asked_at >= since && (*term, other.clone()) > mine);
-            newer.map(|(asked_at, term, other)| format!("{other}'s {term}, asked for at {asked_at:?}")).next_back()
+            let is_newer = |learnt: &&Learnt| (learnt.term, &learnt.of) > mine;
+            let newer = learnt.iter().filter(is_newer).max_by_key(|learnt| learnt.asked_at);
+            let newer = newer.filter(|newer| newer.asked_at >= since);
+            // A much later read that does not show it any more is no stale one.
+            let later = |newer: &&Learnt| newer.asked_at + GONE_AFTER;
+            let newer = newer.filter(|newer| !learnt.iter().any(|other| other.asked_at >= later(newer)));
+            newer.map(|learnt| format!("{}'s {}, asked for at {:?}", learnt.of, learnt.term, learnt.asked_at))
         };
         if let Some(newer) = newer {
             let what = operation.name();

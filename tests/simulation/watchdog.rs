@@ -192,7 +192,9 @@ impl Director {
             }
             director.elect(cluster, vip, 500, 4000);
         }
-        for _ in 0..cluster.rng.usize(1..=6) {
+        // Now and then everything at once.
+        let most = if cluster.rng.u8(..5) == 0 { 12 } else { 5 };
+        for _ in 0..cluster.rng.usize(1..=most) {
             let at = QUIET_START + millis(cluster.rng.u64(..BREAKING));
             let trouble = TROUBLES[cluster.rng.usize(..TROUBLES.len())];
             director.at(at, Happening::Trouble(trouble));
@@ -299,26 +301,22 @@ impl Director {
                 self.isolation[node] += 1;
                 self.fill_vacancies(cluster);
             }
-            Happening::PgpoolStarts { vip, node, boot } if boot == self.boot[node] => {
-                if self.pgpool[vip][node] == Pgpool::Dead {
-                    self.pgpool[vip][node] = Pgpool::Runs(cluster.nodes[node].computer.spawn());
-                    self.fill_vacancies(cluster);
-                }
+            Happening::PgpoolStarts { vip, node, boot }
+                if boot == self.boot[node] && self.pgpool[vip][node] == Pgpool::Dead =>
+            {
+                self.pgpool[vip][node] = Pgpool::Runs(cluster.nodes[node].computer.spawn());
+                self.fill_vacancies(cluster);
             }
-            Happening::PgpoolContinues { vip, node, process } => {
-                if self.pgpool[vip][node] == Pgpool::Frozen(process) {
-                    self.pgpool[vip][node] = Pgpool::Runs(process);
-                    if self.leader[vip] != Some(node) {
-                        self.deescalate(cluster, vip, node);
-                    }
-                    self.fill_vacancies(cluster);
+            Happening::PgpoolContinues { vip, node, process } if self.pgpool[vip][node] == Pgpool::Frozen(process) => {
+                self.pgpool[vip][node] = Pgpool::Runs(process);
+                if self.leader[vip] != Some(node) {
+                    self.deescalate(cluster, vip, node);
                 }
+                self.fill_vacancies(cluster);
             }
             Happening::PgpoolEnds { vip, node, process } => self.end_pgpool(cluster, vip, node, process),
-            Happening::DaemonStarts { node, boot } if boot == self.boot[node] => {
-                if !cluster.nodes[node].is_running() {
-                    cluster.start_daemon(node);
-                }
+            Happening::DaemonStarts { node, boot } if boot == self.boot[node] && !cluster.nodes[node].is_running() => {
+                cluster.start_daemon(node);
             }
             Happening::FaultEnds(fault) => {
                 cluster.estate.mend(fault);
@@ -329,7 +327,7 @@ impl Director {
                     self.soon(cluster, 4000, 15_000, Happening::Theft { vip, again: again - 1 });
                 }
             }
-            // Of a boot or an isolation that is over.
+            // Of a boot, a process or an isolation that is over.
             _ => {}
         }
     }
@@ -568,30 +566,27 @@ impl Director {
             .chain([&cluster.estate.bystander])
             .map(|place| place.eni.clone())
             .collect();
-        let network_interface_id = Some(enis[cluster.rng.usize(..enis.len())].clone());
+        let eni = enis[cluster.rng.usize(..enis.len())].clone();
         let exists = pointer.holder(&cluster.estate.account()).is_some();
         let operation = match pointer {
             Pointer::ElasticIp(id, _) => Operation::AssociateAddress(AssociateAddress {
                 allocation_id: Some(id.clone()),
                 // The stranger's primary address has an Elastic IP of its own.
-                private_ip_address: network_interface_id
-                    .as_ref()
-                    .filter(|eni| **eni == cluster.estate.bystander.eni)
-                    .map(|_| "10.0.1.200".to_owned()),
-                network_interface_id,
+                private_ip_address: (eni == cluster.estate.bystander.eni).then(|| "10.0.1.200".to_owned()),
+                network_interface_id: Some(eni),
                 ..Default::default()
             }),
             Pointer::Route(table, destination) => {
                 let change = RouteChange {
                     route_table_id: table.clone(),
                     destination_cidr_block: Some(destination.to_string()),
-                    network_interface_id,
+                    network_interface_id: Some(eni),
                     ..Default::default()
                 };
                 if exists { Operation::ReplaceRoute(change) } else { Operation::CreateRoute(change) }
             }
             Pointer::Secondary(address) => Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
-                network_interface_id: network_interface_id.unwrap_or_default(),
+                network_interface_id: eni,
                 private_ip_addresses: vec![address.to_string()],
                 allow_reassignment: true,
                 ..Default::default()
