@@ -1,0 +1,382 @@
+//! Code, documents, example, unit and scripts agree with one another. Reads files of the repository only.
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::CommandFactory as _;
+use vipkeeper::cli::Cli;
+use vipkeeper::config::Config;
+use vipkeeper::config::sources::Sources;
+use vipkeeper::report::{News, Report, Reporter, VipKeys, labels};
+use vipkeeper::vip::{BindingKey, Kind};
+
+/// Lines of a file. Above this one wants to be two; a test that plays through many stories may be longer.
+const LONGEST: usize = 600;
+const LONGEST_TEST: usize = 900;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every file below, by its path from the root, but for what is built and what git keeps.
+fn files() -> BTreeMap<String, PathBuf> {
+    fn walk(folder: &Path, found: &mut BTreeMap<String, PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+            if path.is_symlink() || ["target", ".git"].contains(&name.as_str()) || name.starts_with("target-") {
+                continue;
+            }
+            if path.is_dir() { walk(&path, found) } else { _ = found.insert(name, path) }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(root(), &mut found);
+    assert!(found.contains_key("tests/tidy.rs"), "{found:?}");
+    found
+}
+
+/// The files with this ending, and their text.
+fn texts(ending: &str) -> BTreeMap<String, String> {
+    let all = files().into_iter().filter(|(name, _)| name.ends_with(ending));
+    all.map(|(name, path)| (name, fs::read_to_string(path).unwrap())).collect()
+}
+
+fn markdown() -> BTreeMap<String, String> {
+    texts(".md")
+}
+
+/// Everything between a line that is `from` and the next that is `to`.
+fn blocks<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(&format!("\n{from}\n")) {
+        let (block, after) = after.split_once(&format!("\n{to}\n")).unwrap_or_else(|| panic!("no end: {after}"));
+        found.push(block);
+        rest = after;
+    }
+    found
+}
+
+/// The longest runs of the characters that names are made of.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// The cells of each row of the tables in a Markdown text, their headings and rules included.
+fn rows(text: &str) -> Vec<Vec<&str>> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    rows.map(|row| row.split('|').map(str::trim).collect()).collect()
+}
+
+/// A row's first cell if it is one word in backticks.
+fn quoted(cell: &str) -> Option<&str> {
+    cell.strip_prefix('`')?.strip_suffix('`').filter(|word| !word.contains('`'))
+}
+
+/// All metrics of the code, with their types.
+fn metrics() -> BTreeMap<String, String> {
+    let bindings = Kind::ALL.map(|kind| BindingKey::new(kind, "a"));
+    let vips = [VipKeys { vip: "20.0.0.50".parse().unwrap(), bindings: bindings.to_vec() }];
+    let report = Report::new(&vips, None, Duration::from_secs(90));
+    report.news(&News::CredentialsExpiry { at_ms: Some(1) });
+    let text = report.metrics();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+}
+
+#[test]
+fn every_metric_is_documented_with_its_type_and_labels() {
+    let page = read("docs/metrics.md");
+    let documented: BTreeMap<_, _> = rows(&page)
+        .into_iter()
+        .filter_map(|row| Some((quoted(row[0])?.to_owned(), row[1].to_owned())))
+        .filter(|(name, _)| name.starts_with("vipkeeper_"))
+        .collect();
+    let ours: BTreeMap<_, _> = metrics().into_iter().filter(|(name, _)| name.starts_with("vipkeeper_")).collect();
+    assert_eq!(documented, ours);
+    for code in labels::CODES {
+        assert!(page.contains(&format!("`{code}`")), "{code}");
+    }
+}
+
+#[test]
+fn no_document_names_a_metric_that_does_not_exist() {
+    let known = metrics();
+    let mut named = 0;
+    let all = files()
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".md") || name.starts_with("dashboards/") || name.starts_with("packaging/"));
+    for (file, path) in all {
+        let text = fs::read_to_string(path).unwrap();
+        for word in words(&text).filter(|word| word.starts_with("vipkeeper_") || word.starts_with("process_")) {
+            named += 1;
+            let base = ["_bucket", "_sum", "_count"].into_iter().find_map(|end| word.strip_suffix(end));
+            let is_known = known.contains_key(word) || base.is_some_and(|base| known.contains_key(base));
+            assert!(is_known, "{file} names {word}");
+        }
+    }
+    assert!(named > 30, "{named}");
+}
+
+#[test]
+fn pgpools_lines_are_the_same_wherever_they_are_shown() {
+    let lines = |text: &str| -> Vec<String> {
+        let all = text.lines().map(str::trim).filter(|line| {
+            ["if_up_cmd ", "if_down_cmd ", "arping_cmd "].iter().any(|key| line.starts_with(key)) && line.contains('=')
+        });
+        all.map(str::to_owned).collect()
+    };
+    let help = lines(&Cli::command().render_long_help().to_string());
+    assert_eq!(help.len(), 3, "{help:?}");
+    assert_eq!(lines(&read("README.md")), help);
+    for line in help {
+        // Pgpool splits at spaces and runs no shell: 23 words, no quotes within.
+        let command = line.split_once("= '").and_then(|(_, command)| command.strip_suffix('\'')).unwrap().to_owned();
+        assert!(command.starts_with("/usr/bin/vipkeeper ") && !command.contains('\''), "{command}");
+    }
+}
+
+fn load(text: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("vipkeeper.toml");
+    fs::write(&file, text).unwrap();
+    let sources = Sources { file, environment: Vec::new(), flags: Vec::new() };
+    sources.load().unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[test]
+fn every_configuration_in_the_readme_is_valid() {
+    let readme = read("README.md");
+    let fragments = blocks(&readme, "```toml", "```");
+    assert_eq!(fragments.len(), 3, "one for each method");
+    for fragment in fragments {
+        load(fragment);
+    }
+}
+
+#[test]
+fn every_setting_that_the_readme_lists_is_in_the_example() {
+    let example = read("config/example.toml");
+    let readme = read("README.md");
+    let section = readme.split_once("\n## Configure\n").and_then(|(_, rest)| rest.split_once("\n## ")).unwrap().0;
+    let mut listed = 0;
+    for row in rows(section).into_iter().skip(2) {
+        for name in row[0].split('`').skip(1).step_by(2) {
+            listed += 1;
+            let setting = |line: &str| line.strip_prefix('#').unwrap_or(line).starts_with(&format!("{name} ="));
+            let shown = if name.starts_with('[') {
+                example.lines().any(|line| line.trim_start_matches('#') == name)
+            } else {
+                example.lines().any(setting)
+            };
+            assert!(shown, "{name}");
+        }
+    }
+    assert!(listed > 15, "{listed}");
+}
+
+/// The actions of each policy in the README, in its order.
+fn policies() -> Vec<BTreeSet<String>> {
+    let readme = read("README.md");
+    let policies = blocks(&readme, "```json", "```").into_iter().map(|block| {
+        let policy: serde_json::Value = serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let actions = statements.flat_map(|statement| match &statement["Action"] {
+            serde_json::Value::Array(actions) => actions.clone(),
+            action => vec![action.clone()],
+        });
+        actions.map(|action| action.as_str().unwrap().strip_prefix("ec2:").unwrap().to_owned()).collect()
+    });
+    policies.collect()
+}
+
+#[test]
+fn each_policy_allows_what_its_method_calls_and_no_more() {
+    let needed = |keys: &[(Kind, &str)], more: &[&str]| -> BTreeSet<String> {
+        let operations = keys.iter().flat_map(|(kind, target)| labels::operations_of(&BindingKey::new(*kind, target)));
+        operations.chain(more).filter(|name| **name != "DeleteRoute").map(|name| (*name).to_owned()).collect()
+    };
+    assert_eq!(
+        policies(),
+        [
+            needed(&[(Kind::ElasticIp, "203.0.113.10")], &["DescribeNetworkInterfaces", "CreateTags"]),
+            needed(&[(Kind::Route, "rtb-1"), (Kind::SourceDestCheck, "eth0")], &["CreateTags"]),
+            needed(&[(Kind::SecondaryIp, "10.0.1.50")], &["DescribeTags", "CreateTags"]),
+        ]
+    );
+    // What is needed only sometimes is said beside.
+    let readme = read("README.md");
+    for kind in Kind::ALL {
+        for operation in ["a", "fd00::50"].map(|target| labels::operations_of(&BindingKey::new(kind, target))).concat()
+        {
+            assert!(readme.contains(&format!("ec2:{operation}")), "{operation}");
+        }
+    }
+}
+
+#[test]
+fn the_status_page_in_the_readme_is_a_real_one() {
+    let page = read("tests/report/golden/page-denied.txt");
+    let (shown, _) = page.split_once("\n\nSOURCE").unwrap();
+    assert!(read("README.md").contains(&format!("```text\n{shown}\n```")));
+}
+
+#[test]
+fn the_page_on_architecture_names_every_module_and_no_other() {
+    let page = read("ARCHITECTURE.md");
+    let (_, section) = page.split_once("\n## Modules").unwrap();
+    let named: BTreeSet<_> = rows(section.split_once("\n## ").unwrap().0)
+        .into_iter()
+        .flat_map(|row| row[0].split(", ").filter_map(quoted).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let there: BTreeSet<_> = files()
+        .into_keys()
+        .filter_map(|name| Some(name.strip_prefix("src/")?.strip_suffix(".rs")?.to_owned()))
+        .filter(|name| !name.contains('/') && name != "lib")
+        .collect();
+    assert_eq!(named, there);
+}
+
+#[test]
+fn modules_import_only_what_is_theirs() {
+    // What must not be named outside which files of ours.
+    let fences: [(&[&str], &[&str]); 5] = [
+        (&["ec2_endpoint"], &["demo"]),
+        (&["aws_config", "aws_sdk_ec2", "aws_sdk_sts", "aws_credential_types"], &["ec2/aws", "identity/imds"]),
+        (&["use backoff::"], &["backoff"]),
+        (&["netlink_packet_route", "netlink_packet_core"], &["host/netlink", "wake/addresses"]),
+        (&["sd_notify"], &["systemd"]),
+    ];
+    let pure = ["action", "claim", "memory", "observe", "observed", "plan", "vip", "ids"];
+    let impure = ["tokio::", "tracing::", "metrics::", "std::fs", "std::net::Tcp", "SystemTime", "Instant::now"];
+    let modules: Vec<_> = texts(".rs").into_iter().filter(|(name, _)| name.starts_with("src/")).collect();
+    assert!(modules.len() > 50, "{}", modules.len());
+    let mut at_home = BTreeSet::new();
+    for (file, text) in modules {
+        let name = file.strip_prefix("src/").unwrap().strip_suffix(".rs").unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        for (words, homes) in fences {
+            let is_home = homes.iter().any(|home| name == *home || name.starts_with(&format!("{home}/")));
+            let named = words.iter().find(|word| code.contains(*word));
+            assert!(named.is_none() || is_home, "{file} names {}", words.join(" or "));
+            if named.is_some() {
+                at_home.insert(words[0]);
+            }
+        }
+        if pure.contains(&name) {
+            assert_eq!(impure.iter().find(|word| code.contains(*word)), None, "{file} is pure");
+        }
+    }
+    // A fence around nothing would be a name that changed.
+    assert_eq!(at_home.len(), fences.len(), "{at_home:?}");
+}
+
+#[test]
+fn no_file_is_too_long_and_each_module_says_its_job() {
+    let too_long: Vec<_> = texts(".rs")
+        .into_iter()
+        .map(|(name, text)| (text.lines().count(), name))
+        .filter(|(lines, name)| *lines > if name.contains("tests/") { LONGEST_TEST } else { LONGEST })
+        .collect();
+    assert!(too_long.is_empty(), "{too_long:?}");
+    let silent: Vec<_> =
+        texts(".rs").into_iter().filter(|(name, text)| name.contains("src/") && !text.starts_with("//! ")).collect();
+    assert!(silent.is_empty(), "{:?}", silent.iter().map(|(name, _)| name).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_is_left_to_be_done_later() {
+    // Put together, so that they do not find themselves.
+    let marks = ["TO", "FIX", "XX"].map(|begin| begin.to_owned() + if begin == "TO" { "DO" } else { "ME" });
+    let marks = [marks[0].as_str(), marks[1].as_str(), "todo!", "unimplemented!"];
+    let endings = [".rs", ".md", ".toml", ".service", ".tmpfiles", ".sysusers", "tests/all", ".ci/run"];
+    for (name, path) in files().into_iter().filter(|(name, _)| endings.iter().any(|ending| name.ends_with(ending))) {
+        if ["tests/tidy.rs", "Cargo.toml"].contains(&name.as_str()) {
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
+        assert_eq!(marks.iter().find(|mark| text.contains(*mark)), None, "{name}");
+    }
+}
+
+#[test]
+fn the_unit_is_as_the_program_needs_it() {
+    let unit = read("packaging/vipkeeper.service");
+    let settings: BTreeMap<&str, &str> = unit.lines().filter_map(|line| line.split_once('=')).collect();
+    for (key, value) in [
+        ("Type", "notify"),
+        ("ExecStart", "/usr/bin/vipkeeper run"),
+        ("Restart", "on-failure"),
+        // As in main.rs: a wrong command line, and a wrong configuration.
+        ("RestartPreventExitStatus", "2 78"),
+        ("User", "vipkeeper"),
+        ("RuntimeDirectory", "vipkeeper"),
+        ("RuntimeDirectoryPreserve", "yes"),
+        ("AmbientCapabilities", "CAP_NET_ADMIN"),
+        ("CapabilityBoundingSet", "CAP_NET_ADMIN"),
+        ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_NETLINK AF_UNIX"),
+        ("ProtectProc", "default"),
+    ] {
+        assert_eq!(settings.get(key), Some(&value), "{key}");
+    }
+    let patience: u64 = settings["WatchdogSec"].strip_suffix('s').unwrap().parse().unwrap();
+    assert!(Duration::from_secs(patience) >= vipkeeper::report::HEARTBEAT * 4, "one slow step is no alarm");
+    assert!(settings["Before"].split(' ').any(|unit| unit == "pgpool2.service"));
+
+    let folders: Vec<Vec<String>> = read("packaging/vipkeeper.tmpfiles")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect();
+    let state_dir = load("[[vip]]\ndelegate_ip = '10.0.1.50'\nsecondary_ip = {}\n").state_dir;
+    let desired = vipkeeper::desired::file::folder(&state_dir);
+    assert_eq!(folders[0][..5], ["d", state_dir.to_str().unwrap(), "0755", "vipkeeper", "vipkeeper"]);
+    assert_eq!(folders[1][..5], ["d", desired.to_str().unwrap(), "0775", "vipkeeper", "postgres"]);
+    assert_eq!(folders.len(), 2);
+    assert!(read("packaging/vipkeeper.sysusers").contains("\nu vipkeeper "));
+}
+
+#[test]
+fn ci_runs_what_anybody_can_run() {
+    let script = read(".ci/run");
+    let last = script.lines().last().unwrap();
+    assert_eq!(last, "CI=true exec tests/all");
+    assert_eq!(script.lines().filter(|line| !line.starts_with('#')).count(), 3);
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut followed = 0;
+    for (file, text) in markdown() {
+        let folder = root().join(&file).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.starts_with("https://") {
+                continue;
+            }
+            followed += 1;
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root().join(&file) } else { folder.join(path) };
+            assert!(target.exists(), "{file} links to {link}");
+            if !heading.is_empty() {
+                let page = fs::read_to_string(&target).unwrap();
+                let mut headings = page.lines().filter(|line| line.starts_with('#'));
+                assert!(headings.any(|line| anchor(line.trim_start_matches('#')) == heading), "{file} links to {link}");
+            }
+        }
+    }
+    assert!(followed > 10, "{followed}");
+}
