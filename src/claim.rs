@@ -73,38 +73,48 @@ pub fn record(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
     if terms.get(me) != Some(&held.term) {
         return Record::Missing;
     }
-    match newer_than(terms, me, held.term) {
-        None => Record::Newest,
-        Some(_) => Record::Unknown,
+    match newest(terms, me) {
+        Some(rival) if is_newer(&rival, me, held.term) => Record::Unknown,
+        Some(_) | None => Record::Newest,
     }
 }
 
-/// The newest claim of another node, if it is newer than this node's.
-fn newer_than(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId, mine: Term) -> Option<Rival> {
+fn newest(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId) -> Option<Rival> {
     let others = terms.iter().filter(|(node, _)| *node != me);
     let (node, term) = others.max_by_key(|(node, term)| (**term, *node))?;
-    ((*term, node) > (mine, me)).then(|| Rival { node: node.clone(), term: *term })
+    Some(Rival { node: node.clone(), term: *term })
+}
+
+/// Whether another node's claim is newer than this node's with that term.
+#[must_use]
+pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
+    (rival.term, &rival.node) > (mine, me)
 }
 
 /// Takes a read of the record into account: may raise a young claim's term once, and says whether a newer claim stands.
 pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
-    // What was read before the claim began is older than it, whatever the clocks say.
-    let Some((terms, at)) = read_under(claims, held) else { return };
-    if !held.term_settled {
+    let Claims::Read { terms, at } = claims else { return };
+    let began_under_claim = *at >= held.adopted_at;
+    // What was read before the claim began is older than it, whatever the clocks say; unless it was noticed too late to
+    // be sure of that.
+    if !began_under_claim && held.began_fresh() {
+        return;
+    }
+    if began_under_claim && !held.term_settled {
         held.term_settled = true;
         if held.age(now) <= RAISE_WINDOW
-            && let Some(highest) = highest_of_others(claims, me)
-            && highest >= held.term
+            && let Some(highest) = newest(terms, me)
+            && highest.term >= held.term
         {
-            held.term = highest.next();
+            held.term = highest.term.next();
         }
     }
-    match newer_than(terms, me, held.term) {
+    match newest(terms, me).filter(|rival| is_newer(rival, me, held.term)) {
         Some(rival) => {
             held.superseded_by = Some(rival);
-            held.rival_seen_at = at;
+            held.rival_seen_at = *at;
         }
-        None if at >= held.rival_seen_at + STANDS => held.superseded_by = None,
+        None if *at >= held.rival_seen_at + STANDS => held.superseded_by = None,
         None => {}
     }
 }
@@ -117,12 +127,12 @@ fn read_under<'a>(claims: &'a Claims, held: &Held) -> Option<(&'a BTreeMap<Insta
     }
 }
 
-/// The newest term of other nodes in a read.
+/// The newest claim of another node in a read.
 #[must_use]
-pub fn highest_of_others(claims: &Claims, me: &InstanceId) -> Option<Term> {
+pub fn newest_of_others(claims: &Claims, me: &InstanceId) -> Option<Rival> {
     match claims {
         Claims::Unknown => None,
-        Claims::Read { terms, .. } => terms.iter().filter(|(node, _)| *node != me).map(|(_, term)| *term).max(),
+        Claims::Read { terms, .. } => newest(terms, me),
     }
 }
 

@@ -26,8 +26,8 @@ pub struct Memory {
     /// The claim that this node serves, or served last.
     pub claim: Option<Held>,
     pub tracks: BTreeMap<BindingKey, Track>,
-    /// The newest term of another node in any read so far.
-    pub highest_seen: Term,
+    /// The newest claim of another node in any read so far.
+    pub newest_seen: Option<Rival>,
     /// The term whose tag EC2 accepted last from this node, and when.
     pub recorded: Option<(Term, Moment)>,
     /// Since when this node has stood by, or been superseded; `None` while it is neither.
@@ -114,7 +114,7 @@ impl Memory {
     pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &Observed, now: Moment, wall_ms: u64) {
         if let Desired::Leader(claim) = desired {
             if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {
-                self.adopt(claim, now, wall_ms);
+                self.adopt(claim, &vip.instance, now, wall_ms);
             }
             if let Some(held) = &mut self.claim {
                 let superseded_before = held.superseded_by.is_some();
@@ -124,8 +124,10 @@ impl Memory {
                 }
             }
         }
-        if let Some(highest) = claim::highest_of_others(&observed.claims, &vip.instance) {
-            self.highest_seen = self.highest_seen.max(highest);
+        if let Some(rival) = claim::newest_of_others(&observed.claims, &vip.instance)
+            && self.newest_seen.as_ref().is_none_or(|seen| claim::is_newer(&rival, &seen.node, seen.term))
+        {
+            self.newest_seen = Some(rival);
         }
         let standing = claim::standing(desired, self);
         match standing {
@@ -153,21 +155,25 @@ impl Memory {
         }
     }
 
-    /// A claim begins. All that this node has seen on record so far is older than it.
-    fn adopt(&mut self, claim: &Claim, now: Moment, wall_ms: u64) {
+    /// A claim begins. What this node has seen on record so far is older than it, unless it is noticed so late that a
+    /// newer one may have been seen in the meantime.
+    fn adopt(&mut self, claim: &Claim, me: &InstanceId, now: Moment, wall_ms: u64) {
         let started = Term(claim.started_ms);
         let age_at_adoption = Duration::from_millis(wall_ms.saturating_sub(claim.started_ms));
-        // What was read long after the hook ran may be newer than the claim.
-        let seen_before = age_at_adoption <= claim::RAISE_WINDOW;
+        let (term, superseded_by) = match &self.newest_seen {
+            Some(seen) if age_at_adoption <= claim::RAISE_WINDOW => (started.max(seen.term.next()), None),
+            Some(seen) if claim::is_newer(seen, me, started) => (started, Some(seen.clone())),
+            Some(_) | None => (started, None),
+        };
         self.claim = Some(Held {
             id: claim.id.clone(),
             started_ms: claim.started_ms,
-            term: if seen_before { started.max(self.highest_seen.next()) } else { started },
+            term,
             adopted_at: now,
             age_at_adoption,
             term_settled: false,
-            superseded_by: None,
-            rival_seen_at: Moment::ZERO,
+            superseded_by,
+            rival_seen_at: now,
         });
         for track in self.tracks.values_mut() {
             track.applied = false;

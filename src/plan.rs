@@ -261,13 +261,14 @@ impl Planner<'_> {
         let force =
             match (claim::right(self.vip.claims, &self.observed.claims, &self.vip.instance, held, self.now), seen) {
                 (Right::Any, _) => Force::Take,
-                (Right::OnlyIfFree | Right::LookFirst, Seen::Absent) => Force::IfFree,
-                (Right::LookFirst, _) => return say(State::Waiting, Why::LookingFirst),
+                (Right::OnlyIfFree | Right::LookFirst, Seen::Absent) if sight.at >= held.adopted_at => Force::IfFree,
+                (Right::LookFirst, _) | (_, Seen::Absent | Seen::Here { .. }) => {
+                    return say(State::Waiting, Why::LookingFirst);
+                }
                 (Right::OnlyIfFree, Seen::Elsewhere(holder)) => {
                     return say(State::Blocked, Why::NoRecord { holder: holder.to_string() });
                 }
                 (Right::OnlyIfFree, Seen::Unknown(why)) => return say(State::Unknown, Why::Unseen(why.clone())),
-                (Right::OnlyIfFree, Seen::Here { .. }) => return say(State::Waiting, Why::Confirming),
             };
         act(State::Waiting, Why::Taking, Purpose::Take, point_here(binding, &sight.seen, force))
     }

@@ -1,0 +1,538 @@
+//! One node of the model: the daemon's own `Memory` and planner, driven event by event.
+//!
+//! Time is relative. Whatever happens to a node happens at [`NOW`]; when time passes, every moment that the node
+//! remembers is moved back, and moments that are older than any rule can tell apart are made equal. So the nodes have
+//! finitely many states, and each state's answer to each event is worked out once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vipkeeper::action::{Action, Force, RouteCall};
+use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
+use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
+use vipkeeper::memory::{Effected, Held, Memory, SETTLE};
+use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::plan::{Purpose, plan};
+use vipkeeper::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+
+use crate::hash::Fast;
+use crate::rules::{Mutant, Pointing, Setup};
+
+pub const NODES: usize = 3;
+/// Everything that happens to a node happens at this moment of its daemon's clock.
+const NOW: Moment = Duration::from_secs(1000);
+
+/// What the hook's file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum File {
+    None,
+    Standby,
+    /// The claim of the leadership with this number.
+    Leader(u8),
+}
+
+/// Where the binding points. An association has a number; numbers are used again once nobody knows them any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pointer {
+    Absent,
+    /// Something that is no node of ours.
+    Foreign,
+    At(u8, u8),
+}
+
+pub type Tags = [Option<u32>; NODES];
+
+/// What happens to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    File(File),
+    Notice,
+    BeginLook,
+    Answer(Pointer, Tags),
+    LookFails,
+    Accepted { purpose: Purpose, association: u8, claim: u8 },
+    TagAccepted(u32),
+    Failed,
+    Pass(u8),
+    Restart,
+}
+
+/// A write that a node wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum What {
+    Point { purpose: Purpose, force: bool, claim: u8 },
+    Free { association: u8, claim: u8 },
+    Tag { term: u32, claim: u8 },
+}
+
+/// What a node became, and what it wants now.
+#[derive(Debug, Clone, Copy)]
+pub struct Next {
+    pub local: u32,
+    pub binding: Option<What>,
+    pub tag: Option<What>,
+}
+
+/// What a node knows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Local {
+    node: u8,
+    pub file: File,
+    /// What the daemon has read of the file.
+    reading: File,
+    /// How long ago the hook of a claim ran that the daemon has not noticed yet.
+    hook_age: Duration,
+    memory: Memory,
+    observed: Observed,
+    /// When the look that is under way began.
+    look: Option<Moment>,
+}
+
+impl Local {
+    /// The age of the look that is under way, in seconds.
+    pub fn look_age(&self) -> Option<u64> {
+        self.look.map(|at| (NOW - at).as_secs())
+    }
+
+    /// The daemon has not taken note of the file yet.
+    pub fn has_news(&self) -> bool {
+        self.file != self.reading
+    }
+
+    fn claim(&self) -> Option<&Held> {
+        self.memory.claim.as_ref().filter(|held| matches!(self.file, File::Leader(k) if held.id == claim_id(k)))
+    }
+
+    /// The associations that this node knows by name, as bits.
+    fn associations(&self) -> u32 {
+        let seen = self.observed.sights.values().map(|sight| &sight.seen);
+        let expected = self.memory.tracks.values().filter_map(|track| track.expected.as_ref()).map(|(seen, _)| seen);
+        seen.chain(expected).map(|seen| 1 << association_number(seen)).fold(0, |all, bit| all | bit)
+    }
+}
+
+fn association_number(seen: &Seen) -> u8 {
+    let Seen::Here { association: Some(id) } = seen else { return 0 };
+    number(id)
+}
+
+fn number(id: &AssociationId) -> u8 {
+    id.as_str().trim_start_matches("eipassoc-").parse().unwrap()
+}
+
+fn elsewhere() -> Seen {
+    Seen::Elsewhere(Holder { name: "eni-x".to_owned(), blackhole: false })
+}
+
+fn claim_id(k: u8) -> ClaimId {
+    ClaimId::new(k.to_string())
+}
+
+fn claim_number(id: &ClaimId) -> u8 {
+    id.as_str().parse().unwrap()
+}
+
+pub fn letter(node: u8) -> char {
+    char::from(b'a' + node)
+}
+
+/// All nodes' states so far, each with a number; and what became of each after each event.
+pub struct Locals {
+    setup: Setup,
+    key: BindingKey,
+    vips: Vec<Vip>,
+    all: Vec<Local>,
+    associations: Vec<u32>,
+    numbers: HashMap<Local, u32, Fast>,
+    known: HashMap<(u32, Event), Next, Fast>,
+}
+
+impl Locals {
+    pub fn new(setup: Setup) -> Self {
+        let (kind, target) = match setup.pointing {
+            Pointing::ElasticIp => (Kind::ElasticIp, "192.0.2.1"),
+            Pointing::Route | Pointing::RouteDeleted => (Kind::Route, "rtb-1"),
+            Pointing::SecondaryIp => (Kind::SecondaryIp, "10.0.0.50"),
+        };
+        let key = BindingKey::new(kind, target);
+        let vips = (0..3).map(|node| vip(&setup, node, &key)).collect();
+        Self {
+            setup,
+            key,
+            vips,
+            all: Vec::new(),
+            associations: Vec::new(),
+            numbers: HashMap::default(),
+            known: HashMap::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn get(&self, number: u32) -> &Local {
+        &self.all[number as usize]
+    }
+
+    pub fn associations(&self, number: u32) -> u32 {
+        self.associations[number as usize]
+    }
+
+    /// A node on which nothing has happened yet.
+    pub fn fresh(&mut self, node: u8) -> u32 {
+        let sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
+        let sights = BTreeMap::from([(self.key.clone(), sight)]);
+        let local = Local {
+            node,
+            file: File::None,
+            reading: File::None,
+            hook_age: Duration::ZERO,
+            memory: Memory::default(),
+            observed: Observed { sights, claims: Claims::Unknown, witness: Witness::Silent },
+            look: None,
+        };
+        self.number(local)
+    }
+
+    fn number(&mut self, mut local: Local) -> u32 {
+        self.blur(&mut local);
+        if let Some(number) = self.numbers.get(&local) {
+            return *number;
+        }
+        let number = u32::try_from(self.all.len()).unwrap();
+        self.numbers.insert(local.clone(), number);
+        self.associations.push(local.associations());
+        self.all.push(local);
+        number
+    }
+
+    /// What becomes of a node.
+    pub fn after(&mut self, local: u32, event: Event) -> Next {
+        if let Some(next) = self.known.get(&(local, event)) {
+            return *next;
+        }
+        let mut it = self.get(local).clone();
+        let (mut binding, mut tag) = (None, None);
+        if self.happens(&mut it, event) {
+            (binding, tag) = self.decide(&mut it);
+        }
+        let next = Next { local: self.number(it), binding, tag };
+        self.known.insert((local, event), next);
+        next
+    }
+
+    /// Lets it happen; says whether the daemon decides anew then.
+    fn happens(&self, it: &mut Local, event: Event) -> bool {
+        match event {
+            Event::File(file) => {
+                it.file = file;
+                it.hook_age = Duration::ZERO;
+                return false;
+            }
+            Event::Notice => it.reading = it.file,
+            Event::BeginLook => {
+                it.reading = it.file;
+                it.look = Some(NOW);
+            }
+            Event::Answer(pointer, tags) => {
+                let at = it.look.take().expect("a look is under way");
+                let seen = match pointer {
+                    Pointer::Absent => Seen::Absent,
+                    Pointer::At(node, association) if node == it.node => {
+                        Seen::Here { association: self.association(association) }
+                    }
+                    // Who it is makes no difference to any rule.
+                    Pointer::Foreign | Pointer::At(..) => elsewhere(),
+                };
+                it.observed.sights.insert(self.key.clone(), Sight { seen, at });
+                let terms = (0u8..).zip(tags).filter_map(|(n, tag)| Some((instance(n), Term(tag?.into())))).collect();
+                it.observed.claims = Claims::Read { terms, at };
+            }
+            Event::LookFails => {
+                it.look = None;
+                let seen = Seen::Unknown(WhyUnseen::ReadFailed("no answer".to_owned()));
+                it.observed.sights.insert(self.key.clone(), Sight { seen, at: Moment::ZERO });
+                it.observed.claims = Claims::Unknown;
+            }
+            Event::Accepted { purpose, association, claim } => {
+                let association = self.association(association);
+                let effected = Effected::Accepted { association };
+                it.memory.record(&self.key, purpose, Some(&claim_id(claim)), &effected, NOW);
+            }
+            Event::TagAccepted(term) => it.memory.record_claim(Term(term.into()), NOW),
+            Event::Failed => {}
+            Event::Pass(seconds) => {
+                pass(it, Duration::from_secs(seconds.into()));
+                return false;
+            }
+            Event::Restart => {
+                let persisted = it.memory.to_persist();
+                let age = it.claim().map_or(Duration::ZERO, |held| held.age(NOW));
+                let restored = persisted.map(|it| {
+                    let wall_ms = it.started_ms + millis(age);
+                    Memory::restore(it, NOW, wall_ms)
+                });
+                it.memory = restored.unwrap_or_default();
+                it.reading = it.file;
+                it.look = None;
+                it.observed.claims = Claims::Unknown;
+                let sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
+                it.observed.sights.insert(self.key.clone(), sight);
+            }
+        }
+        true
+    }
+
+    fn association(&self, number: u8) -> Option<AssociationId> {
+        (self.setup.pointing == Pointing::ElasticIp).then(|| format!("eipassoc-{number}").parse().unwrap())
+    }
+
+    /// The daemon's own decision: it learns, and plans.
+    fn decide(&self, it: &mut Local) -> (Option<What>, Option<What>) {
+        let vip = &self.vips[usize::from(it.node)];
+        let started_ms = |k: u8| u64::from(k) * self.setup.term_step + self.setup.skew_ms[usize::from(it.node)];
+        let (desired, wall_ms) = match it.reading {
+            File::None => (Desired::Unknown(WhyUnknown::NoFile), 0),
+            File::Standby => (Desired::Standby(WhyStandby::Down), 0),
+            File::Leader(k) => {
+                let claim = Claim { id: claim_id(k), started_ms: started_ms(k) };
+                (Desired::Leader(claim), started_ms(k) + millis(it.hook_age))
+            }
+        };
+        let mutant = self.setup.mutant;
+        let mut observed = it.observed.clone();
+        if mutant == Some(Mutant::ClaimsNotRead) {
+            observed.claims = Claims::Unknown;
+        }
+        if let Some(held) = &mut it.memory.claim {
+            match mutant {
+                Some(Mutant::RaisesAlways) => {
+                    held.term_settled = false;
+                    held.age_at_adoption = Duration::ZERO;
+                    held.adopted_at = match &observed.claims {
+                        Claims::Read { at, .. } => *at,
+                        Claims::Unknown => NOW,
+                    };
+                }
+                Some(Mutant::ForgetsRivals) => held.rival_seen_at = Moment::ZERO,
+                _ => {}
+            }
+        }
+        it.memory.learn(vip, &desired, &observed, NOW, wall_ms);
+        match (mutant, &mut it.memory.claim) {
+            (Some(Mutant::NeverSuperseded), Some(held)) => held.superseded_by = None,
+            (Some(Mutant::OneLook), _) => {
+                it.memory.tracks.values_mut().for_each(|track| track.elsewhere_since = Some(Moment::ZERO));
+            }
+            _ => {}
+        }
+        let mut memory = it.memory.clone();
+        if let (Some(Mutant::AlwaysFresh), Some(held)) = (mutant, &mut memory.claim) {
+            held.age_at_adoption = Duration::ZERO;
+            held.adopted_at = NOW;
+        }
+        let plan = plan(vip, &desired, &observed, &memory, NOW);
+        let claim = it.memory.claim.as_ref().map_or(0, |held| claim_number(&held.id));
+        let step = plan.bindings.values().find_map(|verdict| verdict.step.as_ref());
+        let binding = step.map(|step| what(&step.action, step.purpose, claim));
+        let binding = binding.map(|what| match what {
+            What::Point { purpose: Purpose::Restore, claim, .. } if mutant == Some(Mutant::RestoreTakes) => {
+                What::Point { purpose: Purpose::Restore, force: true, claim }
+            }
+            other => other,
+        });
+        let tag = plan.record.map(|(term, _)| What::Tag {
+            term: u32::try_from(term.0).unwrap(),
+            claim: if term.0 == 0 { 0 } else { claim },
+        });
+        (binding, tag.filter(|tag| mutant != Some(Mutant::NeverWithdraws) || !matches!(tag, What::Tag { term: 0, .. })))
+    }
+
+    /// Makes equal what no rule can tell apart.
+    fn blur(&self, it: &mut Local) {
+        let back = |seconds: u64| NOW - Duration::from_secs(seconds);
+        let long = self.setup.long_pauses;
+        // What a claim leaves behind means nothing to the next one.
+        let current = matches!(it.reading, File::Leader(k) if it.memory.claim.as_ref().is_some_and(|held| held.id == claim_id(k)));
+        if !current {
+            it.memory.claim = None;
+            it.memory.tracks.values_mut().for_each(|track| track.applied = false);
+        }
+        let noticed =
+            matches!(it.file, File::Leader(k) if it.memory.claim.as_ref().is_some_and(|held| held.id == claim_id(k)));
+        let cap_age = |age: Duration| match age.as_secs() {
+            0..=5 => age,
+            61.. if long => Duration::from_secs(66),
+            _ => Duration::from_secs(6),
+        };
+        it.hook_age =
+            if noticed || !matches!(it.file, File::Leader(_)) { Duration::ZERO } else { cap_age(it.hook_age) };
+        self.forget(it);
+        // What is compared with one another stays in order; all else about when it was is dropped.
+        let adopted_at = it.memory.claim.as_ref().map(|held| held.adopted_at);
+        let adopted = adopted_at.map_or(back(100), |at| at.max(back(if long { 66 } else { 6 })));
+        let before = adopted - Duration::from_secs(1);
+        let under_claim = |at: Moment| if adopted_at.is_some_and(|adopted| at >= adopted) { adopted } else { before };
+        let slow = self.setup.slow_looks;
+        if let Claims::Read { at, .. } = &mut it.observed.claims {
+            if let Some((_, recorded_at)) = &mut it.memory.recorded {
+                let settled = *at >= *recorded_at + SETTLE;
+                *recorded_at = if settled { back(120) } else { (*recorded_at).max(back(6)) };
+            }
+            *at = under_claim(*at);
+        } else if let Some((_, recorded_at)) = &mut it.memory.recorded {
+            *recorded_at = (*recorded_at).max(back(6));
+        }
+        if let Some(held) = &mut it.memory.claim {
+            held.adopted_at = adopted;
+            held.age_at_adoption = cap_age(held.age_at_adoption);
+            if held.superseded_by.is_none() {
+                held.rival_seen_at = Moment::ZERO;
+            } else {
+                held.rival_seen_at = held.rival_seen_at.max(back(if slow { 24 } else { 18 }));
+                // No newer claim may seem gone because time was cut short.
+                if let Claims::Read { at, .. } = &mut it.observed.claims {
+                    *at = held.rival_seen_at;
+                }
+            }
+        }
+        for (key, sight) in &mut it.observed.sights {
+            let looked_at = sight.at;
+            sight.at = under_claim(looked_at);
+            let Some(track) = it.memory.tracks.get_mut(key) else { continue };
+            track.gone = false;
+            track.retakes = track.retakes.min(3);
+            track.last_retake = None;
+            if let Some(since) = &mut track.elsewhere_since {
+                let hold = [6, 12, 24, 30][track.retakes as usize];
+                let between = looked_at.saturating_sub(*since).min(Duration::from_secs(hold));
+                *since = (*since).max(back(hold));
+                sight.at = *since + between;
+            }
+            if let Some((_, until)) = &mut track.expected {
+                *until = (*until).max(back(if slow { 7 } else { 1 }));
+                // It is believed against whatever was seen before.
+                sight.seen = elsewhere();
+            }
+        }
+        it.memory.standby_since = match self.setup.pointing {
+            Pointing::RouteDeleted => it.memory.standby_since.map(|at| at.max(back(36))),
+            _ => None,
+        };
+    }
+}
+
+impl Locals {
+    /// Drops what was read and matters no more.
+    fn forget(&self, it: &mut Local) {
+        let me = instance(it.node);
+        let ordered = self.setup.spaced && self.setup.skew_ms == [0; 3];
+        let held = it.memory.claim.as_ref();
+        if held.is_none() {
+            // To a node that does not lead, nowhere and elsewhere are the same.
+            for sight in it.observed.sights.values_mut().filter(|sight| sight.seen == Seen::Absent) {
+                sight.seen = elsewhere();
+            }
+        }
+        if let Claims::Read { terms, .. } = &mut it.observed.claims {
+            let mine = held.map(|held| held.term);
+            terms.retain(|node, term| *node == me || mine.is_some_and(|mine| *term >= mine));
+            if let (Some((term, at)), Some(on_record)) = (&it.memory.recorded, terms.get(&me))
+                && term == on_record
+            {
+                it.memory.recorded = Some((*term, (*at).min(NOW - Duration::from_secs(120))));
+            }
+        }
+        if let Some((term, _)) = it.memory.recorded
+            && term != held.map_or(Term(0), |held| held.term)
+        {
+            it.memory.recorded = None;
+        }
+        // Where terms come in the order of time, what was seen so far is older than any claim to come.
+        if ordered && !it.has_news() {
+            it.memory.newest_seen = None;
+        }
+    }
+}
+
+/// Time passes.
+fn pass(it: &mut Local, by: Duration) {
+    let back = |at: &mut Moment| *at = at.saturating_sub(by);
+    it.hook_age += by;
+    it.look.iter_mut().for_each(back);
+    it.observed.sights.values_mut().for_each(|sight| back(&mut sight.at));
+    if let Claims::Read { at, .. } = &mut it.observed.claims {
+        back(at);
+    }
+    let memory = &mut it.memory;
+    if let Some(held) = &mut memory.claim {
+        back(&mut held.adopted_at);
+        back(&mut held.rival_seen_at);
+    }
+    memory.standby_since.iter_mut().for_each(back);
+    memory.recorded.iter_mut().for_each(|(_, at)| back(at));
+    for track in memory.tracks.values_mut() {
+        track.expected.iter_mut().for_each(|(_, until)| back(until));
+        track.elsewhere_since.iter_mut().for_each(back);
+    }
+}
+
+fn what(action: &Action, purpose: Purpose, claim: u8) -> What {
+    let free = |association| What::Free { association, claim };
+    match action {
+        Action::AssociateAddress { force, .. } | Action::AssignAddress { force, .. } => {
+            What::Point { purpose, force: *force == Force::Take, claim }
+        }
+        Action::PointRoute { call, .. } => What::Point { purpose, force: *call != RouteCall::CreateOnly, claim },
+        Action::DisassociateAddress { association, .. } => free(number(association)),
+        Action::UnassignAddress { .. } | Action::DeleteRoute { .. } => free(0),
+        other => panic!("no action on a pointer: {other}"),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap()
+}
+
+fn instance(node: u8) -> InstanceId {
+    format!("i-{}", letter(node)).parse().unwrap()
+}
+
+fn vip(setup: &Setup, node: u8, key: &BindingKey) -> Vip {
+    let eni: vipkeeper::ids::EniId = format!("eni-{}", letter(node)).parse().unwrap();
+    let table: vipkeeper::ids::RouteTableId = "rtb-1".parse().unwrap();
+    let route = |on_release| Binding::Route {
+        account: Account::Own,
+        table: table.clone(),
+        destination: "20.0.0.50/32".parse().unwrap(),
+        eni: eni.clone(),
+        on_release,
+    };
+    let (binding, anchor) = match setup.pointing {
+        Pointing::ElasticIp => {
+            let allocation: vipkeeper::ids::AllocationId = "eipalloc-1".parse().unwrap();
+            let binding = Binding::ElasticIp {
+                allocation: allocation.clone(),
+                eni: eni.clone(),
+                private_ip: "10.0.0.9".parse().unwrap(),
+                after: None,
+            };
+            (binding, Anchor::ElasticIp(allocation))
+        }
+        Pointing::Route => (route(OnRelease::Keep), Anchor::RouteTable(Account::Own, table.clone())),
+        Pointing::RouteDeleted => (route(OnRelease::Delete), Anchor::RouteTable(Account::Own, table.clone())),
+        Pointing::SecondaryIp => {
+            let address: IpAddr = "10.0.0.50".parse().unwrap();
+            (Binding::SecondaryIp { eni: eni.clone(), address }, Anchor::Subnet("subnet-1".parse().unwrap()))
+        }
+    };
+    Vip {
+        delegate_ip: "20.0.0.50".parse().unwrap(),
+        instance: instance(node),
+        bindings: BTreeMap::from([(key.clone(), Some(binding))]),
+        claims: if setup.claims_off { ClaimMode::Off } else { ClaimMode::Tags },
+        anchor: Some(anchor),
+    }
+}

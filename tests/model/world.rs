@@ -1,0 +1,748 @@
+//! The model: nodes, EC2, hooks and mishaps, one step at a time; and what must hold after each.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use vipkeeper::plan::Purpose;
+
+use crate::hash::{Fast, fingerprint};
+use crate::local::{Event, File, Locals, NODES, Pointer, Tags, What, letter};
+use crate::rules::{Mutant, Pointing, Rightful, Setup};
+
+/// Time passes in steps of this many seconds: the shortest after which nothing may be stale or settling any more.
+const TICK_S: u8 = 6;
+const LONG_S: u8 = 66;
+/// In the end all nodes pass in turn, this often: a standby's usual interval.
+const ROUND_S: u8 = 24;
+const ROUNDS: u32 = 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Status {
+    Sent,
+    /// A route that is to be deleted was read, and points at its node.
+    Checked,
+    Done(u8),
+    Refused,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Write {
+    what: What,
+    status: Status,
+}
+
+/// What EC2 holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Cloud {
+    pointer: Pointer,
+    tags: Tags,
+    /// Which leadership each tag belongs to: known to the check only.
+    tag_claims: [u8; NODES],
+}
+
+/// Everything at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct State {
+    locals: [u32; NODES],
+    /// The writes under way: at most one for the binding and one for the record of each node.
+    slots: [[Option<Write>; 2]; NODES],
+    /// Writes whose client gave up on them, and that may still arrive.
+    late: [Option<(u8, Write)>; 2],
+    cloud: Cloud,
+    /// Earlier states that a read may still show, and how long ago each ended.
+    past: [Option<(Cloud, u8)>; 3],
+    /// The leaderships that each node's daemon has seen on record, as bits.
+    shown: [u8; NODES],
+    up_lately: bool,
+    ups: u8,
+    drifts: u8,
+    faults: u8,
+    restarts: u8,
+}
+
+/// One step, as a trace shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Up(u8, u8),
+    Down(u8),
+    Notice(u8),
+    BeginLook(u8),
+    Answer(u8, Pointer, Tags, bool),
+    LookFails(u8),
+    Executed(u8, What),
+    Replied(u8, What),
+    Lost(u8, What),
+    ReplyLost(u8, What),
+    GaveUp(u8, What),
+    Late(u8, What),
+    Restart(u8),
+    ByHand(Pointer),
+    Pass(u8),
+}
+
+pub struct Next {
+    pub step: Step,
+    pub state: State,
+    pub violation: Option<String>,
+}
+
+pub struct World {
+    pub setup: Setup,
+    pub locals: Locals,
+    /// How many passes each state took to come to rest.
+    rests: HashMap<u128, Result<u32, String>, Fast>,
+    pub worst_passes: u32,
+    /// How often a route was deleted that had been replaced between the check and the deletion.
+    pub deleted_another: u64,
+}
+
+impl World {
+    pub fn new(setup: Setup) -> Self {
+        Self { setup, locals: Locals::new(setup), rests: HashMap::default(), worst_passes: 0, deleted_another: 0 }
+    }
+
+    pub fn start(&mut self) -> State {
+        let locals = [0, 1, 2].map(|node| self.locals.fresh(node));
+        State {
+            locals,
+            slots: [[None; 2]; NODES],
+            late: [None; 2],
+            cloud: Cloud { pointer: Pointer::Absent, tags: [None; NODES], tag_claims: [0; NODES] },
+            past: [None; 3],
+            shown: [0; NODES],
+            up_lately: false,
+            ups: 0,
+            drifts: 0,
+            faults: 0,
+            restarts: 0,
+        }
+    }
+
+    fn nodes(&self) -> std::ops::Range<u8> {
+        0..self.setup.nodes
+    }
+
+    /// Everything that may happen next.
+    pub fn successors(&mut self, state: &State) -> Vec<Next> {
+        let mut all = Vec::new();
+        for node in self.nodes() {
+            self.hooks(state, node, &mut all);
+            self.looks(state, node, &mut all);
+            self.writes(state, node, &mut all);
+            let idle = state.slots[usize::from(node)].iter().all(Option::is_none);
+            if state.restarts < self.setup.restarts && (idle || !self.setup.timely) {
+                let mut next = state.clone();
+                next.restarts += 1;
+                for slot in 0..2 {
+                    // Its requests are on their way, and nobody waits for them.
+                    if let Some(write) = next.slots[usize::from(node)][slot].take() {
+                        add_late(&mut next, node, write);
+                    }
+                }
+                let violation = self.event(&mut next, node, Event::Restart, None);
+                all.push(Next { step: Step::Restart(node), state: next, violation });
+            }
+        }
+        for index in 0..state.late.len() {
+            if let Some((node, mut write)) = state.late[index] {
+                let mut next = state.clone();
+                next.late[index] = None;
+                let violation = self.execute(&mut next, node, &mut write);
+                if write.status == Status::Checked {
+                    next.late[index] = Some((node, write));
+                }
+                sort_late(&mut next);
+                all.push(Next { step: Step::Late(node, write.what), state: next, violation });
+            }
+        }
+        if state.drifts < self.setup.drifts {
+            for pointer in [Pointer::Absent, Pointer::Foreign] {
+                if state.cloud.pointer != pointer {
+                    let mut next = state.clone();
+                    next.drifts += 1;
+                    self.change(&mut next, |cloud| cloud.pointer = pointer);
+                    all.push(Next { step: Step::ByHand(pointer), state: next, violation: None });
+                }
+            }
+            for node in self.nodes() {
+                if !matches!(state.cloud.pointer, Pointer::At(at, _) if at == node) {
+                    let mut next = state.clone();
+                    next.drifts += 1;
+                    let pointer = Pointer::At(node, self.new_association(&next));
+                    self.change(&mut next, |cloud| cloud.pointer = pointer);
+                    all.push(Next { step: Step::ByHand(pointer), state: next, violation: None });
+                }
+            }
+        }
+        self.time(state, &mut all);
+        all
+    }
+
+    fn hooks(&mut self, state: &State, node: u8, all: &mut Vec<Next>) {
+        if state.ups < self.setup.ups && !(self.setup.spaced && state.up_lately) {
+            // Where no two terms can be equal, all nodes are alike, and the first leader may as well be the first one.
+            if state.ups == 0 && node > 0 && self.setup.spaced && self.setup.skew_ms == [0; 3] {
+                return;
+            }
+            let mut next = state.clone();
+            next.ups += 1;
+            next.up_lately = true;
+            self.event(&mut next, node, Event::File(File::Leader(state.ups + 1)), None);
+            all.push(Next { step: Step::Up(node, state.ups + 1), state: next, violation: None });
+        }
+        if matches!(self.locals.get(state.locals[usize::from(node)]).file, File::Leader(_)) {
+            let mut next = state.clone();
+            self.event(&mut next, node, Event::File(File::Standby), None);
+            all.push(Next { step: Step::Down(node), state: next, violation: None });
+        }
+        if self.locals.get(state.locals[usize::from(node)]).has_news() {
+            let mut next = state.clone();
+            let violation = self.event(&mut next, node, Event::Notice, None);
+            all.push(Next { step: Step::Notice(node), state: next, violation });
+        }
+    }
+
+    fn looks(&mut self, state: &State, node: u8, all: &mut Vec<Next>) {
+        let local = self.locals.get(state.locals[usize::from(node)]);
+        let mut state = state.clone();
+        let age = match local.look_age() {
+            Some(age) => age,
+            // A look begins with reading the file: the same as noticing it, and then looking.
+            None if local.has_news() => return,
+            None => {
+                let violation = self.event(&mut state, node, Event::BeginLook, None);
+                if self.setup.slow_looks || violation.is_some() {
+                    all.push(Next { step: Step::BeginLook(node), state, violation });
+                    return;
+                }
+                0
+            }
+        };
+        let visible = state.past.iter().flatten().filter(|(_, gone_s)| u64::from(*gone_s) < 5 + age);
+        let mut clouds = vec![state.cloud];
+        if !self.setup.timely {
+            clouds.extend(visible.map(|(cloud, _)| *cloud));
+        }
+        let mut seen = Vec::new();
+        for pointers in &clouds {
+            for tags in &clouds {
+                let one_snapshot = self.setup.pointing != Pointing::SecondaryIp;
+                let what = Cloud { pointer: pointers.pointer, ..*tags };
+                if (one_snapshot && pointers != tags) || seen.contains(&what) {
+                    continue;
+                }
+                seen.push(what);
+                let mut next = state.clone();
+                let violation = self.answer(&mut next, node, &what);
+                let stale = what != state.cloud;
+                all.push(Next { step: Step::Answer(node, what.pointer, what.tags, stale), state: next, violation });
+            }
+        }
+        if state.faults < self.setup.faults {
+            let mut next = state.clone();
+            next.faults += 1;
+            let violation = self.event(&mut next, node, Event::LookFails, None);
+            all.push(Next { step: Step::LookFails(node), state: next, violation });
+        }
+    }
+
+    fn answer(&mut self, next: &mut State, node: u8, cloud: &Cloud) -> Option<String> {
+        for (other, claim) in cloud.tag_claims.iter().enumerate() {
+            if other != usize::from(node) && *claim > 0 {
+                next.shown[usize::from(node)] |= 1 << claim;
+            }
+        }
+        self.event(next, node, Event::Answer(cloud.pointer, cloud.tags), None)
+    }
+
+    fn writes(&mut self, state: &State, node: u8, all: &mut Vec<Next>) {
+        for slot in 0..2 {
+            let Some(write) = state.slots[usize::from(node)][slot] else { continue };
+            let what = write.what;
+            let faulty = state.faults < self.setup.faults;
+            if matches!(write.status, Status::Sent | Status::Checked) {
+                let mut next = state.clone();
+                let mut done = write;
+                let mut violation = self.execute(&mut next, node, &mut done);
+                next.slots[usize::from(node)][slot] = Some(done);
+                if next.slots[usize::from(node)][slot].is_some_and(|write| write.status != Status::Checked)
+                    && !self.setup.slow_answers
+                {
+                    violation = violation.or(self.reply(&mut next, node, slot));
+                }
+                all.push(Next { step: Step::Executed(node, what), state: next, violation });
+                if faulty {
+                    if !self.setup.slow_answers && done.status != Status::Checked {
+                        let mut next = state.clone();
+                        next.faults += 1;
+                        let mut done = write;
+                        let violation = self.execute(&mut next, node, &mut done);
+                        next.slots[usize::from(node)][slot] = None;
+                        let violation = violation.or(self.event(&mut next, node, Event::Failed, Some(slot)));
+                        all.push(Next { step: Step::ReplyLost(node, what), state: next, violation });
+                    }
+                    let ways: &[bool] = if self.setup.timely { &[false] } else { &[false, true] };
+                    for gave_up in ways.iter().copied() {
+                        let mut next = state.clone();
+                        next.faults += 1;
+                        next.slots[usize::from(node)][slot] = None;
+                        if gave_up {
+                            add_late(&mut next, node, write);
+                        }
+                        let violation = self.event(&mut next, node, Event::Failed, Some(slot));
+                        let step = if gave_up { Step::GaveUp(node, what) } else { Step::Lost(node, what) };
+                        all.push(Next { step, state: next, violation });
+                    }
+                }
+                continue;
+            }
+            let mut next = state.clone();
+            let violation = self.reply(&mut next, node, slot);
+            all.push(Next { step: Step::Replied(node, what), state: next, violation });
+            if faulty {
+                let mut next = state.clone();
+                next.faults += 1;
+                next.slots[usize::from(node)][slot] = None;
+                let violation = self.event(&mut next, node, Event::Failed, Some(slot));
+                all.push(Next { step: Step::ReplyLost(node, what), state: next, violation });
+            }
+        }
+    }
+
+    fn time(&mut self, state: &State, all: &mut Vec<Next>) {
+        let mut pauses = vec![TICK_S];
+        if self.setup.long_pauses {
+            pauses.push(LONG_S);
+        }
+        for seconds in pauses {
+            let blocked = self.nodes().any(|node| {
+                let local = self.locals.get(state.locals[usize::from(node)]);
+                let writes = &state.slots[usize::from(node)];
+                let busy = writes.iter().any(Option::is_some);
+                if busy && !self.setup.slow_answers {
+                    return true;
+                }
+                match local.look_age() {
+                    Some(age) if age > 0 || seconds > TICK_S => true,
+                    Some(_) => self.setup.timely,
+                    None => {
+                        (busy && (self.setup.timely || seconds > TICK_S)) || (self.setup.timely && local.has_news())
+                    }
+                }
+            });
+            if !blocked {
+                let mut next = state.clone();
+                self.pass(&mut next, seconds);
+                if next != *state {
+                    all.push(Next { step: Step::Pass(seconds), state: next, violation: None });
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, state: &mut State, seconds: u8) {
+        for node in self.nodes() {
+            let local = &mut state.locals[usize::from(node)];
+            *local = self.locals.after(*local, Event::Pass(seconds)).local;
+        }
+        state.up_lately = false;
+        let looks = state.locals.iter().filter_map(|local| self.locals.get(*local).look_age());
+        let oldest = looks.max().unwrap_or(0);
+        for past in &mut state.past {
+            if let Some((_, gone_s)) = past {
+                *gone_s += seconds;
+                if u64::from(*gone_s) >= 5 + oldest {
+                    *past = None;
+                }
+            }
+        }
+        state.past.sort_by_key(|past| past.map_or(u8::MAX, |(_, gone_s)| gone_s));
+    }
+
+    /// Something happens to a node, and it starts what it wants then. `failed`: the write that just failed and that
+    /// waits for another occasion.
+    fn event(&mut self, state: &mut State, node: u8, event: Event, failed: Option<usize>) -> Option<String> {
+        let index = usize::from(node);
+        let next = self.locals.after(state.locals[index], event);
+        state.locals[index] = next.local;
+        let mut violation = None;
+        for (slot, wanted) in [(0, next.binding), (1, next.tag)] {
+            let Some(what) = wanted else { continue };
+            if state.slots[index][slot].is_some() || failed == Some(slot) {
+                continue;
+            }
+            if let What::Point { claim, .. } = what {
+                let newer = self.live(state).filter(|(other, k)| *other != node && *k > claim);
+                let seen = newer.map(|(_, k)| 1 << k).fold(0, |all, bit: u8| all | bit) & state.shown[index];
+                if seen != 0 && self.setup.rightful == Rightful::Newest {
+                    violation = Some(format!(
+                        "{} points the binding at itself although it has seen a newer claim that stands",
+                        letter(node)
+                    ));
+                }
+            }
+            state.slots[index][slot] = Some(Write { what, status: Status::Sent });
+        }
+        violation
+    }
+
+    fn reply(&mut self, state: &mut State, node: u8, slot: usize) -> Option<String> {
+        let write = state.slots[usize::from(node)][slot].take()?;
+        let event = match (write.status, write.what) {
+            (Status::Done(association), What::Point { purpose, claim, .. }) => {
+                Event::Accepted { purpose, association, claim }
+            }
+            (Status::Done(_), What::Free { claim, .. }) => {
+                Event::Accepted { purpose: Purpose::Release, association: 0, claim }
+            }
+            (Status::Done(_), What::Tag { term, .. }) => Event::TagAccepted(term),
+            (Status::Sent | Status::Checked | Status::Refused, _) => {
+                return self.event(state, node, Event::Failed, Some(slot));
+            }
+        };
+        self.event(state, node, event, None)
+    }
+
+    /// EC2 performs a write, or the first half of it.
+    fn execute(&mut self, state: &mut State, node: u8, write: &mut Write) -> Option<String> {
+        let before = state.cloud.pointer;
+        let holds = matches!(before, Pointer::At(at, _) if at == node);
+        match write.what {
+            What::Point { purpose, force, claim } => {
+                let route = matches!(self.setup.pointing, Pointing::Route | Pointing::RouteDeleted);
+                let refused = match before {
+                    Pointer::Absent => false,
+                    Pointer::At(..) if holds => route && !force,
+                    Pointer::At(..) | Pointer::Foreign => !force,
+                };
+                if refused {
+                    write.status = Status::Refused;
+                    return None;
+                }
+                let association = match before {
+                    Pointer::At(_, association) if holds => association,
+                    _ => self.new_association(state),
+                };
+                write.status = Status::Done(association);
+                self.change(state, |cloud| cloud.pointer = Pointer::At(node, association));
+                return self.taken(state, node, before, purpose, claim);
+            }
+            What::Free { association, .. } => {
+                let anything = self.setup.mutant == Some(Mutant::ReleasesWhateverIsThere);
+                let goes = match (self.setup.pointing, write.status) {
+                    _ if anything => true,
+                    (Pointing::ElasticIp, _) => before == Pointer::At(node, association),
+                    (Pointing::RouteDeleted, Status::Sent) => {
+                        write.status = if holds { Status::Checked } else { Status::Done(0) };
+                        return None;
+                    }
+                    (Pointing::RouteDeleted, _) => true,
+                    (Pointing::SecondaryIp | Pointing::Route, _) => holds,
+                };
+                write.status = Status::Done(0);
+                if goes {
+                    self.change(state, |cloud| cloud.pointer = Pointer::Absent);
+                    let another = !holds && before != Pointer::Absent;
+                    if another && self.setup.pointing == Pointing::RouteDeleted {
+                        self.deleted_another += 1;
+                    } else if another {
+                        return Some(format!("{} releases what does not point at it", letter(node)));
+                    }
+                }
+            }
+            What::Tag { term, claim } => {
+                if self.setup.tags_refused {
+                    write.status = Status::Refused;
+                    return None;
+                }
+                write.status = Status::Done(0);
+                let shared = self.setup.mutant == Some(Mutant::SharedTag);
+                self.change(state, |cloud| {
+                    if shared {
+                        (cloud.tags, cloud.tag_claims) = ([None; NODES], [0; NODES]);
+                    }
+                    // To every rule, a claim that was withdrawn is one that is not there.
+                    cloud.tags[usize::from(node)] = (term > 0).then_some(term);
+                    cloud.tag_claims[usize::from(node)] = claim;
+                });
+            }
+        }
+        None
+    }
+
+    /// What must hold whenever a node took the binding.
+    fn taken(&self, state: &State, node: u8, from: Pointer, purpose: Purpose, claim: u8) -> Option<String> {
+        let Pointer::At(other, _) = from else {
+            let took = from == Pointer::Foreign && purpose == Purpose::Restore;
+            return took.then(|| format!("{} takes what was to be put back only if it was free", letter(node)));
+        };
+        if other == node {
+            return None;
+        }
+        if purpose == Purpose::Restore {
+            return Some(format!("{} takes what was to be put back only if it was free", letter(node)));
+        }
+        // A claim that is late to take, but has its record, takes at its first look: it may meet a newer one whose
+        // record is not written yet.
+        let on_record = |k| state.cloud.tag_claims[usize::from(other)] == k;
+        let newer = |k| k > claim && (purpose == Purpose::Retake || on_record(k));
+        let disturbed = self.setup.timely && self.live(state).any(|(at, k)| at == other && newer(k));
+        disturbed.then(|| format!("{} takes the binding from {}, whose claim is newer", letter(node), letter(other)))
+    }
+
+    fn change(&self, state: &mut State, how: impl FnOnce(&mut Cloud)) {
+        let before = state.cloud;
+        how(&mut state.cloud);
+        if state.cloud == before || self.setup.timely {
+            return;
+        }
+        state.past.rotate_right(1);
+        state.past[0] = Some((before, 0));
+        state.past[self.setup.stale..].fill(None);
+    }
+
+    /// Drops what makes no difference any more.
+    pub fn blur(&self, mut state: State) -> State {
+        let live = self.live(&state).fold(0, |all, (_, k)| all | 1u8 << k);
+        state.shown.iter_mut().for_each(|shown| *shown &= live);
+        for index in 0..state.past.len() {
+            let (before, rest) = state.past.split_at_mut(index);
+            let past = rest[0].map(|(cloud, _)| cloud);
+            if past == Some(state.cloud) || before.iter().flatten().any(|(cloud, _)| Some(*cloud) == past) {
+                rest[0] = None;
+            }
+        }
+        state.past.sort_by_key(|past| past.map_or(u8::MAX, |(_, gone_s)| gone_s));
+        state
+    }
+
+    /// The claims whose leadership has not ended.
+    fn live(&self, state: &State) -> impl Iterator<Item = (u8, u8)> + use<> {
+        let files = state.locals.map(|local| self.locals.get(local).file);
+        (0u8..).zip(files).filter_map(|(node, file)| match file {
+            File::Leader(k) => Some((node, k)),
+            File::None | File::Standby => None,
+        })
+    }
+
+    /// The lowest number that no association bears that somebody may still name.
+    fn new_association(&self, state: &State) -> u8 {
+        if self.setup.pointing != Pointing::ElasticIp {
+            return 0;
+        }
+        let of_pointer = |pointer: Pointer| if let Pointer::At(_, number) = pointer { 1 << number } else { 0 };
+        let of_write = |write: &Write| match (write.what, write.status) {
+            (_, Status::Done(number)) | (What::Free { association: number, .. }, _) => 1u32 << number,
+            _ => 0,
+        };
+        let mut used = of_pointer(state.cloud.pointer) | 1;
+        used |= state.past.iter().flatten().fold(0, |all, (cloud, _)| all | of_pointer(cloud.pointer));
+        used |= state.locals.iter().fold(0, |all, local| all | self.locals.associations(*local));
+        used |= state.slots.iter().flatten().flatten().fold(0, |all, write| all | of_write(write));
+        used |= state.late.iter().flatten().fold(0, |all, (_, write)| all | of_write(write));
+        u8::try_from(used.trailing_ones()).unwrap()
+    }
+
+    /// From here on nothing happens any more but that all nodes pass in turn: the binding must end where it belongs
+    /// and stay there.
+    pub fn comes_to_rest(&mut self, state: &State) -> Result<(), String> {
+        let mut quiet = state.clone();
+        (quiet.drifts, quiet.faults, quiet.restarts) = (0, 0, 0);
+        (quiet.late, quiet.past, quiet.up_lately) = ([None; 2], [None; 3], false);
+        for node in self.nodes() {
+            self.finish(&mut quiet, node)?;
+        }
+        let orders: &[&[u8]] = match self.setup.nodes {
+            2 => &[&[0, 1], &[1, 0]],
+            _ => &[&[0, 1, 2], &[0, 2, 1], &[1, 0, 2], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0]],
+        };
+        if let Some(known) = self.rests.get(&fingerprint(&quiet)) {
+            return known.clone().map(drop);
+        }
+        let mut worst = Ok(0);
+        for order in orders {
+            let passes = self.rest(&quiet, order);
+            worst = worst.and_then(|worst: u32| passes.map(|passes| worst.max(passes)));
+        }
+        if let Ok(passes) = worst {
+            self.worst_passes = self.worst_passes.max(passes);
+        }
+        self.rests.insert(fingerprint(&quiet), worst.clone());
+        worst.map(drop)
+    }
+
+    fn rest(&mut self, state: &State, order: &[u8]) -> Result<u32, String> {
+        let mut state = state.clone();
+        let mut passes = 0;
+        let mut trace = String::new();
+        for round in 1..=ROUNDS {
+            for node in order {
+                let wrote = self.whole_pass(&mut state, *node)?;
+                if wrote {
+                    passes = round;
+                    if round + 2 > ROUNDS {
+                        return Err(format!("the nodes never come to rest:{trace}"));
+                    }
+                }
+            }
+            trace.push_str(&format!(" {}", state.cloud));
+            self.pass(&mut state, ROUND_S);
+        }
+        if let Some(wrong) = self.wrong(&state) {
+            return Err(format!("{wrong}:{trace}"));
+        }
+        // Where the newest leadership has ended, an older one follows: that node has to see so first.
+        let newest = self.live(&state).any(|(_, k)| k == state.ups);
+        if passes > self.setup.passes + u32::from(!newest) {
+            return Err(format!("it takes {passes} passes of each node:{trace}"));
+        }
+        Ok(passes)
+    }
+
+    /// One node looks, does what it wants to, and hears what came of it. Says whether it changed the binding.
+    fn whole_pass(&mut self, state: &mut State, node: u8) -> Result<bool, String> {
+        let before = state.cloud;
+        self.event(state, node, Event::BeginLook, None).map_or(Ok(()), Err)?;
+        self.finish(state, node)?;
+        Ok(state.cloud != before)
+    }
+
+    /// All that is under way on a node comes to its end.
+    fn finish(&mut self, state: &mut State, node: u8) -> Result<(), String> {
+        let index = usize::from(node);
+        let mut refused = [false; 2];
+        for _ in 0..8 {
+            for slot in 0..2 {
+                if refused[slot] {
+                    // It waits for its next try.
+                    state.slots[index][slot] = None;
+                }
+                while let Some(mut write) = state.slots[index][slot]
+                    && matches!(write.status, Status::Sent | Status::Checked)
+                {
+                    self.execute(state, node, &mut write).map_or(Ok(()), Err)?;
+                    state.slots[index][slot] = Some(write);
+                }
+                if let Some(write) = state.slots[index][slot] {
+                    refused[slot] |= write.status == Status::Refused;
+                    self.reply(state, node, slot).map_or(Ok(()), Err)?;
+                }
+            }
+            if self.locals.get(state.locals[index]).look_age().is_some() {
+                let cloud = state.cloud;
+                self.answer(state, node, &cloud).map_or(Ok(()), Err)?;
+            }
+            let waiting = |slot: usize| state.slots[index][slot].is_none() || refused[slot];
+            if waiting(0) && waiting(1) {
+                state.slots[index] = [None; 2];
+                state.past = [None; 3];
+                return Ok(());
+            }
+        }
+        Err(format!("{} writes again and again without a pause", letter(node)))
+    }
+
+    /// What is wrong with where the binding ended.
+    fn wrong(&self, state: &State) -> Option<String> {
+        let at = match state.cloud.pointer {
+            Pointer::At(node, _) => Some(node),
+            Pointer::Absent | Pointer::Foreign => None,
+        };
+        let rightful = match self.setup.rightful {
+            Rightful::Newest => self.live(state).max_by_key(|(_, k)| *k).map(|(node, _)| node),
+            Rightful::OnRecord => self
+                .live(state)
+                .max_by_key(|(node, _)| (state.cloud.tags[usize::from(*node)], *node))
+                .map(|(node, _)| node),
+            Rightful::OnlyLeader => {
+                let unowned =
+                    at.is_some_and(|node| self.locals.get(state.locals[usize::from(node)]).file == File::None);
+                let mut live = self.live(state);
+                match (live.next(), live.next()) {
+                    (Some((node, _)), None) if state.cloud.pointer != Pointer::Foreign && !unowned => Some(node),
+                    _ => return None,
+                }
+            }
+        };
+        match (rightful, at) {
+            (Some(leader), at) if at != Some(leader) => {
+                Some(format!("{} leads, and the binding does not end at it", letter(leader)))
+            }
+            (None, Some(node)) if self.setup.pointing != Pointing::Route => {
+                let said = self.locals.get(state.locals[usize::from(node)]).file != File::None;
+                said.then(|| format!("nobody leads, and the binding stays at {}", letter(node)))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn add_late(state: &mut State, node: u8, write: Write) {
+    if matches!(write.status, Status::Sent | Status::Checked)
+        && let Some(free) = state.late.iter_mut().find(|late| late.is_none())
+    {
+        *free = Some((node, write));
+    }
+    sort_late(state);
+}
+
+fn sort_late(state: &mut State) {
+    state.late.sort_by_key(|late| (late.is_none(), *late));
+}
+
+impl fmt::Display for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} {}]", show_pointer(self.pointer), show_tags(&self.tags))
+    }
+}
+
+fn show_pointer(pointer: Pointer) -> String {
+    match pointer {
+        Pointer::Absent => "nowhere".to_owned(),
+        Pointer::Foreign => "elsewhere".to_owned(),
+        Pointer::At(node, _) => format!("at {}", letter(node)),
+    }
+}
+
+fn show_tags(tags: &Tags) -> String {
+    let tags: Vec<_> =
+        (0u8..).zip(tags).filter_map(|(node, tag)| Some(format!("{}={}", letter(node), (*tag)?))).collect();
+    if tags.is_empty() { "no claims".to_owned() } else { tags.join(" ") }
+}
+
+fn show_what(what: What) -> String {
+    match what {
+        What::Point { purpose, force: true, .. } => format!("{purpose:?}, by force").to_lowercase(),
+        What::Point { purpose, force: false, .. } => format!("{purpose:?}, if it is free").to_lowercase(),
+        What::Free { association: 0, .. } => "release".to_owned(),
+        What::Free { association, .. } => format!("release of association {association}"),
+        What::Tag { term, .. } => format!("tag {term}"),
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up(node, k) => write!(f, "{}: up, leadership {k}", letter(*node)),
+            Self::Down(node) => write!(f, "{}: down", letter(*node)),
+            Self::Notice(node) => write!(f, "{}: its daemon notices", letter(*node)),
+            Self::BeginLook(node) => write!(f, "{}: begins to look", letter(*node)),
+            Self::Answer(node, pointer, tags, stale) => {
+                let stale = if *stale { ", which is stale" } else { "" };
+                write!(f, "{}: sees it {}, {}{stale}", letter(*node), show_pointer(*pointer), show_tags(tags))
+            }
+            Self::LookFails(node) => write!(f, "{}: the look fails", letter(*node)),
+            Self::Executed(node, what) => write!(f, "{}: {} carried out", letter(*node), show_what(*what)),
+            Self::Replied(node, what) => write!(f, "{}: {} answered", letter(*node), show_what(*what)),
+            Self::Lost(node, what) => write!(f, "{}: {} lost", letter(*node), show_what(*what)),
+            Self::ReplyLost(node, what) => write!(f, "{}: {}, the answer lost", letter(*node), show_what(*what)),
+            Self::GaveUp(node, what) => {
+                write!(f, "{}: {} not answered in time, still under way", letter(*node), show_what(*what))
+            }
+            Self::Late(node, what) => write!(f, "{}: {} carried out late", letter(*node), show_what(*what)),
+            Self::Restart(node) => write!(f, "{}: its daemon restarts", letter(*node)),
+            Self::ByHand(pointer) => write!(f, "by hand: it now points {}", show_pointer(*pointer)),
+            Self::Pass(seconds) => write!(f, "{seconds} s pass"),
+        }
+    }
+}
