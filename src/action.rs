@@ -81,6 +81,12 @@ pub enum Action {
         key: String,
         value: String,
     },
+    /// Deletes another node's tag from the anchor, if it still has this value.
+    ForgetClaim {
+        anchor: Anchor,
+        key: String,
+        value: String,
+    },
 }
 
 impl Action {
@@ -99,11 +105,12 @@ impl Action {
             Self::AddLocalAddress { .. } => "add_local_address",
             Self::RemoveLocalAddress { .. } => "remove_local_address",
             Self::RecordClaim { .. } => "record_claim",
+            Self::ForgetClaim { .. } => "forget_claim",
         }
     }
 
     /// All names, so that their metrics exist from the start.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "associate_address",
         "disassociate_address",
         "replace_route",
@@ -115,7 +122,19 @@ impl Action {
         "add_local_address",
         "remove_local_address",
         "record_claim",
+        "forget_claim",
     ];
+
+    /// Whether EC2 refuses it if the world is not as it was seen.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        matches!(
+            self,
+            Self::AssociateAddress { force: Force::IfFree, .. }
+                | Self::AssignAddress { force: Force::IfFree, .. }
+                | Self::PointRoute { call: RouteCall::CreateOnly, .. }
+        )
+    }
 
     /// Whether it is a call to EC2, and not to this machine's kernel.
     #[must_use]
@@ -153,6 +172,9 @@ impl fmt::Display for Action {
             Self::RemoveLocalAddress { interface, address } => write!(f, "remove {address} from {interface}"),
             Self::RecordClaim { anchor, key, value } => {
                 write!(f, "record {key} = '{value}' on {}", anchor.resource())
+            }
+            Self::ForgetClaim { anchor, key, value } => {
+                write!(f, "forget {key} = '{value}' on {}", anchor.resource())
             }
         }
     }

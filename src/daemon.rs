@@ -27,11 +27,13 @@ use crate::wake::Wake;
 use crate::witness::Word;
 
 use self::reads::{Answer, ReadFuture, Reads};
-use self::vip::{Busy, Keeper, WriteFuture, Written};
+use self::vip::Keeper;
+use self::write::{After, Busy, WriteFuture, Written};
 
 mod document;
 mod reads;
 mod vip;
+mod write;
 
 /// After an own write, EC2 is looked at again this long after it: its reads lag its writes.
 const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -248,24 +250,26 @@ where
     fn written(&mut self, written: Written) {
         let now = self.now();
         let wall_ms = self.around.machine.wall_ms();
-        self.busy.done(&written);
-        let Some(keeper) = self.vips.iter_mut().find(|keeper| keeper.config.delegate_ip == written.vip) else { return };
+        self.busy.done(&written.write);
+        let Some(keeper) = self.vips.iter_mut().find(|keeper| keeper.config.delegate_ip == written.write.vip) else {
+            return;
+        };
         let after = keeper.written(&written, now, wall_ms, &mut self.around.rng, &*self.around.reporter);
-        if !written.is_cloud() {
+        if !written.write.action.is_cloud() {
             self.local_stale = true;
             return;
         }
         match after {
-            vip::After::Confirm => {
+            After::Confirm => {
                 // The looks after the last write serve those before it as well.
                 self.later_rounds = AFTER_WRITE.iter().map(|delay| now + *delay).collect();
             }
-            vip::After::LookNow => self.look_when_idle = true,
-            vip::After::LookSoon => drop(self.later_rounds.insert(now + AFTER_WRITE[0])),
-            vip::After::Nothing => {}
+            After::LookNow => self.look_when_idle = true,
+            After::LookSoon => drop(self.later_rounds.insert(now + AFTER_WRITE[0])),
+            After::Nothing => {}
         }
         // A claim has converged once everything that it took was seen.
-        self.look_when_idle |= after == vip::After::Confirm && keeper.is_taking();
+        self.look_when_idle |= after == After::Confirm && keeper.is_taking();
         if written.is_accepted() {
             self.release_held_back();
         }

@@ -219,13 +219,14 @@ pub struct RequestReport {
 }
 
 /// Every operation that vipkeeper asks of EC2.
-pub const OPERATIONS: [&str; 15] = [
+pub const OPERATIONS: [&str; 16] = [
     "AssignIpv6Addresses",
     "AssignPrivateIpAddresses",
     "AssociateAddress",
     "CreateRoute",
     "CreateTags",
     "DeleteRoute",
+    "DeleteTags",
     "DescribeAddresses",
     "DescribeNetworkInterfaces",
     "DescribeRouteTables",

@@ -30,6 +30,8 @@ pub struct Memory {
     pub newest_seen: Option<Rival>,
     /// The term whose tag EC2 accepted last from this node, and when.
     pub recorded: Option<(Term, Moment)>,
+    /// When EC2 accepted last that an old claim is forgotten.
+    pub forgot_at: Option<Moment>,
     /// Since when this node has stood by, or been superseded; `None` while it is neither.
     pub standby_since: Option<Moment>,
 }

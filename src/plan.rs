@@ -24,6 +24,8 @@ pub const RETAKE_HOLD: Duration = Duration::from_secs(5);
 pub const RETAKE_HOLD_MAX: Duration = Duration::from_secs(30);
 /// From this many retakes on, a binding counts as contested.
 pub const CONTESTED_FROM: u32 = 3;
+/// Once the newest claim has held for this long, older ones of other nodes are forgotten: a resource has room for 50 tags.
+pub const FORGET_AFTER: Duration = Duration::from_secs(3600);
 /// How long a route is kept after its node stood down, where it is to be deleted at all.
 pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 
@@ -107,6 +109,8 @@ pub struct Plan {
     pub bindings: BTreeMap<BindingKey, Verdict>,
     /// Writes this node's tag, where it is missing.
     pub record: Option<(Term, Action)>,
+    /// Deletes an old claim of another node, one at a time.
+    pub forget: Option<Action>,
     /// When a new look would change the plan though nothing else happens.
     pub look_at: Option<Moment>,
 }
@@ -121,7 +125,7 @@ impl Plan {
     /// Nothing is to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.record.is_none() && self.bindings.values().all(|verdict| verdict.step.is_none())
+        self.record.is_none() && self.forget.is_none() && self.bindings.values().all(|verdict| verdict.step.is_none())
     }
 }
 
@@ -207,7 +211,8 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
         .map(|(key, binding)| (key.clone(), planner.binding(key, binding.as_ref(), &mut look_at)))
         .collect();
     let record = planner.record();
-    Plan { bindings, record, look_at, standing }
+    let forget = planner.forget();
+    Plan { bindings, record, forget, look_at, standing }
 }
 
 struct Planner<'a> {
@@ -398,6 +403,27 @@ impl Planner<'_> {
             value: claim::tag_value(term),
         };
         (!settling).then_some((term, action))
+    }
+
+    /// An old claim that nobody needs any more. By its value, so that a claim which its node renews meanwhile stays.
+    fn forget(&self) -> Option<Action> {
+        let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
+            return None;
+        };
+        let Claims::Read { terms, at } = &self.observed.claims else { return None };
+        let me = &self.vip.instance;
+        let rested = self.now >= held.adopted_at + FORGET_AFTER
+            && claim::record(&self.observed.claims, me, held) == Record::Newest;
+        let settled = self.memory.forgot_at.is_none_or(|forgot_at| *at >= forgot_at + SETTLE);
+        if self.vip.claims == ClaimMode::Off || !rested || !settled {
+            return None;
+        }
+        let (node, term) = terms.iter().find(|(node, _)| *node != me)?;
+        Some(Action::ForgetClaim {
+            anchor: anchor.clone(),
+            key: claim::tag_key(self.vip.delegate_ip, node),
+            value: claim::tag_value(*term),
+        })
     }
 }
 

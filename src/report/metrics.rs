@@ -90,7 +90,7 @@ impl Metrics {
             }
             let _ = histogram!("vipkeeper_pass_duration_seconds");
             let _ = histogram!("vipkeeper_rate_limit_wait_seconds");
-            for operation in ["DescribeNetworkInterfaces", "DescribeTags", "CreateTags"] {
+            for operation in ["DescribeNetworkInterfaces", "DescribeTags", "CreateTags", "DeleteTags"] {
                 start_operation(operation);
             }
             let mut state = locked(&metrics.state);
@@ -261,6 +261,7 @@ fn start_vip(vip: IpAddr) {
     }
     let _ = histogram!(CONVERGENCE, "vip" => vip.clone());
     start_action(&vip, CLAIM, "record_claim");
+    start_action(&vip, CLAIM, "forget_claim");
 }
 
 fn start_binding(vip: IpAddr, key: &BindingKey) {

@@ -492,3 +492,45 @@ fn a_new_claim_takes_what_an_older_one_took_a_moment_ago_and_lost() {
         ",
     );
 }
+
+#[test]
+fn old_claims_are_forgotten_one_by_one_once_the_newest_has_held_for_an_hour() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        101 see elastic_ip=here a=100 b=80 c=0
+        3699 see elastic_ip=here a=100 b=80 c=0
+          => elastic_ip in_sync: points here
+        3700 see elastic_ip=here a=100 b=80 c=0
+          => elastic_ip in_sync: points here
+          => forget vipkeeper/20.0.0.50/i-b = '80000 1970-01-01T00:01:20Z' on eipalloc-1
+        3701 accept
+          => elastic_ip in_sync: points here
+        3705 see elastic_ip=here a=100 b=80 c=0
+          => elastic_ip in_sync: points here
+        3710 see elastic_ip=here a=100 c=0
+          => elastic_ip in_sync: points here
+          => forget vipkeeper/20.0.0.50/i-c = '0 withdrawn' on eipalloc-1
+        3720 see elastic_ip=here a=100
+          => elastic_ip in_sync: points here
+        ",
+    );
+}
+
+#[test]
+fn nothing_is_forgotten_while_a_newer_claim_or_no_claim_of_this_node_is_on_record() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        101 see elastic_ip=here a=100 b=80
+        3800 see elastic_ip=here b=80
+          => elastic_ip in_sync: points here
+          => record 100
+        3900 see elastic_ip=eni-b a=100 b=3890
+          => superseded by i-b 3890
+          => elastic_ip in_sync: not here
+        ",
+    );
+}

@@ -211,6 +211,9 @@ impl Stage {
         if let Some((term, _)) = plan.record.filter(|_| only.is_empty() || only == "record") {
             self.memory.record_claim(term, now);
         }
+        if plan.forget.is_some() && (only.is_empty() || only == "forget") {
+            self.memory.forgot_at = Some(now);
+        }
     }
 }
 
@@ -253,6 +256,7 @@ pub fn show(plan: &Plan) -> String {
     if let Some((term, _)) = &plan.record {
         lines.push(format!("record {}", show_term(*term)));
     }
+    lines.extend(plan.forget.iter().map(ToString::to_string));
     if let Some(at) = plan.look_at {
         lines.push(format!("look at {}", at.as_secs_f64()));
     }

@@ -429,6 +429,14 @@ impl Ec2Write for SimEc2 {
                 });
                 self.change(&anchor.account(), tag, urgency).await.map(|()| CHANGED)
             }
+            Action::ForgetClaim { anchor, key, value } => {
+                let tag = Operation::DeleteTags(TagChange {
+                    resources: vec![anchor.resource().to_owned()],
+                    tags: vec![TagSpec { key: key.clone(), value: Some(value.clone()) }],
+                    dry_run: false,
+                });
+                self.change(&anchor.account(), tag, urgency).await.map(|()| CHANGED)
+            }
             Action::AddLocalAddress { .. } | Action::RemoveLocalAddress { .. } => {
                 unreachable!("'{action}' is for the kernel")
             }

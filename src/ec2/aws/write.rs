@@ -48,6 +48,7 @@ impl Ec2Write for AwsEc2 {
             }
             Action::DisableSourceDestCheck { eni } => self.disable_source_dest_check(eni, urgency).await,
             Action::RecordClaim { anchor, key, value } => self.record_claim(anchor, key, value, urgency).await,
+            Action::ForgetClaim { anchor, key, value } => self.forget_claim(anchor, key, value, urgency).await,
             Action::AddLocalAddress { .. } | Action::RemoveLocalAddress { .. } => {
                 Err(refused("none", Class::Rejected, format!("'{action}' is for the kernel, not for EC2")))
             }
@@ -94,6 +95,22 @@ impl AwsEc2 {
         self.call(&Account::Own, "ModifyNetworkInterfaceAttribute", urgency, async |client, probe| {
             let call = client.modify_network_interface_attribute().network_interface_id(eni.as_str());
             let call = call.source_dest_check(off.clone());
+            call.customize().interceptor(probe).send().await
+        })
+        .await
+        .map(|_| CHANGED)
+    }
+
+    async fn forget_claim(
+        &self,
+        anchor: &Anchor,
+        key: &str,
+        value: &str,
+        urgency: Urgency,
+    ) -> Result<Accepted, Ec2Error> {
+        let tag = Tag::builder().key(key).value(value).build();
+        self.call(&anchor.account(), "DeleteTags", urgency, async |client, probe| {
+            let call = client.delete_tags().resources(anchor.resource()).tags(tag.clone());
             call.customize().interceptor(probe).send().await
         })
         .await

@@ -1,0 +1,207 @@
+//! The writes of the loop: what one is for, which are under way, and how one is carried out. A write that still waits for
+//! the rate limit is given up when the plan no longer wants it.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::action::Action;
+use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
+use crate::host::{Host, HostError, LocalAddress};
+use crate::ids::{ClaimId, Term};
+use crate::plan::{Plan, Purpose};
+use crate::report::{News, Reporter};
+use crate::vip::BindingKey;
+
+/// What one write is about: of each there is at most one under way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Errand {
+    Binding(BindingKey),
+    /// This node's own claim on the anchor.
+    Record,
+    /// An old claim of another node.
+    Forget,
+}
+
+/// What a write is to bring about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    Change(Purpose),
+    Record(Term),
+    Forget,
+}
+
+impl Errand {
+    pub fn key(&self) -> Option<&BindingKey> {
+        match self {
+            Self::Binding(key) => Some(key),
+            Self::Record | Self::Forget => None,
+        }
+    }
+
+    /// What a plan does about it.
+    pub fn planned<'a>(&self, plan: &'a Plan) -> Option<&'a Action> {
+        match self {
+            Self::Binding(key) => Some(&plan.bindings.get(key)?.step.as_ref()?.action),
+            Self::Record => plan.record.as_ref().map(|(_, action)| action),
+            Self::Forget => plan.forget.as_ref(),
+        }
+    }
+}
+
+/// The writes that are under way: at most one for each errand, so that no two of ours can overtake one another.
+#[derive(Debug, Default)]
+pub struct Busy(BTreeMap<(IpAddr, Errand), UnderWay>);
+
+#[derive(Debug)]
+struct UnderWay {
+    action: Action,
+    /// Whether the newest plan still wants it: a write that waits for the rate limit looks here before it goes.
+    wanted: Rc<Cell<bool>>,
+}
+
+impl Busy {
+    /// A write begins; the flag stays true for as long as plans want it.
+    pub fn begin(&mut self, vip: IpAddr, errand: &Errand, action: &Action) -> Rc<Cell<bool>> {
+        let wanted = Rc::new(Cell::new(true));
+        let under_way = UnderWay { action: action.clone(), wanted: Rc::clone(&wanted) };
+        self.0.insert((vip, errand.clone()), under_way);
+        wanted
+    }
+
+    pub fn done(&mut self, write: &Write) {
+        self.0.remove(&(write.vip, write.errand.clone()));
+    }
+
+    pub fn has(&self, vip: IpAddr, errand: &Errand) -> bool {
+        self.0.contains_key(&(vip, errand.clone()))
+    }
+
+    /// A new plan of a VIP: what it does not want any more need not be sent.
+    pub fn want_only(&self, vip: IpAddr, plan: &Plan) {
+        for ((_, errand), write) in self.0.iter().filter(|((of, _), _)| *of == vip) {
+            write.wanted.set(errand.planned(plan) == Some(&write.action));
+        }
+    }
+
+    pub fn no_cloud_write(&self) -> bool {
+        !self.0.values().any(|write| write.action.is_cloud())
+    }
+}
+
+/// One write.
+#[derive(Debug)]
+pub struct Write {
+    pub vip: IpAddr,
+    pub errand: Errand,
+    pub aim: Aim,
+    pub action: Action,
+    /// The claim under which it was planned.
+    pub claim: Option<ClaimId>,
+    /// The start that it belongs to: what failed before a new one holds nothing back after it.
+    pub start: u64,
+}
+
+impl Write {
+    /// Sends it, unless nobody wants it any more once the rate limit lets it through.
+    pub async fn carry_out<E: Ec2Write, H: Host>(
+        self,
+        ec2: &E,
+        host: &H,
+        urgency: Urgency,
+        wanted: &Cell<bool>,
+        reporter: &dyn Reporter,
+    ) -> Written {
+        if self.action.is_cloud() {
+            ec2.admit(urgency).await;
+        }
+        let began = Instant::now();
+        let result = if wanted.get() {
+            reporter.news(&News::ActionStarted { vip: self.vip, key: self.errand.key(), action: &self.action });
+            Some(perform(ec2, host, &self.action, urgency).await)
+        } else {
+            None
+        };
+        Written { write: self, result, took: began.elapsed() }
+    }
+}
+
+/// A write that ended.
+#[derive(Debug)]
+pub struct Written {
+    pub write: Write,
+    /// `None` if it was withdrawn before it was sent.
+    pub result: Option<Result<Accepted, Failure>>,
+    pub took: Duration,
+}
+
+impl Written {
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.result, Some(Ok(_)))
+    }
+}
+
+/// Why a write failed, whoever refused it.
+#[derive(Debug)]
+pub struct Failure {
+    pub class: Class,
+    pub effect: Effect,
+    pub code: Option<String>,
+    pub message: String,
+}
+
+impl From<Ec2Error> for Failure {
+    fn from(error: Ec2Error) -> Self {
+        Self { class: error.class, effect: error.effect, message: error.to_string(), code: error.code }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let class = match error {
+            HostError::NotPermitted => Class::Denied,
+            HostError::NoInterface(_) => Class::Rejected,
+            HostError::Kernel { .. } | HostError::NoAnswer { .. } => Class::Transient,
+        };
+        Self { class, effect: Effect::None, code: None, message: error.to_string() }
+    }
+}
+
+pub type WriteFuture = Pin<Box<dyn Future<Output = Written>>>;
+
+/// What a write's end asks of the next looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Accepted: EC2 is to show it.
+    Confirm,
+    /// Refused because the world is not as it was seen.
+    LookNow,
+    /// Nobody knows whether it happened.
+    LookSoon,
+    Nothing,
+}
+
+async fn perform<E: Ec2Write, H: Host>(
+    ec2: &E,
+    host: &H,
+    action: &Action,
+    urgency: Urgency,
+) -> Result<Accepted, Failure> {
+    let local = |interface: &String, address: &IpAddr| LocalAddress { interface: interface.clone(), address: *address };
+    let done = Accepted { association: None, changed: true };
+    match action {
+        Action::AddLocalAddress { interface, address } => {
+            host.add(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
+        }
+        Action::RemoveLocalAddress { interface, address } => {
+            host.remove(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
+        }
+        cloud => ec2.perform(cloud, urgency).await.map_err(Failure::from),
+    }
+}
