@@ -25,11 +25,13 @@ use crate::report::{HEARTBEAT, News, PassResult, Reporter};
 use crate::wake::Wake;
 
 use self::reads::{Answer, ReadFuture, Reads};
-use self::vip::{Busy, Keeper, WriteFuture, Written};
+use self::vip::Keeper;
+use self::write::{Busy, WriteFuture, Written};
 
 mod document;
 mod reads;
 mod vip;
+mod write;
 
 /// After an own write, EC2 is looked at again this long after it: its reads lag its writes.
 const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -234,9 +236,11 @@ where
         let now = self.now();
         let wall_ms = self.around.machine.wall_ms();
         self.busy.done(&written);
-        let Some(keeper) = self.vips.iter_mut().find(|keeper| keeper.config.delegate_ip == written.vip) else { return };
+        let Some(keeper) = self.vips.iter_mut().find(|keeper| keeper.config.delegate_ip == written.write.vip) else {
+            return;
+        };
         let after = keeper.written(&written, now, wall_ms, &mut self.around.rng, &*self.around.reporter);
-        if !written.is_cloud() {
+        if !written.write.action.is_cloud() {
             self.local_stale = true;
             return;
         }

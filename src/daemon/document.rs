@@ -14,7 +14,8 @@ use crate::status::{
 };
 use crate::vip::{BindingKey, ClaimMode};
 
-use super::vip::{Errand, Keeper, why};
+use super::vip::{Keeper, why};
+use super::write::Errand;
 
 /// What is wrong with the daemon as a whole.
 #[derive(Debug, Default)]

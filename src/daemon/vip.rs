@@ -1,22 +1,17 @@
 //! One VIP in the loop: what is wanted and remembered of it, its plan, and which actions may start now.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::action::{Action, Force};
+use crate::action::Action;
 use crate::backoff::Backoff;
 use crate::claim::Standing;
 use crate::config::VipConfig;
 use crate::desired::{Desired, WhyStandby, WhyUnknown};
-use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
-use crate::host::{Host, HostError, LocalAddress};
+use crate::ec2::{Class, Ec2Write, Effect, Urgency};
+use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
@@ -25,95 +20,12 @@ use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter, Role};
 use crate::vip::{BindingKey, ClaimMode, Vip};
 
+use super::write::{Busy, Errand, Failure, Write, WriteFuture, Written, is_conditional};
+
 /// The looks of a claim do not wait for the account's rate limit this long: as long as `wait` waits at most.
 const URGENT_FOR: Duration = Duration::from_secs(10);
 /// What only an operator can mend is tried again at least this long after.
 const DENIED_FLOOR: Duration = Duration::from_secs(15);
-
-/// What one write is for: a binding, or the claim's record.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Errand {
-    Binding(BindingKey),
-    Record,
-}
-
-impl Errand {
-    pub fn key(&self) -> Option<&BindingKey> {
-        match self {
-            Self::Binding(key) => Some(key),
-            Self::Record => None,
-        }
-    }
-}
-
-/// The writes that are under way: at most one for each errand, so that no two of ours can overtake one another.
-#[derive(Debug, Default)]
-pub struct Busy(BTreeMap<(IpAddr, Errand), UnderWay>);
-
-#[derive(Debug)]
-struct UnderWay {
-    action: Action,
-    /// Whether the newest plan still wants it: a write that waits for the rate limit looks here before it goes.
-    wanted: Rc<Cell<bool>>,
-}
-
-impl Busy {
-    pub fn done(&mut self, written: &Written) {
-        self.0.remove(&(written.vip, written.errand.clone()));
-    }
-
-    pub fn no_cloud_write(&self) -> bool {
-        !self.0.values().any(|write| write.action.is_cloud())
-    }
-}
-
-/// A write that ended.
-pub struct Written {
-    pub vip: IpAddr,
-    pub errand: Errand,
-    purpose: Option<Purpose>,
-    term: Option<Term>,
-    action: Action,
-    claim: Option<ClaimId>,
-    /// The start that it belongs to: what failed before a new one holds nothing back after it.
-    start: u64,
-    /// `None` if it was withdrawn before it was sent.
-    result: Option<Result<Accepted, Failure>>,
-    took: Duration,
-}
-
-impl Written {
-    pub fn is_cloud(&self) -> bool {
-        self.action.is_cloud()
-    }
-}
-
-/// Why a write failed, whoever refused it.
-struct Failure {
-    class: Class,
-    effect: Effect,
-    code: Option<String>,
-    message: String,
-}
-
-impl From<Ec2Error> for Failure {
-    fn from(error: Ec2Error) -> Self {
-        Self { class: error.class, effect: error.effect, message: error.to_string(), code: error.code }
-    }
-}
-
-impl From<HostError> for Failure {
-    fn from(error: HostError) -> Self {
-        let class = match error {
-            HostError::NotPermitted => Class::Denied,
-            HostError::NoInterface(_) => Class::Rejected,
-            HostError::Kernel { .. } => Class::Transient,
-        };
-        Self { class, effect: Effect::None, code: None, message: error.to_string() }
-    }
-}
-
-pub type WriteFuture = Pin<Box<dyn Future<Output = Written>>>;
 
 /// What a write's end asks of the next looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -338,9 +250,7 @@ impl Keeper {
     ) -> Vec<WriteFuture> {
         let vip = self.vip();
         let Some(plan) = &self.plan else { return Vec::new() };
-        for ((_, errand), write) in busy.0.iter().filter(|((of, _), _)| *of == vip) {
-            write.wanted.set(planned(plan, errand) == Some(&write.action));
-        }
+        busy.replan(vip, |errand| planned(plan, errand));
         let claim = self.memory.claim.as_ref().map(|held| held.id.clone());
         let steps = plan.bindings.iter().filter_map(|(key, verdict)| {
             let step = verdict.step.as_ref()?;
@@ -354,31 +264,15 @@ impl Keeper {
         for (errand, purpose, term, action) in wanted {
             let attempts = self.attempts.get(&errand);
             let held_back = attempts.and_then(|attempts| attempts.next_try).is_some_and(|at| now < at);
-            let name = (vip, errand.clone());
-            if held_back || busy.0.contains_key(&name) {
+            if held_back || busy.is_under_way(vip, &errand) {
                 continue;
             }
-            let wanted = Rc::new(Cell::new(true));
-            busy.0.insert(name, UnderWay { action: action.clone(), wanted: Rc::clone(&wanted) });
             // What a claim takes first is counted by the rate limit and not held back by it; so is its record.
             let first = attempts.is_none_or(|attempts| attempts.failures == 0);
             let taking = matches!(purpose, Some(Purpose::Take) | None);
             let urgency = if first && taking { Urgency::Urgent } else { Urgency::Normal };
-            let (ec2, host, claim, start) = (Rc::clone(ec2), Rc::clone(host), claim.clone(), self.starts);
-            let reporter = Rc::clone(reporter);
-            started.push(Box::pin(async move {
-                if action.is_cloud() {
-                    ec2.admit(urgency).await;
-                }
-                let began = Instant::now();
-                let result = if wanted.get() {
-                    reporter.news(&News::ActionStarted { vip, key: errand.key(), action: &action });
-                    Some(perform(&*ec2, &*host, &action, urgency).await)
-                } else {
-                    None
-                };
-                Written { vip, errand, purpose, term, action, claim, start, result, took: began.elapsed() }
-            }));
+            let write = Write { vip, errand, purpose, term, action, claim: claim.clone(), start: self.starts };
+            started.push(busy.start(write, urgency, ec2, host, reporter));
         }
         started
     }
@@ -392,7 +286,8 @@ impl Keeper {
         rng: &mut fastrand::Rng,
         reporter: &dyn Reporter,
     ) -> After {
-        let Written { vip, errand, purpose, term, action, claim, start, result, took } = written;
+        let Written { write, result, took } = written;
+        let Write { vip, errand, purpose, term, action, claim, start } = write;
         // Nothing happened: the next plan says what is wanted instead.
         let Some(result) = result else { return After::Nothing };
         let (outcome, after) = match result {
@@ -480,7 +375,7 @@ impl Keeper {
     pub fn next_try(&self, busy: &Busy) -> Option<Moment> {
         self.attempts
             .iter()
-            .filter(|(errand, _)| self.plans(errand) && !busy.0.contains_key(&(self.vip(), (*errand).clone())))
+            .filter(|(errand, _)| self.plans(errand) && !busy.is_under_way(self.vip(), errand))
             .filter_map(|(_, attempts)| attempts.next_try)
             .min()
     }
@@ -553,35 +448,6 @@ fn planned<'a>(plan: &'a Plan, errand: &Errand) -> Option<&'a Action> {
         Errand::Binding(key) => Some(&plan.bindings.get(key)?.step.as_ref()?.action),
         Errand::Record => plan.record.as_ref().map(|(_, action)| action),
     }
-}
-
-async fn perform<E: Ec2Write, H: Host>(
-    ec2: &E,
-    host: &H,
-    action: &Action,
-    urgency: Urgency,
-) -> Result<Accepted, Failure> {
-    let local = |interface: &String, address: &IpAddr| LocalAddress { interface: interface.clone(), address: *address };
-    let done = Accepted { association: None, changed: true };
-    match action {
-        Action::AddLocalAddress { interface, address } => {
-            host.add(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
-        }
-        Action::RemoveLocalAddress { interface, address } => {
-            host.remove(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
-        }
-        cloud => ec2.perform(cloud, urgency).await.map_err(Failure::from),
-    }
-}
-
-/// EC2 refuses these if the world is not as it was seen.
-fn is_conditional(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::AssociateAddress { force: Force::IfFree, .. }
-            | Action::AssignAddress { force: Force::IfFree, .. }
-            | Action::PointRoute { call: crate::action::RouteCall::CreateOnly, .. }
-    )
 }
 
 /// Why the role is what it is, where the role alone does not say it.
