@@ -1,0 +1,190 @@
+//! What happens when calls fail: nothing else waits, and the account is spared.
+
+use crate::world::*;
+
+#[test]
+fn a_binding_that_fails_for_ever_delays_no_other_and_is_not_tried_at_once_again() {
+    in_paused_time(async {
+        let mut world = World::new(2, routes(4));
+        let all = tables(&world);
+        world.estate.fault(Fault::new(FaultKind::Deny).at("ModifyNetworkInterfaceAttribute"));
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(millis(100)).await;
+        assert!(all.iter().all(|table| world.estate.route(table, ADDRESS) == world.eni(0)));
+        pass(seconds(300)).await;
+        let recorder = &world.nodes[0].recorder;
+        assert_eq!(recorder.binding(ADDRESS, "source_dest_check eth0").state, "blocked");
+        assert_eq!(recorder.binding(ADDRESS, &format!("route {}", all[3])).state, "in_sync");
+        let tries = world.writes(Mark::at(0)).iter().filter(|(_, name)| name.starts_with("Modify")).count();
+        assert!((10..=21).contains(&tries), "every 15 to 30 s: {tries}");
+        // What is denied does not keep what drifted from being repaired.
+        delete_route_by_hand(&world.estate, &all[2]);
+        pass(seconds(15)).await;
+        assert_eq!(world.estate.route(&all[2], ADDRESS), world.eni(0));
+    });
+}
+
+#[test]
+fn a_table_that_does_not_exist_delays_no_other() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            let mut tables = estate.add_tables(2);
+            tables.insert(1, "rtb-00000000000000bad".to_owned());
+            config(vec![vip(vec![by_route(ADDRESS, &tables)])])
+        });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(1)).await;
+        for table in tables(&world) {
+            assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0));
+        }
+        pass(seconds(120)).await;
+        let missing = world.nodes[0].recorder.binding(ADDRESS, "route rtb-00000000000000bad");
+        assert!(missing.last_error.is_some_and(|error| error.class == "stale" && error.failures > 3));
+        let mark = world.mark();
+        pass(seconds(300)).await;
+        let calls = world.calls(mark).len();
+        assert!(calls < 200, "neither tries nor looks run wild: {calls} calls in 5 minutes");
+    });
+}
+
+#[test]
+fn backoff_grows_to_its_ceiling_whatever_wakes_the_loop_meanwhile() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start();
+        pass(seconds(1)).await;
+        world.estate.fault(Fault::new(FaultKind::Throttle).at("AssociateAddress"));
+        world.up(0, EIP);
+        for _ in 0..6000 {
+            world.nodes[0].wake(Wake::LocalAddress);
+            world.nodes[0].wake(Wake::DesiredChanged);
+            pass(millis(50)).await;
+        }
+        let tries: Vec<_> =
+            world.writes(Mark::at(0)).into_iter().filter(|(_, name)| *name == "AssociateAddress").collect();
+        assert!((15..=60).contains(&tries.len()), "{} tries in 5 minutes", tries.len());
+        let longest = tries.windows(2).map(|pair| pair[1].0 - pair[0].0).max().unwrap();
+        assert!((seconds(15)..=seconds(31)).contains(&longest), "{longest:?}");
+        let first = tries.windows(2).take(3).map(|pair| pair[1].0 - pair[0].0).max().unwrap();
+        assert!(first <= seconds(1), "{first:?}");
+    });
+}
+
+/// How long the tries of an operation lie apart: how many there are in the next second.
+async fn tries_in_a_second(world: &World, operation: &str) -> usize {
+    let mark = world.mark();
+    pass(seconds(1)).await;
+    world.writes(mark).iter().filter(|(_, name)| *name == operation).count()
+}
+
+#[test]
+fn backoff_starts_afresh_after_a_success_a_new_claim_and_a_changed_config() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start();
+        pass(seconds(1)).await;
+        let throttled = world.estate.fault(Fault::new(FaultKind::Throttle).at("AssociateAddress"));
+        world.up(0, EIP);
+        pass(seconds(120)).await;
+        world.up(0, EIP);
+        assert!(tries_in_a_second(&world, "AssociateAddress").await >= 2, "a new claim");
+        pass(seconds(120)).await;
+        world.nodes[0].wake(Wake::Config);
+        assert!(tries_in_a_second(&world, "AssociateAddress").await >= 2, "SIGHUP");
+        pass(seconds(120)).await;
+        world.estate.mend(throttled);
+        pass(seconds(60)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        assert_eq!(world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}")).last_error, None);
+        world.estate.fault(Fault::new(FaultKind::Throttle).at("AssociateAddress"));
+        free_elastic_ip_by_hand(&world.estate);
+        let mark = world.mark();
+        pass(seconds(14)).await;
+        let tries: Vec<_> =
+            world.writes(mark).iter().filter(|(_, name)| *name == "AssociateAddress").map(|(at, _)| *at).collect();
+        assert!(tries[1] - tries[0] <= millis(200), "after a success: {tries:?}");
+    });
+}
+
+#[test]
+fn what_an_older_claim_failed_at_holds_a_new_claim_back_in_nothing() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.estate.latency(millis(400));
+        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("AssociateAddress"));
+        world.start();
+        pass(seconds(5)).await;
+        world.up(0, EIP);
+        pass(millis(100)).await;
+        // The answer to the first claim's take is still on its way when the second claim begins.
+        world.estate.mend(denied);
+        world.up(0, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+    });
+}
+
+#[test]
+fn the_reads_of_a_claim_with_dozens_of_tables_stay_within_the_rate_limit_afterwards() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(64));
+        world.estate.service().set_throttling(Throttling::Off);
+        world.start();
+        pass(seconds(60)).await;
+        let mark = world.mark();
+        world.up(0, ADDRESS);
+        pass(seconds(120)).await;
+        let calls = world.calls(mark);
+        let (first, later): (Vec<_>, Vec<_>) = calls.iter().partition(|(at, ..)| *at < seconds(61));
+        assert!(first.len() <= 66 + 2 * 3, "{}", first.len());
+        // 4 a second and a burst of 20, paid off before.
+        for (at, ..) in &later {
+            let in_window = later.iter().filter(|(other, ..)| (*at..*at + seconds(10)).contains(other)).count();
+            assert!(in_window <= 20 + 40, "{in_window} calls in 10 s");
+        }
+        assert!(later.len() <= 3 * 20, "{}", later.len());
+    });
+}
+
+#[test]
+fn retries_are_held_back_by_the_rate_limit() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(64));
+        world.estate.service().set_throttling(Throttling::Off);
+        world.start();
+        pass(seconds(60)).await;
+        world.estate.fault(Fault::new(FaultKind::Throttle).at("ReplaceRoute"));
+        world.estate.fault(Fault::new(FaultKind::Throttle).at("CreateRoute"));
+        let mark = world.mark();
+        world.up(0, ADDRESS);
+        pass(seconds(120)).await;
+        let calls = world.calls(mark);
+        assert!(calls.len() <= 66 + 3 * 12 + 120 * 4, "{} calls in two minutes", calls.len());
+    });
+}
+
+/// Found as seed 302149 of the simulation.
+#[test]
+fn a_retry_that_waits_for_the_rate_limit_is_withdrawn_when_the_plan_changes() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(64));
+        world.estate.service().set_throttling(Throttling::Off);
+        world.start();
+        pass(seconds(60)).await;
+        world.estate.fault(Fault::new(FaultKind::Throttle).at("CreateRoute"));
+        world.up(0, ADDRESS);
+        pass(seconds(8)).await;
+        let mark = world.mark();
+        pass(seconds(1)).await;
+        assert!(world.writes(mark).len() >= 2, "retries go as the rate limit lets them: {:?}", world.writes(mark));
+        world.down(0, ADDRESS);
+        pass(millis(10)).await;
+        let mark = world.mark();
+        pass(seconds(30)).await;
+        assert_eq!(world.writes(mark), []);
+    });
+}

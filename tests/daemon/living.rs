@@ -1,0 +1,202 @@
+//! What is around the loop: files, guards, identity, config, the kernel, and its own end.
+
+use crate::world::*;
+
+#[test]
+fn down_removes_the_local_address_at_once_even_if_ec2_hangs() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(1);
+            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+        });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        let cut = world.estate.fault(Fault::new(FaultKind::Cut { how: Cut::Hang }));
+        // A look is under way, and hangs.
+        pass(seconds(12)).await;
+        world.down(0, EIP);
+        pass(millis(1)).await;
+        assert!(!world.nodes[0].has_local(ADDRESS));
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        pass(seconds(60)).await;
+        world.estate.mend(cut);
+        pass(seconds(40)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), None);
+        assert_eq!(world.estate.route(&tables(&world)[0], ADDRESS), world.eni(0), "routes wait for the successor");
+    });
+}
+
+#[test]
+fn the_death_of_the_guard_is_a_down() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(1);
+            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+        });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        world.nodes[0].computer.kill(world.guards[0]);
+        pass(millis(10)).await;
+        assert!(!world.nodes[0].has_local(ADDRESS));
+        assert_eq!(world.estate.elastic_ip(EIP), None);
+        let desired = world.nodes[0].recorder.vip(EIP).desired;
+        assert_eq!(desired.role, "standby");
+        assert!(desired.reason.unwrap().contains("gone"));
+    });
+}
+
+#[test]
+fn the_end_of_the_daemon_moves_nothing_and_a_restart_neither() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(2);
+            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables), by_secondary_ip(SECONDARY)])])
+        });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        let before = world.nodes[0].recorder.vip(EIP).claim.unwrap();
+        let mark = world.mark();
+        world.nodes[0].kill().await;
+        pass(seconds(5)).await;
+        world.nodes[0].start();
+        pass(seconds(60)).await;
+        world.nodes[0].stop().await;
+        pass(seconds(5)).await;
+        world.nodes[0].start();
+        pass(seconds(60)).await;
+        assert_eq!(world.writes(mark), []);
+        let recorder = &world.nodes[0].recorder;
+        assert_eq!(recorder.vip(EIP).claim.unwrap(), before, "the same claim, term and time of convergence");
+        assert!(recorder.vip(EIP).in_sync);
+        assert_eq!(recorder.heard("Takeover"), []);
+        assert_eq!(recorder.heard("Converged"), []);
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_used_leaves_the_last_good_one_in_force() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        let mark = world.mark();
+        world.nodes[0].computer.spoil_file(ip(EIP));
+        pass(seconds(60)).await;
+        assert_eq!(world.writes(mark), []);
+        assert!(!world.nodes[0].recorder.condition(EIP, "DesiredValid").holds);
+        assert_eq!(world.nodes[0].recorder.heard("DesiredInvalid").len(), 1);
+        world.nodes[0].computer.mend_file(ip(EIP));
+        pass(millis(1)).await;
+        assert!(world.nodes[0].recorder.condition(EIP, "DesiredValid").holds);
+    });
+}
+
+#[test]
+fn a_changed_config_is_taken_over_and_a_bad_one_is_not() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(2));
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(30)).await;
+        let more = world.estate.add_tables(1);
+        let node = &world.nodes[0];
+        *node.config.borrow_mut() = Err("line 3: unknown key".to_owned());
+        let mark = world.mark();
+        node.wake(Wake::Config);
+        pass(seconds(20)).await;
+        assert_eq!(world.writes(mark), []);
+        assert_eq!(node.recorder.last().problems[0].reason, "ConfigInvalid");
+        *node.config.borrow_mut() = Ok(config(vec![vip(vec![by_route(ADDRESS, &tables(&world))])]));
+        node.wake(Wake::Config);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.route(&more[0], ADDRESS), world.eni(0), "the new table is taken under the old claim");
+        let writes: Vec<_> = world.writes(mark).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(writes, ["ReplaceRoute", "CreateRoute"], "for the new table alone, which had not been read yet");
+        assert_eq!(node.recorder.last().problems, []);
+    });
+}
+
+#[test]
+fn who_the_node_is_is_asked_until_there_is_an_answer() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.nodes[0].identity.failures.set(8);
+        world.start();
+        world.up(0, EIP);
+        pass(seconds(2)).await;
+        assert_eq!(world.nodes[0].recorder.last().problems[0].reason, "NoIdentity");
+        pass(seconds(90)).await;
+        assert_eq!(world.nodes[0].identity.asked.get(), 9);
+        assert_eq!(world.nodes[0].recorder.last().problems, []);
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+    });
+}
+
+#[test]
+fn an_eni_that_ec2_does_not_show_makes_the_node_ask_anew_who_it_is() {
+    in_paused_time(async {
+        let mut world = World::new(2, routes(1));
+        let table = tables(&world)[0].clone();
+        let right = world.nodes[0].identity.node.borrow().clone();
+        let mut wrong = right.clone();
+        wrong.interfaces.get_mut("eth0").unwrap().eni = "eni-00000000000000bad".parse().unwrap();
+        *world.nodes[0].identity.node.borrow_mut() = wrong;
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(5)).await;
+        assert_eq!(world.estate.route(&table, ADDRESS), None);
+        *world.nodes[0].identity.node.borrow_mut() = right;
+        pass(seconds(120)).await;
+        assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0));
+        assert!(world.nodes[0].identity.asked.get() <= 4);
+    });
+}
+
+#[test]
+fn a_full_disk_is_a_problem_that_ends_with_it() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.nodes[0].computer.fill_disk(true);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(10)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "availability first");
+        assert_eq!(world.nodes[0].recorder.last().problems[0].reason, "NotPersisted");
+        world.nodes[0].computer.fill_disk(false);
+        pass(seconds(10)).await;
+        assert_eq!(world.nodes[0].recorder.last().problems, []);
+        assert!(world.nodes[0].computer.persisted(ip(EIP)).is_some());
+    });
+}
+
+#[test]
+fn a_kernel_that_refuses_is_told_and_tried_again() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.start();
+        pass(seconds(1)).await;
+        world.nodes[0].computer.fail_kernel(Some(HostError::NotPermitted));
+        world.up(0, ADDRESS);
+        pass(seconds(10)).await;
+        let binding = world.nodes[0].recorder.binding(ADDRESS, &format!("local_address {ADDRESS}"));
+        assert_eq!(binding.state, "blocked");
+        assert_eq!(world.estate.route(&tables(&world)[0], ADDRESS), world.eni(0));
+        world.nodes[0].computer.fail_kernel(None);
+        pass(seconds(31)).await;
+        assert!(world.nodes[0].has_local(ADDRESS));
+    });
+}

@@ -1,0 +1,241 @@
+//! What a claim takes, and what its end gives back.
+
+use crate::world::*;
+
+#[test]
+fn a_fresh_claim_takes_everything_within_one_round_trip_without_a_read_before_it() {
+    for tables in [8, 64] {
+        in_paused_time(async {
+            let mut world = World::new(1, |estate| {
+                estate.allocate(EIP);
+                let tables = estate.add_tables(tables);
+                config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+            });
+            world.estate.service().set_throttling(ec2_endpoint::service::Throttling::Off);
+            world.estate.latency(millis(150));
+            world.start();
+            pass(seconds(60)).await;
+            let (mark, hook) = (world.mark(), world.estate.clock.now());
+            world.up(0, EIP);
+            pass(millis(150)).await;
+            let writes = world.writes(mark);
+            let accepted = world.calls(mark).iter().filter(|(_, _, code)| code == "OK").count();
+            // The Elastic IP, its tag, the source/destination check, and each route: created where none was.
+            assert_eq!(writes.len(), tables + 3);
+            assert_eq!(accepted, tables + 3, "all accepted, and nothing read meanwhile");
+            assert!(writes.iter().all(|(at, _)| *at == hook), "all at once: {writes:?}");
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+            assert!(world.nodes[0].has_local(ADDRESS));
+            pass(millis(200)).await;
+            assert!(world.nodes[0].recorder.vip(EIP).in_sync, "seen by the first look: {:?}", world.calls(mark));
+        });
+    }
+}
+
+#[test]
+fn the_writes_of_a_claim_are_not_repeated_while_it_stands() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start();
+        pass(seconds(5)).await;
+        world.up(0, EIP);
+        pass(seconds(600)).await;
+        let writes = world.writes(Mark::at(0));
+        assert_eq!(writes.iter().map(|(_, name)| *name).collect::<Vec<_>>(), ["CreateTags", "AssociateAddress"]);
+    });
+}
+
+#[test]
+fn a_second_node_takes_over_and_the_first_lets_go() {
+    in_paused_time(async {
+        let mut world = World::new(2, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(2);
+            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+        });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(60)).await;
+        world.down(0, EIP);
+        pass(seconds(2)).await;
+        assert!(!world.nodes[0].has_local(ADDRESS));
+        world.up(1, EIP);
+        pass(seconds(5)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        assert!(world.nodes[1].has_local(ADDRESS));
+        assert!(world.nodes[1].recorder.vip(EIP).in_sync);
+    });
+}
+
+#[test]
+fn a_daemon_that_was_down_during_the_hook_takes_when_it_starts() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip);
+        world.nodes[1].start();
+        pass(seconds(1)).await;
+        world.up(1, EIP);
+        pass(seconds(60)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        world.nodes[0].start();
+        pass(seconds(2)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        pass(seconds(60)).await;
+        assert!(world.nodes[1].recorder.condition(EIP, "Superseded").holds);
+    });
+}
+
+#[test]
+fn a_restarted_daemon_does_not_take_back_what_a_newer_claim_took_meanwhile() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        world.nodes[0].kill().await;
+        world.up(1, EIP);
+        pass(seconds(30)).await;
+        world.nodes[0].start();
+        let mark = world.mark();
+        pass(seconds(120)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        assert_eq!(world.writes(mark), []);
+    });
+}
+
+#[test]
+fn an_ipv6_address_moves_between_enis() {
+    in_paused_time(async {
+        let v6 = "2600:1f18:1::50";
+        let mut world = World::new(2, |_| config(vec![vip(vec![by_secondary_ip(SECONDARY), by_secondary_ip(v6)])]));
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, SECONDARY);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.secondary_ip(v6), world.eni(0));
+        world.nodes[0].kill().await;
+        world.up(1, SECONDARY);
+        pass(seconds(10)).await;
+        assert_eq!(world.estate.secondary_ip(v6), world.eni(1));
+        assert_eq!(world.estate.secondary_ip(SECONDARY), world.eni(1));
+        assert!(world.nodes[1].recorder.vip(SECONDARY).in_sync);
+    });
+}
+
+#[test]
+fn a_secondary_address_lets_go_after_down() {
+    in_paused_time(async {
+        let mut world = World::new(1, secondary_ip);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, SECONDARY);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.secondary_ip(SECONDARY), world.eni(0));
+        world.down(0, SECONDARY);
+        pass(millis(1)).await;
+        assert_eq!(world.estate.secondary_ip(SECONDARY), None);
+        assert!(!world.nodes[0].has_local(SECONDARY));
+    });
+}
+
+/// An Elastic IP at the private address that moves between the nodes.
+fn elastic_ip_at_a_secondary_address(estate: &Estate) -> Config {
+    estate.allocate(EIP);
+    let mut elastic = by_elastic_ip(EIP);
+    let private_ip = SECONDARY.parse().ok();
+    elastic.elastic_ip = Some(ElasticIpConfig { allocation_id: None, interface: None, private_ip });
+    config(vec![vip(vec![elastic, by_secondary_ip(SECONDARY)])])
+}
+
+#[test]
+fn an_elastic_ip_goes_with_the_private_address_that_it_is_at() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip_at_a_secondary_address);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        world.down(0, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), None, "freed with its address");
+        assert_eq!(world.estate.secondary_ip(SECONDARY), None);
+        world.up(1, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        pass(seconds(60)).await;
+        assert!(world.nodes[1].recorder.vip(EIP).in_sync);
+        assert!(world.nodes[0].recorder.vip(EIP).in_sync);
+    });
+}
+
+/// EC2 keeps the association when it moves an Elastic IP along with its private address, so the old leader must not
+/// release by the association's id. Found as seed 102419 of the simulation.
+#[test]
+fn a_late_release_does_not_take_the_elastic_ip_that_moved_along_to_the_successor() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip_at_a_secondary_address);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        // The old leader tries and tries, on what it saw before the other took over.
+        let throttle = Fault::new(FaultKind::Throttle).of_caller("a");
+        let throttled = throttle.at("DisassociateAddress").at("UnassignPrivateIpAddresses");
+        let throttled = world.estate.fault(throttled);
+        world.down(0, EIP);
+        pass(seconds(4)).await;
+        world.up(1, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        world.estate.mend(throttled);
+        for _ in 0..600 {
+            pass(millis(100)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        }
+    });
+}
+
+#[test]
+fn a_route_is_deleted_on_release_if_the_config_says_so_and_it_still_points_here() {
+    in_paused_time(async {
+        let mut world = World::new(2, |estate| {
+            let tables = estate.add_tables(2);
+            config(vec![vip(vec![by_route_that(ADDRESS, &tables, OnRelease::Delete)])])
+        });
+        let tables = tables(&world);
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(30)).await;
+        world.down(0, ADDRESS);
+        pass(seconds(20)).await;
+        point_route_by_hand(&world.estate, &tables[1], &world.estate.nodes[1].eni);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.route(&tables[0], ADDRESS), None);
+        assert_eq!(world.estate.route(&tables[1], ADDRESS), world.eni(1));
+    });
+}
+
+#[test]
+fn without_claims_nothing_is_taken_back_from_another() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| Config { claims: ClaimMode::Off, ..elastic_ip(estate) });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        let stranger = world.estate.bystander.eni.clone();
+        point_elastic_ip_by_hand(&world.estate, &stranger);
+        pass(seconds(300)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), Some(stranger));
+        assert_eq!(world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}")).state, "blocked");
+        free_elastic_ip_by_hand(&world.estate);
+        pass(seconds(15)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "what nobody holds is put back");
+    });
+}

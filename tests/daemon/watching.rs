@@ -1,0 +1,179 @@
+//! What is looked at, what is put right, and what is left alone.
+
+use crate::world::*;
+
+#[test]
+fn in_sync_nothing_is_written_and_a_pass_reads_three_times_however_many_vips_there_are() {
+    for vips in [1, 10, 50] {
+        in_paused_time(async {
+            let mut world = World::new(1, |estate| {
+                let tables = estate.add_tables(8);
+                let one = |n: usize| {
+                    let public = format!("203.0.113.{}", n + 1);
+                    estate.allocate(&public);
+                    let route = by_route(&format!("20.0.0.{}", n + 1), &tables);
+                    vip(vec![by_elastic_ip(&public), route])
+                };
+                config((0..vips).map(one).collect())
+            });
+            world.estate.service().set_throttling(Throttling::Off);
+            for table in tables(&world) {
+                let change = |account: &mut ec2_endpoint::Account| account.set_route_limit(&table, 100).unwrap();
+                world.estate.service().change(Duration::ZERO, change);
+            }
+            // One interface holds only one Elastic IP at its primary address: let each VIP but the first stand by.
+            world.start();
+            pass(seconds(1)).await;
+            for n in 0..vips {
+                let public = format!("203.0.113.{}", n + 1);
+                if n == 0 { world.up(0, &public) } else { world.down(0, &public) }
+            }
+            pass(seconds(60)).await;
+            assert!(world.nodes[0].recorder.all_in_sync(), "{vips} VIPs");
+            let (mark, passes) = (world.mark(), world.nodes[0].recorder.passes.borrow().len());
+            pass(seconds(300)).await;
+            let passes = world.nodes[0].recorder.passes.borrow().len() - passes;
+            assert!((24..=40).contains(&passes), "every 10 s, a quarter more or less: {passes}");
+            let calls = world.calls(mark);
+            assert_eq!(world.writes(mark), []);
+            assert_eq!(calls.len(), 3 * passes, "{vips} VIPs");
+        });
+    }
+}
+
+#[test]
+fn a_read_that_contradicts_an_own_write_is_not_believed_within_the_settle_time() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start();
+        pass(seconds(20)).await;
+        // Every read shows the account as it was up to 4.9 s ago.
+        world.estate.fault(Fault::new(FaultKind::Stale { up_to: millis(4900) }));
+        for _ in 0..20 {
+            let mark = world.mark();
+            world.up(0, EIP);
+            pass(seconds(20)).await;
+            assert!(world.nodes[0].recorder.vip(EIP).in_sync);
+            world.down(0, EIP);
+            pass(seconds(20)).await;
+            let writes: Vec<_> = world.writes(mark).into_iter().map(|(_, name)| name).collect();
+            let count = |name: &str| writes.iter().filter(|write| **write == name).count();
+            assert_eq!((count("AssociateAddress"), count("DisassociateAddress")), (1, 1), "{writes:?}");
+            assert_eq!(world.estate.elastic_ip(EIP), None);
+        }
+    });
+}
+
+#[test]
+fn what_is_gone_is_put_back_within_an_interval_and_what_was_taken_after_a_second_look() {
+    in_paused_time(async {
+        let mut world = World::new(2, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(2);
+            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables), by_secondary_ip(SECONDARY)])])
+        });
+        let table = tables(&world)[1].clone();
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        let stranger = world.estate.bystander.eni.clone();
+
+        delete_route_by_hand(&world.estate, &table);
+        free_elastic_ip_by_hand(&world.estate);
+        pass(millis(12_600)).await;
+        assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0));
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+
+        pass(seconds(30)).await;
+        point_route_by_hand(&world.estate, &table, &stranger);
+        point_elastic_ip_by_hand(&world.estate, &stranger);
+        let taken_at = world.estate.clock.now();
+        world.estate.by_hand(&Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
+            network_interface_id: stranger.clone(),
+            private_ip_addresses: vec![SECONDARY.to_owned()],
+            allow_reassignment: true,
+            ..Default::default()
+        }));
+        pass(seconds(5)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), Some(stranger), "it looks twice");
+        pass(millis(12_600)).await;
+        assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0));
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        assert_eq!(world.estate.secondary_ip(SECONDARY), world.eni(0));
+        let drifts = world.nodes[0].recorder.heard("Drift {");
+        assert_eq!(drifts.iter().filter(|at| **at < taken_at).count(), 2, "each told once: {drifts:?}");
+        assert_eq!(drifts.len(), 5, "each told once: {drifts:?}");
+        pass(seconds(30)).await;
+        assert!(world.nodes[0].recorder.vip(EIP).in_sync);
+    });
+}
+
+#[test]
+fn a_lost_local_address_comes_back_at_once() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(30)).await;
+        let mark = world.mark();
+        world.nodes[0].computer.remove_by_hand(ip(ADDRESS));
+        pass(millis(1)).await;
+        assert!(world.nodes[0].has_local(ADDRESS));
+        assert_eq!(world.calls(mark), [], "EC2 has no part in it");
+    });
+}
+
+#[test]
+fn nothing_is_done_while_reads_fail_except_for_a_new_claim() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(2);
+            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+        });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        for operation in ["DescribeAddresses", "DescribeRouteTables", "DescribeNetworkInterfaces"] {
+            let kind = FaultKind::ServerError { status: 500, code: "InternalError".into() };
+            world.estate.fault(Fault::new(kind).at(operation));
+        }
+        free_elastic_ip_by_hand(&world.estate);
+        delete_route_by_hand(&world.estate, &tables(&world)[0]);
+        let mark = world.mark();
+        pass(seconds(300)).await;
+        assert_eq!(world.writes(mark), []);
+        assert!(
+            world.calls(mark).len() < 3 * 60,
+            "a look that fails is not repeated at once: {:?}",
+            world.calls(mark).len()
+        );
+        let state = world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}")).state;
+        assert_eq!(state, "unknown");
+        world.up(0, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "a new claim takes all the same");
+        assert_eq!(world.estate.route(&tables(&world)[0], ADDRESS), world.eni(0));
+    });
+}
+
+#[test]
+fn without_a_hook_nothing_is_touched() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(1);
+            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+        });
+        point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[0].eni);
+        world.nodes[0].computer.add_by_hand(ip(ADDRESS));
+        world.start();
+        pass(seconds(300)).await;
+        assert_eq!(world.writes(Mark::at(0)), []);
+        assert!(world.nodes[0].has_local(ADDRESS));
+        assert_eq!(world.nodes[0].recorder.vip(EIP).desired.role, "unknown");
+    });
+}
