@@ -310,6 +310,11 @@ impl World {
     }
 
     fn time(&mut self, state: &State, all: &mut Vec<Next>) {
+        // A claim's record is written, or written again, within seconds.
+        let mut live = self.live(state);
+        if self.setup.timely && live.any(|(node, k)| state.cloud.tag_claims[usize::from(node)] != k) {
+            return;
+        }
         let mut pauses = vec![TICK_S];
         if self.setup.long_pauses {
             pauses.push(LONG_S);
@@ -482,11 +487,11 @@ impl World {
         if purpose == Purpose::Restore {
             return Some(format!("{} takes what was to be put back only if it was free", letter(node)));
         }
-        // A claim that is late to take, but has its record, takes at its first look: it may meet a newer one whose
-        // record is not written yet.
-        let on_record = |k| state.cloud.tag_claims[usize::from(other)] == k;
-        let newer = |k| k > claim && (purpose == Purpose::Retake || on_record(k));
-        let disturbed = self.setup.timely && self.live(state).any(|(at, k)| at == other && newer(k));
+        // A claim that is late to take, but has its record, takes after one look: in the moment of the newer one's `up`
+        // it may take from a node whose record is not written yet.
+        let settled = purpose == Purpose::Retake || !state.up_lately;
+        let newer = self.live(state).any(|(at, k)| at == other && k > claim);
+        let disturbed = self.setup.timely && settled && newer;
         disturbed.then(|| format!("{} takes the binding from {}, whose claim is newer", letter(node), letter(other)))
     }
 
@@ -548,7 +553,7 @@ impl World {
     pub fn comes_to_rest(&mut self, state: &State) -> Result<(), String> {
         let mut quiet = state.clone();
         (quiet.drifts, quiet.faults, quiet.restarts) = (0, 0, 0);
-        (quiet.late, quiet.past, quiet.up_lately) = ([None; 2], [None; 3], false);
+        (quiet.late, quiet.past) = ([None; 2], [None; 3]);
         for node in self.nodes() {
             self.finish(&mut quiet, node)?;
         }
@@ -612,8 +617,8 @@ impl World {
         let index = usize::from(node);
         let mut refused = [false; 2];
         for _ in 0..8 {
-            for slot in 0..2 {
-                if refused[slot] {
+            for (slot, refused) in refused.iter_mut().enumerate() {
+                if *refused {
                     // It waits for its next try.
                     state.slots[index][slot] = None;
                 }
@@ -624,7 +629,7 @@ impl World {
                     state.slots[index][slot] = Some(write);
                 }
                 if let Some(write) = state.slots[index][slot] {
-                    refused[slot] |= write.status == Status::Refused;
+                    *refused |= write.status == Status::Refused;
                     self.reply(state, node, slot).map_or(Ok(()), Err)?;
                 }
             }
