@@ -21,6 +21,10 @@ pub const RAISE_WINDOW: Duration = Duration::from_secs(5);
 /// A claim whose hook ran no longer ago than this takes at once; an older one looks for a newer claim first.
 pub const FRESH: Duration = Duration::from_secs(5);
 
+/// Nothing is taken by force on a look that began longer ago than this: a take that failed and is tried again must not
+/// rest on what was true before. Longer than an answer may take (8 s).
+pub const LOOK_HOLDS: Duration = Duration::from_secs(10);
+
 /// Without its record, a claim older than this takes nothing any more that somebody else holds.
 pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_secs(60);
 
@@ -152,16 +156,21 @@ pub enum Right {
 #[must_use]
 pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, held: &Held, now: Moment) -> Right {
     let age = held.age(now);
-    let looked = read_under(claims, held).is_some();
-    if age <= FRESH || record(claims, me, held) == Record::Newest {
+    if age <= FRESH {
         Right::Any
-    } else if mode == ClaimMode::Tags && !looked {
+    } else if mode == ClaimMode::Tags && !has_looked_lately(claims, held, now) {
         Right::LookFirst
-    } else if age <= UNRECORDED_TAKE_WINDOW {
+    } else if age <= UNRECORDED_TAKE_WINDOW || record(claims, me, held) == Record::Newest {
         Right::Any
     } else {
         Right::OnlyIfFree
     }
+}
+
+/// Whether the record was read under this claim, and not too long ago to take anything from anybody by it.
+#[must_use]
+pub fn has_looked_lately(claims: &Claims, held: &Held, now: Moment) -> bool {
+    read_under(claims, held).is_some_and(|(_, at)| now.saturating_sub(at) <= LOOK_HOLDS)
 }
 
 /// What this node should write over its own tag, given how it stands; `None` if the record is as it should be, or not

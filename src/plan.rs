@@ -241,7 +241,7 @@ impl Planner<'_> {
         match (self.standing, &self.memory.claim) {
             (Standing::Unknown, _) => undesired(seen),
             (Standing::Leader, Some(held)) if track.applied => self.keep(held, binding, sight, track, look_at),
-            (Standing::Leader, Some(held)) => self.take(held, binding, sight, seen),
+            (Standing::Leader, Some(held)) => self.take(held, binding, sight, seen, look_at),
             // A leader always holds a claim: `learn` adopts it before anybody plans.
             (Standing::Leader, None) => say(State::Waiting, Why::LookingFirst),
             (Standing::Standby | Standing::Superseded(_), _) => {
@@ -254,7 +254,14 @@ impl Planner<'_> {
     }
 
     /// A leader's binding that has not pointed here under this claim yet.
-    fn take(&self, held: &Held, binding: &Binding, sight: &Sight, seen: &Seen) -> Verdict {
+    fn take(
+        &self,
+        held: &Held,
+        binding: &Binding,
+        sight: &Sight,
+        seen: &Seen,
+        look_at: &mut Option<Moment>,
+    ) -> Verdict {
         let looks_here = matches!(seen, Seen::Here { .. });
         // It may have been here since before the claim. Then there is nothing to write; the read under way will tell.
         if looks_here {
@@ -268,6 +275,7 @@ impl Planner<'_> {
                 (Right::Any, _) => Force::Take,
                 (Right::OnlyIfFree | Right::LookFirst, Seen::Absent) if sight.at >= held.adopted_at => Force::IfFree,
                 (Right::LookFirst, _) | (_, Seen::Absent | Seen::Here { .. }) => {
+                    self.look_again(look_at);
                     return say(State::Waiting, Why::LookingFirst);
                 }
                 (Right::OnlyIfFree, Seen::Elsewhere(holder)) => {
@@ -328,11 +336,22 @@ impl Planner<'_> {
             sooner(look_at, due);
             return say(State::Drift, Why::SecondLook { holder });
         }
+        if !claim::has_looked_lately(&self.observed.claims, held, self.now) {
+            self.look_again(look_at);
+            return say(State::Drift, Why::SecondLook { holder });
+        }
         if let Some(first) = self.waits_for(binding) {
             return say(State::Drift, Why::After(first.clone()));
         }
         let action = point_here(binding, &sight.seen, Force::Take);
         act(State::Drift, Why::Retaking { holder }, Purpose::Retake, action)
+    }
+
+    /// What was read is too old to act on. If nothing could be read, the loop tries again by itself.
+    fn look_again(&self, look_at: &mut Option<Moment>) {
+        if matches!(self.observed.claims, Claims::Read { .. }) {
+            sooner(look_at, self.now);
+        }
     }
 
     /// A binding of a node that does not lead. What points elsewhere is nobody's business here.

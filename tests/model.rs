@@ -139,7 +139,7 @@ fn without_a_record_nobody_fights() {
 /// Where reads are fresh and writes are quick, a newer leader is not even disturbed for a moment.
 #[test]
 fn in_good_order_an_older_claim_never_takes_from_a_newer_one() {
-    holds(Setup { timely: true, ups: 3, ..Setup::new("timely, three leaderships", ElasticIp) });
+    holds(Setup { timely: true, nodes: 3, ..Setup::new("timely, three nodes", ElasticIp) });
     holds(Setup { timely: true, faults: 1, restarts: 1, ..Setup::new("timely, a lost call, a restart", ElasticIp) });
 }
 

@@ -4,6 +4,10 @@
 mod claims;
 #[path = "plan/drift.rs"]
 mod drift;
+#[path = "plan/observe.rs"]
+mod observe;
+#[path = "plan/properties.rs"]
+mod properties;
 #[path = "plan/release.rs"]
 mod release;
 #[path = "plan/script.rs"]

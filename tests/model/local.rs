@@ -372,7 +372,7 @@ impl Locals {
         self.forget(it);
         // What is compared with one another stays in order; all else about when it was is dropped.
         let adopted_at = it.memory.claim.as_ref().map(|held| held.adopted_at);
-        let adopted = adopted_at.map_or(back(100), |at| at.max(back(if long { 66 } else { 6 })));
+        let adopted = adopted_at.map_or(back(100), |at| at.max(back(if long { 66 } else { 12 })));
         let before = adopted - Duration::from_secs(1);
         let under_claim = |at: Moment| if adopted_at.is_some_and(|adopted| at >= adopted) { adopted } else { before };
         let slow = self.setup.slow_looks;
@@ -381,7 +381,12 @@ impl Locals {
                 let settled = *at >= *recorded_at + SETTLE;
                 *recorded_at = if settled { back(120) } else { (*recorded_at).max(back(6)) };
             }
-            *at = under_claim(*at);
+            // How long ago a look began tells whether anything may be taken by it.
+            *at = if adopted_at.is_some_and(|adopted| *at >= adopted) {
+                (*at).max(back(12)).max(adopted)
+            } else {
+                before
+            };
         } else if let Some((_, recorded_at)) = &mut it.memory.recorded {
             *recorded_at = (*recorded_at).max(back(6));
         }

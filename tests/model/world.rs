@@ -53,7 +53,8 @@ pub struct State {
     past: [Option<(Cloud, u8)>; 3],
     /// The leaderships that each node's daemon has seen on record, as bits.
     shown: [u8; NODES],
-    up_lately: bool,
+    /// For how many steps of time the last `up` still counts as recent.
+    up_lately: u8,
     ups: u8,
     drifts: u8,
     faults: u8,
@@ -110,7 +111,7 @@ impl World {
             cloud: Cloud { pointer: Pointer::Absent, tags: [None; NODES], tag_claims: [0; NODES] },
             past: [None; 3],
             shown: [0; NODES],
-            up_lately: false,
+            up_lately: 0,
             ups: 0,
             drifts: 0,
             faults: 0,
@@ -179,14 +180,14 @@ impl World {
     }
 
     fn hooks(&mut self, state: &State, node: u8, all: &mut Vec<Next>) {
-        if state.ups < self.setup.ups && !(self.setup.spaced && state.up_lately) {
+        if state.ups < self.setup.ups && (state.up_lately < 1 + u8::from(self.setup.timely) || !self.setup.spaced) {
             // Where no two terms can be equal, all nodes are alike, and the first leader may as well be the first one.
             if state.ups == 0 && node > 0 && self.setup.spaced && self.setup.skew_ms == [0; 3] {
                 return;
             }
             let mut next = state.clone();
             next.ups += 1;
-            next.up_lately = true;
+            next.up_lately = 1 + u8::from(self.setup.timely);
             self.event(&mut next, node, Event::File(File::Leader(state.ups + 1)), None);
             all.push(Next { step: Step::Up(node, state.ups + 1), state: next, violation: None });
         }
@@ -310,6 +311,11 @@ impl World {
     }
 
     fn time(&mut self, state: &State, all: &mut Vec<Next>) {
+        // A claim's record is written, or written again, within seconds.
+        let mut live = self.live(state);
+        if self.setup.timely && live.any(|(node, k)| state.cloud.tag_claims[usize::from(node)] != k) {
+            return;
+        }
         let mut pauses = vec![TICK_S];
         if self.setup.long_pauses {
             pauses.push(LONG_S);
@@ -345,7 +351,7 @@ impl World {
             let local = &mut state.locals[usize::from(node)];
             *local = self.locals.after(*local, Event::Pass(seconds)).local;
         }
-        state.up_lately = false;
+        state.up_lately = state.up_lately.saturating_sub(1);
         let looks = state.locals.iter().filter_map(|local| self.locals.get(*local).look_age());
         let oldest = looks.max().unwrap_or(0);
         for past in &mut state.past {
@@ -482,11 +488,11 @@ impl World {
         if purpose == Purpose::Restore {
             return Some(format!("{} takes what was to be put back only if it was free", letter(node)));
         }
-        // A claim that is late to take, but has its record, takes at its first look: it may meet a newer one whose
-        // record is not written yet.
-        let on_record = |k| state.cloud.tag_claims[usize::from(other)] == k;
-        let newer = |k| k > claim && (purpose == Purpose::Retake || on_record(k));
-        let disturbed = self.setup.timely && self.live(state).any(|(at, k)| at == other && newer(k));
+        // A claim that is late to take does so after one look. For as long as that look holds, it may take from a node
+        // whose record was not written yet when it looked.
+        let settled = purpose == Purpose::Retake || state.up_lately == 0;
+        let newer = self.live(state).any(|(at, k)| at == other && k > claim);
+        let disturbed = self.setup.timely && settled && newer;
         disturbed.then(|| format!("{} takes the binding from {}, whose claim is newer", letter(node), letter(other)))
     }
 
@@ -548,7 +554,7 @@ impl World {
     pub fn comes_to_rest(&mut self, state: &State) -> Result<(), String> {
         let mut quiet = state.clone();
         (quiet.drifts, quiet.faults, quiet.restarts) = (0, 0, 0);
-        (quiet.late, quiet.past, quiet.up_lately) = ([None; 2], [None; 3], false);
+        (quiet.late, quiet.past) = ([None; 2], [None; 3]);
         for node in self.nodes() {
             self.finish(&mut quiet, node)?;
         }
@@ -612,8 +618,8 @@ impl World {
         let index = usize::from(node);
         let mut refused = [false; 2];
         for _ in 0..8 {
-            for slot in 0..2 {
-                if refused[slot] {
+            for (slot, refused) in refused.iter_mut().enumerate() {
+                if *refused {
                     // It waits for its next try.
                     state.slots[index][slot] = None;
                 }
@@ -624,7 +630,7 @@ impl World {
                     state.slots[index][slot] = Some(write);
                 }
                 if let Some(write) = state.slots[index][slot] {
-                    refused[slot] |= write.status == Status::Refused;
+                    *refused |= write.status == Status::Refused;
                     self.reply(state, node, slot).map_or(Ok(()), Err)?;
                 }
             }

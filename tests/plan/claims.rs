@@ -104,6 +104,38 @@ fn a_claim_that_could_not_take_in_time_looks_again_before_it_takes() {
 }
 
 #[test]
+fn nothing_is_taken_by_force_on_an_old_look() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        101 see elastic_ip=eni-b a=100 b=90
+        111
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+        111.1
+          => elastic_ip waiting: looking for a newer claim before taking
+          => look at 111.1
+        112 see elastic_ip=eni-b a=100 b=110
+          => superseded by i-b 110
+          => elastic_ip in_sync: not here
+        ",
+    );
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        120 see elastic_ip=eni-b a=100
+        125 see elastic_ip=eni-b a=100
+          => elastic_ip retake [elsewhere]: associate eipalloc-1 with eni-a at 10.0.0.9
+        135.1
+          => elastic_ip drift [elsewhere]: points at eni-b; looking twice before taking it back
+          => look at 135.1
+        ",
+    );
+}
+
+#[test]
 fn a_look_from_before_the_claim_does_not_count_as_a_look() {
     check(
         "elastic_ip",
@@ -111,6 +143,7 @@ fn a_look_from_before_the_claim_does_not_count_as_a_look() {
         99 see elastic_ip=eni-b b=90
         106 leader@100
           => elastic_ip waiting: looking for a newer claim before taking
+          => look at 106
         ",
     );
 }

@@ -1,0 +1,420 @@
+//! From a config and what was read to what is seen: which ids a binding gets, and where it points.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vipkeeper::config::{
+    AddressConfig, AnchorConfig, Aws, Config, ElasticIpConfig, Identity, Intervals, Limits, RouteConfig,
+    SecondaryIpConfig, TableRef, Tables, VipConfig,
+};
+use vipkeeper::ec2::{Address, Eni, EniQuery, Route, RouteTable, RouteTarget};
+use vipkeeper::host::LocalAddress;
+use vipkeeper::identity::{Node, NodeInterface};
+use vipkeeper::observe::{Known, Source, TagChoice, World, observe};
+use vipkeeper::observed::{Claims, Moment, Observed, Seen};
+use vipkeeper::vip::{Account, Anchor, ClaimMode, OnRelease, Vip};
+
+const AT: Moment = Duration::from_secs(7);
+
+fn address(ip: &str) -> AddressConfig {
+    AddressConfig { address: ip.parse().unwrap(), elastic_ip: None, route: None, secondary_ip: None }
+}
+
+fn elastic(ip: &str) -> AddressConfig {
+    let elastic_ip = Some(ElasticIpConfig { allocation_id: None, interface: None, private_ip: None });
+    AddressConfig { elastic_ip, ..address(ip) }
+}
+
+fn routed(ip: &str, tables: Tables) -> AddressConfig {
+    let route = Some(RouteConfig { tables, interface: None, on_release: OnRelease::Keep });
+    AddressConfig { route, ..address(ip) }
+}
+
+fn secondary(ip: &str) -> AddressConfig {
+    AddressConfig { secondary_ip: Some(SecondaryIpConfig { interface: None }), ..address(ip) }
+}
+
+fn tables(ids: &[&str]) -> Tables {
+    Tables::Ids(ids.iter().map(|id| TableRef { id: id.parse().unwrap(), account: Account::Own }).collect())
+}
+
+fn tagged() -> Tables {
+    Tables::Tagged { tags: BTreeMap::from([("tier".to_owned(), "app".to_owned())]), account: Account::Own }
+}
+
+fn config(addresses: Vec<AddressConfig>) -> Config {
+    Config {
+        state_dir: PathBuf::from("/nowhere"),
+        hook_users: Vec::new(),
+        identity: Identity::default(),
+        aws: Aws::default(),
+        limits: Limits { requests_per_s: 4.0, burst: 20 },
+        listen: None,
+        intervals: Intervals { leader: Duration::from_secs(10), standby: Duration::from_secs(30) },
+        claims: ClaimMode::Tags,
+        vips: vec![VipConfig { delegate_ip: addresses[0].address, addresses, anchor: None }],
+    }
+}
+
+fn interface(eni: &str, ip: &str) -> NodeInterface {
+    NodeInterface {
+        eni: eni.parse().unwrap(),
+        mac: None,
+        primary_ip: Some(ip.parse().unwrap()),
+        subnet: Some("subnet-1".parse().unwrap()),
+        vpc: Some("vpc-1".parse().unwrap()),
+    }
+}
+
+/// Node `a`: `eth0` is `eni-a0` at 10.0.0.9, `eth1` is `eni-a1` at 10.0.1.9.
+fn known() -> Known {
+    let interfaces = [("eth0", interface("eni-a0", "10.0.0.9")), ("eth1", interface("eni-a1", "10.0.1.9"))];
+    let interfaces = interfaces.map(|(name, interface)| (name.to_owned(), interface));
+    let node =
+        Node { instance: "i-a".parse().unwrap(), region: "eu-central-1".to_owned(), interfaces: interfaces.into() };
+    Known::new(node, "eth0".to_owned())
+}
+
+fn read<T>(value: T) -> Source<T> {
+    Source::Read { value, at: AT }
+}
+
+/// An Elastic IP `eipalloc-1` that leads to an ENI and an address, if any.
+fn eip(ip: &str, eni: Option<(&str, &str)>, tags: &[(&str, &str)]) -> Address {
+    Address {
+        public_ip: ip.parse().unwrap(),
+        allocation: "eipalloc-1".parse().unwrap(),
+        association: eni.map(|_| "eipassoc-1".parse().unwrap()),
+        eni: eni.map(|(eni, _)| eni.parse().unwrap()),
+        private_ip: eni.map(|(_, ip)| ip.parse().unwrap()),
+        tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+fn table(id: &str, routes: &[(&str, RouteTarget, bool)], tags: &[(&str, &str)]) -> RouteTable {
+    let routes = routes.iter().map(|(to, target, blackhole)| Route {
+        destination: to.parse().unwrap(),
+        target: target.clone(),
+        blackhole: *blackhole,
+    });
+    RouteTable {
+        id: id.parse().unwrap(),
+        vpc: Some("vpc-1".parse().unwrap()),
+        routes: routes.collect(),
+        tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+fn to(eni: &str) -> RouteTarget {
+    RouteTarget::Eni(eni.parse().unwrap())
+}
+
+fn eni(id: &str, ips: &[&str], check: Option<bool>) -> Eni {
+    let v4: Vec<Ipv4Addr> = ips.iter().filter_map(|ip| ip.parse().ok()).collect();
+    Eni {
+        id: id.parse().unwrap(),
+        instance: None,
+        subnet: Some("subnet-1".parse().unwrap()),
+        vpc: Some("vpc-1".parse().unwrap()),
+        primary_ip: v4.first().copied(),
+        private_ips: v4.into_iter().collect(),
+        ipv6: ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
+        source_dest_check: check,
+    }
+}
+
+fn by_address() -> EniQuery {
+    EniQuery::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: BTreeSet::new() }
+}
+
+fn by_id() -> EniQuery {
+    EniQuery::Ids(BTreeSet::new())
+}
+
+fn resolve(config: &Config, known: &Known, world: &World) -> (Vip, Observed) {
+    let mut known = known.clone();
+    known.learn(world);
+    observe(config, &config.vips[0], &known, world)
+}
+
+/// Compares what is seen of each binding, in words.
+#[track_caller]
+fn check(config: &Config, known: &Known, world: &World, wanted: &[&str]) {
+    let (_, observed) = resolve(config, known, world);
+    let seen: Vec<_> = observed
+        .sights
+        .iter()
+        .map(|(key, sight)| {
+            let seen = match &sight.seen {
+                Seen::Here { association: Some(association) } => format!("here by {association}"),
+                Seen::Here { association: None } => "here".to_owned(),
+                Seen::Elsewhere(holder) => format!("elsewhere: {holder}"),
+                Seen::Absent => "absent".to_owned(),
+                Seen::Unknown(why) => format!("unknown: {why}"),
+            };
+            format!("{key} {seen}")
+        })
+        .collect();
+    assert_eq!(seen, wanted);
+}
+
+#[test]
+fn an_elastic_ip_is_compared_by_eni_and_private_address() {
+    let config = config(vec![elastic("192.0.2.1")]);
+    for (held, wanted) in [
+        (Some(("eni-a0", "10.0.0.9")), "here by eipassoc-1"),
+        (Some(("eni-a0", "10.0.0.77")), "elsewhere: eni-a0 at 10.0.0.77"),
+        (Some(("eni-b0", "10.0.0.9")), "elsewhere: eni-b0"),
+        (None, "absent"),
+    ] {
+        let world = World { addresses: read(vec![eip("192.0.2.1", held, &[])]), ..World::default() };
+        check(&config, &known(), &world, &[&format!("elastic_ip 192.0.2.1 {wanted}")]);
+    }
+}
+
+#[test]
+fn an_elastic_ip_that_is_shown_in_part_is_not_taken_for_free_or_ours() {
+    let config = config(vec![elastic("192.0.2.1")]);
+    let mut shown = eip("192.0.2.1", Some(("eni-a0", "10.0.0.9")), &[]);
+    shown.private_ip = None;
+    let world = World { addresses: read(vec![shown.clone()]), ..World::default() };
+    check(&config, &known(), &world, &["elastic_ip 192.0.2.1 elsewhere: eni-a0"]);
+    shown.eni = None;
+    let world = World { addresses: read(vec![shown]), ..World::default() };
+    check(&config, &known(), &world, &["elastic_ip 192.0.2.1 elsewhere: eipassoc-1"]);
+}
+
+#[test]
+fn an_elastic_ip_that_is_not_there_is_unknown_and_never_absent() {
+    let config = config(vec![elastic("192.0.2.1")]);
+    check(&config, &known(), &World::default(), &["elastic_ip 192.0.2.1 unknown: not read yet"]);
+    let world = World { addresses: read(Vec::new()), ..World::default() };
+    let missing =
+        "elastic_ip 192.0.2.1 unknown: Elastic IP 192.0.2.1 does not exist, or not in this account and region";
+    check(&config, &known(), &world, &[missing]);
+    let failed = World { addresses: Source::Failed { why: "no answer".to_owned() }, ..World::default() };
+    check(&config, &known(), &failed, &["elastic_ip 192.0.2.1 unknown: the read failed: no answer"]);
+}
+
+#[test]
+fn an_allocation_id_that_contradicts_the_address_is_said() {
+    let mut config = config(vec![elastic("192.0.2.1")]);
+    config.vips[0].addresses[0].elastic_ip.as_mut().unwrap().allocation_id = Some("eipalloc-2".parse().unwrap());
+    let world = World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() };
+    let wanted = "elastic_ip 192.0.2.1 unknown: 192.0.2.1 is eipalloc-1, but the config names eipalloc-2: \
+                  correct allocation_id, or leave it out";
+    check(&config, &known(), &world, &[wanted]);
+}
+
+#[test]
+fn ids_found_once_are_kept_when_a_later_read_fails() {
+    let config = config(vec![elastic("192.0.2.1")]);
+    let mut known = known();
+    known.learn(&World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() });
+    let failed = World { addresses: Source::Failed { why: "no answer".to_owned() }, ..World::default() };
+    let (vip, _) = resolve(&config, &known, &failed);
+    assert!(vip.bindings.values().all(Option::is_some), "{vip:?}");
+    assert_eq!(vip.anchor, Some(Anchor::ElasticIp("eipalloc-1".parse().unwrap())));
+}
+
+#[test]
+fn a_route_is_compared_by_its_eni_and_whether_it_is_alive() {
+    let config = config(vec![routed("20.0.0.50", tables(&["rtb-1"]))]);
+    for (routes, wanted) in [
+        (vec![("20.0.0.50/32", to("eni-a0"), false)], "here"),
+        (vec![("20.0.0.50/32", to("eni-a0"), true)], "elsewhere: eni-a0 (blackhole)"),
+        (vec![("20.0.0.50/32", to("eni-b0"), false)], "elsewhere: eni-b0"),
+        (vec![("20.0.0.50/32", RouteTarget::Other("i-a".to_owned()), false)], "elsewhere: i-a"),
+        (vec![("20.0.0.0/24", to("eni-a0"), false)], "absent"),
+    ] {
+        let mut world = World::default();
+        world.tables.insert(Account::Own, read(vec![table("rtb-1", &routes, &[])]));
+        world.local = read(BTreeSet::new());
+        world.interfaces = read((by_id(), vec![eni("eni-a0", &["10.0.0.9"], Some(false))]));
+        let wanted = format!("route rtb-1 {wanted}");
+        check(&config, &known(), &world, &[&wanted, "local_address 20.0.0.50 absent", "source_dest_check eth0 here"]);
+    }
+}
+
+#[test]
+fn each_route_table_is_seen_by_itself() {
+    let config = config(vec![routed("20.0.0.50", tables(&["rtb-1", "rtb-2"]))]);
+    let mut world = World::default();
+    world.tables.insert(Account::Own, read(vec![table("rtb-1", &[("20.0.0.50/32", to("eni-a0"), false)], &[])]));
+    let local = LocalAddress { interface: "eth0".to_owned(), address: "20.0.0.50".parse().unwrap() };
+    world.local = read(BTreeSet::from([local]));
+    world.interfaces = read((by_id(), vec![eni("eni-a0", &["10.0.0.9"], None)]));
+    check(
+        &config,
+        &known(),
+        &world,
+        &[
+            "route rtb-1 here",
+            "route rtb-2 unknown: rtb-2 does not exist, or not in this account and region",
+            "local_address 20.0.0.50 here",
+            "source_dest_check eth0 unknown: EC2 did not say how the check of eni-a0 is set",
+        ],
+    );
+}
+
+#[test]
+fn tables_chosen_by_tag_are_bindings_once_they_are_found() {
+    let config = config(vec![routed("20.0.0.50", tagged())]);
+    let mut known = known();
+    let (vip, observed) = resolve(&config, &known, &World::default());
+    let route = vip.bindings.iter().next().unwrap();
+    assert_eq!((route.0.to_string().as_str(), route.1), ("route (by tag)", &None));
+    assert_eq!(vip.anchor, None);
+    assert!(observed.sights.values().all(|sight| matches!(sight.seen, Seen::Unknown(_))));
+
+    let choices = known.choices(&config);
+    let choice: TagChoice = choices.into_iter().next().unwrap();
+    assert_eq!(choice.vpc.as_str(), "vpc-1");
+    known.learn_choice(choice.clone(), &[table("rtb-7", &[], &[]), table("rtb-8", &[], &[])]);
+    let (vip, _) = resolve(&config, &known, &World::default());
+    let keys: Vec<_> = vip.bindings.keys().map(ToString::to_string).collect();
+    assert_eq!(keys, ["route rtb-7", "route rtb-8", "local_address 20.0.0.50", "source_dest_check eth0"]);
+    assert_eq!(vip.anchor, Some(Anchor::RouteTable(Account::Own, "rtb-7".parse().unwrap())));
+
+    known.learn_choice(choice, &[]);
+    let (vip, observed) = resolve(&config, &known, &World::default());
+    assert!(vip.bindings.values().next().unwrap().is_none());
+    let why = "no route table in the ENI's VPC carries these tags";
+    assert!(format!("{:?}", observed.sights.values().next().unwrap()).contains(why), "{observed:?}");
+}
+
+#[test]
+fn a_secondary_address_is_absent_only_if_all_holders_were_asked_for() {
+    let config = config(vec![secondary("10.0.0.50")]);
+    let mine = || eni("eni-a0", &["10.0.0.9"], Some(true));
+    for (query, enis, wanted) in [
+        (by_address(), vec![eni("eni-a0", &["10.0.0.9", "10.0.0.50"], None)], "here"),
+        (by_address(), vec![mine(), eni("eni-b0", &["10.0.0.8", "10.0.0.50"], None)], "elsewhere: eni-b0"),
+        (by_address(), vec![mine()], "absent"),
+        (by_id(), vec![mine()], "unknown: who holds 10.0.0.50 was not read yet"),
+        (by_address(), vec![], "unknown: eni-a0 does not exist, or not in this account and region"),
+    ] {
+        let world = World { interfaces: read((query, enis)), local: read(BTreeSet::new()), ..World::default() };
+        let wanted = format!("secondary_ip 10.0.0.50 {wanted}");
+        check(&config, &known(), &world, &[&wanted, "local_address 10.0.0.50 absent"]);
+    }
+}
+
+#[test]
+fn an_ipv6_address_is_a_128_route_and_an_address_of_the_eni() {
+    let mut both = routed("fd00::50", tables(&["rtb-1"]));
+    both.secondary_ip = secondary("fd00::50").secondary_ip;
+    let config = config(vec![both]);
+    let mut world = World::default();
+    world.tables.insert(Account::Own, read(vec![table("rtb-1", &[("fd00::50/128", to("eni-a0"), false)], &[])]));
+    world.interfaces = read((by_id(), vec![eni("eni-a0", &["10.0.0.9", "fd00::50"], Some(false))]));
+    world.local = read(BTreeSet::new());
+    check(
+        &config,
+        &known(),
+        &world,
+        &[
+            "route rtb-1 here",
+            "secondary_ip fd00::50 here",
+            "local_address fd00::50 absent",
+            "source_dest_check eth0 here",
+        ],
+    );
+}
+
+#[test]
+fn further_addresses_follow_the_same_leader_on_their_own_interfaces() {
+    let mut inside = routed("20.0.0.50", tables(&["rtb-1"]));
+    inside.route.as_mut().unwrap().interface = Some("eth1".to_owned());
+    let config = config(vec![elastic("192.0.2.1"), inside]);
+    let mut world = World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() };
+    world.tables.insert(Account::Own, read(vec![table("rtb-1", &[("20.0.0.50/32", to("eni-a0"), false)], &[])]));
+    world.interfaces = read((by_id(), vec![eni("eni-a1", &["10.0.1.9"], Some(true))]));
+    world.local = read(BTreeSet::new());
+    check(
+        &config,
+        &known(),
+        &world,
+        &[
+            "elastic_ip 192.0.2.1 absent",
+            "route rtb-1 20.0.0.50 elsewhere: eni-a0",
+            "local_address 20.0.0.50 absent",
+            "source_dest_check eth1 absent",
+        ],
+    );
+}
+
+#[test]
+fn an_interface_without_an_eni_leaves_its_bindings_unknown() {
+    let mut config = config(vec![secondary("10.0.0.50")]);
+    config.vips[0].addresses[0].secondary_ip = Some(SecondaryIpConfig { interface: Some("eth9".to_owned()) });
+    let why = "unknown: the ENI of interface eth9 is not known";
+    let wanted = [format!("secondary_ip 10.0.0.50 {why}"), format!("local_address 10.0.0.50 {why}")];
+    check(&config, &known(), &World::default(), &[&wanted[0], &wanted[1]]);
+}
+
+#[test]
+fn claims_are_recorded_on_the_elastic_ip_else_the_first_table_else_the_subnet() {
+    let eip_id = "eipalloc-1".parse().unwrap();
+    let world = World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() };
+    for (addresses, named, wanted) in [
+        (vec![routed("20.0.0.50", tables(&["rtb-2", "rtb-1"])), elastic("192.0.2.1")], None, Anchor::ElasticIp(eip_id)),
+        (
+            vec![routed("20.0.0.50", tables(&["rtb-2", "rtb-1"]))],
+            None,
+            Anchor::RouteTable(Account::Own, "rtb-2".parse().unwrap()),
+        ),
+        (vec![secondary("10.0.0.50")], None, Anchor::Subnet("subnet-1".parse().unwrap())),
+        (
+            vec![elastic("192.0.2.1")],
+            Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap())),
+            Anchor::RouteTable(Account::Own, "rtb-9".parse().unwrap()),
+        ),
+    ] {
+        let mut config = config(addresses);
+        config.vips[0].anchor = named;
+        let (vip, _) = resolve(&config, &known(), &world);
+        assert_eq!(vip.anchor, Some(wanted));
+    }
+}
+
+#[test]
+fn claims_are_read_from_the_tags_of_the_anchor_and_of_this_vip_alone() {
+    let mut config = config(vec![elastic("192.0.2.1")]);
+    let tags = [
+        ("vipkeeper/192.0.2.1/i-a", "1000 1970-01-01T00:00:01Z"),
+        ("vipkeeper/192.0.2.1/i-b", "0 withdrawn"),
+        ("vipkeeper/192.0.2.1/i-c", "soon"),
+        ("vipkeeper/192.0.2.2/i-b", "3000"),
+        ("Name", "vip"),
+    ];
+    let world = World { addresses: read(vec![eip("192.0.2.1", None, &tags)]), ..World::default() };
+    let (_, observed) = resolve(&config, &known(), &world);
+    let Claims::Read { terms, at } = observed.claims else { panic!("the anchor was read") };
+    let terms: Vec<_> = terms.iter().map(|(node, term)| (node.as_str(), term.0)).collect();
+    assert_eq!((terms, at), (vec![("i-a", 1000), ("i-b", 0)], AT));
+
+    config.claims = ClaimMode::Off;
+    assert_eq!(resolve(&config, &known(), &world).1.claims, Claims::Unknown);
+}
+
+#[test]
+fn one_pass_asks_each_source_once() {
+    let mut config = config(vec![elastic("192.0.2.1"), routed("20.0.0.50", tables(&["rtb-1", "rtb-2"]))]);
+    let more = [elastic("192.0.2.2"), secondary("10.0.0.50"), routed("20.0.0.51", tables(&["rtb-3"]))];
+    config.vips.extend(more.map(|address| VipConfig {
+        delegate_ip: address.address,
+        addresses: vec![address],
+        anchor: None,
+    }));
+    let queries = known().queries(&config);
+    assert_eq!(queries.addresses.len(), 2);
+    assert_eq!(queries.tables.len(), 1);
+    assert_eq!(queries.tables[&Account::Own].len(), 3);
+    let Some(EniQuery::PrivateIps { addresses, .. }) = &queries.interfaces else { panic!("{queries:?}") };
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.0.0.9", "10.0.0.50", "10.0.1.9"]);
+    assert_eq!(queries.tags.len(), 1);
+}
