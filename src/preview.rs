@@ -209,7 +209,8 @@ impl Preview {
                     Some(action) => format!("would {action}"),
                     None => binding.detail.clone(),
                 };
-                let _ = writeln!(page, "  {:<18} {:<28} {:<8} {what}", binding.kind.name(), binding.target, binding.state);
+                let _ =
+                    writeln!(page, "  {:<18} {:<28} {:<8} {what}", binding.kind.name(), binding.target, binding.state);
             }
         }
         let _ = match self.verdict() {

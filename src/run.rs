@@ -103,10 +103,8 @@ fn prepare_state_dir(config: &Config) -> Result<(), String> {
 
 fn report(config: &Config) -> Report {
     let first = first_interface().ok().flatten().unwrap_or_else(|| "eth0".to_owned());
-    let vips: Vec<_> = configured_keys(config, &first)
-        .into_iter()
-        .map(|(vip, bindings)| VipKeys { vip, bindings })
-        .collect();
+    let vips: Vec<_> =
+        configured_keys(config, &first).into_iter().map(|(vip, bindings)| VipKeys { vip, bindings }).collect();
     let longest = config.intervals.leader.max(config.intervals.standby);
     Report::new(&vips, Some(&config.state_dir), longest * 3)
 }

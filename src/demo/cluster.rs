@@ -283,7 +283,8 @@ impl Cluster {
                 None => "has not looked yet".to_owned(),
                 Some(vip) => {
                     let superseded = vip.claim.as_ref().is_some_and(|claim| claim.superseded_by.is_some());
-                    let role = if superseded && vip.desired.role == "leader" { "superseded" } else { &vip.desired.role };
+                    let role =
+                        if superseded && vip.desired.role == "leader" { "superseded" } else { &vip.desired.role };
                     let bindings = vip.bindings.iter().map(|binding| format!("{} {}", binding.kind, binding.state));
                     format!("{role:<10} {}", bindings.collect::<Vec<_>>().join(", "))
                 }

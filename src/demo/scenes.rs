@@ -250,13 +250,11 @@ pub fn table(results: &[SceneResult]) -> String {
     let mut text = format!("\n{:<width$}  converged in  reads  writes\n", "scene");
     for result in results {
         let after = result.converged_after.map_or("never".to_owned(), |after| format!("{:.2} s", after.as_secs_f64()));
-        let verdict = if result.came_out_right() { String::new() } else { format!("  WRONG: {}", result.wrong.join("; ")) };
+        let verdict =
+            if result.came_out_right() { String::new() } else { format!("  WRONG: {}", result.wrong.join("; ")) };
         // Writing into a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{:<width$}  {after:>12}  {:>5}  {:>6}{verdict}",
-            result.title, result.reads, result.writes
-        );
+        let _ =
+            writeln!(text, "{:<width$}  {after:>12}  {:>5}  {:>6}{verdict}", result.title, result.reads, result.writes);
     }
     text
 }

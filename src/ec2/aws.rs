@@ -22,9 +22,9 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};

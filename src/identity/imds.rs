@@ -97,8 +97,7 @@ impl Imds {
     pub fn new(aws: &Aws) -> Result<Self, SetupError> {
         let mut builder = Client::builder();
         if let Some(endpoint) = &aws.imds_endpoint {
-            builder =
-                builder.endpoint(endpoint).map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?;
+            builder = builder.endpoint(endpoint).map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?;
         }
         Ok(Self::with(builder, http_client(aws.ca_bundle.as_deref())?))
     }

@@ -10,9 +10,9 @@ use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::News;
 use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult, Role};
 use super::repeats::Repeats;
-use super::News;
 use crate::action::Action;
 pub use crate::config::LogFormat;
 use crate::ec2::{Class, RequestReport};

@@ -231,8 +231,7 @@ impl AwsEc2 {
             Err(error) => return Err(error),
         };
         let own = EniQuery::Ids([eni.clone()].into());
-        let (own, holders) =
-            tokio::try_join!(self.interfaces(&own, urgency), self.holders_of(address, urgency))?;
+        let (own, holders) = tokio::try_join!(self.interfaces(&own, urgency), self.holders_of(address, urgency))?;
         if own.iter().any(|own| own.ipv6.contains(&address)) {
             return Ok(NOTHING_TO_DO);
         }
