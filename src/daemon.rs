@@ -196,8 +196,9 @@ where
         }
         if self.local_stale || due {
             self.local_stale = false;
-            let now = self.now();
-            self.reads.local(&*self.around.host, &mut self.world, now).await;
+            let (now, wall_ms) = (self.now(), self.around.machine.wall_ms());
+            let reporter = Rc::clone(&self.around.reporter);
+            self.reads.local(&*self.around.host, &mut self.world, now, wall_ms, &*reporter).await;
         }
         self.identify();
         self.decide();

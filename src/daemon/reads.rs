@@ -141,15 +141,27 @@ impl Reads {
     }
 
     /// Reads the kernel's addresses.
-    pub async fn local<H: Host>(&mut self, host: &H, world: &mut World, now: Moment) {
+    pub async fn local<H: Host>(
+        &mut self,
+        host: &H,
+        world: &mut World,
+        now: Moment,
+        wall_ms: u64,
+        reporter: &dyn Reporter,
+    ) {
+        let source = report::Source::LocalAddresses;
+        let outcome = self.outcomes.entry(source).or_default();
         match host.addresses().await {
             Ok(value) => {
                 world.local = Source::Read { value, at: now };
-                self.outcomes.insert(report::Source::LocalAddresses, (None, None));
+                *outcome = (Some(wall_ms), None);
+                reporter.news(&News::Observed { source, at_ms: wall_ms });
             }
             Err(error) => {
-                world.local = Source::Failed { why: error.to_string() };
-                self.outcomes.insert(report::Source::LocalAddresses, (None, Some(error.to_string())));
+                let error = error.to_string();
+                world.local = Source::Failed { why: error.clone() };
+                reporter.news(&News::ReadFailed { source, class: Class::Transient, error: &error });
+                outcome.1 = Some(error);
             }
         }
     }

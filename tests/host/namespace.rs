@@ -48,7 +48,8 @@ impl Network {
         Self { handle }
     }
 
-    async fn new() -> Self {
+    /// Makes and starts the interfaces of the namespace that this thread is in.
+    pub async fn new() -> Self {
         let network = Self::here();
         network.create(INTERFACE, PEER).await;
         for interface in ["lo", INTERFACE, PEER] {
@@ -68,6 +69,12 @@ impl Network {
     pub async fn up(&self, interface: &str) {
         let up = LinkUnspec::new_with_index(self.index(interface).await).up().build();
         self.handle.link().set(up).execute().await.unwrap();
+    }
+
+    /// Gives it another hardware address.
+    pub async fn set_mac(&self, interface: &str, mac: [u8; 6]) {
+        let changed = LinkUnspec::new_with_index(self.index(interface).await).address(mac.to_vec()).build();
+        self.handle.link().set(changed).execute().await.unwrap();
     }
 
     /// Gives it another name beside its own.

@@ -1,0 +1,201 @@
+//! Machines for the real program: each has a kernel's network of its own, an interface that EC2 knows, a metadata service
+//! and an EC2 endpoint at its loopback. All see the same account. What runs on them are real processes.
+
+#![allow(dead_code, reason = "each program that uses it uses a part of it")]
+
+#[path = "../host/namespace.rs"]
+mod namespace;
+
+pub mod daemon;
+pub mod machine;
+pub mod pgpool;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ec2_endpoint::account::model::RouteTarget;
+use ec2_endpoint::service::{Call, Mark};
+use ec2_endpoint::{Account, Endpoint, Fault, FaultKind, Launch, Operation, Service};
+
+use machine::Machine;
+
+pub const REGION: &str = "eu-central-1";
+/// The address of the route method: outside the VPC.
+pub const ROUTED: &str = "20.0.0.50";
+/// The address of the Elastic IP method.
+pub const PUBLIC: &str = "203.0.113.10";
+/// One inside the machines' subnet.
+pub const SECONDARY: &str = "10.0.1.50";
+/// A second public one.
+pub const OTHER_PUBLIC: &str = "203.0.113.11";
+
+const NAMES: [&str; 3] = ["node-a", "node-b", "node-c"];
+
+/// Generous: the machine that tests run on does much else.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// More than a leader's interval with its jitter, so that a pass lies within.
+pub const A_PASS: Duration = Duration::from_millis(3500);
+
+/// The account and the machines in it.
+pub struct Stage {
+    pub machines: Vec<Machine>,
+    pub endpoint: Endpoint,
+    pub vpc: String,
+    pub subnet: String,
+    pub tables: Vec<String>,
+    pub allocation: String,
+    pub other_allocation: String,
+}
+
+impl Stage {
+    /// Machines in one subnet, and this many route tables. Where namespaces are not permitted it says so and there is
+    /// none, unless CI says that it must be.
+    pub fn new(machines: usize, tables: usize) -> Option<Self> {
+        if let Err(missing) = machine::permitted() {
+            assert!(!is_ci(), "CI must run this test: {missing}");
+            eprintln!("skipped: {missing}");
+            return None;
+        }
+        let mut account = Account::new(REGION);
+        let vpc = account.add_vpc("10.0.0.0/16", Some("2001:db8:1::/56")).unwrap();
+        let subnet = account.add_subnet(&vpc, "10.0.1.0/24", "eu-central-1a").unwrap();
+        let launched: Vec<_> = NAMES[..machines]
+            .iter()
+            .map(|name| account.add_instance(Launch::in_subnet(&subnet).named(name).role("vipkeeper")).unwrap())
+            .collect();
+        let macs: Vec<_> =
+            launched.iter().map(|launched| account.eni(&launched.interfaces[0]).unwrap().mac.clone()).collect();
+        let tables = (0..tables).map(|_| account.add_route_table(&vpc).unwrap()).collect();
+        let allocation = account.allocate_address(PUBLIC).unwrap();
+        let other_allocation = account.allocate_address(OTHER_PUBLIC).unwrap();
+        let endpoint = Endpoint::new(Service::new(account, 1));
+        let machines = launched
+            .iter()
+            .zip(&macs)
+            .zip(NAMES)
+            .map(|((launched, mac), name)| Machine::new(name, launched, mac, &endpoint))
+            .collect();
+        Some(Self { machines, endpoint, vpc, subnet, tables, allocation, other_allocation })
+    }
+
+    /// The VIP of most tests: a route in every table, and an Elastic IP that follows it.
+    pub fn usual_vip(&self) -> String {
+        let tables = self.tables.iter().map(|table| format!("{table:?}")).collect::<Vec<_>>().join(", ");
+        format!(
+            r#"
+[[vip]]
+delegate_ip = "{ROUTED}"
+[vip.route]
+tables = [{tables}]
+interface = "eth0"
+[[vip.also]]
+address = "{PUBLIC}"
+[vip.also.elastic_ip]
+interface = "eth0"
+"#
+        )
+    }
+
+    /// Every binding of the usual VIP points at this machine, and no other one has the address.
+    pub fn points_at(&self, index: usize) -> bool {
+        let machine = &self.machines[index];
+        self.elastic_ip(&self.allocation).as_ref() == Some(&machine.eni)
+            && self.tables.iter().all(|table| self.route(table, ROUTED).as_ref() == Some(&machine.eni))
+            && self.machines.iter().enumerate().all(|(other, machine)| machine.has(ROUTED) == (other == index))
+    }
+
+    /// The ENI that an Elastic IP points at.
+    pub fn elastic_ip(&self, allocation: &str) -> Option<String> {
+        let service = self.endpoint.service();
+        let association = service.account().elastic_ip(allocation)?.association.as_ref()?;
+        Some(association.network_interface_id.clone())
+    }
+
+    /// The ENI that a table's route to an address points at.
+    pub fn route(&self, table: &str, address: &str) -> Option<String> {
+        let address: IpAddr = address.parse().unwrap();
+        let service = self.endpoint.service();
+        match &service.account().route_table(table)?.routes.get(&address.into())?.target {
+            RouteTarget::NetworkInterface(eni) => Some(eni.clone()),
+            RouteTarget::Local | RouteTarget::InternetGateway(_) => None,
+        }
+    }
+
+    /// The ENI that holds a private IPv4 address.
+    pub fn holder(&self, address: &str) -> Option<String> {
+        let address: Ipv4Addr = address.parse().unwrap();
+        let service = self.endpoint.service();
+        service.account().holder_of(&self.vpc, address).map(|eni| eni.id.clone())
+    }
+
+    /// An operator changes something: no fault strikes it and no log shows it.
+    pub fn by_hand(&self, operation: &Operation) {
+        let done = self.endpoint.change(|account| account.apply(operation));
+        done.unwrap_or_else(|error| panic!("{operation:?}: {error}"));
+    }
+
+    /// Switches a fault on, for every call of everybody.
+    pub fn fault(&self, kind: FaultKind) {
+        self.endpoint.service().add_fault(Fault::new(kind));
+    }
+
+    pub fn no_faults(&self) {
+        self.endpoint.service().clear_faults();
+    }
+
+    /// The place in the log where the next call will be.
+    pub fn mark(&self) -> Mark {
+        self.endpoint.service().mark()
+    }
+
+    /// The calls since, in the order in which they came.
+    pub fn calls(&self, since: Mark) -> Vec<Call> {
+        self.endpoint.service().calls_since(since).cloned().collect()
+    }
+
+    /// The writes that EC2 carried out since, by operation.
+    pub fn written(&self, since: Mark) -> BTreeMap<&'static str, usize> {
+        let mut written = BTreeMap::new();
+        for call in self.calls(since) {
+            if call.write && call.code.as_deref() == Some("OK") {
+                *written.entry(call.operation).or_default() += 1;
+            }
+        }
+        written
+    }
+
+    /// Fails if any write reaches EC2 from now on, for this long.
+    pub fn writes_nothing_for(&self, time: Duration) {
+        let mark = self.mark();
+        thread::sleep(time);
+        let writes: Vec<_> = self.calls(mark).into_iter().filter(|call| call.write).collect();
+        assert_eq!(writes, [], "writes, although all was in sync");
+    }
+}
+
+/// What a claim of the usual VIP costs on a fresh account with this many tables, and no more.
+pub fn a_claim(tables: usize) -> BTreeMap<&'static str, usize> {
+    BTreeMap::from([
+        ("AssociateAddress", 1),
+        ("CreateRoute", tables),
+        ("CreateTags", 1),
+        ("ModifyNetworkInterfaceAttribute", 1),
+    ])
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a skipped test is a failure.
+pub fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
+}
