@@ -207,7 +207,7 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
         .map(|(key, binding)| (key.clone(), planner.binding(key, binding.as_ref(), &mut look_at)))
         .collect();
     let record = planner.record();
-    Plan { bindings, record, look_at, standing }
+    Plan { standing, bindings, record, look_at }
 }
 
 struct Planner<'a> {

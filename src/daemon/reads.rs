@@ -20,9 +20,9 @@ use crate::status::SourceStatus;
 use crate::vip::Account;
 
 /// Route tables chosen by tag are looked for again this often: tables come and go rarely.
-const CHOOSE_AGAIN: Duration = Duration::from_secs(300);
+const CHOOSE_AGAIN: Duration = Duration::from_mins(5);
 /// A node whose ENI EC2 does not show asks anew who it is, this often.
-pub const IDENTIFY_AGAIN: Duration = Duration::from_secs(60);
+pub const IDENTIFY_AGAIN: Duration = Duration::from_mins(1);
 /// After a failed round the next one is no sooner than this, however often it failed.
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
 
@@ -138,15 +138,27 @@ impl Reads {
     }
 
     /// Reads the kernel's addresses.
-    pub async fn local<H: Host>(&mut self, host: &H, world: &mut World, now: Moment) {
+    pub async fn local<H: Host>(
+        &mut self,
+        host: &H,
+        world: &mut World,
+        now: Moment,
+        wall_ms: u64,
+        reporter: &dyn Reporter,
+    ) {
+        let source = report::Source::LocalAddresses;
+        let outcome = self.outcomes.entry(source).or_default();
         match host.addresses().await {
             Ok(value) => {
                 world.local = Source::Read { value, at: now };
-                self.outcomes.insert(report::Source::LocalAddresses, (None, None));
+                *outcome = (Some(wall_ms), None);
+                reporter.news(&News::Observed { source, at_ms: wall_ms });
             }
             Err(error) => {
                 world.local = Source::Failed { why: error.to_string() };
-                self.outcomes.insert(report::Source::LocalAddresses, (None, Some(error.to_string())));
+                let error = error.to_string();
+                reporter.news(&News::ReadFailed { source, class: Class::Transient, error: &error });
+                outcome.1 = Some(error);
             }
         }
     }
@@ -238,7 +250,7 @@ impl Reads {
     }
 
     /// EC2 was asked for this node's ENIs and does not show one of them: it was replaced, or the identity is wrong.
-    pub fn own_eni_missing(&self, known: &Known, world: &World) -> bool {
+    pub fn own_eni_missing(known: &Known, world: &World) -> bool {
         let Source::Read { value: (_, enis), .. } = &world.interfaces else { return false };
         known.node().interfaces.values().any(|own| !enis.iter().any(|eni| eni.id == own.eni))
     }

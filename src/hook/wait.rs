@@ -42,6 +42,7 @@ pub enum WaitError {
 ///
 /// # Errors
 /// At once if there is nothing to wait for (no file, standby, superseded); after `timeout` otherwise.
+#[expect(clippy::disallowed_methods, reason = "waiting is what it is for, and it ends at its timeout")]
 pub fn wait(context: &HookContext, delegate_ip: &str, timeout: Duration) -> Result<(), HookError> {
     let delegate_ip = context.delegate_ip(delegate_ip)?;
     let waiting = Waiting {

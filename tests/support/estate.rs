@@ -3,7 +3,6 @@
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,11 +11,10 @@ use ec2_endpoint::service::{FaultId, FaultKind, Throttling};
 use ec2_endpoint::{Account, Fault, Launch, Operation, Service};
 use ipnet::IpNet;
 use vipkeeper::config::{
-    AddressConfig, Aws, Config, ElasticIpConfig, Identity, Intervals, Limits, RouteConfig, SecondaryIpConfig, TableRef,
-    Tables, VipConfig,
+    AddressConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
 use vipkeeper::identity::{Node, NodeInterface};
-use vipkeeper::vip::{self, ClaimMode, OnRelease};
+use vipkeeper::vip::{self, OnRelease};
 
 use super::Clock;
 
