@@ -89,7 +89,7 @@ mod tests {
         let long = &delays[8..];
         for tenth in 0..10 {
             let (from, to) = (LONGEST * tenth / 10, LONGEST * (tenth + 1) / 10);
-            let count = long.iter().filter(|delay| (from..to).contains(delay)).count();
+            let count = long.iter().filter(|delay| (from..to).contains(*delay)).count();
             assert!((50..150).contains(&count), "{count} of {} delays from {from:?} to {to:?}", long.len());
         }
     }

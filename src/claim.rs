@@ -26,7 +26,7 @@ pub const FRESH: Duration = Duration::from_secs(5);
 pub const LOOK_HOLDS: Duration = Duration::from_secs(10);
 
 /// Without its record, a claim older than this takes nothing any more that somebody else holds.
-pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_secs(60);
+pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_mins(1);
 
 /// What a node records once its claim has ended: older than every claim.
 pub const WITHDRAWN: Term = Term(0);

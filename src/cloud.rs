@@ -115,6 +115,6 @@ impl Ec2Write for Cloud {
     }
 
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error> {
-        self.ready("DescribeAddresses")?.perform(action, urgency).await
+        Box::pin(self.ready("DescribeAddresses")?.perform(action, urgency)).await
     }
 }

@@ -72,6 +72,7 @@ pub struct Surroundings<E, H, I, M> {
 }
 
 /// The daemon of one node.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and they are independent")]
 pub struct Daemon<E, H, I, M> {
     config: Config,
     around: Surroundings<E, H, I, M>,
@@ -159,7 +160,7 @@ where
                         if !self.woken(wake) { return self.stop() }
                     }
                 }
-                Some(written) = self.writing.next() => self.written(written),
+                Some(written) = self.writing.next() => self.written(&written),
                 Some(answer) = self.reading.next() => self.answered(answer),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
@@ -197,8 +198,8 @@ where
         if self.local_stale || due {
             self.local_stale = false;
             let (now, wall_ms) = (self.now(), self.around.machine.wall_ms());
-            let reporter = Rc::clone(&self.around.reporter);
-            self.reads.local(&*self.around.host, &mut self.world, now, wall_ms, &*reporter).await;
+            let around = &self.around;
+            self.reads.local(&*around.host, &mut self.world, now, wall_ms, &*around.reporter).await;
         }
         self.identify();
         self.decide();
@@ -248,14 +249,14 @@ where
     }
 
     /// A write ended.
-    fn written(&mut self, written: Written) {
+    fn written(&mut self, written: &Written) {
         let now = self.now();
         let wall_ms = self.around.machine.wall_ms();
         self.busy.done(&written.write);
         let Some(keeper) = self.vips.iter_mut().find(|keeper| keeper.config.delegate_ip == written.write.vip) else {
             return;
         };
-        let after = keeper.written(&written, now, wall_ms, &mut self.around.rng, &*self.around.reporter);
+        let after = keeper.written(written, now, wall_ms, &mut self.around.rng, &*self.around.reporter);
         if !written.write.action.is_cloud() {
             self.local_stale = true;
             return;
@@ -371,7 +372,7 @@ where
     }
 
     fn identify(&mut self) {
-        let lost = self.known.as_ref().is_some_and(|known| self.reads.own_eni_missing(known, &self.world));
+        let lost = self.known.as_ref().is_some_and(|known| Reads::own_eni_missing(known, &self.world));
         let needed = self.known.is_none() || lost || self.identify_anew;
         if !needed || self.reads.identifying || self.now() < self.next_identify {
             return;

@@ -41,7 +41,7 @@ async fn play(keep: bool, colour: bool) -> anyhow::Result<bool> {
     let mut cluster = Cluster::start(LATENCY, timeline.clone()).await?;
     timeline.say(&cluster.introduction());
     let results = scenes::play(&mut cluster, &timeline).await?;
-    let passed = results.iter().all(|result| result.came_out_right());
+    let passed = results.iter().all(scenes::SceneResult::came_out_right);
     timeline.say(&scenes::table(&results));
     if keep {
         timeline.say(&cluster.invitation());

@@ -45,6 +45,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     error.downcast_ref::<HookError>().map_or(FAILED, HookError::exit_code)
 }
 
+#[expect(clippy::disallowed_methods, reason = "what the terminal is told is no setting")]
 fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         // The hooks: no runtime, no SDK, and no configuration error stops them.

@@ -18,7 +18,7 @@ use crate::vip::{BindingKey, Kind, Vip};
 pub const SETTLE: Duration = Duration::from_secs(5);
 
 /// Retakes are forgotten when nothing had to be retaken for this long.
-pub const CALM: Duration = Duration::from_secs(600);
+pub const CALM: Duration = Duration::from_mins(10);
 
 /// What is remembered of one VIP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -434,6 +434,7 @@ fn own<'a>(enis: &'a [Eni], eni: &EniId) -> Result<&'a Eni, WhyUnseen> {
     enis.iter().find(|found| found.id == *eni).ok_or_else(|| WhyUnseen::NoSuchResource(eni.to_string()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so that ids and texts are named alike")]
 fn elsewhere(name: impl ToString) -> Seen {
     Seen::Elsewhere(Holder { name: name.to_string(), blackhole: false })
 }

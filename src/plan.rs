@@ -212,7 +212,7 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
         .collect();
     let record = planner.record();
     let forget = planner.forget();
-    Plan { bindings, record, forget, look_at, standing }
+    Plan { standing, bindings, record, forget, look_at }
 }
 
 struct Planner<'a> {

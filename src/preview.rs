@@ -171,6 +171,7 @@ impl VipPreview {
         }
     }
 
+    #[expect(clippy::match_same_arms, reason = "the order of the guards matters")]
     fn verdict(&self) -> Verdict {
         let of_binding = |binding: &BindingPreview| match binding.action {
             Some(_) => Verdict::Changes,

@@ -68,7 +68,7 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
     problems.extend(failed);
     let listen = serve(config.listen, Arc::clone(&report)).await;
     let (serving, failed) = match listen {
-        Ok(serving) => (Some(serving), None),
+        Ok(serving) => (serving, None),
         Err(message) => (None, Some(("Listen", message))),
     };
     problems.extend(failed);
@@ -133,7 +133,7 @@ fn watch(config: &Config, wakes: &mpsc::Sender<Wake>) -> (Vec<Watcher>, Vec<(&'s
 /// The addresses and interfaces whose changes are our business.
 fn concern(config: &Config) -> Concern {
     let addresses = config.vips.iter().flat_map(|vip| &vip.addresses);
-    let named = addresses.clone().flat_map(|address| address.interfaces()).flatten().map(str::to_owned);
+    let named = addresses.clone().flat_map(super::config::AddressConfig::interfaces).flatten().map(str::to_owned);
     let interfaces: BTreeSet<_> = named.chain(first_interface().ok().flatten()).collect();
     Concern { addresses: addresses.map(|address| address.address).collect(), interfaces }
 }
@@ -150,8 +150,8 @@ async fn serve(
     }))
 }
 
-async fn maybe<F: Future<Output = ()>>(serving: Option<Option<F>>) {
-    match serving.flatten() {
+async fn maybe<F: Future<Output = ()>>(serving: Option<F>) {
+    match serving {
         Some(serving) => serving.await,
         None => std::future::pending().await,
     }

@@ -28,27 +28,27 @@ impl Systemd {
 
     /// The loop turned: with the first turn the daemon is ready.
     pub fn turned(&self, status: &Status) {
-        let mut states = Vec::new();
+        let mut words = Vec::new();
         let now = Instant::now();
         let first = self.last.get().is_none();
         if first {
-            states.push(NotifyState::Ready);
+            words.push(NotifyState::Ready);
         }
         let due = self.last.get().is_none_or(|last| self.remind_every.is_some_and(|every| now >= last + every / 2));
         if due {
             self.last.set(Some(now));
             if self.remind_every.is_some() {
-                states.push(NotifyState::Watchdog);
+                words.push(NotifyState::Watchdog);
             }
         }
         let line = summary(status);
         let changed = *self.line.borrow() != line;
         if changed {
-            states.push(NotifyState::Status(&line));
+            words.push(NotifyState::Status(&line));
         }
         // Nobody listens outside systemd, and a manager that cannot be told is no reason to stop.
-        if !states.is_empty() {
-            let _ = sd_notify::notify(&states);
+        if !words.is_empty() {
+            let _ = sd_notify::notify(&words);
         }
         if changed {
             self.line.replace(line.clone());
@@ -56,6 +56,7 @@ impl Systemd {
     }
 
     /// The daemon ends because it was told to.
+    #[expect(clippy::unused_self, reason = "what ends is what was told to be ready")]
     pub fn stopping(&self) {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
     }

@@ -1,5 +1,11 @@
 //! The kernel side against a real kernel: addresses in network namespaces that the tests make for themselves, folders,
 //! processes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, wait, and look at its environment"
+)]
 
 #[path = "host/addresses.rs"]
 mod addresses;

@@ -1,4 +1,10 @@
 //! What operators see: metrics, health, log lines, the status file and the page made of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, wait, and look at its environment"
+)]
 
 #[path = "report/file.rs"]
 mod file;

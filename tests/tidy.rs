@@ -1,5 +1,6 @@
 //! Code, documents, example, unit and scripts agree with one another. Reads files of the repository only.
-#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail as the test itself")]
+#![expect(clippy::case_sensitive_file_extension_comparisons, reason = "our files are named by us")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -21,9 +21,9 @@ use crate::vip::Account;
 use crate::witness::Word;
 
 /// Route tables chosen by tag are looked for again this often: tables come and go rarely.
-const CHOOSE_AGAIN: Duration = Duration::from_secs(300);
+const CHOOSE_AGAIN: Duration = Duration::from_mins(5);
 /// A node whose ENI EC2 does not show asks anew who it is, this often.
-pub const IDENTIFY_AGAIN: Duration = Duration::from_secs(60);
+pub const IDENTIFY_AGAIN: Duration = Duration::from_mins(1);
 /// After a failed round the next one is no sooner than this, however often it failed.
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
 
@@ -253,7 +253,7 @@ impl Reads {
     }
 
     /// EC2 was asked for this node's ENIs and does not show one of them: it was replaced, or the identity is wrong.
-    pub fn own_eni_missing(&self, known: &Known, world: &World) -> bool {
+    pub fn own_eni_missing(known: &Known, world: &World) -> bool {
         let Source::Read { value: (_, enis), .. } = &world.interfaces else { return false };
         known.node().interfaces.values().any(|own| !enis.iter().any(|eni| eni.id == own.eni))
     }

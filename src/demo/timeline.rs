@@ -31,6 +31,7 @@ impl Timeline {
     }
 
     /// Text of any length, as it is.
+    #[expect(clippy::unused_self, reason = "everything that is shown goes through the timeline")]
     pub fn say(&self, text: &str) {
         println!("{text}");
     }

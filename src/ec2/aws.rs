@@ -94,6 +94,7 @@ impl AwsEc2 {
     ///
     /// # Errors
     /// When the `ca_bundle` or the metadata service's endpoint cannot be used.
+    #[expect(clippy::missing_panics_doc, reason = "the name of this program is a good one")]
     pub async fn new(
         aws: &Aws,
         region: &str,

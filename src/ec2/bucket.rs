@@ -129,7 +129,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn rest_fills_the_bucket_up_to_the_burst_only() {
         let bucket = bucket();
-        tokio::time::advance(Duration::from_secs(3600)).await;
+        tokio::time::advance(Duration::from_hours(1)).await;
         for _ in 0..20 {
             bucket.take(Urgency::Normal).await;
         }

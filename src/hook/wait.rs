@@ -39,6 +39,7 @@ pub enum WaitError {
 ///
 /// # Errors
 /// At once if there is nothing to wait for (no file, standby, superseded); after `timeout` otherwise.
+#[expect(clippy::disallowed_methods, reason = "waiting is what it is for, and it ends at its timeout")]
 pub fn wait(context: &HookContext, delegate_ip: IpAddr, timeout: Duration) -> Result<(), HookError> {
     context.must_know(delegate_ip)?;
     let waiting = Waiting {

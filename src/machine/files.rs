@@ -45,7 +45,7 @@ impl Machine for Files {
     fn desired(&mut self, vip: IpAddr) -> Reading {
         let source = self.sources.entry(vip).or_insert_with(|| DesiredSource::new(&self.state_dir, vip));
         let reading = source.read(&self.trusted, &self.boot_id, process::is_alive);
-        let guard = reading.in_force.as_ref().and_then(|file| file.guard());
+        let guard = reading.in_force.as_ref().and_then(super::super::desired::file::DesiredFile::guard);
         if let Some(guards) = &mut self.guards {
             match guard {
                 Some(guard) => guards.watch(vip, guard.pid, guard.start_time),
@@ -76,6 +76,7 @@ impl Machine for Files {
         write().map_err(|error: io::Error| format!("cannot write {}: {error}", path.display()))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the machine's clock, for those who may ask for it")]
     fn wall_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -37,6 +37,7 @@ pub enum LogError {
 ///
 /// # Errors
 /// A filter that is none, or a second call.
+#[expect(clippy::disallowed_methods, reason = "what terminal and journal say of themselves is no setting")]
 pub fn init_log(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let directives =
         if filter.parse::<Level>().is_ok() { format!("warn,vipkeeper={filter}") } else { filter.to_owned() };
@@ -56,6 +57,7 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<(), LogError> {
 
 /// Whether stderr is the stream that systemd says it connected to the journal (`systemd.exec(5)`): the variable alone
 /// is inherited by children whose stderr goes elsewhere.
+#[expect(clippy::disallowed_methods, reason = "what terminal and journal say of themselves is no setting")]
 fn stderr_is_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(std::io::stderr()).is_ok_and(|stat| stream == *format!("{}:{}", stat.st_dev, stat.st_ino))

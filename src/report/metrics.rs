@@ -3,6 +3,8 @@
 //! Counters and histograms live in a recorder for as long as the daemon does. State metrics do not: each rendering
 //! makes them afresh from the newest state, so that a route table which is no longer there leaves no series behind.
 
+#![expect(clippy::disallowed_macros, reason = "this is where metrics are counted")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Mutex;

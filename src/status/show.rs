@@ -43,6 +43,7 @@ pub fn show(state_dir: &Path, format: Format, mode: Mode, no_colour: bool) -> io
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "nothing else happens between two looks, and an interrupt ends it")]
 fn show_until(state_dir: &Path, format: Format, mode: Mode, no_colour: bool, code: &mut u8) -> io::Result<()> {
     let is_terminal = io::stdout().is_terminal();
     loop {
@@ -120,6 +121,7 @@ fn daemon(pid: u32) -> Daemon {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the page tells ages")]
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -17,6 +17,7 @@ fn dead() -> Process {
     Process { start_time: guard().start_time + 1, ..guard() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a hook may have none")]
 fn watchdog(guard: Process, escalation: Option<u32>) -> Option<Watchdog> {
     Some(Watchdog { guard, escalation: escalation.map(|pid| Process { pid, start_time: 1 }) })
 }

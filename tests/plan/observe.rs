@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use vipkeeper::config::{
-    AddressConfig, AnchorConfig, Aws, Config, ElasticIpConfig, Identity, Intervals, Limits, RouteConfig,
-    SecondaryIpConfig, TableRef, Tables, VipConfig,
+    AddressConfig, AnchorConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
 use vipkeeper::ec2::{Address, Eni, EniQuery, Route, RouteTable, RouteTarget};
 use vipkeeper::host::LocalAddress;
@@ -45,17 +43,7 @@ fn tagged() -> Tables {
 }
 
 fn config(addresses: Vec<AddressConfig>) -> Config {
-    Config {
-        state_dir: PathBuf::from("/nowhere"),
-        hook_users: Vec::new(),
-        identity: Identity::default(),
-        aws: Aws::default(),
-        limits: Limits { requests_per_s: 4.0, burst: 20 },
-        listen: None,
-        intervals: Intervals { leader: Duration::from_secs(10), standby: Duration::from_secs(30) },
-        claims: ClaimMode::Tags,
-        vips: vec![VipConfig { delegate_ip: addresses[0].address, addresses, anchor: None }],
-    }
+    Config::with_vips(vec![VipConfig { delegate_ip: addresses[0].address, addresses, anchor: None }])
 }
 
 fn interface(eni: &str, ip: &str) -> NodeInterface {
@@ -65,6 +53,7 @@ fn interface(eni: &str, ip: &str) -> NodeInterface {
         primary_ip: Some(ip.parse().unwrap()),
         subnet: Some("subnet-1".parse().unwrap()),
         vpc: Some("vpc-1".parse().unwrap()),
+        owner: None,
     }
 }
 
@@ -72,9 +61,12 @@ fn interface(eni: &str, ip: &str) -> NodeInterface {
 fn known() -> Known {
     let interfaces = [("eth0", interface("eni-a0", "10.0.0.9")), ("eth1", interface("eni-a1", "10.0.1.9"))];
     let interfaces = interfaces.map(|(name, interface)| (name.to_owned(), interface));
-    let node =
-        Node { instance: "i-a".parse().unwrap(), region: "eu-central-1".to_owned(), interfaces: interfaces.into() };
-    Known::new(node, "eth0".to_owned())
+    Known::new(Node {
+        instance: "i-a".parse().unwrap(),
+        region: "eu-central-1".to_owned(),
+        first: Some("eth0".to_owned()),
+        interfaces: interfaces.into(),
+    })
 }
 
 fn read<T>(value: T) -> Source<T> {

@@ -299,7 +299,9 @@ impl Ec2Read for SimEc2 {
         let operation = Operation::DescribeAddresses(DescribeAddresses { describe, ..Default::default() });
         match self.call(&Account::Own, operation, urgency).await? {
             Answer::Addresses(views) => {
-                views.iter().for_each(|view| self.learnt(&view.address.allocation_id, &view.address.tags, asked_at));
+                for view in &views {
+                    self.learnt(&view.address.allocation_id, &view.address.tags, asked_at);
+                }
                 Ok(views.iter().map(|view| Address { tags: self.shown(&view.address.tags), ..address(view) }).collect())
             }
             other => unreachable!("DescribeAddresses answered {other:?}"),

@@ -126,7 +126,9 @@ impl Computer {
             .filter(|(_, file)| file.leadership.as_ref().is_some_and(|leadership| leadership.guard == process))
             .map(|(vip, _)| *vip)
             .collect();
-        watched.into_iter().for_each(|vip| memory.wake(Wake::GuardDied(vip)));
+        for vip in watched {
+            memory.wake(Wake::GuardDied(vip));
+        }
     }
 
     /// Pgpool's watchdog runs a hook, from a process that it forks.

@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 /// How long an unused connection is kept. Longer than the pause between two passes of a standby (30 s and a quarter),
 /// so that a new leader's first call finds a connection that is already there; shorter than the 350 s after which NAT
 /// gateways forget one without telling. A connection that the other side closes leaves the pool at once.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// How often an unused connection is probed, so that firewalls with less patience than [`IDLE`] keep it.
 const KEEPALIVE: Duration = Duration::from_secs(15);

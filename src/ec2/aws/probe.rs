@@ -86,6 +86,7 @@ impl Intercept for Probe {
         Ok(())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "EC2's clock is compared with this one where its answer arrives")]
     fn read_before_deserialization(
         &self,
         context: &BeforeDeserializationInterceptorContextRef<'_>,

@@ -38,7 +38,7 @@ impl Ec2Write for AwsEc2 {
                 self.assign(eni, *address, *force, urgency).await
             }
             Action::AssignAddress { eni, address: IpAddr::V6(address), force } => {
-                self.assign_ipv6(eni, *address, *force, urgency).await
+                Box::pin(self.assign_ipv6(eni, *address, *force, urgency)).await
             }
             Action::UnassignAddress { eni, address: IpAddr::V4(address) } => {
                 none_is_fine(self.unassign_call(eni, *address, urgency).await, is_not_assigned)

@@ -17,8 +17,9 @@ async fn answering(replies: impl Into<Vec<Reply>>) -> Canned {
 }
 
 fn enis(ids: &[&str], next: &str) -> Reply {
-    let items: String =
+    let items: Vec<_> =
         ids.iter().map(|id| format!("<item><networkInterfaceId>{id}</networkInterfaceId></item>")).collect();
+    let items = items.concat();
     let set = format!("<networkInterfaceSet>{items}</networkInterfaceSet><nextToken>{next}</nextToken>");
     xml("DescribeNetworkInterfaces", &set)
 }

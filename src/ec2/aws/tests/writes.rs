@@ -64,6 +64,7 @@ fn unassign(address: &str) -> Action {
 
 fn enis(list: &[(&str, &str, &str)]) -> Reply {
     let items = list.iter().map(|(eni, vpc, address)| {
+        #[expect(clippy::match_bool, reason = "two long answers side by side")]
         let address = match address.contains(':') {
             true => format!("<ipv6AddressesSet><item><ipv6Address>{address}</ipv6Address></item></ipv6AddressesSet>"),
             false => format!(
