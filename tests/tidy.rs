@@ -208,9 +208,9 @@ fn each_policy_allows_what_its_method_calls_and_no_more() {
     assert_eq!(
         policies(),
         [
-            needed(&[(Kind::ElasticIp, "203.0.113.10")], &["DescribeNetworkInterfaces", "CreateTags"]),
-            needed(&[(Kind::Route, "rtb-1"), (Kind::SourceDestCheck, "eth0")], &["CreateTags"]),
-            needed(&[(Kind::SecondaryIp, "10.0.1.50")], &["DescribeTags", "CreateTags"]),
+            needed(&[(Kind::ElasticIp, "203.0.113.10")], &["DescribeNetworkInterfaces", "CreateTags", "DeleteTags"]),
+            needed(&[(Kind::Route, "rtb-1"), (Kind::SourceDestCheck, "eth0")], &["CreateTags", "DeleteTags"]),
+            needed(&[(Kind::SecondaryIp, "10.0.1.50")], &["DescribeTags", "CreateTags", "DeleteTags"]),
         ]
     );
     // What is needed only sometimes is said beside.

@@ -7,4 +7,5 @@ mod failing;
 mod living;
 mod taking;
 mod watching;
+mod witness;
 mod world;

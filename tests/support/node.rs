@@ -17,6 +17,7 @@ use vipkeeper::ids::ClaimId;
 use vipkeeper::machine::{Machine, Reading};
 use vipkeeper::memory::Persisted;
 use vipkeeper::wake::Wake;
+use vipkeeper::witness::Word;
 
 use super::ec2::{SimEc2, Watch};
 use super::estate::{self, Estate, INTERFACE, Place};
@@ -337,6 +338,8 @@ pub struct SimNode {
     detail: Detail,
     timeline: Rc<Timeline>,
     daemon: Option<JoinHandle<()>>,
+    /// What Pgpool's watchdog on this node says when asked.
+    pub word: Rc<RefCell<Option<Word>>>,
     rng: fastrand::Rng,
 }
 
@@ -376,6 +379,7 @@ impl SimNode {
             detail: shared.detail,
             timeline,
             daemon: None,
+            word: Rc::default(),
             rng: fastrand::Rng::with_seed(shared.seed ^ (index as u64 + 1)),
             place,
         }
@@ -395,8 +399,12 @@ impl SimNode {
             }
         }
         let config = Rc::clone(&self.config);
+        let word = Rc::clone(&self.word);
         let around = Surroundings {
-            ask_watchdog: Box::new(|| Box::pin(async { Ok(None) })),
+            ask_watchdog: Box::new(move || {
+                let said = word.borrow().clone();
+                Box::pin(async move { Ok(said) })
+            }),
             ec2: Rc::clone(&self.ec2),
             host: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),

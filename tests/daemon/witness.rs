@@ -1,0 +1,90 @@
+//! Pgpool's watchdog as a witness: what its word stops, and what it begins.
+
+use vipkeeper::config::WitnessMode;
+use vipkeeper::status::condition;
+use vipkeeper::witness::Word;
+
+use crate::world::*;
+
+/// Pgpool's watchdog on this node says whether it holds the VIP.
+fn says(world: &World, node: usize, escalated: bool) {
+    let word = Word { escalated, delegate_ips: [ip(EIP)].into() };
+    world.nodes[node].word.replace(Some(word));
+}
+
+fn with(mode: WitnessMode) -> impl FnOnce(&Estate) -> Config {
+    move |estate| Config { witness: mode, ..elastic_ip(estate) }
+}
+
+fn hook_lost(world: &World) -> bool {
+    let vip = world.nodes[0].recorder.vip(EIP);
+    let mut conditions = vip.conditions.iter();
+    conditions.find(|condition| condition.name == condition::HOOK_LOST).expect("it is always told").holds
+}
+
+#[test]
+fn nothing_is_taken_back_against_the_watchdogs_word() {
+    in_paused_time(async {
+        let mut world = World::new(2, with(WitnessMode::Check));
+        says(&world, 0, true);
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(20)).await;
+        says(&world, 0, false);
+        point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
+        let mark = world.mark();
+        pass(seconds(120)).await;
+        assert_eq!(world.writes(mark), []);
+        assert!(hook_lost(&world), "its `down` never came");
+        says(&world, 0, true);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        assert!(!hook_lost(&world));
+    });
+}
+
+#[test]
+fn a_lost_up_is_told_and_begins_a_claim_only_where_the_watchdog_is_trusted() {
+    for (mode, taken) in [(WitnessMode::Off, false), (WitnessMode::Check, false), (WitnessMode::Trust, true)] {
+        in_paused_time(async move {
+            let mut world = World::new(1, with(mode));
+            says(&world, 0, true);
+            world.start();
+            pass(seconds(8)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), None, "{mode:?}: a hook may be on its way");
+            pass(seconds(80)).await;
+            assert_eq!(world.estate.elastic_ip(EIP).is_some(), taken, "{mode:?}");
+            assert_eq!(hook_lost(&world), mode != WitnessMode::Off, "{mode:?}");
+        });
+    }
+}
+
+#[test]
+fn a_lost_down_ends_a_claim_only_where_the_watchdog_is_trusted() {
+    for (mode, released) in [(WitnessMode::Off, false), (WitnessMode::Check, false), (WitnessMode::Trust, true)] {
+        in_paused_time(async move {
+            let mut world = World::new(1, with(mode));
+            says(&world, 0, true);
+            world.start();
+            pass(seconds(1)).await;
+            world.up(0, EIP);
+            pass(seconds(20)).await;
+            says(&world, 0, false);
+            pass(seconds(60)).await;
+            assert_eq!(world.estate.elastic_ip(EIP).is_none(), released, "{mode:?}");
+        });
+    }
+}
+
+#[test]
+fn a_watchdog_of_other_addresses_says_nothing() {
+    in_paused_time(async {
+        let mut world = World::new(1, with(WitnessMode::Trust));
+        world.nodes[0].word.replace(Some(Word { escalated: true, delegate_ips: [ip(ADDRESS)].into() }));
+        world.start();
+        pass(seconds(120)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), None);
+        assert!(!hook_lost(&world));
+    });
+}
