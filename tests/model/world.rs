@@ -1,20 +1,21 @@
 //! The model: nodes, EC2, hooks and mishaps, one step at a time; and what must hold after each.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use vipkeeper::plan::Purpose;
 
-use crate::hash::{Fast, fingerprint};
+use crate::hash::Fast;
 use crate::local::{Event, File, Locals, NODES, Pointer, Tags, What, letter};
 use crate::rules::{Mutant, Pointing, Rightful, Setup};
+
+#[path = "rest.rs"]
+mod rest;
+#[path = "show.rs"]
+mod show;
 
 /// Time passes in steps of this many seconds: the shortest after which nothing may be stale or settling any more.
 const TICK_S: u8 = 6;
 const LONG_S: u8 = 66;
-/// In the end all nodes pass in turn, this often: a standby's usual interval.
-const ROUND_S: u8 = 24;
-const ROUNDS: u32 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Status {
@@ -93,13 +94,22 @@ pub struct World {
     /// How many passes each state took to come to rest.
     rests: HashMap<u128, Result<u32, String>, Fast>,
     pub worst_passes: u32,
+    /// Writes to the binding so far, effective or not.
+    writes: u64,
     /// How often a route was deleted that had been replaced between the check and the deletion.
     pub deleted_another: u64,
 }
 
 impl World {
     pub fn new(setup: Setup) -> Self {
-        Self { setup, locals: Locals::new(setup), rests: HashMap::default(), worst_passes: 0, deleted_another: 0 }
+        Self {
+            setup,
+            locals: Locals::new(setup),
+            rests: HashMap::default(),
+            worst_passes: 0,
+            writes: 0,
+            deleted_another: 0,
+        }
     }
 
     pub fn start(&mut self) -> State {
@@ -411,6 +421,7 @@ impl World {
 
     /// EC2 performs a write, or the first half of it.
     fn execute(&mut self, state: &mut State, node: u8, write: &mut Write) -> Option<String> {
+        self.writes += u64::from(!matches!(write.what, What::Tag { .. }));
         let before = state.cloud.pointer;
         let holds = matches!(before, Pointer::At(at, _) if at == node);
         match write.what {
@@ -548,139 +559,6 @@ impl World {
         used |= state.late.iter().flatten().fold(0, |all, (_, write)| all | of_write(write));
         u8::try_from(used.trailing_ones()).unwrap()
     }
-
-    /// From here on nothing happens any more but that all nodes pass in turn: the binding must end where it belongs
-    /// and stay there.
-    pub fn comes_to_rest(&mut self, state: &State) -> Result<(), String> {
-        let mut quiet = state.clone();
-        (quiet.drifts, quiet.faults, quiet.restarts) = (0, 0, 0);
-        (quiet.late, quiet.past) = ([None; 2], [None; 3]);
-        for node in self.nodes() {
-            self.finish(&mut quiet, node)?;
-        }
-        let orders: &[&[u8]] = match self.setup.nodes {
-            2 => &[&[0, 1], &[1, 0]],
-            _ => &[&[0, 1, 2], &[0, 2, 1], &[1, 0, 2], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0]],
-        };
-        if let Some(known) = self.rests.get(&fingerprint(&quiet)) {
-            return known.clone().map(drop);
-        }
-        let mut worst = Ok(0);
-        for order in orders {
-            let passes = self.rest(&quiet, order);
-            worst = worst.and_then(|worst: u32| passes.map(|passes| worst.max(passes)));
-        }
-        if let Ok(passes) = worst {
-            self.worst_passes = self.worst_passes.max(passes);
-        }
-        self.rests.insert(fingerprint(&quiet), worst.clone());
-        worst.map(drop)
-    }
-
-    fn rest(&mut self, state: &State, order: &[u8]) -> Result<u32, String> {
-        let mut state = state.clone();
-        let mut passes = 0;
-        let mut trace = String::new();
-        for round in 1..=ROUNDS {
-            for node in order {
-                let wrote = self.whole_pass(&mut state, *node)?;
-                if wrote {
-                    passes = round;
-                    if round + 2 > ROUNDS {
-                        return Err(format!("the nodes never come to rest:{trace}"));
-                    }
-                }
-            }
-            trace.push_str(&format!(" {}", state.cloud));
-            self.pass(&mut state, ROUND_S);
-        }
-        if let Some(wrong) = self.wrong(&state) {
-            return Err(format!("{wrong}:{trace}"));
-        }
-        // Where the newest leadership has ended, an older one follows: that node has to see so first.
-        let newest = self.live(&state).any(|(_, k)| k == state.ups);
-        if passes > self.setup.passes + u32::from(!newest) {
-            return Err(format!("it takes {passes} passes of each node:{trace}"));
-        }
-        Ok(passes)
-    }
-
-    /// One node looks, does what it wants to, and hears what came of it. Says whether it changed the binding.
-    fn whole_pass(&mut self, state: &mut State, node: u8) -> Result<bool, String> {
-        let before = state.cloud;
-        self.event(state, node, Event::BeginLook, None).map_or(Ok(()), Err)?;
-        self.finish(state, node)?;
-        Ok(state.cloud != before)
-    }
-
-    /// All that is under way on a node comes to its end.
-    fn finish(&mut self, state: &mut State, node: u8) -> Result<(), String> {
-        let index = usize::from(node);
-        let mut refused = [false; 2];
-        for _ in 0..8 {
-            for (slot, refused) in refused.iter_mut().enumerate() {
-                if *refused {
-                    // It waits for its next try.
-                    state.slots[index][slot] = None;
-                }
-                while let Some(mut write) = state.slots[index][slot]
-                    && matches!(write.status, Status::Sent | Status::Checked)
-                {
-                    self.execute(state, node, &mut write).map_or(Ok(()), Err)?;
-                    state.slots[index][slot] = Some(write);
-                }
-                if let Some(write) = state.slots[index][slot] {
-                    *refused |= write.status == Status::Refused;
-                    self.reply(state, node, slot).map_or(Ok(()), Err)?;
-                }
-            }
-            if self.locals.get(state.locals[index]).look_age().is_some() {
-                let cloud = state.cloud;
-                self.answer(state, node, &cloud).map_or(Ok(()), Err)?;
-            }
-            let waiting = |slot: usize| state.slots[index][slot].is_none() || refused[slot];
-            if waiting(0) && waiting(1) {
-                state.slots[index] = [None; 2];
-                state.past = [None; 3];
-                return Ok(());
-            }
-        }
-        Err(format!("{} writes again and again without a pause", letter(node)))
-    }
-
-    /// What is wrong with where the binding ended.
-    fn wrong(&self, state: &State) -> Option<String> {
-        let at = match state.cloud.pointer {
-            Pointer::At(node, _) => Some(node),
-            Pointer::Absent | Pointer::Foreign => None,
-        };
-        let rightful = match self.setup.rightful {
-            Rightful::Newest => self.live(state).max_by_key(|(_, k)| *k).map(|(node, _)| node),
-            Rightful::OnRecord => self
-                .live(state)
-                .max_by_key(|(node, _)| (state.cloud.tags[usize::from(*node)], *node))
-                .map(|(node, _)| node),
-            Rightful::OnlyLeader => {
-                let unowned =
-                    at.is_some_and(|node| self.locals.get(state.locals[usize::from(node)]).file == File::None);
-                let mut live = self.live(state);
-                match (live.next(), live.next()) {
-                    (Some((node, _)), None) if state.cloud.pointer != Pointer::Foreign && !unowned => Some(node),
-                    _ => return None,
-                }
-            }
-        };
-        match (rightful, at) {
-            (Some(leader), at) if at != Some(leader) => {
-                Some(format!("{} leads, and the binding does not end at it", letter(leader)))
-            }
-            (None, Some(node)) if self.setup.pointing != Pointing::Route => {
-                let said = self.locals.get(state.locals[usize::from(node)]).file != File::None;
-                said.then(|| format!("nobody leads, and the binding stays at {}", letter(node)))
-            }
-            _ => None,
-        }
-    }
 }
 
 fn add_late(state: &mut State, node: u8, write: Write) {
@@ -694,61 +572,4 @@ fn add_late(state: &mut State, node: u8, write: Write) {
 
 fn sort_late(state: &mut State) {
     state.late.sort_by_key(|late| (late.is_none(), *late));
-}
-
-impl fmt::Display for Cloud {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{} {}]", show_pointer(self.pointer), show_tags(&self.tags))
-    }
-}
-
-fn show_pointer(pointer: Pointer) -> String {
-    match pointer {
-        Pointer::Absent => "nowhere".to_owned(),
-        Pointer::Foreign => "elsewhere".to_owned(),
-        Pointer::At(node, _) => format!("at {}", letter(node)),
-    }
-}
-
-fn show_tags(tags: &Tags) -> String {
-    let tags: Vec<_> =
-        (0u8..).zip(tags).filter_map(|(node, tag)| Some(format!("{}={}", letter(node), (*tag)?))).collect();
-    if tags.is_empty() { "no claims".to_owned() } else { tags.join(" ") }
-}
-
-fn show_what(what: What) -> String {
-    match what {
-        What::Point { purpose, force: true, .. } => format!("{purpose:?}, by force").to_lowercase(),
-        What::Point { purpose, force: false, .. } => format!("{purpose:?}, if it is free").to_lowercase(),
-        What::Free { association: 0, .. } => "release".to_owned(),
-        What::Free { association, .. } => format!("release of association {association}"),
-        What::Tag { term, .. } => format!("tag {term}"),
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Up(node, k) => write!(f, "{}: up, leadership {k}", letter(*node)),
-            Self::Down(node) => write!(f, "{}: down", letter(*node)),
-            Self::Notice(node) => write!(f, "{}: its daemon notices", letter(*node)),
-            Self::BeginLook(node) => write!(f, "{}: begins to look", letter(*node)),
-            Self::Answer(node, pointer, tags, stale) => {
-                let stale = if *stale { ", which is stale" } else { "" };
-                write!(f, "{}: sees it {}, {}{stale}", letter(*node), show_pointer(*pointer), show_tags(tags))
-            }
-            Self::LookFails(node) => write!(f, "{}: the look fails", letter(*node)),
-            Self::Executed(node, what) => write!(f, "{}: {} carried out", letter(*node), show_what(*what)),
-            Self::Replied(node, what) => write!(f, "{}: {} answered", letter(*node), show_what(*what)),
-            Self::Lost(node, what) => write!(f, "{}: {} lost", letter(*node), show_what(*what)),
-            Self::ReplyLost(node, what) => write!(f, "{}: {}, the answer lost", letter(*node), show_what(*what)),
-            Self::GaveUp(node, what) => {
-                write!(f, "{}: {} not answered in time, still under way", letter(*node), show_what(*what))
-            }
-            Self::Late(node, what) => write!(f, "{}: {} carried out late", letter(*node), show_what(*what)),
-            Self::Restart(node) => write!(f, "{}: its daemon restarts", letter(*node)),
-            Self::ByHand(pointer) => write!(f, "by hand: it now points {}", show_pointer(*pointer)),
-            Self::Pass(seconds) => write!(f, "{seconds} s pass"),
-        }
-    }
 }

@@ -1,0 +1,146 @@
+//! When nothing happens any more but that all nodes pass in turn: where the binding ends, and whether it stays there.
+
+use super::{State, Status, World};
+use crate::hash::fingerprint;
+use crate::local::{Event, File, Pointer, letter};
+use crate::rules::{Pointing, Rightful};
+
+/// In the end all nodes pass in turn, this often: a standby's usual interval.
+const ROUND_S: u8 = 24;
+const ROUNDS: u32 = 10;
+
+impl World {
+    /// From here on nothing happens any more but that all nodes pass in turn: the binding must end where it belongs
+    /// and stay there.
+    pub fn comes_to_rest(&mut self, state: &State) -> Result<(), String> {
+        let mut quiet = state.clone();
+        (quiet.drifts, quiet.faults, quiet.restarts) = (0, 0, 0);
+        (quiet.late, quiet.past) = ([None; 2], [None; 3]);
+        for node in self.nodes() {
+            self.finish(&mut quiet, node)?;
+        }
+        let orders: &[&[u8]] = match self.setup.nodes {
+            2 => &[&[0, 1], &[1, 0]],
+            _ => &[&[0, 1, 2], &[0, 2, 1], &[1, 0, 2], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0]],
+        };
+        if let Some(known) = self.rests.get(&fingerprint(&quiet)) {
+            return known.clone().map(drop);
+        }
+        let mut worst = Ok(0);
+        for order in orders {
+            let passes = self.rest(&quiet, order);
+            worst = worst.and_then(|worst: u32| passes.map(|passes| worst.max(passes)));
+        }
+        if let Ok(passes) = worst {
+            self.worst_passes = self.worst_passes.max(passes);
+        }
+        self.rests.insert(fingerprint(&quiet), worst.clone());
+        worst.map(drop)
+    }
+
+    fn rest(&mut self, state: &State, order: &[u8]) -> Result<u32, String> {
+        let mut state = state.clone();
+        let mut passes = 0;
+        let mut trace = String::new();
+        for round in 1..=ROUNDS {
+            for node in order {
+                let wrote = self.whole_pass(&mut state, *node)?;
+                if wrote {
+                    passes = round;
+                    if round + 2 > ROUNDS {
+                        return Err(format!("the nodes never come to rest:{trace}"));
+                    }
+                }
+            }
+            trace.push_str(&format!(" {}", state.cloud));
+            self.pass(&mut state, ROUND_S);
+        }
+        if let Some(wrong) = self.wrong(&state) {
+            return Err(format!("{wrong}:{trace}"));
+        }
+        // Where the newest leadership has ended, an older one follows: that node has to see so first.
+        let newest = self.live(&state).any(|(_, k)| k == state.ups);
+        if passes > self.setup.passes + u32::from(!newest) {
+            return Err(format!("it takes {passes} passes of each node:{trace}"));
+        }
+        Ok(passes)
+    }
+
+    /// One node looks, does what it wants to, and hears what came of it. Says whether it wrote to the
+    /// binding, or changed the record.
+    fn whole_pass(&mut self, state: &mut State, node: u8) -> Result<bool, String> {
+        let before = (state.cloud, self.writes);
+        self.event(state, node, Event::BeginLook, None).map_or(Ok(()), Err)?;
+        self.finish(state, node)?;
+        Ok((state.cloud, self.writes) != before)
+    }
+
+    /// All that is under way on a node comes to its end.
+    fn finish(&mut self, state: &mut State, node: u8) -> Result<(), String> {
+        let index = usize::from(node);
+        let mut refused = [false; 2];
+        for _ in 0..8 {
+            for (slot, refused) in refused.iter_mut().enumerate() {
+                if *refused {
+                    // It waits for its next try.
+                    state.slots[index][slot] = None;
+                }
+                while let Some(mut write) = state.slots[index][slot]
+                    && matches!(write.status, Status::Sent | Status::Checked)
+                {
+                    self.execute(state, node, &mut write).map_or(Ok(()), Err)?;
+                    state.slots[index][slot] = Some(write);
+                }
+                if let Some(write) = state.slots[index][slot] {
+                    *refused |= write.status == Status::Refused;
+                    self.reply(state, node, slot).map_or(Ok(()), Err)?;
+                }
+            }
+            if self.locals.get(state.locals[index]).look_age().is_some() {
+                let cloud = state.cloud;
+                self.answer(state, node, &cloud).map_or(Ok(()), Err)?;
+            }
+            let waiting = |slot: usize| state.slots[index][slot].is_none() || refused[slot];
+            if waiting(0) && waiting(1) {
+                state.slots[index] = [None; 2];
+                state.past = [None; 3];
+                return Ok(());
+            }
+        }
+        Err(format!("{} writes again and again without a pause", letter(node)))
+    }
+
+    /// What is wrong with where the binding ended.
+    fn wrong(&self, state: &State) -> Option<String> {
+        let at = match state.cloud.pointer {
+            Pointer::At(node, _) => Some(node),
+            Pointer::Absent | Pointer::Foreign => None,
+        };
+        let rightful = match self.setup.rightful {
+            Rightful::Newest => self.live(state).max_by_key(|(_, k)| *k).map(|(node, _)| node),
+            Rightful::OnRecord => self
+                .live(state)
+                .max_by_key(|(node, _)| (state.cloud.tags[usize::from(*node)], *node))
+                .map(|(node, _)| node),
+            Rightful::OnlyLeader => {
+                let unowned =
+                    at.is_some_and(|node| self.locals.get(state.locals[usize::from(node)]).file == File::None);
+                let mut live = self.live(state);
+                match (live.next(), live.next()) {
+                    (Some((node, _)), None) if state.cloud.pointer != Pointer::Foreign && !unowned => Some(node),
+                    _ => return None,
+                }
+            }
+        };
+        match (rightful, at) {
+            (Some(leader), at) if at != Some(leader) => {
+                Some(format!("{} leads, and the binding does not end at it", letter(leader)))
+            }
+            (None, Some(node)) if self.setup.pointing != Pointing::Route => {
+                let said = self.locals.get(state.locals[usize::from(node)]).file != File::None;
+                said.then(|| format!("nobody leads, and the binding stays at {}", letter(node)))
+            }
+            _ => None,
+        }
+    }
+}
