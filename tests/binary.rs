@@ -13,6 +13,8 @@ mod ends;
 mod faults;
 #[path = "binary/guard.rs"]
 mod guard;
+#[path = "binary/moto.rs"]
+mod moto;
 #[path = "binary/shapes.rs"]
 mod shapes;
 #[path = "binary/words.rs"]
