@@ -490,12 +490,13 @@ where
     }
 }
 
-/// Whether both are the same machine with the same ENIs. What is known of them may differ.
+/// Whether both are the same machine with the same ENIs, and the same one of them first: which that is was perhaps not
+/// asked for before. What is known of them may differ.
 fn is_same(known: &Node, asked: &Node) -> bool {
     let enis = |node: &Node| -> Vec<_> {
         node.interfaces.iter().map(|(name, interface)| (name.clone(), interface.eni.clone())).collect()
     };
-    known.instance == asked.instance && enis(known) == enis(asked)
+    known.instance == asked.instance && known.first == asked.first && enis(known) == enis(asked)
 }
 
 /// What Pgpool's watchdog said last.

@@ -3,5 +3,19 @@
 
 mod stage;
 
+#[path = "binary/bad_input.rs"]
+mod bad_input;
 #[path = "binary/claim.rs"]
 mod claim;
+#[path = "binary/ends.rs"]
+mod ends;
+#[path = "binary/faults.rs"]
+mod faults;
+#[path = "binary/guard.rs"]
+mod guard;
+#[path = "binary/moto.rs"]
+mod moto;
+#[path = "binary/shapes.rs"]
+mod shapes;
+#[path = "binary/words.rs"]
+mod words;
