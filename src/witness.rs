@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::config::WitnessMode;
@@ -92,13 +92,15 @@ impl Watchdog {
         }
     }
 
-    /// Asks; `None` where there is no socket to ask at.
+    /// Asks; `None` where there is no socket to ask at, or where it is not for this user: Pgpool's own user alone may
+    /// write to its socket, and whoever runs the daemon as another goes without a witness.
     ///
     /// # Errors
     /// Why there is no word although there is a socket.
     pub async fn ask(&self) -> Result<Option<Word>, AskError> {
         let Some(path) = self.path() else { return Ok(None) };
         match tokio::time::timeout(PATIENCE, self.ask_at(path)).await {
+            Ok(Err(AskError::Io { source, .. })) if source.kind() == io::ErrorKind::PermissionDenied => Ok(None),
             Ok(word) => word.map(Some),
             Err(_) => Err(AskError::TooLate),
         }
@@ -106,7 +108,7 @@ impl Watchdog {
 
     async fn ask_at(&self, path: PathBuf) -> Result<Word, AskError> {
         let io = |source| AskError::Io { path: path.clone(), source };
-        let stream = UnixStream::connect(&path).await.map_err(io)?;
+        let mut stream = UnixStream::connect(&path).await.map_err(io)?;
         let uid = stream.peer_cred().map_err(io)?.uid();
         if !self.trusted.owns(uid) {
             return Err(AskError::Stranger { path, uid });
@@ -120,46 +122,21 @@ impl Watchdog {
         let mut request = vec![LIST_NODES];
         request.extend(length.to_be_bytes());
         request.extend(body.as_bytes());
-        write_all(&stream, &request).await.map_err(io)?;
+        stream.write_all(&request).await.map_err(io)?;
         let mut head = [0; 5];
-        read_exact(&stream, &mut head).await.map_err(io)?;
+        stream.read_exact(&mut head).await.map_err(io)?;
         let [kind, length @ ..] = head;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > LONGEST_ANSWER {
             return Err(AskError::Unclear(format!("it announces {length} bytes")));
         }
         let mut answer = vec![0; length];
-        read_exact(&stream, &mut answer).await.map_err(io)?;
+        stream.read_exact(&mut answer).await.map_err(io)?;
         if kind != OK {
             return Err(AskError::Refused(char::from(kind)));
         }
         Word::parse(&answer)
     }
-}
-
-async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.ready(Interest::WRITABLE).await?;
-        match stream.try_write(bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-async fn read_exact(stream: &UnixStream, mut bytes: &mut [u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.ready(Interest::READABLE).await?;
-        match stream.try_read(bytes) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => bytes = &mut bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 impl Word {

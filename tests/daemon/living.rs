@@ -77,8 +77,8 @@ fn the_end_of_the_daemon_moves_nothing_and_a_restart_neither() {
         let recorder = &world.nodes[0].recorder;
         assert_eq!(recorder.vip(EIP).claim.unwrap(), before, "the same claim, term and time of convergence");
         assert!(recorder.vip(EIP).in_sync);
-        assert_eq!(recorder.heard("Takeover"), []);
-        assert_eq!(recorder.heard("Converged"), []);
+        assert!(recorder.heard("Takeover").is_empty());
+        assert!(recorder.heard("Converged").is_empty());
     });
 }
 
