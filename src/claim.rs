@@ -5,6 +5,7 @@
 //! overwrites its own tag with [`WITHDRAWN`], so that an older claim that still stands may follow.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -207,10 +208,12 @@ pub fn tag_value(term: Term) -> String {
     if term == WITHDRAWN {
         return format!("{term} withdrawn");
     }
-    let time = std::time::UNIX_EPOCH
-        .checked_add(Duration::from_millis(term.0))
-        .map(|time| humantime::format_rfc3339_seconds(time).to_string());
-    format!("{term} {}", time.unwrap_or_default()).trim_end().to_owned()
+    let mut value = format!("{term} ");
+    if let Some(time) = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(term.0)) {
+        // A year beyond 9999 has no such form; then the number alone must do.
+        let _ = write!(value, "{}", humantime::format_rfc3339_seconds(time));
+    }
+    value.trim_end().to_owned()
 }
 
 /// The claims on one VIP among an anchor's tags. Tags of others, and values that hold no term, are passed over.

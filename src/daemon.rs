@@ -75,6 +75,8 @@ pub struct Surroundings<E, H, I, M> {
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and they are independent")]
 pub struct Daemon<E, H, I, M> {
     config: Config,
+    /// What only a new process can change is compared with this.
+    started_with: Config,
     around: Surroundings<E, H, I, M>,
     started: Instant,
     started_ms: u64,
@@ -116,6 +118,7 @@ where
         let wall_ms = around.machine.wall_ms();
         let vips = config.vips.iter().map(|vip| Keeper::new(vip.clone(), &around.machine, wall_ms)).collect();
         Self {
+            started_with: config.clone(),
             config,
             started: Instant::now(),
             started_ms: wall_ms,
@@ -305,11 +308,17 @@ where
                     instance: Some(&node.instance),
                     region: Some(&node.region),
                 });
-                self.known = Some(Known::new(node));
+                match &mut self.known {
+                    Some(known) => known.become_node(node),
+                    None => self.known = Some(Known::new(node)),
+                }
+                self.reads.forget_choices();
                 self.next_round = now;
             }
             Answer::Identity(Err(message)) => {
                 self.reads.identifying = false;
+                // What a reload asked for is asked again, also by a node that knew itself before.
+                self.identify_anew = true;
                 self.next_identify = now + self.identify_backoff.next_delay(&mut self.around.rng);
                 let wall_ms = self.around.machine.wall_ms();
                 self.problems.raise(&*reporter, "NoIdentity", message, wall_ms);
@@ -321,14 +330,16 @@ where
                 }
             }
             Answer::Word(said) => {
+                // The bindings that wait for its word say so in status; the node can do the rest of its work without.
                 match &said {
-                    Ok(_) => self.problems.solve(&*reporter, "Witness"),
-                    Err(message) => {
-                        let wall_ms = self.around.machine.wall_ms();
-                        self.problems.raise(&*reporter, "Witness", message.clone(), wall_ms);
-                    }
+                    Ok(_) => reporter.news(&News::ProblemSolved { reason: "Witness" }),
+                    Err(message) => reporter.news(&News::Problem { reason: "Witness", message }),
                 }
-                self.word = said.ok().flatten().map_or(WatchdogWord::Silent, WatchdogWord::Said);
+                self.word = match said {
+                    Ok(Some(word)) => WatchdogWord::Said(word),
+                    Ok(None) => WatchdogWord::Silent,
+                    Err(_) => WatchdogWord::Unheard,
+                };
                 // What is wanted may follow from it.
                 self.desired_stale = true;
             }
@@ -421,7 +432,8 @@ where
         }
         let mut next = now + HEARTBEAT;
         if self.known.is_none() {
-            return next.min(self.next_identify.max(now));
+            // An answer that is on its way wakes the loop by itself.
+            return if self.reads.identifying { next } else { next.min(self.next_identify.max(now)) };
         }
         let retries = self.vips.iter().filter_map(|keeper| keeper.next_try(&self.busy));
         next = retries.min().map_or(next, |at| next.min(at));
@@ -449,7 +461,7 @@ where
             }
         };
         self.problems.solve(&*reporter, "ConfigInvalid");
-        if needs_restart(&self.config, &config) {
+        if needs_restart(&self.started_with, &config) {
             let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
             self.problems.raise(&*reporter, "RestartNeeded", message, wall_ms);
         } else {
@@ -465,6 +477,8 @@ where
             })
             .collect();
         self.config = config;
+        // A witness that is switched off says nothing any more; one that is switched on is asked with the next round.
+        self.word = WatchdogWord::Silent;
         self.reads.forget_choices();
         // Other VIPs may be on other interfaces.
         self.identify_anew = true;
@@ -505,6 +519,8 @@ enum WatchdogWord {
     #[default]
     Silent,
     Asking,
+    /// There is a watchdog, and it did not answer.
+    Unheard,
     Said(Word),
 }
 
@@ -513,6 +529,7 @@ impl WatchdogWord {
         match self {
             Self::Silent => Witness::Silent,
             Self::Asking => Witness::Asking,
+            Self::Unheard => Witness::Unheard,
             Self::Said(word) => word.on(delegate_ip),
         }
     }

@@ -259,7 +259,9 @@ impl Memory {
 
 impl Track {
     fn learn(&mut self, sight: &Sight, leader_since: Option<Moment>, now: Moment) {
-        if self.expected.as_ref().is_some_and(|(_, until)| sight.at >= *until) {
+        // After that time a look counts for what it shows, also if it shows nothing.
+        let blind = matches!(sight.seen, Seen::Unknown(_));
+        if self.expected.as_ref().is_some_and(|(_, until)| sight.at >= *until || (blind && now >= *until)) {
             self.expected = None;
         }
         if self.last_retake.is_some_and(|at| now >= at + CALM) {

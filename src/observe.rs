@@ -82,6 +82,11 @@ impl Known {
         Self { node, allocations: BTreeMap::new(), chosen: BTreeMap::new() }
     }
 
+    /// This node is another one than it was thought: what is known of the account stays.
+    pub fn become_node(&mut self, node: Node) {
+        self.node = node;
+    }
+
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node

@@ -79,6 +79,8 @@ pub enum Witness {
     Silent,
     /// Asked, and not answered yet.
     Asking,
+    /// There is a watchdog to ask, and it does not answer.
+    Unheard,
     Escalated,
     NotEscalated,
 }

@@ -163,6 +163,10 @@ pub enum Why {
     NotEscalated {
         holder: String,
     },
+    /// Pgpool's watchdog is there and does not answer.
+    Unheard {
+        holder: String,
+    },
     /// Nothing that could be released by name was seen.
     NoAssociation,
 }
@@ -194,6 +198,10 @@ impl fmt::Display for Why {
             Self::NotEscalated { holder } => {
                 write!(f, "points at {holder}, and Pgpool's watchdog says that this node is not the leader")
             }
+            Self::Unheard { holder } => write!(
+                f,
+                "points at {holder}, and Pgpool's watchdog does not answer: without its word nothing is taken back"
+            ),
             Self::NoAssociation => f.write_str("points here without an association id to release it by"),
         }
     }
@@ -329,6 +337,7 @@ impl Planner<'_> {
             Witness::NotEscalated => return say(State::Blocked, Why::NotEscalated { holder }),
             // Its answer wakes the loop.
             Witness::Asking => return say(State::Drift, Why::SecondLook { holder }),
+            Witness::Unheard => return say(State::Blocked, Why::Unheard { holder }),
             Witness::Silent | Witness::Escalated => {}
         }
         let due = track.elsewhere_since.unwrap_or(sight.at) + hold(track.retakes);

@@ -2,11 +2,14 @@
 //! what wakes the loop. A part that cannot be started is a problem that status shows, never a reason not to run.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::fs::FlockOperation;
 use tokio::sync::mpsc;
 
 use crate::cloud::Cloud;
@@ -32,6 +35,8 @@ pub enum StartError {
     Runtime(#[source] std::io::Error),
     #[error("cannot read the boot id of the kernel")]
     BootId(#[source] std::io::Error),
+    #[error("another vipkeeper runs with the state folder {}", .0.display())]
+    AlreadyRunning(PathBuf),
     #[error("cannot talk to the kernel about its addresses")]
     Netlink(#[source] crate::host::HostError),
 }
@@ -52,6 +57,7 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
     let (wakes, woken_by) = wake::channel();
     let mut problems = Vec::new();
     let folder_problem = prepare_state_dir(&config).err();
+    let _only_one = lock(&config.state_dir)?;
     problems.extend(folder_problem.map(|message| ("StateDir", message)));
     let (trusted, unknown_users) = TrustedOwners::resolve(&config.hook_users);
     problems.extend(unknown_users.iter().map(|error| ("HookUsers", one_line(error))));
@@ -106,6 +112,17 @@ fn prepare_state_dir(config: &Config) -> Result<(), String> {
     std::fs::create_dir_all(&folder).map_err(|error| {
         format!("cannot make {}: {error}; the systemd unit or `systemd-tmpfiles --create` makes it", folder.display())
     })
+}
+
+/// Two daemons with one state folder would record claims against each other. The lock goes with the process.
+fn lock(state_dir: &Path) -> Result<Option<File>, StartError> {
+    let path = state_dir.join("daemon.lock");
+    // A folder that cannot be written is told otherwise, and is no reason not to run.
+    let Ok(file) = File::options().create(true).append(true).open(&path) else { return Ok(None) };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::AlreadyRunning(state_dir.to_owned())),
+        Ok(()) | Err(_) => Ok(Some(file)),
+    }
 }
 
 fn report(config: &Config) -> Report {

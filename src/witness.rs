@@ -100,7 +100,7 @@ impl Watchdog {
     pub async fn ask(&self) -> Result<Option<Word>, AskError> {
         let Some(path) = self.path() else { return Ok(None) };
         match tokio::time::timeout(PATIENCE, self.ask_at(path)).await {
-            Ok(Err(AskError::Io { source, .. })) if source.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            Ok(Err(AskError::Io { source, .. })) if is_nobody(source.kind()) => Ok(None),
             Ok(word) => word.map(Some),
             Err(_) => Err(AskError::TooLate),
         }
@@ -137,6 +137,11 @@ impl Watchdog {
         }
         Word::parse(&answer)
     }
+}
+
+/// Not for this user, or the socket that a dead Pgpool left behind.
+fn is_nobody(error: io::ErrorKind) -> bool {
+    matches!(error, io::ErrorKind::PermissionDenied | io::ErrorKind::ConnectionRefused)
 }
 
 impl Word {
@@ -179,6 +184,18 @@ pub struct Contradiction {
     since_ms: u64,
 }
 
+impl Contradiction {
+    /// What an operator reads.
+    #[must_use]
+    pub fn message(&self) -> &'static str {
+        if self.escalated {
+            "Pgpool's watchdog says that this node holds the VIP, but no `up` has come"
+        } else {
+            "Pgpool's watchdog says that this node does not hold the VIP, but no `down` has come"
+        }
+    }
+}
+
 /// What file and watchdog come to together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
@@ -205,7 +222,7 @@ pub fn judge(
         (Witness::NotEscalated, Desired::Unknown(_) | Desired::Standby(_))
         | (Witness::Escalated, Desired::Leader(_)) => None,
         // No word is no news for a while: a watchdog that runs a hook stands still. One that is gone contradicts nothing.
-        (Witness::Silent | Witness::Asking, _) => memory
+        (Witness::Silent | Witness::Asking | Witness::Unheard, _) => memory
             .filter(|before| now < before.heard + CONTRADICTION)
             .map(|before| before.escalated)
             .filter(|escalated| *escalated != matches!(desired, Desired::Leader(_))),

@@ -184,10 +184,10 @@ impl Keeper {
         let reason = if contested.is_empty() { "Calm" } else { "TakenAgainAndAgain" };
         put(condition::CONTESTED, !contested.is_empty(), reason, contested.join("; "));
         let (reason, message) = match self.hook_lost() {
-            true => ("Contradiction", "Pgpool's watchdog says otherwise than the desired-state file: a hook was lost"),
-            false => ("Agreed", ""),
+            Some(contradiction) => ("Contradiction", contradiction.message()),
+            None => ("Agreed", ""),
         };
-        put(condition::HOOK_LOST, self.hook_lost(), reason, message.to_owned());
+        put(condition::HOOK_LOST, self.hook_lost().is_some(), reason, message.to_owned());
         let leader = matches!(self.reading().map(|reading| &reading.desired), Some(Desired::Leader(_)));
         let rival = self.memory().claim.as_ref().and_then(|held| held.superseded_by.as_ref()).filter(|_| leader);
         let reason = if rival.is_some() { "NewerClaim" } else { "Newest" };

@@ -162,9 +162,9 @@ impl Keeper {
         changed
     }
 
-    /// File and watchdog have contradicted each other for too long.
-    pub(super) fn hook_lost(&self) -> bool {
-        self.hook_lost
+    /// File and watchdog have contradicted each other for too long: in what way.
+    pub(super) fn hook_lost(&self) -> Option<&Contradiction> {
+        self.contradiction.as_ref().filter(|_| self.hook_lost)
     }
 
     pub(super) fn reading(&self) -> Option<&Reading> {
@@ -306,7 +306,9 @@ impl Keeper {
         let Some(result) = result else { return After::Nothing };
         let (outcome, after) = match result {
             Ok(accepted) => {
-                self.attempts.remove(errand);
+                if self.attempts.remove(errand).is_some() {
+                    reporter.news(&News::Backoff { vip: *vip, key: errand.key(), delay: Duration::ZERO });
+                }
                 match (aim, errand) {
                     (Aim::Change(purpose), Errand::Binding(key)) => {
                         let effected = Effected::Accepted { association: accepted.association.clone() };

@@ -9,14 +9,16 @@ pub fn hint(class: &str, message: &str) -> String {
     let is_denied = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
     if is_denied.iter().any(|code| says(message, code)) {
         let what = operation(message).map_or("this call".to_owned(), |operation| format!("ec2:{operation}"));
-        return format!("allow {what} to this node's role; 'vipkeeper policy' prints the least policy");
+        return format!("allow {what} to this node's role; the README has the least policy for each method");
     }
     match class {
-        "transient" => "it is tried again by itself; if it lasts, 'vipkeeper check' shows whether EC2 can be reached",
+        "transient" => {
+            "it is tried again by itself; if it lasts, see whether EC2 can be reached from here: 'vipkeeper plan'"
+        }
         "throttled" => RATE_LIMIT,
         "stale" => "somebody else changed it meanwhile; it is looked at again by itself",
-        "denied" => "'vipkeeper check' shows whose credentials are used and what they may do",
-        _ => "'vipkeeper check' shows what in the config or in the account stands in the way",
+        "denied" => "see whose credentials are used and what they may do: 'aws sts get-caller-identity'",
+        _ => "the message says what in the config or in the account stands in the way",
     }
     .to_owned()
 }
@@ -24,7 +26,7 @@ pub fn hint(class: &str, message: &str) -> String {
 const RATE_LIMIT: &str = "EC2's rate limit for the whole account and region: it is tried again by itself; \
      look for other programs that call EC2 too often";
 const CREDENTIALS: &str = "these credentials are not accepted, or the resource is another account's; \
-     'vipkeeper check' shows whose they are";
+     'aws sts get-caller-identity' shows whose they are";
 const EXPIRED: &str = "check this machine's clock, and that its instance role gives fresh credentials";
 
 /// Words of a message, EC2's codes above all, and the advice. The first that fits wins.
@@ -45,9 +47,12 @@ const BY_TEXT: [(&str, &str); 24] = [
     ("InvalidRouteTableId.NotFound", "no such route table: correct or remove it in the config's route tables"),
     (
         "InvalidNetworkInterfaceID.NotFound",
-        "this node's ENI is gone or was replaced; 'vipkeeper check' shows which one",
+        "this node's ENI is gone or was replaced: name the interface in the config, or see [identity] there",
     ),
-    ("InvalidNetworkInterface.NotFound", "this node's ENI is gone or was replaced; 'vipkeeper check' shows which one"),
+    (
+        "InvalidNetworkInterface.NotFound",
+        "this node's ENI is gone or was replaced: name the interface in the config, or see [identity] there",
+    ),
     ("RouteLimitExceeded", "the route table is full: remove a route, or raise the quota 'Routes per route table'"),
     ("PrivateIpAddressLimitExceeded", "the ENI has no free slot: remove an address, or take a larger instance type"),
     ("TagLimitExceeded", "the anchor has 50 tags: remove some, those of instances that are gone first"),
@@ -87,15 +92,15 @@ mod tests {
     fn a_missing_permission_is_named() {
         assert_eq!(
             hint("denied", "ReplaceRoute: UnauthorizedOperation: You are not authorized (request 1-2)"),
-            "allow ec2:ReplaceRoute to this node's role; 'vipkeeper policy' prints the least policy"
+            "allow ec2:ReplaceRoute to this node's role; the README has the least policy for each method"
         );
         assert_eq!(
             hint("", "the read failed: DescribeRouteTables: UnauthorizedOperation: You are not authorized"),
-            "allow ec2:DescribeRouteTables to this node's role; 'vipkeeper policy' prints the least policy"
+            "allow ec2:DescribeRouteTables to this node's role; the README has the least policy for each method"
         );
         assert_eq!(
             hint("denied", "AccessDenied: no more is known"),
-            "allow this call to this node's role; 'vipkeeper policy' prints the least policy"
+            "allow this call to this node's role; the README has the least policy for each method"
         );
     }
 

@@ -141,17 +141,14 @@ impl Headline {
             to_do: Some(to_do.to_owned()),
         };
         if let Some(lost) = told(vip, condition::HOOK_LOST, true) {
-            let hook = if role(vip) == Role::Leader { "down" } else { "up" };
-            let to_do = format!(
-                "check if_up_cmd and if_down_cmd in pgpool.conf, and what Pgpool's log says of them; \
-                 if the watchdog is right, do its work by hand: 'vipkeeper {hook} {}'",
-                vip.delegate_ip
-            );
-            return Some(alert("HOOK LOST", lost, &to_do));
+            let to_do = "look at if_up_cmd and if_down_cmd in pgpool.conf, and at what Pgpool's log says of them; \
+                         'pcp_watchdog_info' shows who leads";
+            return Some(alert("HOOK LOST", lost, to_do));
         }
         if let Some(invalid) = told(vip, condition::DESIRED_VALID, false) {
             let to_do = format!(
-                "write it anew as the hook's user, by 'vipkeeper up {0}' or 'vipkeeper down {0}'",
+                "write it anew as the hook's user: 'vipkeeper down {0}', or, only if 'pcp_watchdog_info' says that \
+                 this node leads, 'vipkeeper up {0}'",
                 vip.delegate_ip
             );
             return Some(alert("DESIRED STATE INVALID", invalid, &to_do));
@@ -170,7 +167,7 @@ impl Headline {
                 "{}; nothing is touched",
                 vip.desired.reason.as_deref().map_or_else(|| "no hook has said what is wanted".to_owned(), clean)
             )],
-            to_do: Some("start Pgpool, whose hooks say it; 'vipkeeper check' shows whether they can".to_owned()),
+            to_do: Some("start Pgpool, whose hooks say it".to_owned()),
         })
     }
 
@@ -224,7 +221,7 @@ impl Headline {
         if let Some(superseded) = superseded {
             what.push(clean(&superseded.message));
             to_do = Some(format!(
-                "nothing, if the other node leads; if this one should: 'vipkeeper down {0}', then 'vipkeeper up {0}'",
+                "nothing, if the other node leads; if 'pcp_watchdog_info' says that this one does: 'vipkeeper up {}'",
                 vip.delegate_ip
             ));
         } else if let (false, Some(condition)) = (vip.in_sync, in_sync_condition) {

@@ -11,7 +11,7 @@ fn a_fresh_claim_takes_everything_within_one_round_trip_without_a_read_before_it
                 let tables = estate.add_tables(tables);
                 config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
             });
-            world.estate.service().set_throttling(ec2_endpoint::service::Throttling::Off);
+            world.estate.service().set_throttling(Throttling::Off);
             world.estate.latency(millis(150));
             world.start();
             pass(seconds(60)).await;

@@ -166,8 +166,7 @@ fn being_in_sync_is_silent_even_for_those_who_debug() {
         report.news(&News::PassDone { result: PassResult::InSync, duration: Duration::from_millis(80) });
         report.news(&News::Observed { source: Source::RouteTables, at_ms: 1 });
         let duration = Duration::from_millis(80);
-        let request =
-            RequestReport { operation: "DescribeAddresses", result: "ok", duration, waited: Duration::ZERO };
+        let request = RequestReport { operation: "DescribeAddresses", result: "ok", duration, waited: Duration::ZERO };
         report.news(&News::Request(&request));
     });
     assert_eq!(lines, [""; 0]);
