@@ -3,6 +3,13 @@
 //! It measures a release build. `cargo bench --profile dev --bench numbers` measures what the tests have built already,
 //! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, passes, repair, rest.
 //! It needs the same as tests/binary.rs: network namespaces. Nothing here is asserted; the machine may be busy.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, wait, and look at its environment; what reads well counts more than its form"
+)]
 
 #[path = "../tests/stage/mod.rs"]
 mod stage;

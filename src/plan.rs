@@ -25,7 +25,7 @@ pub const RETAKE_HOLD_MAX: Duration = Duration::from_secs(30);
 /// From this many retakes on, a binding counts as contested.
 pub const CONTESTED_FROM: u32 = 3;
 /// Once the newest claim has held for this long, older ones of other nodes are forgotten: a resource has room for 50 tags.
-pub const FORGET_AFTER: Duration = Duration::from_secs(3600);
+pub const FORGET_AFTER: Duration = Duration::from_hours(1);
 /// How long a route is kept after its node stood down, where it is to be deleted at all.
 pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 

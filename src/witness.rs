@@ -236,14 +236,11 @@ pub fn judge(
     });
     let lasting = memory.filter(|contradiction| mode != WitnessMode::Off && now >= contradiction.since + CONTRADICTION);
     let desired = match lasting {
-        Some(contradiction) if mode == WitnessMode::Trust => match contradiction.escalated {
-            // A claim of its own: the hook that should have begun one never came.
-            true => Desired::Leader(Claim {
-                id: ClaimId::new(format!("watchdog-{}", contradiction.since_ms)),
-                started_ms: contradiction.since_ms,
-            }),
-            false => Desired::Standby(WhyStandby::Watchdog),
-        },
+        // A claim of its own: the hook that should have begun one never came.
+        Some(Contradiction { escalated: true, since_ms, .. }) if mode == WitnessMode::Trust => {
+            Desired::Leader(Claim { id: ClaimId::new(format!("watchdog-{since_ms}")), started_ms: since_ms })
+        }
+        Some(_) if mode == WitnessMode::Trust => Desired::Standby(WhyStandby::Watchdog),
         _ => desired.clone(),
     };
     Judgement { desired, hook_lost: lasting.is_some() }
@@ -308,6 +305,16 @@ mod tests {
         assert!(busy.hook_lost);
         let gone = judge(WitnessMode::Trust, &nothing, Witness::Silent, &mut memory, S(120), 27_000);
         assert_eq!(gone, Judgement { desired: nothing, hook_lost: false });
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_a_killed_pgpool_left_behind_is_nobody_to_ask() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let watchdog = Watchdog::new(Some(path), None, TrustedOwners::root());
+        assert_eq!(watchdog.ask().await.unwrap(), None);
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! The real program as a process: the daemon against EC2 endpoints on loopback and a real kernel, in network namespaces
 //! that the tests make for themselves, with Pgpool's hooks as real processes.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, wait, and look at its environment; what reads well counts more than its form"
+)]
 
 mod stage;
 

@@ -6,6 +6,13 @@
 //! nodes pass in turn, the binding ends at the rightful leader within three passes of each node, and stays.
 //!
 //! `cargo test --test model -- --nocapture` prints what was visited; with `VIPKEEPER_MODEL_DEPTH=2` it is far more.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, wait, and look at its environment; what reads well counts more than its form"
+)]
 
 #[path = "model/explore.rs"]
 mod explore;

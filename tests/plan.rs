@@ -1,5 +1,6 @@
 //! What the planner decides, as cases in text; and what holds for all inputs, as properties.
 #![allow(
+    clippy::needless_for_each,
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,

@@ -314,6 +314,19 @@ fn vips_can_come_from_a_variable_alone() {
 }
 
 #[test]
+fn two_elastic_ips_cannot_share_a_private_address() {
+    let vip = |ip: &str, more: &str| format!("[[vip]]\ndelegate_ip = '{ip}'\n[vip.elastic_ip]\n{more}\n");
+    let both = |more: &str| format!("{}{}", vip("203.0.113.10", ""), vip("203.0.113.11", more));
+    assert_eq!(
+        load(&both("")).unwrap_err(),
+        ["v.toml:1: vip: the Elastic IPs 203.0.113.10 and 203.0.113.11 would be at the same private address, which \
+             carries one: give one of them a private_ip of its own"]
+    );
+    assert!(load(&both("private_ip = '10.0.0.9'")).is_ok());
+    assert!(load(&both("interface = 'eth1'")).is_ok());
+}
+
+#[test]
 fn an_error_in_a_variable_or_flag_names_it_and_comes_after_the_files() {
     let flag = Flag { name: "--log-level", key: &["log", "level"], value: "loud".to_owned() };
     let problems = load_with(

@@ -26,9 +26,27 @@ pub(super) fn vips(root: &mut Table<'_>, default_anchor: Option<&AnchorConfig>) 
         vip
     })?;
     match vips {
-        Some(vips) if !vips.is_empty() => Ok(vips),
+        Some(vips) if !vips.is_empty() => match twice_at_one_address(&vips) {
+            Some(message) => Err(root.report("vip", message)),
+            None => Ok(vips),
+        },
         _ => Err(root.report("vip", "there is no VIP: write one [[vip]] with delegate_ip = \"...\" for each")),
     }
+}
+
+/// EC2 takes an Elastic IP away from a private address when another one is associated with it: two at one address would
+/// take turns for ever, and each turn may be charged.
+fn twice_at_one_address(vips: &[VipConfig]) -> Option<String> {
+    let mut bound = BTreeMap::new();
+    vips.iter().flat_map(|vip| &vip.addresses).find_map(|address| {
+        let ElasticIpConfig { interface, private_ip, .. } = address.elastic_ip.as_ref()?;
+        let other: IpAddr = bound.insert((interface.clone(), *private_ip), address.address)?;
+        let ip = address.address;
+        Some(format!(
+            "the Elastic IPs {other} and {ip} would be at the same private address, which carries one: \
+             give one of them a private_ip of its own"
+        ))
+    })
 }
 
 fn vip(table: &mut Table<'_>, seen: &mut Seen, default_anchor: Option<&AnchorConfig>) -> Read<VipConfig> {

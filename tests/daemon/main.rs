@@ -1,4 +1,11 @@
 //! The loop of one node in paused time: what it does when, and what it leaves alone.
+#![allow(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, wait, and look at its environment; what reads well counts more than its form"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,126 @@
+//! The client: opens a connection through the VIP and runs a query each 50 ms, whatever becomes of the ones before.
+//! The query asks PostgreSQL where it was called from, so each answer names the Pgpool node that it came through.
+
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use super::machine::{Machine, enter};
+
+const EACH: Duration = Duration::from_millis(50);
+/// Short of the first retransmission of a SYN (1 s): a probe shows what was true when it began.
+const PATIENCE: Duration = Duration::from_millis(900);
+
+/// One query that was answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// Since the Unix epoch, as all times of the lab.
+    pub at: Duration,
+    /// The Pgpool node that it came through.
+    pub through: Ipv4Addr,
+}
+
+pub struct Client {
+    answers: Arc<Mutex<Vec<Answer>>>,
+    stop: Option<watch::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The lab's clock, which the hooks read too.
+pub fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+}
+
+impl Client {
+    /// Asks from `machine` until dropped.
+    pub fn start(machine: &Machine, server: SocketAddr) -> Self {
+        let answers = Arc::<Mutex<Vec<Answer>>>::default();
+        let (stop, stopped) = watch::channel(());
+        let network = machine.network();
+        let log = Arc::clone(&answers);
+        let thread = thread::spawn(move || probe(&network, server, &log, stopped));
+        Self { answers, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// All answers, in the order in which they came.
+    pub fn answers(&self) -> Vec<Answer> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn probe(network: &File, server: SocketAddr, log: &Arc<Mutex<Vec<Answer>>>, mut stopped: watch::Receiver<()>) {
+    enter(network);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut tick = tokio::time::interval(EACH);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = stopped.changed() => return,
+            }
+            let log = Arc::clone(log);
+            tokio::spawn(async move {
+                if let Ok(Ok(through)) = tokio::time::timeout(PATIENCE, ask(server)).await {
+                    log.lock().unwrap_or_else(PoisonError::into_inner).push(Answer { at: now(), through });
+                }
+            });
+        }
+    });
+}
+
+/// PostgreSQL documentation, "Message Formats": startup, simple query, one row of one column.
+async fn ask(server: SocketAddr) -> io::Result<Ipv4Addr> {
+    let mut stream = TcpStream::connect(server).await?;
+    stream.set_nodelay(true)?;
+    let parameters = b"user\0postgres\0database\0postgres\0\0";
+    let mut startup = u32::try_from(8 + parameters.len()).unwrap().to_be_bytes().to_vec();
+    startup.extend(196_608_u32.to_be_bytes());
+    startup.extend(parameters);
+    stream.write_all(&startup).await?;
+    until_ready(&mut stream).await?;
+    let query = b"select host(inet_client_addr())\0";
+    let mut message = vec![b'Q'];
+    message.extend(u32::try_from(4 + query.len()).unwrap().to_be_bytes());
+    message.extend(query);
+    stream.write_all(&message).await?;
+    let row = until_ready(&mut stream).await?.ok_or(io::ErrorKind::InvalidData)?;
+    stream.write_all(&[b'X', 0, 0, 0, 4]).await?;
+    // The number of columns, the length of the first, and it.
+    let text = row.get(6..).and_then(|text| std::str::from_utf8(text).ok());
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Reads up to ReadyForQuery; gives the last DataRow on the way.
+async fn until_ready(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut row = None;
+    loop {
+        let kind = stream.read_u8().await?;
+        let length = usize::try_from(stream.read_u32().await?).unwrap();
+        let mut body = vec![0; length.saturating_sub(4)];
+        stream.read_exact(&mut body).await?;
+        match kind {
+            b'D' => row = Some(body),
+            b'E' => return Err(io::Error::other(String::from_utf8_lossy(&body).into_owned())),
+            b'Z' => return Ok(row),
+            _ => {}
+        }
+    }
+}

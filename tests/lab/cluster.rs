@@ -1,0 +1,296 @@
+//! Three nodes with Pgpool-II and vipkeeper, a database, a client: brought up, watched, and put away.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ec2_endpoint::Server;
+use ec2_endpoint::account::model::RouteTarget;
+use ec2_endpoint::service::Mark;
+use tempfile::TempDir;
+use vipkeeper::desired::file::{DesiredFile, Leadership, Role};
+use vipkeeper::desired::trust::TrustedOwners;
+use vipkeeper::witness::{Watchdog, Word};
+
+use super::client::{Client, now};
+use super::machine::{Machine, output};
+use super::software::{self, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
+use super::vpc::{Instance, Method, Vpc};
+
+/// The first election, and Pgpool's own pause before its lifecheck.
+const BOOT: Duration = Duration::from_secs(60);
+/// Answers in a row, without a pause, after which the client counts as served.
+const STEADY: usize = 10;
+
+pub struct Lab {
+    /// The folder that its logs go to.
+    name: String,
+    pub setup: Setup,
+    pub client: Client,
+    client_machine: Machine,
+    nodes: Vec<Node>,
+    /// Held: it goes after the nodes, which have connections to it.
+    _database: Machine,
+    pub vpc: Vpc,
+    folder: TempDir,
+}
+
+struct Node {
+    instance: Instance,
+    overlays: Vec<(PathBuf, &'static str)>,
+    /// None while it reboots.
+    running: Option<Running>,
+}
+
+struct Running {
+    machine: Machine,
+    _metadata: Server,
+}
+
+impl Lab {
+    /// Returns when a leader holds everything, the client is served, and every lifecheck has started.
+    pub fn start(name: &str, setup: Setup) -> Self {
+        let folder = tempfile::Builder::new().prefix("vipkeeper-lab-").tempdir().unwrap();
+        // PostgreSQL's user has its data in there.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let vpc = Vpc::new();
+        let database = Machine::boot("database", &[]);
+        vpc.plug_database(&database);
+        software::start_postgresql(&database, folder.path(), &folder.path().join("postgresql.log"));
+        let bin = software::programs(folder.path());
+        let mut nodes = Vec::new();
+        for instance in &vpc.instances {
+            let etc = software::settings(folder.path(), &vpc, instance, setup);
+            let overlays = vec![(etc, "/etc"), (bin.clone(), "/usr/bin")];
+            nodes.push(Node { instance: instance.clone(), overlays, running: None });
+        }
+        let client_machine = Machine::boot("client", &[]);
+        vpc.plug_client(&client_machine, setup.method);
+        let client = Client::start(&client_machine, (setup.method.delegate_ip(), PGPOOL_PORT).into());
+        let mut lab =
+            Self { name: plain_name(name), setup, client, client_machine, nodes, _database: database, vpc, folder };
+        for node in 0..lab.nodes.len() {
+            lab.boot(node);
+        }
+        eventually("the cluster comes up", BOOT, || {
+            let leader = lab.escalated()?;
+            lab.agrees_on(leader)?;
+            lab.is_served_by(leader)?;
+            let started = |node| lab.log(node, "pgpool").contains("watchdog: lifecheck started");
+            (0..3).all(started).then_some(()).ok_or_else(|| "a lifecheck has not started".to_owned())
+        });
+        lab
+    }
+
+    /// A machine with everything on it that starts at boot.
+    pub fn boot(&mut self, node: usize) {
+        let Node { instance, overlays, .. } = &self.nodes[node];
+        let machine = Machine::boot(instance.name, overlays);
+        let metadata = self.vpc.plug(&machine, instance);
+        software::prepare(&machine);
+        self.nodes[node].running = Some(Running { machine, _metadata: metadata });
+        self.start_vipkeeper(node);
+        self.start_pgpool(node);
+    }
+
+    /// The machine is gone, with its processes, its /run and its addresses.
+    pub fn power_off(&mut self, node: usize) {
+        self.nodes[node].running = None;
+        self.vpc.unplug(&self.nodes[node].instance);
+    }
+
+    pub fn start_vipkeeper(&self, node: usize) {
+        software::start_vipkeeper(self.machine(node), &self.log_file(node, "vipkeeper"));
+    }
+
+    pub fn start_pgpool(&self, node: usize) {
+        software::start_pgpool(self.machine(node), &self.log_file(node, "pgpool"));
+    }
+
+    pub fn stop_pgpool(&self, node: usize) {
+        software::stop_pgpool(self.machine(node));
+    }
+
+    pub fn machine(&self, node: usize) -> &Machine {
+        &self.nodes[node].running.as_ref().expect("the machine runs").machine
+    }
+
+    pub fn name_of(&self, node: usize) -> &'static str {
+        self.nodes[node].instance.name
+    }
+
+    /// What `psql -c` says through the VIP.
+    pub fn psql(&self, command: &str) -> String {
+        let vip = self.setup.method.delegate_ip().to_string();
+        let mut psql = self.client_machine.command("psql");
+        psql.args(["-h", &vip, "-p", &PGPOOL_PORT.to_string(), "-U", "postgres", "-c", command]);
+        output(&mut psql, None)
+    }
+
+    /// The one node whose watchdog says that it holds the VIP.
+    pub fn escalated(&self) -> Result<usize, String> {
+        let says = |node: &usize| self.ask_watchdog(*node).is_ok_and(|word| word.is_some_and(|word| word.escalated));
+        let escalated: Vec<usize> = self.running().filter(says).collect();
+        match escalated[..] {
+            [node] => Ok(node),
+            _ => Err(format!("escalated by their own word: {escalated:?}")),
+        }
+    }
+
+    /// The product's own question to a node's watchdog, with the key that it has.
+    pub fn ask_watchdog(&self, node: usize) -> Result<Option<Word>, String> {
+        self.ask_watchdog_with(node, self.setup.authkey)
+    }
+
+    pub fn ask_watchdog_with(&self, node: usize, key: Option<&str>) -> Result<Option<Word>, String> {
+        let (trusted, _) = TrustedOwners::resolve(&["postgres".to_owned()]);
+        let socket = self.machine(node).path(WATCHDOG_SOCKET);
+        let watchdog = Watchdog::new(Some(socket), key.map(str::to_owned), trusted);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(watchdog.ask()).map_err(|error| error.to_string())
+    }
+
+    /// Everything points at this node and nothing at another, in EC2 and in every kernel that runs.
+    pub fn agrees_on(&self, node: usize) -> Result<(), String> {
+        let held = self.holders();
+        let expected = &self.nodes[node].instance.name;
+        match held.iter().find(|(_, holder)| holder.as_deref() != Some(expected)) {
+            None => Ok(()),
+            Some(_) => Err(format!("not everything points at {expected}: {held:?}")),
+        }
+    }
+
+    /// Each pointer of the method, and the node that it points at. A local address on several nodes names them all.
+    fn holders(&self) -> BTreeMap<String, Option<String>> {
+        let service = self.vpc.endpoint.service();
+        let account = service.account();
+        let of_eni = |eni: &str| {
+            let found = self.nodes.iter().find(|node| node.instance.eni == eni);
+            found.map_or_else(|| eni.to_owned(), |node| node.instance.name.to_owned())
+        };
+        if self.setup.method == Method::ElasticIp {
+            let association = account.elastic_ip(&self.vpc.allocation).unwrap().association.as_ref();
+            let holder = association.map(|association| of_eni(&association.network_interface_id));
+            return BTreeMap::from([("elastic_ip".to_owned(), holder)]);
+        }
+        let delegate_ip = self.setup.method.delegate_ip();
+        let destination = format!("{delegate_ip}/32").parse().unwrap();
+        let mut holders = BTreeMap::new();
+        for table in &self.vpc.tables {
+            let route = account.route_table(table).unwrap().routes.get(&destination);
+            let holder = route.map(|route| match &route.target {
+                RouteTarget::NetworkInterface(eni) => of_eni(eni),
+                other => format!("{other:?}"),
+            });
+            holders.insert(format!("route {table}"), holder);
+        }
+        drop(service);
+        let with: Vec<_> = self
+            .running()
+            .filter(|node| self.machine(*node).run("ip -4 -o addr show").contains(&format!(" {delegate_ip}/32 ")))
+            .map(|node| self.nodes[node].instance.name)
+            .collect();
+        holders.insert("local_address".to_owned(), (!with.is_empty()).then(|| with.join(" and ")));
+        holders
+    }
+
+    /// The client is answered again and again, without a pause, and by this node.
+    pub fn is_served_by(&self, node: usize) -> Result<(), String> {
+        let answers = self.client.answers();
+        let address = self.address(node);
+        let last = answers.iter().rev().take(STEADY).collect::<Vec<_>>();
+        let steady = last.len() == STEADY
+            && last.iter().all(|answer| answer.through == address)
+            && now().saturating_sub(last[0].at) < Duration::from_millis(300)
+            && last[0].at.saturating_sub(last[STEADY - 1].at) < Duration::from_millis(1500);
+        if steady { Ok(()) } else { Err(format!("the client is not served by {address} yet")) }
+    }
+
+    pub fn address(&self, node: usize) -> Ipv4Addr {
+        self.nodes[node].instance.address
+    }
+
+    fn running(&self) -> impl Iterator<Item = usize> {
+        self.nodes.iter().enumerate().filter(|(_, node)| node.running.is_some()).map(|(index, _)| index)
+    }
+
+    /// What the node's hooks wrote last, if anything.
+    pub fn desired(&self, node: usize) -> Option<DesiredFile> {
+        let file = format!("/run/vipkeeper/desired/{}.json", self.setup.method.delegate_ip());
+        serde_json::from_str(&fs::read_to_string(self.machine(node).path(&file)).ok()?).ok()
+    }
+
+    pub fn leadership(&self, node: usize) -> Option<Leadership> {
+        match self.desired(node)?.role {
+            Role::Leader(leadership) => Some(leadership),
+            Role::Standby => None,
+        }
+    }
+
+    /// When the hook started that began the claim of this node, if it has one.
+    pub fn began(&self, node: usize) -> Option<Duration> {
+        self.nodes[node].running.as_ref()?;
+        Some(Duration::from_millis(self.leadership(node)?.started_ms))
+    }
+
+    /// The calls that the nodes made since `mark`: the changes by name, and how many looks.
+    pub fn calls_since(&self, mark: Mark) -> String {
+        let service = self.vpc.endpoint.service();
+        let (writes, reads): (Vec<_>, Vec<_>) = service.calls_since(mark).partition(|call| call.write);
+        let mut counted = BTreeMap::<&str, usize>::new();
+        for call in writes {
+            *counted.entry(call.operation).or_default() += 1;
+        }
+        let writes: Vec<_> = counted.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        format!("{}; {} reads", writes.join(", "), reads.len())
+    }
+
+    pub fn log(&self, node: usize, program: &str) -> String {
+        fs::read_to_string(self.log_file(node, program)).unwrap_or_default()
+    }
+
+    fn log_file(&self, node: usize, program: &str) -> PathBuf {
+        self.folder.path().join(format!("{}-{program}.log", self.nodes[node].instance.name))
+    }
+}
+
+impl Drop for Lab {
+    /// Leaves the programs' logs to read.
+    fn drop(&mut self) {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab").join(&self.name);
+        let _ = fs::create_dir_all(&kept);
+        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "log") {
+                let _ = fs::copy(entry.path(), kept.join(entry.file_name()));
+            }
+        }
+        if thread::panicking() {
+            eprintln!("the logs are in {}", kept.display());
+        }
+    }
+}
+
+/// A name for a folder: words of letters and digits.
+fn plain_name(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
+}
+
+/// Looks each 50 ms until it is so.
+///
+/// # Panics
+/// At the end of the time, with what was wrong at the last look.
+pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(why) if began.elapsed() > within => panic!("{what}: not within {within:?}: {why}"),
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The data plane: makes what EC2 says true for packets, in the machine that routes the lab's VPC, after every change of
+//! the account at once. It knows nothing of vipkeeper or Pgpool, only the account and which interface of the router
+//! leads to which ENI.
+//!
+//! | in EC2 | in the router |
+//! |---|---|
+//! | route table | a routing table of its own, for packets from the subnets that use it |
+//! | route to an ENI | a route to the ENI's primary address; none while its instance does not run (a blackhole) |
+//! | private addresses | a host route to the ENI's link |
+//! | Elastic IP | both directions rewritten without connection tracking, so that a move takes open connections along |
+//! | source/destination check | packets from or to other addresses than the ENI's are dropped |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use ec2_endpoint::account::model::{Eni, RouteTarget};
+use ec2_endpoint::{Account, Endpoint};
+use tokio::sync::watch;
+
+use super::machine::Machine;
+
+/// Where the Internet is: what the VPC's gateway translates for.
+const INTERNET: &str = "{ 198.51.100.0/24, 203.0.113.0/24 }";
+/// The routing table of the first route table; the others follow.
+const FIRST_TABLE: usize = 100;
+/// The kernel's `main`.
+const MAIN: usize = 254;
+
+/// Shared by the thread that follows the account and by who plugs links in.
+#[derive(Clone)]
+pub struct Plane(Arc<Mutex<State>>);
+
+/// Ends with the lab.
+pub struct Following {
+    stop: Option<watch::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct State {
+    router: Arc<Machine>,
+    /// The router's interface that leads to each ENI that is plugged in.
+    links: BTreeMap<String, String>,
+    /// What is in the kernel: table and destination, and how it goes on.
+    routes: BTreeMap<(usize, String), String>,
+    rules: String,
+}
+
+impl Plane {
+    pub fn new(router: Arc<Machine>) -> Self {
+        let state = State { router, links: BTreeMap::new(), routes: BTreeMap::new(), rules: String::new() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Packets that come in at `link` are routed by this route table.
+    pub fn use_table(&self, account: &Account, link: &str, table: &str) {
+        let number = FIRST_TABLE + account.route_tables().position(|one| one.id == table).unwrap();
+        self.state().router.run(&format!("ip rule add pref {number} iif {link} lookup {number}"));
+    }
+
+    /// The ENI's machine is there, behind `link`.
+    pub fn plug(&self, account: &Account, eni: &str, link: &str) {
+        let mut state = self.state();
+        state.links.insert(eni.to_owned(), link.to_owned());
+        state.apply(account);
+    }
+
+    /// Its machine is gone, and the link with it; the kernel has dropped the routes there itself.
+    pub fn unplug(&self, eni: &str) {
+        let mut state = self.state();
+        if let Some(link) = state.links.remove(eni) {
+            let there = format!("dev {link}");
+            state.routes.retain(|_, how| !how.ends_with(&there));
+        }
+    }
+
+    /// Applies every change from now on, on a thread of its own.
+    pub fn follow(&self, endpoint: &Endpoint) -> Following {
+        let mut changes = endpoint.service().subscribe();
+        let (stop, mut stopped) = watch::channel(());
+        let plane = self.clone();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            while runtime.block_on(async {
+                tokio::select! {
+                    changed = changes.changed() => changed.is_ok(),
+                    _ = stopped.changed() => false,
+                }
+            }) {
+                let account = changes.borrow_and_update().clone();
+                plane.state().apply(&account);
+            }
+        });
+        Following { stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Following {
+    /// # Panics
+    /// When a change could not be applied: then nothing that was measured since counts.
+    pub fn assert_well(&self) {
+        assert!(self.thread.as_ref().is_some_and(|thread| !thread.is_finished()), "the data plane has failed");
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl State {
+    fn apply(&mut self, account: &Account) {
+        let rules = self.rules_for(account);
+        if rules != self.rules {
+            self.router.feed("nft", &["-f", "-"], &rules);
+            self.rules = rules;
+        }
+        let routes = self.routes_for(account);
+        let mut batch = String::new();
+        for ((table, destination), how) in &routes {
+            if self.routes.get(&(*table, destination.clone())) != Some(how) {
+                let _ = writeln!(batch, "route replace table {table} {destination} {how}");
+            }
+        }
+        for (table, destination) in self.routes.keys().filter(|place| !routes.contains_key(place)) {
+            let _ = writeln!(batch, "route del table {table} {destination}");
+        }
+        if !batch.is_empty() {
+            self.router.feed("ip", &["-batch", "-"], &batch);
+        }
+        self.routes = routes;
+    }
+
+    fn routes_for(&self, account: &Account) -> BTreeMap<(usize, String), String> {
+        let mut routes = BTreeMap::new();
+        for (eni, link) in self.plugged(account) {
+            for address in &eni.private_ips {
+                routes.insert((MAIN, address.to_string()), format!("dev {link}"));
+            }
+        }
+        for (number, table) in (FIRST_TABLE..).zip(account.route_tables()) {
+            for (destination, route) in &table.routes {
+                let RouteTarget::NetworkInterface(id) = &route.target else { continue };
+                let Some(link) = self.links.get(id).filter(|_| account.is_in_service(id)) else { continue };
+                let Some(eni) = account.eni(id) else { continue };
+                let destination = destination.to_string();
+                let destination = destination.strip_suffix("/32").unwrap_or(&destination).to_owned();
+                routes.insert((number, destination), format!("via {} onlink dev {link}", eni.primary_ip()));
+            }
+        }
+        routes
+    }
+
+    fn rules_for(&self, account: &Account) -> String {
+        let mut check = String::new();
+        let mut deliver = String::new();
+        for (eni, link) in self.plugged(account).filter(|(eni, _)| eni.source_dest_check) {
+            let own: Vec<_> = eni.private_ips.iter().map(Ipv4Addr::to_string).collect();
+            let own = own.join(", ");
+            let _ = writeln!(check, "iifname {link} ip saddr != {{ {own} }} drop");
+            let _ = writeln!(deliver, "oifname {link} ip daddr != {{ {own} }} drop");
+        }
+        let (mut leave, mut arrive) = (String::new(), String::new());
+        for address in account.elastic_ips() {
+            let Some(association) = &address.association else { continue };
+            let (public, private) = (address.public_ip, association.private_ip);
+            let _ = writeln!(leave, "ip daddr {INTERNET} ip saddr {private} ip saddr set {public}");
+            let _ = writeln!(arrive, "ip daddr {public} ip daddr set {private}");
+        }
+        format!(
+            "table ip vpc\ndelete table ip vpc\ntable ip vpc {{\n\
+             chain arrival {{ type filter hook prerouting priority -300\n{check}{leave}{arrive}}}\n\
+             chain delivery {{ type filter hook forward priority 0\n{deliver}}}\n}}\n"
+        )
+    }
+
+    fn plugged<'a>(&'a self, account: &'a Account) -> impl Iterator<Item = (&'a Eni, &'a str)> {
+        self.links.iter().filter_map(|(id, link)| Some((account.eni(id)?.as_ref(), link.as_str())))
+    }
+}
+
+/// Lets no packet pass between these links of the router, in either direction.
+pub fn cut(router: &Machine, links: &[(&str, &str)]) {
+    let pairs: BTreeSet<_> = links.iter().flat_map(|(one, other)| [(*one, *other), (*other, *one)]).collect();
+    let rules: String =
+        pairs.iter().fold(String::new(), |rules, (from, to)| format!("{rules}iifname {from} oifname {to} drop\n"));
+    let chain = format!("chain delivery {{ type filter hook forward priority -10\n{rules}}}");
+    router.feed("nft", &["-f", "-"], &format!("table ip cut\ndelete table ip cut\ntable ip cut {{\n{chain}\n}}\n"));
+}

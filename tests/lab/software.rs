@@ -1,0 +1,159 @@
+//! The programs of the lab and their files: PostgreSQL, Pgpool-II and vipkeeper, each started as its package starts it.
+
+use std::fmt::Write as _;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::machine::{Machine, POSTGRES, ROOT, output};
+use super::vpc::{DATABASE, Instance, Method, Vpc};
+
+/// Where Pgpool serves clients; its default.
+pub const PGPOOL_PORT: u16 = 9999;
+/// The watchdog's port; its default.
+pub const WATCHDOG_PORT: u16 = 9000;
+pub const WATCHDOG_SOCKET: &str = "/run/postgresql/.s.PGPOOLWD_CMD.9000";
+
+const PGPOOL_CONF: &str = "/etc/pgpool2/pgpool.conf";
+/// How late a `down` is, in seconds, where it is to be late: long after the successor has everything.
+pub const LATE_S: u64 = 12;
+
+/// What differs between labs.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    pub method: Method,
+    /// Every `if_down_cmd` sleeps for [`LATE_S`] first.
+    pub late_down: bool,
+    /// `wd_authkey` of pgpool.conf.
+    pub authkey: Option<&'static str>,
+}
+
+/// The folder that is laid over /usr/bin of every node: the program under test, and a command that dawdles.
+pub fn programs(folder: &Path) -> PathBuf {
+    let bin = folder.join("bin");
+    fs::create_dir(&bin).unwrap();
+    let (built, installed) = (env!("CARGO_BIN_EXE_vipkeeper"), bin.join("vipkeeper"));
+    if fs::hard_link(built, &installed).is_err() {
+        // Another file system.
+        fs::copy(built, &installed).unwrap();
+    }
+    let late = bin.join("late");
+    fs::write(&late, format!("#!/bin/sh\nsleep {LATE_S}\nexec \"$@\"\n")).unwrap();
+    fs::set_permissions(&late, Permissions::from_mode(0o755)).unwrap();
+    bin
+}
+
+/// The folder that is laid over a node's /etc.
+pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> PathBuf {
+    let etc = folder.join(instance.name).join("etc");
+    for below in ["vipkeeper", "pgpool2"] {
+        fs::create_dir_all(etc.join(below)).unwrap();
+    }
+    fs::write(etc.join("vipkeeper/vipkeeper.toml"), vipkeeper_toml(vpc, instance, setup)).unwrap();
+    let own = vpc.instances.iter().position(|one| one.name == instance.name).unwrap();
+    fs::write(etc.join("pgpool2/pgpool.conf"), pgpool_conf(vpc, own, setup)).unwrap();
+    fs::write(etc.join("pgpool2/pgpool_node_id"), format!("{own}\n")).unwrap();
+    etc
+}
+
+/// As small as an operator's: everything but the endpoint's address is found.
+fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
+    let mut text = format!("[aws]\nendpoint_url = \"{}\"\n", Vpc::url(instance));
+    if let Some(key) = setup.authkey {
+        let _ = writeln!(text, "[pgpool]\nwd_authkey = \"{key}\"");
+    }
+    let _ = writeln!(text, "[[vip]]\ndelegate_ip = \"{}\"", setup.method.delegate_ip());
+    match setup.method {
+        Method::ElasticIp => text.push_str("[vip.elastic_ip]\n"),
+        Method::Route => {
+            let _ = writeln!(text, "[vip.route]\ntables = {:?}\ninterface = \"eth0\"", vpc.tables);
+        }
+    }
+    text
+}
+
+/// Pgpool's parameters as of 4.3. The watchdog is quicker than by default, so that a test takes seconds. Nodes of one
+/// priority that started in the same second reject each other's candidacy for 5 s and more, so each has its own.
+fn pgpool_conf(vpc: &Vpc, own: usize, setup: Setup) -> String {
+    let mut text = format!(
+        "listen_addresses = '*'
+port = {PGPOOL_PORT}
+num_init_children = 16
+max_pool = 1
+backend_clustering_mode = 'streaming_replication'
+backend_hostname0 = '{DATABASE}'
+backend_port0 = 5432
+backend_weight0 = 1
+backend_flag0 = 'ALWAYS_PRIMARY|DISALLOW_TO_FAILOVER'
+sr_check_period = 0
+use_watchdog = on
+delegate_IP = '{}'
+if_up_cmd = '/usr/bin/vipkeeper up $_IP_$'
+if_down_cmd = '{}/usr/bin/vipkeeper down $_IP_$'
+arping_cmd = '/usr/bin/vipkeeper wait $_IP_$ --timeout 8s'
+wd_authkey = '{}'
+wd_priority = {}
+wd_lifecheck_method = 'heartbeat'
+wd_interval = 1
+wd_heartbeat_keepalive = 1
+wd_heartbeat_deadtime = 5
+",
+        setup.method.delegate_ip(),
+        if setup.late_down { "/usr/bin/late " } else { "" },
+        setup.authkey.unwrap_or_default(),
+        vpc.instances.len() - own,
+    );
+    for (number, Instance { address, .. }) in vpc.instances.iter().enumerate() {
+        let _ = write!(
+            text,
+            "hostname{number} = '{address}'
+wd_port{number} = {WATCHDOG_PORT}
+pgpool_port{number} = {PGPOOL_PORT}
+heartbeat_hostname{number} = '{address}'
+heartbeat_port{number} = 9694
+"
+        );
+    }
+    text
+}
+
+/// What the packages' tmpfiles.d and units do at boot.
+pub fn prepare(machine: &Machine) {
+    machine.run("install -d -o postgres -g postgres -m 2775 /run/postgresql");
+    machine.run("install -d -m 755 /run/vipkeeper");
+    machine.run("install -d -o postgres -g postgres -m 755 /run/vipkeeper/desired");
+}
+
+pub fn start_vipkeeper(machine: &Machine, log: &Path) {
+    machine.start(&ROOT, "/usr/bin/vipkeeper", &["run"], log);
+}
+
+pub fn start_pgpool(machine: &Machine, log: &Path) {
+    machine.start(&POSTGRES, "/usr/sbin/pgpool", &["-n", "-f", PGPOOL_CONF], log);
+}
+
+/// As an operator stops it; returns when it has.
+pub fn stop_pgpool(machine: &Machine) {
+    let mut command = machine.command_of_postgres("/usr/sbin/pgpool");
+    output(command.args(["-f", PGPOOL_CONF, "-m", "fast", "stop"]), None);
+}
+
+/// A fresh database that lets everybody in from the VPC.
+pub fn start_postgresql(machine: &Machine, folder: &Path, log: &Path) {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL of the distribution is installed");
+    let newest = versions.map(|entry| entry.unwrap().path()).max_by_key(|path| version(path)).unwrap();
+    let program = |name: &str| newest.join("bin").join(name).into_os_string().into_string().unwrap();
+    let data = folder.join("data");
+    machine.run(&format!("install -d -o postgres -g postgres -m 700 {}", data.display()));
+    let mut initdb = machine.command_of_postgres(&program("initdb"));
+    output(initdb.arg("--no-sync").args(["--auth=trust", "--username=postgres", "--pgdata"]).arg(&data), None);
+    let hba = "host all all 10.0.0.0/16 trust\n";
+    fs::write(data.join("pg_hba.conf"), hba).unwrap();
+    let (address, data) = (DATABASE.to_string(), data.to_str().unwrap());
+    let settings = ["-D", data, "-k", "", "-h", &address, "-c", "fsync=off", "-c", "max_connections=200"];
+    machine.start(&POSTGRES, &program("postgres"), &settings, log);
+}
+
+fn version(path: &Path) -> u32 {
+    path.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0)
+}

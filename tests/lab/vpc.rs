@@ -1,0 +1,229 @@
+//! The lab's network: a VPC in the embedded EC2, its router and the links to it.
+//!
+//! ```text
+//!  node-a 10.0.1.10 ─┐                    ┌─ database 10.0.8.10
+//!  node-b 10.0.2.10 ─┤ router, data plane ├─ client 10.0.9.10 (its subnet uses the last route table)
+//!  node-c 10.0.3.10 ─┘                    └─ client 198.51.100.10 (on the Internet)
+//!      └───────────── EC2 172.31.n.1:8080, on links of their own; metadata at each node's 169.254.169.254
+//! ```
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use ec2_endpoint::http::{Endpoint, Server};
+use ec2_endpoint::{Account, Caller, Fault, FaultKind, Launch, Service};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::machine::{Machine, clean, output};
+use super::plane::{Following, Plane, cut};
+
+pub const REGION: &str = "eu-central-1";
+pub const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
+pub const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 0, 8, 10);
+pub const EC2_PORT: u16 = 8080;
+/// Of ranges for documentation (RFC 5737); the other one is the delegate IP of Pgpool's guide.
+pub const ELASTIC_IP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+pub const ROUTED_IP: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 50);
+
+/// What every call to EC2 takes, as in life.
+pub const LATENCY: Duration = Duration::from_millis(150);
+
+/// How the VIP leads to its node, and where the client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    ElasticIp,
+    /// By two route tables.
+    Route,
+}
+
+impl Method {
+    pub fn delegate_ip(self) -> Ipv4Addr {
+        match self {
+            Self::ElasticIp => ELASTIC_IP,
+            Self::Route => ROUTED_IP,
+        }
+    }
+}
+
+/// What EC2 knows of a node.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    pub name: &'static str,
+    pub id: String,
+    pub eni: String,
+    pub address: Ipv4Addr,
+    /// The router's interface towards it.
+    pub link: String,
+    mac: String,
+    number: u8,
+}
+
+pub struct Vpc {
+    pub endpoint: Endpoint,
+    pub instances: Vec<Instance>,
+    pub allocation: String,
+    pub tables: Vec<String>,
+    pub router: Arc<Machine>,
+    plane: Plane,
+    following: Following,
+    sockets: Sockets,
+}
+
+/// The thread that serves the endpoint: nothing that a test waits for holds it up.
+struct Sockets {
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Vpc {
+    pub fn new() -> Self {
+        let mut account = Account::new(REGION);
+        let vpc = account.add_vpc("10.0.0.0/16", None).unwrap();
+        let tables = vec![account.add_route_table(&vpc).unwrap(), account.add_route_table(&vpc).unwrap()];
+        let mut subnet = |third: u8, zone: &str, table: &str| {
+            let id = account.add_subnet(&vpc, &format!("10.0.{third}.0/24"), &format!("{REGION}{zone}")).unwrap();
+            account.associate_route_table(table, &id).unwrap();
+            id
+        };
+        let subnets = [subnet(1, "a", &tables[0]), subnet(2, "b", &tables[0]), subnet(3, "c", &tables[0])];
+        subnet(8, "a", &tables[0]);
+        subnet(9, "b", &tables[1]);
+        let allocation = account.allocate_address(&ELASTIC_IP.to_string()).unwrap();
+        let mut instances = Vec::new();
+        for ((number, name), subnet) in (1..).zip(NODES).zip(&subnets) {
+            let address = Ipv4Addr::new(10, 0, number, 10);
+            let launch = Launch::in_subnet(subnet).named(name).role("vipkeeper").private_ip(address);
+            let launched = account.add_instance(launch).unwrap();
+            let eni = launched.interfaces[0].clone();
+            let mac = account.eni(&eni).unwrap().mac.clone();
+            instances.push(Instance { name, id: launched.instance_id, eni, address, link: name.into(), mac, number });
+        }
+
+        let router = Arc::new(Machine::boot("router", &[]));
+        router.run("sysctl -q -w net.ipv4.ip_forward=1");
+        // What EC2 has no route for vanishes without a word.
+        router.run("ip route add blackhole default");
+        let plane = Plane::new(Arc::clone(&router));
+        for link in NODES.into_iter().chain(["database"]) {
+            plane.use_table(&account, link, &tables[0]);
+        }
+        plane.use_table(&account, "client", &tables[1]);
+
+        let mut service = Service::new(account, 1);
+        service.add_fault(Fault::new(FaultKind::latency(LATENCY)));
+        let endpoint = Endpoint::new(service);
+        let following = plane.follow(&endpoint);
+        let listener = router.inside(|| std::net::TcpListener::bind(("0.0.0.0", EC2_PORT)).unwrap());
+        let sockets = Sockets::serve(&endpoint, listener);
+        Self { endpoint, instances, allocation, tables, router, plane, following, sockets }
+    }
+
+    /// Gives a node's machine its interfaces and its metadata service, which goes on until the server is dropped.
+    pub fn plug(&self, machine: &Machine, instance: &Instance) -> Server {
+        let Instance { name, mac, number, address, .. } = instance;
+        connect(machine, "eth0", Some(mac), &self.router, name);
+        connect(machine, "ec2", None, &self.router, &format!("ec2-{name}"));
+        let ours = format!("addr add 10.0.{number}.1/24 dev {name}\nlink set {name} up\n");
+        let ec2 = format!("addr add 172.31.{number}.1/30 dev ec2-{name}\nlink set ec2-{name} up\n");
+        self.router.feed("ip", &["-batch", "-"], &(ours + &ec2));
+        let own = format!("addr add {address}/24 dev eth0\nlink set eth0 up\n");
+        let ec2 = format!("addr add 172.31.{number}.2/30 dev ec2\nlink set ec2 up\n");
+        let rest = format!("route add default via 10.0.{number}.1\naddr add 169.254.169.254/32 dev lo\n");
+        machine.feed("ip", &["-batch", "-"], &(own + &ec2 + &rest));
+        let account = self.endpoint.service().account().clone();
+        self.plane.plug(&account, &instance.eni, name);
+        let listener = machine.inside(|| std::net::TcpListener::bind("169.254.169.254:80").unwrap());
+        let _in_runtime = self.sockets.handle.enter();
+        self.endpoint.serve_imds(into_tokio(listener), &instance.id, Caller::named(*name)).unwrap()
+    }
+
+    /// The node's machine is gone.
+    pub fn unplug(&self, instance: &Instance) {
+        self.plane.unplug(&instance.eni);
+    }
+
+    pub fn plug_database(&self, machine: &Machine) {
+        self.plug_host(machine, "database", "10.0.8.1", &DATABASE.to_string());
+    }
+
+    pub fn plug_client(&self, machine: &Machine, method: Method) {
+        match method {
+            Method::ElasticIp => self.plug_host(machine, "internet", "198.51.100.1", "198.51.100.10"),
+            Method::Route => self.plug_host(machine, "client", "10.0.9.1", "10.0.9.10"),
+        }
+    }
+
+    fn plug_host(&self, machine: &Machine, link: &str, gateway: &str, address: &str) {
+        connect(machine, "eth0", None, &self.router, link);
+        self.router.feed("ip", &["-batch", "-"], &format!("addr add {gateway}/24 dev {link}\nlink set {link} up\n"));
+        let own = format!("addr add {address}/24 dev eth0\nlink set eth0 up\nroute add default via {gateway}\n");
+        machine.feed("ip", &["-batch", "-"], &own);
+    }
+
+    /// Where a node finds EC2.
+    pub fn url(instance: &Instance) -> String {
+        format!("http://{}", SocketAddr::from(([172, 31, instance.number, 1], EC2_PORT)))
+    }
+
+    /// No packet passes between the node and its peers any more; everything else does.
+    pub fn cut_from_peers(&self, node: usize) {
+        let own = self.instances[node].link.as_str();
+        let peers = self.instances.iter().map(|peer| peer.link.as_str()).filter(|link| *link != own);
+        cut(&self.router, &peers.map(|peer| (own, peer)).collect::<Vec<_>>());
+    }
+
+    pub fn heal(&self) {
+        cut(&self.router, &[]);
+    }
+
+    pub fn assert_well(&self) {
+        self.following.assert_well();
+    }
+}
+
+impl Sockets {
+    fn serve(endpoint: &Endpoint, listener: std::net::TcpListener) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        let endpoint = endpoint.clone();
+        let thread = thread::spawn(move || {
+            runtime.block_on(async {
+                let _server = endpoint.serve_api(into_tokio(listener)).unwrap();
+                let _ = stopped.await;
+            });
+        });
+        Self { handle, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A cable between two machines.
+fn connect(one: &Machine, interface: &str, mac: Option<&str>, other: &Machine, link: &str) {
+    let mut command = clean("ip");
+    command.args(["link", "add", "name", interface, "netns", &one.pid()]);
+    if let Some(mac) = mac {
+        command.args(["address", mac]);
+    }
+    command.args(["type", "veth", "peer", "name", link, "netns", &other.pid()]);
+    output(&mut command, None);
+}
+
+/// Within a runtime only.
+fn into_tokio(listener: std::net::TcpListener) -> TcpListener {
+    listener.set_nonblocking(true).unwrap();
+    TcpListener::from_std(listener).unwrap()
+}
