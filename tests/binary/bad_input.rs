@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 
 use crate::stage::machine::{Machine, program};
-use crate::stage::{A_PASS, PUBLIC, ROUTED, Stage, eventually};
+use crate::stage::{A_PASS, PUBLIC, ROUTED, Stage, copy_program, eventually};
 
 /// A user who is neither root nor a hook user; it needs no name.
 const STRANGER: u32 = 54_321;
@@ -197,7 +197,7 @@ fn as_stranger(machine: &Machine, arguments: &[&str]) -> (String, i32) {
     // Where everybody may run it.
     let copy = machine.path("vipkeeper");
     if !copy.exists() {
-        fs::copy(program(), &copy).unwrap();
+        copy_program(program(), &copy);
     }
     let mut command = Command::new(copy);
     command.args(arguments).arg("--config").arg(machine.config()).env_clear().uid(STRANGER).gid(STRANGER);

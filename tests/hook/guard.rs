@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 use vipkeeper::process::{self, Process, Watchdog};
 
-use crate::support::{CHILD, mode, program_for_all, result, this_program, uid};
+use crate::support::{CHILD, copy_program, mode, program_for_all, result, this_program, uid};
 
 /// A tree of processes, one below the other; ends with the test, whatever comes of it.
 struct Tree {
@@ -27,7 +27,7 @@ impl Tree {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: String| folder.path().join(name);
         fs::create_dir(path("wrap".to_owned())).unwrap();
-        fs::copy("/bin/sh", path("pgpool".to_owned())).unwrap();
+        copy_program("/bin/sh", path("pgpool".to_owned()));
         let start = |level: usize| match levels.get(level) {
             Some(&"pgpool") => format!("{} {}", path("pgpool".to_owned()).display(), path(level.to_string()).display()),
             Some(&"wrapper") => path("wrap/pgpool".to_owned()).display().to_string(),

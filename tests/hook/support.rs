@@ -62,11 +62,18 @@ pub fn names(state_dir: &Path) -> Vec<String> {
     names
 }
 
+/// Copies a program to where it is to be run. Another process does it: while this one held the copy open for writing, what
+/// another test starts just then would inherit that, and the kernel runs nothing that may still change (`ETXTBSY`).
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let done = Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
+    assert!(done.success(), "cp {} {}", from.as_ref().display(), to.as_ref().display());
+}
+
 /// This test program where every user may run it.
 pub fn program_for_all() -> (TempDir, PathBuf) {
     let folder = state();
     let program = folder.path().join("hook");
-    fs::copy(this_program(), &program).unwrap();
+    copy_program(this_program(), &program);
     (folder, program)
 }
 

@@ -22,7 +22,7 @@ use super::software::{self, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
 use super::vpc::{Instance, Method, Vpc};
 
 /// The first election, and Pgpool's own pause before its lifecheck.
-const BOOT: Duration = Duration::from_secs(60);
+const BOOT: Duration = Duration::from_mins(1);
 /// Answers in a row, without a pause, after which the client counts as served.
 const STEADY: usize = 10;
 

@@ -78,19 +78,19 @@ impl Plane {
 
     /// Applies every change from now on, on a thread of its own.
     pub fn follow(&self, endpoint: &Endpoint) -> Following {
-        let mut changes = endpoint.service().subscribe();
+        let mut account = endpoint.service().subscribe();
         let (stop, mut stopped) = watch::channel(());
         let plane = self.clone();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             while runtime.block_on(async {
                 tokio::select! {
-                    changed = changes.changed() => changed.is_ok(),
+                    changed = account.changed() => changed.is_ok(),
                     _ = stopped.changed() => false,
                 }
             }) {
-                let account = changes.borrow_and_update().clone();
-                plane.state().apply(&account);
+                let newest = account.borrow_and_update().clone();
+                plane.state().apply(&newest);
             }
         });
         Following { stop: Some(stop), thread: Some(thread) }

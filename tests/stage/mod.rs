@@ -12,6 +12,8 @@ pub mod pgpool;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -198,4 +200,11 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Whether a skipped test is a failure.
 pub fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
+}
+
+/// Copies a program to where it is to be run. Another process does it: while this one held the copy open for writing, what
+/// another test starts just then would inherit that, and the kernel runs nothing that may still change (`ETXTBSY`).
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let done = Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
+    assert!(done.success(), "cp {} {}", from.as_ref().display(), to.as_ref().display());
 }

@@ -28,7 +28,7 @@ impl Pgpool {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: String| folder.path().join(name);
         // The kernel names a process after its program's file.
-        fs::copy("/bin/sh", path("pgpool".to_owned())).unwrap();
+        super::copy_program("/bin/sh", path("pgpool".to_owned()));
         let hook = format!("\"$VIPKEEPER\" up {vip} --config {}", machine.config().display());
         let starts = [MAIN, WATCHDOG, ESCALATION]
             .map(|level| format!("{} {}", path("pgpool".to_owned()).display(), path(format!("{level}.sh")).display()));
