@@ -176,11 +176,11 @@ impl Watch for Checks {
         let Some(party) = self.parties.iter().find(|party| party.name == node) else { return };
         for vip in self.vips.iter().filter(|vip| vip.anchor == resource) {
             let others = claim::from_tags(vip.ip, tags).into_iter().filter(|(other, _)| *other != party.instance);
-            let newest = others.map(|(other, term)| (term, other)).max();
-            if let Some((term, of)) = newest {
-                let mut state = self.state.borrow_mut();
-                state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt { asked_at, term, of });
-            }
+            // A read that shows no claim of another, because somebody deleted them, is a look as well.
+            let none = (claim::WITHDRAWN, party.instance.clone());
+            let (term, of) = others.map(|(other, term)| (term, other)).max().unwrap_or(none);
+            let mut state = self.state.borrow_mut();
+            state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt { asked_at, term, of });
         }
     }
 
