@@ -286,8 +286,12 @@ impl Director {
                 if let (Some(leader), Pgpool::Runs(process)) = (self.leader[vip], self.pgpool[vip][node])
                     && leader == node
                 {
-                    let hook = cluster.nodes[node].computer.affirming_hook(process);
-                    cluster.nodes[node].computer.up(cluster.vips[vip].ip, hook);
+                    let (computer, ip) = (&cluster.nodes[node].computer, cluster.vips[vip].ip);
+                    // Where the `up` was lost there is nothing to affirm: it would begin a leadership right before the
+                    // election that makes up for the loss, closer to it than clocks may differ.
+                    if computer.claimed_at(ip).is_some() {
+                        computer.up(ip, computer.affirming_hook(process));
+                    }
                 }
             }
             Happening::Deadtime { vip, node, isolation } if self.isolation[node] == isolation => {
