@@ -279,10 +279,14 @@ impl Keeper {
                 continue;
             }
             let still_wanted = busy.begin(vip, &errand, &action);
-            // What a claim takes first is counted by the rate limit and not held back by it; so is its record.
+            // What a claim takes first is counted by the rate limit and not held back by it; so is its record. What
+            // failed of that does not wait until all that succeeded is paid for.
             let first = attempts.is_none_or(|attempts| attempts.failures == 0);
-            let urgent = first && matches!(aim, Aim::Change(Purpose::Take) | Aim::Record(_));
-            let urgency = if urgent { Urgency::Urgent } else { Urgency::Normal };
+            let urgency = match aim {
+                Aim::Change(Purpose::Take) | Aim::Record(_) if first => Urgency::Urgent,
+                Aim::Change(Purpose::Take) | Aim::Record(_) => Urgency::Paced,
+                Aim::Change(_) | Aim::Forget => Urgency::Normal,
+            };
             let write = Write { vip, errand, aim, action, claim: claim.clone(), start: self.starts };
             let (ec2, host, reporter) = (Rc::clone(ec2), Rc::clone(host), Rc::clone(reporter));
             started.push(Box::pin(

@@ -18,6 +18,9 @@ pub struct Bucket {
     level: Cell<Level>,
     /// Who waits, in the order of arrival.
     queue: Mutex<()>,
+    /// When the next request may go of those that wait for their like only, and who of them waits.
+    next_paced: Cell<Option<Instant>>,
+    paced_queue: Mutex<()>,
 }
 
 /// The tokens at one moment; below zero while urgent requests are being paid off.
@@ -38,18 +41,24 @@ impl Bucket {
             burst,
             level: Cell::new(Level { tokens: burst, at: Instant::now() }),
             queue: Mutex::new(()),
+            next_paced: Cell::new(None),
+            paced_queue: Mutex::new(()),
         }
     }
 
     /// Takes one token, and says how long that took. An urgent request is counted and never held back. What urgent
     /// requests owe is bounded by the burst: after a claim with dozens of route tables the reads that must confirm it
-    /// wait for `burst / requests_per_s` seconds at most, whatever the number of tables.
+    /// wait for `burst / requests_per_s` seconds at most, whatever the number of tables. A paced request waits for none
+    /// of that: only for `1 / requests_per_s` seconds after the paced one before it.
     ///
     /// Dropping the future while it waits takes nothing.
     pub async fn take(&self, urgency: Urgency) -> Duration {
         let waited = self.admit(urgency).await;
         let now = Instant::now();
-        // Waiting never brings the level below zero, so only urgent requests meet this bound.
+        if urgency == Urgency::Paced {
+            self.next_paced.set(Some(now + Duration::from_secs_f64(1.0 / self.per_s)));
+        }
+        // Waiting for a token never brings the level below zero, so only the others meet this bound.
         self.set((self.tokens(now) - 1.0).max(-self.burst), now);
         waited
     }
@@ -58,15 +67,29 @@ impl Bucket {
     /// loop nobody comes in between: whoever waited goes on at once.
     pub async fn admit(&self, urgency: Urgency) -> Duration {
         let start = Instant::now();
-        if urgency == Urgency::Normal && self.tokens(start) < 1.0 {
-            let _turn = self.queue.lock().await;
-            loop {
-                let missing = 1.0 - self.tokens(Instant::now());
-                if missing <= 0.0 {
-                    break;
+        match urgency {
+            Urgency::Urgent => {}
+            Urgency::Paced => {
+                if self.next_paced.get().is_some_and(|at| start < at) {
+                    let _turn = self.paced_queue.lock().await;
+                    while let Some(at) = self.next_paced.get().filter(|at| Instant::now() < *at) {
+                        tokio::time::sleep_until(at).await;
+                    }
                 }
-                // Rounded up to the timer's millisecond, so that the token is there on waking.
-                tokio::time::sleep(Duration::from_secs_f64(missing / self.per_s) + Duration::from_millis(1)).await;
+            }
+            Urgency::Normal => {
+                if self.tokens(start) < 1.0 {
+                    let _turn = self.queue.lock().await;
+                    loop {
+                        let missing = 1.0 - self.tokens(Instant::now());
+                        if missing <= 0.0 {
+                            break;
+                        }
+                        // Rounded up to the timer's millisecond, so that the token is there on waking.
+                        let wait = Duration::from_secs_f64(missing / self.per_s) + Duration::from_millis(1);
+                        tokio::time::sleep(wait).await;
+                    }
+                }
             }
         }
         start.elapsed()
@@ -124,6 +147,20 @@ mod tests {
         }
         let waited = bucket.take(Urgency::Normal).await;
         assert!(about(waited, 5250), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_claim_has_to_say_again_waits_for_its_like_only() {
+        let bucket = bucket();
+        for _ in 0..64 {
+            bucket.take(Urgency::Urgent).await;
+        }
+        let wait = || bucket.take(Urgency::Paced);
+        let (first, second, third) = tokio::join!(wait(), wait(), wait());
+        assert!(about(first, 0) && about(second, 250) && about(third, 500), "{first:?} {second:?} {third:?}");
+        assert!(about(bucket.take(Urgency::Paced).await, 250));
+        let waited = bucket.take(Urgency::Normal).await;
+        assert!(about(waited, 5250), "they were counted: {waited:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -167,6 +167,23 @@ fn retries_are_held_back_by_the_rate_limit() {
     });
 }
 
+#[test]
+fn what_ec2_refused_of_a_claim_does_not_wait_until_the_rest_is_paid_for() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(64));
+        world.start();
+        pass(seconds(60)).await;
+        world.estate.service().set_throttling(Throttling::Default);
+        let mark = world.mark();
+        world.up(0, ADDRESS);
+        // EC2's bucket holds 50; the other 14 go at 4 a second.
+        pass(seconds(5)).await;
+        let refused = world.calls(mark).iter().filter(|(_, _, code)| code == "RequestLimitExceeded").count();
+        assert!((14..=16).contains(&refused), "hardly any of them twice: {refused}");
+        assert!(world.nodes[0].recorder.vip(ADDRESS).in_sync, "{:?}", world.calls(mark));
+    });
+}
+
 /// Found as seed 302149 of the simulation.
 #[test]
 fn a_retry_that_waits_for_the_rate_limit_is_withdrawn_when_the_plan_changes() {
