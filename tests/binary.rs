@@ -1,6 +1,13 @@
 //! The real program as a process: the daemon against EC2 endpoints on loopback and a real kernel, in network namespaces
 //! that the tests make for themselves, with Pgpool's hooks as real processes.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "it waits for processes, asks the environment for CI, and fails by panicking"
+)]
+
 mod stage;
 
 #[path = "binary/bad_input.rs"]

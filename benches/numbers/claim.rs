@@ -47,7 +47,7 @@ fn measure_one(table: &mut Table, tables: usize, throttling: Throttling, rounds:
         let last = |of: &dyn Fn(&Call) -> bool| -> Duration {
             let accepted = |call: &&Call| call.write && call.code.as_deref() == Some("OK") && of(call);
             let last = calls.iter().filter(accepted).map(|call| call.at).max();
-            last.map_or(Duration::ZERO, |at| at + LATENCY - began)
+            last.map_or(Duration::ZERO, |at| (at + LATENCY).saturating_sub(began))
         };
         let is_route = |call: &Call| call.operation.ends_with("Route");
         // The first one creates the routes; a failover replaces them.

@@ -82,7 +82,7 @@ fn an_ipv6_address_of_the_subnet_moves_from_eni_to_eni() {
     for machine in &stage.machines {
         machine.hook("up", &vip);
         machine.wait(&vip);
-        assert_eq!(holders(), [machine.eni.clone()]);
+        assert_eq!(holders(), std::slice::from_ref(&machine.eni));
         eventually("it is on this machine alone", || {
             stage.machines.iter().all(|other| other.has(&vip) == (other.name == machine.name))
         });
