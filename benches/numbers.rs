@@ -1,14 +1,14 @@
 //! How fast, how quiet and how small the real program is, as a table: `cargo bench --bench numbers`.
 //!
 //! It measures a release build. `cargo bench --profile dev --bench numbers` measures what the tests have built already,
-//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, passes, repair, rest.
+//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, buckets, passes, repair, rest.
 //! It needs the same as tests/binary.rs: network namespaces. Nothing here is asserted; the machine may be busy.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
-    reason = "a test may fail, wait, and look at its environment; what reads well counts more than its form"
+    reason = "it fails by panicking, waits for processes, and asks the environment for CI"
 )]
 
 #[path = "../tests/stage/mod.rs"]
@@ -32,9 +32,10 @@ use stage::Stage;
 
 type Section = fn(&mut Table) -> Option<()>;
 
-const SECTIONS: [(&str, Section); 5] = [
+const SECTIONS: [(&str, Section); 6] = [
     ("hook", hook::measure),
     ("claim", claim::measure),
+    ("buckets", claim::measure_throttled),
     ("passes", passes::measure),
     ("repair", repair::measure),
     ("rest", rest::measure),

@@ -5,7 +5,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
-    reason = "a test may fail, wait, and look at its environment; what reads well counts more than its form"
+    reason = "they fail by panicking, wait for processes, and ask the environment for CI"
 )]
 
 mod stage;

@@ -9,7 +9,7 @@ use crate::{Table, default_intervals, leading};
 
 /// Until the looks after the claim's own writes are over.
 const SETTLE: Duration = Duration::from_secs(8);
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 
 pub fn measure(table: &mut Table) -> Option<()> {
     let sizes = [1, 50];
@@ -23,7 +23,7 @@ pub fn measure(table: &mut Table) -> Option<()> {
     let before: Vec<_> = running.iter().map(|(daemon, _)| busy(daemon.pid())).collect();
     thread::sleep(TIME);
     for (((daemon, _), vips), before) in running.iter().zip(sizes).zip(before) {
-        let share = (busy(daemon.pid()) - before).as_secs_f64() / TIME.as_secs_f64() * 100.0;
+        let share = busy(daemon.pid()).saturating_sub(before).as_secs_f64() / TIME.as_secs_f64() * 100.0;
         let name = format!("the daemon at rest, {vips} VIPs");
         let (now, most) = (status(daemon.pid(), "VmRSS"), status(daemon.pid(), "VmHWM"));
         let private = status(daemon.pid(), "RssAnon");

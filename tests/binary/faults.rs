@@ -34,7 +34,7 @@ fn a_claim_gets_through_whatever_comes_between_it_and_ec2() {
     let error = |status, code| FaultKind::ServerError { status, code: Cow::Borrowed(code) };
     let blind = |weather| Weather { is_blind: true, ..weather };
     let of_writes = |weather: Weather| Weather {
-        fault: a_claim(2).into_keys().chain(["ReplaceRoute"]).fold(weather.fault, |fault, write| fault.at(write)),
+        fault: a_claim(2).into_keys().chain(["ReplaceRoute"]).fold(weather.fault, Fault::at),
         ..weather
     };
     let all = [
@@ -135,15 +135,15 @@ fn a_binding_that_fails_for_ever_delays_no_other() {
     machine.hook("up", ROUTED);
     let mine = |table: &String| stage.route(table, ROUTED).as_ref() == Some(&machine.eni);
     eventually("the other bindings are here", || machine.has(ROUTED) && stage.tables[..2].iter().all(mine));
-    let state = |target: &str| {
+    let binding = |target: &str| {
         let status = machine.status()?;
         let binding = status.vips[0].bindings.iter().find(|binding| binding.target == target)?.clone();
         Some((binding.state, binding.last_error.map(|error| error.class)))
     };
     let blocked = |class: &str| Some(("blocked".to_owned(), Some(class.to_owned())));
-    eventually("status names the denied one", || state(PUBLIC) == blocked("denied"));
+    eventually("status names the denied one", || binding(PUBLIC) == blocked("denied"));
     eventually("status names the table that is gone", || {
-        state(&gone).is_some_and(|(state, error)| state != "in_sync" && error.is_some())
+        binding(&gone).is_some_and(|(state, error)| state != "in_sync" && error.is_some())
     });
     let (_, said, code) = machine.said(&["wait", ROUTED, "--timeout", "100ms"]);
     assert!(said.contains(PUBLIC) && said.contains("denied") && code == 1, "{said}");

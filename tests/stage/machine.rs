@@ -49,7 +49,7 @@ pub struct Machine {
     folder: TempDir,
     endpoint: Endpoint,
     /// The threads end when these do: first the servers, then the other.
-    _serving: oneshot::Sender<()>,
+    serving: Option<oneshot::Sender<()>>,
     jobs: Option<mpsc::Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -117,7 +117,7 @@ impl Machine {
             ec2,
             folder,
             endpoint: endpoint.clone(),
-            _serving: serving,
+            serving: Some(serving),
             jobs: Some(jobs),
             threads: vec![inside],
         }
@@ -300,8 +300,7 @@ standby = "5s"
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let (stopped, _) = oneshot::channel();
-        drop(std::mem::replace(&mut self._serving, stopped));
+        self.serving = None;
         self.jobs = None;
         for thread in self.threads.drain(..) {
             // What it panicked with was said then.

@@ -36,7 +36,7 @@ pub const OTHER_PUBLIC: &str = "203.0.113.11";
 const NAMES: [&str; 3] = ["node-a", "node-b", "node-c"];
 
 /// Generous: the machine that tests run on does much else.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// More than a leader's interval with its jitter, so that a pass lies within.
 pub const A_PASS: Duration = Duration::from_millis(3500);
 
