@@ -276,18 +276,18 @@ where
         // A claim has converged once everything that it took was seen.
         self.look_when_idle |= after == After::Confirm && keeper.is_taking();
         if written.is_accepted() {
-            self.release_held_back();
+            self.release_held_back(false);
         }
     }
 
     /// EC2 works again, by what it just answered: a few of the changes that wait for their next try need not wait longer.
     /// Each that succeeds releases as many again, so that a fault is left quickly, and a bucket that is still nearly
-    /// empty is not run dry.
-    fn release_held_back(&mut self) {
+    /// empty is not run dry. A fault that is over is told by a read that had failed and succeeds.
+    fn release_held_back(&mut self, fault_over: bool) {
         let now = self.now();
         let mut released = 0;
         for keeper in &mut self.vips {
-            released += keeper.release_held_back(RELEASED_AT_ONCE - released, now);
+            released += keeper.release_held_back(RELEASED_AT_ONCE - released, fault_over, now);
         }
     }
 
@@ -350,7 +350,7 @@ where
                     known.learn(&self.world);
                 }
                 if recovered {
-                    self.release_held_back();
+                    self.release_held_back(true);
                 }
             }
         }

@@ -33,6 +33,8 @@ struct Attempts {
     backoff: Backoff,
     failures: u32,
     next_try: Option<Moment>,
+    /// EC2 answers again after a fault: what a claim takes goes like a first try.
+    hurries: bool,
     last: Option<(u64, Class, String)>,
 }
 
@@ -281,7 +283,7 @@ impl Keeper {
             let still_wanted = busy.begin(vip, &errand, &action);
             // What a claim takes first is counted by the rate limit and not held back by it; so is its record. What
             // failed of that does not wait until all that succeeded is paid for.
-            let first = attempts.is_none_or(|attempts| attempts.failures == 0);
+            let first = attempts.is_none_or(|attempts| attempts.hurries);
             let urgency = match aim {
                 Aim::Change(Purpose::Take) | Aim::Record(_) if first => Urgency::Urgent,
                 Aim::Change(Purpose::Take) | Aim::Record(_) => Urgency::Paced,
@@ -372,6 +374,7 @@ impl Keeper {
             Class::Transient | Class::Throttled | Class::Stale => delay,
         };
         attempts.next_try = Some(now + delay);
+        attempts.hurries = false;
         attempts.last = Some((wall_ms, failure.class, failure.message.clone()));
         let failures = attempts.failures;
         reporter.news(&News::Backoff { vip: self.vip(), key: errand.key(), delay });
@@ -392,13 +395,18 @@ impl Keeper {
         Ok(())
     }
 
-    /// Lets up to `most` changes be tried now that wait because EC2 throttled or did not answer. Says how many.
-    pub fn release_held_back(&mut self, most: usize, now: Moment) -> usize {
+    /// Lets up to `most` changes be tried now that wait because EC2 throttled or did not answer; where a fault is over,
+    /// what a claim takes does not wait for the rate limit either. Says how many.
+    pub fn release_held_back(&mut self, most: usize, fault_over: bool, now: Moment) -> usize {
         let waiting = self.attempts.values_mut().filter(|attempts| {
             let passing = matches!(&attempts.last, Some((_, Class::Transient | Class::Throttled, _)));
             passing && attempts.next_try.is_some_and(|at| at > now)
         });
-        waiting.take(most).map(|attempts| attempts.next_try = None).count()
+        let released = waiting.take(most).map(|attempts| {
+            attempts.next_try = None;
+            attempts.hurries = fault_over;
+        });
+        released.count()
     }
 
     /// When the next held-back action may be tried. Those under way wake the loop by ending.

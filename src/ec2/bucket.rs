@@ -49,17 +49,23 @@ impl Bucket {
     /// Takes one token, and says how long that took. An urgent request is counted and never held back. What urgent
     /// requests owe is bounded by the burst: after a claim with dozens of route tables the reads that must confirm it
     /// wait for `burst / requests_per_s` seconds at most, whatever the number of tables. A paced request waits for none
-    /// of that: only for `1 / requests_per_s` seconds after the paced one before it.
+    /// of that: where there is no token, it goes `1 / requests_per_s` seconds after the paced one before it, and adds
+    /// nothing to what is owed.
     ///
     /// Dropping the future while it waits takes nothing.
     pub async fn take(&self, urgency: Urgency) -> Duration {
         let waited = self.admit(urgency).await;
         let now = Instant::now();
-        if urgency == Urgency::Paced {
-            self.next_paced.set(Some(now + Duration::from_secs_f64(1.0 / self.per_s)));
-        }
-        // Waiting for a token never brings the level below zero, so only the others meet this bound.
-        self.set((self.tokens(now) - 1.0).max(-self.burst), now);
+        let tokens = self.tokens(now);
+        let least = match urgency {
+            Urgency::Paced => {
+                self.next_paced.set(Some(now + Duration::from_secs_f64(1.0 / self.per_s)));
+                tokens.min(0.0)
+            }
+            // Waiting for a token never brings the level below zero, so only urgent requests meet this bound.
+            Urgency::Normal | Urgency::Urgent => -self.burst,
+        };
+        self.set((tokens - 1.0).max(least), now);
         waited
     }
 
@@ -70,9 +76,9 @@ impl Bucket {
         match urgency {
             Urgency::Urgent => {}
             Urgency::Paced => {
-                if self.next_paced.get().is_some_and(|at| start < at) {
+                if self.paced_waits_until(start).is_some() {
                     let _turn = self.paced_queue.lock().await;
-                    while let Some(at) = self.next_paced.get().filter(|at| Instant::now() < *at) {
+                    while let Some(at) = self.paced_waits_until(Instant::now()) {
                         tokio::time::sleep_until(at).await;
                     }
                 }
@@ -93,6 +99,11 @@ impl Bucket {
             }
         }
         start.elapsed()
+    }
+
+    /// Until when a paced request has to wait, if it has to: for its turn, unless a token is left.
+    fn paced_waits_until(&self, now: Instant) -> Option<Instant> {
+        self.next_paced.get().filter(|at| now < *at && self.tokens(now) < 1.0)
     }
 
     fn tokens(&self, now: Instant) -> f64 {
@@ -152,15 +163,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_claim_has_to_say_again_waits_for_its_like_only() {
         let bucket = bucket();
+        let wait = || bucket.take(Urgency::Paced);
+        let (first, second) = tokio::join!(wait(), wait());
+        assert!(about(first, 0) && about(second, 0), "there are tokens: {first:?} {second:?}");
         for _ in 0..64 {
             bucket.take(Urgency::Urgent).await;
         }
-        let wait = || bucket.take(Urgency::Paced);
+        tokio::time::sleep(Duration::from_millis(250)).await;
         let (first, second, third) = tokio::join!(wait(), wait(), wait());
         assert!(about(first, 0) && about(second, 250) && about(third, 500), "{first:?} {second:?} {third:?}");
         assert!(about(bucket.take(Urgency::Paced).await, 250));
         let waited = bucket.take(Urgency::Normal).await;
-        assert!(about(waited, 5250), "they were counted: {waited:?}");
+        assert!(about(waited, 4250), "five went in the second since the debt was made, and added nothing: {waited:?}");
     }
 
     #[tokio::test(start_paused = true)]
