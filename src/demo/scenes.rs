@@ -143,6 +143,7 @@ impl Stage<'_> {
         self.watch(&mut scene, C).await;
         self.cluster.start_daemon(C)?;
         self.timeline.event("node-c's daemon is up again");
+        scene.restart();
         let mut scene = self.reach(scene, C, Duration::from_secs(5)).await;
         self.watch(&mut scene, C).await;
         let writes = self.writes_since(&scene);

@@ -11,6 +11,7 @@
     reason = "a test may fail, wait, and look at its environment; what reads well counts more than its form"
 )]
 
+mod by_hand;
 mod checks;
 mod cluster;
 #[path = "../support/mod.rs"]

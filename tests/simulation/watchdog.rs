@@ -1,20 +1,19 @@
-//! What happens to a cluster: Pgpool's watchdogs with their elections and hooks, and everything that can break around
-//! them. Knows who leads; the nodes learn of it only by their hooks.
+//! What happens to a cluster, one thing after another: Pgpool's watchdogs with their elections and hooks, and now and
+//! then a trouble. Knows who leads; the nodes learn of it only by their hooks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ec2_endpoint::service::{Cut, FaultId, FaultKind};
-use ec2_endpoint::{
-    AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, Fault,
-    ModifyNetworkInterfaceAttribute, Operation, RouteChange, TagChange, TagSpec, UnassignPrivateIpAddresses,
-};
-use vipkeeper::wake::Wake;
+use ec2_endpoint::service::FaultId;
 
-use crate::checks::{Pointer, VipSpec};
+use crate::by_hand;
 use crate::cluster::Cluster;
+use crate::support::millis;
 use crate::support::node::{Hook, Process};
-use crate::support::{millis, seconds};
+
+use self::trouble::{TROUBLES, Trouble};
+
+mod trouble;
 
 /// The claims of two nodes on one VIP begin at least this long after one another: more than their clocks differ, each
 /// being off by two seconds at most.
@@ -86,52 +85,6 @@ pub enum Happening {
     AllDaemonsRestart,
 }
 
-/// The kinds of faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
-    Handover,
-    PgpoolStopped,
-    PgpoolKilled,
-    PgpoolFrozen,
-    CutFromPeers,
-    CutFromEc2,
-    CutFromBoth,
-    DaemonKilled,
-    Reboot,
-    ServerErrors,
-    Throttling,
-    LostReplies,
-    LostRequests,
-    Denied,
-    SlowCalls,
-    Drift,
-    Thefts,
-    Affirmed,
-    Sighup,
-}
-
-const TROUBLES: [Trouble; 19] = [
-    Trouble::Handover,
-    Trouble::PgpoolStopped,
-    Trouble::PgpoolKilled,
-    Trouble::PgpoolFrozen,
-    Trouble::CutFromPeers,
-    Trouble::CutFromEc2,
-    Trouble::CutFromBoth,
-    Trouble::DaemonKilled,
-    Trouble::Reboot,
-    Trouble::ServerErrors,
-    Trouble::Throttling,
-    Trouble::LostReplies,
-    Trouble::LostRequests,
-    Trouble::Denied,
-    Trouble::SlowCalls,
-    Trouble::Drift,
-    Trouble::Thefts,
-    Trouble::Affirmed,
-    Trouble::Sighup,
-];
-
 /// Pgpool of one VIP on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pgpool {
@@ -166,7 +119,7 @@ pub struct Director {
     /// Every `up` that was run, with when and where.
     pub claims: Vec<(Duration, usize)>,
     /// The fault that began last.
-    last: &'static str,
+    last: Option<Trouble>,
 }
 
 impl Director {
@@ -184,7 +137,7 @@ impl Director {
             isolation: vec![0; nodes],
             boot: vec![0; nodes],
             claims: Vec::new(),
-            last: "",
+            last: None,
         };
         for vip in 0..vips {
             for node in 0..nodes {
@@ -233,7 +186,7 @@ impl Director {
                 }
             }
             if self.queue.is_empty() {
-                return Ok(self.last.to_owned());
+                return Ok(self.last.map_or("none".to_owned(), |trouble| format!("{trouble:?}")));
             }
         }
     }
@@ -326,7 +279,7 @@ impl Director {
                 cluster.estate.mend(fault);
             }
             Happening::Theft { vip, again } => {
-                self.steal(cluster, vip);
+                by_hand::steal(cluster, vip);
                 if again > 0 {
                     self.soon(cluster, 4000, 15_000, Happening::Theft { vip, again: again - 1 });
                 }
@@ -386,279 +339,6 @@ impl Director {
         self.soon(cluster, 3000, 25_000, Happening::PgpoolStarts { vip, node, boot });
         if self.leader[vip] == Some(node) {
             self.lose_leader(cluster, vip, 2000, 7000);
-        }
-    }
-
-    /// Whom a fault of Pgpool hits: the leader, most of the time.
-    fn victim(&self, cluster: &mut Cluster, vip: usize) -> usize {
-        let any = cluster.rng.usize(..cluster.nodes.len());
-        self.leader[vip].filter(|_| cluster.rng.u8(..5) > 0).unwrap_or(any)
-    }
-
-    async fn trouble(&mut self, cluster: &mut Cluster, trouble: Trouble) {
-        let vip = cluster.rng.usize(..cluster.vips.len());
-        let node = self.victim(cluster, vip);
-        self.last = trouble.name();
-        cluster
-            .timeline
-            .say("WORLD", format_args!("{} of {} at {}", trouble.name(), vip, cluster.nodes[node].place.name));
-        match trouble {
-            Trouble::Handover => {
-                if self.leader[vip] == Some(node) {
-                    self.deescalate(cluster, vip, node);
-                    self.lose_leader(cluster, vip, 2000, 4000);
-                }
-            }
-            Trouble::PgpoolStopped => {
-                // The leader tells its peers first and runs `down` afterwards.
-                let Some(process) = self.pgpool[vip][node].process() else { return };
-                if self.leader[vip] == Some(node) {
-                    self.deescalate(cluster, vip, node);
-                    self.lose_leader(cluster, vip, 2000, 4000);
-                }
-                self.soon(cluster, 100, 2000, Happening::PgpoolEnds { vip, node, process });
-            }
-            Trouble::PgpoolKilled => {
-                let Some(process) = self.pgpool[vip][node].process() else { return };
-                self.end_pgpool(cluster, vip, node, process);
-            }
-            Trouble::PgpoolFrozen => {
-                let Pgpool::Runs(process) = self.pgpool[vip][node] else { return };
-                self.pgpool[vip][node] = Pgpool::Frozen(process);
-                if self.leader[vip] == Some(node) {
-                    self.lose_leader(cluster, vip, 5000, 12_000);
-                }
-                self.soon(cluster, 3000, 30_000, Happening::PgpoolContinues { vip, node, process });
-            }
-            Trouble::CutFromPeers => self.isolate(cluster, node),
-            Trouble::CutFromEc2 => self.cut(cluster, node),
-            Trouble::CutFromBoth => {
-                self.isolate(cluster, node);
-                self.cut(cluster, node);
-            }
-            Trouble::DaemonKilled => {
-                cluster.kill_daemon(node).await;
-                let boot = self.boot[node];
-                self.soon(cluster, 50, 25_000, Happening::DaemonStarts { node, boot });
-            }
-            Trouble::Reboot => self.reboot(cluster, node).await,
-            Trouble::ServerErrors => {
-                let kind = FaultKind::ServerError { status: 500, code: "InternalError".into() };
-                self.fault(cluster, node, kind);
-            }
-            Trouble::Throttling => self.fault(cluster, node, FaultKind::Throttle),
-            Trouble::LostReplies => self.fault(cluster, node, FaultKind::DropAfter),
-            Trouble::LostRequests => self.fault(cluster, node, FaultKind::DropBefore),
-            Trouble::Denied => self.fault(cluster, node, FaultKind::Deny),
-            Trouble::SlowCalls => {
-                // Longer than the client waits: such a change is carried out after it was given up.
-                let kind = FaultKind::Latency { least: millis(500), most: seconds(7) };
-                self.fault(cluster, node, kind);
-            }
-            Trouble::Drift => self.drift(cluster, vip, node),
-            Trouble::Thefts => {
-                let again = cluster.rng.u32(..4);
-                self.soon(cluster, 0, 1, Happening::Theft { vip, again });
-            }
-            Trouble::Affirmed => self.soon(cluster, 0, 1, Happening::Affirmation { vip, node }),
-            Trouble::Sighup => cluster.nodes[node].wake(Wake::Config),
-        }
-    }
-
-    fn isolate(&mut self, cluster: &mut Cluster, node: usize) {
-        if self.is_isolated(node) {
-            return;
-        }
-        self.isolation[node] += 1;
-        let isolation = self.isolation[node];
-        for vip in 0..self.leader.len() {
-            if self.leader[vip] == Some(node) {
-                self.soon(cluster, 5500, 9000, Happening::Deadtime { vip, node, isolation });
-            }
-        }
-        self.soon(cluster, 3000, 30_000, Happening::PeersBack { node });
-    }
-
-    fn cut(&mut self, cluster: &mut Cluster, node: usize) {
-        let how = if cluster.rng.bool() { Cut::Hang } else { Cut::Refuse };
-        let name = cluster.nodes[node].place.name.clone();
-        let fault = cluster.estate.fault(Fault::new(FaultKind::Cut { how }).of_caller(&name));
-        self.soon(cluster, 1000, 30_000, Happening::FaultEnds(fault));
-    }
-
-    /// EC2 fails for a while: for one node or all, for some calls or all.
-    fn fault(&mut self, cluster: &mut Cluster, node: usize, kind: FaultKind) {
-        let mut fault = Fault::new(kind).with_chance([0.3, 0.7, 1.0][cluster.rng.usize(..3)]);
-        if cluster.rng.bool() {
-            fault = fault.of_caller(&cluster.nodes[node].place.name.clone());
-        }
-        if cluster.rng.bool() {
-            let operations = [
-                "AssociateAddress",
-                "ReplaceRoute",
-                "CreateRoute",
-                "CreateTags",
-                "AssignPrivateIpAddresses",
-                "DescribeAddresses",
-                "DescribeRouteTables",
-                "DescribeNetworkInterfaces",
-                "DescribeTags",
-                "DisassociateAddress",
-            ];
-            for _ in 0..cluster.rng.usize(1..=3) {
-                fault = fault.at(operations[cluster.rng.usize(..operations.len())]);
-            }
-        }
-        let fault = cluster.estate.fault(fault);
-        self.soon(cluster, 1000, 25_000, Happening::FaultEnds(fault));
-    }
-
-    async fn reboot(&mut self, cluster: &mut Cluster, node: usize) {
-        self.boot[node] += 1;
-        let boot = self.boot[node];
-        if cluster.nodes[node].is_running() {
-            cluster.kill_daemon(node).await;
-        }
-        cluster.nodes[node].reboot().await;
-        self.soon(cluster, 3000, 15_000, Happening::DaemonStarts { node, boot });
-        for vip in 0..self.leader.len() {
-            self.pgpool[vip][node] = Pgpool::Dead;
-            self.soon(cluster, 5000, 20_000, Happening::PgpoolStarts { vip, node, boot });
-            if self.leader[vip] == Some(node) {
-                self.lose_leader(cluster, vip, 2000, 8000);
-            }
-        }
-    }
-
-    /// Somebody's hand undoes or changes something.
-    fn drift(&mut self, cluster: &mut Cluster, vip: usize, node: usize) {
-        let spec = cluster.vips[vip].clone();
-        let pick = cluster.rng.usize(..spec.pointers.len() + 3);
-        match spec.pointers.iter().nth(pick) {
-            Some(pointer) if cluster.rng.bool() => remove(cluster, pointer),
-            Some(pointer) => self.point_anywhere(cluster, &pointer.clone()),
-            None if pick == spec.pointers.len() => {
-                for address in &spec.local {
-                    cluster.nodes[node].computer.remove_by_hand(*address);
-                }
-            }
-            None if pick == spec.pointers.len() + 1 => {
-                let network_interface_id = cluster.nodes[node].place.eni.clone();
-                let check = ModifyNetworkInterfaceAttribute {
-                    network_interface_id,
-                    source_dest_check: Some(true),
-                    ..Default::default()
-                };
-                cluster.estate.by_hand(&Operation::ModifyNetworkInterfaceAttribute(check));
-            }
-            None => forget_claims(cluster, &spec),
-        }
-    }
-
-    /// Another tool points everything of a VIP elsewhere.
-    fn steal(&mut self, cluster: &mut Cluster, vip: usize) {
-        for pointer in cluster.vips[vip].pointers.clone() {
-            self.point_anywhere(cluster, &pointer);
-        }
-    }
-
-    fn point_anywhere(&mut self, cluster: &mut Cluster, pointer: &Pointer) {
-        let enis: Vec<String> = cluster
-            .nodes
-            .iter()
-            .map(|node| &node.place)
-            .chain([&cluster.estate.bystander])
-            .map(|place| place.eni.clone())
-            .collect();
-        let eni = enis[cluster.rng.usize(..enis.len())].clone();
-        let exists = pointer.holder(&cluster.estate.account()).is_some();
-        let operation = match pointer {
-            Pointer::ElasticIp(id, _) => Operation::AssociateAddress(AssociateAddress {
-                allocation_id: Some(id.clone()),
-                // The stranger's primary address has an Elastic IP of its own.
-                private_ip_address: (eni == cluster.estate.bystander.eni).then(|| "10.0.1.200".to_owned()),
-                network_interface_id: Some(eni),
-                ..Default::default()
-            }),
-            Pointer::Route(table, destination) => {
-                let change = RouteChange {
-                    route_table_id: table.clone(),
-                    destination_cidr_block: Some(destination.to_string()),
-                    network_interface_id: Some(eni),
-                    ..Default::default()
-                };
-                if exists { Operation::ReplaceRoute(change) } else { Operation::CreateRoute(change) }
-            }
-            Pointer::Secondary(address) => Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
-                network_interface_id: eni,
-                private_ip_addresses: vec![address.to_string()],
-                allow_reassignment: true,
-                ..Default::default()
-            }),
-        };
-        cluster.estate.by_hand(&operation);
-    }
-}
-
-/// Somebody removes what a VIP points with.
-fn remove(cluster: &Cluster, pointer: &Pointer) {
-    let holder = pointer.holder(&cluster.estate.account());
-    let Some(holder) = holder else { return };
-    let operation = match pointer {
-        Pointer::ElasticIp(id, _) => {
-            let account = cluster.estate.account();
-            let association = account.elastic_ip(id).and_then(|address| address.association.clone());
-            Operation::DisassociateAddress(DisassociateAddress {
-                association_id: association.map(|association| association.id),
-                ..Default::default()
-            })
-        }
-        Pointer::Route(table, destination) => Operation::DeleteRoute(DeleteRoute {
-            route_table_id: table.clone(),
-            destination_cidr_block: Some(destination.to_string()),
-            ..Default::default()
-        }),
-        Pointer::Secondary(address) => Operation::UnassignPrivateIpAddresses(UnassignPrivateIpAddresses {
-            network_interface_id: holder,
-            private_ip_addresses: vec![address.to_string()],
-        }),
-    };
-    cluster.estate.by_hand(&operation);
-}
-
-/// Somebody tidies the tags up.
-fn forget_claims(cluster: &Cluster, vip: &VipSpec) {
-    let ours = |node: &crate::support::node::SimNode| TagSpec {
-        key: format!("vipkeeper/{}/{}", vip.ip, node.place.instance),
-        value: None,
-    };
-    let tags = cluster.nodes.iter().map(ours).collect();
-    let (resources, dry_run) = (vec![vip.anchor.clone()], false);
-    cluster.estate.by_hand(&Operation::DeleteTags(TagChange { resources, tags, dry_run }));
-}
-
-impl Trouble {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Handover => "handover",
-            Self::PgpoolStopped => "pgpool stopped",
-            Self::PgpoolKilled => "pgpool killed",
-            Self::PgpoolFrozen => "pgpool frozen",
-            Self::CutFromPeers => "cut from peers",
-            Self::CutFromEc2 => "cut from EC2",
-            Self::CutFromBoth => "cut from both",
-            Self::DaemonKilled => "daemon killed",
-            Self::Reboot => "reboot",
-            Self::ServerErrors => "server errors",
-            Self::Throttling => "throttling",
-            Self::LostReplies => "lost replies",
-            Self::LostRequests => "lost requests",
-            Self::Denied => "denied",
-            Self::SlowCalls => "slow calls",
-            Self::Drift => "drift",
-            Self::Thefts => "thefts",
-            Self::Affirmed => "affirmed",
-            Self::Sighup => "SIGHUP",
         }
     }
 }
