@@ -63,6 +63,9 @@ pub struct DesiredStatus {
     /// Why, where the role alone does not say it: one sentence.
     pub reason: Option<String>,
     pub since_ms: u64,
+    /// Whether the watchdog process that a leader's file names lives; `None` if it names none.
+    #[serde(default)]
+    pub guard_alive: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -112,6 +112,7 @@ impl Keeper {
             role: desired.map_or(Role::Unknown, Role::from).name().to_owned(),
             reason: desired.and_then(why).map(str::to_owned),
             since_ms: self.desired_since_ms(),
+            guard_alive: self.reading().and_then(|reading| reading.guard_alive),
         }
     }
 

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::desired::Desired;
 use crate::desired::source::DesiredSource;
 use crate::desired::trust::TrustedOwners;
 use crate::machine::{Machine, Reading};
@@ -52,8 +51,7 @@ impl Machine for Files {
                 None => guards.forget(vip),
             }
         }
-        let guard_alive = guard.map(|_| matches!(reading.desired, Desired::Leader(_)));
-        Reading { desired: reading.desired, invalid: reading.invalid, guard_alive }
+        Reading { desired: reading.desired, invalid: reading.invalid, guard_alive: reading.guard_alive }
     }
 
     fn load(&self, vip: IpAddr) -> Option<Persisted> {

@@ -227,7 +227,8 @@ impl Headline {
         } else if let (false, Some(condition)) = (vip.in_sync, in_sync_condition) {
             what.push(clean(&condition.message));
         }
-        let claim = vip.claim.as_ref().map(|claim| {
+        // One that has ended is of no interest any more.
+        let claim = vip.claim.as_ref().filter(|_| vip.desired.role == Role::Leader.name()).map(|claim| {
             let converged = claim.converged_ms.map(|at| format!(", converged in {}", precise(claim.started_ms, at)));
             // Enough of it to tell claims apart.
             let id: String = clean(claim.id.as_str()).chars().take(8).collect();
