@@ -414,7 +414,7 @@ where
         self.later_rounds.retain(|at| *at > now);
         let urgency =
             if self.vips.iter().any(|keeper| keeper.is_urgent(now)) { Urgency::Urgent } else { Urgency::Normal };
-        for read in self.reads.start(known, &self.config, &self.around.ec2, urgency, now) {
+        for read in self.reads.start(known, &self.config, &self.around.ec2, &mut self.world, urgency, now) {
             self.reading.push(read);
         }
         if self.config.witness != WitnessMode::Off && self.word != WatchdogWord::Asking {

@@ -50,6 +50,20 @@ pub struct World {
     pub local: Source<BTreeSet<LocalAddress>>,
 }
 
+impl World {
+    /// Forgets what is not asked for any more: nothing may rest on what no later round brings up to date.
+    pub fn keep_only(&mut self, asked: &Queries) {
+        if asked.addresses.is_empty() {
+            self.addresses = Source::NotRead;
+        }
+        self.tables.retain(|account, _| asked.tables.contains_key(account));
+        if asked.interfaces.is_none() {
+            self.interfaces = Source::NotRead;
+        }
+        self.tags.retain(|subnet, _| asked.tags.contains(subnet));
+    }
+}
+
 /// A set of route tables chosen by tags, and whose they are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TagChoice {
@@ -286,20 +300,17 @@ impl Known {
         Ok(Binding::ElasticIp { allocation, eni: interface.eni.clone(), private_ip, after })
     }
 
-    /// Where claims on a VIP are recorded: what the config names; else its Elastic IP, its first route table, or the
-    /// subnet of its secondary address.
+    /// Where claims on a VIP are recorded: what the config names; else its Elastic IP, the first route table that is
+    /// named by id, or the subnet of its secondary address. Never a table that was found by its tags: nodes find those
+    /// at different times, and two records have two winners.
     fn anchor(&self, vip: &VipConfig) -> Option<Anchor> {
-        let tables = || vip.addresses.iter().filter_map(|address| self.tables(address).ok()).flatten();
         let subnet = || {
             let secondary = vip.addresses.iter().find_map(|address| address.secondary_ip.as_ref())?;
             self.interface(secondary.interface.as_deref()).ok()?.1.subnet.clone()
         };
         match &vip.anchor {
             Some(AnchorConfig::ElasticIp(id)) => return Some(Anchor::ElasticIp(id.clone())),
-            Some(AnchorConfig::RouteTable(id)) => {
-                let account = tables().find(|(_, table)| table == id).map(|(account, _)| account);
-                return Some(Anchor::RouteTable(account.unwrap_or_default(), id.clone()));
-            }
+            Some(AnchorConfig::RouteTable(id)) => return Some(Anchor::RouteTable(vip.account_of(id), id.clone())),
             Some(AnchorConfig::Subnet) => return subnet().map(Anchor::Subnet),
             None => {}
         }
@@ -309,8 +320,8 @@ impl Known {
             let IpAddr::V4(public) = address.address else { return None };
             return given.or_else(|| self.allocations.get(&public).cloned()).map(Anchor::ElasticIp);
         }
-        if vip.addresses.iter().any(|address| address.route.is_some()) {
-            return tables().next().map(|(account, table)| Anchor::RouteTable(account, table));
+        if let Some(table) = vip.named_tables().next() {
+            return Some(Anchor::RouteTable(table.account.clone(), table.id.clone()));
         }
         subnet().map(Anchor::Subnet)
     }

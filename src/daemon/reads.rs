@@ -90,10 +90,12 @@ impl Reads {
         known: &Known,
         config: &Config,
         ec2: &Rc<E>,
+        world: &mut World,
         urgency: Urgency,
         now: Moment,
     ) -> Vec<ReadFuture> {
         let queries = known.queries(config);
+        world.keep_only(&queries);
         let mut asked: Vec<ReadFuture> = Vec::new();
         let mut ask = |what: Pin<Box<dyn Future<Output = What>>>| {
             asked.push(Box::pin(async move { Answer::Source(Read { at: now, what: what.await }) }));

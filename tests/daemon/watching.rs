@@ -177,3 +177,32 @@ fn without_a_hook_nothing_is_touched() {
         assert_eq!(world.nodes[0].recorder.vip(EIP).desired.role, "unknown");
     });
 }
+
+#[test]
+fn a_record_that_is_not_read_any_more_is_not_asked_for_again_and_again() {
+    in_paused_time(async {
+        let mut anchor = None;
+        let mut world = World::new(2, |estate| {
+            anchor = Some(estate.allocate(EIP).parse().unwrap());
+            let tables = estate.add_tables(1);
+            let mut routed = vip(vec![by_route(ADDRESS, &tables)]);
+            routed.anchor = anchor.clone().map(AnchorConfig::ElasticIp);
+            config(vec![vip(vec![by_elastic_ip(EIP)]), routed])
+        });
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(30)).await;
+        // The Elastic IP leaves the config, and with it the tags that were read with it.
+        let node = &world.nodes[0];
+        node.config.borrow_mut().as_mut().unwrap().vips.remove(0);
+        node.wake(Wake::Config);
+        pass(seconds(30)).await;
+        point_route_by_hand(&world.estate, &tables(&world)[0], &world.estate.nodes[1].eni);
+        let mark = world.mark();
+        pass(seconds(60)).await;
+        let rounds = world.calls(mark).iter().filter(|(_, name, _)| *name == "DescribeRouteTables").count();
+        assert!((4..=9).contains(&rounds), "{rounds} rounds in a minute");
+        assert_eq!(world.estate.route(&tables(&world)[0], ADDRESS), world.eni(1), "without a record nobody fights");
+    });
+}

@@ -11,7 +11,7 @@ pub use ec2_endpoint::{
 pub use std::net::IpAddr;
 pub use std::rc::Rc;
 pub use std::time::Duration;
-pub use vipkeeper::config::{Config, ElasticIpConfig};
+pub use vipkeeper::config::{AnchorConfig, Config, ElasticIpConfig};
 pub use vipkeeper::host::HostError;
 pub use vipkeeper::vip::{ClaimMode, OnRelease};
 pub use vipkeeper::wake::Wake;

@@ -39,7 +39,11 @@ fn tables(ids: &[&str]) -> Tables {
 }
 
 fn tagged() -> Tables {
-    Tables::Tagged { tags: BTreeMap::from([("tier".to_owned(), "app".to_owned())]), account: Account::Own }
+    tagged_in(&Account::Own)
+}
+
+fn tagged_in(account: &Account) -> Tables {
+    Tables::Tagged { tags: BTreeMap::from([("tier".to_owned(), "app".to_owned())]), account: account.clone() }
 }
 
 fn config(addresses: Vec<AddressConfig>) -> Config {
@@ -268,7 +272,7 @@ fn tables_chosen_by_tag_are_bindings_once_they_are_found() {
     let (vip, _) = resolve(&config, &known, &World::default());
     let keys: Vec<_> = vip.bindings.keys().map(ToString::to_string).collect();
     assert_eq!(keys, ["route rtb-7", "route rtb-8", "local_address 20.0.0.50", "source_dest_check eth0"]);
-    assert_eq!(vip.anchor, Some(Anchor::RouteTable(Account::Own, "rtb-7".parse().unwrap())));
+    assert_eq!(vip.anchor, None, "other nodes may have found other tables");
 
     known.learn_choice(choice, &[]);
     let (vip, observed) = resolve(&config, &known, &World::default());
@@ -350,6 +354,8 @@ fn an_interface_without_an_eni_leaves_its_bindings_unknown() {
 #[test]
 fn claims_are_recorded_on_the_elastic_ip_else_the_first_table_else_the_subnet() {
     let eip_id = "eipalloc-1".parse().unwrap();
+    let role = Account::Role("arn:aws:iam::123456789012:role/shared".to_owned());
+    let shared = tagged_in(&role);
     let world = World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() };
     for (addresses, named, wanted) in [
         (vec![routed("20.0.0.50", tables(&["rtb-2", "rtb-1"])), elastic("192.0.2.1")], None, Anchor::ElasticIp(eip_id)),
@@ -363,6 +369,16 @@ fn claims_are_recorded_on_the_elastic_ip_else_the_first_table_else_the_subnet() 
             vec![elastic("192.0.2.1")],
             Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap())),
             Anchor::RouteTable(Account::Own, "rtb-9".parse().unwrap()),
+        ),
+        (
+            vec![routed("20.0.0.51", shared), routed("20.0.0.50", tables(&["rtb-2"]))],
+            None,
+            Anchor::RouteTable(Account::Own, "rtb-2".parse().unwrap()),
+        ),
+        (
+            vec![routed("20.0.0.51", tagged_in(&role))],
+            Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap())),
+            Anchor::RouteTable(role.clone(), "rtb-9".parse().unwrap()),
         ),
     ] {
         let mut config = config(addresses);
