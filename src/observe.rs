@@ -511,7 +511,10 @@ fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
         Anchor::Subnet(id) => world.tags.get(id).and_then(|source| source.read().ok()),
     };
     match read {
-        Some((tags, at)) => Claims::Read { terms: claim::from_tags(vip.delegate_ip, tags), at },
+        Some((tags, at)) => {
+            let (terms, edited) = (claim::from_tags(vip.delegate_ip, tags), claim::edited_among(vip.delegate_ip, tags));
+            Claims::Read { terms, edited, at }
+        }
         None => Claims::Unknown,
     }
 }

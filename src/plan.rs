@@ -124,10 +124,15 @@ impl Plan {
         self.standing != Standing::Unknown && self.bindings.values().all(|verdict| verdict.state == State::InSync)
     }
 
+    /// The changes of bindings.
+    pub fn steps(&self) -> impl Iterator<Item = (&BindingKey, &Step)> {
+        self.bindings.iter().filter_map(|(key, verdict)| Some((key, verdict.step.as_ref()?)))
+    }
+
     /// Nothing is to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.record.is_none() && self.forget.is_none() && self.bindings.values().all(|verdict| verdict.step.is_none())
+        self.record.is_none() && self.forget.is_none() && self.steps().next().is_none()
     }
 }
 
@@ -443,7 +448,7 @@ impl Planner<'_> {
         let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
             return None;
         };
-        let Claims::Read { terms, at } = &self.observed.claims else { return None };
+        let Claims::Read { terms, edited, at } = &self.observed.claims else { return None };
         let me = &self.vip.instance;
         let rested = self.now >= held.adopted_at + FORGET_AFTER
             && claim::record(&self.observed.claims, me, held) == Record::Newest;
@@ -455,7 +460,7 @@ impl Planner<'_> {
         Some(Action::ForgetClaim {
             anchor: anchor.clone(),
             key: claim::tag_key(self.vip.delegate_ip, node),
-            value: claim::tag_value(*term),
+            value: edited.get(node).cloned().unwrap_or_else(|| claim::tag_value(*term)),
         })
     }
 }

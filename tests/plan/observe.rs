@@ -395,14 +395,18 @@ fn claims_are_read_from_the_tags_of_the_anchor_and_of_this_vip_alone() {
         ("vipkeeper/192.0.2.1/i-a", "1000 1970-01-01T00:00:01Z"),
         ("vipkeeper/192.0.2.1/i-b", "0 withdrawn"),
         ("vipkeeper/192.0.2.1/i-c", "soon"),
+        ("vipkeeper/192.0.2.1/i-d", "700"),
         ("vipkeeper/192.0.2.2/i-b", "3000"),
         ("Name", "vip"),
     ];
     let world = World { addresses: read(vec![eip("192.0.2.1", None, &tags)]), ..World::default() };
     let (_, observed) = resolve(&config, &known(), &world);
-    let Claims::Read { terms, at } = observed.claims else { panic!("the anchor was read") };
+    let Claims::Read { terms, edited, at } = observed.claims else { panic!("the anchor was read") };
     let terms: Vec<_> = terms.iter().map(|(node, term)| (node.as_str(), term.0)).collect();
-    assert_eq!((terms, at), (vec![("i-a", 1000), ("i-b", 0)], AT));
+    assert_eq!((terms, at), (vec![("i-a", 1000), ("i-b", 0), ("i-d", 700)], AT));
+
+    let edited: Vec<_> = edited.iter().map(|(node, value)| (node.as_str(), value.as_str())).collect();
+    assert_eq!(edited, [("i-d", "700")], "word for word");
 
     config.claims = ClaimMode::Off;
     assert_eq!(resolve(&config, &known(), &world).1.claims, Claims::Unknown);

@@ -113,7 +113,7 @@ impl World {
         }
         self.observed.claims = match blind {
             Some(number) if number >= self.bindings.len() => Claims::Unknown,
-            _ => Claims::Read { terms: self.tags.clone(), at: self.now },
+            _ => Claims::Read { terms: self.tags.clone(), edited: BTreeMap::new(), at: self.now },
         };
     }
 
