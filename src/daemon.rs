@@ -96,6 +96,8 @@ pub struct Daemon<E, H, I, M> {
     next_round: Moment,
     /// Further looks that an own write asked for.
     later_rounds: BTreeSet<Moment>,
+    /// When a claim's first look is due although its writes are still under way; `None` once it began.
+    first_look: Option<Moment>,
     /// A look is due as soon as no write is under way.
     look_when_idle: bool,
     /// Who this node is is to be found out again.
@@ -134,6 +136,7 @@ where
             local_stale: true,
             next_round: Moment::ZERO,
             later_rounds: BTreeSet::new(),
+            first_look: None,
             look_when_idle: false,
             identify_anew: false,
             next_identify: Moment::ZERO,
@@ -152,7 +155,7 @@ where
     /// Turns until it is told to stop, or nobody is left to tell it. Moves nothing when it ends.
     pub async fn run(mut self, mut wakes: mpsc::Receiver<Wake>) {
         loop {
-            self.turn().await;
+            self.turn();
             let wake_at = self.started + self.next_wake();
             tokio::select! {
                 biased;
@@ -191,18 +194,17 @@ where
     }
 
     /// One step: from what is known now to what is done now.
-    async fn turn(&mut self) {
+    fn turn(&mut self) {
         let finished = self.reads.finished();
         // Every pass reads the files and the kernel afresh, whatever woke it.
         let due = self.round_is_due();
         if self.desired_stale || due {
             self.read_desired();
         }
-        if self.local_stale || due {
+        self.local_stale |= due;
+        if self.local_stale && !self.reads.reading_local {
             self.local_stale = false;
-            let (now, wall_ms) = (self.now(), self.around.machine.wall_ms());
-            let around = &self.around;
-            self.reads.local(&*around.host, &mut self.world, now, wall_ms, &*around.reporter).await;
+            self.reading.push(self.reads.start_local(&self.around.host, self.now()));
         }
         self.identify();
         self.decide();
@@ -223,7 +225,7 @@ where
             if keeper.read_desired(&mut self.around.machine, self.config.witness, word, now, reporter) {
                 // The first look belongs after the takes: what it shows before them is about to change.
                 self.look_when_idle = true;
-                self.next_round = self.next_round.min(now + LOOK_DESPITE_WRITES);
+                self.first_look = Some(now + LOOK_DESPITE_WRITES);
             }
         }
     }
@@ -239,7 +241,7 @@ where
             observed.witness = self.word.on(vip.delegate_ip);
             keeper.decide(vip, observed, now, wall_ms, &*self.around.reporter);
             let (ec2, host, reporter) = (&self.around.ec2, &self.around.host, &self.around.reporter);
-            self.writing.extend(keeper.start(ec2, host, &mut self.busy, now, reporter));
+            self.writing.extend(keeper.start(ec2, host, &mut self.busy, self.reads.reading_local, now, reporter));
             // The writes go out when they are first polled: what they rest on is kept by then.
             if let Err(message) = keeper.persist(&self.around.machine) {
                 not_persisted = Some(message);
@@ -343,6 +345,10 @@ where
                 // What is wanted may follow from it.
                 self.desired_stale = true;
             }
+            Answer::Local(read) => {
+                let wall_ms = self.around.machine.wall_ms();
+                self.reads.local(read, &mut self.world, wall_ms, &*reporter);
+            }
             Answer::Source(read) => {
                 let wall_ms = self.around.machine.wall_ms();
                 let recovered = self.reads.answered(read, &mut self.world, wall_ms, &*reporter);
@@ -398,7 +404,7 @@ where
     fn round_is_due(&self) -> bool {
         let now = self.now();
         let idle = self.look_when_idle && self.busy.no_cloud_write();
-        let planned = self.later_rounds.first().is_some_and(|at| *at <= now);
+        let planned = self.later_rounds.first().copied().into_iter().chain(self.first_look).any(|at| at <= now);
         let second_look = self.vips.iter().filter_map(Keeper::look_at).min().is_some_and(|at| at <= now);
         self.known.is_some() && !self.reads.under_way() && (idle || planned || second_look || now >= self.next_round)
     }
@@ -412,6 +418,7 @@ where
         let now = self.now();
         self.look_when_idle &= !self.busy.no_cloud_write();
         self.later_rounds.retain(|at| *at > now);
+        self.first_look = None;
         let urgency =
             if self.vips.iter().any(|keeper| keeper.is_urgent(now)) { Urgency::Urgent } else { Urgency::Normal };
         for read in self.reads.start(known, &self.config, &self.around.ec2, &mut self.world, urgency, now) {
@@ -427,7 +434,8 @@ where
 
     fn next_wake(&self) -> Moment {
         let now = self.now();
-        if self.desired_stale || self.local_stale {
+        // A kernel that is asked already is asked again once it has answered.
+        if self.desired_stale || (self.local_stale && !self.reads.reading_local) {
             return now;
         }
         let mut next = now + HEARTBEAT;
@@ -439,7 +447,8 @@ where
         next = retries.min().map_or(next, |at| next.min(at));
         if !self.reads.under_way() {
             next = next.min(self.next_round);
-            next = self.later_rounds.first().map_or(next, |at| next.min(*at));
+            let planned = self.later_rounds.first().copied().into_iter().chain(self.first_look);
+            next = planned.fold(next, Moment::min);
             next = self.vips.iter().filter_map(Keeper::look_at).min().map_or(next, |at| next.min(at));
             if self.look_when_idle && self.busy.no_cloud_write() {
                 next = now;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, RouteTable, TableQuery, Urgency};
-use crate::host::Host;
+use crate::host::{Host, HostError, LocalAddress};
 use crate::identity::Node;
 use crate::ids::SubnetId;
 use crate::observe::{Known, Source, TagChoice, World, choice_query};
@@ -33,6 +33,7 @@ pub enum Answer {
     /// What Pgpool's watchdog said.
     Word(Result<Option<Word>, String>),
     Choice(TagChoice, Result<Vec<RouteTable>, Ec2Error>),
+    Local(LocalRead),
     Source(Read),
 }
 
@@ -42,6 +43,12 @@ pub type ReadFuture = Pin<Box<dyn Future<Output = Answer>>>;
 pub struct Read {
     at: Moment,
     what: What,
+}
+
+/// The kernel's answer. `at` is when it was asked.
+pub struct LocalRead {
+    at: Moment,
+    addresses: Result<BTreeSet<LocalAddress>, HostError>,
 }
 
 enum What {
@@ -72,6 +79,8 @@ struct Round {
 #[derive(Default)]
 pub struct Reads {
     pub identifying: bool,
+    /// The kernel is being asked. It answers at once; if it ever hangs, nothing else waits for it.
+    pub reading_local: bool,
     round: Option<Round>,
     backoff: Backoff,
     outcomes: BTreeMap<report::Source, (Option<u64>, Option<String>)>,
@@ -142,20 +151,21 @@ impl Reads {
         asked
     }
 
-    /// Reads the kernel's addresses.
-    pub async fn local<H: Host>(
-        &mut self,
-        host: &H,
-        world: &mut World,
-        now: Moment,
-        wall_ms: u64,
-        reporter: &dyn Reporter,
-    ) {
+    /// Asks for the kernel's addresses.
+    pub fn start_local<H: Host + 'static>(&mut self, host: &Rc<H>, now: Moment) -> ReadFuture {
+        self.reading_local = true;
+        let host = Rc::clone(host);
+        Box::pin(async move { Answer::Local(LocalRead { at: now, addresses: host.addresses().await }) })
+    }
+
+    /// Takes the kernel's addresses over.
+    pub fn local(&mut self, read: LocalRead, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) {
+        self.reading_local = false;
         let source = report::Source::LocalAddresses;
         let outcome = self.outcomes.entry(source).or_default();
-        match host.addresses().await {
+        match read.addresses {
             Ok(value) => {
-                world.local = Source::Read { value, at: now };
+                world.local = Source::Read { value, at: read.at };
                 *outcome = (Some(wall_ms), None);
                 reporter.news(&News::Observed { source, at_ms: wall_ms });
             }

@@ -200,3 +200,16 @@ fn a_kernel_that_refuses_is_told_and_tried_again() {
         assert!(world.nodes[0].has_local(ADDRESS));
     });
 }
+
+#[test]
+fn a_kernel_that_hangs_holds_nothing_up() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.nodes[0].computer.slow_kernel(seconds(3));
+        world.start();
+        pass(millis(500)).await;
+        world.up(0, EIP);
+        pass(millis(200)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+    });
+}

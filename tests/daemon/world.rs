@@ -7,12 +7,14 @@ pub use crate::support::{Clock, Timeline, in_paused_time, millis, pass, seconds}
 pub use ec2_endpoint::service::{Cut, FaultKind, Mark, Throttling};
 pub use ec2_endpoint::{
     AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, Fault, Operation, RouteChange,
+    TagChange, TagSpec,
 };
 pub use std::net::IpAddr;
 pub use std::rc::Rc;
 pub use std::time::Duration;
 pub use vipkeeper::config::{AnchorConfig, Config, ElasticIpConfig};
 pub use vipkeeper::host::HostError;
+pub use vipkeeper::report::PassResult;
 pub use vipkeeper::vip::{ClaimMode, OnRelease};
 pub use vipkeeper::wake::Wake;
 

@@ -70,6 +70,8 @@ struct Memory {
     addresses: BTreeSet<LocalAddress>,
     wakes: Option<mpsc::Sender<Wake>>,
     kernel_fails: Option<HostError>,
+    /// How long the kernel takes to say which addresses there are.
+    kernel_takes: Duration,
     disk_full: bool,
     /// What the daemon persists is gone when the next one starts: a broken node.
     forgets: bool,
@@ -210,6 +212,10 @@ impl Computer {
         self.memory.borrow_mut().kernel_fails = error;
     }
 
+    pub fn slow_kernel(&self, takes: Duration) {
+        self.memory.borrow_mut().kernel_takes = takes;
+    }
+
     pub fn forget_everything_persisted(&self) {
         self.memory.borrow_mut().forgets = true;
     }
@@ -282,6 +288,10 @@ impl Machine for Computer {
 
 impl Host for Computer {
     async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, HostError> {
+        let takes = self.memory.borrow().kernel_takes;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         let memory = self.memory.borrow();
         memory.kernel_fails.clone().map_or_else(|| Ok(memory.addresses.clone()), Err)
     }
