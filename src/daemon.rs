@@ -24,7 +24,7 @@ use crate::observe::{Known, World, observe};
 use crate::observed::{Moment, Witness};
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
 use crate::wake::Wake;
-use crate::witness::Word;
+use crate::witness::{Asked, Nobody, Word};
 
 use self::reads::{Answer, ReadFuture, Reads};
 use self::vip::Keeper;
@@ -52,11 +52,26 @@ pub trait Identify {
     async fn identify(&self, config: &Config) -> Result<Node, String>;
 }
 
-/// Asks Pgpool's watchdog for its word; `None` where there is no watchdog to ask.
-pub type Ask = Box<dyn Fn() -> LocalBoxFuture<'static, Result<Option<Word>, String>>>;
+/// Asks Pgpool's watchdog for its word.
+pub type Ask = Box<dyn Fn() -> LocalBoxFuture<'static, Asked>>;
 
-/// Reads the configuration again, on SIGHUP.
-pub type Reload = Box<dyn Fn() -> Result<Config, String>>;
+/// Reads the configuration again, on SIGHUP, and sets up anew what is around the loop and depends on it.
+pub type Reload = Box<dyn Fn() -> Result<Reloaded, String>>;
+
+/// A changed config.
+#[derive(Debug)]
+pub struct Reloaded {
+    pub config: Config,
+    /// What was set up anew for it, by the reason that names its problem: whether that went well.
+    pub parts: Vec<(&'static str, Result<(), String>)>,
+}
+
+impl From<Config> for Reloaded {
+    /// One on which nothing around the loop depends.
+    fn from(config: Config) -> Self {
+        Self { config, parts: Vec::new() }
+    }
+}
 
 /// What the daemon works with. Each is a trait, so that the simulation runs this very loop.
 pub struct Surroundings<E, H, I, M> {
@@ -86,6 +101,8 @@ pub struct Daemon<E, H, I, M> {
     reads: Reads,
     /// What Pgpool's watchdog said last.
     word: WatchdogWord,
+    /// The same for people, also while it is being asked again.
+    asked: Option<Asked>,
     reading: FuturesUnordered<ReadFuture>,
     writing: FuturesUnordered<WriteFuture>,
     busy: Busy,
@@ -118,7 +135,8 @@ where
     #[must_use]
     pub fn new(config: Config, around: Surroundings<E, H, I, M>) -> Self {
         let wall_ms = around.machine.wall_ms();
-        let vips = config.vips.iter().map(|vip| Keeper::new(vip.clone(), &around.machine, wall_ms)).collect();
+        let vips = config.vips.iter().map(|vip| Keeper::new(vip.clone(), &around.machine, Moment::ZERO, wall_ms));
+        let vips = vips.collect();
         Self {
             started_with: config.clone(),
             config,
@@ -129,6 +147,7 @@ where
             vips,
             reads: Reads::default(),
             word: WatchdogWord::default(),
+            asked: None,
             reading: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
             busy: Busy::default(),
@@ -326,22 +345,29 @@ where
                 self.problems.raise(&*reporter, "NoIdentity", message, wall_ms);
             }
             Answer::Choice(choice, tables) => {
-                if let (Some(known), Some(tables)) = (&mut self.known, self.reads.chosen(&choice, tables, &*reporter)) {
+                let wall_ms = self.around.machine.wall_ms();
+                let tables = self.reads.chosen(&choice, tables, wall_ms, &*reporter);
+                if let (Some(known), Some(tables)) = (&mut self.known, tables) {
                     known.learn_choice(choice, &tables);
                     self.look_when_idle = true;
                 }
             }
-            Answer::Word(said) => {
+            Answer::Word(asked) => {
                 // The bindings that wait for its word say so in status; the node can do the rest of its work without.
-                match &said {
-                    Ok(_) => reporter.news(&News::ProblemSolved { reason: "Witness" }),
-                    Err(message) => reporter.news(&News::Problem { reason: "Witness", message }),
+                match &asked {
+                    Asked::Word(_) => reporter.news(&News::Witness { silent: None }),
+                    Asked::Nobody(why @ Nobody::NotPermitted(_)) => {
+                        reporter.news(&News::Witness { silent: Some(&why.to_string()) });
+                    }
+                    Asked::Nobody(_) => {}
+                    Asked::Unheard(why) => reporter.news(&News::Witness { silent: Some(why) }),
                 }
-                self.word = match said {
-                    Ok(Some(word)) => WatchdogWord::Said(word),
-                    Ok(None) => WatchdogWord::Silent,
-                    Err(_) => WatchdogWord::Unheard,
+                self.word = match &asked {
+                    Asked::Word(word) => WatchdogWord::Said(word.clone()),
+                    Asked::Nobody(_) => WatchdogWord::Silent,
+                    Asked::Unheard(_) => WatchdogWord::Unheard,
                 };
+                self.asked = Some(asked);
                 // What is wanted may follow from it.
                 self.desired_stale = true;
             }
@@ -461,8 +487,8 @@ where
     fn reload(&mut self) {
         let wall_ms = self.around.machine.wall_ms();
         let reporter = Rc::clone(&self.around.reporter);
-        let config = match (self.around.reload)() {
-            Ok(config) => config,
+        let Reloaded { config, parts } = match (self.around.reload)() {
+            Ok(reloaded) => reloaded,
             Err(message) => {
                 reporter.news(&News::Reloaded { error: Some(&message) });
                 let message = format!("the changed config is not in force: {message}");
@@ -470,29 +496,41 @@ where
             }
         };
         self.problems.solve(&*reporter, "ConfigInvalid");
+        for (reason, outcome) in parts {
+            match outcome {
+                Ok(()) => self.problems.solve(&*reporter, reason),
+                Err(message) => self.problems.raise(&*reporter, reason, message, wall_ms),
+            }
+        }
         if needs_restart(&self.started_with, &config) {
             let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
             self.problems.raise(&*reporter, "RestartNeeded", message, wall_ms);
         } else {
             self.problems.solve(&*reporter, "RestartNeeded");
         }
+        let now = self.now();
         let mut before = std::mem::take(&mut self.vips);
         self.vips = config
             .vips
             .iter()
             .map(|vip| match before.iter().position(|keeper| keeper.config.delegate_ip == vip.delegate_ip) {
                 Some(index) => before.swap_remove(index).reconfigured(vip.clone()),
-                None => Keeper::new(vip.clone(), &self.around.machine, wall_ms),
+                None => Keeper::new(vip.clone(), &self.around.machine, now, wall_ms),
             })
             .collect();
+        // What a VIP that is gone was still to write is not this node's business any more.
+        before.iter().for_each(|gone| self.busy.want_nothing(gone.config.delegate_ip));
         self.config = config;
         // A witness that is switched off says nothing any more; one that is switched on is asked with the next round.
         self.word = WatchdogWord::Silent;
+        self.asked = None;
         self.reads.forget_choices();
         // Other VIPs may be on other interfaces.
         self.identify_anew = true;
         self.next_identify = self.now();
         self.desired_stale = true;
+        // Whoever watches the addresses was perhaps set up anew: what changed meanwhile nobody told.
+        self.local_stale = true;
         self.look_when_idle = true;
         reporter.news(&News::Reloaded { error: None });
     }
@@ -500,7 +538,9 @@ where
     fn say(&mut self) {
         let (now, wall_ms) = (self.now(), self.around.machine.wall_ms());
         let reporter = &*self.around.reporter;
-        let vips = self.vips.iter_mut().map(|keeper| keeper.document(now, wall_ms, reporter)).collect();
+        let (mode, asked) = (self.config.witness, self.asked.as_ref());
+        let vips = self.vips.iter_mut();
+        let vips = vips.map(|keeper| keeper.document(mode, asked, now, wall_ms, reporter)).collect();
         let node = self.known.as_ref().map(Known::node);
         let sources = self.reads.document();
         let status = document::status(node, self.started_ms, wall_ms, sources, vips, &self.problems);
@@ -546,6 +586,6 @@ impl WatchdogWord {
 
 /// Whether a changed config holds something that only a new process can take over.
 fn needs_restart(old: &Config, new: &Config) -> bool {
-    (&old.state_dir, &old.hook_users, &old.identity, &old.aws, old.limits, old.listen, &old.pgpool, old.log)
-        != (&new.state_dir, &new.hook_users, &new.identity, &new.aws, new.limits, new.listen, &new.pgpool, new.log)
+    (&old.state_dir, &old.identity, &old.aws, old.limits, old.listen, &old.pgpool, old.log)
+        != (&new.state_dir, &new.identity, &new.aws, new.limits, new.listen, &new.pgpool, new.log)
 }

@@ -109,6 +109,7 @@ pub mod condition {
     pub const CONTESTED: &str = "Contested";
     pub const SUPERSEDED: &str = "Superseded";
     pub const HOOK_LOST: &str = "HookLost";
+    pub const WITNESS: &str = "Witness";
 }
 
 /// As in Kubernetes: a named statement that holds or does not, and since when.

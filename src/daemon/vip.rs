@@ -76,13 +76,12 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// A VIP as it is when a daemon starts: with what an earlier one persisted.
-    pub fn new(config: VipConfig, machine: &impl Machine, wall_ms: u64) -> Self {
+    /// A VIP as it is when a daemon starts to keep it: with what an earlier one persisted.
+    pub fn new(config: VipConfig, machine: &impl Machine, now: Moment, wall_ms: u64) -> Self {
         let persisted = machine.load(config.delegate_ip);
         let converged =
             persisted.as_ref().and_then(|persisted| Some((persisted.claim.clone(), persisted.converged_ms?)));
-        let memory =
-            persisted.clone().map(|persisted| Memory::restore(persisted, Moment::ZERO, wall_ms)).unwrap_or_default();
+        let memory = persisted.clone().map(|persisted| Memory::restore(persisted, now, wall_ms)).unwrap_or_default();
         Self {
             config,
             memory,

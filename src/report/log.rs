@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::News;
 use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult, Role};
-use super::repeats::Repeats;
+use super::repeats::{Repeats, Times};
 use crate::action::Action;
 pub use crate::config::LogFormat;
 use crate::ec2::{Class, RequestReport};
@@ -203,6 +203,18 @@ impl Log {
                     }
                     Some(times) => warn!(%source, class = class.name(), "could not be read: {reason}{times}"),
                     None => debug!(%source, class = class.name(), "could not be read: {reason}"),
+                }
+            }
+            News::Witness { silent: Some(why) } => {
+                // Once: it stands still while a hook runs, and what is wrong for longer is in status.
+                let times = self.repeats.failed("witness", "silent", now);
+                if times.is_some_and(Times::is_first) {
+                    warn!("no word from Pgpool's watchdog: {why}");
+                }
+            }
+            News::Witness { silent: None } => {
+                if let Some(times) = self.repeats.over("witness", now) {
+                    info!("Pgpool's watchdog answers{times}");
                 }
             }
             News::CredentialsExpiry { at_ms } => debug!(at_ms, "the credentials in use expire"),

@@ -341,6 +341,10 @@ fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
         condition::CLAIM_RECORDED => {
             condition.holds || role(vip) != Role::Leader || told(vip, condition::SUPERSEDED, true).is_some()
         }
+        // A Pgpool that is not there, or is not to be asked, needs nobody's attention here.
+        condition::WITNESS => {
+            condition.holds || ["Off", "NotAskedYet", "NoSocket", "NotRunning"].contains(&&*condition.reason)
+        }
         condition::CONTESTED | condition::SUPERSEDED | condition::HOOK_LOST => !condition.holds,
         _ => condition.holds,
     }

@@ -206,3 +206,47 @@ fn a_record_that_is_not_read_any_more_is_not_asked_for_again_and_again() {
         assert_eq!(world.estate.route(&tables(&world)[0], ADDRESS), world.eni(1), "without a record nobody fights");
     });
 }
+
+#[test]
+fn an_account_that_refuses_is_told_until_it_does_not_although_another_answers() {
+    in_paused_time(async {
+        let role = "arn:aws:iam::123456789012:role/shared";
+        let mut world = World::new(1, |estate| {
+            let tables = estate.add_tables(2);
+            let mut routed = by_route(ADDRESS, &tables);
+            let Tables::Ids(refs) = &mut routed.route.as_mut().unwrap().tables else { unreachable!() };
+            refs[1].account = Account::Role(role.to_owned());
+            config(vec![vip(vec![routed])])
+        });
+        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables").in_role(role));
+        world.start();
+        pass(seconds(120)).await;
+        let recorder = Rc::clone(&world.nodes[0].recorder);
+        let tables_of = || recorder.last().sources.into_iter().find(|source| source.source == "route_tables").unwrap();
+        assert_eq!(recorder.heard("Observed { source: RouteTables"), [], "one of its two accounts was not");
+        assert!(tables_of().error.is_some() && tables_of().last_success_ms.is_none(), "{:?}", tables_of());
+        world.estate.mend(denied);
+        pass(seconds(60)).await;
+        assert!(tables_of().error.is_none() && tables_of().last_success_ms.is_some(), "{:?}", tables_of());
+        assert!(!recorder.heard("Observed { source: RouteTables").is_empty());
+    });
+}
+
+#[test]
+fn tables_that_cannot_be_looked_for_by_tag_are_told() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            let mut routed = by_route(ADDRESS, &[]);
+            let tags = [("pgpool".to_owned(), "clients".to_owned())].into();
+            routed.route.as_mut().unwrap().tables = Tables::Tagged { tags, account: Account::Own };
+            estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables"));
+            config(vec![vip(vec![routed])])
+        });
+        world.start();
+        pass(seconds(60)).await;
+        let sources = world.nodes[0].recorder.last().sources;
+        let tables = sources.iter().find(|source| source.source == "route_tables").expect("it was to be read");
+        assert!(tables.error.as_deref().is_some_and(|error| error.contains("UnauthorizedOperation")), "{tables:?}");
+        assert_eq!(tables.last_success_ms, None);
+    });
+}

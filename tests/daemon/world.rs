@@ -12,10 +12,10 @@ pub use ec2_endpoint::{
 pub use std::net::IpAddr;
 pub use std::rc::Rc;
 pub use std::time::Duration;
-pub use vipkeeper::config::{AnchorConfig, Config, ElasticIpConfig};
+pub use vipkeeper::config::{AnchorConfig, Config, ElasticIpConfig, Tables};
 pub use vipkeeper::host::HostError;
 pub use vipkeeper::report::PassResult;
-pub use vipkeeper::vip::{ClaimMode, OnRelease};
+pub use vipkeeper::vip::{Account, ClaimMode, OnRelease};
 pub use vipkeeper::wake::Wake;
 
 pub const EIP: &str = "203.0.113.10";

@@ -17,7 +17,7 @@ use vipkeeper::ids::ClaimId;
 use vipkeeper::machine::{Machine, Reading};
 use vipkeeper::memory::Persisted;
 use vipkeeper::wake::Wake;
-use vipkeeper::witness::Word;
+use vipkeeper::witness::{Asked, Nobody, Word};
 
 use super::ec2::{SimEc2, Watch};
 use super::estate::{self, Estate, INTERFACE, Place};
@@ -413,14 +413,15 @@ impl SimNode {
         let around = Surroundings {
             ask_watchdog: Box::new(move || {
                 let said = word.borrow().clone();
-                Box::pin(async move { Ok(said) })
+                let asked = said.map_or_else(|| Asked::Nobody(Nobody::NoSocket(Vec::new())), Asked::Word);
+                Box::pin(async move { asked })
             }),
             ec2: Rc::clone(&self.ec2),
             host: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),
             machine: self.computer.clone(),
             reporter: Rc::clone(&self.recorder) as _,
-            reload: Box::new(move || config.borrow().clone()),
+            reload: Box::new(move || config.borrow().clone().map(Into::into)),
             rng: self.rng.fork(),
         };
         let config = self.config.borrow().clone().expect("a daemon starts only with a good config");
