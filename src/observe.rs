@@ -8,12 +8,15 @@ use ipnet::IpNet;
 
 use crate::claim;
 use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
-use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget, TableQuery};
+use crate::ec2::{Address, Eni, EniQuery, Enis, RouteTable, RouteTarget, TableQuery};
 use crate::host::LocalAddress;
 use crate::identity::{Node, NodeInterface};
 use crate::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
 use crate::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 use crate::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, Vip};
+
+/// The machine's first interface, until the metadata service says which one that is.
+const FIRST: &str = "(first)";
 
 /// What one source of the world said last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -176,7 +179,7 @@ impl Known {
     pub fn queries(&self, config: &Config) -> Queries {
         let mut queries = Queries::default();
         let mut enis = BTreeSet::new();
-        let mut secondary = BTreeSet::new();
+        let (mut secondary, mut ipv6) = (BTreeSet::new(), BTreeSet::new());
         for vip in &config.vips {
             for address in &vip.addresses {
                 if let (Some(_), IpAddr::V4(public)) = (&address.elastic_ip, address.address) {
@@ -185,8 +188,10 @@ impl Known {
                 for (account, table) in self.tables(address).unwrap_or_default() {
                     queries.tables.entry(account).or_default().insert(table);
                 }
-                if let (Some(_), IpAddr::V4(private)) = (&address.secondary_ip, address.address) {
-                    secondary.insert(private);
+                match address.address {
+                    _ if address.secondary_ip.is_none() => {}
+                    IpAddr::V4(private) => _ = secondary.insert(private),
+                    IpAddr::V6(address) => _ = ipv6.insert(address),
                 }
             }
             match self.anchor(vip) {
@@ -204,14 +209,15 @@ impl Known {
         let primaries: Option<BTreeSet<_>> = own().map(|interface| interface.primary_ip).collect();
         let vpcs: BTreeSet<_> = own().map(|interface| interface.vpc.clone()).collect();
         let vpc = if vpcs.len() == 1 { vpcs.into_iter().next().flatten() } else { None };
-        queries.interfaces = match (primaries, vpc) {
+        let asked = match (primaries, vpc) {
             // To see who holds a secondary address, ask by address; own ENIs are found by their primary ones.
             (Some(primaries), Some(vpc)) if !secondary.is_empty() => {
-                Some(EniQuery::PrivateIps { vpc, addresses: primaries.union(&secondary).copied().collect() })
+                Some(Enis::PrivateIps { vpc, addresses: primaries.union(&secondary).copied().collect() })
             }
             _ if enis.is_empty() => None,
-            _ => Some(EniQuery::Ids(enis)),
+            _ => Some(Enis::Ids(enis)),
         };
+        queries.interfaces = asked.map(|enis| EniQuery { enis, ipv6 });
         queries
     }
 
@@ -256,7 +262,7 @@ impl Known {
                     }
                     (Err(why), _) => put(BindingKey::new(Kind::Route, "(by tag)"), Err(why)),
                 }
-                let name = route.interface.as_deref().or(self.node.first.as_deref()).unwrap_or("(first)");
+                let name = route.interface.as_deref().or(self.node.first.as_deref()).unwrap_or(FIRST);
                 put(
                     BindingKey::new(Kind::SourceDestCheck, name),
                     interface.clone().map(|(_, interface)| Binding::SourceDestCheck { eni: interface.eni.clone() }),
@@ -330,7 +336,7 @@ impl Known {
 /// The bindings that the config names, for metrics that must exist from the start. Those of tables chosen by tag come
 /// once they are found.
 #[must_use]
-pub fn configured_keys(config: &Config, first_interface: &str) -> Vec<(IpAddr, Vec<BindingKey>)> {
+pub fn configured_keys(config: &Config) -> Vec<(IpAddr, Vec<BindingKey>)> {
     let keys = |vip: &VipConfig| {
         let mut keys = BTreeSet::new();
         for address in &vip.addresses {
@@ -343,7 +349,7 @@ pub fn configured_keys(config: &Config, first_interface: &str) -> Vec<(IpAddr, V
                 keys.insert(BindingKey::new(Kind::LocalAddress, ip));
             }
             if let Some(route) = &address.route {
-                let name = route.interface.as_deref().unwrap_or(first_interface);
+                let name = route.interface.as_deref().unwrap_or(FIRST);
                 keys.insert(BindingKey::new(Kind::LocalAddress, ip));
                 keys.insert(BindingKey::new(Kind::SourceDestCheck, name));
                 if let Tables::Ids(tables) = &route.tables {
@@ -487,15 +493,19 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
     if holds(mine) {
         return Ok(Seen::Here { association: None });
     }
-    if let Some(holder) = enis.iter().find(|eni| holds(eni)) {
+    // Private IPv6 ranges may repeat from VPC to VPC.
+    if let Some(holder) = enis.iter().find(|eni| eni.vpc == mine.vpc && holds(eni)) {
         return Ok(elsewhere(&holder.id));
     }
-    match (query, address) {
-        // Only a query by address would have shown another holder.
-        (EniQuery::Ids(_), IpAddr::V4(_)) => {
-            Err(WhyUnseen::Unresolved(format!("who holds {address} was not read yet")))
-        }
-        _ => Ok(Seen::Absent),
+    // Only a query by address would have shown another holder.
+    let was_asked_for = match address {
+        IpAddr::V4(_) => matches!(query.enis, Enis::PrivateIps { .. }),
+        IpAddr::V6(ip) => query.ipv6.contains(&ip),
+    };
+    if was_asked_for {
+        Ok(Seen::Absent)
+    } else {
+        Err(WhyUnseen::Unresolved(format!("who holds {address} was not read yet")))
     }
 }
 

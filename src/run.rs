@@ -2,7 +2,6 @@
 //! what wakes the loop. A part that cannot be started is a problem that status shows, never a reason not to run.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,6 @@ use crate::daemon::{Daemon, Reloaded, Surroundings};
 use crate::desired;
 use crate::desired::trust::{SharedOwners, TrustedOwners};
 use crate::error::one_line;
-use crate::host::interface::first_interface;
 use crate::host::netlink::Netlink;
 use crate::machine::files::Files;
 use crate::observe::configured_keys;
@@ -135,9 +133,8 @@ fn lock(state_dir: &Path) -> Result<Option<File>, StartError> {
 }
 
 fn report(config: &Config) -> Report {
-    let first = first_interface().ok().flatten().unwrap_or_else(|| "eth0".to_owned());
-    let vips: Vec<_> =
-        configured_keys(config, &first).into_iter().map(|(vip, bindings)| VipKeys { vip, bindings }).collect();
+    let keys = configured_keys(config).into_iter();
+    let vips: Vec<_> = keys.map(|(vip, bindings)| VipKeys { vip, bindings }).collect();
     Report::new(&vips, Some(&config.state_dir), ready_within(config))
 }
 
@@ -187,12 +184,12 @@ fn watch(config: &Config, wakes: &mpsc::Sender<Wake>) -> (Vec<Watcher>, Vec<(&'s
     (watchers, problems)
 }
 
-/// The addresses and interfaces whose changes are our business.
+/// The addresses and interfaces whose changes are our business. An unnamed interface is the first ENI's, which EC2 never
+/// detaches; its addresses tell what happens to it.
 fn concern(config: &Config) -> Concern {
     let addresses = config.vips.iter().flat_map(|vip| &vip.addresses);
     let named = addresses.clone().flat_map(super::config::AddressConfig::interfaces).flatten().map(str::to_owned);
-    let interfaces: BTreeSet<_> = named.chain(first_interface().ok().flatten()).collect();
-    Concern { addresses: addresses.map(|address| address.address).collect(), interfaces }
+    Concern { addresses: addresses.map(|address| address.address).collect(), interfaces: named.collect() }
 }
 
 /// Binds the listener now, so that its failure is known, and serves it until dropped.

@@ -350,7 +350,7 @@ interface = "{INTERFACE}"
         );
         fs::write(&config, text)?;
         let loaded = Sources { file: config.clone(), environment: Vec::new(), flags: Vec::new() }.load()?;
-        let keys = configured_keys(&loaded, INTERFACE);
+        let keys = configured_keys(&loaded);
         let vips: Vec<_> = keys.into_iter().map(|(vip, bindings)| VipKeys { vip, bindings }).collect();
         let report = Arc::new(Report::new(&vips, Some(&state_dir), loaded.intervals.standby * 3));
         let listener = http::listen(([127, 0, 0, 1], 0).into()).await?;

@@ -126,6 +126,31 @@ fn an_ipv6_address_moves_between_enis() {
 }
 
 #[test]
+fn an_ipv6_address_that_was_taken_is_taken_back_after_a_second_look() {
+    in_paused_time(async {
+        let v6 = "2600:1f18:1::50";
+        let mut world = World::new(2, |_| config(vec![vip(vec![by_secondary_ip(v6)])]));
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, v6);
+        pass(seconds(30)).await;
+        let assignment = |eni: &str| (eni.to_owned(), vec![v6.to_owned()]);
+        let (network_interface_id, ipv6_addresses) = assignment(&world.estate.nodes[0].eni);
+        let unassign = UnassignIpv6Addresses { network_interface_id, ipv6_addresses };
+        world.estate.by_hand(&Operation::UnassignIpv6Addresses(unassign));
+        let (network_interface_id, ipv6_addresses) = assignment(&world.estate.nodes[1].eni);
+        let assign = AssignIpv6Addresses { network_interface_id, ipv6_addresses, ..Default::default() };
+        world.estate.by_hand(&Operation::AssignIpv6Addresses(assign));
+        let mark = world.mark();
+        pass(seconds(40)).await;
+        assert_eq!(world.estate.secondary_ip(v6), world.eni(0));
+        let writes: Vec<_> = world.writes(mark).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(writes, ["AssignIpv6Addresses", "UnassignIpv6Addresses", "AssignIpv6Addresses"]);
+        assert!(world.nodes[0].recorder.vip(v6).in_sync);
+    });
+}
+
+#[test]
 fn a_secondary_address_lets_go_after_down() {
     in_paused_time(async {
         let mut world = World::new(1, secondary_ip);

@@ -6,8 +6,8 @@ pub use crate::support::recorder::Detail;
 pub use crate::support::{Clock, Timeline, in_paused_time, millis, pass, seconds};
 pub use ec2_endpoint::service::{Cut, FaultKind, Mark, Throttling};
 pub use ec2_endpoint::{
-    AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, Fault, Operation, RouteChange,
-    TagChange, TagSpec,
+    AssignIpv6Addresses, AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, Fault,
+    Operation, RouteChange, TagChange, TagSpec, UnassignIpv6Addresses,
 };
 pub use std::net::IpAddr;
 pub use std::rc::Rc;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vipkeeper::config::{
     AddressConfig, AnchorConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
-use vipkeeper::ec2::{Address, Eni, EniQuery, Route, RouteTable, RouteTarget};
+use vipkeeper::ec2::{Address, Eni, EniQuery, Enis, Route, RouteTable, RouteTarget};
 use vipkeeper::host::LocalAddress;
 use vipkeeper::identity::{Node, NodeInterface};
 use vipkeeper::observe::{Known, Source, TagChoice, World, observe};
@@ -122,11 +122,11 @@ fn eni(id: &str, ips: &[&str], check: Option<bool>) -> Eni {
 }
 
 fn by_address() -> EniQuery {
-    EniQuery::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: BTreeSet::new() }
+    Enis::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: BTreeSet::new() }.into()
 }
 
 fn by_id() -> EniQuery {
-    EniQuery::Ids(BTreeSet::new())
+    Enis::Ids(BTreeSet::new()).into()
 }
 
 fn resolve(config: &Config, known: &Known, world: &World) -> (Vip, Observed) {
@@ -299,6 +299,25 @@ fn a_secondary_address_is_absent_only_if_all_holders_were_asked_for() {
 }
 
 #[test]
+fn an_ipv6_address_that_another_eni_holds_is_elsewhere() {
+    let config = config(vec![secondary("fd00::50")]);
+    let asked = known().queries(&config).interfaces.expect("its own ENI is asked for");
+    let elsewhere = |vpc: &str| Eni { vpc: vpc.parse().ok(), ..eni("eni-b0", &["10.0.0.8", "fd00::50"], None) };
+    for (query, holder, wanted) in [
+        (asked.clone(), Some(elsewhere("vpc-1")), "elsewhere: eni-b0"),
+        // Of another VPC, where the same private range may be in use.
+        (asked.clone(), Some(elsewhere("vpc-2")), "absent"),
+        (asked, None, "absent"),
+        (by_id(), None, "unknown: who holds fd00::50 was not read yet"),
+    ] {
+        let enis = std::iter::once(eni("eni-a0", &["10.0.0.9"], None)).chain(holder).collect();
+        let world = World { interfaces: read((query, enis)), local: read(BTreeSet::new()), ..World::default() };
+        let wanted = format!("secondary_ip fd00::50 {wanted}");
+        check(&config, &known(), &world, &[&wanted, "local_address fd00::50 absent"]);
+    }
+}
+
+#[test]
 fn an_ipv6_address_is_a_128_route_and_an_address_of_the_eni() {
     let mut both = routed("fd00::50", tables(&["rtb-1"]));
     both.secondary_ip = secondary("fd00::50").secondary_ip;
@@ -425,7 +444,10 @@ fn one_pass_asks_each_source_once() {
     assert_eq!(queries.addresses.len(), 2);
     assert_eq!(queries.tables.len(), 1);
     assert_eq!(queries.tables[&Account::Own].len(), 3);
-    let Some(EniQuery::PrivateIps { addresses, .. }) = &queries.interfaces else { panic!("{queries:?}") };
+    let Some(EniQuery { enis: Enis::PrivateIps { addresses, .. }, ipv6 }) = &queries.interfaces else {
+        panic!("{queries:?}")
+    };
+    assert!(ipv6.is_empty());
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.0.0.9", "10.0.0.50", "10.0.1.9"]);
     assert_eq!(queries.tags.len(), 1);
