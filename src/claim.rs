@@ -98,7 +98,7 @@ pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
 
 /// Takes a read of the record into account: may raise a young claim's term once, and says whether a newer claim stands.
 pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
-    let Claims::Read { terms, at } = claims else { return };
+    let Claims::Read { terms, at, .. } = claims else { return };
     let began_under_claim = *at >= held.adopted_at;
     // What was read before the claim began is older than it, whatever the clocks say; unless it was noticed too late to
     // be sure of that.
@@ -127,7 +127,7 @@ pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
 /// The record as it was read since the claim began; `None` if it was not.
 fn read_under<'a>(claims: &'a Claims, held: &Held) -> Option<(&'a BTreeMap<InstanceId, Term>, Moment)> {
     match claims {
-        Claims::Read { terms, at } if *at >= held.adopted_at => Some((terms, *at)),
+        Claims::Read { terms, at, .. } if *at >= held.adopted_at => Some((terms, *at)),
         Claims::Read { .. } | Claims::Unknown => None,
     }
 }
@@ -219,12 +219,24 @@ pub fn tag_value(term: Term) -> String {
 /// The claims on one VIP among an anchor's tags. Tags of others, and values that hold no term, are passed over.
 #[must_use]
 pub fn from_tags(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeMap<InstanceId, Term> {
+    claims_among(delegate_ip, tags).map(|(node, term, _)| (node, term)).collect()
+}
+
+/// The values of those tags that are not as [`tag_value`] makes them.
+#[must_use]
+pub fn edited_among(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeMap<InstanceId, String> {
+    let edited = claims_among(delegate_ip, tags).filter(|(_, term, value)| tag_value(*term) != **value);
+    edited.map(|(node, _, value)| (node, value.clone())).collect()
+}
+
+fn claims_among(
+    delegate_ip: IpAddr,
+    tags: &BTreeMap<String, String>,
+) -> impl Iterator<Item = (InstanceId, Term, &String)> {
     let prefix = format!("vipkeeper/{delegate_ip}/");
-    tags.iter()
-        .filter_map(|(key, value)| {
-            let node = key.strip_prefix(&prefix)?.parse().ok()?;
-            let term = value.split(' ').next()?.parse().ok()?;
-            Some((node, Term(term)))
-        })
-        .collect()
+    tags.iter().filter_map(move |(key, value)| {
+        let node = key.strip_prefix(&prefix)?.parse().ok()?;
+        let term = value.split(' ').next()?.parse().ok()?;
+        Some((node, Term(term), value))
+    })
 }

@@ -185,6 +185,31 @@ pub struct VipConfig {
     pub anchor: Option<AnchorConfig>,
 }
 
+impl VipConfig {
+    /// The route tables that are named by id, in the order of the config.
+    pub fn named_tables(&self) -> impl Iterator<Item = &TableRef> {
+        let routes = self.addresses.iter().filter_map(|address| address.route.as_ref());
+        routes.flat_map(|route| match &route.tables {
+            Tables::Ids(tables) => tables.as_slice(),
+            Tables::Tagged { .. } => &[],
+        })
+    }
+
+    /// Whose a table is: as where it is named; else that of the tables which are chosen by tag.
+    #[must_use]
+    pub fn account_of(&self, table: &RouteTableId) -> Account {
+        let named = self.named_tables().find(|named| named.id == *table).map(|named| named.account.clone());
+        let routes = self.addresses.iter().filter_map(|address| address.route.as_ref());
+        let chosen = || {
+            routes.clone().find_map(|route| match &route.tables {
+                Tables::Tagged { account, .. } => Some(account.clone()),
+                Tables::Ids(_) => None,
+            })
+        };
+        named.or_else(chosen).unwrap_or_default()
+    }
+}
+
 /// A resource chosen to carry the claims of a VIP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AnchorConfig {

@@ -24,7 +24,7 @@ use crate::observe::{Known, World, observe};
 use crate::observed::{Moment, Witness};
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
 use crate::wake::Wake;
-use crate::witness::Word;
+use crate::witness::{Asked, Nobody, Word};
 
 use self::reads::{Answer, ReadFuture, Reads};
 use self::vip::Keeper;
@@ -52,11 +52,26 @@ pub trait Identify {
     async fn identify(&self, config: &Config) -> Result<Node, String>;
 }
 
-/// Asks Pgpool's watchdog for its word; `None` where there is no watchdog to ask.
-pub type Ask = Box<dyn Fn() -> LocalBoxFuture<'static, Result<Option<Word>, String>>>;
+/// Asks Pgpool's watchdog for its word.
+pub type Ask = Box<dyn Fn() -> LocalBoxFuture<'static, Asked>>;
 
-/// Reads the configuration again, on SIGHUP.
-pub type Reload = Box<dyn Fn() -> Result<Config, String>>;
+/// Reads the configuration again, on SIGHUP, and sets up anew what is around the loop and depends on it.
+pub type Reload = Box<dyn Fn() -> Result<Reloaded, String>>;
+
+/// A changed config.
+#[derive(Debug)]
+pub struct Reloaded {
+    pub config: Config,
+    /// What was set up anew for it, by the reason that names its problem: whether that went well.
+    pub parts: Vec<(&'static str, Result<(), String>)>,
+}
+
+impl From<Config> for Reloaded {
+    /// One on which nothing around the loop depends.
+    fn from(config: Config) -> Self {
+        Self { config, parts: Vec::new() }
+    }
+}
 
 /// What the daemon works with. Each is a trait, so that the simulation runs this very loop.
 pub struct Surroundings<E, H, I, M> {
@@ -86,6 +101,8 @@ pub struct Daemon<E, H, I, M> {
     reads: Reads,
     /// What Pgpool's watchdog said last.
     word: WatchdogWord,
+    /// The same for people, also while it is being asked again.
+    asked: Option<Asked>,
     reading: FuturesUnordered<ReadFuture>,
     writing: FuturesUnordered<WriteFuture>,
     busy: Busy,
@@ -96,6 +113,8 @@ pub struct Daemon<E, H, I, M> {
     next_round: Moment,
     /// Further looks that an own write asked for.
     later_rounds: BTreeSet<Moment>,
+    /// When a claim's first look is due although its writes are still under way; `None` once it began.
+    first_look: Option<Moment>,
     /// A look is due as soon as no write is under way.
     look_when_idle: bool,
     /// Who this node is is to be found out again.
@@ -116,7 +135,8 @@ where
     #[must_use]
     pub fn new(config: Config, around: Surroundings<E, H, I, M>) -> Self {
         let wall_ms = around.machine.wall_ms();
-        let vips = config.vips.iter().map(|vip| Keeper::new(vip.clone(), &around.machine, wall_ms)).collect();
+        let vips = config.vips.iter().map(|vip| Keeper::new(vip.clone(), &around.machine, Moment::ZERO, wall_ms));
+        let vips = vips.collect();
         Self {
             started_with: config.clone(),
             config,
@@ -127,6 +147,7 @@ where
             vips,
             reads: Reads::default(),
             word: WatchdogWord::default(),
+            asked: None,
             reading: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
             busy: Busy::default(),
@@ -134,6 +155,7 @@ where
             local_stale: true,
             next_round: Moment::ZERO,
             later_rounds: BTreeSet::new(),
+            first_look: None,
             look_when_idle: false,
             identify_anew: false,
             next_identify: Moment::ZERO,
@@ -152,7 +174,7 @@ where
     /// Turns until it is told to stop, or nobody is left to tell it. Moves nothing when it ends.
     pub async fn run(mut self, mut wakes: mpsc::Receiver<Wake>) {
         loop {
-            self.turn().await;
+            self.turn();
             let wake_at = self.started + self.next_wake();
             tokio::select! {
                 biased;
@@ -191,18 +213,17 @@ where
     }
 
     /// One step: from what is known now to what is done now.
-    async fn turn(&mut self) {
+    fn turn(&mut self) {
         let finished = self.reads.finished();
         // Every pass reads the files and the kernel afresh, whatever woke it.
         let due = self.round_is_due();
         if self.desired_stale || due {
             self.read_desired();
         }
-        if self.local_stale || due {
+        self.local_stale |= due;
+        if self.local_stale && !self.reads.reading_local {
             self.local_stale = false;
-            let (now, wall_ms) = (self.now(), self.around.machine.wall_ms());
-            let around = &self.around;
-            self.reads.local(&*around.host, &mut self.world, now, wall_ms, &*around.reporter).await;
+            self.reading.push(self.reads.start_local(&self.around.host, self.now()));
         }
         self.identify();
         self.decide();
@@ -223,7 +244,7 @@ where
             if keeper.read_desired(&mut self.around.machine, self.config.witness, word, now, reporter) {
                 // The first look belongs after the takes: what it shows before them is about to change.
                 self.look_when_idle = true;
-                self.next_round = self.next_round.min(now + LOOK_DESPITE_WRITES);
+                self.first_look = Some(now + LOOK_DESPITE_WRITES);
             }
         }
     }
@@ -239,7 +260,7 @@ where
             observed.witness = self.word.on(vip.delegate_ip);
             keeper.decide(vip, observed, now, wall_ms, &*self.around.reporter);
             let (ec2, host, reporter) = (&self.around.ec2, &self.around.host, &self.around.reporter);
-            self.writing.extend(keeper.start(ec2, host, &mut self.busy, now, reporter));
+            self.writing.extend(keeper.start(ec2, host, &mut self.busy, self.reads.reading_local, now, reporter));
             // The writes go out when they are first polled: what they rest on is kept by then.
             if let Err(message) = keeper.persist(&self.around.machine) {
                 not_persisted = Some(message);
@@ -324,24 +345,35 @@ where
                 self.problems.raise(&*reporter, "NoIdentity", message, wall_ms);
             }
             Answer::Choice(choice, tables) => {
-                if let (Some(known), Some(tables)) = (&mut self.known, self.reads.chosen(&choice, tables, &*reporter)) {
+                let wall_ms = self.around.machine.wall_ms();
+                let tables = self.reads.chosen(&choice, tables, wall_ms, &*reporter);
+                if let (Some(known), Some(tables)) = (&mut self.known, tables) {
                     known.learn_choice(choice, &tables);
                     self.look_when_idle = true;
                 }
             }
-            Answer::Word(said) => {
+            Answer::Word(asked) => {
                 // The bindings that wait for its word say so in status; the node can do the rest of its work without.
-                match &said {
-                    Ok(_) => reporter.news(&News::ProblemSolved { reason: "Witness" }),
-                    Err(message) => reporter.news(&News::Problem { reason: "Witness", message }),
+                match &asked {
+                    Asked::Word(_) => reporter.news(&News::Witness { silent: None }),
+                    Asked::Nobody(why @ Nobody::NotPermitted(_)) => {
+                        reporter.news(&News::Witness { silent: Some(&why.to_string()) });
+                    }
+                    Asked::Nobody(_) => {}
+                    Asked::Unheard(why) => reporter.news(&News::Witness { silent: Some(why) }),
                 }
-                self.word = match said {
-                    Ok(Some(word)) => WatchdogWord::Said(word),
-                    Ok(None) => WatchdogWord::Silent,
-                    Err(_) => WatchdogWord::Unheard,
+                self.word = match &asked {
+                    Asked::Word(word) => WatchdogWord::Said(word.clone()),
+                    Asked::Nobody(_) => WatchdogWord::Silent,
+                    Asked::Unheard(_) => WatchdogWord::Unheard,
                 };
+                self.asked = Some(asked);
                 // What is wanted may follow from it.
                 self.desired_stale = true;
+            }
+            Answer::Local(read) => {
+                let wall_ms = self.around.machine.wall_ms();
+                self.reads.local(read, &mut self.world, wall_ms, &*reporter);
             }
             Answer::Source(read) => {
                 let wall_ms = self.around.machine.wall_ms();
@@ -398,7 +430,7 @@ where
     fn round_is_due(&self) -> bool {
         let now = self.now();
         let idle = self.look_when_idle && self.busy.no_cloud_write();
-        let planned = self.later_rounds.first().is_some_and(|at| *at <= now);
+        let planned = self.later_rounds.first().copied().into_iter().chain(self.first_look).any(|at| at <= now);
         let second_look = self.vips.iter().filter_map(Keeper::look_at).min().is_some_and(|at| at <= now);
         self.known.is_some() && !self.reads.under_way() && (idle || planned || second_look || now >= self.next_round)
     }
@@ -412,9 +444,10 @@ where
         let now = self.now();
         self.look_when_idle &= !self.busy.no_cloud_write();
         self.later_rounds.retain(|at| *at > now);
+        self.first_look = None;
         let urgency =
             if self.vips.iter().any(|keeper| keeper.is_urgent(now)) { Urgency::Urgent } else { Urgency::Normal };
-        for read in self.reads.start(known, &self.config, &self.around.ec2, urgency, now) {
+        for read in self.reads.start(known, &self.config, &self.around.ec2, &mut self.world, urgency, now) {
             self.reading.push(read);
         }
         if self.config.witness != WitnessMode::Off && self.word != WatchdogWord::Asking {
@@ -427,7 +460,8 @@ where
 
     fn next_wake(&self) -> Moment {
         let now = self.now();
-        if self.desired_stale || self.local_stale {
+        // A kernel that is asked already is asked again once it has answered.
+        if self.desired_stale || (self.local_stale && !self.reads.reading_local) {
             return now;
         }
         let mut next = now + HEARTBEAT;
@@ -439,7 +473,8 @@ where
         next = retries.min().map_or(next, |at| next.min(at));
         if !self.reads.under_way() {
             next = next.min(self.next_round);
-            next = self.later_rounds.first().map_or(next, |at| next.min(*at));
+            let planned = self.later_rounds.first().copied().into_iter().chain(self.first_look);
+            next = planned.fold(next, Moment::min);
             next = self.vips.iter().filter_map(Keeper::look_at).min().map_or(next, |at| next.min(at));
             if self.look_when_idle && self.busy.no_cloud_write() {
                 next = now;
@@ -452,8 +487,8 @@ where
     fn reload(&mut self) {
         let wall_ms = self.around.machine.wall_ms();
         let reporter = Rc::clone(&self.around.reporter);
-        let config = match (self.around.reload)() {
-            Ok(config) => config,
+        let Reloaded { config, parts } = match (self.around.reload)() {
+            Ok(reloaded) => reloaded,
             Err(message) => {
                 reporter.news(&News::Reloaded { error: Some(&message) });
                 let message = format!("the changed config is not in force: {message}");
@@ -461,29 +496,41 @@ where
             }
         };
         self.problems.solve(&*reporter, "ConfigInvalid");
+        for (reason, outcome) in parts {
+            match outcome {
+                Ok(()) => self.problems.solve(&*reporter, reason),
+                Err(message) => self.problems.raise(&*reporter, reason, message, wall_ms),
+            }
+        }
         if needs_restart(&self.started_with, &config) {
             let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
             self.problems.raise(&*reporter, "RestartNeeded", message, wall_ms);
         } else {
             self.problems.solve(&*reporter, "RestartNeeded");
         }
+        let now = self.now();
         let mut before = std::mem::take(&mut self.vips);
         self.vips = config
             .vips
             .iter()
             .map(|vip| match before.iter().position(|keeper| keeper.config.delegate_ip == vip.delegate_ip) {
                 Some(index) => before.swap_remove(index).reconfigured(vip.clone()),
-                None => Keeper::new(vip.clone(), &self.around.machine, wall_ms),
+                None => Keeper::new(vip.clone(), &self.around.machine, now, wall_ms),
             })
             .collect();
+        // What a VIP that is gone was still to write is not this node's business any more.
+        before.iter().for_each(|gone| self.busy.want_nothing(gone.config.delegate_ip));
         self.config = config;
         // A witness that is switched off says nothing any more; one that is switched on is asked with the next round.
         self.word = WatchdogWord::Silent;
+        self.asked = None;
         self.reads.forget_choices();
         // Other VIPs may be on other interfaces.
         self.identify_anew = true;
         self.next_identify = self.now();
         self.desired_stale = true;
+        // Whoever watches the addresses was perhaps set up anew: what changed meanwhile nobody told.
+        self.local_stale = true;
         self.look_when_idle = true;
         reporter.news(&News::Reloaded { error: None });
     }
@@ -491,7 +538,9 @@ where
     fn say(&mut self) {
         let (now, wall_ms) = (self.now(), self.around.machine.wall_ms());
         let reporter = &*self.around.reporter;
-        let vips = self.vips.iter_mut().map(|keeper| keeper.document(now, wall_ms, reporter)).collect();
+        let (mode, asked) = (self.config.witness, self.asked.as_ref());
+        let vips = self.vips.iter_mut();
+        let vips = vips.map(|keeper| keeper.document(mode, asked, now, wall_ms, reporter)).collect();
         let node = self.known.as_ref().map(Known::node);
         let sources = self.reads.document();
         let status = document::status(node, self.started_ms, wall_ms, sources, vips, &self.problems);
@@ -537,6 +586,6 @@ impl WatchdogWord {
 
 /// Whether a changed config holds something that only a new process can take over.
 fn needs_restart(old: &Config, new: &Config) -> bool {
-    (&old.state_dir, &old.hook_users, &old.identity, &old.aws, old.limits, old.listen, &old.pgpool, old.log)
-        != (&new.state_dir, &new.hook_users, &new.identity, &new.aws, new.limits, new.listen, &new.pgpool, new.log)
+    (&old.state_dir, &old.identity, &old.aws, old.limits, old.listen, &old.pgpool, old.log)
+        != (&new.state_dir, &new.identity, &new.aws, new.limits, new.listen, &new.pgpool, new.log)
 }

@@ -79,9 +79,24 @@ pub struct Eni {
     pub source_dest_check: Option<bool>,
 }
 
-/// Which ENIs one read asks for.
+/// What one read asks ENIs for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EniQuery {
+pub struct EniQuery {
+    pub enis: Enis,
+    /// And whoever holds one of these IPv6 addresses, in whatever VPC. No filter finds ENIs by the one or the other, so
+    /// where there are any it is one call more.
+    pub ipv6: BTreeSet<Ipv6Addr>,
+}
+
+impl From<Enis> for EniQuery {
+    fn from(enis: Enis) -> Self {
+        Self { enis, ipv6: BTreeSet::new() }
+    }
+}
+
+/// Which ENIs, whatever their IPv6 addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enis {
     /// These alone.
     Ids(BTreeSet<EniId>),
     /// Whoever holds one of these private IPv4 addresses in the VPC: own ENIs by their primary addresses, and the

@@ -1,14 +1,13 @@
 //! The node's own kernel, as a trait: which local addresses it has, and changing them.
 //!
 //! [`netlink`] is the kernel itself, [`memory`] one that exists in memory only, for the demo and for simulated nodes.
-//! [`interface`] finds the interface that a VIP without a named one belongs to. When to look again is [`crate::wake`]'s.
+//! When to look again is [`crate::wake`]'s.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub mod interface;
 pub mod memory;
 pub mod netlink;
 

@@ -197,14 +197,16 @@ impl Memory {
         let Effected::Accepted { association } = effected else { return };
         let same_claim = self.claim.as_ref().map(|held| &held.id) == claim;
         let track = self.tracks.entry(key.clone()).or_default();
-        let seen = match purpose {
-            Purpose::Release => Seen::Absent,
-            Purpose::Take | Purpose::Restore | Purpose::Retake => Seen::Here { association: association.clone() },
+        let here = Seen::Here { association: association.clone() };
+        let (seen, for_claim) = match purpose {
+            Purpose::Release => (Seen::Absent, false),
+            Purpose::Prepare => (here, false),
+            Purpose::Take | Purpose::Restore | Purpose::Retake => (here, true),
         };
         // The kernel's addresses are what they are at once.
         let lag = if key.kind == Kind::LocalAddress { Duration::ZERO } else { SETTLE };
         track.expected = Some((seen, now + lag));
-        if purpose != Purpose::Release && same_claim {
+        if for_claim && same_claim {
             track.applied = true;
         }
         if purpose == Purpose::Retake {

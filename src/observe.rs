@@ -8,12 +8,15 @@ use ipnet::IpNet;
 
 use crate::claim;
 use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
-use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget, TableQuery};
+use crate::ec2::{Address, Eni, EniQuery, Enis, RouteTable, RouteTarget, TableQuery};
 use crate::host::LocalAddress;
 use crate::identity::{Node, NodeInterface};
 use crate::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
 use crate::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 use crate::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, Vip};
+
+/// The machine's first interface, until the metadata service says which one that is.
+const FIRST: &str = "(first)";
 
 /// What one source of the world said last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,6 +51,20 @@ pub struct World {
     pub interfaces: Source<(EniQuery, Vec<Eni>)>,
     pub tags: BTreeMap<SubnetId, Source<BTreeMap<String, String>>>,
     pub local: Source<BTreeSet<LocalAddress>>,
+}
+
+impl World {
+    /// Forgets what is not asked for any more: nothing may rest on what no later round brings up to date.
+    pub fn keep_only(&mut self, asked: &Queries) {
+        if asked.addresses.is_empty() {
+            self.addresses = Source::NotRead;
+        }
+        self.tables.retain(|account, _| asked.tables.contains_key(account));
+        if asked.interfaces.is_none() {
+            self.interfaces = Source::NotRead;
+        }
+        self.tags.retain(|subnet, _| asked.tags.contains(subnet));
+    }
 }
 
 /// A set of route tables chosen by tags, and whose they are.
@@ -162,7 +179,7 @@ impl Known {
     pub fn queries(&self, config: &Config) -> Queries {
         let mut queries = Queries::default();
         let mut enis = BTreeSet::new();
-        let mut secondary = BTreeSet::new();
+        let (mut secondary, mut ipv6) = (BTreeSet::new(), BTreeSet::new());
         for vip in &config.vips {
             for address in &vip.addresses {
                 if let (Some(_), IpAddr::V4(public)) = (&address.elastic_ip, address.address) {
@@ -171,8 +188,10 @@ impl Known {
                 for (account, table) in self.tables(address).unwrap_or_default() {
                     queries.tables.entry(account).or_default().insert(table);
                 }
-                if let (Some(_), IpAddr::V4(private)) = (&address.secondary_ip, address.address) {
-                    secondary.insert(private);
+                match address.address {
+                    _ if address.secondary_ip.is_none() => {}
+                    IpAddr::V4(private) => _ = secondary.insert(private),
+                    IpAddr::V6(address) => _ = ipv6.insert(address),
                 }
             }
             match self.anchor(vip) {
@@ -190,14 +209,15 @@ impl Known {
         let primaries: Option<BTreeSet<_>> = own().map(|interface| interface.primary_ip).collect();
         let vpcs: BTreeSet<_> = own().map(|interface| interface.vpc.clone()).collect();
         let vpc = if vpcs.len() == 1 { vpcs.into_iter().next().flatten() } else { None };
-        queries.interfaces = match (primaries, vpc) {
+        let asked = match (primaries, vpc) {
             // To see who holds a secondary address, ask by address; own ENIs are found by their primary ones.
             (Some(primaries), Some(vpc)) if !secondary.is_empty() => {
-                Some(EniQuery::PrivateIps { vpc, addresses: primaries.union(&secondary).copied().collect() })
+                Some(Enis::PrivateIps { vpc, addresses: primaries.union(&secondary).copied().collect() })
             }
             _ if enis.is_empty() => None,
-            _ => Some(EniQuery::Ids(enis)),
+            _ => Some(Enis::Ids(enis)),
         };
+        queries.interfaces = asked.map(|enis| EniQuery { enis, ipv6 });
         queries
     }
 
@@ -242,7 +262,7 @@ impl Known {
                     }
                     (Err(why), _) => put(BindingKey::new(Kind::Route, "(by tag)"), Err(why)),
                 }
-                let name = route.interface.as_deref().or(self.node.first.as_deref()).unwrap_or("(first)");
+                let name = route.interface.as_deref().or(self.node.first.as_deref()).unwrap_or(FIRST);
                 put(
                     BindingKey::new(Kind::SourceDestCheck, name),
                     interface.clone().map(|(_, interface)| Binding::SourceDestCheck { eni: interface.eni.clone() }),
@@ -286,20 +306,17 @@ impl Known {
         Ok(Binding::ElasticIp { allocation, eni: interface.eni.clone(), private_ip, after })
     }
 
-    /// Where claims on a VIP are recorded: what the config names; else its Elastic IP, its first route table, or the
-    /// subnet of its secondary address.
+    /// Where claims on a VIP are recorded: what the config names; else its Elastic IP, the first route table that is
+    /// named by id, or the subnet of its secondary address. Never a table that was found by its tags: nodes find those
+    /// at different times, and two records have two winners.
     fn anchor(&self, vip: &VipConfig) -> Option<Anchor> {
-        let tables = || vip.addresses.iter().filter_map(|address| self.tables(address).ok()).flatten();
         let subnet = || {
             let secondary = vip.addresses.iter().find_map(|address| address.secondary_ip.as_ref())?;
             self.interface(secondary.interface.as_deref()).ok()?.1.subnet.clone()
         };
         match &vip.anchor {
             Some(AnchorConfig::ElasticIp(id)) => return Some(Anchor::ElasticIp(id.clone())),
-            Some(AnchorConfig::RouteTable(id)) => {
-                let account = tables().find(|(_, table)| table == id).map(|(account, _)| account);
-                return Some(Anchor::RouteTable(account.unwrap_or_default(), id.clone()));
-            }
+            Some(AnchorConfig::RouteTable(id)) => return Some(Anchor::RouteTable(vip.account_of(id), id.clone())),
             Some(AnchorConfig::Subnet) => return subnet().map(Anchor::Subnet),
             None => {}
         }
@@ -309,8 +326,8 @@ impl Known {
             let IpAddr::V4(public) = address.address else { return None };
             return given.or_else(|| self.allocations.get(&public).cloned()).map(Anchor::ElasticIp);
         }
-        if vip.addresses.iter().any(|address| address.route.is_some()) {
-            return tables().next().map(|(account, table)| Anchor::RouteTable(account, table));
+        if let Some(table) = vip.named_tables().next() {
+            return Some(Anchor::RouteTable(table.account.clone(), table.id.clone()));
         }
         subnet().map(Anchor::Subnet)
     }
@@ -319,7 +336,7 @@ impl Known {
 /// The bindings that the config names, for metrics that must exist from the start. Those of tables chosen by tag come
 /// once they are found.
 #[must_use]
-pub fn configured_keys(config: &Config, first_interface: &str) -> Vec<(IpAddr, Vec<BindingKey>)> {
+pub fn configured_keys(config: &Config) -> Vec<(IpAddr, Vec<BindingKey>)> {
     let keys = |vip: &VipConfig| {
         let mut keys = BTreeSet::new();
         for address in &vip.addresses {
@@ -332,7 +349,7 @@ pub fn configured_keys(config: &Config, first_interface: &str) -> Vec<(IpAddr, V
                 keys.insert(BindingKey::new(Kind::LocalAddress, ip));
             }
             if let Some(route) = &address.route {
-                let name = route.interface.as_deref().unwrap_or(first_interface);
+                let name = route.interface.as_deref().unwrap_or(FIRST);
                 keys.insert(BindingKey::new(Kind::LocalAddress, ip));
                 keys.insert(BindingKey::new(Kind::SourceDestCheck, name));
                 if let Tables::Ids(tables) = &route.tables {
@@ -476,15 +493,19 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
     if holds(mine) {
         return Ok(Seen::Here { association: None });
     }
-    if let Some(holder) = enis.iter().find(|eni| holds(eni)) {
+    // Private IPv6 ranges may repeat from VPC to VPC.
+    if let Some(holder) = enis.iter().find(|eni| eni.vpc == mine.vpc && holds(eni)) {
         return Ok(elsewhere(&holder.id));
     }
-    match (query, address) {
-        // Only a query by address would have shown another holder.
-        (EniQuery::Ids(_), IpAddr::V4(_)) => {
-            Err(WhyUnseen::Unresolved(format!("who holds {address} was not read yet")))
-        }
-        _ => Ok(Seen::Absent),
+    // Only a query by address would have shown another holder.
+    let was_asked_for = match address {
+        IpAddr::V4(_) => matches!(query.enis, Enis::PrivateIps { .. }),
+        IpAddr::V6(ip) => query.ipv6.contains(&ip),
+    };
+    if was_asked_for {
+        Ok(Seen::Absent)
+    } else {
+        Err(WhyUnseen::Unresolved(format!("who holds {address} was not read yet")))
     }
 }
 
@@ -500,7 +521,10 @@ fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
         Anchor::Subnet(id) => world.tags.get(id).and_then(|source| source.read().ok()),
     };
     match read {
-        Some((tags, at)) => Claims::Read { terms: claim::from_tags(vip.delegate_ip, tags), at },
+        Some((tags, at)) => {
+            let (terms, edited) = (claim::from_tags(vip.delegate_ip, tags), claim::edited_among(vip.delegate_ip, tags));
+            Claims::Read { terms, edited, at }
+        }
         None => Claims::Unknown,
     }
 }

@@ -67,6 +67,8 @@ pub enum Claims {
     Unknown,
     Read {
         terms: BTreeMap<InstanceId, Term>,
+        /// The values among them that are not as vipkeeper writes them, word for word: somebody edited these.
+        edited: BTreeMap<InstanceId, String>,
         at: Moment,
     },
 }

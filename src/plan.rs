@@ -40,6 +40,8 @@ pub enum Purpose {
     Retake,
     /// This node is not the leader, and the binding still points at it.
     Release,
+    /// This node is not the leader, and what concerns it alone is made ready for when it is.
+    Prepare,
 }
 
 words!(
@@ -122,10 +124,15 @@ impl Plan {
         self.standing != Standing::Unknown && self.bindings.values().all(|verdict| verdict.state == State::InSync)
     }
 
+    /// The changes of bindings.
+    pub fn steps(&self) -> impl Iterator<Item = (&BindingKey, &Step)> {
+        self.bindings.iter().filter_map(|(key, verdict)| Some((key, verdict.step.as_ref()?)))
+    }
+
     /// Nothing is to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.record.is_none() && self.forget.is_none() && self.bindings.values().all(|verdict| verdict.step.is_none())
+        self.record.is_none() && self.forget.is_none() && self.steps().next().is_none()
     }
 }
 
@@ -136,8 +143,8 @@ pub enum Why {
     NotHere,
     /// A standby's route that waits for the successor to replace it.
     KeptForSuccessor,
-    /// Not this node's to change.
-    LeftAlone,
+    /// A standby's ENI that would drop what is sent to the VIP.
+    SwitchingOff,
     UndesiredButHere,
     Accepted,
     Confirming,
@@ -177,7 +184,7 @@ impl fmt::Display for Why {
             Self::PointsHere => f.write_str("points here"),
             Self::NotHere => f.write_str("not here"),
             Self::KeptForSuccessor => f.write_str("kept until the successor replaces it"),
-            Self::LeftAlone => f.write_str("left as it is"),
+            Self::SwitchingOff => f.write_str("on; switching it off, so that a takeover need not"),
             Self::UndesiredButHere => f.write_str("points here, but no hook has said who leads: left alone"),
             Self::Accepted => f.write_str("change accepted, not seen yet"),
             Self::Confirming => f.write_str("pointed here before this claim; looking whether it still does"),
@@ -255,7 +262,8 @@ impl Planner<'_> {
             (Standing::Standby | Standing::Superseded(_), _) => {
                 let verdict = self.release(binding, seen, look_at);
                 // What was asked to go is no drift; what came back uncalled is.
-                let uncalled = track.gone && verdict.step.is_some();
+                let releases = verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release);
+                let uncalled = track.gone && releases;
                 if uncalled { drifted(verdict, DriftReason::Here) } else { verdict }
             }
         }
@@ -367,6 +375,7 @@ impl Planner<'_> {
     fn release(&self, binding: &Binding, seen: &Seen, look_at: &mut Option<Moment>) -> Verdict {
         let association = match seen {
             Seen::Here { association } => association,
+            Seen::Absent if matches!(binding, Binding::SourceDestCheck { .. }) => return prepare(binding, seen),
             Seen::Elsewhere(_) | Seen::Absent => return say(State::InSync, Why::NotHere),
             Seen::Unknown(why) => return say(State::Unknown, Why::Unseen(why.clone())),
         };
@@ -384,7 +393,8 @@ impl Planner<'_> {
                 None => return say(State::Waiting, Why::NoAssociation),
             },
             Binding::SecondaryIp { eni, address } => Action::UnassignAddress { eni: eni.clone(), address: *address },
-            Binding::SourceDestCheck { .. } => return say(State::InSync, Why::LeftAlone),
+            // A standby keeps it off.
+            Binding::SourceDestCheck { .. } => return say(State::InSync, Why::PointsHere),
             Binding::Route { on_release: OnRelease::Keep, .. } => {
                 return say(State::InSync, Why::KeptForSuccessor);
             }
@@ -438,7 +448,7 @@ impl Planner<'_> {
         let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
             return None;
         };
-        let Claims::Read { terms, at } = &self.observed.claims else { return None };
+        let Claims::Read { terms, edited, at } = &self.observed.claims else { return None };
         let me = &self.vip.instance;
         let rested = self.now >= held.adopted_at + FORGET_AFTER
             && claim::record(&self.observed.claims, me, held) == Record::Newest;
@@ -450,7 +460,7 @@ impl Planner<'_> {
         Some(Action::ForgetClaim {
             anchor: anchor.clone(),
             key: claim::tag_key(self.vip.delegate_ip, node),
-            value: claim::tag_value(*term),
+            value: edited.get(node).cloned().unwrap_or_else(|| claim::tag_value(*term)),
         })
     }
 }
@@ -462,6 +472,12 @@ fn undesired(seen: &Seen) -> Verdict {
         Seen::Elsewhere(_) | Seen::Absent => say(State::InSync, Why::NotHere),
         Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
     }
+}
+
+/// The source/destination check of a node that does not lead. It is an attribute of the own ENI and moves nothing: a
+/// standby keeps it off, so that a takeover does not depend on one call more, and what forbids it shows before one.
+fn prepare(binding: &Binding, seen: &Seen) -> Verdict {
+    act(State::Waiting, Why::SwitchingOff, Purpose::Prepare, point_here(binding, seen, Force::IfFree))
 }
 
 /// Puts back what is gone, unless somebody else took it meanwhile: EC2 itself decides that.

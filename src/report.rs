@@ -101,6 +101,8 @@ pub enum News<'a> {
     Observed { source: Source, at_ms: u64 },
     /// A source could not be read.
     ReadFailed { source: Source, class: Class, error: &'a str },
+    /// Pgpool's watchdog was asked, and answered; or why it did not.
+    Witness { silent: Option<&'a str> },
     /// When the credentials in use stop working; `None` if they do not.
     CredentialsExpiry { at_ms: Option<u64> },
 
@@ -137,6 +139,11 @@ impl Report {
             health: health::Health::new(ready_within),
             file: state_dir.map(|dir| Mutex::new(StatusFile::new(dir))),
         }
+    }
+
+    /// The intervals of the loop changed.
+    pub fn set_ready_within(&self, ready_within: Duration) {
+        self.health.set_ready_within(ready_within);
     }
 
     /// All metrics in Prometheus' text format 0.0.4.

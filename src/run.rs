@@ -1,7 +1,7 @@
 //! Puts the daemon together from the real parts: this machine's files and kernel, EC2 by the SDK, the voice; and starts
 //! what wakes the loop. A part that cannot be started is a problem that status shows, never a reason not to run.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
 use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::cloud::Cloud;
 use crate::config::Config;
-use crate::daemon::{Daemon, Reload, Surroundings};
+use crate::daemon::{Daemon, Reloaded, Surroundings};
 use crate::desired;
-use crate::desired::trust::TrustedOwners;
+use crate::desired::trust::{SharedOwners, TrustedOwners};
 use crate::error::one_line;
-use crate::host::interface::first_interface;
 use crate::host::netlink::Netlink;
 use crate::machine::files::Files;
 use crate::observe::configured_keys;
@@ -41,6 +40,9 @@ pub enum StartError {
     Netlink(#[source] crate::host::HostError),
 }
 
+/// Reads the configuration afresh; an error is for people.
+pub type ReadConfig = Box<dyn Fn() -> Result<Config, String>>;
+
 /// A runtime for one thread: the daemon waits more than it works.
 ///
 /// # Errors
@@ -53,19 +55,20 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
 ///
 /// # Errors
 /// Only what leaves no daemon at all: see [`StartError`].
-pub async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
+pub async fn run(config: Config, read_config: ReadConfig) -> Result<(), StartError> {
     let (wakes, woken_by) = wake::channel();
     let mut problems = Vec::new();
     let folder_problem = prepare_state_dir(&config).err();
     let _only_one = lock(&config.state_dir)?;
     problems.extend(folder_problem.map(|message| ("StateDir", message)));
-    let (trusted, unknown_users) = TrustedOwners::resolve(&config.hook_users);
-    problems.extend(unknown_users.iter().map(|error| ("HookUsers", one_line(error))));
-    let pgpool = &config.pgpool;
-    let watchdog = Rc::new(Watchdog::new(pgpool.watchdog_socket.clone(), pgpool.wd_authkey.clone(), trusted.clone()));
-    let guards = GuardWatch::new(wakes.clone());
-    let machine = Files::new(&config.state_dir, trusted, Some(guards)).map_err(StartError::BootId)?;
     let report = Arc::new(report(&config));
+    let around = Rc::new(Around::new(wakes.clone(), Arc::clone(&report)));
+    problems.extend(around.set_up(&config).into_iter().filter_map(|(part, outcome)| Some((part, outcome.err()?))));
+    let (trusted, pgpool) = (&around.trusted, &config.pgpool);
+    let watchdog = Watchdog::new(pgpool.watchdog_socket.clone(), pgpool.wd_authkey.clone(), trusted.clone());
+    let watchdog = Rc::new(watchdog);
+    let guards = GuardWatch::new(wakes.clone());
+    let machine = Files::new(&config.state_dir, trusted.clone(), Some(guards)).map_err(StartError::BootId)?;
     let voice: Rc<dyn Reporter> = Rc::new(Voice { report: Arc::clone(&report), systemd: Systemd::of_process() });
     let observed = Arc::clone(&report);
     let cloud = Rc::new(Cloud::new(Rc::new(move |request| observed.news(&News::Request(request)))));
@@ -79,20 +82,24 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), StartError> {
     };
     problems.extend(failed);
 
-    let around = Surroundings {
+    let surroundings = Surroundings {
         ec2: Rc::clone(&cloud),
         host: Rc::new(Netlink::new().map_err(StartError::Netlink)?),
         identify: Rc::clone(&cloud),
         machine,
         reporter: voice,
-        reload,
+        reload: Box::new(move || {
+            let config = read_config()?;
+            let parts = around.set_up(&config);
+            Ok(Reloaded { config, parts })
+        }),
         ask_watchdog: Box::new(move || {
             let watchdog = Rc::clone(&watchdog);
-            Box::pin(async move { watchdog.ask().await.map_err(|error| one_line(&error)) })
+            Box::pin(async move { watchdog.consult().await })
         }),
         rng: fastrand::Rng::new(),
     };
-    let mut daemon = Daemon::new(config, around);
+    let mut daemon = Daemon::new(config, surroundings);
     for (reason, message) in problems {
         daemon.problem(reason, message);
     }
@@ -126,14 +133,45 @@ fn lock(state_dir: &Path) -> Result<Option<File>, StartError> {
 }
 
 fn report(config: &Config) -> Report {
-    let first = first_interface().ok().flatten().unwrap_or_else(|| "eth0".to_owned());
-    let vips: Vec<_> =
-        configured_keys(config, &first).into_iter().map(|(vip, bindings)| VipKeys { vip, bindings }).collect();
-    let longest = config.intervals.leader.max(config.intervals.standby);
-    Report::new(&vips, Some(&config.state_dir), longest * 3)
+    let keys = configured_keys(config).into_iter();
+    let vips: Vec<_> = keys.map(|(vip, bindings)| VipKeys { vip, bindings }).collect();
+    Report::new(&vips, Some(&config.state_dir), ready_within(config))
 }
 
-/// Everything that wakes the loop before its timer does.
+/// How old what was read may be.
+fn ready_within(config: &Config) -> Duration {
+    config.intervals.leader.max(config.intervals.standby) * 3
+}
+
+/// What is around the loop and follows the config, also when that changes.
+struct Around {
+    wakes: mpsc::Sender<Wake>,
+    report: Arc<Report>,
+    trusted: SharedOwners,
+    addresses: RefCell<Option<Watcher>>,
+}
+
+impl Around {
+    /// Trusts root alone and watches nothing yet.
+    fn new(wakes: mpsc::Sender<Wake>, report: Arc<Report>) -> Self {
+        Self { wakes, report, trusted: TrustedOwners::root().into(), addresses: RefCell::default() }
+    }
+
+    /// Sets all of it up for this config. Users may have come since they were looked up last.
+    fn set_up(&self, config: &Config) -> Vec<(&'static str, Result<(), String>)> {
+        self.report.set_ready_within(ready_within(config));
+        let (trusted, unknown_users) = TrustedOwners::resolve(&config.hook_users);
+        self.trusted.replace(trusted);
+        let users: Vec<_> = unknown_users.iter().map(|error| one_line(error)).collect();
+        let users = if users.is_empty() { Ok(()) } else { Err(users.join("; ")) };
+        let watcher = wake::watch_addresses(concern(config), self.wakes.clone()).map_err(|error| one_line(&error));
+        // The old one ends only now, so that no change falls between the two.
+        let watching = watcher.map(|watcher| drop(self.addresses.replace(Some(watcher))));
+        vec![("HookUsers", users), ("WatchAddresses", watching)]
+    }
+}
+
+/// Everything that wakes the loop before its timer does, but for the kernel's addresses.
 fn watch(config: &Config, wakes: &mpsc::Sender<Wake>) -> (Vec<Watcher>, Vec<(&'static str, String)>) {
     let mut watchers = Vec::new();
     let mut problems = Vec::new();
@@ -143,16 +181,15 @@ fn watch(config: &Config, wakes: &mpsc::Sender<Wake>) -> (Vec<Watcher>, Vec<(&'s
     };
     start("WatchSignals", wake::watch_signals(wakes.clone()));
     start("WatchFiles", wake::watch_folder(&desired::file::folder(&config.state_dir), wakes.clone()));
-    start("WatchAddresses", wake::watch_addresses(concern(config), wakes.clone()));
     (watchers, problems)
 }
 
-/// The addresses and interfaces whose changes are our business.
+/// The addresses and interfaces whose changes are our business. An unnamed interface is the first ENI's, which EC2 never
+/// detaches; its addresses tell what happens to it.
 fn concern(config: &Config) -> Concern {
     let addresses = config.vips.iter().flat_map(|vip| &vip.addresses);
     let named = addresses.clone().flat_map(super::config::AddressConfig::interfaces).flatten().map(str::to_owned);
-    let interfaces: BTreeSet<_> = named.chain(first_interface().ok().flatten()).collect();
-    Concern { addresses: addresses.map(|address| address.address).collect(), interfaces }
+    Concern { addresses: addresses.map(|address| address.address).collect(), interfaces: named.collect() }
 }
 
 /// Binds the listener now, so that its failure is known, and serves it until dropped.

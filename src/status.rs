@@ -63,6 +63,9 @@ pub struct DesiredStatus {
     /// Why, where the role alone does not say it: one sentence.
     pub reason: Option<String>,
     pub since_ms: u64,
+    /// Whether the watchdog process that a leader's file names lives; `None` if it names none.
+    #[serde(default)]
+    pub guard_alive: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,6 +109,7 @@ pub mod condition {
     pub const CONTESTED: &str = "Contested";
     pub const SUPERSEDED: &str = "Superseded";
     pub const HOOK_LOST: &str = "HookLost";
+    pub const WITNESS: &str = "Witness";
 }
 
 /// As in Kubernetes: a named statement that holds or does not, and since when.

@@ -11,13 +11,16 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::fs::Access;
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::config::WitnessMode;
-use crate::desired::trust::TrustedOwners;
+use crate::desired::trust::SharedOwners;
 use crate::desired::{Claim, Desired, WhyStandby};
+use crate::error::one_line;
 use crate::ids::ClaimId;
 use crate::observed::{Moment, Witness};
 
@@ -43,7 +46,7 @@ pub struct Watchdog {
     /// `None`: looked for where Pgpool's packages and its sources put it.
     socket: Option<PathBuf>,
     auth_key: Option<String>,
-    trusted: TrustedOwners,
+    trusted: SharedOwners,
 }
 
 /// What the watchdog said.
@@ -53,6 +56,35 @@ pub struct Word {
     pub escalated: bool,
     /// The addresses that this Pgpool is about.
     pub delegate_ips: BTreeSet<IpAddr>,
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    Word(Word),
+    /// The desired-state file alone decides.
+    Nobody(Nobody),
+    /// There is a watchdog, and it gave no word: why.
+    Unheard(String),
+}
+
+/// Why there is nobody to ask, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Nobody {
+    #[error("Pgpool's watchdog has no socket {}; [pgpool] watchdog_socket names another one", places(.0))]
+    NoSocket(Vec<PathBuf>),
+    /// Pgpool gives the socket the permissions that its umask leaves: with the usual 022 only its own user may connect.
+    #[error(
+        "the socket {} of Pgpool's watchdog is not for this user: give Pgpool's unit UMask=0002 and vipkeeper's unit \
+         SupplementaryGroups= with the socket's group; or set witness = \"off\"", .0.display()
+    )]
+    NotPermitted(PathBuf),
+    #[error("nobody answers at {}: Pgpool's watchdog is not running", .0.display())]
+    NotRunning(PathBuf),
+}
+
+fn places(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
 }
 
 /// Why there is no word.
@@ -77,18 +109,37 @@ pub enum AskError {
 impl Watchdog {
     /// Asks nothing yet. Only a Pgpool that runs as one of `trusted` is believed.
     #[must_use]
-    pub fn new(socket: Option<PathBuf>, auth_key: Option<String>, trusted: TrustedOwners) -> Self {
-        Self { socket, auth_key, trusted }
+    pub fn new(socket: Option<PathBuf>, auth_key: Option<String>, trusted: impl Into<SharedOwners>) -> Self {
+        Self { socket, auth_key, trusted: trusted.into() }
+    }
+
+    /// Where the socket may be.
+    fn places(&self) -> Vec<PathBuf> {
+        let usual = || FOLDERS.map(|folder| PathBuf::from(folder).join(format!(".s.PGPOOLWD_CMD.{DEFAULT_PORT}")));
+        self.socket.clone().map_or_else(|| usual().to_vec(), |path| vec![path])
     }
 
     /// The socket, if there is one.
     fn path(&self) -> Option<PathBuf> {
-        match &self.socket {
-            Some(path) => path.exists().then(|| path.clone()),
-            None => FOLDERS
-                .iter()
-                .map(|folder| PathBuf::from(folder).join(format!(".s.PGPOOLWD_CMD.{DEFAULT_PORT}")))
-                .find(|path| path.exists()),
+        self.places().into_iter().find(|path| path.exists())
+    }
+
+    /// Asks, and says why if there is nobody to ask.
+    pub async fn consult(&self) -> Asked {
+        match self.ask().await {
+            Ok(Some(word)) => Asked::Word(word),
+            Ok(None) => Asked::Nobody(self.why_nobody()),
+            Err(error) => Asked::Unheard(one_line(&error)),
+        }
+    }
+
+    fn why_nobody(&self) -> Nobody {
+        match self.path() {
+            None => Nobody::NoSocket(self.places()),
+            Some(path) if rustix::fs::access(&path, Access::WRITE_OK) == Err(Errno::ACCESS) => {
+                Nobody::NotPermitted(path)
+            }
+            Some(path) => Nobody::NotRunning(path),
         }
     }
 
@@ -110,7 +161,7 @@ impl Watchdog {
         let io = |source| AskError::Io { path: path.clone(), source };
         let mut stream = UnixStream::connect(&path).await.map_err(io)?;
         let uid = stream.peer_cred().map_err(io)?.uid();
-        if !self.trusted.owns(uid) {
+        if !self.trusted.get().owns(uid) {
             return Err(AskError::Stranger { path, uid });
         }
         let mut question = json!({ "NodeID": -1 });
@@ -250,6 +301,7 @@ pub fn judge(
 mod tests {
     use super::*;
     use crate::desired::WhyUnknown;
+    use crate::desired::trust::TrustedOwners;
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -315,6 +367,23 @@ mod tests {
         assert!(path.exists());
         let watchdog = Watchdog::new(Some(path), None, TrustedOwners::root());
         assert_eq!(watchdog.ask().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_asked_is_said_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let watchdog = Watchdog::new(Some(path.clone()), None, TrustedOwners::root());
+        assert_eq!(watchdog.consult().await, Asked::Nobody(Nobody::NoSocket(vec![path.clone()])));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        // What Pgpool's usual umask leaves.
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        drop(listener);
+        assert_eq!(watchdog.consult().await, Asked::Nobody(Nobody::NotRunning(path.clone())));
+        let said = Nobody::NotPermitted(path).to_string();
+        assert!(said.contains("UMask=0002") && said.contains("SupplementaryGroups="), "{said}");
+        let unnamed = Watchdog::new(None, None, TrustedOwners::root());
+        assert!(unnamed.places().len() == FOLDERS.len());
     }
 
     #[test]

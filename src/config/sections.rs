@@ -32,14 +32,15 @@ pub(super) fn config(mut root: Table<'_>) -> Read<Config> {
         let anchor = vips::anchor(table);
         Ok((mode?.unwrap_or_default(), anchor?))
     });
-    let anchor = claims.as_ref().map(|claims| claims.as_ref().and_then(|(_, anchor)| anchor.clone()));
+    // Where it is bad, that is said once: without claims nothing is asked of an anchor.
+    let (mode, anchor) = claims.clone().map_or((ClaimMode::Off, None), Option::unwrap_or_default);
     let witness = root.text("witness", "\"off\", \"check\" or \"trust\"", one_of(WITNESS_MODES));
     let pgpool = root.table("pgpool", |table| {
         let watchdog_socket = table.text("watchdog_socket", "an absolute path in quotes", values::absolute_path);
         let wd_authkey = table.text("wd_authkey", "the key in quotes", |text| Ok::<_, String>(text.to_owned()));
         Ok(Pgpool { watchdog_socket: watchdog_socket?, wd_authkey: wd_authkey? })
     });
-    let vips = vips::vips(&mut root, anchor.unwrap_or_default().as_ref());
+    let vips = vips::vips(&mut root, mode, anchor.as_ref());
     root.finish();
 
     let default = Config::with_vips(vips?);

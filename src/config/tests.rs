@@ -212,6 +212,18 @@ fn what_one_value_or_table_gets_wrong_is_said_about_it() {
             route("tables = ['rtb-1']\ntable_tags = { a = 'b' }"),
             "v.toml:5: vip[0].route.table_tags: cannot be combined with tables",
         ),
+        (
+            route("table_tags = { a = 'b' }"),
+            "v.toml:1: vip[0].anchor: is missing: the nodes may find tables by tag at different times",
+        ),
+        (
+            vip("delegate_ip = '203.0.113.1'\nanchor = 'subnet'\n[vip.elastic_ip]"),
+            "v.toml:3: vip[0].anchor: \"subnet\" is that of a secondary_ip, and this VIP has none",
+        ),
+        (
+            vip("delegate_ip = '203.0.113.1'\nanchor = 'eipalloc-2'\n[vip.elastic_ip]\nallocation_id = 'eipalloc-1'"),
+            "v.toml:1: vip: the anchor eipalloc-2 of 203.0.113.1 is no Elastic IP of this configuration",
+        ),
         (route("tables = [{ idd = 'rtb-1', id = 'rtb-2' }]"), "v.toml:4: vip[0].route.tables[0].idd: unknown key"),
         (route("tables = [{}]"), "v.toml:4: vip[0].route.tables[0].id: is missing: write the id of the route table"),
         (
@@ -428,6 +440,22 @@ table_tags = { Name = 'private', 'aws:x' = 'y' }
     let tags = [("Name", "private"), ("aws:x", "y")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     let account = role("aws:iam::123456789012:role/tags");
     assert_eq!(route(1).tables, Tables::Tagged { tags: tags.into(), account });
+}
+
+#[test]
+fn an_anchor_that_every_node_reads_is_good() {
+    let tagged = "[[vip]]\ndelegate_ip = '20.0.0.50'\n[vip.route]\ntable_tags = { a = 'b' }\n";
+    let elastic = "[[vip]]\ndelegate_ip = '203.0.113.1'\n[vip.elastic_ip]\nallocation_id = 'eipalloc-1'\n";
+    for text in [
+        format!("[claims]\nmode = 'off'\n{tagged}"),
+        format!("[claims]\nanchor = 'rtb-9'\n{tagged}"),
+        format!("[claims]\nanchor = 'eipalloc-1'\n{tagged}{elastic}"),
+        format!("{tagged}[[vip.also]]\naddress = '203.0.113.9'\n[vip.also.elastic_ip]\n"),
+        format!("{tagged}[[vip.also]]\naddress = '20.0.0.51'\n[vip.also.route]\ntables = ['rtb-1']\n"),
+        format!("{tagged}[[vip.also]]\naddress = '10.0.0.51'\n[vip.also.secondary_ip]\n"),
+    ] {
+        assert!(load(&text).is_ok(), "{text}{:#?}", load(&text));
+    }
 }
 
 #[test]

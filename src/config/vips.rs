@@ -10,26 +10,38 @@ use super::{
     AddressConfig, AnchorConfig, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
 use crate::ids::RouteTableId;
-use crate::vip::{Account, OnRelease};
+use crate::vip::{Account, ClaimMode, OnRelease};
 
 const ON_RELEASE: &[(&str, OnRelease)] = &[("keep", OnRelease::Keep), ("delete", OnRelease::Delete)];
 
 /// The addresses read so far, and where: none may come twice, in whatever VIP.
 type Seen = BTreeMap<IpAddr, Place>;
 
-pub(super) fn vips(root: &mut Table<'_>, default_anchor: Option<&AnchorConfig>) -> Read<Vec<VipConfig>> {
+pub(super) fn vips(
+    root: &mut Table<'_>,
+    claims: ClaimMode,
+    default_anchor: Option<&AnchorConfig>,
+) -> Read<Vec<VipConfig>> {
     let mut seen = Seen::new();
     let vips = root.list("vip", "a list of tables, [[vip]]", |node| {
         let mut table = node.table("a table with delegate_ip")?;
-        let vip = vip(&mut table, &mut seen, default_anchor);
+        let vip = vip(&mut table, &mut seen, default_anchor).and_then(|vip| {
+            match no_anchor(&vip).filter(|_| claims == ClaimMode::Tags) {
+                Some(message) => Err(table.report("anchor", message)),
+                None => Ok(vip),
+            }
+        });
         table.finish();
         vip
     })?;
     match vips {
-        Some(vips) if !vips.is_empty() => match twice_at_one_address(&vips) {
-            Some(message) => Err(root.report("vip", message)),
-            None => Ok(vips),
-        },
+        Some(vips) if !vips.is_empty() => {
+            let unread = unread_anchor(&vips).filter(|_| claims == ClaimMode::Tags);
+            match twice_at_one_address(&vips).or(unread) {
+                Some(message) => Err(root.report("vip", message)),
+                None => Ok(vips),
+            }
+        }
         _ => Err(root.report("vip", "there is no VIP: write one [[vip]] with delegate_ip = \"...\" for each")),
     }
 }
@@ -46,6 +58,43 @@ fn twice_at_one_address(vips: &[VipConfig]) -> Option<String> {
             "the Elastic IPs {other} and {ip} would be at the same private address, which carries one: \
              give one of them a private_ip of its own"
         ))
+    })
+}
+
+/// Why claims on this VIP have no place to be recorded that is the same for all nodes.
+fn no_anchor(vip: &VipConfig) -> Option<String> {
+    let any = |has: fn(&AddressConfig) -> bool| vip.addresses.iter().any(has);
+    let in_subnet = any(|address| address.secondary_ip.is_some());
+    match vip.anchor {
+        Some(AnchorConfig::Subnet) if !in_subnet => Some(
+            "\"subnet\" is that of a secondary_ip, and this VIP has none, so its nodes need not be in one subnet: \
+             name a route table (rtb-...) or an Elastic IP (eipalloc-...)"
+                .to_owned(),
+        ),
+        None if !in_subnet && !any(|address| address.elastic_ip.is_some()) && vip.named_tables().next().is_none() => {
+            Some(
+                "is missing: the nodes may find tables by tag at different times, but must record their claims in one \
+                 place; name one of the tables by its id (rtb-...)"
+                    .to_owned(),
+            )
+        }
+        _ => None,
+    }
+}
+
+/// Elastic IPs are read by address: the tags of another one would never be seen.
+fn unread_anchor(vips: &[VipConfig]) -> Option<String> {
+    let elastic_ips = vips.iter().flat_map(|vip| &vip.addresses).filter_map(|address| address.elastic_ip.as_ref());
+    let known: BTreeSet<_> = elastic_ips.filter_map(|elastic| elastic.allocation_id.as_ref()).collect();
+    vips.iter().find_map(|vip| {
+        let Some(AnchorConfig::ElasticIp(id)) = &vip.anchor else { return None };
+        (!known.contains(id)).then(|| {
+            format!(
+                "the anchor {id} of {} is no Elastic IP of this configuration, so its tags are not read: write \
+                 allocation_id = \"{id}\" under the elastic_ip that it is, or name a route table",
+                vip.delegate_ip
+            )
+        })
     })
 }
 

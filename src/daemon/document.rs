@@ -1,8 +1,10 @@
 //! How things stand, as the document that status, health and metrics show.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::claim::{self, Record};
+use crate::config::WitnessMode;
 use crate::desired::Desired;
 use crate::identity::Node;
 use crate::observed::Moment;
@@ -13,6 +15,7 @@ use crate::status::{
     VipStatus, condition,
 };
 use crate::vip::{BindingKey, ClaimMode};
+use crate::witness::{Asked, Nobody};
 
 use super::vip::{Keeper, why};
 use super::write::Errand;
@@ -79,7 +82,14 @@ pub fn status(
 
 impl Keeper {
     /// The VIP's part of the document. Tells of bindings whose state changed.
-    pub fn document(&mut self, now: Moment, wall_ms: u64, reporter: &dyn Reporter) -> VipStatus {
+    pub fn document(
+        &mut self,
+        mode: WitnessMode,
+        asked: Option<&Asked>,
+        now: Moment,
+        wall_ms: u64,
+        reporter: &dyn Reporter,
+    ) -> VipStatus {
         let mut since = std::mem::take(&mut self.since);
         let plan = self.plan();
         let bindings: Vec<_> = plan
@@ -94,13 +104,14 @@ impl Keeper {
             converged_ms: self.converged_ms(),
             superseded_by: held.superseded_by.as_ref().map(|rival| rival.node.clone()),
         });
+        let witness = witness(mode, asked, self.config.delegate_ip);
         let status = VipStatus {
             delegate_ip: self.config.delegate_ip,
             desired: self.desired(),
             claim,
             in_sync: plan.is_some_and(Plan::in_sync),
             bindings,
-            conditions: self.conditions(plan, &mut since, wall_ms),
+            conditions: self.conditions(plan, witness, &mut since, wall_ms),
         };
         self.since = since;
         status
@@ -112,6 +123,7 @@ impl Keeper {
             role: desired.map_or(Role::Unknown, Role::from).name().to_owned(),
             reason: desired.and_then(why).map(str::to_owned),
             since_ms: self.desired_since_ms(),
+            guard_alive: self.reading().and_then(|reading| reading.guard_alive),
         }
     }
 
@@ -149,7 +161,13 @@ impl Keeper {
         }
     }
 
-    fn conditions(&self, plan: Option<&Plan>, since: &mut Since, wall_ms: u64) -> Vec<Condition> {
+    fn conditions(
+        &self,
+        plan: Option<&Plan>,
+        witness: (bool, &'static str, String),
+        since: &mut Since,
+        wall_ms: u64,
+    ) -> Vec<Condition> {
         let mut conditions = Vec::new();
         let mut put = |name: &str, holds: bool, reason: &str, message: String| {
             let (since_ms, _) = since.of(name, if holds { "holds" } else { "does not" }, wall_ms);
@@ -193,6 +211,8 @@ impl Keeper {
         let reason = if rival.is_some() { "NewerClaim" } else { "Newest" };
         let message = rival.map(|rival| format!("{} holds the newer claim {}", rival.node, rival.term));
         put(condition::SUPERSEDED, rival.is_some(), reason, message.unwrap_or_default());
+        let (speaks, reason, message) = witness;
+        put(condition::WITNESS, speaks, reason, message);
         conditions
     }
 
@@ -220,6 +240,28 @@ impl Keeper {
             Record::Missing => (false, "NotSeenYet", "the claim's tag has not been seen on the anchor yet".to_owned()),
             Record::Unknown => (false, "NotRead", "the anchor's tags could not be read".to_owned()),
         }
+    }
+}
+
+/// Whether Pgpool's watchdog speaks about this VIP, and why not.
+fn witness(mode: WitnessMode, asked: Option<&Asked>, vip: IpAddr) -> (bool, &'static str, String) {
+    match asked {
+        _ if mode == WitnessMode::Off => (false, "Off", "it is not asked: witness = \"off\"".to_owned()),
+        None => (false, "NotAskedYet", "it was not asked yet".to_owned()),
+        Some(Asked::Word(word)) if word.delegate_ips.contains(&vip) => (true, "Answers", String::new()),
+        Some(Asked::Word(_)) => {
+            let message = "the Pgpool that answers has another delegate_ip; [pgpool] watchdog_socket names its socket";
+            (false, "OtherAddress", message.to_owned())
+        }
+        Some(Asked::Nobody(why)) => {
+            let reason = match why {
+                Nobody::NoSocket(_) => "NoSocket",
+                Nobody::NotPermitted(_) => "NotPermitted",
+                Nobody::NotRunning(_) => "NotRunning",
+            };
+            (false, reason, why.to_string())
+        }
+        Some(Asked::Unheard(why)) => (false, "Unheard", why.clone()),
     }
 }
 

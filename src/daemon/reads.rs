@@ -10,15 +10,15 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, RouteTable, TableQuery, Urgency};
-use crate::host::Host;
+use crate::host::{Host, HostError, LocalAddress};
 use crate::identity::Node;
 use crate::ids::SubnetId;
-use crate::observe::{Known, Source, TagChoice, World, choice_query};
+use crate::observe::{Known, Queries, Source, TagChoice, World, choice_query};
 use crate::observed::Moment;
 use crate::report::{self, News, Reporter};
 use crate::status::SourceStatus;
 use crate::vip::Account;
-use crate::witness::Word;
+use crate::witness::Asked;
 
 /// Route tables chosen by tag are looked for again this often: tables come and go rarely.
 const CHOOSE_AGAIN: Duration = Duration::from_mins(5);
@@ -31,8 +31,9 @@ const RETRY_FLOOR: Duration = Duration::from_secs(1);
 pub enum Answer {
     Identity(Result<Node, String>),
     /// What Pgpool's watchdog said.
-    Word(Result<Option<Word>, String>),
+    Word(Asked),
     Choice(TagChoice, Result<Vec<RouteTable>, Ec2Error>),
+    Local(LocalRead),
     Source(Read),
 }
 
@@ -42,6 +43,12 @@ pub type ReadFuture = Pin<Box<dyn Future<Output = Answer>>>;
 pub struct Read {
     at: Moment,
     what: What,
+}
+
+/// The kernel's answer. `at` is when it was asked.
+pub struct LocalRead {
+    at: Moment,
+    addresses: Result<BTreeSet<LocalAddress>, HostError>,
 }
 
 enum What {
@@ -68,13 +75,55 @@ struct Round {
     worst: Option<Class>,
 }
 
+/// What is read and fails by itself: of some sources there are several, one for each account or subnet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Addresses,
+    Tables(Account),
+    Interfaces,
+    Tags(SubnetId),
+    Local,
+}
+
+impl Part {
+    fn source(&self) -> report::Source {
+        match self {
+            Self::Addresses => report::Source::Addresses,
+            Self::Tables(_) => report::Source::RouteTables,
+            Self::Interfaces => report::Source::NetworkInterfaces,
+            Self::Tags(_) => report::Source::Tags,
+            Self::Local => report::Source::LocalAddresses,
+        }
+    }
+
+    /// What a round asks for.
+    fn asked(queries: &Queries) -> BTreeSet<Self> {
+        let addresses = (!queries.addresses.is_empty()).then_some(Self::Addresses);
+        let tables = queries.tables.keys().cloned().map(Self::Tables);
+        let interfaces = queries.interfaces.is_some().then_some(Self::Interfaces);
+        let tags = queries.tags.iter().cloned().map(Self::Tags);
+        [Self::Local].into_iter().chain(addresses).chain(tables).chain(interfaces).chain(tags).collect()
+    }
+}
+
+/// How its last read went.
+#[derive(Debug, Default)]
+struct Outcome {
+    last_success_ms: Option<u64>,
+    error: Option<String>,
+}
+
 /// The reads that are under way, and how the last ones went.
 #[derive(Default)]
 pub struct Reads {
     pub identifying: bool,
+    /// The kernel is being asked. It answers at once; if it ever hangs, nothing else waits for it.
+    pub reading_local: bool,
     round: Option<Round>,
     backoff: Backoff,
-    outcomes: BTreeMap<report::Source, (Option<u64>, Option<String>)>,
+    outcomes: BTreeMap<Part, Outcome>,
+    /// Why tables could not be looked for by their tags. How long ago they were is of no interest: that is done rarely.
+    not_chosen: BTreeMap<TagChoice, String>,
     chosen_at: BTreeMap<TagChoice, Moment>,
     choosing: BTreeSet<TagChoice>,
 }
@@ -90,10 +139,17 @@ impl Reads {
         known: &Known,
         config: &Config,
         ec2: &Rc<E>,
+        world: &mut World,
         urgency: Urgency,
         now: Moment,
     ) -> Vec<ReadFuture> {
         let queries = known.queries(config);
+        world.keep_only(&queries);
+        let parts = Part::asked(&queries);
+        self.outcomes.retain(|part, _| parts.contains(part));
+        for part in parts {
+            self.outcomes.entry(part).or_default();
+        }
         let mut asked: Vec<ReadFuture> = Vec::new();
         let mut ask = |what: Pin<Box<dyn Future<Output = What>>>| {
             asked.push(Box::pin(async move { Answer::Source(Read { at: now, what: what.await }) }));
@@ -125,7 +181,9 @@ impl Reads {
         }
         let open = asked.len();
         self.round = (open > 0).then_some(Round { began: now, asked: open, open, failed: 0, worst: None });
-        for choice in known.choices(config) {
+        let choices = known.choices(config);
+        self.not_chosen.retain(|choice, _| choices.contains(choice));
+        for choice in choices {
             let due = self.chosen_at.get(&choice).is_none_or(|at| now >= *at + CHOOSE_AGAIN);
             if !due || !self.choosing.insert(choice.clone()) {
                 continue;
@@ -140,60 +198,80 @@ impl Reads {
         asked
     }
 
-    /// Reads the kernel's addresses.
-    pub async fn local<H: Host>(
-        &mut self,
-        host: &H,
-        world: &mut World,
-        now: Moment,
-        wall_ms: u64,
-        reporter: &dyn Reporter,
-    ) {
-        let source = report::Source::LocalAddresses;
-        let outcome = self.outcomes.entry(source).or_default();
-        match host.addresses().await {
+    /// Asks for the kernel's addresses.
+    pub fn start_local<H: Host + 'static>(&mut self, host: &Rc<H>, now: Moment) -> ReadFuture {
+        self.reading_local = true;
+        let host = Rc::clone(host);
+        Box::pin(async move { Answer::Local(LocalRead { at: now, addresses: host.addresses().await }) })
+    }
+
+    /// Takes the kernel's addresses over.
+    pub fn local(&mut self, read: LocalRead, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) {
+        self.reading_local = false;
+        let failed = match read.addresses {
             Ok(value) => {
-                world.local = Source::Read { value, at: now };
-                *outcome = (Some(wall_ms), None);
-                reporter.news(&News::Observed { source, at_ms: wall_ms });
+                world.local = Source::Read { value, at: read.at };
+                None
             }
             Err(error) => {
-                let error = error.to_string();
-                world.local = Source::Failed { why: error.clone() };
-                reporter.news(&News::ReadFailed { source, class: Class::Transient, error: &error });
-                outcome.1 = Some(error);
+                world.local = Source::Failed { why: error.to_string() };
+                Some((Class::Transient, error.to_string()))
             }
+        };
+        self.note(Part::Local, failed, wall_ms, reporter);
+    }
+
+    /// Notes how the read of a part went, and tells of its source: that it was observed once all its parts are well.
+    /// Says whether the part is well again.
+    fn note(&mut self, part: Part, failed: Option<(Class, String)>, wall_ms: u64, reporter: &dyn Reporter) -> bool {
+        let source = part.source();
+        let outcome = self.outcomes.entry(part).or_default();
+        let was_failing = outcome.error.is_some();
+        let Some((class, error)) = failed else {
+            *outcome = Outcome { last_success_ms: Some(wall_ms), error: None };
+            self.tell_observed(source, wall_ms, reporter);
+            return was_failing;
+        };
+        reporter.news(&News::ReadFailed { source, class, error: &error });
+        outcome.error = Some(error);
+        false
+    }
+
+    fn tell_observed(&self, source: report::Source, at_ms: u64, reporter: &dyn Reporter) {
+        let mut parts = self.outcomes.iter().filter(|(part, _)| part.source() == source);
+        let all_read = parts.all(|(_, outcome)| outcome.last_success_ms.is_some());
+        if all_read && self.error(source).is_none() {
+            reporter.news(&News::Observed { source, at_ms });
         }
+    }
+
+    /// Why a part of the source could not be read.
+    fn error(&self, source: report::Source) -> Option<&String> {
+        let mut parts = self.outcomes.iter().filter(|(part, _)| part.source() == source);
+        let choices = self.not_chosen.values().filter(|_| source == report::Source::RouteTables);
+        parts.find_map(|(_, outcome)| outcome.error.as_ref()).or_else(|| choices.into_iter().next())
     }
 
     /// Puts an answer where it belongs. Says whether EC2 answers again after it had not.
     pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) -> bool {
         let Read { at, what } = read;
-        let (source, error) = match what {
-            What::Addresses(result) => (report::Source::Addresses, settle(&mut world.addresses, result, at)),
+        let (part, error) = match what {
+            What::Addresses(result) => (Part::Addresses, settle(&mut world.addresses, result, at)),
             What::Tables(account, result) => {
-                (report::Source::RouteTables, settle(world.tables.entry(account).or_default(), result, at))
+                let error = settle(world.tables.entry(account.clone()).or_default(), result, at);
+                (Part::Tables(account), error)
             }
             What::Interfaces(query, result) => {
                 let result = result.map(|enis| (query, enis));
-                (report::Source::NetworkInterfaces, settle(&mut world.interfaces, result, at))
+                (Part::Interfaces, settle(&mut world.interfaces, result, at))
             }
             What::Tags(subnet, result) => {
-                (report::Source::Tags, settle(world.tags.entry(subnet).or_default(), result, at))
+                let error = settle(world.tags.entry(subnet.clone()).or_default(), result, at);
+                (Part::Tags(subnet), error)
             }
         };
-        let outcome = self.outcomes.entry(source).or_default();
-        let recovered = error.is_none() && outcome.1.is_some();
-        match &error {
-            None => {
-                *outcome = (Some(wall_ms), None);
-                reporter.news(&News::Observed { source, at_ms: wall_ms });
-            }
-            Some(error) => {
-                outcome.1 = Some(error.to_string());
-                reporter.news(&News::ReadFailed { source, class: error.class, error: &error.to_string() });
-            }
-        }
+        let failed = error.as_ref().map(|error| (error.class, error.to_string()));
+        let recovered = self.note(part, failed, wall_ms, reporter);
         if let Some(round) = &mut self.round {
             round.open = round.open.saturating_sub(1);
             if let Some(error) = error {
@@ -232,16 +310,23 @@ impl Reads {
         &mut self,
         choice: &TagChoice,
         tables: Result<Vec<RouteTable>, Ec2Error>,
+        wall_ms: u64,
         reporter: &dyn Reporter,
     ) -> Option<Vec<RouteTable>> {
         self.choosing.remove(choice);
+        let source = report::Source::RouteTables;
         match tables {
-            Ok(tables) => Some(tables),
+            Ok(tables) => {
+                if self.not_chosen.remove(choice).is_some() {
+                    self.tell_observed(source, wall_ms, reporter);
+                }
+                Some(tables)
+            }
             Err(error) => {
                 // Asked again in the next round, not only after minutes.
                 self.chosen_at.remove(choice);
-                let source = report::Source::RouteTables;
                 reporter.news(&News::ReadFailed { source, class: error.class, error: &error.to_string() });
+                self.not_chosen.insert(choice.clone(), error.to_string());
                 None
             }
         }
@@ -258,15 +343,23 @@ impl Reads {
         known.node().interfaces.values().any(|own| !enis.iter().any(|eni| eni.id == own.eni))
     }
 
+    /// Each source as a whole: read as long ago as the part of it that was read least lately.
     pub fn document(&self) -> Vec<SourceStatus> {
-        self.outcomes
-            .iter()
-            .map(|(source, (last_success_ms, error))| SourceStatus {
-                source: source.name().to_owned(),
-                last_success_ms: *last_success_ms,
-                error: error.clone(),
-            })
-            .collect()
+        let mut sources: BTreeMap<report::Source, Option<u64>> = BTreeMap::new();
+        for (part, outcome) in &self.outcomes {
+            let last = sources.entry(part.source()).or_insert(outcome.last_success_ms);
+            // `None`, never, is the least of all.
+            *last = (*last).min(outcome.last_success_ms);
+        }
+        if !self.not_chosen.is_empty() {
+            sources.entry(report::Source::RouteTables).or_insert(None);
+        }
+        let status = |(source, last_success_ms): (report::Source, Option<u64>)| SourceStatus {
+            source: source.name().to_owned(),
+            last_success_ms,
+            error: self.error(source).cloned(),
+        };
+        sources.into_iter().map(status).collect()
     }
 }
 

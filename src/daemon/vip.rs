@@ -27,6 +27,9 @@ const URGENT_FOR: Duration = Duration::from_secs(10);
 /// What only an operator can mend is tried again at least this long after.
 const DENIED_FLOOR: Duration = Duration::from_secs(15);
 
+/// Old claims that may not be forgotten do no harm for a long time: the anchor has room for 50 tags.
+const FORGET_FLOOR: Duration = Duration::from_hours(1);
+
 /// How often an errand failed in a row, and when it may be tried again.
 #[derive(Debug, Default)]
 struct Attempts {
@@ -75,13 +78,12 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// A VIP as it is when a daemon starts: with what an earlier one persisted.
-    pub fn new(config: VipConfig, machine: &impl Machine, wall_ms: u64) -> Self {
+    /// A VIP as it is when a daemon starts to keep it: with what an earlier one persisted.
+    pub fn new(config: VipConfig, machine: &impl Machine, now: Moment, wall_ms: u64) -> Self {
         let persisted = machine.load(config.delegate_ip);
         let converged =
             persisted.as_ref().and_then(|persisted| Some((persisted.claim.clone(), persisted.converged_ms?)));
-        let memory =
-            persisted.clone().map(|persisted| Memory::restore(persisted, Moment::ZERO, wall_ms)).unwrap_or_default();
+        let memory = persisted.clone().map(|persisted| Memory::restore(persisted, now, wall_ms)).unwrap_or_default();
         Self {
             config,
             memory,
@@ -251,12 +253,14 @@ impl Keeper {
         }
     }
 
-    /// Starts every planned action that is not under way and may be tried now.
+    /// Starts every planned action that is not under way and may be tried now. While the kernel is being asked for its
+    /// addresses, none is changed: the plan for them rests on an answer that is about to be replaced.
     pub fn start<E: Ec2Write + 'static, H: Host + 'static>(
         &mut self,
         ec2: &Rc<E>,
         host: &Rc<H>,
         busy: &mut Busy,
+        asking_kernel: bool,
         now: Moment,
         reporter: &Rc<dyn Reporter>,
     ) -> Vec<WriteFuture> {
@@ -264,10 +268,9 @@ impl Keeper {
         let Some(plan) = &self.plan else { return Vec::new() };
         busy.want_only(vip, plan);
         let claim = self.memory.claim.as_ref().map(|held| held.id.clone());
-        let steps = plan.bindings.iter().filter_map(|(key, verdict)| {
-            let step = verdict.step.as_ref()?;
-            Some((Errand::Binding(key.clone()), Aim::Change(step.purpose), step.action.clone()))
-        });
+        let steps = plan
+            .steps()
+            .map(|(key, step)| (Errand::Binding(key.clone()), Aim::Change(step.purpose), step.action.clone()));
         let record = plan.record.iter().map(|(term, action)| (Errand::Record, Aim::Record(*term), action.clone()));
         let forget = plan.forget.iter().map(|action| (Errand::Forget, Aim::Forget, action.clone()));
         let mut wanted: Vec<_> = record.chain(forget).chain(steps).collect();
@@ -277,7 +280,7 @@ impl Keeper {
         for (errand, aim, action) in wanted {
             let attempts = self.attempts.get(&errand);
             let held_back = attempts.and_then(|attempts| attempts.next_try).is_some_and(|at| now < at);
-            if held_back || busy.has(vip, &errand) {
+            if held_back || busy.has(vip, &errand) || (asking_kernel && !action.is_cloud()) {
                 continue;
             }
             let still_wanted = busy.begin(vip, &errand, &action);
@@ -370,6 +373,7 @@ impl Keeper {
         attempts.failures += 1;
         let delay = attempts.backoff.next_delay(rng);
         let delay = match failure.class {
+            Class::Denied | Class::Rejected if *errand == Errand::Forget => FORGET_FLOOR,
             Class::Denied | Class::Rejected => delay.max(DENIED_FLOOR),
             Class::Transient | Class::Throttled | Class::Stale => delay,
         };
@@ -441,14 +445,15 @@ impl Keeper {
         self.plan.as_ref().is_some_and(|plan| plan.standing == Standing::Leader)
     }
 
-    /// Something was tried and failed, and waits for its next try.
+    /// Something was tried and failed, and waits for its next try. Old claims that stay make no failover fail.
     pub fn is_failing(&self) -> bool {
-        !self.attempts.is_empty()
+        self.attempts.keys().any(|errand| *errand != Errand::Forget)
     }
 
-    /// There is nothing to do.
+    /// There is nothing to do, but for old claims that may be waiting to be forgotten.
     pub fn is_quiet(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.is_empty() && (plan.in_sync() || plan.standing == Standing::Unknown))
+        let at_rest = |plan: &Plan| plan.in_sync() || plan.standing == Standing::Unknown;
+        self.plan.as_ref().is_some_and(|plan| plan.record.is_none() && plan.steps().next().is_none() && at_rest(plan))
     }
 
     /// How a binding stands, with what the loop knows of failures.

@@ -90,6 +90,11 @@ impl Busy {
         }
     }
 
+    /// The VIP is not kept any more: what was not sent yet stays unsent.
+    pub fn want_nothing(&self, vip: IpAddr) {
+        self.0.iter().filter(|((of, _), _)| *of == vip).for_each(|(_, write)| write.wanted.set(false));
+    }
+
     pub fn no_cloud_write(&self) -> bool {
         !self.0.values().any(|write| write.action.is_cloud())
     }

@@ -33,6 +33,7 @@ use crate::observe::configured_keys;
 use crate::report::{News, Report, Reporter, VipKeys, http};
 use crate::status::Status;
 use crate::wake::{self, Wake, watch_folder};
+use crate::witness::{Asked, Nobody};
 
 /// The address of the route method: outside the VPC.
 pub const DELEGATE_IP: &str = "20.0.0.50";
@@ -349,7 +350,7 @@ interface = "{INTERFACE}"
         );
         fs::write(&config, text)?;
         let loaded = Sources { file: config.clone(), environment: Vec::new(), flags: Vec::new() }.load()?;
-        let keys = configured_keys(&loaded, INTERFACE);
+        let keys = configured_keys(&loaded);
         let vips: Vec<_> = keys.into_iter().map(|(vip, bindings)| VipKeys { vip, bindings }).collect();
         let report = Arc::new(Report::new(&vips, Some(&state_dir), loaded.intervals.standby * 3));
         let listener = http::listen(([127, 0, 0, 1], 0).into()).await?;
@@ -392,8 +393,8 @@ interface = "{INTERFACE}"
             identify: cloud,
             machine,
             reporter: Rc::new(voice),
-            reload: Box::new(move || sources.load().map_err(|error| error.summary())),
-            ask_watchdog: Box::new(|| Box::pin(async { Ok(None) })),
+            reload: Box::new(move || sources.load().map(Into::into).map_err(|error| error.summary())),
+            ask_watchdog: Box::new(|| Box::pin(async { Asked::Nobody(Nobody::NoSocket(Vec::new())) })),
             rng: fastrand::Rng::new(),
         };
         let loop_task = spawn_local(Daemon::new(config, around).run(woken_by));

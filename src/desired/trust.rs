@@ -1,7 +1,9 @@
 //! Whose desired-state files count, and whether the folders they are in are safe from everybody else.
 
+use std::cell::{Ref, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::unistd::{Gid, Group, User};
 use rustix::fs::{AtFlags, CWD, FileType};
@@ -14,6 +16,29 @@ pub struct TrustedOwners {
     uids: BTreeSet<u32>,
     gids: BTreeSet<u32>,
     names: BTreeSet<String>,
+}
+
+/// The same for several who must agree, also after the configuration changed.
+#[derive(Debug, Clone)]
+pub struct SharedOwners(Rc<RefCell<TrustedOwners>>);
+
+impl SharedOwners {
+    /// Who counts now.
+    #[must_use]
+    pub fn get(&self) -> Ref<'_, TrustedOwners> {
+        self.0.borrow()
+    }
+
+    /// From now on these count.
+    pub fn replace(&self, trusted: TrustedOwners) {
+        self.0.replace(trusted);
+    }
+}
+
+impl From<TrustedOwners> for SharedOwners {
+    fn from(trusted: TrustedOwners) -> Self {
+        Self(Rc::new(RefCell::new(trusted)))
+    }
 }
 
 /// A configured user that nobody's file can belong to.

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{HookContext, HookError};
-use crate::desired::file::{self, DesiredFileError, Role};
+use crate::desired::file::{self, DesiredFileError};
 use crate::desired::trust::TrustedOwners;
+use crate::desired::{Desired, WhyStandby};
 use crate::error::one_line;
 use crate::ids::{ClaimId, InstanceId};
 use crate::process::{self, Moment};
@@ -29,6 +30,8 @@ pub enum WaitError {
     File(#[from] DesiredFileError),
     #[error("this node stands by for {0}: there is no claim to wait for")]
     Standby(IpAddr),
+    #[error("the Pgpool watchdog process that claimed {0} is gone, and its claim with it")]
+    GuardDead(IpAddr),
     #[error("this node's claim on {delegate_ip} gave way to a newer one of {by}")]
     Superseded { delegate_ip: IpAddr, by: InstanceId },
     #[error("{delegate_ip} did not converge within {}: {why}", humantime::format_duration(*timeout))]
@@ -38,7 +41,7 @@ pub enum WaitError {
 /// Returns once the current claim has converged. Which claim that is, is looked up again each time.
 ///
 /// # Errors
-/// At once if there is nothing to wait for (no file, standby, superseded); after `timeout` otherwise.
+/// At once if there is nothing to wait for (no file, standby, superseded, or the watchdog process is dead); after `timeout` otherwise.
 #[expect(clippy::disallowed_methods, reason = "waiting is what it is for, and it ends at its timeout")]
 pub fn wait(context: &HookContext, delegate_ip: IpAddr, timeout: Duration) -> Result<(), HookError> {
     context.must_know(delegate_ip)?;
@@ -74,12 +77,13 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     fn current_claim(&self) -> Result<ClaimId, WaitError> {
-        match file::read(&self.desired_file, self.delegate_ip, &self.trusted, self.boot_id)? {
-            None => Err(WaitError::NoFile(self.desired_file.clone())),
-            Some(file) => match file.role {
-                Role::Leader(leadership) => Ok(leadership.claim),
-                Role::Standby => Err(WaitError::Standby(self.delegate_ip)),
-            },
+        let Some(file) = file::read(&self.desired_file, self.delegate_ip, &self.trusted, self.boot_id)? else {
+            return Err(WaitError::NoFile(self.desired_file.clone()));
+        };
+        match file.desired(process::is_alive) {
+            Desired::Leader(claim) => Ok(claim.id),
+            Desired::Standby(WhyStandby::GuardDead) => Err(WaitError::GuardDead(self.delegate_ip)),
+            Desired::Standby(_) | Desired::Unknown(_) => Err(WaitError::Standby(self.delegate_ip)),
         }
     }
 

@@ -7,9 +7,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::desired::Desired;
 use crate::desired::source::DesiredSource;
-use crate::desired::trust::TrustedOwners;
+use crate::desired::trust::SharedOwners;
 use crate::machine::{Machine, Reading};
 use crate::memory::{PERSISTED_VERSION, Persisted};
 use crate::plain;
@@ -21,7 +20,7 @@ use crate::wake::GuardWatch;
 pub struct Files {
     state_dir: PathBuf,
     boot_id: String,
-    trusted: TrustedOwners,
+    trusted: SharedOwners,
     sources: BTreeMap<IpAddr, DesiredSource>,
     guards: Option<GuardWatch>,
 }
@@ -31,9 +30,9 @@ impl Files {
     ///
     /// # Errors
     /// When the kernel's boot id cannot be read: without it no file could be told from one of an earlier boot.
-    pub fn new(state_dir: &Path, trusted: TrustedOwners, guards: Option<GuardWatch>) -> io::Result<Self> {
+    pub fn new(state_dir: &Path, trusted: impl Into<SharedOwners>, guards: Option<GuardWatch>) -> io::Result<Self> {
         let boot_id = process::boot_id()?;
-        Ok(Self { state_dir: state_dir.to_owned(), boot_id, trusted, sources: BTreeMap::new(), guards })
+        Ok(Self { state_dir: state_dir.to_owned(), boot_id, trusted: trusted.into(), sources: BTreeMap::new(), guards })
     }
 
     fn claim_path(&self, vip: IpAddr) -> PathBuf {
@@ -44,7 +43,7 @@ impl Files {
 impl Machine for Files {
     fn desired(&mut self, vip: IpAddr) -> Reading {
         let source = self.sources.entry(vip).or_insert_with(|| DesiredSource::new(&self.state_dir, vip));
-        let reading = source.read(&self.trusted, &self.boot_id, process::is_alive);
+        let reading = source.read(&self.trusted.get(), &self.boot_id, process::is_alive);
         let guard = reading.in_force.as_ref().and_then(super::super::desired::file::DesiredFile::guard);
         if let Some(guards) = &mut self.guards {
             match guard {
@@ -52,8 +51,7 @@ impl Machine for Files {
                 None => guards.forget(vip),
             }
         }
-        let guard_alive = guard.map(|_| matches!(reading.desired, Desired::Leader(_)));
-        Reading { desired: reading.desired, invalid: reading.invalid, guard_alive }
+        Reading { desired: reading.desired, invalid: reading.invalid, guard_alive: reading.guard_alive }
     }
 
     fn load(&self, vip: IpAddr) -> Option<Persisted> {

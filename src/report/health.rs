@@ -13,7 +13,7 @@ use crate::status::Status;
 /// The newest status, and what the news say of the credentials.
 #[derive(Debug)]
 pub struct Health {
-    ready_within: Duration,
+    ready_within: Mutex<Duration>,
     started: Instant,
     newest: Mutex<Option<(Instant, Arc<Status>)>>,
     credentials: Mutex<Credentials>,
@@ -29,7 +29,12 @@ struct Credentials {
 
 impl Health {
     pub(super) fn new(ready_within: Duration) -> Self {
+        let ready_within = Mutex::new(ready_within);
         Self { ready_within, started: Instant::now(), newest: Mutex::default(), credentials: Mutex::default() }
+    }
+
+    pub(super) fn set_ready_within(&self, ready_within: Duration) {
+        *locked(&self.ready_within) = ready_within;
     }
 
     pub(super) fn news(&self, news: &News<'_>) {
@@ -85,6 +90,7 @@ impl Health {
                 reasons.extend(
                     credentials.denied.iter().map(|(source, error)| format!("{source} may not be read: {error}")),
                 );
+                let ready_within = *locked(&self.ready_within);
                 let is_denied = |source: &str| credentials.denied.keys().any(|denied| denied.name() == source);
                 let sources = status.sources.iter().filter(|source| !is_denied(&source.source));
                 reasons.extend(sources.filter_map(|source| {
@@ -94,7 +100,7 @@ impl Health {
                         return Some(format!("{} were never read{error}", source.source));
                     };
                     let age = Duration::from_millis(now_ms.saturating_sub(last));
-                    (age > self.ready_within)
+                    (age > ready_within)
                         .then(|| format!("{} were last read {} s ago{error}", source.source, age.as_secs()))
                 }));
             }

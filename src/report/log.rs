@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::News;
 use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult, Role};
-use super::repeats::Repeats;
+use super::repeats::{Repeats, Times};
 use crate::action::Action;
 pub use crate::config::LogFormat;
 use crate::ec2::{Class, RequestReport};
@@ -138,10 +138,12 @@ impl Log {
             News::GuardAlive { vip, alive: false } => warn!(%vip, "the watchdog process behind the claim is gone"),
             News::ClaimTerm { vip, term } => info!(%vip, %term, "claiming the VIP"),
             News::Superseded { vip, by, term } => {
-                warn!(%vip, %by, %term, "superseded by a newer claim; standing by until the next up");
+                warn!(%vip, %by, %term, "superseded by a newer claim; standing by while that one stands");
             }
             News::Takeover { vip, direction: Direction::Gained } => info!(%vip, "the VIP leads to this node now"),
-            News::Takeover { vip, direction: Direction::Lost } => info!(%vip, "the VIP leads elsewhere now"),
+            News::Takeover { vip, direction: Direction::Lost } => {
+                info!(%vip, "this node does not hold the VIP any more")
+            }
             News::Contested { vip, contested: true } => error!(
                 %vip,
                 "contested: somebody keeps taking the VIP from this node, which holds the newest claim; \
@@ -150,10 +152,12 @@ impl Log {
             News::Contested { vip, contested: false } => info!(%vip, "not contested any more"),
             News::HookLost { vip, lost: true } => error!(
                 %vip,
-                "Pgpool's watchdog contradicts the desired-state file: a hook was lost; \
+                "Pgpool's watchdog keeps contradicting the desired-state file, as if a hook had been lost; \
                  check if_up_cmd and if_down_cmd in pgpool.conf and Pgpool's log"
             ),
-            News::HookLost { vip, lost: false } => info!(%vip, "the watchdog and the desired-state file agree again"),
+            News::HookLost { vip, lost: false } => {
+                info!(%vip, "the watchdog does not contradict the desired-state file any more")
+            }
             News::Converged { vip, claim, after } => {
                 info!(%vip, %claim, after_s = rounded(after), "converged: every binding leads to this node");
             }
@@ -201,6 +205,18 @@ impl Log {
                     None => debug!(%source, class = class.name(), "could not be read: {reason}"),
                 }
             }
+            News::Witness { silent: Some(why) } => {
+                // Once: it stands still while a hook runs, and what is wrong for longer is in status.
+                let times = self.repeats.failed("witness", "silent", now);
+                if times.is_some_and(Times::is_first) {
+                    warn!("no word from Pgpool's watchdog: {why}");
+                }
+            }
+            News::Witness { silent: None } => {
+                if let Some(times) = self.repeats.over("witness", now) {
+                    info!("Pgpool's watchdog answers{times}");
+                }
+            }
             News::CredentialsExpiry { at_ms } => debug!(at_ms, "the credentials in use expire"),
 
             News::Problem { reason, message } => {
@@ -222,7 +238,8 @@ impl Log {
         let outcome_name = outcome.name();
         let duration_s = rounded(duration);
         let reason = error.unwrap_or("no reason was given");
-        let topic = format!("{vip} {kind} {target}");
+        let is_chore = matches!(action, Action::ForgetClaim { .. });
+        let topic = if is_chore { format!("{vip} {}", action.name()) } else { format!("{vip} {kind} {target}") };
         macro_rules! line {
             ($level:ident, $($text:tt)+) => {
                 $level!(%vip, kind, target, action = action.name(), outcome = outcome_name, code, duration_s, $($text)+)
@@ -239,7 +256,7 @@ impl Log {
             }
             Outcome::Refused => {
                 if let Some(times) = self.repeats.failed(&topic, outcome_name, now) {
-                    line!(info, "{action}: somebody holds it, so EC2 refused: {reason}{times}");
+                    line!(info, "{action}: EC2 refused, so it is not free any more: {reason}{times}");
                 } else {
                     line!(debug, "{action}: refused: {reason}");
                 }
@@ -251,8 +268,12 @@ impl Log {
                 } else {
                     "the answer was lost, the next look will tell"
                 };
-                match self.repeats.failed(&topic, &signature, now) {
-                    Some(times) if is_for_people(class) => line!(error, "{action}: {said}: {reason}{times}"),
+                // Nobody need be woken for an old claim that stays: it is said once.
+                let due = self.repeats.failed(&topic, &signature, now).filter(|times| !is_chore || times.is_first());
+                match due {
+                    Some(times) if is_for_people(class) && !is_chore => {
+                        line!(error, "{action}: {said}: {reason}{times}")
+                    }
                     Some(times) => line!(warn, "{action}: {said}: {reason}{times}"),
                     None => line!(debug, "{action}: {said}: {reason}"),
                 }

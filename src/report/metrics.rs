@@ -157,7 +157,6 @@ impl State {
     /// What no status tells.
     fn news(&mut self, news: &News<'_>) {
         match *news {
-            News::GuardAlive { vip, alive } => self.vip(vip).guard_alive = alive,
             News::Backoff { vip, key, delay } => {
                 self.vip(vip).backoffs.insert(key.cloned(), delay);
             }
@@ -175,7 +174,10 @@ impl State {
             let vip = told.delegate_ip;
             let state = self.vip(vip);
             state.role = Role::from_name(&told.desired.role).unwrap_or(Role::Unknown);
-            state.term = told.claim.as_ref().map_or(0, |claim| claim.term.0);
+            // A claim that has ended is still told, for `wait` and for people, but it claims nothing.
+            let claim = told.claim.as_ref().filter(|_| state.role == Role::Leader);
+            state.term = claim.map_or(0, |claim| claim.term.0);
+            state.guard_alive = told.desired.guard_alive == Some(true);
             let holds = |name| told.conditions.iter().any(|condition| condition.name == name && condition.holds);
             let fails = |name| told.conditions.iter().any(|condition| condition.name == name && !condition.holds);
             state.contested = holds(condition::CONTESTED);

@@ -32,6 +32,14 @@ pub struct Times {
     is_past: bool,
 }
 
+impl Times {
+    /// It had not failed before.
+    #[must_use]
+    pub fn is_first(self) -> bool {
+        self.failures == 1
+    }
+}
+
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = humantime::format_duration(Duration::from_secs(self.over.as_secs()));

@@ -227,7 +227,8 @@ impl Headline {
         } else if let (false, Some(condition)) = (vip.in_sync, in_sync_condition) {
             what.push(clean(&condition.message));
         }
-        let claim = vip.claim.as_ref().map(|claim| {
+        // One that has ended is of no interest any more.
+        let claim = vip.claim.as_ref().filter(|_| vip.desired.role == Role::Leader.name()).map(|claim| {
             let converged = claim.converged_ms.map(|at| format!(", converged in {}", precise(claim.started_ms, at)));
             // Enough of it to tell claims apart.
             let id: String = clean(claim.id.as_str()).chars().take(8).collect();
@@ -339,6 +340,10 @@ fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
         // Only a leader has a claim to record, and only while it leads.
         condition::CLAIM_RECORDED => {
             condition.holds || role(vip) != Role::Leader || told(vip, condition::SUPERSEDED, true).is_some()
+        }
+        // A Pgpool that is not there, or is not to be asked, needs nobody's attention here.
+        condition::WITNESS => {
+            condition.holds || ["Off", "NotAskedYet", "NoSocket", "NotRunning"].contains(&&*condition.reason)
         }
         condition::CONTESTED | condition::SUPERSEDED | condition::HOOK_LOST => !condition.holds,
         _ => condition.holds,

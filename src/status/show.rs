@@ -5,11 +5,10 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
-use rustix::process::{Pid, test_kill_process};
-
 use super::file::{self, ReadError};
 use super::page::{Daemon, Look, Verdict, page};
 use super::{Status, layout::clean};
+use crate::process;
 
 /// The exit code when nothing can be told: no status, an unreadable one, an old one.
 const CANNOT_TELL: u8 = 1;
@@ -112,13 +111,8 @@ fn redrawn(page: &str, rows: usize) -> String {
     screen + "\x1b[J"
 }
 
-/// Whether the process lives. Another user's does when the kernel refuses to signal it.
 fn daemon(pid: u32) -> Daemon {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    match pid.map(test_kill_process) {
-        Some(Ok(()) | Err(rustix::io::Errno::PERM)) => Daemon::Alive,
-        Some(Err(_)) | None => Daemon::Gone,
-    }
+    if process::exists(pid) { Daemon::Alive } else { Daemon::Gone }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the page tells ages")]

@@ -128,7 +128,9 @@ fn tables_are_chosen_by_their_tags() {
     };
     tag(&stage.tables[..2]);
     machine.configure(&format!(
-        "[[vip]]\ndelegate_ip = \"{ROUTED}\"\n[vip.route]\ninterface = \"eth0\"\ntable_tags = {{ pgpool = \"clients\" }}\n"
+        "[[vip]]\ndelegate_ip = \"{ROUTED}\"\nanchor = \"{}\"\n[vip.route]\ninterface = \"eth0\"\n\
+         table_tags = {{ pgpool = \"clients\" }}\n",
+        stage.tables[0]
     ));
     let daemon = machine.start_ready();
     machine.hook("up", ROUTED);

@@ -200,3 +200,70 @@ fn a_kernel_that_refuses_is_told_and_tried_again() {
         assert!(world.nodes[0].has_local(ADDRESS));
     });
 }
+
+#[test]
+fn a_kernel_that_hangs_holds_nothing_up() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.nodes[0].computer.slow_kernel(seconds(3));
+        world.start();
+        pass(millis(500)).await;
+        world.up(0, EIP);
+        pass(millis(200)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+    });
+}
+
+#[test]
+fn what_a_vip_that_left_the_config_was_still_to_write_is_not_sent() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            let mut config = routes(40)(estate);
+            config.limits.burst = 5;
+            config
+        });
+        world.start();
+        pass(seconds(1)).await;
+        // Refused takes wait for the rate limit.
+        let throttled = world.estate.fault(Fault::new(FaultKind::Throttle).at("CreateRoute"));
+        world.up(0, ADDRESS);
+        pass(seconds(2)).await;
+        world.estate.mend(throttled);
+        world.estate.allocate(EIP);
+        *world.nodes[0].config.borrow_mut() = Ok(config(vec![vip(vec![by_elastic_ip(EIP)])]));
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(1)).await;
+        let mark = world.mark();
+        pass(seconds(60)).await;
+        assert_eq!(world.writes(mark), []);
+    });
+}
+
+#[test]
+fn a_vip_that_joins_later_counts_its_claim_from_then() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(1);
+            config(vec![vip(vec![by_elastic_ip(EIP)]), vip(vec![by_route(ADDRESS, &tables)])])
+        });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(30)).await;
+        let whole = world.nodes[0].config.borrow().clone();
+        world.nodes[0].config.borrow_mut().as_mut().unwrap().vips.pop();
+        world.nodes[0].wake(Wake::Config);
+        let tags = vec![TagSpec { key: format!("vipkeeper/{ADDRESS}/i-0b"), value: Some("700".to_owned()) }];
+        let old = TagChange { resources: tables(&world), tags, dry_run: false };
+        world.estate.by_hand(&Operation::CreateTags(old));
+        pass(seconds(7200)).await;
+        *world.nodes[0].config.borrow_mut() = whole;
+        let mark = world.mark();
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(60)).await;
+        assert_eq!(world.writes(mark), [], "nobody has seen the claim hold for an hour");
+        pass(seconds(3700)).await;
+        assert_eq!(world.writes(mark).len(), 1, "the old claim is forgotten");
+    });
+}

@@ -126,6 +126,31 @@ fn an_ipv6_address_moves_between_enis() {
 }
 
 #[test]
+fn an_ipv6_address_that_was_taken_is_taken_back_after_a_second_look() {
+    in_paused_time(async {
+        let v6 = "2600:1f18:1::50";
+        let mut world = World::new(2, |_| config(vec![vip(vec![by_secondary_ip(v6)])]));
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, v6);
+        pass(seconds(30)).await;
+        let assignment = |eni: &str| (eni.to_owned(), vec![v6.to_owned()]);
+        let (network_interface_id, ipv6_addresses) = assignment(&world.estate.nodes[0].eni);
+        let unassign = UnassignIpv6Addresses { network_interface_id, ipv6_addresses };
+        world.estate.by_hand(&Operation::UnassignIpv6Addresses(unassign));
+        let (network_interface_id, ipv6_addresses) = assignment(&world.estate.nodes[1].eni);
+        let assign = AssignIpv6Addresses { network_interface_id, ipv6_addresses, ..Default::default() };
+        world.estate.by_hand(&Operation::AssignIpv6Addresses(assign));
+        let mark = world.mark();
+        pass(seconds(40)).await;
+        assert_eq!(world.estate.secondary_ip(v6), world.eni(0));
+        let writes: Vec<_> = world.writes(mark).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(writes, ["AssignIpv6Addresses", "UnassignIpv6Addresses", "AssignIpv6Addresses"]);
+        assert!(world.nodes[0].recorder.vip(v6).in_sync);
+    });
+}
+
+#[test]
 fn a_secondary_address_lets_go_after_down() {
     in_paused_time(async {
         let mut world = World::new(1, secondary_ip);
@@ -237,5 +262,61 @@ fn without_claims_nothing_is_taken_back_from_another() {
         free_elastic_ip_by_hand(&world.estate);
         pass(seconds(15)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "what nobody holds is put back");
+    });
+}
+
+#[test]
+fn a_claims_first_look_waits_neither_for_a_round_under_way_nor_for_a_write_that_hangs() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.estate.latency(millis(400));
+        world.start();
+        pass(seconds(10)).await;
+        for operation in ["CreateTags", "CreateRoute", "ReplaceRoute", "ModifyNetworkInterfaceAttribute"] {
+            world.estate.fault(Fault::new(FaultKind::Cut { how: Cut::Hang }).at(operation));
+        }
+        // A round is under way when the claim begins, and ends after it.
+        world.nodes[0].wake(Wake::Config);
+        pass(millis(100)).await;
+        let mark = world.mark();
+        world.up(0, ADDRESS);
+        pass(millis(2500)).await;
+        let looks = world.calls(mark).iter().filter(|(_, name, _)| *name == "DescribeRouteTables").count();
+        assert!(looks >= 1, "{:?}", world.calls(mark));
+    });
+}
+
+#[test]
+fn old_claims_that_may_not_be_forgotten_are_tried_once_an_hour_and_disturb_nothing() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start();
+        pass(seconds(1)).await;
+        let allocation = world.estate.account().elastic_ips().next().unwrap().allocation_id.clone();
+        let tag = |value: &str| {
+            let tags = vec![TagSpec { key: format!("vipkeeper/{EIP}/i-0b"), value: Some(value.to_owned()) }];
+            world.estate.by_hand(&Operation::CreateTags(TagChange {
+                resources: vec![allocation.clone()],
+                tags,
+                dry_run: false,
+            }));
+        };
+        // As a person would write it.
+        tag("700");
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("DeleteTags"));
+        let mark = world.mark();
+        pass(seconds(5 * 3600)).await;
+        let tries = world.writes(mark).len();
+        assert!((4..=5).contains(&tries), "{:?}", world.writes(mark));
+        let passes = world.nodes[0].recorder.passes.borrow();
+        assert!(passes.iter().rev().take(50).all(|(_, result)| *result == PassResult::InSync));
+        drop(passes);
+        world.estate.mend(denied);
+        pass(seconds(3700)).await;
+        let left = world.estate.account().elastic_ips().next().unwrap().tags.clone();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(world.writes(mark).len(), tries + 1);
     });
 }

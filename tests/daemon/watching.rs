@@ -177,3 +177,76 @@ fn without_a_hook_nothing_is_touched() {
         assert_eq!(world.nodes[0].recorder.vip(EIP).desired.role, "unknown");
     });
 }
+
+#[test]
+fn a_record_that_is_not_read_any_more_is_not_asked_for_again_and_again() {
+    in_paused_time(async {
+        let mut anchor = None;
+        let mut world = World::new(2, |estate| {
+            anchor = Some(estate.allocate(EIP).parse().unwrap());
+            let tables = estate.add_tables(1);
+            let mut routed = vip(vec![by_route(ADDRESS, &tables)]);
+            routed.anchor = anchor.clone().map(AnchorConfig::ElasticIp);
+            config(vec![vip(vec![by_elastic_ip(EIP)]), routed])
+        });
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(30)).await;
+        // The Elastic IP leaves the config, and with it the tags that were read with it.
+        let node = &world.nodes[0];
+        node.config.borrow_mut().as_mut().unwrap().vips.remove(0);
+        node.wake(Wake::Config);
+        pass(seconds(30)).await;
+        point_route_by_hand(&world.estate, &tables(&world)[0], &world.estate.nodes[1].eni);
+        let mark = world.mark();
+        pass(seconds(60)).await;
+        let rounds = world.calls(mark).iter().filter(|(_, name, _)| *name == "DescribeRouteTables").count();
+        assert!((4..=9).contains(&rounds), "{rounds} rounds in a minute");
+        assert_eq!(world.estate.route(&tables(&world)[0], ADDRESS), world.eni(1), "without a record nobody fights");
+    });
+}
+
+#[test]
+fn an_account_that_refuses_is_told_until_it_does_not_although_another_answers() {
+    in_paused_time(async {
+        let role = "arn:aws:iam::123456789012:role/shared";
+        let mut world = World::new(1, |estate| {
+            let tables = estate.add_tables(2);
+            let mut routed = by_route(ADDRESS, &tables);
+            let Tables::Ids(refs) = &mut routed.route.as_mut().unwrap().tables else { unreachable!() };
+            refs[1].account = Account::Role(role.to_owned());
+            config(vec![vip(vec![routed])])
+        });
+        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables").in_role(role));
+        world.start();
+        pass(seconds(120)).await;
+        let recorder = Rc::clone(&world.nodes[0].recorder);
+        let tables_of = || recorder.last().sources.into_iter().find(|source| source.source == "route_tables").unwrap();
+        assert_eq!(recorder.heard("Observed { source: RouteTables"), [], "one of its two accounts was not");
+        assert!(tables_of().error.is_some() && tables_of().last_success_ms.is_none(), "{:?}", tables_of());
+        world.estate.mend(denied);
+        pass(seconds(60)).await;
+        assert!(tables_of().error.is_none() && tables_of().last_success_ms.is_some(), "{:?}", tables_of());
+        assert!(!recorder.heard("Observed { source: RouteTables").is_empty());
+    });
+}
+
+#[test]
+fn tables_that_cannot_be_looked_for_by_tag_are_told() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            let mut routed = by_route(ADDRESS, &[]);
+            let tags = [("pgpool".to_owned(), "clients".to_owned())].into();
+            routed.route.as_mut().unwrap().tables = Tables::Tagged { tags, account: Account::Own };
+            estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables"));
+            config(vec![vip(vec![routed])])
+        });
+        world.start();
+        pass(seconds(60)).await;
+        let sources = world.nodes[0].recorder.last().sources;
+        let tables = sources.iter().find(|source| source.source == "route_tables").expect("it was to be read");
+        assert!(tables.error.as_deref().is_some_and(|error| error.contains("UnauthorizedOperation")), "{tables:?}");
+        assert_eq!(tables.last_success_ms, None);
+    });
+}

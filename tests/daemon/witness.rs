@@ -88,3 +88,27 @@ fn a_watchdog_of_other_addresses_says_nothing() {
         assert!(!hook_lost(&world));
     });
 }
+
+#[test]
+fn status_says_whether_the_watchdog_speaks_and_why_not() {
+    in_paused_time(async {
+        let mut world = World::new(1, with(WitnessMode::Check));
+        world.start();
+        pass(seconds(1)).await;
+        let witness = |world: &World| {
+            let condition = world.nodes[0].recorder.condition(EIP, condition::WITNESS);
+            (condition.holds, condition.reason)
+        };
+        assert_eq!(witness(&world), (false, "NoSocket".to_owned()));
+        says(&world, 0, false);
+        pass(seconds(60)).await;
+        assert_eq!(witness(&world), (true, "Answers".to_owned()));
+        world.nodes[0].word.replace(Some(Word { escalated: true, delegate_ips: [ip(ADDRESS)].into() }));
+        pass(seconds(60)).await;
+        assert_eq!(witness(&world), (false, "OtherAddress".to_owned()));
+        world.nodes[0].config.borrow_mut().as_mut().unwrap().witness = WitnessMode::Off;
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(1)).await;
+        assert_eq!(witness(&world), (false, "Off".to_owned()));
+    });
+}

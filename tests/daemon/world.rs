@@ -6,14 +6,16 @@ pub use crate::support::recorder::Detail;
 pub use crate::support::{Clock, Timeline, in_paused_time, millis, pass, seconds};
 pub use ec2_endpoint::service::{Cut, FaultKind, Mark, Throttling};
 pub use ec2_endpoint::{
-    AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, Fault, Operation, RouteChange,
+    AssignIpv6Addresses, AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, Fault,
+    Operation, RouteChange, TagChange, TagSpec, UnassignIpv6Addresses,
 };
 pub use std::net::IpAddr;
 pub use std::rc::Rc;
 pub use std::time::Duration;
-pub use vipkeeper::config::{Config, ElasticIpConfig};
+pub use vipkeeper::config::{AnchorConfig, Config, ElasticIpConfig, Tables};
 pub use vipkeeper::host::HostError;
-pub use vipkeeper::vip::{ClaimMode, OnRelease};
+pub use vipkeeper::report::PassResult;
+pub use vipkeeper::vip::{Account, ClaimMode, OnRelease};
 pub use vipkeeper::wake::Wake;
 
 pub const EIP: &str = "203.0.113.10";

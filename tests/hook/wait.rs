@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use vipkeeper::desired::file::Role;
 use vipkeeper::error::one_line;
 use vipkeeper::hook::{down, up, wait};
-use vipkeeper::process::Moment;
+use vipkeeper::process::{Moment, Process, Watchdog};
 use vipkeeper::status::Status;
 
 use crate::support::{IP, context, read, state};
@@ -73,6 +73,16 @@ fn a_claim_that_converges_ends_the_wait() {
         wait(&context(state.path(), 0, None), IP, LONG).unwrap();
         assert!(began.elapsed() >= Duration::from_millis(150) && began.elapsed() < LONG / 2);
     });
+}
+
+#[test]
+fn the_claim_of_a_watchdog_process_that_is_gone_is_not_waited_for() {
+    let state = state();
+    let guard = Process { pid: u32::MAX, start_time: 1 };
+    up(&context(state.path(), 10, Some(Watchdog { guard, escalation: None })), IP).unwrap();
+    put(state.path(), &converged(&claim(state.path())));
+    let text = fails(state.path(), LONG);
+    assert!(text.contains("the Pgpool watchdog process that claimed 20.0.0.50 is gone"), "{text}");
 }
 
 #[test]

@@ -251,7 +251,7 @@ impl Locals {
                 };
                 it.observed.sights.insert(self.key.clone(), Sight { seen, at });
                 let terms = (0u8..).zip(tags).filter_map(|(n, tag)| Some((instance(n), Term(tag?.into())))).collect();
-                it.observed.claims = Claims::Read { terms, at };
+                it.observed.claims = Claims::Read { terms, edited: BTreeMap::new(), at };
             }
             Event::LookFails => {
                 it.look = None;

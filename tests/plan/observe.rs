@@ -7,7 +7,7 @@ use std::time::Duration;
 use vipkeeper::config::{
     AddressConfig, AnchorConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
-use vipkeeper::ec2::{Address, Eni, EniQuery, Route, RouteTable, RouteTarget};
+use vipkeeper::ec2::{Address, Eni, EniQuery, Enis, Route, RouteTable, RouteTarget};
 use vipkeeper::host::LocalAddress;
 use vipkeeper::identity::{Node, NodeInterface};
 use vipkeeper::observe::{Known, Source, TagChoice, World, observe};
@@ -39,7 +39,11 @@ fn tables(ids: &[&str]) -> Tables {
 }
 
 fn tagged() -> Tables {
-    Tables::Tagged { tags: BTreeMap::from([("tier".to_owned(), "app".to_owned())]), account: Account::Own }
+    tagged_in(&Account::Own)
+}
+
+fn tagged_in(account: &Account) -> Tables {
+    Tables::Tagged { tags: BTreeMap::from([("tier".to_owned(), "app".to_owned())]), account: account.clone() }
 }
 
 fn config(addresses: Vec<AddressConfig>) -> Config {
@@ -118,11 +122,11 @@ fn eni(id: &str, ips: &[&str], check: Option<bool>) -> Eni {
 }
 
 fn by_address() -> EniQuery {
-    EniQuery::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: BTreeSet::new() }
+    Enis::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: BTreeSet::new() }.into()
 }
 
 fn by_id() -> EniQuery {
-    EniQuery::Ids(BTreeSet::new())
+    Enis::Ids(BTreeSet::new()).into()
 }
 
 fn resolve(config: &Config, known: &Known, world: &World) -> (Vip, Observed) {
@@ -268,7 +272,7 @@ fn tables_chosen_by_tag_are_bindings_once_they_are_found() {
     let (vip, _) = resolve(&config, &known, &World::default());
     let keys: Vec<_> = vip.bindings.keys().map(ToString::to_string).collect();
     assert_eq!(keys, ["route rtb-7", "route rtb-8", "local_address 20.0.0.50", "source_dest_check eth0"]);
-    assert_eq!(vip.anchor, Some(Anchor::RouteTable(Account::Own, "rtb-7".parse().unwrap())));
+    assert_eq!(vip.anchor, None, "other nodes may have found other tables");
 
     known.learn_choice(choice, &[]);
     let (vip, observed) = resolve(&config, &known, &World::default());
@@ -291,6 +295,25 @@ fn a_secondary_address_is_absent_only_if_all_holders_were_asked_for() {
         let world = World { interfaces: read((query, enis)), local: read(BTreeSet::new()), ..World::default() };
         let wanted = format!("secondary_ip 10.0.0.50 {wanted}");
         check(&config, &known(), &world, &[&wanted, "local_address 10.0.0.50 absent"]);
+    }
+}
+
+#[test]
+fn an_ipv6_address_that_another_eni_holds_is_elsewhere() {
+    let config = config(vec![secondary("fd00::50")]);
+    let asked = known().queries(&config).interfaces.expect("its own ENI is asked for");
+    let elsewhere = |vpc: &str| Eni { vpc: vpc.parse().ok(), ..eni("eni-b0", &["10.0.0.8", "fd00::50"], None) };
+    for (query, holder, wanted) in [
+        (asked.clone(), Some(elsewhere("vpc-1")), "elsewhere: eni-b0"),
+        // Of another VPC, where the same private range may be in use.
+        (asked.clone(), Some(elsewhere("vpc-2")), "absent"),
+        (asked, None, "absent"),
+        (by_id(), None, "unknown: who holds fd00::50 was not read yet"),
+    ] {
+        let enis = std::iter::once(eni("eni-a0", &["10.0.0.9"], None)).chain(holder).collect();
+        let world = World { interfaces: read((query, enis)), local: read(BTreeSet::new()), ..World::default() };
+        let wanted = format!("secondary_ip fd00::50 {wanted}");
+        check(&config, &known(), &world, &[&wanted, "local_address fd00::50 absent"]);
     }
 }
 
@@ -350,6 +373,8 @@ fn an_interface_without_an_eni_leaves_its_bindings_unknown() {
 #[test]
 fn claims_are_recorded_on_the_elastic_ip_else_the_first_table_else_the_subnet() {
     let eip_id = "eipalloc-1".parse().unwrap();
+    let role = Account::Role("arn:aws:iam::123456789012:role/shared".to_owned());
+    let shared = tagged_in(&role);
     let world = World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() };
     for (addresses, named, wanted) in [
         (vec![routed("20.0.0.50", tables(&["rtb-2", "rtb-1"])), elastic("192.0.2.1")], None, Anchor::ElasticIp(eip_id)),
@@ -363,6 +388,16 @@ fn claims_are_recorded_on_the_elastic_ip_else_the_first_table_else_the_subnet() 
             vec![elastic("192.0.2.1")],
             Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap())),
             Anchor::RouteTable(Account::Own, "rtb-9".parse().unwrap()),
+        ),
+        (
+            vec![routed("20.0.0.51", shared), routed("20.0.0.50", tables(&["rtb-2"]))],
+            None,
+            Anchor::RouteTable(Account::Own, "rtb-2".parse().unwrap()),
+        ),
+        (
+            vec![routed("20.0.0.51", tagged_in(&role))],
+            Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap())),
+            Anchor::RouteTable(role.clone(), "rtb-9".parse().unwrap()),
         ),
     ] {
         let mut config = config(addresses);
@@ -379,14 +414,18 @@ fn claims_are_read_from_the_tags_of_the_anchor_and_of_this_vip_alone() {
         ("vipkeeper/192.0.2.1/i-a", "1000 1970-01-01T00:00:01Z"),
         ("vipkeeper/192.0.2.1/i-b", "0 withdrawn"),
         ("vipkeeper/192.0.2.1/i-c", "soon"),
+        ("vipkeeper/192.0.2.1/i-d", "700"),
         ("vipkeeper/192.0.2.2/i-b", "3000"),
         ("Name", "vip"),
     ];
     let world = World { addresses: read(vec![eip("192.0.2.1", None, &tags)]), ..World::default() };
     let (_, observed) = resolve(&config, &known(), &world);
-    let Claims::Read { terms, at } = observed.claims else { panic!("the anchor was read") };
+    let Claims::Read { terms, edited, at } = observed.claims else { panic!("the anchor was read") };
     let terms: Vec<_> = terms.iter().map(|(node, term)| (node.as_str(), term.0)).collect();
-    assert_eq!((terms, at), (vec![("i-a", 1000), ("i-b", 0)], AT));
+    assert_eq!((terms, at), (vec![("i-a", 1000), ("i-b", 0), ("i-d", 700)], AT));
+
+    let edited: Vec<_> = edited.iter().map(|(node, value)| (node.as_str(), value.as_str())).collect();
+    assert_eq!(edited, [("i-d", "700")], "word for word");
 
     config.claims = ClaimMode::Off;
     assert_eq!(resolve(&config, &known(), &world).1.claims, Claims::Unknown);
@@ -405,7 +444,10 @@ fn one_pass_asks_each_source_once() {
     assert_eq!(queries.addresses.len(), 2);
     assert_eq!(queries.tables.len(), 1);
     assert_eq!(queries.tables[&Account::Own].len(), 3);
-    let Some(EniQuery::PrivateIps { addresses, .. }) = &queries.interfaces else { panic!("{queries:?}") };
+    let Some(EniQuery { enis: Enis::PrivateIps { addresses, .. }, ipv6 }) = &queries.interfaces else {
+        panic!("{queries:?}")
+    };
+    assert!(ipv6.is_empty());
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.0.0.9", "10.0.0.50", "10.0.1.9"]);
     assert_eq!(queries.tags.len(), 1);

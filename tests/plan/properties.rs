@@ -113,7 +113,7 @@ impl World {
         }
         self.observed.claims = match blind {
             Some(number) if number >= self.bindings.len() => Claims::Unknown,
-            _ => Claims::Read { terms: self.tags.clone(), at: self.now },
+            _ => Claims::Read { terms: self.tags.clone(), edited: BTreeMap::new(), at: self.now },
         };
     }
 
@@ -242,12 +242,17 @@ fn hold(world: &World, planned: &Plan) -> Result<(), TestCaseError> {
         let binding = world.vip.bindings[key].as_ref().unwrap();
         prop_assert!(names_only(binding, &step.action), "names something else: {}", step.action);
         let leads = planned.standing == Standing::Leader;
-        prop_assert_eq!(leads, step.purpose != Purpose::Release, "only a leader points, only others release");
+        let of_others = matches!(step.purpose, Purpose::Release | Purpose::Prepare);
+        prop_assert_eq!(leads, !of_others, "only a leader points, only others release and prepare");
         let sight = &world.observed.sights[key];
         let believed = world.memory.tracks.get(key).map_or(&sight.seen, |track| track.believe(sight));
         match step.purpose {
             Purpose::Take => {}
             Purpose::Restore => prop_assert_eq!(believed, &Seen::Absent),
+            Purpose::Prepare => {
+                prop_assert_eq!(key.kind, Kind::SourceDestCheck);
+                prop_assert_eq!(believed, &Seen::Absent);
+            }
             Purpose::Retake => prop_assert!(matches!(believed, Seen::Elsewhere(_)), "taken back: {believed:?}"),
             Purpose::Release => prop_assert!(matches!(believed, Seen::Here { .. }), "released: {believed:?}"),
         }

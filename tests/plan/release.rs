@@ -13,7 +13,7 @@ fn a_standby_releases_each_kind_in_its_own_way() {
           => route in_sync: kept until the successor replaces it
           => secondary_ip release: unassign 10.0.0.50 from eni-a
           => local_address release: remove 20.0.0.50 from eth0
-          => source_dest_check in_sync: left as it is
+          => source_dest_check in_sync: points here
         ",
     );
 }
@@ -57,18 +57,49 @@ fn a_standby_touches_nothing_that_points_elsewhere() {
         "elastic_ip, route delete, secondary_ip, local_address, source_dest_check",
         "
         100 standby
-        101 see elastic_ip=eni-b route=eni-b secondary_ip=eni-b local_address=absent source_dest_check=absent b=90
+        101 see elastic_ip=eni-b route=eni-b secondary_ip=eni-b local_address=absent source_dest_check=here b=90
           => elastic_ip in_sync: not here
           => route in_sync: not here
           => secondary_ip in_sync: not here
           => local_address in_sync: not here
-          => source_dest_check in_sync: not here
+          => source_dest_check in_sync: points here
         140 see route=eni-b! b=90
           => elastic_ip in_sync: not here
           => route in_sync: not here
           => secondary_ip in_sync: not here
           => local_address in_sync: not here
+          => source_dest_check in_sync: points here
+        ",
+    );
+}
+
+#[test]
+fn a_standby_keeps_the_source_destination_check_off_but_a_node_without_a_hook_does_not() {
+    check(
+        "source_dest_check",
+        "
+        100 see source_dest_check=absent
           => source_dest_check in_sync: not here
+        101 standby
+          => source_dest_check prepare: switch the source/destination check of eni-a off
+        101.2 accept
+          => source_dest_check in_sync: points here
+        107 see source_dest_check=here
+          => source_dest_check in_sync: points here
+        200 see source_dest_check=absent
+          => source_dest_check prepare: switch the source/destination check of eni-a off
+        ",
+    );
+    check(
+        "elastic_ip, source_dest_check",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 source_dest_check=here a=100
+        120 see elastic_ip=eni-b source_dest_check=absent a=100 b=115
+          => superseded by i-b 115
+          => elastic_ip in_sync: not here
+          => source_dest_check prepare: switch the source/destination check of eni-a off
         ",
     );
 }

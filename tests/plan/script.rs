@@ -189,7 +189,7 @@ impl Stage {
             }
         }
         if read {
-            self.observed.claims = Claims::Read { terms, at };
+            self.observed.claims = Claims::Read { terms, edited: BTreeMap::new(), at };
         }
     }
 

@@ -11,7 +11,7 @@ use vipkeeper::ids::{ClaimId, Term};
 use vipkeeper::report::{
     Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Role, Source, init_log,
 };
-use vipkeeper::vip::{BindingKey, Kind};
+use vipkeeper::vip::{Anchor, BindingKey, Kind};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -197,6 +197,31 @@ async fn what_keeps_failing_is_said_less_and_less_and_its_end_is_said() {
     assert!(end[0].contains("off: accepted, after 360 failures in 3h vip="), "{end:#?}");
     let again = captured("warn", || done(&report, Outcome::Failed(Class::Denied), None, Some("not authorized")));
     assert_eq!(again.len(), 1, "a new episode is said at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_claim_that_stays_is_said_once_and_is_no_error() {
+    let report = report();
+    let anchor = Anchor::ElasticIp("eipalloc-1".parse().unwrap());
+    let forget =
+        Action::ForgetClaim { anchor, key: "vipkeeper/20.0.0.50/i-b".to_owned(), value: "0 withdrawn".to_owned() };
+    let mut lines = Vec::new();
+    for _ in 0..5 {
+        lines.extend(captured("info", || {
+            report.news(&News::ActionDone {
+                vip: vip(),
+                key: None,
+                action: &forget,
+                outcome: Outcome::Failed(Class::Denied),
+                code: Some("UnauthorizedOperation"),
+                error: Some("not authorized"),
+                duration: Duration::ZERO,
+            });
+        }));
+        tokio::time::advance(Duration::from_hours(1)).await;
+    }
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with("WARN forget vipkeeper/20.0.0.50/i-b"), "{lines:#?}");
 }
 
 #[test]

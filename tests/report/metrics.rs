@@ -11,7 +11,7 @@ use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Repor
 use vipkeeper::vip::{Account, BindingKey, Kind};
 
 use super::golden;
-use super::statuses::{NOW_MS, binding, condition, leader, status};
+use super::statuses::{NOW_MS, binding, condition, leader, standby, status};
 
 const VIP: &str = "20.0.0.50";
 
@@ -119,7 +119,6 @@ fn everything_happens(report: &Report) {
         duration: Duration::from_millis(120),
     };
     for news in [
-        News::GuardAlive { vip, alive: true },
         News::Takeover { vip, direction: Direction::Gained },
         News::Superseded { vip, by: &"i-0b".parse().unwrap(), term: Term(9) },
         News::Converged { vip, claim: &vipkeeper::ids::ClaimId::new("7f3a"), after: Duration::from_millis(214) },
@@ -145,8 +144,6 @@ fn each_event_moves_its_own_series() {
     everything_happens(&report);
     let text = report.metrics();
     for (series, wanted) in [
-        (r#"vipkeeper_guard_alive{vip="20.0.0.50"}"#, 1.0),
-        (r#"vipkeeper_guard_alive{vip="35.163.178.3"}"#, 0.0),
         (r#"vipkeeper_takeovers_total{vip="20.0.0.50",direction="gained"}"#, 1.0),
         (r#"vipkeeper_takeovers_total{vip="20.0.0.50",direction="lost"}"#, 0.0),
         (r#"vipkeeper_superseded_total{vip="20.0.0.50"}"#, 1.0),
@@ -210,6 +207,7 @@ fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
         (r#"vipkeeper_contested{vip="20.0.0.50"}"#.to_owned(), 0.0),
         (r#"vipkeeper_desired_invalid{vip="20.0.0.50"}"#.to_owned(), 1.0),
         (r#"vipkeeper_claim_term{vip="20.0.0.50"}"#.to_owned(), 1_799_999_278_000.0),
+        (r#"vipkeeper_guard_alive{vip="20.0.0.50"}"#.to_owned(), 1.0),
     ] {
         assert_eq!(value(&text, &series), Some(wanted), "{series} in\n{text}");
     }
@@ -220,6 +218,17 @@ fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
     report.status(&status(vec![vip]));
     let text = report.metrics();
     assert!(!text.contains("rtb-0new"), "{text}");
+}
+
+#[test]
+fn a_claim_that_ended_leaves_neither_term_nor_guard_behind() {
+    let report = report();
+    report.status(&status(vec![leader()]));
+    report.status(&status(vec![standby()]));
+    let text = report.metrics();
+    for name in ["vipkeeper_claim_term", "vipkeeper_guard_alive"] {
+        assert_eq!(value(&text, &format!(r#"{name}{{vip="{VIP}"}}"#)), Some(0.0), "{name} in\n{text}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The page for people, whole, as golden files; and what it comes to for scripts.
 
 use vipkeeper::status::page::{Daemon, Look, Verdict, page};
-use vipkeeper::status::{Problem, Status};
+use vipkeeper::status::{Condition, Problem, Status};
 use vipkeeper::vip::Kind;
 
 use super::golden;
@@ -29,6 +29,18 @@ fn a_missing_permission_says_which_one() {
     check("page-denied-pipe.txt", &status, Daemon::Alive, PIPE, Verdict::Attention);
     let narrow = Look { width: Some(60), colour: true };
     check("page-denied-narrow-colour.txt", &status, Daemon::Alive, narrow, Verdict::Attention);
+}
+
+#[test]
+fn a_witness_that_is_not_for_this_user_is_told_and_one_that_is_not_there_is_not() {
+    let shown = |reason: &str| {
+        let mut vip = leader();
+        let witness = condition("Witness", false, "the socket is not for this user: give UMask=0002", 60);
+        vip.conditions.push(Condition { reason: reason.to_owned(), ..witness });
+        page(&status(vec![vip]), Daemon::Alive, NOW_MS, TERMINAL).contains("UMask=0002")
+    };
+    assert!(shown("NotPermitted") && shown("Unheard"));
+    assert!(!shown("NoSocket") && !shown("NotRunning") && !shown("Off"));
 }
 
 #[test]

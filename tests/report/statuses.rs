@@ -34,7 +34,7 @@ pub fn status(vips: Vec<VipStatus>) -> Status {
 pub fn leader() -> VipStatus {
     VipStatus {
         delegate_ip: "20.0.0.50".parse().unwrap(),
-        desired: DesiredStatus { role: "leader".to_owned(), reason: None, since_ms: ago(722) },
+        desired: DesiredStatus { role: "leader".to_owned(), reason: None, since_ms: ago(722), guard_alive: Some(true) },
         claim: Some(ClaimStatus {
             id: ClaimId::new("7f3a"),
             term: Term(ago(722)),
@@ -64,8 +64,10 @@ pub fn standby() -> VipStatus {
             role: "standby".to_owned(),
             reason: Some("the down hook said so".to_owned()),
             since_ms: ago(90),
+            guard_alive: None,
         },
-        claim: None,
+        // The one that it served last.
+        claim: leader().claim,
         bindings: vec![
             binding(Kind::LocalAddress, "eth0", "in_sync", "absent"),
             binding(Kind::Route, "rtb-012345abcd", "in_sync", "at eni-0b2"),

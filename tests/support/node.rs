@@ -17,7 +17,7 @@ use vipkeeper::ids::ClaimId;
 use vipkeeper::machine::{Machine, Reading};
 use vipkeeper::memory::Persisted;
 use vipkeeper::wake::Wake;
-use vipkeeper::witness::Word;
+use vipkeeper::witness::{Asked, Nobody, Word};
 
 use super::ec2::{SimEc2, Watch};
 use super::estate::{self, Estate, INTERFACE, Place};
@@ -70,6 +70,8 @@ struct Memory {
     addresses: BTreeSet<LocalAddress>,
     wakes: Option<mpsc::Sender<Wake>>,
     kernel_fails: Option<HostError>,
+    /// How long the kernel takes to say which addresses there are.
+    kernel_takes: Duration,
     disk_full: bool,
     /// What the daemon persists is gone when the next one starts: a broken node.
     forgets: bool,
@@ -210,6 +212,10 @@ impl Computer {
         self.memory.borrow_mut().kernel_fails = error;
     }
 
+    pub fn slow_kernel(&self, takes: Duration) {
+        self.memory.borrow_mut().kernel_takes = takes;
+    }
+
     pub fn forget_everything_persisted(&self) {
         self.memory.borrow_mut().forgets = true;
     }
@@ -282,6 +288,10 @@ impl Machine for Computer {
 
 impl Host for Computer {
     async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, HostError> {
+        let takes = self.memory.borrow().kernel_takes;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         let memory = self.memory.borrow();
         memory.kernel_fails.clone().map_or_else(|| Ok(memory.addresses.clone()), Err)
     }
@@ -403,14 +413,15 @@ impl SimNode {
         let around = Surroundings {
             ask_watchdog: Box::new(move || {
                 let said = word.borrow().clone();
-                Box::pin(async move { Ok(said) })
+                let asked = said.map_or_else(|| Asked::Nobody(Nobody::NoSocket(Vec::new())), Asked::Word);
+                Box::pin(async move { asked })
             }),
             ec2: Rc::clone(&self.ec2),
             host: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),
             machine: self.computer.clone(),
             reporter: Rc::clone(&self.recorder) as _,
-            reload: Box::new(move || config.borrow().clone()),
+            reload: Box::new(move || config.borrow().clone().map(Into::into)),
             rng: self.rng.fork(),
         };
         let config = self.config.borrow().clone().expect("a daemon starts only with a good config");

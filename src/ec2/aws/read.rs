@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use aws_sdk_ec2::types::Filter;
+use futures_util::future::try_join_all;
 
 use super::error::refused;
 use super::{AwsEc2, convert};
 use crate::ec2::classify::is_bad_page;
-use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, RouteTable, TableQuery, Urgency};
+use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, Enis, RouteTable, TableQuery, Urgency};
 use crate::ids::{EniId, RouteTableId};
 use crate::vip::Account;
 
@@ -75,17 +76,15 @@ impl Ec2Read for AwsEc2 {
     }
 
     async fn interfaces(&self, query: &EniQuery, urgency: Urgency) -> Result<Vec<Eni>, Ec2Error> {
-        let calls: Vec<Vec<Filter>> = match query {
-            EniQuery::Ids(ids) => filters("network-interface-id", ids).map(|filter| vec![filter]).collect(),
-            EniQuery::PrivateIps { vpc, addresses } => filters("addresses.private-ip-address", addresses)
+        let mut calls: Vec<Vec<Filter>> = match &query.enis {
+            Enis::Ids(ids) => filters("network-interface-id", ids).map(|filter| vec![filter]).collect(),
+            Enis::PrivateIps { vpc, addresses } => filters("addresses.private-ip-address", addresses)
                 .map(|addresses| vec![filter("vpc-id", [vpc.as_str()]), addresses])
                 .collect(),
         };
-        let mut found: BTreeMap<EniId, Eni> = BTreeMap::new();
-        for filters in calls {
-            let enis = self.enis(filters, urgency).await?;
-            found.extend(enis.into_iter().map(|eni| (eni.id.clone(), eni)));
-        }
+        calls.extend(filters("ipv6-addresses.ipv6-address", &query.ipv6).map(|filter| vec![filter]));
+        let found = try_join_all(calls.into_iter().map(|filters| self.enis(filters, urgency))).await?;
+        let found: BTreeMap<EniId, Eni> = found.into_iter().flatten().map(|eni| (eni.id.clone(), eni)).collect();
         Ok(found.into_values().collect())
     }
 
