@@ -142,7 +142,7 @@ impl Log {
             }
             News::Takeover { vip, direction: Direction::Gained } => info!(%vip, "the VIP leads to this node now"),
             News::Takeover { vip, direction: Direction::Lost } => {
-                info!(%vip, "this node does not hold the VIP any more")
+                info!(%vip, "this node does not hold the VIP any more");
             }
             News::Contested { vip, contested: true } => error!(
                 %vip,
@@ -156,7 +156,7 @@ impl Log {
                  check if_up_cmd and if_down_cmd in pgpool.conf and Pgpool's log"
             ),
             News::HookLost { vip, lost: false } => {
-                info!(%vip, "the watchdog does not contradict the desired-state file any more")
+                info!(%vip, "the watchdog does not contradict the desired-state file any more");
             }
             News::Converged { vip, claim, after } => {
                 info!(%vip, %claim, after_s = rounded(after), "converged: every binding leads to this node");
@@ -272,7 +272,7 @@ impl Log {
                 let due = self.repeats.failed(&topic, &signature, now).filter(|times| !is_chore || times.is_first());
                 match due {
                     Some(times) if is_for_people(class) && !is_chore => {
-                        line!(error, "{action}: {said}: {reason}{times}")
+                        line!(error, "{action}: {said}: {reason}{times}");
                     }
                     Some(times) => line!(warn, "{action}: {said}: {reason}{times}"),
                     None => line!(debug, "{action}: {said}: {reason}"),

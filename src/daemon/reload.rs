@@ -1,0 +1,97 @@
+//! A changed configuration: what of it is taken over at once, and what only a new process can take over.
+
+use std::rc::Rc;
+
+use super::vip::Keeper;
+use super::{Daemon, Identify, WatchdogWord};
+use crate::config::Config;
+use crate::ec2::{Ec2Read, Ec2Write};
+use crate::host::Host;
+use crate::machine::Machine;
+use crate::report::News;
+
+/// Reads the configuration again, on SIGHUP, and sets up anew what is around the loop and depends on it.
+pub type Reload = Box<dyn Fn() -> Result<Reloaded, String>>;
+
+/// A changed config.
+#[derive(Debug)]
+pub struct Reloaded {
+    pub config: Config,
+    /// What was set up anew for it, by the reason that names its problem: whether that went well.
+    pub parts: Vec<(&'static str, Result<(), String>)>,
+}
+
+impl From<Config> for Reloaded {
+    /// One on which nothing around the loop depends.
+    fn from(config: Config) -> Self {
+        Self { config, parts: Vec::new() }
+    }
+}
+
+impl<E, H, I, M> Daemon<E, H, I, M>
+where
+    E: Ec2Read + Ec2Write + 'static,
+    H: Host + 'static,
+    I: Identify + 'static,
+    M: Machine,
+{
+    /// Takes a changed config over. What cannot change while the daemon runs is said.
+    pub(super) fn reload(&mut self) {
+        let wall_ms = self.around.machine.wall_ms();
+        let reporter = Rc::clone(&self.around.reporter);
+        let Reloaded { config, parts } = match (self.around.reload)() {
+            Ok(reloaded) => reloaded,
+            Err(message) => {
+                reporter.news(&News::Reloaded { error: Some(&message) });
+                let message = format!("the changed config is not in force: {message}");
+                return self.problems.raise(&*reporter, "ConfigInvalid", message, wall_ms);
+            }
+        };
+        self.problems.solve(&*reporter, "ConfigInvalid");
+        for (reason, outcome) in parts {
+            match outcome {
+                Ok(()) => self.problems.solve(&*reporter, reason),
+                Err(message) => self.problems.raise(&*reporter, reason, message, wall_ms),
+            }
+        }
+        if needs_restart(&self.started_with, &config) {
+            let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
+            self.problems.raise(&*reporter, "RestartNeeded", message, wall_ms);
+        } else {
+            self.problems.solve(&*reporter, "RestartNeeded");
+        }
+        let now = self.now();
+        let mut before = std::mem::take(&mut self.vips);
+        self.vips = config
+            .vips
+            .iter()
+            .map(|vip| match before.iter().position(|keeper| keeper.config.delegate_ip == vip.delegate_ip) {
+                Some(index) => before.swap_remove(index).reconfigured(vip.clone()),
+                None => Keeper::new(vip.clone(), &self.around.machine, now, wall_ms),
+            })
+            .collect();
+        // What a VIP that is gone was still to write is not this node's business any more.
+        for gone in &before {
+            self.busy.want_nothing(gone.config.delegate_ip);
+        }
+        self.config = config;
+        // A witness that is switched off says nothing any more; one that is switched on is asked with the next round.
+        self.word = WatchdogWord::Silent;
+        self.asked = None;
+        self.reads.forget_choices();
+        // Other VIPs may be on other interfaces.
+        self.identify_anew = true;
+        self.next_identify = self.now();
+        self.desired_stale = true;
+        // Whoever watches the addresses was perhaps set up anew: what changed meanwhile nobody told.
+        self.local_stale = true;
+        self.look_when_idle = true;
+        reporter.news(&News::Reloaded { error: None });
+    }
+}
+
+/// Whether a changed config holds something that only a new process can take over.
+fn needs_restart(old: &Config, new: &Config) -> bool {
+    (&old.state_dir, &old.identity, &old.aws, old.limits, old.listen, &old.pgpool, old.log)
+        != (&new.state_dir, &new.identity, &new.aws, new.limits, new.listen, &new.pgpool, new.log)
+}
