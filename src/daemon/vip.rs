@@ -14,11 +14,11 @@ use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
-use crate::observed::{Claims, Moment, Observed, Witness};
+use crate::observed::{Claims, Moment, Observed};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter, Role};
 use crate::vip::{BindingKey, ClaimMode, Vip};
-use crate::witness::{Contradiction, judge};
+use crate::witness::{Contradiction, Heard, judge};
 
 use super::write::{After, Aim, Busy, Errand, Failure, Write, WriteFuture, Written};
 
@@ -122,13 +122,13 @@ impl Keeper {
         &mut self,
         machine: &mut impl Machine,
         mode: WitnessMode,
-        word: Witness,
+        heard: Heard,
         now: Moment,
         reporter: &dyn Reporter,
     ) -> bool {
         let vip = self.vip();
         let mut reading = machine.desired(vip);
-        let judged = judge(mode, &reading.desired, word, &mut self.contradiction, now, machine.wall_ms());
+        let judged = judge(mode, &reading.desired, heard, &mut self.contradiction, now, machine.wall_ms());
         reading.desired = judged.desired;
         if judged.hook_lost != self.hook_lost {
             self.hook_lost = judged.hook_lost;
