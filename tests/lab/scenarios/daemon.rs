@@ -1,5 +1,7 @@
 //! vipkeeper itself is not there, or cannot write.
 
+use std::time::Duration;
+
 use super::super::client::now;
 use super::super::cluster::eventually;
 use super::super::software::Setup;
@@ -38,6 +40,9 @@ pub const DOWN_DURING_HOOK: Scenario = Scenario {
     errors: &[],
 };
 
+/// A standby asks the watchdog with each of its looks (each 30 s, a quarter more or less); what it says must last.
+const TRUST: Duration = s(90);
+
 /// No hook can write: `up` and `down` fail, and Pgpool runs neither again. Only what its watchdog says is left to go by.
 pub const DISK_FULL: Scenario = Scenario {
     name: "the state folder's disk is full, with `witness = \"trust\"`",
@@ -55,7 +60,8 @@ pub const DISK_FULL: Scenario = Scenario {
         assert_eq!(lab.began(leader), None, "the hook could not write");
         let log = lab.log(leader, "pgpool");
         assert!(log.contains("vipkeeper"), "the hook says so in Pgpool's log:\n{log}");
-        served(lab, at, leader, hook).ends_after(hook, s(60), "no hook could write")
+        eventually("the watchdog's word is acted upon", TRUST, || lab.agrees_on(leader));
+        served(lab, at, leader, hook).ends_after(hook, TRUST, "no hook could write")
     },
-    errors: &[],
+    errors: &["No space left on device", "a hook was lost"],
 };
