@@ -416,8 +416,7 @@ where
         let now = self.now();
         self.look_when_idle &= !self.busy.no_cloud_write();
         self.later_rounds.retain(|at| *at > now);
-        let urgency =
-            if self.vips.iter().any(|keeper| keeper.is_urgent(now)) { Urgency::Urgent } else { Urgency::Normal };
+        let urgency = self.vips.iter().map(|keeper| keeper.urgency(now)).max().unwrap_or(Urgency::Normal);
         for read in self.reads.start(known, &self.config, &self.around.ec2, urgency, now) {
             self.reading.push(read);
         }

@@ -100,13 +100,13 @@ pub enum TableQuery {
     },
 }
 
-/// Whether a call waits for the account's rate limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a call waits for the account's rate limit; the more urgent, the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
     /// Waits for a token.
     Normal,
-    /// Counted, and held back by others of its kind only: what failed of a claim's first takes. It comes at the rate that
-    /// the account is to bear, and does not pay for what the claim was allowed before.
+    /// Counted, and held back by others of its kind only: what failed of a claim's first takes, and the looks that these
+    /// wait for. It comes at the rate that the account is to bear, and does not pay for what the claim was allowed before.
     Paced,
     /// Counted, never held back: what a claim takes first.
     Urgent,

@@ -424,9 +424,14 @@ impl Keeper {
         self.leads() && self.converged_ms().is_none()
     }
 
-    /// A claim that is so young that its looks do not wait for the rate limit.
-    pub fn is_urgent(&self, now: Moment) -> bool {
-        self.is_taking() && self.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + URGENT_FOR)
+    /// How long the looks may wait for the rate limit: not at all while a claim is young; and as long as it is still
+    /// taking, because its takes wait for a look by then, not until everything is paid for that failed before.
+    pub fn urgency(&self, now: Moment) -> Urgency {
+        match &self.memory.claim {
+            Some(held) if self.is_taking() && now < held.adopted_at + URGENT_FOR => Urgency::Urgent,
+            Some(_) if self.is_taking() => Urgency::Paced,
+            _ => Urgency::Normal,
+        }
     }
 
     pub fn leads(&self) -> bool {
