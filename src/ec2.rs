@@ -105,8 +105,8 @@ pub enum TableQuery {
 pub enum Urgency {
     /// Waits for a token.
     Normal,
-    /// Counted, and held back by others of its kind only: what failed of a claim's first takes, and the looks that these
-    /// wait for. It comes at the rate that the account is to bear, and does not pay for what the claim was allowed before.
+    /// Counted, and held back by others of its kind only: what failed of a claim's first takes. It comes at the rate that
+    /// the account is to bear, and does not pay for what the claim was allowed before.
     Paced,
     /// Counted, never held back: what a claim takes first.
     Urgent,

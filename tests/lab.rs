@@ -1,9 +1,10 @@
 //! Real Pgpool-II, real PostgreSQL and the installed program on three machines made of namespaces, with an EC2 whose
 //! state is true for packets; and a client that sees what clients see.
 //!
-//! `VIPKEEPER_LAB=full cargo test --test lab -- --nocapture --test-threads 1` plays every scenario for every method;
-//! without it (or with `short`) those that no release should go without. Needs root and the packages postgresql,
-//! pgpool2, iproute2, iputils-ping and nftables.
+//! `cargo test --test lab -- --nocapture --test-threads 1` plays the short set, in which every scenario that no change
+//! should go without has its turn for one method at least; `VIPKEEPER_LAB=full` plays every scenario for every method,
+//! and `VIPKEEPER_LAB_RUNS=5` each one five times. Needs the packages postgresql, pgpool2, iproute2, iputils-ping and
+//! nftables; and root, or to be run by `unshare --user --map-root-user --map-auto` (packages uidmap and util-linux).
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,

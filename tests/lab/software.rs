@@ -71,6 +71,8 @@ pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> 
     fs::write(etc.join("vipkeeper/vipkeeper.toml"), vipkeeper_toml(vpc, instance, setup)).unwrap();
     let own = vpc.instances.iter().position(|one| one.name == instance.name).unwrap();
     fs::write(etc.join("pgpool2/pgpool.conf"), pgpool_conf(vpc, own, setup)).unwrap();
+    // In place of the machine's own, which is not for everybody's eyes.
+    fs::write(etc.join("pgpool2/pool_passwd"), "").unwrap();
     fs::write(etc.join("pgpool2/pgpool_node_id"), format!("{own}\n")).unwrap();
     etc
 }

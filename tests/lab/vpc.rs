@@ -238,15 +238,15 @@ fn subnet_of(address: Ipv4Addr) -> u8 {
     address.octets()[2]
 }
 
-/// A cable between two machines.
+/// A cable between two machines. Made in the network of one of them, which is ours also where this machine's is not.
 fn connect(one: &Machine, interface: &str, mac: Option<&str>, other: &Machine, link: &str) {
-    let mut command = clean("ip");
-    command.args(["link", "add", "name", interface, "netns", &one.pid()]);
+    let mut command = clean("nsenter");
+    command.arg(format!("--net=/proc/{}/ns/net", other.pid()));
+    command.args(["ip", "link", "add", "name", link, "type", "veth", "peer", "name", interface]);
     if let Some(mac) = mac {
         command.args(["address", mac]);
     }
-    command.args(["type", "veth", "peer", "name", link, "netns", &other.pid()]);
-    output(&mut command, None);
+    output(command.args(["netns", &one.pid()]), None);
 }
 
 /// Within a runtime only.

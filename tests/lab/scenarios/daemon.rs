@@ -6,11 +6,11 @@ use super::super::client::now;
 use super::super::cluster::eventually;
 use super::super::software::Setup;
 use super::super::vpc::Method;
-use super::{ELECTION, OURS, Scenario, another_leads, hook_after, others, plain, s, served, sleep_until};
+use super::{ELECTION, NOWHERE, OURS, Scenario, another_leads, hook_after, others, plain, s, served, sleep_until};
 
 pub const KILLED: Scenario = Scenario {
     name: "kill -9 of vipkeeper, then of Pgpool",
-    short: &[Method::SecondaryIp],
+    short: NOWHERE,
     setup: plain,
     happens: |lab, old| {
         let at = now();
@@ -46,7 +46,7 @@ const TRUST: Duration = s(90);
 /// No hook can write: `up` and `down` fail, and Pgpool runs neither again. Only what its watchdog says is left to go by.
 pub const DISK_FULL: Scenario = Scenario {
     name: "the state folder's disk is full, with `witness = \"trust\"`",
-    short: &[Method::Route],
+    short: NOWHERE,
     setup: |method| Setup { trust: true, ..plain(method) },
     happens: |lab, old| {
         (0..3).for_each(|node| lab.fill_state_folder(node));

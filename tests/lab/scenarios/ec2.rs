@@ -8,7 +8,7 @@ use ec2_endpoint::{Fault, FaultKind};
 use super::super::client::now;
 use super::super::cluster::Lab;
 use super::super::vpc::Method;
-use super::{AFTER_FAULT, Scenario, Story, hook_after, plain, s, served, sleep_until};
+use super::{AFTER_FAULT, NOWHERE, Scenario, Story, hook_after, plain, s, served, sleep_until};
 
 pub const FAULT: Duration = s(10);
 
@@ -40,7 +40,7 @@ pub const THROTTLED: Scenario = Scenario {
 
 pub const FAILING: Scenario = Scenario {
     name: "kill -9 of Pgpool while EC2 answers 503 for 10 s",
-    short: &[Method::Route],
+    short: NOWHERE,
     setup: plain,
     happens: |lab, old| {
         failover_under(lab, old, FaultKind::ServerError { status: 503, code: Cow::Borrowed("Unavailable") })
@@ -50,7 +50,7 @@ pub const FAILING: Scenario = Scenario {
 
 pub const RESETTING: Scenario = Scenario {
     name: "kill -9 of Pgpool while EC2 closes every connection for 10 s",
-    short: &[Method::SecondaryIp],
+    short: NOWHERE,
     setup: plain,
     happens: |lab, old| failover_under(lab, old, FaultKind::DropBefore),
     errors: &[],

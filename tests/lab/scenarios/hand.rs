@@ -9,7 +9,7 @@ use super::super::client::now;
 use super::super::cluster::{Lab, eventually};
 use super::super::report::seconds;
 use super::super::vpc::Method;
-use super::{CLEAN, Part, Scenario, Story, others, plain, s, sleep_until};
+use super::{CLEAN, NOWHERE, Part, Scenario, Story, others, plain, s, sleep_until};
 
 /// A change past vipkeeper.
 enum Stroke {
@@ -39,7 +39,7 @@ impl Stroke {
 
 pub const DRIFT: Scenario = Scenario {
     name: "every binding changed by hand, one after the other",
-    short: &[Method::Route],
+    short: &[Method::SecondaryIp],
     setup: plain,
     happens: |lab, leader| {
         let at = now();
@@ -61,7 +61,7 @@ pub const DRIFT: Scenario = Scenario {
 
 pub const THIEF: Scenario = Scenario {
     name: "another tool takes the VIP each 5 s for a minute",
-    short: &[Method::ElasticIp],
+    short: NOWHERE,
     setup: plain,
     happens: |lab, leader| {
         let at = now();

@@ -56,6 +56,7 @@ pub struct Scenario {
 /// Pgpool's watchdog hangs, ends, or waits for its hook just when it is asked.
 const WITNESS: &str = "reason=\"Witness\"";
 
+const NOWHERE: &[Method] = &[];
 const EVERYWHERE: &[Method] = &[Method::ElasticIp, Method::Route, Method::SecondaryIp];
 
 /// How it went.
@@ -169,7 +170,7 @@ fn permission(in_short: bool) -> Option<MutexGuard<'static, ()>> {
     }
     let missing = software::missing();
     let obstacle = if !geteuid().is_root() {
-        "it makes namespaces, which needs root".to_owned()
+        "it makes namespaces, which needs root, or to be run by `unshare --user --map-root-user --map-auto`".to_owned()
     } else if !missing.is_empty() {
         format!("not installed: {}", missing.join(", "))
     } else {

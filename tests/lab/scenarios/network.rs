@@ -3,7 +3,7 @@
 use super::super::client::now;
 use super::super::vpc::Method;
 use super::ec2::{FAULT, under};
-use super::{Scenario, another_leads, others, plain, s, sleep_until, the_watchdogs_agree_on};
+use super::{NOWHERE, Scenario, another_leads, others, plain, s, sleep_until, the_watchdogs_agree_on};
 
 pub const FROM_PEERS: Scenario = Scenario {
     name: "cut off from its peers for 25 s, not from EC2",
@@ -25,7 +25,7 @@ pub const FROM_PEERS: Scenario = Scenario {
 /// While it lasts, nothing happens to clients. Then Pgpool stops, and what its node holds cannot be released.
 pub const FROM_EC2: Scenario = Scenario {
     name: "cut off from EC2 for 25 s, not from its peers, and stopped meanwhile",
-    short: &[Method::SecondaryIp],
+    short: NOWHERE,
     setup: plain,
     happens: |lab, old| {
         let cut = now();
@@ -60,7 +60,7 @@ pub const FROM_BOTH: Scenario = Scenario {
 
 pub const SUCCESSORS_FROM_EC2: Scenario = Scenario {
     name: "kill -9 of Pgpool while the standbys are cut off from EC2 for 10 s",
-    short: &[Method::Route],
+    short: NOWHERE,
     setup: plain,
     happens: |lab, old| {
         let standbys: Vec<usize> = others(old).collect();

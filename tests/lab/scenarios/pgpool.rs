@@ -8,8 +8,8 @@ use super::super::report::seconds;
 use super::super::software::{LATE_S, Setup};
 use super::super::vpc::Method;
 use super::{
-    ELECTION, EVERYWHERE, Scenario, another_leads, comes_back_as_standby, hook_after, others, plain, s, sleep_until,
-    somebody_leads, the_port_is_free,
+    ELECTION, EVERYWHERE, NOWHERE, Scenario, another_leads, comes_back_as_standby, hook_after, others, plain, s,
+    sleep_until, somebody_leads, the_port_is_free,
 };
 
 /// The guide's acceptance: connect, stop the leader, connect again.
@@ -128,18 +128,17 @@ pub const QUORUM: Scenario = Scenario {
 };
 
 pub const TWICE: Scenario = Scenario {
-    name: "two failovers within 5 s",
-    short: &[Method::ElasticIp],
+    name: "two failovers: the new leader dies as well while its hook runs",
+    short: NOWHERE,
     setup: plain,
     happens: |lab, old| {
         let at = now();
         lab.stop_pgpool(old);
+        // Two of three must live.
         lab.start_pgpool(old);
         let (second, first_hook) = hook_after(lab, at, |node| node != old);
         let again = now();
         lab.machine(second).kill("pgpool");
-        let apart = again.saturating_sub(at);
-        assert!(apart < s(5), "{} between the two failures", seconds(apart));
         let (_, second_hook) = hook_after(lab, again, |node| node != second);
         let between = second_hook.saturating_sub(first_hook);
         somebody_leads(lab, at).ends(format!("{} between the hooks", seconds(between)))
