@@ -129,13 +129,17 @@ impl Scenario {
 
         let answers = lab.client.answers();
         let outage = outage(&answers, at);
-        let (election, ours, within) = match part {
+        let (election, ours, within, more) = match part {
             Part::Moved { hook, from, within } => {
                 let address = lab.address(leader);
                 let first = answers.iter().find(|answer| answer.through == address && answer.at > hook).unwrap();
-                (hook.saturating_sub(at), first.at.saturating_sub(from), within)
+                (hook.saturating_sub(at), first.at.saturating_sub(from), within, String::new())
             }
-            Part::Kept { within } => (Duration::ZERO, outage, within),
+            Part::Kept { within } => {
+                // A VIP that points at a standby leads to a Pgpool as well, which serves whoever comes.
+                let astray = answers.iter().filter(|answer| answer.at > at && answer.through != lab.address(leader));
+                (Duration::ZERO, outage, within, format!("; {} answers through another node", astray.count()))
+            }
         };
         let warnings = lab.complaints("WARN").len() - warnings;
         let errors = lab.complaints("ERROR");
@@ -147,7 +151,7 @@ impl Scenario {
             ours,
             calls: lab.calls_since(mark),
             end: format!(
-                "all at {}; {end}; {} errors and {warnings} warnings logged",
+                "all at {}; {end}{more}; logged: {} ERROR, {warnings} WARN",
                 lab.name_of(leader),
                 errors.len()
             ),
@@ -162,9 +166,9 @@ impl Scenario {
 /// Whether to play at all, and the right to do so alone.
 fn permission(in_short: bool) -> Option<MutexGuard<'static, ()>> {
     let chosen = env::var("VIPKEEPER_LAB").unwrap_or_else(|_| "short".to_owned());
-    // libtest has begun a line with the test's name; what is skipped stands on a line of its own.
     assert!(["short", "full"].contains(&chosen.as_str()), "VIPKEEPER_LAB is \"short\" or \"full\", not {chosen:?}");
     if !in_short && chosen == "short" {
+        // libtest has begun a line with the test's name.
         eprintln!("\nskipped: the rest of the lab's scenarios, which VIPKEEPER_LAB=full plays");
         return None;
     }
