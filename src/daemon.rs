@@ -24,7 +24,7 @@ use crate::observe::{Known, World, observe};
 use crate::observed::{Moment, Witness};
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
 use crate::wake::Wake;
-use crate::witness::{Asked, Nobody, Word};
+use crate::witness::{Asked, Heard, Nobody, Word};
 
 pub use self::reload::{Reload, Reloaded};
 
@@ -86,6 +86,8 @@ pub struct Daemon<E, H, I, M> {
     reads: Reads,
     /// What Pgpool's watchdog said last.
     word: WatchdogWord,
+    /// When it did.
+    word_at: Moment,
     /// The same for people, also while it is being asked again.
     asked: Option<Asked>,
     reading: FuturesUnordered<ReadFuture>,
@@ -132,6 +134,7 @@ where
             vips,
             reads: Reads::default(),
             word: WatchdogWord::default(),
+            word_at: Moment::ZERO,
             asked: None,
             reading: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
@@ -223,10 +226,10 @@ where
     fn read_desired(&mut self) {
         self.desired_stale = false;
         for keeper in &mut self.vips {
-            let word = self.word.on(keeper.config.delegate_ip);
+            let heard = Heard { word: self.word.on(keeper.config.delegate_ip), at: self.word_at };
             let now = self.started.elapsed();
             let reporter = &*self.around.reporter;
-            if keeper.read_desired(&mut self.around.machine, self.config.witness, word, now, reporter) {
+            if keeper.read_desired(&mut self.around.machine, self.config.witness, heard, now, reporter) {
                 // The first look belongs after the takes: what it shows before them is about to change.
                 self.look_when_idle = true;
                 self.first_look = Some(now + LOOK_DESPITE_WRITES);
@@ -352,6 +355,7 @@ where
                     Asked::Nobody(_) => WatchdogWord::Silent,
                     Asked::Unheard(_) => WatchdogWord::Unheard,
                 };
+                self.word_at = now;
                 self.asked = Some(asked);
                 // What is wanted may follow from it.
                 self.desired_stale = true;
@@ -430,8 +434,7 @@ where
         self.look_when_idle &= !self.busy.no_cloud_write();
         self.later_rounds.retain(|at| *at > now);
         self.first_look = None;
-        let urgency =
-            if self.vips.iter().any(|keeper| keeper.is_urgent(now)) { Urgency::Urgent } else { Urgency::Normal };
+        let urgency = self.vips.iter().map(|keeper| keeper.urgency(now)).max().unwrap_or(Urgency::Normal);
         for read in self.reads.start(known, &self.config, &self.around.ec2, &mut self.world, urgency, now) {
             self.reading.push(read);
         }

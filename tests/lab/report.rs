@@ -60,6 +60,7 @@ fn table(rows: &[Row]) -> String {
         let method = match method {
             Method::ElasticIp => "Elastic IP",
             Method::Route => "2 routes",
+            Method::SecondaryIp => "secondary IP",
         };
         let outage = if *outage < NOTHING { "none".to_owned() } else { seconds(*outage) };
         let (election, ours) = (seconds(*election), seconds(*ours));
