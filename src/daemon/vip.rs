@@ -24,6 +24,8 @@ use super::write::{After, Aim, Busy, Errand, Failure, Write, WriteFuture, Writte
 
 /// The looks of a claim do not wait for the account's rate limit this long: as long as `wait` waits at most.
 const URGENT_FOR: Duration = Duration::from_secs(10);
+/// What perhaps happened is not tried again before a look has shown whether it did, unless none could for this long.
+const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// What only an operator can mend is tried again at least this long after.
 const DENIED_FLOOR: Duration = Duration::from_secs(15);
 
@@ -36,6 +38,8 @@ struct Attempts {
     backoff: Backoff,
     failures: u32,
     next_try: Option<Moment>,
+    /// Since when nobody knows whether it happened; the next look tells.
+    unknown_since: Option<Moment>,
     /// EC2 answers again after a fault: what a claim takes goes like a first try.
     hurries: bool,
     last: Option<(u64, Class, String)>,
@@ -279,7 +283,7 @@ impl Keeper {
         let mut started: Vec<WriteFuture> = Vec::new();
         for (errand, aim, action) in wanted {
             let attempts = self.attempts.get(&errand);
-            let held_back = attempts.and_then(|attempts| attempts.next_try).is_some_and(|at| now < at);
+            let held_back = attempts.and_then(|attempts| self.due(&errand, attempts)).is_some_and(|at| now < at);
             if held_back || busy.has(vip, &errand) || (asking_kernel && !action.is_cloud()) {
                 continue;
             }
@@ -339,7 +343,7 @@ impl Keeper {
                 let failures =
                     if *start == self.starts { self.failed(errand, failure, now, wall_ms, rng, reporter) } else { 1 };
                 let after = match (failure.class, failure.effect) {
-                    (Class::Stale, _) if failures == 1 => After::LookNow,
+                    (Class::Stale, _) | (_, Effect::Unknown) if failures == 1 => After::LookNow,
                     (Class::Stale, _) | (_, Effect::Unknown) => After::LookSoon,
                     (_, Effect::None) => After::Nothing,
                 };
@@ -378,6 +382,7 @@ impl Keeper {
             Class::Transient | Class::Throttled | Class::Stale => delay,
         };
         attempts.next_try = Some(now + delay);
+        attempts.unknown_since = (failure.effect == Effect::Unknown).then_some(now);
         attempts.hurries = false;
         attempts.last = Some((wall_ms, failure.class, failure.message.clone()));
         let failures = attempts.failures;
@@ -418,8 +423,25 @@ impl Keeper {
         self.attempts
             .iter()
             .filter(|(errand, _)| self.plans(errand) && !busy.has(self.vip(), errand))
-            .filter_map(|(_, attempts)| attempts.next_try)
+            .filter_map(|(errand, attempts)| self.due(errand, attempts))
             .min()
+    }
+
+    /// When an errand that failed may be tried again. What perhaps happened waits for a look, though not for long: said
+    /// twice it does no harm, but EC2 may charge for it.
+    fn due(&self, errand: &Errand, attempts: &Attempts) -> Option<Moment> {
+        let unseen = attempts.unknown_since.filter(|since| self.looked_at(errand).is_none_or(|at| at < *since));
+        attempts.next_try.max(unseen.map(|since| since + UNKNOWN_FOR))
+    }
+
+    /// When the last look began that showed what an errand is about.
+    fn looked_at(&self, errand: &Errand) -> Option<Moment> {
+        let (_, observed) = self.seen.as_ref()?;
+        match (errand, &observed.claims) {
+            (Errand::Binding(key), _) => observed.sights.get(key).map(|sight| sight.at),
+            (Errand::Record | Errand::Forget, Claims::Read { at, .. }) => Some(*at),
+            (Errand::Record | Errand::Forget, Claims::Unknown) => None,
+        }
     }
 
     fn plans(&self, errand: &Errand) -> bool {
@@ -473,7 +495,7 @@ impl Keeper {
     pub(super) fn failure(&self, errand: &Errand) -> Option<LastFailure<'_>> {
         let attempts = self.attempts.get(errand)?;
         let (at_ms, class, message) = attempts.last.as_ref()?;
-        let (times, next_try) = (attempts.failures, attempts.next_try);
+        let (times, next_try) = (attempts.failures, self.due(errand, attempts));
         Some(LastFailure { at_ms: *at_ms, class: *class, message, times, next_try })
     }
 

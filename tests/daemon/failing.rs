@@ -229,3 +229,26 @@ fn a_claim_that_ec2_did_not_answer_does_not_pay_for_that_when_it_answers_again()
         });
     }
 }
+
+#[test]
+fn what_ec2_did_without_saying_so_is_not_done_again() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(4);
+            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+        });
+        world.estate.latency(millis(150));
+        world.start();
+        pass(seconds(1)).await;
+        let writes =
+            ["AssociateAddress", "CreateRoute", "ReplaceRoute", "CreateTags", "ModifyNetworkInterfaceAttribute"];
+        world.estate.fault(writes.into_iter().fold(Fault::new(FaultKind::DropAfter), Fault::at));
+        let mark = world.mark();
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        assert!(world.nodes[0].recorder.vip(EIP).in_sync);
+        // The address, four routes, the record and the check: the look after them showed each.
+        assert_eq!(world.writes(mark).len(), 7, "{:?}", world.writes(mark));
+    });
+}
