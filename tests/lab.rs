@@ -21,12 +21,18 @@ mod cluster;
 mod machine;
 #[path = "lab/plane.rs"]
 mod plane;
+#[path = "lab/recorder.rs"]
+mod recorder;
 #[path = "lab/report.rs"]
 mod report;
 #[path = "lab/scenarios.rs"]
 mod scenarios;
 #[path = "lab/software.rs"]
 mod software;
+#[path = "lab/story.rs"]
+mod story;
+#[path = "lab/svg.rs"]
+mod svg;
 #[path = "lab/vpc.rs"]
 mod vpc;
 

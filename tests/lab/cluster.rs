@@ -18,6 +18,7 @@ use vipkeeper::witness::{Watchdog, Word};
 
 use super::client::{Client, now};
 use super::machine::{Machine, output};
+use super::recorder::Recorder;
 use super::software::{self, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
 use super::vpc::{Instance, Method, Vpc};
 
@@ -32,6 +33,7 @@ pub struct Lab {
     pub setup: Setup,
     pub client: Client,
     client_machine: Machine,
+    pub recorder: Recorder,
     nodes: Vec<Node>,
     /// Held: it goes after the nodes, which have connections to it.
     _database: Machine,
@@ -71,8 +73,9 @@ impl Lab {
         let client_machine = Machine::boot("client", &[]);
         vpc.plug_client(&client_machine, setup.method);
         let client = Client::start(&client_machine, (setup.method.delegate_ip(), PGPOOL_PORT).into());
-        let mut lab =
-            Self { name: plain_name(name), setup, client, client_machine, nodes, _database: database, vpc, folder };
+        let recorder = Recorder::start(&vpc.endpoint, setup.method.delegate_ip(), nodes.len());
+        let name = plain_name(name);
+        let mut lab = Self { name, setup, client, client_machine, recorder, nodes, _database: database, vpc, folder };
         for node in 0..lab.nodes.len() {
             lab.boot(node);
         }
@@ -92,6 +95,7 @@ impl Lab {
         let machine = Machine::boot(instance.name, overlays);
         let metadata = self.vpc.plug(&machine, instance);
         software::prepare(&machine);
+        self.recorder.boot(node, &machine.pid());
         self.nodes[node].running = Some(Running { machine, _metadata: metadata });
         self.start_vipkeeper(node);
         self.start_pgpool(node);
@@ -99,6 +103,7 @@ impl Lab {
 
     /// The machine is gone, with its processes, its /run and its addresses.
     pub fn power_off(&mut self, node: usize) {
+        self.recorder.power_off(node);
         self.nodes[node].running = None;
         self.vpc.unplug(&self.nodes[node].instance);
     }
@@ -275,7 +280,7 @@ impl Drop for Lab {
 }
 
 /// A name for a folder: words of letters and digits.
-fn plain_name(text: &str) -> String {
+pub fn plain_name(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-")
 }

@@ -95,7 +95,7 @@ impl Scenario {
         let address = lab.address(new);
         let first = answers.iter().find(|answer| answer.through == address && answer.at > hook).unwrap();
         let ours = first.at.saturating_sub(hook);
-        report::tell(Row {
+        let row = Row {
             scenario: self.name,
             method,
             outage: outage(&answers, at),
@@ -103,7 +103,8 @@ impl Scenario {
             ours,
             calls: lab.calls_since(mark),
             end: format!("all at {}; {end}", lab.name_of(new)),
-        });
+        };
+        report::tell(row, lab.story(at, now()));
         assert!(ours < self.ours, "{name}: {} from hook to answer", seconds(ours));
     }
 }
@@ -269,6 +270,7 @@ pub const CUT_OFF: Scenario = Scenario {
         eventually("nothing is left at the old leader", CLEAN, || lab.agrees_on(struck.new));
         thread::sleep((struck.at + s(25)).saturating_sub(now()));
         lab.vpc.heal();
+        lab.recorder.note("healed");
         eventually("the watchdogs agree again", ELECTION, || match lab.escalated()? {
             leader if leader == struck.new => Ok(()),
             leader => Err(format!("{} is escalated", lab.name_of(leader))),

@@ -47,6 +47,14 @@ impl Method {
             Self::Route => ROUTED_IP,
         }
     }
+
+    /// As the report names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ElasticIp => "Elastic IP",
+            Self::Route => "2 routes",
+        }
+    }
 }
 
 /// What EC2 knows of a node.
