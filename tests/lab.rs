@@ -17,22 +17,30 @@
 mod client;
 #[path = "lab/cluster.rs"]
 mod cluster;
+#[path = "lab/guide.rs"]
+mod guide;
+#[path = "lab/keeper.rs"]
+mod keeper;
 #[path = "lab/machine.rs"]
 mod machine;
 #[path = "lab/plane.rs"]
 mod plane;
+#[path = "lab/prometheus.rs"]
+mod prometheus;
 #[path = "lab/recorder.rs"]
 mod recorder;
 #[path = "lab/report.rs"]
 mod report;
 #[path = "lab/scenarios.rs"]
 mod scenarios;
+#[path = "lab/signals.rs"]
+mod signals;
 #[path = "lab/software.rs"]
 mod software;
-#[path = "lab/story.rs"]
-mod story;
 #[path = "lab/svg.rs"]
 mod svg;
+#[path = "lab/timeline.rs"]
+mod timeline;
 #[path = "lab/vpc.rs"]
 mod vpc;
 

@@ -17,7 +17,9 @@ use vipkeeper::desired::trust::TrustedOwners;
 use vipkeeper::witness::{Watchdog, Word};
 
 use super::client::{Client, now};
+use super::keeper::{self, Keeper, TimedHook};
 use super::machine::{Machine, output};
+use super::prometheus::Prometheus;
 use super::recorder::Recorder;
 use super::software::{self, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
 use super::vpc::{Instance, Method, Vpc};
@@ -34,6 +36,8 @@ pub struct Lab {
     pub client: Client,
     client_machine: Machine,
     pub recorder: Recorder,
+    /// None where it is not installed or has nothing to watch.
+    pub prometheus: Option<Prometheus>,
     nodes: Vec<Node>,
     /// Held: it goes after the nodes, which have connections to it.
     _database: Machine,
@@ -59,7 +63,11 @@ impl Lab {
         let folder = tempfile::Builder::new().prefix("vipkeeper-lab-").tempdir().unwrap();
         // PostgreSQL's user has its data in there.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let vpc = Vpc::new();
+        let mut vpc = Vpc::new();
+        vpc.add_tables(setup.tables);
+        if setup.keeper == Keeper::Guide {
+            keeper::prepare(&vpc);
+        }
         let database = Machine::boot("database", &[]);
         vpc.plug_database(&database);
         software::start_postgresql(&database, folder.path(), &folder.path().join("postgresql.log"));
@@ -73,9 +81,12 @@ impl Lab {
         let client_machine = Machine::boot("client", &[]);
         vpc.plug_client(&client_machine, setup.method);
         let client = Client::start(&client_machine, (setup.method.delegate_ip(), PGPOOL_PORT).into());
+        let is_watched = setup.keeper == Keeper::Vipkeeper;
+        let prometheus = if is_watched { Prometheus::start(&vpc, folder.path()) } else { None };
         let recorder = Recorder::start(&vpc.endpoint, setup.method.delegate_ip(), nodes.len());
         let name = plain_name(name);
-        let mut lab = Self { name, setup, client, client_machine, recorder, nodes, _database: database, vpc, folder };
+        let mut lab =
+            Self { name, setup, client, client_machine, recorder, prometheus, nodes, _database: database, vpc, folder };
         for node in 0..lab.nodes.len() {
             lab.boot(node);
         }
@@ -109,15 +120,18 @@ impl Lab {
     }
 
     pub fn start_vipkeeper(&self, node: usize) {
+        if self.setup.keeper == Keeper::Guide {
+            return;
+        }
         software::start_vipkeeper(self.machine(node), &self.log_file(node, "vipkeeper"));
     }
 
     pub fn start_pgpool(&self, node: usize) {
-        software::start_pgpool(self.machine(node), &self.log_file(node, "pgpool"));
+        software::start_pgpool(self.machine(node), self.setup.keeper, &self.log_file(node, "pgpool"));
     }
 
     pub fn stop_pgpool(&self, node: usize) {
-        software::stop_pgpool(self.machine(node));
+        software::stop_pgpool(self.machine(node), self.setup.keeper);
     }
 
     pub fn machine(&self, node: usize) -> &Machine {
@@ -227,6 +241,11 @@ impl Lab {
     pub fn desired(&self, node: usize) -> Option<DesiredFile> {
         let file = format!("/run/vipkeeper/desired/{}.json", self.setup.method.delegate_ip());
         serde_json::from_str(&fs::read_to_string(self.machine(node).path(&file)).ok()?).ok()
+    }
+
+    /// All hooks of a node, in a lab that times them.
+    pub fn hooks(&self, node: usize) -> Vec<TimedHook> {
+        keeper::hooks(self.machine(node))
     }
 
     pub fn leadership(&self, node: usize) -> Option<Leadership> {

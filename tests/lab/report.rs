@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::client::Answer;
 use super::cluster::plain_name;
-use super::story::Story;
 use super::svg;
+use super::timeline::Timeline;
 use super::vpc::Method;
 
 /// A client that asks each 50 ms and is answered within some more has noticed nothing.
@@ -31,7 +31,7 @@ through the new leader. Medians, where a scenario was played more than once.
 ";
 
 /// The rows of this run, in the order of play.
-static ROWS: Mutex<Vec<(Row, Story)>> = Mutex::new(Vec::new());
+static ROWS: Mutex<Vec<(Row, Timeline)>> = Mutex::new(Vec::new());
 
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -62,18 +62,18 @@ pub fn outage(answers: &[Answer], from: Duration) -> Duration {
 }
 
 /// Shows all rows so far, and leaves them in files.
-pub fn tell(row: Row, story: Story) {
+pub fn tell(row: Row, timeline: Timeline) {
     let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
-    rows.push((row, story));
+    rows.push((row, timeline));
     let played = played(&rows);
     let table = table(&played);
     eprintln!("\n{table}");
     let mut page = format!("{PAGE}{table}");
     for runs in &played {
-        let (Row { scenario, method, .. }, story) = runs.median_run();
+        let (Row { scenario, method, .. }, timeline) = runs.median_run();
         let title = format!("{scenario}, {}", method.name());
         let file = format!("{}.svg", plain_name(&title));
-        write(&file, &svg::draw(&title, story));
+        write(&file, &svg::draw(&title, timeline));
         let _ = write!(page, "\n![{title}]({file})\n");
     }
     write("README.md", &page);
@@ -94,7 +94,7 @@ fn folder() -> PathBuf {
 }
 
 /// All runs of one scenario with one method.
-struct Runs<'a>(Vec<&'a (Row, Story)>);
+struct Runs<'a>(Vec<&'a (Row, Timeline)>);
 
 impl Runs<'_> {
     fn median(&self, value: impl Fn(&Row) -> Duration) -> Duration {
@@ -102,7 +102,7 @@ impl Runs<'_> {
     }
 
     /// The run whose outage is the median.
-    fn median_run(&self) -> &(Row, Story) {
+    fn median_run(&self) -> &(Row, Timeline) {
         let outage = self.median(|row| row.outage);
         self.0.iter().find(|(row, _)| row.outage == outage).expect("the median is one of them")
     }
@@ -115,7 +115,7 @@ pub fn median<T: Ord>(mut values: Vec<T>) -> Option<T> {
     values.into_iter().nth(middle)
 }
 
-fn played(rows: &[(Row, Story)]) -> Vec<Runs<'_>> {
+fn played(rows: &[(Row, Timeline)]) -> Vec<Runs<'_>> {
     let mut played = Vec::<Runs>::new();
     for one in rows {
         let is_same = |runs: &&mut Runs| runs.0[0].0.scenario == one.0.scenario && runs.0[0].0.method == one.0.method;

@@ -11,8 +11,11 @@ use rustix::process::geteuid;
 
 use super::client::now;
 use super::cluster::{Lab, eventually};
+use super::keeper::Keeper;
 use super::machine::Machine;
+use super::prometheus::Prometheus;
 use super::report::{self, Row, outage, seconds};
+use super::signals;
 use super::software::{LATE_S, Setup, WATCHDOG_PORT};
 use super::vpc::Method;
 
@@ -39,6 +42,8 @@ pub enum Set {
     Short,
     /// With `VIPKEEPER_LAB=full`.
     Full,
+    /// The comparison alone, with `VIPKEEPER_LAB=guide`.
+    Guide,
 }
 
 /// A failure of the leader and what follows it, for one method. Each scenario has a lab of its own.
@@ -65,7 +70,7 @@ pub struct Struck {
 /// Without a key for one method, with one for the other: the witness must work both ways.
 pub fn plain(method: Method) -> Setup {
     let authkey = (method == Method::ElasticIp).then_some("open sesame");
-    Setup { method, late_down: false, authkey }
+    Setup { method, late_down: false, authkey, keeper: Keeper::Vipkeeper, tables: 2 }
 }
 
 impl Scenario {
@@ -104,17 +109,28 @@ impl Scenario {
             calls: lab.calls_since(mark),
             end: format!("all at {}; {end}", lab.name_of(new)),
         };
-        report::tell(row, lab.story(at, now()));
+        if let Some(prometheus) = &lab.prometheus {
+            Prometheus::catch_up();
+            prometheus.assert_all_documented_metrics();
+            prometheus.assert_clean();
+            eprintln!("{name}: {old} -> {new}: {:?}", signals::seen(prometheus, at, now()));
+        }
+        report::tell(row, lab.timeline(at, now()));
         assert!(ours < self.ours, "{name}: {} from hook to answer", seconds(ours));
     }
 }
 
 /// Whether to play at all, and the right to do so alone.
-fn permission(set: Set) -> Option<std::sync::MutexGuard<'static, ()>> {
+pub fn permission(set: Set) -> Option<std::sync::MutexGuard<'static, ()>> {
     let chosen = env::var("VIPKEEPER_LAB").unwrap_or_else(|_| "short".to_owned());
-    assert!(["short", "full"].contains(&chosen.as_str()), "VIPKEEPER_LAB is \"short\" or \"full\", not {chosen:?}");
-    if set == Set::Full && chosen == "short" {
-        eprintln!("skipped: VIPKEEPER_LAB=full plays it");
+    let (is_played, needed) = match set {
+        Set::Short => (["short", "full"].contains(&chosen.as_str()), "short"),
+        Set::Full => (chosen == "full", "full"),
+        Set::Guide => (chosen == "guide", "guide"),
+    };
+    assert!(["short", "full", "guide"].contains(&chosen.as_str()), "VIPKEEPER_LAB cannot be {chosen:?}");
+    if !is_played {
+        eprintln!("skipped: VIPKEEPER_LAB={needed} plays it");
         return None;
     }
     if !geteuid().is_root() {

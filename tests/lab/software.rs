@@ -5,7 +5,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::keeper::{self, Keeper};
 use super::machine::{Machine, POSTGRES, ROOT, output};
+use super::prometheus::METRICS_PORT;
 use super::vpc::{DATABASE, Instance, Method, Vpc};
 
 /// Where Pgpool serves clients; its default.
@@ -26,6 +28,9 @@ pub struct Setup {
     pub late_down: bool,
     /// `wd_authkey` of pgpool.conf.
     pub authkey: Option<&'static str>,
+    pub keeper: Keeper,
+    /// Route tables that lead to the VIP; at least 2.
+    pub tables: usize,
 }
 
 /// The folder that is laid over /usr/bin of every node: the program under test, and a command that dawdles.
@@ -40,6 +45,7 @@ pub fn programs(folder: &Path) -> PathBuf {
     let late = bin.join("late");
     fs::write(&late, format!("#!/bin/sh\nsleep {LATE_S}\nexec \"$@\"\n")).unwrap();
     fs::set_permissions(&late, Permissions::from_mode(0o755)).unwrap();
+    keeper::install(&bin);
     bin
 }
 
@@ -50,15 +56,19 @@ pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> 
         fs::create_dir_all(etc.join(below)).unwrap();
     }
     fs::write(etc.join("vipkeeper/vipkeeper.toml"), vipkeeper_toml(vpc, instance, setup)).unwrap();
+    if setup.keeper == Keeper::Guide {
+        keeper::configure(&etc, vpc, instance);
+    }
     let own = vpc.instances.iter().position(|one| one.name == instance.name).unwrap();
     fs::write(etc.join("pgpool2/pgpool.conf"), pgpool_conf(vpc, own, setup)).unwrap();
     fs::write(etc.join("pgpool2/pgpool_node_id"), format!("{own}\n")).unwrap();
     etc
 }
 
-/// As small as an operator's: everything but the endpoint's address is found.
+/// As small as an operator's: everything is found but where EC2 is, and where Prometheus looks.
 fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
     let mut text = format!("[aws]\nendpoint_url = \"{}\"\n", Vpc::url(instance));
+    let _ = writeln!(text, "[metrics]\nlisten = \"{}:{METRICS_PORT}\"", instance.address);
     if let Some(key) = setup.authkey {
         let _ = writeln!(text, "[pgpool]\nwd_authkey = \"{key}\"");
     }
@@ -75,6 +85,8 @@ fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
 /// Pgpool's parameters as of 4.3. The watchdog is quicker than by default, so that a test takes seconds. Nodes of one
 /// priority that started in the same second reject each other's candidacy for 5 s and more, so each has its own.
 fn pgpool_conf(vpc: &Vpc, own: usize, setup: Setup) -> String {
+    let before_down = if setup.late_down { "/usr/bin/late " } else { "" };
+    let [up, down, arping] = setup.keeper.commands(setup.method, before_down);
     let mut text = format!(
         "listen_addresses = '*'
 port = {PGPOOL_PORT}
@@ -88,9 +100,9 @@ backend_flag0 = 'ALWAYS_PRIMARY|DISALLOW_TO_FAILOVER'
 sr_check_period = 0
 use_watchdog = on
 delegate_IP = '{}'
-if_up_cmd = '/usr/bin/vipkeeper up $_IP_$'
-if_down_cmd = '{}/usr/bin/vipkeeper down $_IP_$'
-arping_cmd = '/usr/bin/vipkeeper wait $_IP_$ --timeout 8s'
+if_up_cmd = '{up}'
+if_down_cmd = '{down}'
+arping_cmd = '{arping}'
 wd_authkey = '{}'
 wd_priority = {}
 wd_lifecheck_method = 'heartbeat'
@@ -99,7 +111,6 @@ wd_heartbeat_keepalive = 1
 wd_heartbeat_deadtime = 5
 ",
         setup.method.delegate_ip(),
-        if setup.late_down { "/usr/bin/late " } else { "" },
         setup.authkey.unwrap_or_default(),
         vpc.instances.len() - own,
     );
@@ -128,13 +139,13 @@ pub fn start_vipkeeper(machine: &Machine, log: &Path) {
     machine.start(&ROOT, "/usr/bin/vipkeeper", &["run"], log);
 }
 
-pub fn start_pgpool(machine: &Machine, log: &Path) {
-    machine.start(&POSTGRES, "/usr/sbin/pgpool", &["-n", "-f", PGPOOL_CONF], log);
+pub fn start_pgpool(machine: &Machine, keeper: Keeper, log: &Path) {
+    machine.start(keeper.user(), "/usr/sbin/pgpool", &["-n", "-f", PGPOOL_CONF], log);
 }
 
 /// As an operator stops it; returns when it has.
-pub fn stop_pgpool(machine: &Machine) {
-    let mut command = machine.command_of_postgres("/usr/sbin/pgpool");
+pub fn stop_pgpool(machine: &Machine, keeper: Keeper) {
+    let mut command = machine.command_as(keeper.user(), "/usr/sbin/pgpool");
     output(command.args(["-f", PGPOOL_CONF, "-m", "fast", "stop"]), None);
 }
 

@@ -1,10 +1,10 @@
-//! A story as a picture: the client and every node on one axis of seconds since the fault. Plain SVG, in colours that a
+//! A timeline as a picture: the client and every node on one axis of seconds since the fault. Plain SVG, in colours that a
 //! light and a dark page both carry.
 
 use std::fmt::{Display, Write as _};
 
 use super::report::NOTHING;
-use super::story::{Change, Hook, NodeStory, Seconds, Span, Story};
+use super::timeline::{Change, Hook, NodeTimeline, Seconds, Span, Timeline};
 
 const WIDTH: f64 = 960.0;
 /// Where names end and time begins.
@@ -28,10 +28,10 @@ text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600;font-siz
 @media(prefers-color-scheme:dark){text,.ok{fill:#e6edf3}.soft{fill:#9198a1}.page{fill:#0d1117}.line{stroke:#3d444d}\
 .fault,.no{stroke:#ff7b72}.trouble,.none{fill:#ff7b72}.off{fill:#9198a1}.a{fill:#58a6ff}.b{fill:#f0883e}.c{fill:#3fb950}}";
 
-pub fn draw(title: &str, story: &Story) -> String {
-    let mut picture = Picture { story, body: String::new(), y: TOP };
+pub fn draw(title: &str, timeline: &Timeline) -> String {
+    let mut picture = Picture { timeline, body: String::new(), y: TOP };
     picture.client();
-    for (node, colour) in story.nodes.iter().zip(COLOURS) {
+    for (node, colour) in timeline.nodes.iter().zip(COLOURS) {
         picture.node(node, colour);
     }
     let lanes = std::mem::take(&mut picture.body);
@@ -49,7 +49,7 @@ pub fn draw(title: &str, story: &Story) -> String {
 }
 
 struct Picture<'a> {
-    story: &'a Story,
+    timeline: &'a Timeline,
     body: String,
     /// The top of the next lane.
     y: f64,
@@ -57,27 +57,32 @@ struct Picture<'a> {
 
 impl Picture<'_> {
     fn x(&self, at: Seconds) -> f64 {
-        let Story { from, to, .. } = self.story;
+        let Timeline { from, to, .. } = self.timeline;
         LEFT + (at.clamp(*from, *to) - from) / (to - from) * (WIDTH - LEFT - RIGHT)
     }
 
     fn client(&mut self) {
         self.label("the client is answered", "");
-        for span in &self.story.served {
+        for span in &self.timeline.served {
             self.bar(span, COLOURS[span.what]);
         }
-        for span in &self.story.unserved {
+        for span in &self.timeline.unserved {
             self.bar(span, "none");
             let length = span.to - span.from;
             if length > 2.0 * NOTHING.as_secs_f64() {
                 // Beside the bar: inside it would have to fit.
-                self.text(self.x(span.to.min(self.story.to)) - 3.0, -3.0, "small end", format!("{length:.2} s none"));
+                self.text(
+                    self.x(span.to.min(self.timeline.to)) - 3.0,
+                    -3.0,
+                    "small end",
+                    format!("{length:.2} s none"),
+                );
             }
         }
         self.y += LANE + GAP;
     }
 
-    fn node(&mut self, node: &NodeStory, colour: &str) {
+    fn node(&mut self, node: &NodeTimeline, colour: &str) {
         self.label(node.name, "hooks say leader");
         for span in &node.off {
             self.bar(span, "off");
@@ -94,7 +99,7 @@ impl Picture<'_> {
             }
         }
         self.y += LANE;
-        if self.story.nodes.iter().any(|node| !node.has_address.is_empty()) {
+        if self.timeline.nodes.iter().any(|node| !node.has_address.is_empty()) {
             self.label("", "local address");
             for span in &node.has_address {
                 self.bar(span, &format!("{colour} thin"));
@@ -104,7 +109,7 @@ impl Picture<'_> {
         let is_accepted = |write: &&Change| write.code == "OK";
         self.label("", "EC2 accepted");
         self.changes(&node.writes.iter().filter(is_accepted).collect::<Vec<_>>());
-        if self.story.nodes.iter().flat_map(|node| &node.writes).any(|write| !is_accepted(&write)) {
+        if self.timeline.nodes.iter().flat_map(|node| &node.writes).any(|write| !is_accepted(&write)) {
             self.label("", "EC2 refused");
             self.changes(&node.writes.iter().filter(|write| !is_accepted(write)).collect::<Vec<_>>());
         }
@@ -147,7 +152,7 @@ impl Picture<'_> {
     }
 
     fn bar<T>(&mut self, span: &Span<T>, class: &str) {
-        if span.from > self.story.to || span.to < self.story.from {
+        if span.from > self.timeline.to || span.to < self.timeline.from {
             return;
         }
         let (x, y) = (self.x(span.from), self.y);
@@ -180,9 +185,9 @@ impl Picture<'_> {
     fn axis(&mut self, bottom: f64) {
         let (top, base) = (TOP - 6.0, bottom + 14.0);
         let step =
-            [1, 2, 5, 10, 20, 50].into_iter().find(|step| self.story.to / f64::from(*step) <= 15.0).unwrap_or(100);
+            [1, 2, 5, 10, 20, 50].into_iter().find(|step| self.timeline.to / f64::from(*step) <= 15.0).unwrap_or(100);
         let mut second = 0;
-        while f64::from(second) <= self.story.to {
+        while f64::from(second) <= self.timeline.to {
             let x = self.x(second.into());
             let _ = writeln!(
                 self.body,
@@ -196,7 +201,7 @@ impl Picture<'_> {
     /// The fault, and what else happened to the cluster, behind all lanes.
     fn troubles(&mut self, bottom: f64) {
         let (top, height) = (TOP - 6.0, bottom - TOP + 6.0);
-        for span in &self.story.troubles {
+        for span in &self.timeline.troubles {
             let x = self.x(span.from);
             let width = self.x(span.to) - x;
             let _ = writeln!(
@@ -205,7 +210,7 @@ impl Picture<'_> {
             );
             self.note(x + 3.0, &span.what);
         }
-        let notes = self.story.notes.iter().map(|(at, what)| (*at, what.as_str()));
+        let notes = self.timeline.notes.iter().map(|(at, what)| (*at, what.as_str()));
         for (at, what) in [(0.0, "")].into_iter().chain(notes) {
             let x = self.x(at);
             let _ =

@@ -131,6 +131,15 @@ impl Vpc {
         Self { endpoint, instances, allocation, tables, router, plane, following, sockets }
     }
 
+    /// Adds route tables that no subnet uses until there are so many. The one that the client's subnet uses stays the last.
+    pub fn add_tables(&mut self, all: usize) {
+        let vpc = self.endpoint.service().account().route_table(&self.tables[0]).unwrap().vpc_id.clone();
+        while self.tables.len() < all {
+            let table = self.endpoint.change(|account| account.add_route_table(&vpc)).unwrap();
+            self.tables.insert(self.tables.len() - 1, table);
+        }
+    }
+
     /// Gives a node's machine its interfaces and its metadata service, which goes on until the server is dropped.
     pub fn plug(&self, machine: &Machine, instance: &Instance) -> Server {
         let Instance { name, mac, number, address, .. } = instance;
@@ -164,6 +173,11 @@ impl Vpc {
             Method::ElasticIp => self.plug_host(machine, "internet", "198.51.100.1", "198.51.100.10"),
             Method::Route => self.plug_host(machine, "client", "10.0.9.1", "10.0.9.10"),
         }
+    }
+
+    /// A host beside the nodes, which reaches them whatever becomes of the ways between them.
+    pub fn plug_monitor(&self, machine: &Machine) {
+        self.plug_host(machine, "monitor", "10.0.7.1", "10.0.7.10");
     }
 
     fn plug_host(&self, machine: &Machine, link: &str, gateway: &str, address: &str) {

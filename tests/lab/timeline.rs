@@ -41,7 +41,7 @@ pub enum Hook {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct NodeStory {
+pub struct NodeTimeline {
     pub name: &'static str,
     /// Times when the machine was not there.
     pub off: Vec<Span<()>>,
@@ -54,7 +54,7 @@ pub struct NodeStory {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Story {
+pub struct Timeline {
     /// From and to when it is told.
     pub from: Seconds,
     pub to: Seconds,
@@ -64,18 +64,18 @@ pub struct Story {
     pub unserved: Vec<Span<()>>,
     pub troubles: Vec<Span<String>>,
     pub notes: Vec<(Seconds, String)>,
-    pub nodes: Vec<NodeStory>,
+    pub nodes: Vec<NodeTimeline>,
 }
 
 impl Lab {
-    /// The story from the fault until now.
-    pub fn story(&self, fault: Duration, now: Duration) -> Story {
+    /// The timeline from the fault until now.
+    pub fn timeline(&self, fault: Duration, now: Duration) -> Timeline {
         let clock = Clock { fault, now };
         let record = self.recorder.record();
         let addresses: Vec<_> = self.vpc.instances.iter().map(|instance| instance.address).collect();
         let (served, unserved) = clock
             .answers(&self.client.answers(), |answer| addresses.iter().position(|address| *address == answer.through));
-        let nodes = record.nodes.iter().zip(&self.vpc.instances).map(|(node, instance)| NodeStory {
+        let nodes = record.nodes.iter().zip(&self.vpc.instances).map(|(node, instance)| NodeTimeline {
             name: instance.name,
             off: clock.spans(&node.runs, |runs| !runs),
             leads: clock.spans(&node.leads, |leads| *leads == Some(true)),
@@ -83,12 +83,12 @@ impl Lab {
             hooks: clock.hooks(&node.leads),
             writes: self.writes_of(instance.name, clock),
         });
-        let mut story = Story { served, unserved, nodes: nodes.collect(), ..Story::default() };
-        clock.tell_troubles(&record, &mut story);
-        story.from = -BEFORE_S;
+        let mut timeline = Timeline { served, unserved, nodes: nodes.collect(), ..Timeline::default() };
+        clock.tell_troubles(&record, &mut timeline);
+        timeline.from = -BEFORE_S;
         let end = clock.since(now);
-        story.to = (story.last_event(end) + AFTER_S).min(end);
-        story
+        timeline.to = (timeline.last_event(end) + AFTER_S).min(end);
+        timeline
     }
 
     /// In the order in which they began; the endpoint has a clock of its own.
@@ -105,7 +105,7 @@ impl Lab {
     }
 }
 
-impl Story {
+impl Timeline {
     /// After it nothing changes any more. What still is so at the end did not end then.
     fn last_event(&self, end: Seconds) -> Seconds {
         let is_over = |to: &Seconds| *to < end - 0.1;
@@ -177,14 +177,14 @@ impl Clock {
         hooks.filter(|(at, _)| *at > -BEFORE_S).collect()
     }
 
-    fn tell_troubles(self, record: &Record, story: &mut Story) {
+    fn tell_troubles(self, record: &Record, timeline: &mut Timeline) {
         let troubles = record.troubles.iter().map(|trouble| Span {
             from: self.since(trouble.from),
             to: self.since(trouble.to.unwrap_or(self.now)),
             what: trouble.what.clone(),
         });
-        story.troubles = troubles.filter(|span| span.to > -BEFORE_S).collect();
+        timeline.troubles = troubles.filter(|span| span.to > -BEFORE_S).collect();
         let notes = record.notes.iter().map(|(at, what)| (self.since(*at), what.clone()));
-        story.notes = notes.filter(|(at, _)| *at > -BEFORE_S).collect();
+        timeline.notes = notes.filter(|(at, _)| *at > -BEFORE_S).collect();
     }
 }
