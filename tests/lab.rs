@@ -23,6 +23,8 @@ mod guide;
 mod keeper;
 #[path = "lab/machine.rs"]
 mod machine;
+#[path = "lab/moto.rs"]
+mod moto;
 #[path = "lab/plane.rs"]
 mod plane;
 #[path = "lab/prometheus.rs"]
@@ -41,6 +43,8 @@ mod software;
 mod svg;
 #[path = "lab/timeline.rs"]
 mod timeline;
+#[path = "lab/tools.rs"]
+mod tools;
 #[path = "lab/vpc.rs"]
 mod vpc;
 

@@ -160,16 +160,17 @@ struct Table {
 
 impl Table {
     fn tell(&mut self, what: &str, way: &str, guide: &[Came], ours: &[Came]) {
-        let _ = write!(self.rows, "| {what} | {way} |");
-        for part in [|came: &Came| came.outage, |came: &Came| came.hook, |came: &Came| came.ours] {
+        let (before, after) = (spans(guide, |came| came.outage), spans(ours, |came| came.outage));
+        let _ = write!(self.rows, "| {what} | {way} | {before} | {after} |");
+        for part in [|came: &Came| came.hook, |came: &Came| came.ours] {
             let (theirs, ours) = (spans(guide, part), spans(ours, part));
             let ratio = ratio(theirs.middle, ours.middle);
             let _ = write!(self.rows, " {theirs} | {ours} | {ratio} |");
         }
         self.rows.push('\n');
         self.runs = guide.len();
-        let head = "| what happens | VIP by | outage: scripts | vipkeeper | ratio | hook: scripts | vipkeeper | ratio \
-                    | ours: scripts | vipkeeper | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+        let head = "| what happens | VIP by | outage: scripts | vipkeeper | hook: scripts | vipkeeper | ratio \
+                    | ours: scripts | vipkeeper | ratio |\n|---|---|---|---|---|---|---|---|---|---|\n";
         let runs = if self.runs == 1 { "One run each.".to_owned() } else { format!("Medians of {} runs.", self.runs) };
         let text = format!("{HEAD}{runs}\n\n{head}{}", self.rows);
         eprintln!("\n{head}{}", self.rows);

@@ -1,15 +1,15 @@
 //! What moves the VIP of a lab: vipkeeper, as the README has it installed; or, for the comparison of both, the hook scripts
 //! of Pgpool-II's guide for AWS. When compared, every hook of either is timed.
 
-use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ec2_endpoint::{ModifyNetworkInterfaceAttribute, Operation};
 
 use super::machine::{Machine, POSTGRES};
+use super::tools;
 use super::vpc::{Instance, Method, REGION, Vpc};
 
 /// Where [`TIMED`] writes, in every machine.
@@ -78,8 +78,9 @@ pub fn install(bin: &Path) {
 /// What the guide's scripts know of their node, in the folder that is laid over its /etc.
 pub fn configure(etc: &Path, vpc: &Vpc, instance: &Instance) {
     fs::create_dir_all(etc.join("guide")).unwrap();
+    let aws = tools::find("aws").expect("the AWS CLI is there: tests/all installs it");
     let Instance { name, id, eni, .. } = instance;
-    let (aws, url, tables) = (aws().display().to_string(), Vpc::url(instance), vpc.tables.join(" "));
+    let (aws, url, tables) = (aws.parent().unwrap().display(), Vpc::url(instance), vpc.tables.join(" "));
     let settings = format!(
         "export PATH={aws}:$PATH AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={REGION} AWS_PAGER=
 export AWS_ACCESS_KEY_ID={name} AWS_SECRET_ACCESS_KEY=secret
@@ -115,12 +116,4 @@ pub fn hooks(machine: &Machine) -> Vec<TimedHook> {
         }
     }
     hooks
-}
-
-/// The folder of the AWS CLI: the one that tests/all installs, or else the first in the path.
-fn aws() -> PathBuf {
-    let installed = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools").join("bin");
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders = [installed].into_iter().chain(env::split_paths(&path));
-    folders.find(|folder| folder.join("aws").exists()).expect("the AWS CLI is there: tests/all installs it")
 }

@@ -7,13 +7,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::cluster::eventually;
 use super::machine::{Machine, ROOT, clean, output};
+use super::tools;
 use super::vpc::{Instance, Vpc};
 
 /// Of every daemon; its default, but on an address that Prometheus reaches.
@@ -44,7 +45,7 @@ struct Documented {
 impl Prometheus {
     /// Its data goes into `folder`. None, and a line that says so, where the program is missing.
     pub fn start(vpc: &Vpc, folder: &Path) -> Option<Self> {
-        let Some(program) = find("prometheus") else {
+        let Some(program) = tools::find("prometheus") else {
             assert!(env::var("CI").is_err(), "CI must have Prometheus");
             eprintln!("not tested: the metrics by Prometheus, which is not installed");
             return None;
@@ -117,7 +118,7 @@ impl Prometheus {
 
     /// Prometheus' own checker finds nothing to say about what the daemons serve.
     pub fn assert_clean(&self) {
-        let promtool = find("promtool").expect("promtool is in the package of prometheus");
+        let promtool = tools::find("promtool").expect("promtool is in the package of prometheus");
         for (node, address) in &self.nodes {
             let page = self.get(*address, "/metrics").unwrap_or_else(|error| panic!("{node}: {error}"));
             let said = output(clean(promtool.to_str().unwrap()).args(["check", "metrics"]), Some(&page));
@@ -179,14 +180,6 @@ fn documented() -> BTreeMap<String, Documented> {
     let metrics: BTreeMap<_, _> = metrics.collect();
     assert!(metrics.len() > 20, "{}", metrics.len());
     metrics
-}
-
-/// A program of the package: the one that tests/all unpacks, or the first in the path.
-fn find(name: &str) -> Option<PathBuf> {
-    let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools").join("bin");
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut files = [unpacked].into_iter().chain(env::split_paths(&path)).map(|folder| folder.join(name));
-    files.find(|file| file.exists())
 }
 
 /// For a URL's query.

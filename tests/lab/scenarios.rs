@@ -13,6 +13,7 @@ use super::client::now;
 use super::cluster::{Lab, eventually};
 use super::keeper::Keeper;
 use super::machine::Machine;
+use super::moto;
 use super::prometheus::Prometheus;
 use super::report::{self, Row, outage, seconds};
 use super::signals;
@@ -76,6 +77,10 @@ pub fn plain(method: Method) -> Setup {
 impl Scenario {
     pub fn play(&self, method: Method) {
         let Some(_alone) = permission(self.set) else { return };
+        if moto::is_chosen() && self.name != WALKTHROUGH.name {
+            eprintln!("skipped: moto plays the walkthrough alone");
+            return;
+        }
         let name = format!("{} {method:?}", self.name);
         let mut lab = Lab::start(&name, (self.setup)(method));
         let old = lab.escalated().unwrap();

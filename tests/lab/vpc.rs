@@ -8,6 +8,7 @@
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -19,12 +20,15 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::machine::{Machine, clean, output};
+use super::moto::{self, Moto};
 use super::plane::{Following, Plane, cut};
 
 pub const REGION: &str = "eu-central-1";
 pub const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 pub const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 0, 8, 10);
 pub const EC2_PORT: u16 = 8080;
+/// Where the endpoint serves nobody while moto has its place.
+const UNUSED_PORT: u16 = 8090;
 /// Of ranges for documentation (RFC 5737); the other one is the delegate IP of Pgpool's guide.
 pub const ELASTIC_IP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub const ROUTED_IP: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 50);
@@ -71,6 +75,8 @@ pub struct Instance {
 }
 
 pub struct Vpc {
+    /// Where the nodes find EC2, if that is not the endpoint. It ends before the router does.
+    moto: Option<Moto>,
     pub endpoint: Endpoint,
     pub instances: Vec<Instance>,
     pub allocation: String,
@@ -89,7 +95,7 @@ struct Sockets {
 }
 
 impl Vpc {
-    pub fn new() -> Self {
+    pub fn new(folder: &Path) -> Self {
         let mut account = Account::new(REGION);
         let vpc = account.add_vpc("10.0.0.0/16", None).unwrap();
         let tables = vec![account.add_route_table(&vpc).unwrap(), account.add_route_table(&vpc).unwrap()];
@@ -126,9 +132,11 @@ impl Vpc {
         service.add_fault(Fault::new(FaultKind::latency(LATENCY)));
         let endpoint = Endpoint::new(service);
         let following = plane.follow(&endpoint);
-        let listener = router.inside(|| std::net::TcpListener::bind(("0.0.0.0", EC2_PORT)).unwrap());
+        let moto = moto::is_chosen().then(|| Moto::start(&router, &endpoint, &folder.join("moto.log")));
+        let port = if moto.is_some() { UNUSED_PORT } else { EC2_PORT };
+        let listener = router.inside(|| std::net::TcpListener::bind(("0.0.0.0", port)).unwrap());
         let sockets = Sockets::serve(&endpoint, listener);
-        Self { endpoint, instances, allocation, tables, router, plane, following, sockets }
+        Self { endpoint, instances, allocation, tables, router, plane, following, sockets, moto }
     }
 
     /// Adds route tables that no subnet uses until there are so many. The one that the client's subnet uses stays the last.
@@ -205,6 +213,9 @@ impl Vpc {
 
     pub fn assert_well(&self) {
         self.following.assert_well();
+        if let Some(moto) = &self.moto {
+            moto.assert_well();
+        }
     }
 }
 
