@@ -135,6 +135,11 @@ impl Lab {
         software::stop_pgpool(self.machine(node), self.setup.keeper);
     }
 
+    pub fn begin_to_stop_pgpool(&self, node: usize) {
+        let log = self.log_file(node, "pgpool-stop");
+        software::begin_to_stop_pgpool(self.machine(node), self.setup.keeper, &log);
+    }
+
     pub fn machine(&self, node: usize) -> &Machine {
         &self.nodes[node].running.as_ref().expect("the machine runs").machine
     }

@@ -89,7 +89,7 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
     let old = lab.escalated().unwrap();
     let at = now();
     match failure {
-        Failure::Stopped | Failure::LateDown => lab.stop_pgpool(old),
+        Failure::Stopped | Failure::LateDown => lab.begin_to_stop_pgpool(old),
         Failure::Killed => lab.machine(old).kill("pgpool"),
         Failure::Throttled => {
             let throttle = lab.vpc.endpoint.service().add_fault(Fault::new(FaultKind::Throttle));
@@ -98,7 +98,8 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
             lab.vpc.endpoint.service().remove_fault(throttle);
         }
     }
-    while !is_over(&lab, old, at) {
+    let is_stopped = matches!(failure, Failure::Stopped | Failure::LateDown);
+    while !is_over(&lab, is_stopped, old, at) {
         assert!(now() < at + LONGEST, "{name}: neither served nor lost");
         thread::sleep(Duration::from_millis(100));
     }
@@ -107,11 +108,15 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
 }
 
 /// Nothing will change any more: no hook runs, and the client has been served for a while or is lost.
-fn is_over(lab: &Lab, old: usize, at: Duration) -> bool {
+fn is_over(lab: &Lab, is_stopped: bool, old: usize, at: Duration) -> bool {
     let answers = lab.client.answers();
     let last = answers.last().map_or(at, |answer| answer.at);
     if now() > last + FOR_GOOD {
         return true;
+    }
+    // The old leader's `down` may still be to come, even after the new one's `up`.
+    if is_stopped && !lab.hooks(old).iter().any(|hook| hook.name == "down" && hook.began > at) {
+        return false;
     }
     let runs = (0..3).any(|node| lab.hooks(node).iter().any(|hook| hook.ended.is_none()));
     let Some((_, up)) = new_up(lab, old, at) else { return false };
@@ -171,8 +176,8 @@ impl Table {
         self.runs = guide.len();
         let head = "| what happens | VIP by | outage: scripts | vipkeeper | hook: scripts | vipkeeper | ratio \
                     | ours: scripts | vipkeeper | ratio |\n|---|---|---|---|---|---|---|---|---|---|\n";
-        let runs = if self.runs == 1 { "One run each.".to_owned() } else { format!("Medians of {} runs.", self.runs) };
-        let text = format!("{HEAD}{runs}\n\n{head}{}", self.rows);
+        let runs = if self.runs == 1 { "One run each".to_owned() } else { format!("Medians of {} runs", self.runs) };
+        let text = format!("{HEAD}{runs}, {}.\n\n{head}{}", report::machine(), self.rows);
         eprintln!("\n{head}{}", self.rows);
         report::write("side-by-side.md", &text);
     }

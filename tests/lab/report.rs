@@ -5,12 +5,14 @@
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use super::client::Answer;
 use super::cluster::plain_name;
+use super::signals::{Seen, Who};
 use super::svg;
 use super::timeline::Timeline;
 use super::vpc::Method;
@@ -30,8 +32,16 @@ through the new leader. Medians, where a scenario was played more than once.
 
 ";
 
-/// The rows of this run, in the order of play.
-static ROWS: Mutex<Vec<(Row, Timeline)>> = Mutex::new(Vec::new());
+/// What was played so far, in the order of play.
+static PLAYED: Mutex<Vec<Told>> = Mutex::new(Vec::new());
+
+/// One run of one scenario.
+pub struct Told {
+    pub row: Row,
+    pub timeline: Timeline,
+    /// None where Prometheus did not watch.
+    pub seen: Option<Seen>,
+}
 
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -61,16 +71,18 @@ pub fn outage(answers: &[Answer], from: Duration) -> Duration {
     longest
 }
 
-/// Shows all rows so far, and leaves them in files.
-pub fn tell(row: Row, timeline: Timeline) {
-    let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
-    rows.push((row, timeline));
-    let played = played(&rows);
-    let table = table(&played);
+/// Shows all rows so far, and leaves the report in files.
+pub fn tell(told: Told) {
+    let mut all = PLAYED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.push(told);
+    let scenarios = by_scenario(&all);
+    let table = table(&scenarios);
     eprintln!("\n{table}");
-    let mut page = format!("{PAGE}{table}");
-    for runs in &played {
-        let (Row { scenario, method, .. }, timeline) = runs.median_run();
+    let mut page = format!("{PAGE}Played {}.\n\n{table}\n## What Prometheus shows\n\n", machine());
+    page.push_str(&signals(&scenarios));
+    page.push_str("\n## Second by second\n");
+    for runs in &scenarios {
+        let Told { row: Row { scenario, method, .. }, timeline, .. } = runs.median_run();
         let title = format!("{scenario}, {}", method.name());
         let file = format!("{}.svg", plain_name(&title));
         write(&file, &svg::draw(&title, timeline));
@@ -81,30 +93,34 @@ pub fn tell(row: Row, timeline: Timeline) {
 
 /// Puts a file of the report where it belongs.
 pub fn write(name: &str, text: &str) {
-    let folder = folder();
+    let folder = match env::var_os("VIPKEEPER_LAB_REPORT") {
+        Some(folder) => Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab"),
+    };
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(name), text).unwrap();
 }
 
-fn folder() -> PathBuf {
-    match env::var_os("VIPKEEPER_LAB_REPORT") {
-        Some(folder) => Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
-        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab"),
-    }
+/// What the numbers were measured on.
+pub fn machine() -> String {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').nth(2).unwrap_or("unknown").to_owned();
+    format!("on {cores} cores with a load of {load} (average of the last 15 minutes, the lab's own included)")
 }
 
 /// All runs of one scenario with one method.
-struct Runs<'a>(Vec<&'a (Row, Timeline)>);
+struct Runs<'a>(Vec<&'a Told>);
 
 impl Runs<'_> {
     fn median(&self, value: impl Fn(&Row) -> Duration) -> Duration {
-        median(self.0.iter().map(|(row, _)| value(row)).collect()).expect("a group has a run")
+        median(self.0.iter().map(|told| value(&told.row)).collect()).expect("a group has a run")
     }
 
     /// The run whose outage is the median.
-    fn median_run(&self) -> &(Row, Timeline) {
+    fn median_run(&self) -> &Told {
         let outage = self.median(|row| row.outage);
-        self.0.iter().find(|(row, _)| row.outage == outage).expect("the median is one of them")
+        self.0.iter().find(|told| told.row.outage == outage).expect("the median is one of them")
     }
 }
 
@@ -115,31 +131,48 @@ pub fn median<T: Ord>(mut values: Vec<T>) -> Option<T> {
     values.into_iter().nth(middle)
 }
 
-fn played(rows: &[(Row, Timeline)]) -> Vec<Runs<'_>> {
-    let mut played = Vec::<Runs>::new();
-    for one in rows {
-        let is_same = |runs: &&mut Runs| runs.0[0].0.scenario == one.0.scenario && runs.0[0].0.method == one.0.method;
-        match played.iter_mut().find(is_same) {
-            Some(runs) => runs.0.push(one),
-            None => played.push(Runs(vec![one])),
+fn by_scenario(all: &[Told]) -> Vec<Runs<'_>> {
+    let mut scenarios = Vec::<Runs>::new();
+    for told in all {
+        let is_same = |runs: &&mut Runs| {
+            let row = &runs.0[0].row;
+            row.scenario == told.row.scenario && row.method == told.row.method
+        };
+        match scenarios.iter_mut().find(is_same) {
+            Some(runs) => runs.0.push(told),
+            None => scenarios.push(Runs(vec![told])),
         }
     }
-    played
+    scenarios
 }
 
-fn table(played: &[Runs<'_>]) -> String {
+fn table(scenarios: &[Runs<'_>]) -> String {
     let mut text =
         "| what happens | VIP by | runs | outage | election | ours | EC2 calls of all nodes | in the end |\n\
                     |---|---|---|---|---|---|---|---|\n"
             .to_owned();
-    for runs in played {
-        let (Row { scenario, method, calls, end, .. }, _) = runs.median_run();
+    for runs in scenarios {
+        let Row { scenario, method, calls, end, .. } = &runs.median_run().row;
         let outage = runs.median(|row| row.outage);
         let outage = if outage < NOTHING { "none".to_owned() } else { seconds(outage) };
         let (election, ours) = (seconds(runs.median(|row| row.election)), seconds(runs.median(|row| row.ours)));
         let (method, number) = (method.name(), runs.0.len());
         let _ =
             writeln!(text, "| {scenario} | {method} | {number} | {outage} | {election} | {ours} | {calls} | {end} |");
+    }
+    text
+}
+
+/// What moved in Prometheus, where it watched.
+fn signals(scenarios: &[Runs<'_>]) -> String {
+    let mut text =
+        "| what happens | VIP by | old leader | new leader | node beside |\n|---|---|---|---|---|\n".to_owned();
+    for told in scenarios.iter().map(Runs::median_run) {
+        let Some(seen) = &told.seen else { continue };
+        let of =
+            |who| seen.get(&who).map_or_else(String::new, |all| all.iter().cloned().collect::<Vec<_>>().join(", "));
+        let (old, new, beside) = (of(Who::Old), of(Who::New), of(Who::Beside));
+        let _ = writeln!(text, "| {} | {} | {old} | {new} | {beside} |", told.row.scenario, told.row.method.name());
     }
     text
 }

@@ -14,8 +14,7 @@ use super::cluster::{Lab, eventually};
 use super::keeper::Keeper;
 use super::machine::Machine;
 use super::moto;
-use super::prometheus::Prometheus;
-use super::report::{self, Row, outage, seconds};
+use super::report::{self, Row, Told, outage, seconds};
 use super::signals;
 use super::software::{LATE_S, Setup, WATCHDOG_PORT};
 use super::vpc::Method;
@@ -114,13 +113,16 @@ impl Scenario {
             calls: lab.calls_since(mark),
             end: format!("all at {}; {end}", lab.name_of(new)),
         };
-        if let Some(prometheus) = &lab.prometheus {
-            Prometheus::catch_up();
+        let timeline = lab.timeline(at, now());
+        let seen = lab.prometheus.as_ref().map(|prometheus| {
             prometheus.assert_all_documented_metrics();
             prometheus.assert_clean();
-            eprintln!("{name}: {old} -> {new}: {:?}", signals::seen(prometheus, at, now()));
+            signals::seen(prometheus, lab.name_of(old), lab.name_of(new), at)
+        });
+        report::tell(Told { row, timeline, seen: seen.clone() });
+        if let Some(seen) = seen {
+            signals::assert_tell(self.name, &seen);
         }
-        report::tell(row, lab.timeline(at, now()));
         assert!(ours < self.ours, "{name}: {} from hook to answer", seconds(ours));
     }
 }

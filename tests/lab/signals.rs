@@ -1,10 +1,12 @@
 //! What somebody with Prometheus' alerts sees of a failure: the series that moved, on the old leader, the new one and the
 //! node beside. Each scenario says which must, and no other may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::client::now;
 use super::prometheus::{Prometheus, Series};
+use Who::{Beside, New, Old};
 
 /// A series that an alert or a dashboard would look at.
 struct Signal {
@@ -13,7 +15,9 @@ struct Signal {
     moved: fn(&[f64]) -> bool,
 }
 
-const SIGNALS: [Signal; 11] = [
+const SIGNALS: [Signal; 13] = [
+    Signal { name: "leads", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: rose },
+    Signal { name: "leads no more", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: fell },
     Signal { name: "gained", selector: "vipkeeper_takeovers_total{direction=\"gained\"}", moved: grew },
     Signal { name: "lost", selector: "vipkeeper_takeovers_total{direction=\"lost\"}", moved: grew },
     Signal { name: "superseded", selector: "vipkeeper_superseded_total", moved: grew },
@@ -40,21 +44,31 @@ fn fell(values: &[f64]) -> bool {
     values.windows(2).any(|pair| pair[1] < pair[0])
 }
 
-/// The signals of each node, by the node's name.
-pub fn seen(prometheus: &Prometheus, fault: Duration, now: Duration) -> BTreeMap<String, Vec<String>> {
-    let mut seen = BTreeMap::<String, Vec<String>>::new();
+/// Whose signal it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// The leader to which it happened.
+    Old,
+    /// The leader in the end.
+    New,
+    Beside,
+}
+
+/// The signals of a scenario, each with whose it is. A leader that stays, or leads again in the end, is the old one.
+pub type Seen = BTreeMap<Who, BTreeSet<String>>;
+
+/// What Prometheus' series showed from the fault until now.
+pub fn seen(prometheus: &Prometheus, old: &str, new: &str, fault: Duration) -> Seen {
+    Prometheus::catch_up();
+    let now = now();
+    let mut seen = Seen::new();
     for signal in &SIGNALS {
         for series in prometheus.history(signal.selector, fault, now) {
-            if !(signal.moved)(&values(&series, fault)) {
-                continue;
-            }
-            let signals = seen.entry(series.labels["node"].clone()).or_default();
-            let name = match (series.labels.get("kind"), series.labels.get("reason")) {
-                (Some(kind), Some(reason)) => format!("{} ({kind} {reason})", signal.name),
-                _ => signal.name.to_owned(),
-            };
-            if !signals.contains(&name) {
-                signals.push(name);
+            if (signal.moved)(&values(&series, fault)) {
+                let node = series.labels["node"].as_str();
+                let who = if node == new { New } else { Beside };
+                let who = if node == old { Old } else { who };
+                seen.entry(who).or_default().insert(signal.name.to_owned());
             }
         }
     }
@@ -66,4 +80,75 @@ fn values(series: &Series, fault: Duration) -> Vec<f64> {
     let fault = fault.as_secs_f64();
     let first = series.samples.iter().rposition(|(at, _)| *at <= fault).unwrap_or(0);
     series.samples[first..].iter().map(|(_, value)| *value).collect()
+}
+
+/// What a scenario must show of the old and the new leader, and what it may besides because that is a matter of moments.
+struct Expected {
+    scenario: &'static str,
+    old: &'static [&'static str],
+    new: &'static [&'static str],
+    may: &'static [(Who, &'static str)],
+}
+
+/// What every new leader shows.
+const LEADS: &[&str] = &["leads", "gained"];
+
+const EXPECTED: [Expected; 8] = [
+    Expected { scenario: "the guide's walkthrough", old: &["leads no more", "lost"], new: LEADS, may: &[] },
+    Expected {
+        scenario: "kill -9 of all of Pgpool",
+        old: &["guard died", "leads no more", "lost"],
+        new: LEADS,
+        may: &[],
+    },
+    // Its hooks and its guard say leader all the time.
+    Expected { scenario: "SIGSTOP of all of Pgpool", old: &["superseded", "lost"], new: LEADS, may: &[] },
+    // A daemon that was not there when the VIP left its node has nothing to count.
+    Expected {
+        scenario: "kill -9 of vipkeeper, then of Pgpool",
+        old: &["down", "leads no more"],
+        new: LEADS,
+        may: &[(Old, "guard died")],
+    },
+    Expected {
+        scenario: "the old leader's `down` comes 12 s late",
+        old: &["superseded", "leads no more", "lost"],
+        new: LEADS,
+        may: &[],
+    },
+    // Its own watchdog runs `down`, before or after the others elect.
+    Expected {
+        scenario: "cut off from its peers for 25 s, not from EC2",
+        old: &["leads no more", "lost"],
+        new: LEADS,
+        may: &[(Old, "superseded")],
+    },
+    Expected {
+        scenario: "reboot of the leader",
+        old: &["down", "leads no more"],
+        new: LEADS,
+        may: &[(Old, "guard died")],
+    },
+    Expected {
+        scenario: "kill -9 of Pgpool while EC2 throttles for 10 s",
+        old: &["guard died", "leads no more", "lost", "throttled"],
+        new: &["leads", "gained", "throttled"],
+        // It may look within these 10 s.
+        may: &[(Beside, "throttled")],
+    },
+];
+
+/// # Panics
+/// A signal that the failure must show is missing, or one is there that has nothing to do with it.
+pub fn assert_tell(scenario: &str, seen: &Seen) {
+    let Some(Expected { old, new, may, .. }) = EXPECTED.iter().find(|expected| expected.scenario == scenario) else {
+        panic!("{scenario} shows {seen:?}: is that what it should?");
+    };
+    let of = |who, signals: &[&'static str]| signals.iter().map(|signal| (who, *signal)).collect::<BTreeSet<_>>();
+    let must = &of(Old, old) | &of(New, new);
+    let seen: BTreeSet<(Who, &str)> =
+        seen.iter().flat_map(|(who, signals)| signals.iter().map(move |signal| (*who, signal.as_str()))).collect();
+    let missing: Vec<_> = must.difference(&seen).collect();
+    let wrong: Vec<_> = seen.difference(&must).filter(|signal| !may.contains(signal)).collect();
+    assert!(missing.is_empty() && wrong.is_empty(), "{scenario}: alerts miss {missing:?} and show {wrong:?} besides");
 }

@@ -149,6 +149,11 @@ pub fn stop_pgpool(machine: &Machine, keeper: Keeper) {
     output(command.args(["-f", PGPOOL_CONF, "-m", "fast", "stop"]), None);
 }
 
+/// As an operator stops it, without waiting: a `down` may take its time.
+pub fn begin_to_stop_pgpool(machine: &Machine, keeper: Keeper, log: &Path) {
+    machine.start(keeper.user(), "/usr/sbin/pgpool", &["-f", PGPOOL_CONF, "-m", "fast", "stop"], log);
+}
+
 /// A fresh database that lets everybody in from the VPC.
 pub fn start_postgresql(machine: &Machine, folder: &Path, log: &Path) {
     let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL of the distribution is installed");
