@@ -3,7 +3,13 @@
 //!
 //! `VIPKEEPER_LAB=full cargo test --test lab -- --nocapture --test-threads 1` plays every scenario for every method;
 //! without it (or with `short`) those that no release should go without. Needs root and the packages postgresql,
-//! pgpool2, iproute2, iputils-ping and nftables.
+//! pgpool2, iproute2, iputils-ping and nftables; Prometheus watches where it is installed.
+//!
+//! | variable | |
+//! |---|---|
+//! | `VIPKEEPER_LAB=guide` | vipkeeper and the scripts of Pgpool's guide side by side, and nothing else |
+//! | `VIPKEEPER_LAB_REPORT=docs/lab` | where the report goes; without it, into the build's folder |
+//! | `VIPKEEPER_LAB_EC2=moto` | the walkthrough with moto's server as EC2 |
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,

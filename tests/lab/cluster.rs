@@ -140,6 +140,12 @@ impl Lab {
         software::begin_to_stop_pgpool(self.machine(node), self.setup.keeper, &log);
     }
 
+    /// What was cut is whole again.
+    pub fn heal(&self) {
+        self.vpc.heal();
+        self.recorder.note("healed");
+    }
+
     pub fn machine(&self, node: usize) -> &Machine {
         &self.nodes[node].running.as_ref().expect("the machine runs").machine
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::client::Answer;
 use super::cluster::plain_name;
-use super::signals::{Seen, Who};
+use super::signals::{self, Seen, Who};
 use super::svg;
 use super::timeline::Timeline;
 use super::vpc::Method;
@@ -28,7 +28,8 @@ which each call takes 150 ms; a client that opens a connection and asks each 50 
 
 *Outage* is the longest time without an answer. *Election* is Pgpool's part of it, from the fault to the start of the new
 leader's hook (its watchdog is set to notice a silent peer after 5 s); *ours* is the rest, up to the first query answered
-through the new leader. Medians, where a scenario was played more than once.
+through the new leader. Medians, where a scenario was played more than once. The scripts of Pgpool's own guide on the same
+machines: [side by side](side-by-side.md).
 
 ";
 
@@ -79,7 +80,8 @@ pub fn tell(told: Told) {
     let table = table(&scenarios);
     eprintln!("\n{table}");
     let mut page = format!("{PAGE}Played {}.\n\n{table}\n## What Prometheus shows\n\n", machine());
-    page.push_str(&signals(&scenarios));
+    page.push_str(&signals_table(&scenarios));
+    let _ = write!(page, "\nRead so, in a second's steps:\n\n{}", signals::legend());
     page.push_str("\n## Second by second\n");
     for runs in &scenarios {
         let Told { row: Row { scenario, method, .. }, timeline, .. } = runs.median_run();
@@ -164,7 +166,7 @@ fn table(scenarios: &[Runs<'_>]) -> String {
 }
 
 /// What moved in Prometheus, where it watched.
-fn signals(scenarios: &[Runs<'_>]) -> String {
+fn signals_table(scenarios: &[Runs<'_>]) -> String {
     let mut text =
         "| what happens | VIP by | old leader | new leader | node beside |\n|---|---|---|---|---|\n".to_owned();
     for told in scenarios.iter().map(Runs::median_run) {

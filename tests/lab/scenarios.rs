@@ -292,8 +292,7 @@ pub const CUT_OFF: Scenario = Scenario {
     then: |lab, struck| {
         eventually("nothing is left at the old leader", CLEAN, || lab.agrees_on(struck.new));
         thread::sleep((struck.at + s(25)).saturating_sub(now()));
-        lab.vpc.heal();
-        lab.recorder.note("healed");
+        lab.heal();
         eventually("the watchdogs agree again", ELECTION, || match lab.escalated()? {
             leader if leader == struck.new => Ok(()),
             leader => Err(format!("{} is escalated", lab.name_of(leader))),

@@ -2,6 +2,7 @@
 //! node beside. Each scenario says which must, and no other may.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::client::now;
@@ -12,36 +13,58 @@ use Who::{Beside, New, Old};
 struct Signal {
     name: &'static str,
     selector: &'static str,
-    moved: fn(&[f64]) -> bool,
+    moved: Moved,
 }
 
 const SIGNALS: [Signal; 13] = [
-    Signal { name: "leads", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: rose },
-    Signal { name: "leads no more", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: fell },
-    Signal { name: "gained", selector: "vipkeeper_takeovers_total{direction=\"gained\"}", moved: grew },
-    Signal { name: "lost", selector: "vipkeeper_takeovers_total{direction=\"lost\"}", moved: grew },
-    Signal { name: "superseded", selector: "vipkeeper_superseded_total", moved: grew },
-    Signal { name: "drift", selector: "vipkeeper_drift_total", moved: grew },
-    Signal { name: "throttled", selector: "vipkeeper_ec2_throttled_total", moved: grew },
-    Signal { name: "denied", selector: "vipkeeper_actions_total{outcome=~\"denied|rejected\"}", moved: grew },
-    Signal { name: "guard died", selector: "vipkeeper_guard_alive", moved: fell },
-    Signal { name: "contested", selector: "vipkeeper_contested", moved: rose },
-    Signal { name: "hook lost", selector: "vipkeeper_hook_lost", moved: rose },
-    Signal { name: "desired invalid", selector: "vipkeeper_desired_invalid", moved: rose },
-    Signal { name: "down", selector: "up", moved: fell },
+    Signal { name: "leads", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: Moved::Rose },
+    Signal { name: "leads no more", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: Moved::Fell },
+    Signal { name: "gained", selector: "vipkeeper_takeovers_total{direction=\"gained\"}", moved: Moved::Grew },
+    Signal { name: "lost", selector: "vipkeeper_takeovers_total{direction=\"lost\"}", moved: Moved::Grew },
+    Signal { name: "superseded", selector: "vipkeeper_superseded_total", moved: Moved::Grew },
+    Signal { name: "drift", selector: "vipkeeper_drift_total", moved: Moved::Grew },
+    Signal { name: "throttled", selector: "vipkeeper_ec2_throttled_total", moved: Moved::Grew },
+    Signal { name: "denied", selector: "vipkeeper_actions_total{outcome=~\"denied|rejected\"}", moved: Moved::Grew },
+    Signal { name: "guard died", selector: "vipkeeper_guard_alive", moved: Moved::Fell },
+    Signal { name: "contested", selector: "vipkeeper_contested", moved: Moved::Rose },
+    Signal { name: "hook lost", selector: "vipkeeper_hook_lost", moved: Moved::Rose },
+    Signal { name: "desired invalid", selector: "vipkeeper_desired_invalid", moved: Moved::Rose },
+    Signal { name: "down", selector: "up", moved: Moved::Fell },
 ];
 
-/// A counter, which a restart sets back to 0.
-fn grew(values: &[f64]) -> bool {
-    values.windows(2).any(|pair| pair[1] > pair[0] || (pair[1] < pair[0] && pair[1] > 0.0))
+/// What each signal is, as a list.
+pub fn legend() -> String {
+    SIGNALS.iter().fold(String::new(), |mut text, signal| {
+        let _ = writeln!(text, "- {}: `{}` {}", signal.name, signal.selector, signal.moved.words());
+        text
+    })
 }
 
-fn rose(values: &[f64]) -> bool {
-    values.windows(2).any(|pair| pair[1] > pair[0])
+/// How a series moves.
+#[derive(Clone, Copy)]
+enum Moved {
+    /// A counter, which a restart sets back to 0.
+    Grew,
+    Rose,
+    Fell,
 }
 
-fn fell(values: &[f64]) -> bool {
-    values.windows(2).any(|pair| pair[1] < pair[0])
+impl Moved {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Grew => "grew",
+            Self::Rose => "became 1",
+            Self::Fell => "became 0",
+        }
+    }
+
+    fn is_seen_in(self, values: &[f64]) -> bool {
+        values.windows(2).any(|pair| match self {
+            Self::Grew => pair[1] > pair[0] || (pair[1] < pair[0] && pair[1] > 0.0),
+            Self::Rose => pair[1] > pair[0],
+            Self::Fell => pair[1] < pair[0],
+        })
+    }
 }
 
 /// Whose signal it is.
@@ -64,7 +87,7 @@ pub fn seen(prometheus: &Prometheus, old: &str, new: &str, fault: Duration) -> S
     let mut seen = Seen::new();
     for signal in &SIGNALS {
         for series in prometheus.history(signal.selector, fault, now) {
-            if (signal.moved)(&values(&series, fault)) {
+            if signal.moved.is_seen_in(&values(&series, fault)) {
                 let node = series.labels["node"].as_str();
                 let who = if node == new { New } else { Beside };
                 let who = if node == old { Old } else { who };
