@@ -118,10 +118,13 @@ fn is_over(lab: &Lab, is_stopped: bool, old: usize, at: Duration) -> bool {
     if is_stopped && !lab.hooks(old).iter().any(|hook| hook.name == "down" && hook.began > at) {
         return false;
     }
-    let runs = (0..3).any(|node| lab.hooks(node).iter().any(|hook| hook.ended.is_none()));
-    let Some((_, up)) = new_up(lab, old, at) else { return false };
-    let is_calm = up.ended.is_some_and(|ended| now() > ended + SERVED) && outage(&answers, now() - SERVED) < SERVED / 6;
-    !runs && is_calm && now() < last + SERVED / 6
+    if new_up(lab, old, at).is_none() {
+        return false;
+    }
+    let mut hooks = (0..3).flat_map(|node| lab.hooks(node)).filter(|hook| hook.began > at);
+    // What a hook did last must have had time to show.
+    let have_ended = hooks.all(|hook| hook.ended.is_some_and(|ended| now() > ended + SERVED));
+    have_ended && now() < last + SERVED / 6 && outage(&answers, now() - SERVED) < SERVED / 6
 }
 
 /// The first `up` of another node since the fault.

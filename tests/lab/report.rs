@@ -182,3 +182,10 @@ fn signals_table(scenarios: &[Runs<'_>]) -> String {
 pub fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
+
+#[test]
+fn the_median_of_an_even_number_is_the_worse() {
+    assert_eq!(median(vec![3, 1, 2]), Some(2));
+    assert_eq!(median(vec![4, 1, 2, 3]), Some(3));
+    assert_eq!(median(Vec::<u8>::new()), None);
+}

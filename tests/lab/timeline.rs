@@ -188,3 +188,19 @@ impl Clock {
         timeline.notes = notes.filter(|(at, _)| *at > -BEFORE_S).collect();
     }
 }
+
+#[test]
+fn a_pause_in_the_answers_is_told_from_the_last_one_to_the_next() {
+    let clock = Clock { fault: Duration::from_secs(100), now: Duration::from_secs(104) };
+    let (one, other) = ([10, 0, 1, 10].into(), [10, 0, 2, 10].into());
+    let answer = |at_ms, through| Answer { at: Duration::from_millis(at_ms), through };
+    // Every 50 ms; two seconds of nothing; through another node; and nothing more.
+    let answers = [answer(99_950, one), answer(100_000, one), answer(102_000, other), answer(102_050, other)];
+    let (served, unserved) = clock.answers(&answers, |answer| Some(usize::from(answer.through == other)));
+    let span = |from, to| Span { from, to, what: () };
+    let nearly = |one: &Span<()>, from: Seconds, to: Seconds| (one.from - from).abs() + (one.to - to).abs() < 1e-6;
+    assert_eq!(served.iter().map(|span| span.what).collect::<Vec<_>>(), [0, 1]);
+    assert!(nearly(&unserved[1], 0.0, 2.0) && nearly(&unserved[2], 2.05, 4.0), "{unserved:?}");
+    // What came before is not known.
+    assert_eq!((unserved.len(), &unserved[0]), (3, &span(-BEFORE_S, unserved[0].to)));
+}
