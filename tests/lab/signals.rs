@@ -16,7 +16,7 @@ struct Signal {
     moved: Moved,
 }
 
-const SIGNALS: [Signal; 13] = [
+const SIGNALS: [Signal; 15] = [
     Signal { name: "leads", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: Moved::Rose },
     Signal { name: "leads no more", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: Moved::Fell },
     Signal { name: "gained", selector: "vipkeeper_takeovers_total{direction=\"gained\"}", moved: Moved::Grew },
@@ -24,6 +24,8 @@ const SIGNALS: [Signal; 13] = [
     Signal { name: "superseded", selector: "vipkeeper_superseded_total", moved: Moved::Grew },
     Signal { name: "drift", selector: "vipkeeper_drift_total", moved: Moved::Grew },
     Signal { name: "throttled", selector: "vipkeeper_ec2_throttled_total", moved: Moved::Grew },
+    Signal { name: "EC2 errors", selector: "vipkeeper_ec2_requests_total{code=\"InternalError\"}", moved: Moved::Grew },
+    Signal { name: "no answer", selector: "vipkeeper_ec2_requests_total{code=\"no_answer\"}", moved: Moved::Grew },
     Signal { name: "denied", selector: "vipkeeper_actions_total{outcome=~\"denied|rejected\"}", moved: Moved::Grew },
     Signal { name: "guard died", selector: "vipkeeper_guard_alive", moved: Moved::Fell },
     Signal { name: "contested", selector: "vipkeeper_contested", moved: Moved::Rose },
@@ -113,37 +115,22 @@ struct Expected {
     may: &'static [(Who, &'static str)],
 }
 
-/// What every new leader shows.
+/// What every new leader shows,
 const LEADS: &[&str] = &["leads", "gained"];
+/// what an old one whose `down` ran,
+const STANDS_BY: &[&str] = &["leads no more", "lost"];
+/// and what one whose Pgpool is gone.
+const DIES: &[&str] = &["guard died", "leads no more", "lost"];
 
-const EXPECTED: [Expected; 8] = [
-    Expected { scenario: "the guide's walkthrough", old: &["leads no more", "lost"], new: LEADS, may: &[] },
-    Expected {
-        scenario: "kill -9 of all of Pgpool",
-        old: &["guard died", "leads no more", "lost"],
-        new: LEADS,
-        may: &[],
-    },
+const EXPECTED: &[Expected] = &[
+    Expected { scenario: "the guide's walkthrough", old: STANDS_BY, new: LEADS, may: &[] },
+    Expected { scenario: "kill -9 of all of Pgpool", old: DIES, new: LEADS, may: &[] },
     // Its hooks and its guard say leader all the time.
     Expected { scenario: "SIGSTOP of all of Pgpool", old: &["superseded", "lost"], new: LEADS, may: &[] },
-    // A daemon that was not there when the VIP left its node has nothing to count.
-    Expected {
-        scenario: "kill -9 of vipkeeper, then of Pgpool",
-        old: &["down", "leads no more"],
-        new: LEADS,
-        may: &[(Old, "guard died")],
-    },
     // It is superseded if it looks, as it does each 10 s or so, before the `down` comes.
     Expected {
         scenario: "the old leader's `down` comes 12 s late",
-        old: &["leads no more", "lost"],
-        new: LEADS,
-        may: &[(Old, "superseded")],
-    },
-    // Its own watchdog runs `down`, before or after the others elect.
-    Expected {
-        scenario: "cut off from its peers for 25 s, not from EC2",
-        old: &["leads no more", "lost"],
+        old: STANDS_BY,
         new: LEADS,
         may: &[(Old, "superseded")],
     },
@@ -153,12 +140,57 @@ const EXPECTED: [Expected; 8] = [
         new: LEADS,
         may: &[(Old, "guard died")],
     },
+    // A daemon that was not there when the VIP left its node has nothing to count.
+    Expected {
+        scenario: "kill -9 of vipkeeper, then of Pgpool",
+        old: &["down", "leads no more"],
+        new: LEADS,
+        may: &[(Old, "guard died")],
+    },
+    Expected {
+        scenario: "vipkeeper is down during the hook and starts 5 s later",
+        old: DIES,
+        new: &["down", "leads", "gained"],
+        may: &[(Beside, "down")],
+    },
+    // Its own watchdog runs `down`, before or after the others elect.
+    Expected {
+        scenario: "cut off from its peers for 25 s, not from EC2",
+        old: STANDS_BY,
+        new: LEADS,
+        may: &[(Old, "superseded")],
+    },
+    // Whoever else looks at EC2 within these 10 s is throttled as well.
     Expected {
         scenario: "kill -9 of Pgpool while EC2 throttles for 10 s",
-        old: &["guard died", "leads no more", "lost", "throttled"],
+        old: DIES,
         new: &["leads", "gained", "throttled"],
-        // It may look within these 10 s.
-        may: &[(Beside, "throttled")],
+        may: &[(Old, "throttled"), (Beside, "throttled")],
+    },
+    Expected {
+        scenario: "kill -9 of Pgpool while EC2 answers 503 for 10 s",
+        old: DIES,
+        new: &["leads", "gained", "EC2 errors"],
+        may: &[(Old, "EC2 errors"), (Beside, "EC2 errors")],
+    },
+    Expected {
+        scenario: "kill -9 of Pgpool while EC2 closes every connection for 10 s",
+        old: DIES,
+        new: &["leads", "gained", "no answer"],
+        may: &[(Old, "no answer"), (Beside, "no answer")],
+    },
+    Expected {
+        scenario: "kill -9 of Pgpool while EC2 takes 8 s for each call, for 10 s",
+        old: DIES,
+        new: &["leads", "gained", "no answer"],
+        may: &[(Old, "no answer"), (Beside, "no answer")],
+    },
+    Expected { scenario: "every binding changed by hand, one after the other", old: &["drift"], new: &[], may: &[] },
+    Expected {
+        scenario: "another tool takes the VIP each 5 s for a minute",
+        old: &["drift", "contested"],
+        new: &[],
+        may: &[],
     },
 ];
 
