@@ -186,6 +186,39 @@ const EXPECTED: &[Expected] = &[
         may: &[(Old, "no answer"), (Beside, "no answer")],
     },
     Expected { scenario: "every binding changed by hand, one after the other", old: &["drift"], new: &[], may: &[] },
+    // The `up` comes before anybody has stood by.
+    Expected { scenario: "`up` overtakes a `down` of 12 s on one node", old: &[], new: &[], may: &[] },
+    // The same node leads again, or another.
+    Expected {
+        scenario: "quorum lost for 5 s and found",
+        old: STANDS_BY,
+        new: &[],
+        may: &[(Old, "leads"), (Old, "gained"), (New, "leads"), (New, "gained")],
+    },
+    // The second leader lives for a second or two, and Prometheus looks each second.
+    Expected {
+        scenario: "two failovers within 5 s",
+        old: STANDS_BY,
+        new: &[],
+        may: &[
+            (Old, "leads"),
+            (Old, "gained"),
+            (New, "leads"),
+            (New, "gained"),
+            (Beside, "leads"),
+            (Beside, "gained"),
+            (Beside, "guard died"),
+            (Beside, "leads no more"),
+            (Beside, "lost"),
+        ],
+    },
+    // Nothing but the watchdog's word is left to go by.
+    Expected {
+        scenario: "the state folder's disk is full, with `witness = \"trust\"`",
+        old: DIES,
+        new: &["hook lost", "leads", "gained"],
+        may: &[(Old, "hook lost")],
+    },
     Expected {
         scenario: "another tool takes the VIP each 5 s for a minute",
         old: &["drift", "contested"],
