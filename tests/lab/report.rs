@@ -24,7 +24,7 @@ const PAGE: &str = "# What clients see when a leader fails
 
 Three machines made of network namespaces with real Pgpool-II and PostgreSQL, vipkeeper as it is installed, and an EC2 in
 which each call takes 150 ms; a client that opens a connection and asks each 50 ms. Written by
-`VIPKEEPER_LAB_REPORT=docs/lab cargo test --test lab -- --nocapture --test-threads 1`.
+`VIPKEEPER_LAB=full VIPKEEPER_LAB_REPORT=docs/lab cargo test --test lab -- --nocapture --test-threads 1`.
 
 *Outage* is the longest time without an answer. *Election* is Pgpool's part of it, from the fault to the start of the new
 leader's hook (its watchdog is set to notice a silent peer after 5 s); *ours* is the rest, up to the first query answered

@@ -160,6 +160,25 @@ const EXPECTED: &[Expected] = &[
         new: LEADS,
         may: &[(Old, "superseded")],
     },
+    // Its looks at EC2 and its release find nobody.
+    Expected {
+        scenario: "cut off from EC2 for 25 s, not from its peers, and stopped meanwhile",
+        old: &["leads no more", "lost", "no answer"],
+        new: LEADS,
+        may: &[],
+    },
+    Expected {
+        scenario: "cut off from its peers and EC2 for 25 s",
+        old: &["leads no more", "lost", "no answer"],
+        new: LEADS,
+        may: &[(Old, "superseded")],
+    },
+    Expected {
+        scenario: "kill -9 of Pgpool while the standbys are cut off from EC2 for 10 s",
+        old: DIES,
+        new: &["leads", "gained", "no answer"],
+        may: &[(Beside, "no answer")],
+    },
     // Whoever else looks at EC2 within these 10 s is throttled as well.
     Expected {
         scenario: "kill -9 of Pgpool while EC2 throttles for 10 s",
