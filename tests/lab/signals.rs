@@ -214,9 +214,10 @@ const EXPECTED: &[Expected] = &[
         new: &[],
         may: &[(Old, "leads"), (Old, "gained"), (New, "leads"), (New, "gained")],
     },
-    // The second leader lives for a second or two, and Prometheus looks each second.
+    // The second leader lives for a second or two, and Prometheus looks each second. What was on its way to EC2 when it died
+    // comes to point at a node that leads no more.
     Expected {
-        scenario: "two failovers within 5 s",
+        scenario: "two failovers: the new leader dies as well while its hook runs",
         old: STANDS_BY,
         new: &[],
         may: &[
@@ -229,6 +230,7 @@ const EXPECTED: &[Expected] = &[
             (Beside, "guard died"),
             (Beside, "leads no more"),
             (Beside, "lost"),
+            (Beside, "drift"),
         ],
     },
     // Nothing but the watchdog's word is left to go by.
