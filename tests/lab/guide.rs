@@ -158,6 +158,9 @@ Pgpool-II's guide for AWS moves the VIP by hook scripts that call the AWS CLI. H
 leader's `if_up_cmd`, from start to end. *Ours*: from the start of that hook to the first query answered through the new
 leader. *For good*: a minute later there was still no answer, and nobody was trying any more.
 
+Under throttling nothing can move for the first 10 s, whoever tries. Each start of the AWS CLI costs the scripts a second of
+computing on an idle core, and several on a busy one.
+
 ";
 
 #[derive(Default)]
