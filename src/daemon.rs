@@ -24,7 +24,7 @@ use crate::observe::{Known, World, observe};
 use crate::observed::{Moment, Witness};
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
 use crate::wake::Wake;
-use crate::witness::Word;
+use crate::witness::{Heard, Word};
 
 use self::reads::{Answer, ReadFuture, Reads};
 use self::vip::Keeper;
@@ -86,6 +86,8 @@ pub struct Daemon<E, H, I, M> {
     reads: Reads,
     /// What Pgpool's watchdog said last.
     word: WatchdogWord,
+    /// When it did.
+    word_at: Moment,
     reading: FuturesUnordered<ReadFuture>,
     writing: FuturesUnordered<WriteFuture>,
     busy: Busy,
@@ -127,6 +129,7 @@ where
             vips,
             reads: Reads::default(),
             word: WatchdogWord::default(),
+            word_at: Moment::ZERO,
             reading: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
             busy: Busy::default(),
@@ -217,10 +220,10 @@ where
     fn read_desired(&mut self) {
         self.desired_stale = false;
         for keeper in &mut self.vips {
-            let word = self.word.on(keeper.config.delegate_ip);
+            let heard = Heard { word: self.word.on(keeper.config.delegate_ip), at: self.word_at };
             let now = self.started.elapsed();
             let reporter = &*self.around.reporter;
-            if keeper.read_desired(&mut self.around.machine, self.config.witness, word, now, reporter) {
+            if keeper.read_desired(&mut self.around.machine, self.config.witness, heard, now, reporter) {
                 // The first look belongs after the takes: what it shows before them is about to change.
                 self.look_when_idle = true;
                 self.next_round = self.next_round.min(now + LOOK_DESPITE_WRITES);
@@ -340,6 +343,7 @@ where
                     Ok(None) => WatchdogWord::Silent,
                     Err(_) => WatchdogWord::Unheard,
                 };
+                self.word_at = now;
                 // What is wanted may follow from it.
                 self.desired_stale = true;
             }
@@ -412,8 +416,7 @@ where
         let now = self.now();
         self.look_when_idle &= !self.busy.no_cloud_write();
         self.later_rounds.retain(|at| *at > now);
-        let urgency =
-            if self.vips.iter().any(|keeper| keeper.is_urgent(now)) { Urgency::Urgent } else { Urgency::Normal };
+        let urgency = self.vips.iter().map(|keeper| keeper.urgency(now)).max().unwrap_or(Urgency::Normal);
         for read in self.reads.start(known, &self.config, &self.around.ec2, urgency, now) {
             self.reading.push(read);
         }

@@ -100,8 +100,8 @@ pub enum TableQuery {
     },
 }
 
-/// Whether a call waits for the account's rate limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a call waits for the account's rate limit; the more urgent, the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
     /// Waits for a token.
     Normal,

@@ -172,13 +172,22 @@ impl Word {
     }
 }
 
+/// The watchdog's word, and when it was given. It is kept until the watchdog is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    pub word: Witness,
+    pub at: Moment,
+}
+
 /// A contradiction between file and watchdog, and since when it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Contradiction {
     /// The watchdog's word; the file says the opposite, or nothing.
     escalated: bool,
     since: Moment,
-    /// When the watchdog said so last.
+    /// Until when the watchdog's word stood.
+    stood: Moment,
+    /// When the watchdog gave it last.
     heard: Moment,
     /// The wall clock at its beginning: milliseconds since the Unix epoch.
     since_ms: u64,
@@ -210,12 +219,12 @@ pub struct Judgement {
 pub fn judge(
     mode: WitnessMode,
     desired: &Desired,
-    word: Witness,
+    heard: Heard,
     memory: &mut Option<Contradiction>,
     now: Moment,
     wall_ms: u64,
 ) -> Judgement {
-    let contradicts = match (word, desired) {
+    let contradicts = match (heard.word, desired) {
         (Witness::Escalated, Desired::Unknown(_) | Desired::Standby(_)) => Some(true),
         (Witness::NotEscalated, Desired::Leader(_)) => Some(false),
         // An unknown role that the watchdog does not contradict needs no hook: nobody has called one yet.
@@ -223,18 +232,21 @@ pub fn judge(
         | (Witness::Escalated, Desired::Leader(_)) => None,
         // No word is no news for a while: a watchdog that runs a hook stands still. One that is gone contradicts nothing.
         (Witness::Silent | Witness::Asking | Witness::Unheard, _) => memory
-            .filter(|before| now < before.heard + CONTRADICTION)
+            .filter(|before| now < before.stood + CONTRADICTION)
             .map(|before| before.escalated)
             .filter(|escalated| *escalated != matches!(desired, Desired::Leader(_))),
     };
-    let spoke = matches!(word, Witness::Escalated | Witness::NotEscalated);
+    let stands = matches!(heard.word, Witness::Escalated | Witness::NotEscalated);
     *memory = contradicts.map(|escalated| match *memory {
-        Some(before) if before.escalated == escalated => {
-            Contradiction { heard: if spoke { now } else { before.heard }, ..before }
+        Some(before) if before.escalated == escalated && stands => {
+            Contradiction { stood: now, heard: heard.at, ..before }
         }
-        _ => Contradiction { escalated, since: now, heard: now, since_ms: wall_ms },
+        Some(before) if before.escalated == escalated => before,
+        _ => Contradiction { escalated, since: now, stood: now, heard: heard.at, since_ms: wall_ms },
     });
-    let lasting = memory.filter(|contradiction| mode != WitnessMode::Off && now >= contradiction.since + CONTRADICTION);
+    // What the watchdog said at the beginning says nothing of how long that lasts: it may be dead since.
+    let lasting = memory
+        .filter(|contradiction| mode != WitnessMode::Off && contradiction.heard >= contradiction.since + CONTRADICTION);
     let desired = match lasting {
         // A claim of its own: the hook that should have begun one never came.
         Some(Contradiction { escalated: true, since_ms, .. }) if mode == WitnessMode::Trust => {
@@ -257,12 +269,17 @@ mod tests {
         Desired::Leader(Claim { id: ClaimId::new("c1"), started_ms: 5 })
     }
 
+    /// An answer, to be weighed at once.
+    fn said(word: Witness, at_s: u64) -> Heard {
+        Heard { word, at: S(at_s) }
+    }
+
     #[test]
     fn a_short_contradiction_is_a_hook_on_its_way() {
         let mut memory = None;
-        let judged = judge(WitnessMode::Trust, &leader(), Witness::NotEscalated, &mut memory, S(100), 0);
+        let judged = judge(WitnessMode::Trust, &leader(), said(Witness::NotEscalated, 100), &mut memory, S(100), 0);
         assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
-        let judged = judge(WitnessMode::Trust, &leader(), Witness::Escalated, &mut memory, S(105), 0);
+        let judged = judge(WitnessMode::Trust, &leader(), said(Witness::Escalated, 105), &mut memory, S(105), 0);
         assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
         assert_eq!(memory, None, "the next one begins anew");
     }
@@ -275,10 +292,10 @@ mod tests {
             (WitnessMode::Trust, true, Desired::Standby(WhyStandby::Watchdog)),
         ] {
             let mut memory = None;
-            let _ = judge(mode, &leader(), Witness::NotEscalated, &mut memory, S(100), 0);
+            let _ = judge(mode, &leader(), said(Witness::NotEscalated, 100), &mut memory, S(100), 0);
             // A watchdog that is busy for a moment does not end it.
-            let _ = judge(mode, &leader(), Witness::Silent, &mut memory, S(105), 0);
-            let judged = judge(mode, &leader(), Witness::NotEscalated, &mut memory, S(110), 0);
+            let _ = judge(mode, &leader(), said(Witness::Silent, 105), &mut memory, S(105), 0);
+            let judged = judge(mode, &leader(), said(Witness::NotEscalated, 110), &mut memory, S(110), 0);
             assert_eq!(judged, Judgement { desired, hook_lost: lost }, "{mode:?}");
         }
     }
@@ -287,9 +304,9 @@ mod tests {
     fn a_watchdog_that_is_escalated_without_a_hook_begins_one_claim_and_keeps_it() {
         let nothing = Desired::Unknown(WhyUnknown::NoFile);
         let mut memory = None;
-        let _ = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(100), 7_000);
-        let first = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(110), 17_000);
-        let later = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(300), 207_000);
+        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 100), &mut memory, S(100), 7_000);
+        let first = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, S(110), 17_000);
+        let later = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 300), &mut memory, S(300), 207_000);
         assert_eq!(first, later);
         let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000 };
         assert_eq!(first, Judgement { desired: Desired::Leader(claim), hook_lost: true });
@@ -299,12 +316,25 @@ mod tests {
     fn a_watchdog_that_is_gone_contradicts_nothing_for_long() {
         let nothing = Desired::Unknown(WhyUnknown::NoFile);
         let mut memory = None;
-        let _ = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(100), 7_000);
-        let _ = judge(WitnessMode::Trust, &nothing, Witness::Escalated, &mut memory, S(110), 17_000);
-        let busy = judge(WitnessMode::Trust, &nothing, Witness::Silent, &mut memory, S(119), 26_000);
+        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 100), &mut memory, S(100), 7_000);
+        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, S(110), 17_000);
+        let busy = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 119), &mut memory, S(119), 26_000);
         assert!(busy.hook_lost);
-        let gone = judge(WitnessMode::Trust, &nothing, Witness::Silent, &mut memory, S(120), 27_000);
+        let gone = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 120), &mut memory, S(120), 27_000);
         assert_eq!(gone, Judgement { desired: nothing, hook_lost: false });
+    }
+
+    #[test]
+    fn the_last_word_of_a_watchdog_that_died_is_no_lost_hook() {
+        let dead = Desired::Standby(WhyStandby::GuardDead);
+        let mut memory = None;
+        let before_it_died = said(Witness::Escalated, 95);
+        let _ = judge(WitnessMode::Trust, &dead, before_it_died, &mut memory, S(100), 7_000);
+        let _ = judge(WitnessMode::Trust, &dead, before_it_died, &mut memory, S(101), 8_000);
+        for now in 102..112 {
+            let judged = judge(WitnessMode::Trust, &dead, said(Witness::Silent, now), &mut memory, S(now), 9_000);
+            assert_eq!(judged, Judgement { desired: dead.clone(), hook_lost: false }, "at {now} s");
+        }
     }
 
     #[tokio::test]

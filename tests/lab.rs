@@ -1,9 +1,10 @@
 //! Real Pgpool-II, real PostgreSQL and the installed program on three machines made of namespaces, with an EC2 whose
 //! state is true for packets; and a client that sees what clients see.
 //!
-//! `VIPKEEPER_LAB=full cargo test --test lab -- --nocapture --test-threads 1` plays every scenario for every method;
-//! without it (or with `short`) those that no release should go without. Needs root and the packages postgresql,
-//! pgpool2, iproute2, iputils-ping and nftables; Prometheus watches where it is installed.
+//! `cargo test --test lab -- --nocapture --test-threads 1` plays the short set, in which every scenario that no change
+//! should go without has its turn for one method at least; `VIPKEEPER_LAB=full` plays every scenario for every method,
+//! and `VIPKEEPER_LAB_RUNS=5` each one five times. Needs the packages postgresql, pgpool2, iproute2, iputils-ping and
+//! nftables; Prometheus watches where it is installed; and root, or to be run by `unshare --user --map-root-user --map-auto` (packages uidmap and util-linux).
 //!
 //! | variable | |
 //! |---|---|
@@ -39,7 +40,7 @@ mod prometheus;
 mod recorder;
 #[path = "lab/report.rs"]
 mod report;
-#[path = "lab/scenarios.rs"]
+#[path = "lab/scenarios/mod.rs"]
 mod scenarios;
 #[path = "lab/signals.rs"]
 mod signals;
@@ -54,35 +55,48 @@ mod tools;
 #[path = "lab/vpc.rs"]
 mod vpc;
 
-use scenarios::Scenario;
+use scenarios::{Scenario, daemon, ec2, hand, network, pgpool};
 use vpc::Method;
 
-macro_rules! both_methods {
-    ($($test:ident: $scenario:ident,)*) => {
-        mod elastic_ip {
+macro_rules! every_method {
+    ($($test:ident: $scenario:path,)*) => {
+        every_method! { elastic_ip ElasticIp: $($test: $scenario,)* }
+        every_method! { route Route: $($test: $scenario,)* }
+        every_method! { secondary_ip SecondaryIp: $($test: $scenario,)* }
+    };
+    ($module:ident $method:ident: $($test:ident: $scenario:path,)*) => {
+        mod $module {
+            use super::*;
+
             $(#[test]
             fn $test() {
-                let scenario: super::Scenario = super::scenarios::$scenario;
-                scenario.play(super::Method::ElasticIp);
-            })*
-        }
-        mod route {
-            $(#[test]
-            fn $test() {
-                let scenario: super::Scenario = super::scenarios::$scenario;
-                scenario.play(super::Method::Route);
+                let scenario: Scenario = $scenario;
+                scenario.play(Method::$method);
             })*
         }
     };
 }
 
-both_methods! {
-    the_guides_walkthrough: WALKTHROUGH,
-    all_of_pgpool_is_killed: KILLED,
-    all_of_pgpool_hangs: FROZEN,
-    the_daemon_dies_before_pgpool: DAEMON_KILLED,
-    a_late_down_of_the_old_leader: LATE_DOWN,
-    the_leader_is_cut_off_from_its_peers: CUT_OFF,
-    the_leader_reboots: REBOOTED,
-    ec2_throttles_at_failover: THROTTLED,
+every_method! {
+    the_guides_walkthrough: pgpool::WALKTHROUGH,
+    all_of_pgpool_is_killed: pgpool::KILLED,
+    all_of_pgpool_hangs: pgpool::FROZEN,
+    a_late_down_of_the_old_leader: pgpool::LATE_DOWN,
+    up_overtakes_down_on_one_node: pgpool::OVERLAPPING,
+    the_quorum_is_lost_and_found: pgpool::QUORUM,
+    two_failovers_at_once: pgpool::TWICE,
+    the_leader_reboots: pgpool::REBOOTED,
+    the_daemon_dies_before_pgpool: daemon::KILLED,
+    the_daemon_is_down_during_the_hook: daemon::DOWN_DURING_HOOK,
+    the_disk_is_full: daemon::DISK_FULL,
+    the_leader_is_cut_off_from_its_peers: network::FROM_PEERS,
+    the_leader_is_cut_off_from_ec2: network::FROM_EC2,
+    the_leader_is_cut_off_from_both: network::FROM_BOTH,
+    the_standbys_are_cut_off_from_ec2: network::SUCCESSORS_FROM_EC2,
+    ec2_throttles_at_failover: ec2::THROTTLED,
+    ec2_fails_at_failover: ec2::FAILING,
+    ec2_resets_connections_at_failover: ec2::RESETTING,
+    ec2_is_slow_at_failover: ec2::SLOW,
+    every_binding_is_changed_by_hand: hand::DRIFT,
+    another_tool_keeps_taking_the_vip: hand::THIEF,
 }

@@ -14,11 +14,11 @@ use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
-use crate::observed::{Claims, Moment, Observed, Witness};
+use crate::observed::{Claims, Moment, Observed};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter, Role};
 use crate::vip::{BindingKey, ClaimMode, Vip};
-use crate::witness::{Contradiction, judge};
+use crate::witness::{Contradiction, Heard, judge};
 
 use super::write::{After, Aim, Busy, Errand, Failure, Write, WriteFuture, Written};
 
@@ -122,13 +122,13 @@ impl Keeper {
         &mut self,
         machine: &mut impl Machine,
         mode: WitnessMode,
-        word: Witness,
+        heard: Heard,
         now: Moment,
         reporter: &dyn Reporter,
     ) -> bool {
         let vip = self.vip();
         let mut reading = machine.desired(vip);
-        let judged = judge(mode, &reading.desired, word, &mut self.contradiction, now, machine.wall_ms());
+        let judged = judge(mode, &reading.desired, heard, &mut self.contradiction, now, machine.wall_ms());
         reading.desired = judged.desired;
         if judged.hook_lost != self.hook_lost {
             self.hook_lost = judged.hook_lost;
@@ -424,9 +424,14 @@ impl Keeper {
         self.leads() && self.converged_ms().is_none()
     }
 
-    /// A claim that is so young that its looks do not wait for the rate limit.
-    pub fn is_urgent(&self, now: Moment) -> bool {
-        self.is_taking() && self.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + URGENT_FOR)
+    /// How long the looks may wait for the rate limit: not at all while a claim is young; and as long as it is still
+    /// taking, because its takes wait for a look by then, not until everything is paid for that failed before.
+    pub fn urgency(&self, now: Moment) -> Urgency {
+        match &self.memory.claim {
+            Some(held) if self.is_taking() && now < held.adopted_at + URGENT_FOR => Urgency::Urgent,
+            Some(_) if self.is_taking() => Urgency::Paced,
+            _ => Urgency::Normal,
+        }
     }
 
     pub fn leads(&self) -> bool {

@@ -205,3 +205,27 @@ fn a_retry_that_waits_for_the_rate_limit_is_withdrawn_when_the_plan_changes() {
         assert_eq!(world.writes(mark), []);
     });
 }
+
+#[test]
+fn a_claim_that_ec2_did_not_answer_does_not_pay_for_that_when_it_answers_again() {
+    for lasted_ms in (8_000..20_000).step_by(500) {
+        in_paused_time(async move {
+            let mut world = World::new(2, routes(2));
+            world.estate.latency(millis(150));
+            world.start();
+            pass(seconds(1)).await;
+            world.up(0, ADDRESS);
+            pass(seconds(60)).await;
+            let kind = FaultKind::ServerError { status: 503, code: "Unavailable".into() };
+            let failing = world.estate.fault(Fault::new(kind));
+            world.up(1, ADDRESS);
+            pass(millis(lasted_ms)).await;
+            world.estate.mend(failing);
+            // A look each second, and what is retried comes at 4 a second; the debt of before would be 5 s.
+            pass(millis(2_500)).await;
+            for table in tables(&world) {
+                assert_eq!(world.estate.route(&table, ADDRESS), world.eni(1), "after {lasted_ms} ms without an answer");
+            }
+        });
+    }
+}

@@ -88,3 +88,24 @@ fn a_watchdog_of_other_addresses_says_nothing() {
         assert!(!hook_lost(&world));
     });
 }
+
+#[test]
+fn the_last_word_of_a_watchdog_that_was_killed_begins_no_claim() {
+    in_paused_time(async {
+        let mut world = World::new(2, with(WitnessMode::Trust));
+        world.estate.latency(millis(500));
+        says(&world, 0, true);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(20)).await;
+        world.nodes[0].word.replace(None);
+        world.nodes[0].computer.kill(world.guards[0]);
+        for _ in 0..300 {
+            pass(millis(100)).await;
+            world.nodes[0].wake(Wake::DesiredChanged);
+            assert!(!hook_lost(&world), "Pgpool is dead, no hook was lost");
+        }
+        assert_eq!(world.estate.elastic_ip(EIP), None, "it was released");
+    });
+}

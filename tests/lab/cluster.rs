@@ -1,16 +1,17 @@
 //! Three nodes with Pgpool-II and vipkeeper, a database, a client: brought up, watched, and put away.
 
-use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Permissions};
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ec2_endpoint::Server;
 use ec2_endpoint::account::model::RouteTarget;
 use ec2_endpoint::service::Mark;
+use ec2_endpoint::{Account, Server};
 use tempfile::TempDir;
 use vipkeeper::desired::file::{DesiredFile, Leadership, Role};
 use vipkeeper::desired::trust::TrustedOwners;
@@ -23,7 +24,7 @@ use super::moto;
 use super::prometheus::Prometheus;
 use super::recorder::Recorder;
 use super::software::{self, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
-use super::vpc::{Instance, Method, Vpc};
+use super::vpc::{Instance, Method, NODES, Vpc};
 
 /// The first election, and Pgpool's own pause before its lifecheck.
 const BOOT: Duration = Duration::from_mins(1);
@@ -64,7 +65,7 @@ impl Lab {
         let folder = tempfile::Builder::new().prefix("vipkeeper-lab-").tempdir().unwrap();
         // PostgreSQL's user has its data in there.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let mut vpc = Vpc::new(folder.path());
+        let mut vpc = Vpc::new(setup.method, folder.path());
         vpc.add_tables(setup.tables);
         if setup.keeper == Keeper::Guide {
             keeper::prepare(&vpc);
@@ -146,6 +147,13 @@ impl Lab {
         self.recorder.note("healed");
     }
 
+    /// Nothing more can be written there.
+    pub fn fill_state_folder(&self, node: usize) {
+        let full = File::create(self.machine(node).path("/run/vipkeeper/full")).unwrap();
+        let error = io::copy(&mut io::repeat(0), &mut &full).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
     pub fn machine(&self, node: usize) -> &Machine {
         &self.nodes[node].running.as_ref().expect("the machine runs").machine
     }
@@ -187,46 +195,70 @@ impl Lab {
 
     /// Everything points at this node and nothing at another, in EC2 and in every kernel that runs.
     pub fn agrees_on(&self, node: usize) -> Result<(), String> {
+        let expected = self.name_of(node);
         let held = self.holders();
-        let expected = &self.nodes[node].instance.name;
-        match held.iter().find(|(_, holder)| holder.as_deref() != Some(expected)) {
-            None => Ok(()),
-            Some(_) => Err(format!("not everything points at {expected}: {held:?}")),
+        if held.values().any(|holder| holder.as_deref() != Some(expected)) {
+            return Err(format!("not everything points at {expected}: {held:?}"));
         }
+        let service = self.vpc.endpoint.service();
+        let eni = service.account().eni(&self.nodes[node].instance.eni).expect("the node's ENI stays");
+        if self.setup.method == Method::Route && eni.source_dest_check {
+            return Err(format!("the source/destination check of {expected} is on"));
+        }
+        Ok(())
     }
 
-    /// Each pointer of the method, and the node that it points at. A local address on several nodes names them all.
-    fn holders(&self) -> BTreeMap<String, Option<String>> {
-        let service = self.vpc.endpoint.service();
-        let account = service.account();
+    /// Each pointer of the method and the local address, and the node that has it. What several have names them all.
+    pub fn holders(&self) -> BTreeMap<String, Option<String>> {
+        let delegate_ip = self.setup.method.delegate_ip();
+        let mut holders = {
+            let service = self.vpc.endpoint.service();
+            self.pointers(service.account())
+        };
+        let mut with = BTreeSet::new();
+        for node in self.running() {
+            if self.machine(node).run("ip -4 -o addr show").contains(&format!(" {delegate_ip}/32 ")) {
+                with.insert(self.name_of(node));
+            }
+        }
+        let local = (!with.is_empty()).then(|| Vec::from_iter(with).join(" and "));
+        // An Elastic IP is on no machine's interface.
+        if self.setup.method != Method::ElasticIp || local.is_some() {
+            holders.insert("local_address".to_owned(), local);
+        }
+        holders
+    }
+
+    fn pointers(&self, account: &Account) -> BTreeMap<String, Option<String>> {
         let of_eni = |eni: &str| {
             let found = self.nodes.iter().find(|node| node.instance.eni == eni);
             found.map_or_else(|| eni.to_owned(), |node| node.instance.name.to_owned())
         };
-        if self.setup.method == Method::ElasticIp {
-            let association = account.elastic_ip(&self.vpc.allocation).unwrap().association.as_ref();
-            let holder = association.map(|association| of_eni(&association.network_interface_id));
-            return BTreeMap::from([("elastic_ip".to_owned(), holder)]);
-        }
         let delegate_ip = self.setup.method.delegate_ip();
-        let destination = format!("{delegate_ip}/32").parse().unwrap();
-        let mut holders = BTreeMap::new();
-        for table in &self.vpc.tables {
-            let route = account.route_table(table).unwrap().routes.get(&destination);
-            let holder = route.map(|route| match &route.target {
-                RouteTarget::NetworkInterface(eni) => of_eni(eni),
-                other => format!("{other:?}"),
-            });
-            holders.insert(format!("route {table}"), holder);
+        let mut pointers = BTreeMap::new();
+        match self.setup.method {
+            Method::ElasticIp => {
+                let association = account.elastic_ip(&self.vpc.allocation).unwrap().association.as_ref();
+                let holder = association.map(|association| of_eni(&association.network_interface_id));
+                pointers.insert("elastic_ip".to_owned(), holder);
+            }
+            Method::Route => {
+                let destination = format!("{delegate_ip}/32").parse().unwrap();
+                for table in &self.vpc.tables {
+                    let route = account.route_table(table).unwrap().routes.get(&destination);
+                    let holder = route.map(|route| match &route.target {
+                        RouteTarget::NetworkInterface(eni) => of_eni(eni),
+                        other => format!("{other:?}"),
+                    });
+                    pointers.insert(format!("route {table}"), holder);
+                }
+            }
+            Method::SecondaryIp => {
+                let holder = account.enis().find(|eni| eni.private_ips.contains(&delegate_ip));
+                pointers.insert("secondary_ip".to_owned(), holder.map(|eni| of_eni(&eni.id)));
+            }
         }
-        drop(service);
-        let with: Vec<_> = self
-            .running()
-            .filter(|node| self.machine(*node).run("ip -4 -o addr show").contains(&format!(" {delegate_ip}/32 ")))
-            .map(|node| self.nodes[node].instance.name)
-            .collect();
-        holders.insert("local_address".to_owned(), (!with.is_empty()).then(|| with.join(" and ")));
-        holders
+        pointers
     }
 
     /// The client is answered again and again, without a pause, and by this node.
@@ -279,13 +311,24 @@ impl Lab {
             return "not counted by moto".to_owned();
         }
         let service = self.vpc.endpoint.service();
-        let (writes, reads): (Vec<_>, Vec<_>) = service.calls_since(mark).partition(|call| call.write);
+        let of_nodes = service.calls_since(mark).filter(|call| NODES.contains(&call.caller.name.as_str()));
+        let (writes, reads): (Vec<_>, Vec<_>) = of_nodes.partition(|call| call.write);
         let mut counted = BTreeMap::<&str, usize>::new();
         for call in writes {
             *counted.entry(call.operation).or_default() += 1;
         }
         let writes: Vec<_> = counted.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        format!("{}; {} reads", writes.join(", "), reads.len())
+        format!("{}; {} reads", if writes.is_empty() { "no change".to_owned() } else { writes.join(", ") }, reads.len())
+    }
+
+    /// What the daemons have logged at this level, each line after its node's name.
+    pub fn complaints(&self, level: &str) -> Vec<String> {
+        let of_level = |line: &&str| line.split_whitespace().nth(1) == Some(level);
+        let of_node = |node: usize| {
+            let log = self.log(node, "vipkeeper");
+            log.lines().filter(of_level).map(|line| format!("{}: {line}", self.name_of(node))).collect::<Vec<_>>()
+        };
+        (0..self.nodes.len()).flat_map(of_node).collect()
     }
 
     pub fn log(&self, node: usize, program: &str) -> String {

@@ -85,7 +85,7 @@ fn side_by_side() {
 fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came {
     let late_down = failure == Failure::LateDown;
     let name = format!("side by side {keeper:?} {failure:?} {method:?} {tables}");
-    let lab = Lab::start(&name, Setup { method, late_down, authkey: None, keeper, tables });
+    let lab = Lab::start(&name, Setup { method, late_down, authkey: None, trust: false, keeper, tables });
     let old = lab.escalated().unwrap();
     let at = now();
     match failure {

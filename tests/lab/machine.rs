@@ -35,7 +35,7 @@ done
 ip link set lo up
 sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.all.send_redirects=0 \
     net.ipv4.conf.default.send_redirects=0 net.ipv4.conf.all.accept_redirects=0 \
-    net.ipv4.ping_group_range='0 2147483647'
+    net.ipv4.ping_group_range='0 65535'
 echo ready
 read -r _ || true
 "#;

@@ -189,11 +189,17 @@ impl State {
     }
 }
 
-/// Lets no packet pass between these links of the router, in either direction.
-pub fn cut(router: &Machine, links: &[(&str, &str)]) {
-    let pairs: BTreeSet<_> = links.iter().flat_map(|(one, other)| [(*one, *other), (*other, *one)]).collect();
-    let rules: String =
+/// Lets no packet pass between these links of the router, in either direction, and none from those to the router itself.
+/// What was cut before is not any more.
+pub fn cut(router: &Machine, between: &[(&str, &str)], from_router: &[String]) {
+    let pairs: BTreeSet<_> = between.iter().flat_map(|(one, other)| [(*one, *other), (*other, *one)]).collect();
+    let passing =
         pairs.iter().fold(String::new(), |rules, (from, to)| format!("{rules}iifname {from} oifname {to} drop\n"));
-    let chain = format!("chain delivery {{ type filter hook forward priority -10\n{rules}}}");
-    router.feed("nft", &["-f", "-"], &format!("table ip cut\ndelete table ip cut\ntable ip cut {{\n{chain}\n}}\n"));
+    let arriving = from_router.iter().fold(String::new(), |rules, link| format!("{rules}iifname {link} drop\n"));
+    let rules = format!(
+        "table ip cut\ndelete table ip cut\ntable ip cut {{\n\
+         chain passing {{ type filter hook forward priority -10\n{passing}}}\n\
+         chain arriving {{ type filter hook input priority -10\n{arriving}}}\n}}\n"
+    );
+    router.feed("nft", &["-f", "-"], &rules);
 }

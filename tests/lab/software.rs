@@ -16,6 +16,9 @@ pub const PGPOOL_PORT: u16 = 9999;
 pub const WATCHDOG_PORT: u16 = 9000;
 pub const WATCHDOG_SOCKET: &str = "/run/postgresql/.s.PGPOOLWD_CMD.9000";
 
+const PGPOOL: &str = "/usr/sbin/pgpool";
+/// A folder for each version.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
 const PGPOOL_CONF: &str = "/etc/pgpool2/pgpool.conf";
 /// How late a `down` is, in seconds, where it is to be late: long after the successor has everything.
 pub const LATE_S: u64 = 12;
@@ -31,6 +34,22 @@ pub struct Setup {
     pub keeper: Keeper,
     /// Route tables that lead to the VIP; at least 2.
     pub tables: usize,
+    /// Whether the daemons act on the watchdog's word where a hook was lost.
+    pub trust: bool,
+}
+
+/// Debian's packages without which there is no lab here.
+pub fn missing() -> Vec<&'static str> {
+    let programs = [
+        ("iproute2", "/usr/sbin/ip", "/sbin/ip"),
+        ("iputils-ping", "/usr/bin/ping", "/bin/ping"),
+        ("nftables", "/usr/sbin/nft", "/sbin/nft"),
+        ("pgpool2", PGPOOL, PGPOOL),
+        ("postgresql", POSTGRESQL, POSTGRESQL),
+        ("postgresql-client", "/usr/bin/psql", "/usr/bin/psql"),
+    ];
+    let is_missing = |one: &str, other: &str| !Path::new(one).exists() && !Path::new(other).exists();
+    programs.into_iter().filter(|(_, one, other)| is_missing(one, other)).map(|(package, ..)| package).collect()
 }
 
 /// The folder that is laid over /usr/bin of every node: the program under test, and a command that dawdles.
@@ -61,13 +80,16 @@ pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> 
     }
     let own = vpc.instances.iter().position(|one| one.name == instance.name).unwrap();
     fs::write(etc.join("pgpool2/pgpool.conf"), pgpool_conf(vpc, own, setup)).unwrap();
+    // In place of the machine's own, which is not for everybody's eyes.
+    fs::write(etc.join("pgpool2/pool_passwd"), "").unwrap();
     fs::write(etc.join("pgpool2/pgpool_node_id"), format!("{own}\n")).unwrap();
     etc
 }
 
 /// As small as an operator's: everything is found but where EC2 is, and where Prometheus looks.
 fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
-    let mut text = format!("[aws]\nendpoint_url = \"{}\"\n", Vpc::url(instance));
+    let mut text = if setup.trust { "witness = \"trust\"\n".to_owned() } else { String::new() };
+    let _ = writeln!(text, "[aws]\nendpoint_url = \"{}\"", Vpc::url(instance));
     let _ = writeln!(text, "[metrics]\nlisten = \"{}:{METRICS_PORT}\"", instance.address);
     if let Some(key) = setup.authkey {
         let _ = writeln!(text, "[pgpool]\nwd_authkey = \"{key}\"");
@@ -78,6 +100,7 @@ fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
         Method::Route => {
             let _ = writeln!(text, "[vip.route]\ntables = {:?}\ninterface = \"eth0\"", vpc.tables);
         }
+        Method::SecondaryIp => text.push_str("[vip.secondary_ip]\n"),
     }
     text
 }
@@ -128,10 +151,11 @@ heartbeat_port{number} = 9694
     text
 }
 
-/// What the packages' tmpfiles.d and units do at boot.
+/// What the packages' tmpfiles.d and units do at boot. The state folder has a file system of its own, which can be full.
 pub fn prepare(machine: &Machine) {
     machine.run("install -d -o postgres -g postgres -m 2775 /run/postgresql");
-    machine.run("install -d -m 755 /run/vipkeeper");
+    machine.run("install -d /run/vipkeeper");
+    machine.run("mount -t tmpfs -o size=1m,mode=755 tmpfs /run/vipkeeper");
     machine.run("install -d -o postgres -g postgres -m 755 /run/vipkeeper/desired");
 }
 
@@ -140,12 +164,12 @@ pub fn start_vipkeeper(machine: &Machine, log: &Path) {
 }
 
 pub fn start_pgpool(machine: &Machine, keeper: Keeper, log: &Path) {
-    machine.start(keeper.user(), "/usr/sbin/pgpool", &["-n", "-f", PGPOOL_CONF], log);
+    machine.start(keeper.user(), PGPOOL, &["-n", "-f", PGPOOL_CONF], log);
 }
 
 /// As an operator stops it; returns when it has.
 pub fn stop_pgpool(machine: &Machine, keeper: Keeper) {
-    let mut command = machine.command_as(keeper.user(), "/usr/sbin/pgpool");
+    let mut command = machine.command_as(keeper.user(), PGPOOL);
     output(command.args(["-f", PGPOOL_CONF, "-m", "fast", "stop"]), None);
 }
 
@@ -156,7 +180,7 @@ pub fn begin_to_stop_pgpool(machine: &Machine, keeper: Keeper, log: &Path) {
 
 /// A fresh database that lets everybody in from the VPC.
 pub fn start_postgresql(machine: &Machine, folder: &Path, log: &Path) {
-    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL of the distribution is installed");
+    let versions = fs::read_dir(POSTGRESQL).expect("PostgreSQL of the distribution is installed");
     let newest = versions.map(|entry| entry.unwrap().path()).max_by_key(|path| version(path)).unwrap();
     let program = |name: &str| newest.join("bin").join(name).into_os_string().into_string().unwrap();
     let data = folder.join("data");

@@ -6,6 +6,9 @@
 //!  node-c 10.0.3.10 ─┘                    └─ client 198.51.100.10 (on the Internet)
 //!      └───────────── EC2 172.31.n.1:8080, on links of their own; metadata at each node's 169.254.169.254
 //! ```
+//!
+//! For a secondary IP, which moves within one subnet, the nodes are 10.0.1.10, 10.0.1.20 and 10.0.1.30. They are on links
+//! of their own then as well: a VPC is routed, and answers every ARP request in its nodes' place.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -29,9 +32,11 @@ pub const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 0, 8, 10);
 pub const EC2_PORT: u16 = 8080;
 /// Where the endpoint serves nobody while moto has its place.
 const UNUSED_PORT: u16 = 8090;
-/// Of ranges for documentation (RFC 5737); the other one is the delegate IP of Pgpool's guide.
+/// Of ranges for documentation (RFC 5737); the next one is the delegate IP of Pgpool's guide.
 pub const ELASTIC_IP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub const ROUTED_IP: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 50);
+/// A free address of the nodes' subnet.
+pub const SECONDARY_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 50);
 
 /// What every call to EC2 takes, as in life.
 pub const LATENCY: Duration = Duration::from_millis(150);
@@ -42,6 +47,8 @@ pub enum Method {
     ElasticIp,
     /// By two route tables.
     Route,
+    /// By an address that moves between the ENIs of one subnet.
+    SecondaryIp,
 }
 
 impl Method {
@@ -49,6 +56,15 @@ impl Method {
         match self {
             Self::ElasticIp => ELASTIC_IP,
             Self::Route => ROUTED_IP,
+            Self::SecondaryIp => SECONDARY_IP,
+        }
+    }
+
+    /// Where a node is, counted from 1: each in a subnet of its own, as in three availability zones, or all in one.
+    fn address_of(self, number: u8) -> Ipv4Addr {
+        match self {
+            Self::ElasticIp | Self::Route => Ipv4Addr::new(10, 0, number, 10),
+            Self::SecondaryIp => Ipv4Addr::new(10, 0, 1, 10 * number),
         }
     }
 
@@ -57,6 +73,7 @@ impl Method {
         match self {
             Self::ElasticIp => "Elastic IP",
             Self::Route => "2 routes",
+            Self::SecondaryIp => "secondary IP",
         }
     }
 }
@@ -68,8 +85,6 @@ pub struct Instance {
     pub id: String,
     pub eni: String,
     pub address: Ipv4Addr,
-    /// The router's interface towards it.
-    pub link: String,
     mac: String,
     number: u8,
 }
@@ -95,7 +110,7 @@ struct Sockets {
 }
 
 impl Vpc {
-    pub fn new(folder: &Path) -> Self {
+    pub fn new(method: Method, folder: &Path) -> Self {
         let mut account = Account::new(REGION);
         let vpc = account.add_vpc("10.0.0.0/16", None).unwrap();
         let tables = vec![account.add_route_table(&vpc).unwrap(), account.add_route_table(&vpc).unwrap()];
@@ -109,13 +124,14 @@ impl Vpc {
         subnet(9, "b", &tables[1]);
         let allocation = account.allocate_address(&ELASTIC_IP.to_string()).unwrap();
         let mut instances = Vec::new();
-        for ((number, name), subnet) in (1..).zip(NODES).zip(&subnets) {
-            let address = Ipv4Addr::new(10, 0, number, 10);
+        for (number, name) in (1..).zip(NODES) {
+            let address = method.address_of(number);
+            let subnet = &subnets[usize::from(subnet_of(address) - 1)];
             let launch = Launch::in_subnet(subnet).named(name).role("vipkeeper").private_ip(address);
             let launched = account.add_instance(launch).unwrap();
             let eni = launched.interfaces[0].clone();
             let mac = account.eni(&eni).unwrap().mac.clone();
-            instances.push(Instance { name, id: launched.instance_id, eni, address, link: name.into(), mac, number });
+            instances.push(Instance { name, id: launched.instance_id, eni, address, mac, number });
         }
 
         let router = Arc::new(Machine::boot("router", &[]));
@@ -151,14 +167,17 @@ impl Vpc {
     /// Gives a node's machine its interfaces and its metadata service, which goes on until the server is dropped.
     pub fn plug(&self, machine: &Machine, instance: &Instance) -> Server {
         let Instance { name, mac, number, address, .. } = instance;
+        let gateway = Ipv4Addr::new(10, 0, subnet_of(*address), 1);
         connect(machine, "eth0", Some(mac), &self.router, name);
         connect(machine, "ec2", None, &self.router, &format!("ec2-{name}"));
-        let ours = format!("addr add 10.0.{number}.1/24 dev {name}\nlink set {name} up\n");
+        let ours = format!("addr add {gateway}/32 dev {name}\nlink set {name} up\n");
         let ec2 = format!("addr add 172.31.{number}.1/30 dev ec2-{name}\nlink set ec2-{name} up\n");
         self.router.feed("ip", &["-batch", "-"], &(ours + &ec2));
+        let (proxy, delay) = (format!("conf.{name}.proxy_arp=1"), format!("neigh.{name}.proxy_delay=0"));
+        self.router.run(&format!("sysctl -q -w net.ipv4.{proxy} net.ipv4.{delay}"));
         let own = format!("addr add {address}/24 dev eth0\nlink set eth0 up\n");
         let ec2 = format!("addr add 172.31.{number}.2/30 dev ec2\nlink set ec2 up\n");
-        let rest = format!("route add default via 10.0.{number}.1\naddr add 169.254.169.254/32 dev lo\n");
+        let rest = format!("route add default via {gateway}\naddr add 169.254.169.254/32 dev lo\n");
         machine.feed("ip", &["-batch", "-"], &(own + &ec2 + &rest));
         let account = self.endpoint.service().account().clone();
         self.plane.plug(&account, &instance.eni, name);
@@ -179,7 +198,7 @@ impl Vpc {
     pub fn plug_client(&self, machine: &Machine, method: Method) {
         match method {
             Method::ElasticIp => self.plug_host(machine, "internet", "198.51.100.1", "198.51.100.10"),
-            Method::Route => self.plug_host(machine, "client", "10.0.9.1", "10.0.9.10"),
+            Method::Route | Method::SecondaryIp => self.plug_host(machine, "client", "10.0.9.1", "10.0.9.10"),
         }
     }
 
@@ -200,15 +219,19 @@ impl Vpc {
         format!("http://{}", SocketAddr::from(([172, 31, instance.number, 1], EC2_PORT)))
     }
 
-    /// No packet passes between the node and its peers any more; everything else does.
-    pub fn cut_from_peers(&self, node: usize) {
-        let own = self.instances[node].link.as_str();
-        let peers = self.instances.iter().map(|peer| peer.link.as_str()).filter(|link| *link != own);
-        cut(&self.router, &peers.map(|peer| (own, peer)).collect::<Vec<_>>());
+    /// No packet passes between these nodes and their peers any more, nor between those and EC2; everything else does.
+    pub fn cut(&self, from_peers: &[usize], from_ec2: &[usize]) {
+        let mut between = Vec::new();
+        for node in from_peers {
+            let own = self.instances[*node].name;
+            between.extend(NODES.into_iter().filter(|peer| *peer != own).map(|peer| (own, peer)));
+        }
+        let from_router = from_ec2.iter().map(|node| format!("ec2-{}", self.instances[*node].name));
+        cut(&self.router, &between, &from_router.collect::<Vec<_>>());
     }
 
     pub fn heal(&self) {
-        cut(&self.router, &[]);
+        self.cut(&[], &[]);
     }
 
     pub fn assert_well(&self) {
@@ -244,15 +267,20 @@ impl Drop for Sockets {
     }
 }
 
-/// A cable between two machines.
+/// A subnet's number is the third of its addresses.
+fn subnet_of(address: Ipv4Addr) -> u8 {
+    address.octets()[2]
+}
+
+/// A cable between two machines. Made in the network of one of them, which is ours also where this machine's is not.
 fn connect(one: &Machine, interface: &str, mac: Option<&str>, other: &Machine, link: &str) {
-    let mut command = clean("ip");
-    command.args(["link", "add", "name", interface, "netns", &one.pid()]);
+    let mut command = clean("nsenter");
+    command.arg(format!("--net=/proc/{}/ns/net", other.pid()));
+    command.args(["ip", "link", "add", "name", link, "type", "veth", "peer", "name", interface]);
     if let Some(mac) = mac {
         command.args(["address", mac]);
     }
-    command.args(["type", "veth", "peer", "name", link, "netns", &other.pid()]);
-    output(&mut command, None);
+    output(command.args(["netns", &one.pid()]), None);
 }
 
 /// Within a runtime only.

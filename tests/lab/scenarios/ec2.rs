@@ -1,0 +1,66 @@
+//! EC2 fails just when it is needed. Every fault lasts for [`FAULT`] from the start of the new leader's hook.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use ec2_endpoint::{Fault, FaultKind};
+
+use super::super::client::now;
+use super::super::cluster::Lab;
+use super::super::vpc::Method;
+use super::{AFTER_FAULT, NOWHERE, Scenario, Story, hook_after, plain, s, served, sleep_until};
+
+pub const FAULT: Duration = s(10);
+
+/// Kills the leader's Pgpool, and ends something that is in the way `lasts` after the next hook.
+pub fn under(lab: &mut Lab, old: usize, lasts: Duration, end: impl FnOnce(&mut Lab)) -> Story {
+    let at = now();
+    lab.machine(old).kill("pgpool");
+    let (leader, hook) = hook_after(lab, at, |node| node != old);
+    sleep_until(hook + lasts);
+    end(lab);
+    let over = now();
+    served(lab, at, leader, hook).ends_after(over, AFTER_FAULT, "counted from the end of the fault")
+}
+
+fn failover_under(lab: &mut Lab, old: usize, kind: FaultKind) -> Story {
+    let fault = lab.vpc.endpoint.service().add_fault(Fault::new(kind));
+    under(lab, old, FAULT, |lab| {
+        lab.vpc.endpoint.service().remove_fault(fault);
+    })
+}
+
+pub const THROTTLED: Scenario = Scenario {
+    name: "kill -9 of Pgpool while EC2 throttles for 10 s",
+    short: &[Method::ElasticIp],
+    setup: plain,
+    happens: |lab, old| failover_under(lab, old, FaultKind::Throttle),
+    errors: &[],
+};
+
+pub const FAILING: Scenario = Scenario {
+    name: "kill -9 of Pgpool while EC2 answers 503 for 10 s",
+    short: NOWHERE,
+    setup: plain,
+    happens: |lab, old| {
+        failover_under(lab, old, FaultKind::ServerError { status: 503, code: Cow::Borrowed("Unavailable") })
+    },
+    errors: &[],
+};
+
+pub const RESETTING: Scenario = Scenario {
+    name: "kill -9 of Pgpool while EC2 closes every connection for 10 s",
+    short: NOWHERE,
+    setup: plain,
+    happens: |lab, old| failover_under(lab, old, FaultKind::DropBefore),
+    errors: &[],
+};
+
+/// Longer than any call is waited for; EC2 executes them all the same.
+pub const SLOW: Scenario = Scenario {
+    name: "kill -9 of Pgpool while EC2 takes 8 s for each call, for 10 s",
+    short: &[Method::Route],
+    setup: plain,
+    happens: |lab, old| failover_under(lab, old, FaultKind::latency(s(8))),
+    errors: &[],
+};

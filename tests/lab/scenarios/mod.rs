@@ -1,0 +1,338 @@
+//! What happens at night, one thing at a time, nearly always to the leader; and what must be true in the end.
+//!
+//! Every scenario has a lab of its own, in which a leader holds the VIP when it begins. It lets things happen until one
+//! node holds the VIP for good, and tells that as a [`Story`]. What every story must end with is checked here.
+
+use std::env;
+use std::net::TcpListener;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::geteuid;
+
+use super::client::now;
+use super::cluster::{Lab, eventually};
+use super::keeper::Keeper;
+use super::machine::Machine;
+use super::moto;
+use super::report::{self, Row, Told, outage, seconds};
+use super::signals;
+use super::software::{self, Setup, WATCHDOG_PORT};
+use super::vpc::Method;
+
+pub mod daemon;
+pub mod ec2;
+pub mod hand;
+pub mod network;
+pub mod pgpool;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Pgpool's part: it notices (5 s of silence at worst, as set up here), votes, and runs the hook.
+const ELECTION: Duration = s(40);
+/// The product's part until the client is served, on a machine that may be busy with three clusters' worth of programs.
+const OURS: Duration = s(2);
+/// The same from the end of a fault of EC2's, or of the way there, on.
+const AFTER_FAULT: Duration = s(5);
+/// Until nothing is left at the old leader: its daemon looks each 10 s, more or less.
+const CLEAN: Duration = s(40);
+/// So long everything must stay as it is afterwards.
+const CALM: Duration = s(5);
+
+/// Two labs at once would measure each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// When something is played.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// Always.
+    Short,
+    /// With `VIPKEEPER_LAB=full`.
+    Full,
+    /// The comparison alone, with `VIPKEEPER_LAB=guide`.
+    Guide,
+}
+
+pub struct Scenario {
+    pub name: &'static str,
+    /// The methods that the short set plays it for; `VIPKEEPER_LAB=full` plays it for all.
+    pub short: &'static [Method],
+    pub setup: fn(Method) -> Setup,
+    /// Lets it happen to a lab and its leader.
+    pub happens: fn(&mut Lab, usize) -> Story,
+    /// What lines of level ERROR contain that daemons may log besides [`WITNESS`]; others are failures.
+    pub errors: &'static [&'static str],
+}
+
+/// Pgpool's watchdog hangs, ends, or waits for its hook just when it is asked.
+const WITNESS: &str = "reason=\"Witness\"";
+
+const NOWHERE: &[Method] = &[];
+const EVERYWHERE: &[Method] = &[Method::ElasticIp, Method::Route, Method::SecondaryIp];
+
+/// How it went.
+pub struct Story {
+    /// Who has the VIP for good.
+    leader: usize,
+    /// When it began.
+    at: Duration,
+    part: Part,
+    /// What is to be said of the end.
+    end: String,
+}
+
+/// What of the outage is the product's, and how long that may be.
+enum Part {
+    /// The leader has the VIP by a claim of its own, whose hook started at `hook`. From `from` on nothing kept the product
+    /// from serving its clients; `within` from then they were served.
+    Moved { hook: Duration, from: Duration, within: Duration },
+    /// The leader stayed the same, and this was the longest outage that clients may have had.
+    Kept { within: Duration },
+}
+
+/// The VIP has moved: a hook ran, and the client is served through its node.
+struct Moved {
+    at: Duration,
+    leader: usize,
+    hook: Duration,
+}
+
+impl Moved {
+    fn ends(&self, end: impl Into<String>) -> Story {
+        self.ends_after(self.hook, OURS, end)
+    }
+
+    /// With something in the product's way until `over`.
+    fn ends_after(&self, over: Duration, within: Duration, end: impl Into<String>) -> Story {
+        let part = Part::Moved { hook: self.hook, from: self.hook.max(over), within };
+        Story { leader: self.leader, at: self.at, part, end: end.into() }
+    }
+}
+
+/// Without a key for one method, with one for the others: the witness must work both ways.
+fn plain(method: Method) -> Setup {
+    let authkey = (method != Method::Route).then_some("open sesame");
+    Setup { method, late_down: false, authkey, trust: false, keeper: Keeper::Vipkeeper, tables: 2 }
+}
+
+impl Scenario {
+    /// Plays it as often as `VIPKEEPER_LAB_RUNS` says, which is once where it says nothing.
+    pub fn play(&self, method: Method) {
+        let set = if self.short.contains(&method) { Set::Short } else { Set::Full };
+        let Some(_alone) = permission(set) else { return };
+        if moto::is_chosen() && (self.name != pgpool::WALKTHROUGH.name || method == Method::SecondaryIp) {
+            eprintln!("\nskipped: moto plays the walkthrough alone, and not with a secondary IP");
+            return;
+        }
+        for _ in 0..runs() {
+            self.play_once(method);
+        }
+    }
+
+    fn play_once(&self, method: Method) {
+        let name = format!("{} {method:?}", self.name);
+        let mut lab = Lab::start(&name, (self.setup)(method));
+        let old = lab.escalated().unwrap();
+        the_guard_is_the_watchdog(&lab, old);
+        only_the_leader_is_escalated(&lab, old);
+
+        let mark = lab.vpc.endpoint.service().mark();
+        let warnings = lab.complaints("WARN").len();
+        let Story { leader, at, part, end } = (self.happens)(&mut lab, old);
+        eventually("nothing is left at another node", CLEAN, || lab.agrees_on(leader));
+        stays(&lab, leader);
+        lab.vpc.assert_well();
+
+        let answers = lab.client.answers();
+        let outage = outage(&answers, at);
+        let (election, ours, within, more) = match part {
+            Part::Moved { hook, from, within } => {
+                let address = lab.address(leader);
+                let first = answers.iter().find(|answer| answer.through == address && answer.at > hook).unwrap();
+                (hook.saturating_sub(at), first.at.saturating_sub(from), within, String::new())
+            }
+            Part::Kept { within } => {
+                // A VIP that points at a standby leads to a Pgpool as well, which serves whoever comes.
+                let astray = answers.iter().filter(|answer| answer.at > at && answer.through != lab.address(leader));
+                (Duration::ZERO, outage, within, format!("; {} answers through another node", astray.count()))
+            }
+        };
+        let warnings = lab.complaints("WARN").len() - warnings;
+        let errors = lab.complaints("ERROR");
+        let row = Row {
+            scenario: self.name,
+            method,
+            outage,
+            election,
+            ours,
+            calls: lab.calls_since(mark),
+            end: format!(
+                "all at {}; {end}{more}; logged: {} ERROR, {warnings} WARN",
+                lab.name_of(leader),
+                errors.len()
+            ),
+        };
+        let timeline = lab.timeline(at, now());
+        let seen = lab.prometheus.as_ref().map(|prometheus| {
+            prometheus.assert_all_documented_metrics();
+            prometheus.assert_clean();
+            signals::seen(prometheus, lab.name_of(old), lab.name_of(leader), at)
+        });
+        report::tell(Told { row, timeline, seen: seen.clone() });
+        if let Some(seen) = seen {
+            signals::assert_tell(self.name, &seen);
+        }
+        assert!(ours < within, "{name}: {} until the client was served", seconds(ours));
+        let expected = |line: &str| line.contains(WITNESS) || self.errors.iter().any(|part| line.contains(part));
+        let unexpected = |line: &&String| !expected(line);
+        assert_eq!(errors.iter().filter(unexpected).collect::<Vec<_>>(), Vec::<&String>::new(), "errors logged");
+    }
+}
+
+/// Whether to play at all, and the right to do so alone.
+pub fn permission(set: Set) -> Option<MutexGuard<'static, ()>> {
+    let chosen = env::var("VIPKEEPER_LAB").unwrap_or_else(|_| "short".to_owned());
+    let (is_played, needed) = match set {
+        Set::Short => (["short", "full"].contains(&chosen.as_str()), "short"),
+        Set::Full => (chosen == "full", "full"),
+        Set::Guide => (chosen == "guide", "guide"),
+    };
+    assert!(["short", "full", "guide"].contains(&chosen.as_str()), "VIPKEEPER_LAB cannot be {chosen:?}");
+    if !is_played {
+        eprintln!("\nskipped: what of the lab VIPKEEPER_LAB={needed} plays");
+        return None;
+    }
+    let missing = software::missing();
+    let obstacle = if !geteuid().is_root() {
+        "it makes namespaces, which needs root, or to be run by `unshare --user --map-root-user --map-auto`".to_owned()
+    } else if !missing.is_empty() {
+        format!("not installed: {}", missing.join(", "))
+    } else {
+        return Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
+    };
+    assert!(env::var("CI").is_err(), "CI must run the lab: {obstacle}");
+    eprintln!("\nskipped: the lab; {obstacle}");
+    None
+}
+
+fn runs() -> u32 {
+    env::var("VIPKEEPER_LAB_RUNS").map_or(1, |runs| runs.parse().expect("VIPKEEPER_LAB_RUNS is a number"))
+}
+
+/// The product's choice among the hook's ancestors, against Pgpool's own titles.
+fn the_guard_is_the_watchdog(lab: &Lab, leader: usize) {
+    let guard = lab.leadership(leader).unwrap().guard.expect("a hook of Pgpool's finds its guard");
+    let machine = lab.machine(leader);
+    let is_watchdog = |pid: &u32| {
+        let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        title.starts_with(b"pgpool: watchdog") && !title.starts_with(b"pgpool: watchdog escalation")
+    };
+    let watchdogs: Vec<u32> = machine.family("pgpool").into_iter().filter(is_watchdog).collect();
+    let inner: Vec<u32> = watchdogs.iter().map(|pid| Machine::inner_pid(*pid)).collect();
+    assert_eq!(inner, [guard.pid], "the guard is the one process that calls itself the watchdog");
+}
+
+fn only_the_leader_is_escalated(lab: &Lab, leader: usize) {
+    let delegate_ip = lab.setup.method.delegate_ip().into();
+    for node in 0..3 {
+        let word = lab.ask_watchdog(node).unwrap().expect("the watchdog has a socket");
+        assert_eq!(word.escalated, node == leader, "{}", lab.name_of(node));
+        assert!(word.delegate_ips.contains(&delegate_ip), "{word:?}");
+    }
+    if lab.setup.authkey.is_some() {
+        for wrong in [None, Some("wrong")] {
+            let error = lab.ask_watchdog_with(leader, wrong).unwrap_err();
+            assert!(error.contains("wd_authkey"), "{error}");
+        }
+    }
+}
+
+/// Calm: everything at this node, and no answer but through it, without a pause.
+fn stays(lab: &Lab, leader: usize) {
+    let from = now();
+    while now() < from + CALM {
+        lab.agrees_on(leader).unwrap();
+        thread::sleep(Duration::from_millis(250));
+    }
+    let answers = lab.client.answers();
+    let others = answers.iter().filter(|answer| answer.at > from && answer.through != lab.address(leader)).count();
+    assert_eq!(others, 0, "answers through another node than the leader");
+    assert!(outage(&answers, from) < s(1), "an outage of {} in calm", seconds(outage(&answers, from)));
+    lab.is_served_by(leader).unwrap();
+}
+
+/// The client has noticed nothing since `from`.
+fn stays_served(lab: &Lab, leader: usize, from: Duration) {
+    lab.is_served_by(leader).unwrap();
+    let outage = outage(&lab.client.answers(), from);
+    assert!(outage < s(1), "an outage of {} though the leader stayed", seconds(outage));
+}
+
+/// Waits until another node than the old leader has the VIP.
+fn another_leads(lab: &Lab, old: usize, at: Duration) -> Moved {
+    let (leader, hook) = hook_after(lab, at, |node| node != old);
+    served(lab, at, leader, hook)
+}
+
+/// Waits until a node of these begins a new claim. Gives the node, and when its hook started.
+fn hook_after(lab: &Lab, at: Duration, may: impl Fn(usize) -> bool) -> (usize, Duration) {
+    eventually("a node's hook runs", ELECTION, || {
+        let begun = |node: usize| Some((node, lab.began(node).filter(|began| *began > at)?));
+        (0..3).filter(|node| may(*node)).find_map(begun).ok_or_else(|| "nobody has a newer claim".to_owned())
+    })
+}
+
+/// Waits until a node has had the VIP by one claim for a while: a Pgpool that lost peers and finds them again may change
+/// its mind on the way there.
+fn somebody_leads(lab: &Lab, at: Duration) -> Moved {
+    let mut held = None;
+    let (leader, hook) = eventually("one node keeps the VIP", 2 * ELECTION, || {
+        let holder = lab.escalated().and_then(|node| lab.agrees_on(node).map(|()| node));
+        let claim = holder.and_then(|node| Ok((node, lab.began(node).ok_or("no claim")?)));
+        match (&claim, held) {
+            (Ok(claim), Some((before, since))) if *claim == before && now() >= since + CALM => return Ok(*claim),
+            (Ok(claim), Some((before, _))) if *claim == before => {}
+            _ => held = claim.clone().ok().map(|claim| (claim, now())),
+        }
+        Err(format!("{claim:?} is not for long yet"))
+    });
+    served(lab, at, leader, hook)
+}
+
+fn served(lab: &Lab, at: Duration, leader: usize, hook: Duration) -> Moved {
+    eventually("the client is served by the new leader", CLEAN, || lab.is_served_by(leader));
+    Moved { at, leader, hook }
+}
+
+fn comes_back_as_standby(lab: &Lab, node: usize) {
+    eventually("the old leader is back", ELECTION, || match lab.ask_watchdog(node)? {
+        Some(word) if !word.escalated => Ok(()),
+        word => Err(format!("its watchdog says {word:?}")),
+    });
+}
+
+/// After a cut was healed.
+fn the_watchdogs_agree_on(lab: &Lab, leader: usize) {
+    eventually("the watchdogs agree again", ELECTION, || match lab.escalated()? {
+        escalated if escalated == leader => Ok(()),
+        escalated => Err(format!("{} is escalated", lab.name_of(escalated))),
+    });
+}
+
+/// No process of a hook keeps the watchdog's port.
+fn the_port_is_free(lab: &Lab, node: usize) {
+    let machine = lab.machine(node);
+    assert_eq!(machine.family("pgpool"), Vec::<u32>::new(), "Pgpool is gone");
+    machine.inside(|| TcpListener::bind(("0.0.0.0", WATCHDOG_PORT))).expect("nobody listens on the watchdog's port");
+}
+
+fn sleep_until(moment: Duration) {
+    thread::sleep(moment.saturating_sub(now()));
+}
+
+fn others(node: usize) -> impl Iterator<Item = usize> {
+    (0..3).filter(move |other| *other != node)
+}

@@ -1,0 +1,71 @@
+//! The network fails: between the nodes, between a node and EC2, or both.
+
+use super::super::client::now;
+use super::super::vpc::Method;
+use super::ec2::{FAULT, under};
+use super::{NOWHERE, Scenario, another_leads, others, plain, s, sleep_until, the_watchdogs_agree_on};
+
+pub const FROM_PEERS: Scenario = Scenario {
+    name: "cut off from its peers for 25 s, not from EC2",
+    short: &[Method::Route],
+    setup: plain,
+    happens: |lab, old| {
+        let at = now();
+        lab.vpc.cut(&[old], &[]);
+        let moved = another_leads(lab, old, at);
+        super::eventually("nothing is left at the old leader", super::CLEAN, || lab.agrees_on(moved.leader));
+        sleep_until(at + s(25));
+        lab.heal();
+        the_watchdogs_agree_on(lab, moved.leader);
+        moved.ends("healed")
+    },
+    errors: &[],
+};
+
+/// While it lasts, nothing happens to clients. Then Pgpool stops, and what its node holds cannot be released.
+pub const FROM_EC2: Scenario = Scenario {
+    name: "cut off from EC2 for 25 s, not from its peers, and stopped meanwhile",
+    short: NOWHERE,
+    setup: plain,
+    happens: |lab, old| {
+        let cut = now();
+        lab.vpc.cut(&[], &[old]);
+        sleep_until(cut + s(12));
+        super::stays_served(lab, old, cut);
+        let at = now();
+        lab.stop_pgpool(old);
+        let moved = another_leads(lab, old, at);
+        sleep_until(cut + s(25));
+        lab.heal();
+        moved.ends("healed")
+    },
+    errors: &[],
+};
+
+pub const FROM_BOTH: Scenario = Scenario {
+    name: "cut off from its peers and EC2 for 25 s",
+    short: &[Method::ElasticIp],
+    setup: plain,
+    happens: |lab, old| {
+        let at = now();
+        lab.vpc.cut(&[old], &[old]);
+        let moved = another_leads(lab, old, at);
+        sleep_until(at + s(25));
+        lab.heal();
+        the_watchdogs_agree_on(lab, moved.leader);
+        moved.ends("healed")
+    },
+    errors: &[],
+};
+
+pub const SUCCESSORS_FROM_EC2: Scenario = Scenario {
+    name: "kill -9 of Pgpool while the standbys are cut off from EC2 for 10 s",
+    short: NOWHERE,
+    setup: plain,
+    happens: |lab, old| {
+        let standbys: Vec<usize> = others(old).collect();
+        lab.vpc.cut(&[], &standbys);
+        under(lab, old, FAULT, |lab| lab.heal())
+    },
+    errors: &[],
+};

@@ -1,0 +1,164 @@
+//! Pgpool stops, dies, hangs, dawdles; loses its quorum; fails over twice.
+
+use std::time::Duration;
+
+use super::super::client::now;
+use super::super::cluster::{Lab, eventually};
+use super::super::report::seconds;
+use super::super::software::{LATE_S, Setup};
+use super::super::vpc::Method;
+use super::{
+    ELECTION, EVERYWHERE, NOWHERE, Scenario, another_leads, comes_back_as_standby, hook_after, others, plain, s,
+    sleep_until, somebody_leads, the_port_is_free,
+};
+
+/// The guide's acceptance: connect, stop the leader, connect again.
+pub const WALKTHROUGH: Scenario = Scenario {
+    name: "the guide's walkthrough",
+    short: EVERYWHERE,
+    setup: plain,
+    happens: |lab, old| {
+        shows_the_database(&lab.psql("show pool_nodes"));
+        let at = now();
+        lab.stop_pgpool(old);
+        let moved = another_leads(lab, old, at);
+        shows_the_database(&lab.psql("show pool_nodes"));
+        the_port_is_free(lab, old);
+        lab.start_pgpool(old);
+        comes_back_as_standby(lab, old);
+        moved.ends("the old leader came back and stands by")
+    },
+    errors: &[],
+};
+
+fn shows_the_database(page: &str) {
+    assert!(page.contains("10.0.8.10") && page.contains("| up "), "show pool_nodes shows:\n{page}");
+}
+
+pub const KILLED: Scenario = Scenario {
+    name: "kill -9 of all of Pgpool",
+    short: &[Method::Route],
+    setup: plain,
+    happens: |lab, old| {
+        let at = now();
+        lab.machine(old).kill("pgpool");
+        let moved = another_leads(lab, old, at);
+        the_port_is_free(lab, old);
+        moved.ends("released")
+    },
+    errors: &[],
+};
+
+pub const FROZEN: Scenario = Scenario {
+    name: "SIGSTOP of all of Pgpool",
+    short: &[Method::ElasticIp],
+    setup: plain,
+    happens: |lab, old| {
+        let at = now();
+        lab.machine(old).freeze("pgpool");
+        let moved = another_leads(lab, old, at);
+        // Nobody told it: its file says leader, and the guard lives.
+        assert!(lab.leadership(old).is_some());
+        moved.ends("superseded")
+    },
+    errors: &[],
+};
+
+fn late_down(method: Method) -> Setup {
+    Setup { late_down: true, ..plain(method) }
+}
+
+pub const LATE_DOWN: Scenario = Scenario {
+    name: "the old leader's `down` comes 12 s late",
+    short: &[Method::ElasticIp],
+    setup: late_down,
+    happens: |lab, old| {
+        let at = now();
+        lab.stop_pgpool(old);
+        let moved = another_leads(lab, old, at);
+        let down = eventually("the late `down` is written", s(LATE_S) * 2, || match lab.leadership(old) {
+            None => lab.desired(old).ok_or_else(|| "no file".to_owned()),
+            Some(_) => Err("it still says leader".to_owned()),
+        });
+        let late = Duration::from_millis(down.written_ms).saturating_sub(moved.hook);
+        assert!(late > s(2), "it was to come after the new leader's `up`, not {} after", seconds(late));
+        the_port_is_free(lab, old);
+        moved.ends(format!("the `down` came {} after the `up`", seconds(late)))
+    },
+    errors: &[],
+};
+
+/// Pgpool waits 5 s for a hook before it runs the other.
+pub const OVERLAPPING: Scenario = Scenario {
+    name: "`up` overtakes a `down` of 12 s on one node",
+    short: &[Method::SecondaryIp],
+    setup: late_down,
+    happens: |lab, old| {
+        let at = now();
+        others(old).for_each(|node| lab.machine(node).kill("pgpool"));
+        let dawdles = |lab: &Lab| !lab.machine(old).family("late").is_empty();
+        eventually("`down` runs", ELECTION, || if dawdles(lab) { Ok(()) } else { Err("not yet".to_owned()) });
+        others(old).for_each(|node| lab.start_pgpool(node));
+        let (leader, _) = hook_after(lab, at, |_| true);
+        assert_eq!(leader, old, "the leader that lost its quorum found it again");
+        assert!(dawdles(lab), "the `down` was to outlast the start of the `up`");
+        eventually("`down` ends", s(LATE_S) * 2, || if dawdles(lab) { Err("it runs".to_owned()) } else { Ok(()) });
+        somebody_leads(lab, at).ends("the `down` ended after the `up`")
+    },
+    errors: &[],
+};
+
+pub const QUORUM: Scenario = Scenario {
+    name: "quorum lost for 5 s and found",
+    short: &[Method::Route],
+    setup: plain,
+    happens: |lab, old| {
+        let at = now();
+        others(old).for_each(|node| lab.stop_pgpool(node));
+        eventually("the leader stands by", ELECTION, || match lab.leadership(old) {
+            None => Ok(()),
+            Some(_) => Err("it leads without a quorum".to_owned()),
+        });
+        sleep_until(now() + s(5));
+        others(old).for_each(|node| lab.start_pgpool(node));
+        let moved = somebody_leads(lab, at);
+        moved.ends(if moved.leader == old { "the same node leads" } else { "another node leads" })
+    },
+    errors: &[],
+};
+
+pub const TWICE: Scenario = Scenario {
+    name: "two failovers: the new leader dies as well while its hook runs",
+    short: NOWHERE,
+    setup: plain,
+    happens: |lab, old| {
+        let at = now();
+        lab.stop_pgpool(old);
+        // Two of three must live.
+        lab.start_pgpool(old);
+        let (second, first_hook) = hook_after(lab, at, |node| node != old);
+        let again = now();
+        lab.machine(second).kill("pgpool");
+        let (_, second_hook) = hook_after(lab, again, |node| node != second);
+        let between = second_hook.saturating_sub(first_hook);
+        somebody_leads(lab, at).ends(format!("{} between the hooks", seconds(between)))
+    },
+    errors: &[],
+};
+
+pub const REBOOTED: Scenario = Scenario {
+    name: "reboot of the leader",
+    short: &[Method::SecondaryIp],
+    setup: plain,
+    happens: |lab, old| {
+        let at = now();
+        lab.power_off(old);
+        let moved = another_leads(lab, old, at);
+        sleep_until(at + s(15));
+        lab.boot(old);
+        comes_back_as_standby(lab, old);
+        assert_eq!(lab.desired(old).and_then(|_| lab.leadership(old)), None, "nothing outlives a reboot");
+        moved.ends("back, and stands by")
+    },
+    errors: &[],
+};
