@@ -4,7 +4,13 @@
 //! `cargo test --test lab -- --nocapture --test-threads 1` plays the short set, in which every scenario that no change
 //! should go without has its turn for one method at least; `VIPKEEPER_LAB=full` plays every scenario for every method,
 //! and `VIPKEEPER_LAB_RUNS=5` each one five times. Needs the packages postgresql, pgpool2, iproute2, iputils-ping and
-//! nftables; and root, or to be run by `unshare --user --map-root-user --map-auto` (packages uidmap and util-linux).
+//! nftables; Prometheus watches where it is installed; and root, or to be run by `unshare --user --map-root-user --map-auto` (packages uidmap and util-linux).
+//!
+//! | variable | |
+//! |---|---|
+//! | `VIPKEEPER_LAB=guide` | vipkeeper and the scripts of Pgpool's guide side by side, and nothing else |
+//! | `VIPKEEPER_LAB_REPORT=docs/lab` | where the report goes; without it, into the build's folder |
+//! | `VIPKEEPER_LAB_EC2=moto` | the walkthrough with moto's server as EC2 |
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -18,16 +24,34 @@
 mod client;
 #[path = "lab/cluster.rs"]
 mod cluster;
+#[path = "lab/guide.rs"]
+mod guide;
+#[path = "lab/keeper.rs"]
+mod keeper;
 #[path = "lab/machine.rs"]
 mod machine;
+#[path = "lab/moto.rs"]
+mod moto;
 #[path = "lab/plane.rs"]
 mod plane;
+#[path = "lab/prometheus.rs"]
+mod prometheus;
+#[path = "lab/recorder.rs"]
+mod recorder;
 #[path = "lab/report.rs"]
 mod report;
 #[path = "lab/scenarios/mod.rs"]
 mod scenarios;
+#[path = "lab/signals.rs"]
+mod signals;
 #[path = "lab/software.rs"]
 mod software;
+#[path = "lab/svg.rs"]
+mod svg;
+#[path = "lab/timeline.rs"]
+mod timeline;
+#[path = "lab/tools.rs"]
+mod tools;
 #[path = "lab/vpc.rs"]
 mod vpc;
 

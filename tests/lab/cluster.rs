@@ -18,7 +18,11 @@ use vipkeeper::desired::trust::TrustedOwners;
 use vipkeeper::witness::{Watchdog, Word};
 
 use super::client::{Client, now};
+use super::keeper::{self, Keeper, TimedHook};
 use super::machine::{Machine, output};
+use super::moto;
+use super::prometheus::Prometheus;
+use super::recorder::Recorder;
 use super::software::{self, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
 use super::vpc::{Instance, Method, NODES, Vpc};
 
@@ -33,6 +37,9 @@ pub struct Lab {
     pub setup: Setup,
     pub client: Client,
     client_machine: Machine,
+    pub recorder: Recorder,
+    /// None where it is not installed or has nothing to watch.
+    pub prometheus: Option<Prometheus>,
     nodes: Vec<Node>,
     /// Held: it goes after the nodes, which have connections to it.
     _database: Machine,
@@ -58,7 +65,11 @@ impl Lab {
         let folder = tempfile::Builder::new().prefix("vipkeeper-lab-").tempdir().unwrap();
         // PostgreSQL's user has its data in there.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let vpc = Vpc::new(setup.method);
+        let mut vpc = Vpc::new(setup.method, folder.path());
+        vpc.add_tables(setup.tables);
+        if setup.keeper == Keeper::Guide {
+            keeper::prepare(&vpc);
+        }
         let database = Machine::boot("database", &[]);
         vpc.plug_database(&database);
         software::start_postgresql(&database, folder.path(), &folder.path().join("postgresql.log"));
@@ -72,8 +83,12 @@ impl Lab {
         let client_machine = Machine::boot("client", &[]);
         vpc.plug_client(&client_machine, setup.method);
         let client = Client::start(&client_machine, (setup.method.delegate_ip(), PGPOOL_PORT).into());
+        let is_watched = setup.keeper == Keeper::Vipkeeper;
+        let prometheus = if is_watched { Prometheus::start(&vpc, folder.path()) } else { None };
+        let recorder = Recorder::start(&vpc.endpoint, setup.method.delegate_ip(), nodes.len());
+        let name = plain_name(name);
         let mut lab =
-            Self { name: plain_name(name), setup, client, client_machine, nodes, _database: database, vpc, folder };
+            Self { name, setup, client, client_machine, recorder, prometheus, nodes, _database: database, vpc, folder };
         for node in 0..lab.nodes.len() {
             lab.boot(node);
         }
@@ -93,6 +108,7 @@ impl Lab {
         let machine = Machine::boot(instance.name, overlays);
         let metadata = self.vpc.plug(&machine, instance);
         software::prepare(&machine);
+        self.recorder.boot(node, &machine.pid());
         self.nodes[node].running = Some(Running { machine, _metadata: metadata });
         self.start_vipkeeper(node);
         self.start_pgpool(node);
@@ -100,20 +116,35 @@ impl Lab {
 
     /// The machine is gone, with its processes, its /run and its addresses.
     pub fn power_off(&mut self, node: usize) {
+        self.recorder.power_off(node);
         self.nodes[node].running = None;
         self.vpc.unplug(&self.nodes[node].instance);
     }
 
     pub fn start_vipkeeper(&self, node: usize) {
+        if self.setup.keeper == Keeper::Guide {
+            return;
+        }
         software::start_vipkeeper(self.machine(node), &self.log_file(node, "vipkeeper"));
     }
 
     pub fn start_pgpool(&self, node: usize) {
-        software::start_pgpool(self.machine(node), &self.log_file(node, "pgpool"));
+        software::start_pgpool(self.machine(node), self.setup.keeper, &self.log_file(node, "pgpool"));
     }
 
     pub fn stop_pgpool(&self, node: usize) {
-        software::stop_pgpool(self.machine(node));
+        software::stop_pgpool(self.machine(node), self.setup.keeper);
+    }
+
+    pub fn begin_to_stop_pgpool(&self, node: usize) {
+        let log = self.log_file(node, "pgpool-stop");
+        software::begin_to_stop_pgpool(self.machine(node), self.setup.keeper, &log);
+    }
+
+    /// What was cut is whole again.
+    pub fn heal(&self) {
+        self.vpc.heal();
+        self.recorder.note("healed");
     }
 
     /// Nothing more can be written there.
@@ -256,6 +287,11 @@ impl Lab {
         serde_json::from_str(&fs::read_to_string(self.machine(node).path(&file)).ok()?).ok()
     }
 
+    /// All hooks of a node, in a lab that times them.
+    pub fn hooks(&self, node: usize) -> Vec<TimedHook> {
+        keeper::hooks(self.machine(node))
+    }
+
     pub fn leadership(&self, node: usize) -> Option<Leadership> {
         match self.desired(node)?.role {
             Role::Leader(leadership) => Some(leadership),
@@ -271,6 +307,9 @@ impl Lab {
 
     /// The calls that the nodes made since `mark`: the changes by name, and how many looks.
     pub fn calls_since(&self, mark: Mark) -> String {
+        if moto::is_chosen() {
+            return "not counted by moto".to_owned();
+        }
         let service = self.vpc.endpoint.service();
         let of_nodes = service.calls_since(mark).filter(|call| NODES.contains(&call.caller.name.as_str()));
         let (writes, reads): (Vec<_>, Vec<_>) = of_nodes.partition(|call| call.write);
@@ -318,7 +357,7 @@ impl Drop for Lab {
 }
 
 /// A name for a folder: words of letters and digits.
-fn plain_name(text: &str) -> String {
+pub fn plain_name(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-")
 }

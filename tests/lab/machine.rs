@@ -83,7 +83,8 @@ impl Machine {
         self.command_as(&POSTGRES, program)
     }
 
-    fn command_as(&self, user: &[&str], program: &str) -> Command {
+    /// The same as the user that `user` makes it run as.
+    pub fn command_as(&self, user: &[&str], program: &str) -> Command {
         let mut command = clean("nsenter");
         command.args(["--target", &self.pid(), "--net", "--ipc", "--mount", "--pid", "--wd=/", "--"]);
         command.args(user).arg(program);

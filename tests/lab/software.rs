@@ -5,7 +5,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::keeper::{self, Keeper};
 use super::machine::{Machine, POSTGRES, ROOT, output};
+use super::prometheus::METRICS_PORT;
 use super::vpc::{DATABASE, Instance, Method, Vpc};
 
 /// Where Pgpool serves clients; its default.
@@ -29,6 +31,9 @@ pub struct Setup {
     pub late_down: bool,
     /// `wd_authkey` of pgpool.conf.
     pub authkey: Option<&'static str>,
+    pub keeper: Keeper,
+    /// Route tables that lead to the VIP; at least 2.
+    pub tables: usize,
     /// Whether the daemons act on the watchdog's word where a hook was lost.
     pub trust: bool,
 }
@@ -59,6 +64,7 @@ pub fn programs(folder: &Path) -> PathBuf {
     let late = bin.join("late");
     fs::write(&late, format!("#!/bin/sh\nsleep {LATE_S}\nexec \"$@\"\n")).unwrap();
     fs::set_permissions(&late, Permissions::from_mode(0o755)).unwrap();
+    keeper::install(&bin);
     bin
 }
 
@@ -69,6 +75,9 @@ pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> 
         fs::create_dir_all(etc.join(below)).unwrap();
     }
     fs::write(etc.join("vipkeeper/vipkeeper.toml"), vipkeeper_toml(vpc, instance, setup)).unwrap();
+    if setup.keeper == Keeper::Guide {
+        keeper::configure(&etc, vpc, instance);
+    }
     let own = vpc.instances.iter().position(|one| one.name == instance.name).unwrap();
     fs::write(etc.join("pgpool2/pgpool.conf"), pgpool_conf(vpc, own, setup)).unwrap();
     // In place of the machine's own, which is not for everybody's eyes.
@@ -77,10 +86,11 @@ pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> 
     etc
 }
 
-/// As small as an operator's: everything but the endpoint's address is found.
+/// As small as an operator's: everything is found but where EC2 is, and where Prometheus looks.
 fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
     let mut text = if setup.trust { "witness = \"trust\"\n".to_owned() } else { String::new() };
     let _ = writeln!(text, "[aws]\nendpoint_url = \"{}\"", Vpc::url(instance));
+    let _ = writeln!(text, "[metrics]\nlisten = \"{}:{METRICS_PORT}\"", instance.address);
     if let Some(key) = setup.authkey {
         let _ = writeln!(text, "[pgpool]\nwd_authkey = \"{key}\"");
     }
@@ -98,6 +108,8 @@ fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
 /// Pgpool's parameters as of 4.3. The watchdog is quicker than by default, so that a test takes seconds. Nodes of one
 /// priority that started in the same second reject each other's candidacy for 5 s and more, so each has its own.
 fn pgpool_conf(vpc: &Vpc, own: usize, setup: Setup) -> String {
+    let before_down = if setup.late_down { "/usr/bin/late " } else { "" };
+    let [up, down, arping] = setup.keeper.commands(setup.method, before_down);
     let mut text = format!(
         "listen_addresses = '*'
 port = {PGPOOL_PORT}
@@ -111,9 +123,9 @@ backend_flag0 = 'ALWAYS_PRIMARY|DISALLOW_TO_FAILOVER'
 sr_check_period = 0
 use_watchdog = on
 delegate_IP = '{}'
-if_up_cmd = '/usr/bin/vipkeeper up $_IP_$'
-if_down_cmd = '{}/usr/bin/vipkeeper down $_IP_$'
-arping_cmd = '/usr/bin/vipkeeper wait $_IP_$ --timeout 8s'
+if_up_cmd = '{up}'
+if_down_cmd = '{down}'
+arping_cmd = '{arping}'
 wd_authkey = '{}'
 wd_priority = {}
 wd_lifecheck_method = 'heartbeat'
@@ -122,7 +134,6 @@ wd_heartbeat_keepalive = 1
 wd_heartbeat_deadtime = 5
 ",
         setup.method.delegate_ip(),
-        if setup.late_down { "/usr/bin/late " } else { "" },
         setup.authkey.unwrap_or_default(),
         vpc.instances.len() - own,
     );
@@ -152,14 +163,19 @@ pub fn start_vipkeeper(machine: &Machine, log: &Path) {
     machine.start(&ROOT, "/usr/bin/vipkeeper", &["run"], log);
 }
 
-pub fn start_pgpool(machine: &Machine, log: &Path) {
-    machine.start(&POSTGRES, PGPOOL, &["-n", "-f", PGPOOL_CONF], log);
+pub fn start_pgpool(machine: &Machine, keeper: Keeper, log: &Path) {
+    machine.start(keeper.user(), PGPOOL, &["-n", "-f", PGPOOL_CONF], log);
 }
 
 /// As an operator stops it; returns when it has.
-pub fn stop_pgpool(machine: &Machine) {
-    let mut command = machine.command_of_postgres(PGPOOL);
+pub fn stop_pgpool(machine: &Machine, keeper: Keeper) {
+    let mut command = machine.command_as(keeper.user(), PGPOOL);
     output(command.args(["-f", PGPOOL_CONF, "-m", "fast", "stop"]), None);
+}
+
+/// As an operator stops it, without waiting: a `down` may take its time.
+pub fn begin_to_stop_pgpool(machine: &Machine, keeper: Keeper, log: &Path) {
+    machine.start(keeper.user(), "/usr/sbin/pgpool", &["-f", PGPOOL_CONF, "-m", "fast", "stop"], log);
 }
 
 /// A fresh database that lets everybody in from the VPC.

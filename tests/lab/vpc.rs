@@ -11,6 +11,7 @@
 //! of their own then as well: a VPC is routed, and answers every ARP request in its nodes' place.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -22,12 +23,15 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::machine::{Machine, clean, output};
+use super::moto::{self, Moto};
 use super::plane::{Following, Plane, cut};
 
 pub const REGION: &str = "eu-central-1";
 pub const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 pub const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 0, 8, 10);
 pub const EC2_PORT: u16 = 8080;
+/// Where the endpoint serves nobody while moto has its place.
+const UNUSED_PORT: u16 = 8090;
 /// Of ranges for documentation (RFC 5737); the next one is the delegate IP of Pgpool's guide.
 pub const ELASTIC_IP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub const ROUTED_IP: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 50);
@@ -63,6 +67,15 @@ impl Method {
             Self::SecondaryIp => Ipv4Addr::new(10, 0, 1, 10 * number),
         }
     }
+
+    /// As the report names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ElasticIp => "Elastic IP",
+            Self::Route => "2 routes",
+            Self::SecondaryIp => "secondary IP",
+        }
+    }
 }
 
 /// What EC2 knows of a node.
@@ -77,6 +90,8 @@ pub struct Instance {
 }
 
 pub struct Vpc {
+    /// Where the nodes find EC2, if that is not the endpoint. It ends before the router does.
+    moto: Option<Moto>,
     pub endpoint: Endpoint,
     pub instances: Vec<Instance>,
     pub allocation: String,
@@ -95,7 +110,7 @@ struct Sockets {
 }
 
 impl Vpc {
-    pub fn new(method: Method) -> Self {
+    pub fn new(method: Method, folder: &Path) -> Self {
         let mut account = Account::new(REGION);
         let vpc = account.add_vpc("10.0.0.0/16", None).unwrap();
         let tables = vec![account.add_route_table(&vpc).unwrap(), account.add_route_table(&vpc).unwrap()];
@@ -133,9 +148,20 @@ impl Vpc {
         service.add_fault(Fault::new(FaultKind::latency(LATENCY)));
         let endpoint = Endpoint::new(service);
         let following = plane.follow(&endpoint);
-        let listener = router.inside(|| std::net::TcpListener::bind(("0.0.0.0", EC2_PORT)).unwrap());
+        let moto = moto::is_chosen().then(|| Moto::start(&router, &endpoint, &folder.join("moto.log")));
+        let port = if moto.is_some() { UNUSED_PORT } else { EC2_PORT };
+        let listener = router.inside(|| std::net::TcpListener::bind(("0.0.0.0", port)).unwrap());
         let sockets = Sockets::serve(&endpoint, listener);
-        Self { endpoint, instances, allocation, tables, router, plane, following, sockets }
+        Self { endpoint, instances, allocation, tables, router, plane, following, sockets, moto }
+    }
+
+    /// Adds route tables that no subnet uses until there are so many. The one that the client's subnet uses stays the last.
+    pub fn add_tables(&mut self, all: usize) {
+        let vpc = self.endpoint.service().account().route_table(&self.tables[0]).unwrap().vpc_id.clone();
+        while self.tables.len() < all {
+            let table = self.endpoint.change(|account| account.add_route_table(&vpc)).unwrap();
+            self.tables.insert(self.tables.len() - 1, table);
+        }
     }
 
     /// Gives a node's machine its interfaces and its metadata service, which goes on until the server is dropped.
@@ -176,6 +202,11 @@ impl Vpc {
         }
     }
 
+    /// A host beside the nodes, which reaches them whatever becomes of the ways between them.
+    pub fn plug_monitor(&self, machine: &Machine) {
+        self.plug_host(machine, "monitor", "10.0.7.1", "10.0.7.10");
+    }
+
     fn plug_host(&self, machine: &Machine, link: &str, gateway: &str, address: &str) {
         connect(machine, "eth0", None, &self.router, link);
         self.router.feed("ip", &["-batch", "-"], &format!("addr add {gateway}/24 dev {link}\nlink set {link} up\n"));
@@ -205,6 +236,9 @@ impl Vpc {
 
     pub fn assert_well(&self) {
         self.following.assert_well();
+        if let Some(moto) = &self.moto {
+            moto.assert_well();
+        }
     }
 }
 

@@ -58,8 +58,8 @@ pub const DISK_FULL: Scenario = Scenario {
         });
         let hook = now();
         assert_eq!(lab.began(leader), None, "the hook could not write");
-        let log = lab.log(leader, "pgpool");
-        assert!(log.contains("vipkeeper"), "the hook says so in Pgpool's log:\n{log}");
+        let says_so = || lab.log(leader, "pgpool").contains("vipkeeper: cannot write");
+        eventually("Pgpool's log has what the hook says", ELECTION, || says_so().then_some(()).ok_or("no".to_owned()));
         eventually("the watchdog's word is acted upon", TRUST, || lab.agrees_on(leader));
         served(lab, at, leader, hook).ends_after(hook, TRUST, "no hook could write")
     },

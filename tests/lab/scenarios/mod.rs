@@ -13,8 +13,11 @@ use rustix::process::geteuid;
 
 use super::client::now;
 use super::cluster::{Lab, eventually};
+use super::keeper::Keeper;
 use super::machine::Machine;
-use super::report::{self, Row, outage, seconds};
+use super::moto;
+use super::report::{self, Row, Told, outage, seconds};
+use super::signals;
 use super::software::{self, Setup, WATCHDOG_PORT};
 use super::vpc::Method;
 
@@ -41,6 +44,17 @@ const CALM: Duration = s(5);
 
 /// Two labs at once would measure each other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// When something is played.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// Always.
+    Short,
+    /// With `VIPKEEPER_LAB=full`.
+    Full,
+    /// The comparison alone, with `VIPKEEPER_LAB=guide`.
+    Guide,
+}
 
 pub struct Scenario {
     pub name: &'static str,
@@ -101,13 +115,18 @@ impl Moved {
 /// Without a key for one method, with one for the others: the witness must work both ways.
 fn plain(method: Method) -> Setup {
     let authkey = (method != Method::Route).then_some("open sesame");
-    Setup { method, late_down: false, authkey, trust: false }
+    Setup { method, late_down: false, authkey, trust: false, keeper: Keeper::Vipkeeper, tables: 2 }
 }
 
 impl Scenario {
     /// Plays it as often as `VIPKEEPER_LAB_RUNS` says, which is once where it says nothing.
     pub fn play(&self, method: Method) {
-        let Some(_alone) = permission(self.short.contains(&method)) else { return };
+        let set = if self.short.contains(&method) { Set::Short } else { Set::Full };
+        let Some(_alone) = permission(set) else { return };
+        if moto::is_chosen() && (self.name != pgpool::WALKTHROUGH.name || method == Method::SecondaryIp) {
+            eprintln!("\nskipped: moto plays the walkthrough alone, and not with a secondary IP");
+            return;
+        }
         for _ in 0..runs() {
             self.play_once(method);
         }
@@ -143,7 +162,7 @@ impl Scenario {
         };
         let warnings = lab.complaints("WARN").len() - warnings;
         let errors = lab.complaints("ERROR");
-        report::tell(Row {
+        let row = Row {
             scenario: self.name,
             method,
             outage,
@@ -155,7 +174,17 @@ impl Scenario {
                 lab.name_of(leader),
                 errors.len()
             ),
+        };
+        let timeline = lab.timeline(at, now());
+        let seen = lab.prometheus.as_ref().map(|prometheus| {
+            prometheus.assert_all_documented_metrics();
+            prometheus.assert_clean();
+            signals::seen(prometheus, lab.name_of(old), lab.name_of(leader), at)
         });
+        report::tell(Told { row, timeline, seen: seen.clone() });
+        if let Some(seen) = seen {
+            signals::assert_tell(self.name, &seen);
+        }
         assert!(ours < within, "{name}: {} until the client was served", seconds(ours));
         let expected = |line: &str| line.contains(WITNESS) || self.errors.iter().any(|part| line.contains(part));
         let unexpected = |line: &&String| !expected(line);
@@ -164,12 +193,16 @@ impl Scenario {
 }
 
 /// Whether to play at all, and the right to do so alone.
-fn permission(in_short: bool) -> Option<MutexGuard<'static, ()>> {
+pub fn permission(set: Set) -> Option<MutexGuard<'static, ()>> {
     let chosen = env::var("VIPKEEPER_LAB").unwrap_or_else(|_| "short".to_owned());
-    assert!(["short", "full"].contains(&chosen.as_str()), "VIPKEEPER_LAB is \"short\" or \"full\", not {chosen:?}");
-    if !in_short && chosen == "short" {
-        // libtest has begun a line with the test's name.
-        eprintln!("\nskipped: the rest of the lab's scenarios, which VIPKEEPER_LAB=full plays");
+    let (is_played, needed) = match set {
+        Set::Short => (["short", "full"].contains(&chosen.as_str()), "short"),
+        Set::Full => (chosen == "full", "full"),
+        Set::Guide => (chosen == "guide", "guide"),
+    };
+    assert!(["short", "full", "guide"].contains(&chosen.as_str()), "VIPKEEPER_LAB cannot be {chosen:?}");
+    if !is_played {
+        eprintln!("\nskipped: what of the lab VIPKEEPER_LAB={needed} plays");
         return None;
     }
     let missing = software::missing();

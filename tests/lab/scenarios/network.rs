@@ -15,7 +15,7 @@ pub const FROM_PEERS: Scenario = Scenario {
         let moved = another_leads(lab, old, at);
         super::eventually("nothing is left at the old leader", super::CLEAN, || lab.agrees_on(moved.leader));
         sleep_until(at + s(25));
-        lab.vpc.heal();
+        lab.heal();
         the_watchdogs_agree_on(lab, moved.leader);
         moved.ends("healed")
     },
@@ -36,7 +36,7 @@ pub const FROM_EC2: Scenario = Scenario {
         lab.stop_pgpool(old);
         let moved = another_leads(lab, old, at);
         sleep_until(cut + s(25));
-        lab.vpc.heal();
+        lab.heal();
         moved.ends("healed")
     },
     errors: &[],
@@ -51,7 +51,7 @@ pub const FROM_BOTH: Scenario = Scenario {
         lab.vpc.cut(&[old], &[old]);
         let moved = another_leads(lab, old, at);
         sleep_until(at + s(25));
-        lab.vpc.heal();
+        lab.heal();
         the_watchdogs_agree_on(lab, moved.leader);
         moved.ends("healed")
     },
@@ -65,7 +65,7 @@ pub const SUCCESSORS_FROM_EC2: Scenario = Scenario {
     happens: |lab, old| {
         let standbys: Vec<usize> = others(old).collect();
         lab.vpc.cut(&[], &standbys);
-        under(lab, old, FAULT, |lab| lab.vpc.heal())
+        under(lab, old, FAULT, |lab| lab.heal())
     },
     errors: &[],
 };

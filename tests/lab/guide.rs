@@ -1,0 +1,228 @@
+//! Side by side: the hook scripts of Pgpool-II's guide for AWS and vipkeeper, in turn, in the same lab with the same faults.
+//!
+//! `VIPKEEPER_LAB=guide cargo test --test lab -- --nocapture --test-threads 1 side_by_side` plays every failure once, or
+//! as often as `VIPKEEPER_LAB_RUNS` says.
+
+use std::env;
+use std::fmt::{Display, Write as _};
+use std::thread;
+use std::time::Duration;
+
+use ec2_endpoint::{Fault, FaultKind};
+
+use super::client::{Answer, now};
+use super::cluster::Lab;
+use super::keeper::{Keeper, TimedHook};
+use super::report::{self, median, outage, seconds};
+use super::scenarios::{Set, permission};
+use super::software::Setup;
+use super::vpc::Method;
+
+/// An outage of this length has no end: nothing is tried again any more.
+const FOR_GOOD: Duration = Duration::from_mins(1);
+/// So long the client must be served without a pause for it to be over.
+const SERVED: Duration = Duration::from_secs(3);
+/// Nothing that is still to come takes longer: an election and the slowest hook.
+const LONGEST: Duration = Duration::from_mins(4);
+
+const THROTTLED: Duration = Duration::from_secs(10);
+
+/// How the VIP is moved: the method, and by how many route tables.
+const WAYS: [(Method, usize, &str); 3] =
+    [(Method::ElasticIp, 2, "Elastic IP"), (Method::Route, 2, "2 route tables"), (Method::Route, 8, "8 route tables")];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Stopped,
+    Killed,
+    Throttled,
+    LateDown,
+}
+
+const FAILURES: [(Failure, &str); 4] = [
+    (Failure::Stopped, "graceful stop"),
+    (Failure::Killed, "`kill -9` of all of Pgpool"),
+    (Failure::Throttled, "`kill -9` while EC2 throttles for 10 s"),
+    (Failure::LateDown, "the old leader's `down` 12 s late"),
+];
+
+/// A time, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Span {
+    Lasted(Duration),
+    ForGood,
+}
+
+/// What came of a failure.
+#[derive(Debug, Clone)]
+struct Came {
+    outage: Span,
+    /// The new leader's `up`, from its start to its end.
+    hook: Span,
+    /// From the start of that `up` to the first answer through its node.
+    ours: Span,
+}
+
+#[test]
+fn side_by_side() {
+    let Some(_alone) = permission(Set::Guide) else { return };
+    let runs = env::var("VIPKEEPER_LAB_RUNS").map_or(1, |runs| runs.parse().expect("VIPKEEPER_LAB_RUNS is a number"));
+    let mut table = Table::default();
+    for (failure, what) in FAILURES {
+        for (method, tables, way) in WAYS {
+            let (mut guide, mut ours) = (Vec::new(), Vec::new());
+            for _ in 0..runs {
+                guide.push(play(Keeper::Guide, failure, method, tables));
+                ours.push(play(Keeper::TimedVipkeeper, failure, method, tables));
+            }
+            eprintln!("{what}, {way}: scripts {guide:?}, vipkeeper {ours:?}");
+            table.tell(what, way, &guide, &ours);
+            assert!(ours.iter().all(|came| came.outage != Span::ForGood), "{what}, {way}: vipkeeper lost the VIP");
+        }
+    }
+}
+
+fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came {
+    let late_down = failure == Failure::LateDown;
+    let name = format!("side by side {keeper:?} {failure:?} {method:?} {tables}");
+    let lab = Lab::start(&name, Setup { method, late_down, authkey: None, trust: false, keeper, tables });
+    let old = lab.escalated().unwrap();
+    let at = now();
+    match failure {
+        Failure::Stopped | Failure::LateDown => lab.begin_to_stop_pgpool(old),
+        Failure::Killed => lab.machine(old).kill("pgpool"),
+        Failure::Throttled => {
+            let throttle = lab.vpc.endpoint.service().add_fault(Fault::new(FaultKind::Throttle));
+            lab.machine(old).kill("pgpool");
+            thread::sleep((at + THROTTLED).saturating_sub(now()));
+            lab.vpc.endpoint.service().remove_fault(throttle);
+        }
+    }
+    let is_stopped = matches!(failure, Failure::Stopped | Failure::LateDown);
+    while !is_over(&lab, is_stopped, old, at) {
+        assert!(now() < at + LONGEST, "{name}: neither served nor lost");
+        thread::sleep(Duration::from_millis(100));
+    }
+    lab.vpc.assert_well();
+    came(&lab, old, at)
+}
+
+/// Nothing will change any more: no hook runs, and the client has been served for a while or is lost.
+fn is_over(lab: &Lab, is_stopped: bool, old: usize, at: Duration) -> bool {
+    let answers = lab.client.answers();
+    let last = answers.last().map_or(at, |answer| answer.at);
+    if now() > last + FOR_GOOD {
+        return true;
+    }
+    // The old leader's `down` may still be to come, even after the new one's `up`.
+    if is_stopped && !lab.hooks(old).iter().any(|hook| hook.name == "down" && hook.began > at) {
+        return false;
+    }
+    if new_up(lab, old, at).is_none() {
+        return false;
+    }
+    let mut hooks = (0..3).flat_map(|node| lab.hooks(node)).filter(|hook| hook.began > at);
+    // What a hook did last must have had time to show.
+    let have_ended = hooks.all(|hook| hook.ended.is_some_and(|ended| now() > ended + SERVED));
+    have_ended && now() < last + SERVED / 6 && outage(&answers, now() - SERVED) < SERVED / 6
+}
+
+/// The first `up` of another node since the fault.
+fn new_up(lab: &Lab, old: usize, at: Duration) -> Option<(usize, TimedHook)> {
+    let others = (0..3).filter(|node| *node != old);
+    let ups = others.flat_map(|node| lab.hooks(node).into_iter().map(move |hook| (node, hook)));
+    ups.filter(|(_, hook)| hook.name == "up" && hook.began > at).min_by_key(|(_, hook)| hook.began)
+}
+
+fn came(lab: &Lab, old: usize, at: Duration) -> Came {
+    let answers = lab.client.answers();
+    let is_lost = answers.last().is_none_or(|answer| now() > answer.at + FOR_GOOD);
+    let (new, up) = new_up(lab, old, at).expect("the others elect somebody");
+    let address = lab.address(new);
+    let is_first = |answer: &&Answer| answer.through == address && answer.at > up.began;
+    let first = answers.iter().find(is_first).map(|answer| answer.at - up.began);
+    Came {
+        outage: if is_lost { Span::ForGood } else { Span::Lasted(outage(&answers, at)) },
+        hook: up.ended.map_or(Span::ForGood, |ended| Span::Lasted(ended - up.began)),
+        ours: first.map_or(Span::ForGood, Span::Lasted),
+    }
+}
+
+const HEAD: &str = "# The guide's scripts and vipkeeper, side by side
+
+Pgpool-II's guide for AWS moves the VIP by hook scripts that call the AWS CLI. Here the same three machines run such scripts
+(`tests/lab/guide`: the guide's calls in the guide's order) and vipkeeper in turn, with 150 ms for each call to EC2. Written by
+`VIPKEEPER_LAB=guide VIPKEEPER_LAB_REPORT=docs/lab cargo test --test lab -- --nocapture --test-threads 1 side_by_side`.
+
+*Outage*: the longest time without an answer to a client that asks each 50 ms, Pgpool's election included. *Hook*: the new
+leader's `if_up_cmd`, from start to end. *Ours*: from the start of that hook to the first query answered through the new
+leader. *For good*: a minute later there was still no answer, and nobody was trying any more.
+
+Under throttling nothing can move for the first 10 s, whoever tries. Each start of the AWS CLI costs the scripts a second of
+computing on an idle core, and several on a busy one.
+
+";
+
+#[derive(Default)]
+struct Table {
+    rows: String,
+    runs: usize,
+}
+
+impl Table {
+    fn tell(&mut self, what: &str, way: &str, guide: &[Came], ours: &[Came]) {
+        let (before, after) = (spans(guide, |came| came.outage), spans(ours, |came| came.outage));
+        let _ = write!(self.rows, "| {what} | {way} | {before} | {after} |");
+        for part in [|came: &Came| came.hook, |came: &Came| came.ours] {
+            let (theirs, ours) = (spans(guide, part), spans(ours, part));
+            let ratio = ratio(theirs.middle, ours.middle);
+            let _ = write!(self.rows, " {theirs} | {ours} | {ratio} |");
+        }
+        self.rows.push('\n');
+        self.runs = guide.len();
+        let head = "| what happens | VIP by | outage: scripts | vipkeeper | hook: scripts | vipkeeper | ratio \
+                    | ours: scripts | vipkeeper | ratio |\n|---|---|---|---|---|---|---|---|---|---|\n";
+        let runs = if self.runs == 1 { "One run each".to_owned() } else { format!("Medians of {} runs", self.runs) };
+        let text = format!("{HEAD}{runs}, {}.\n\n{head}{}", report::machine(), self.rows);
+        eprintln!("\n{head}{}", self.rows);
+        report::write("side-by-side.md", &text);
+    }
+}
+
+/// The median, and how many of how many had no end.
+struct Spans {
+    middle: Span,
+    lost: usize,
+    all: usize,
+}
+
+fn spans(runs: &[Came], part: impl Fn(&Came) -> Span) -> Spans {
+    let spans: Vec<_> = runs.iter().map(part).collect();
+    let lost = spans.iter().filter(|span| **span == Span::ForGood).count();
+    Spans { all: spans.len(), lost, middle: median(spans).expect("every failure is played") }
+}
+
+impl Display for Spans {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.middle {
+            Span::ForGood => f.write_str("**for good**")?,
+            Span::Lasted(time) if time < Duration::from_secs(1) => write!(f, "{:.3} s", time.as_secs_f64())?,
+            Span::Lasted(time) => f.write_str(&seconds(time))?,
+        }
+        if self.lost > 0 && self.all > 1 {
+            write!(f, " (for good in {} of {})", self.lost, self.all)?;
+        }
+        Ok(())
+    }
+}
+
+fn ratio(theirs: Span, ours: Span) -> String {
+    match (theirs, ours) {
+        (Span::Lasted(theirs), Span::Lasted(ours)) => {
+            let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+            if ratio < 10.0 { format!("{ratio:.1} : 1") } else { format!("{ratio:.0} : 1") }
+        }
+        (Span::ForGood, Span::Lasted(_)) => "∞".to_owned(),
+        (_, Span::ForGood) => String::new(),
+    }
+}

@@ -1,0 +1,195 @@
+//! Prometheus itself, as Debian packages it, scraping the three daemons each second from a machine of its own; and what its
+//! answers must say of a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::cluster::eventually;
+use super::machine::{Machine, ROOT, clean, output};
+use super::tools;
+use super::vpc::{Instance, Vpc};
+
+/// Of every daemon; its default, but on an address that Prometheus reaches.
+pub const METRICS_PORT: u16 = 9813;
+const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// Go's runtime starts in a moment; the machine may be busy.
+const START: Duration = Duration::from_secs(20);
+/// Prometheus looks each second; by then it has seen what is so now.
+const SEEN: Duration = Duration::from_millis(2500);
+
+pub struct Prometheus {
+    machine: Machine,
+    nodes: Vec<(&'static str, SocketAddr)>,
+}
+
+/// One series: its labels, and its samples as Prometheus stored them (seconds since the Unix epoch, value).
+pub struct Series {
+    pub labels: BTreeMap<String, String>,
+    pub samples: Vec<(f64, f64)>,
+}
+
+/// A metric by the word of docs/metrics.md.
+struct Documented {
+    kind: String,
+    labels: BTreeSet<String>,
+}
+
+impl Prometheus {
+    /// Its data goes into `folder`. None, and a line that says so, where the program is missing.
+    pub fn start(vpc: &Vpc, folder: &Path) -> Option<Self> {
+        let Some(program) = tools::find("prometheus") else {
+            assert!(env::var("CI").is_err(), "CI must have Prometheus");
+            eprintln!("not tested: the metrics by Prometheus, which is not installed");
+            return None;
+        };
+        let machine = Machine::boot("monitor", &[]);
+        vpc.plug_monitor(&machine);
+        let of_instance = |one: &Instance| (one.name, SocketAddr::from((one.address, METRICS_PORT)));
+        let nodes: Vec<_> = vpc.instances.iter().map(of_instance).collect();
+        let mut settings =
+            "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- job_name: vipkeeper\n  \
+                            static_configs:\n"
+                .to_owned();
+        for (name, address) in &nodes {
+            let _ = writeln!(settings, "  - {{targets: ['{address}'], labels: {{node: {name}}}}}");
+        }
+        let (file, data) = (folder.join("prometheus.yml"), folder.join("prometheus"));
+        fs::write(&file, settings).unwrap();
+        let arguments = [
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", data.display()),
+            format!("--web.listen-address={SERVER}"),
+            "--log.level=warn".to_owned(),
+        ];
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        machine.start(&ROOT, program.to_str().unwrap(), &arguments, &folder.join("prometheus.log"));
+        let this = Self { machine, nodes };
+        eventually("Prometheus is ready", START, || this.get(SERVER, "/-/ready").map(drop));
+        Some(this)
+    }
+
+    /// All series of a selector since a time, with the samples of it, and one before where there is one.
+    pub fn history(&self, selector: &str, since: Duration, now: Duration) -> Vec<Series> {
+        let (before, now) = (Duration::from_secs(3), now.as_secs_f64());
+        let range = (now - since.saturating_sub(before).as_secs_f64()).ceil();
+        let answer = self.ask("query", &[("query", &format!("{selector}[{range}s]")), ("time", &format!("{now:.3}"))]);
+        let result = answer["result"].as_array().unwrap();
+        result.iter().map(Series::from).collect()
+    }
+
+    /// Every documented metric is there on every node, with its type and labels, and no other of ours is.
+    pub fn assert_all_documented_metrics(&self) {
+        let documented = documented();
+        for (node, _) in &self.nodes {
+            let target = format!("{{node=\"{node}\"}}");
+            let types = self.ask("targets/metadata", &[("match_target", &target)]);
+            let types: BTreeMap<_, _> = types
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| (one["metric"].as_str().unwrap(), one["type"].as_str().unwrap()))
+                .filter(|(name, _)| name.starts_with("vipkeeper_"))
+                .collect();
+            let expected: BTreeMap<_, _> =
+                documented.iter().map(|(name, one)| (name.as_str(), one.kind.as_str())).collect();
+            assert_eq!(types, expected, "metrics of {node} and their types");
+            let series = self.ask("series", &[("match[]", &target)]);
+            for (name, Documented { kind, labels }) in &documented {
+                let stored = if kind == "histogram" { format!("{name}_bucket") } else { name.clone() };
+                let mut found = 0;
+                for one in series.as_array().unwrap().iter().filter(|one| one["__name__"] == stored) {
+                    found += 1;
+                    let not_ours = ["__name__", "instance", "job", "node", "le"];
+                    let own = one.as_object().unwrap().keys().filter(|label| !not_ours.contains(&label.as_str()));
+                    assert_eq!(own.cloned().collect::<BTreeSet<_>>(), *labels, "labels of {name}");
+                }
+                assert!(found > 0, "{node} has no series of {name}");
+            }
+        }
+    }
+
+    /// Prometheus' own checker finds nothing to say about what the daemons serve.
+    pub fn assert_clean(&self) {
+        let promtool = tools::find("promtool").expect("promtool is in the package of prometheus");
+        for (node, address) in &self.nodes {
+            let page = self.get(*address, "/metrics").unwrap_or_else(|error| panic!("{node}: {error}"));
+            let said = output(clean(promtool.to_str().unwrap()).args(["check", "metrics"]), Some(&page));
+            assert_eq!(said, "", "promtool on {node}");
+        }
+    }
+
+    /// Waits until Prometheus has seen what is so now.
+    pub fn catch_up() {
+        std::thread::sleep(SEEN);
+    }
+
+    fn ask(&self, what: &str, parameters: &[(&str, &str)]) -> Value {
+        let parameters = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
+        let path = format!("/api/v1/{what}?{}", parameters.collect::<Vec<_>>().join("&"));
+        let answer = self.get(SERVER, &path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["status"], "success", "{path}");
+        answer["data"].take()
+    }
+
+    /// HTTP/1.0, in which an answer ends with its connection.
+    fn get(&self, server: SocketAddr, path: &str) -> Result<String, String> {
+        let fetch = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(server)?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            write!(stream, "GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        let answer = self.machine.inside(fetch).map_err(|error| error.to_string())?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a body")?;
+        let status = head.lines().next().unwrap_or_default();
+        if status.contains(" 200 ") { Ok(body.to_owned()) } else { Err(format!("{status}: {body}")) }
+    }
+}
+
+impl From<&Value> for Series {
+    fn from(value: &Value) -> Self {
+        let labels = value["metric"].as_object().unwrap().iter();
+        let labels = labels.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()));
+        let sample = |pair: &Value| (pair[0].as_f64().unwrap(), pair[1].as_str().unwrap().parse().unwrap());
+        Self { labels: labels.collect(), samples: value["values"].as_array().unwrap().iter().map(sample).collect() }
+    }
+}
+
+/// What docs/metrics.md promises.
+fn documented() -> BTreeMap<String, Documented> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md")).unwrap();
+    let in_backticks =
+        |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `vipkeeper_"));
+    let metrics = rows.map(|row| {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let name = format!("vipkeeper_{}", cells[0].trim_end_matches('`'));
+        (name, Documented { kind: cells[1].to_owned(), labels: in_backticks(cells[2]) })
+    });
+    let metrics: BTreeMap<_, _> = metrics.collect();
+    assert!(metrics.len() > 20, "{}", metrics.len());
+    metrics
+}
+
+/// For a URL's query.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(byte.into());
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}

@@ -1,0 +1,264 @@
+//! What somebody with Prometheus' alerts sees of a failure: the series that moved, on the old leader, the new one and the
+//! node beside. Each scenario says which must, and no other may.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::client::now;
+use super::prometheus::{Prometheus, Series};
+use Who::{Beside, New, Old};
+
+/// A series that an alert or a dashboard would look at.
+struct Signal {
+    name: &'static str,
+    selector: &'static str,
+    moved: Moved,
+}
+
+const SIGNALS: [Signal; 15] = [
+    Signal { name: "leads", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: Moved::Rose },
+    Signal { name: "leads no more", selector: "vipkeeper_desired_role{role=\"leader\"}", moved: Moved::Fell },
+    Signal { name: "gained", selector: "vipkeeper_takeovers_total{direction=\"gained\"}", moved: Moved::Grew },
+    Signal { name: "lost", selector: "vipkeeper_takeovers_total{direction=\"lost\"}", moved: Moved::Grew },
+    Signal { name: "superseded", selector: "vipkeeper_superseded_total", moved: Moved::Grew },
+    Signal { name: "drift", selector: "vipkeeper_drift_total", moved: Moved::Grew },
+    Signal { name: "throttled", selector: "vipkeeper_ec2_throttled_total", moved: Moved::Grew },
+    Signal { name: "EC2 errors", selector: "vipkeeper_ec2_requests_total{code=\"InternalError\"}", moved: Moved::Grew },
+    Signal { name: "no answer", selector: "vipkeeper_ec2_requests_total{code=\"no_answer\"}", moved: Moved::Grew },
+    Signal { name: "denied", selector: "vipkeeper_actions_total{outcome=~\"denied|rejected\"}", moved: Moved::Grew },
+    Signal { name: "guard died", selector: "vipkeeper_guard_alive", moved: Moved::Fell },
+    Signal { name: "contested", selector: "vipkeeper_contested", moved: Moved::Rose },
+    Signal { name: "hook lost", selector: "vipkeeper_hook_lost", moved: Moved::Rose },
+    Signal { name: "desired invalid", selector: "vipkeeper_desired_invalid", moved: Moved::Rose },
+    Signal { name: "down", selector: "up", moved: Moved::Fell },
+];
+
+/// What each signal is, as a list.
+pub fn legend() -> String {
+    SIGNALS.iter().fold(String::new(), |mut text, signal| {
+        let _ = writeln!(text, "- {}: `{}` {}", signal.name, signal.selector, signal.moved.words());
+        text
+    })
+}
+
+/// How a series moves.
+#[derive(Clone, Copy)]
+enum Moved {
+    /// A counter, which a restart sets back to 0.
+    Grew,
+    Rose,
+    Fell,
+}
+
+impl Moved {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Grew => "grew",
+            Self::Rose => "became 1",
+            Self::Fell => "became 0",
+        }
+    }
+
+    fn is_seen_in(self, values: &[f64]) -> bool {
+        values.windows(2).any(|pair| match self {
+            Self::Grew => pair[1] > pair[0] || (pair[1] < pair[0] && pair[1] > 0.0),
+            Self::Rose => pair[1] > pair[0],
+            Self::Fell => pair[1] < pair[0],
+        })
+    }
+}
+
+/// Whose signal it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// The leader to which it happened.
+    Old,
+    /// The leader in the end.
+    New,
+    Beside,
+}
+
+/// The signals of a scenario, each with whose it is. A leader that stays, or leads again in the end, is the old one.
+pub type Seen = BTreeMap<Who, BTreeSet<String>>;
+
+/// What Prometheus' series showed from the fault until now.
+pub fn seen(prometheus: &Prometheus, old: &str, new: &str, fault: Duration) -> Seen {
+    Prometheus::catch_up();
+    let now = now();
+    let mut seen = Seen::new();
+    for signal in &SIGNALS {
+        for series in prometheus.history(signal.selector, fault, now) {
+            if signal.moved.is_seen_in(&values(&series, fault)) {
+                let node = series.labels["node"].as_str();
+                let who = if node == new { New } else { Beside };
+                let who = if node == old { Old } else { who };
+                seen.entry(who).or_default().insert(signal.name.to_owned());
+            }
+        }
+    }
+    seen
+}
+
+/// From the last sample before the fault on.
+fn values(series: &Series, fault: Duration) -> Vec<f64> {
+    let fault = fault.as_secs_f64();
+    let first = series.samples.iter().rposition(|(at, _)| *at <= fault).unwrap_or(0);
+    series.samples[first..].iter().map(|(_, value)| *value).collect()
+}
+
+/// What a scenario must show of the old and the new leader, and what it may besides because that is a matter of moments.
+struct Expected {
+    scenario: &'static str,
+    old: &'static [&'static str],
+    new: &'static [&'static str],
+    may: &'static [(Who, &'static str)],
+}
+
+/// What every new leader shows,
+const LEADS: &[&str] = &["leads", "gained"];
+/// what an old one whose `down` ran,
+const STANDS_BY: &[&str] = &["leads no more", "lost"];
+/// and what one whose Pgpool is gone.
+const DIES: &[&str] = &["guard died", "leads no more", "lost"];
+
+const EXPECTED: &[Expected] = &[
+    Expected { scenario: "the guide's walkthrough", old: STANDS_BY, new: LEADS, may: &[] },
+    Expected { scenario: "kill -9 of all of Pgpool", old: DIES, new: LEADS, may: &[] },
+    // Its hooks and its guard say leader all the time.
+    Expected { scenario: "SIGSTOP of all of Pgpool", old: &["superseded", "lost"], new: LEADS, may: &[] },
+    // It is superseded if it looks, as it does each 10 s or so, before the `down` comes.
+    Expected {
+        scenario: "the old leader's `down` comes 12 s late",
+        old: STANDS_BY,
+        new: LEADS,
+        may: &[(Old, "superseded")],
+    },
+    Expected {
+        scenario: "reboot of the leader",
+        old: &["down", "leads no more"],
+        new: LEADS,
+        may: &[(Old, "guard died")],
+    },
+    // A daemon that was not there when the VIP left its node has nothing to count.
+    Expected {
+        scenario: "kill -9 of vipkeeper, then of Pgpool",
+        old: &["down", "leads no more"],
+        new: LEADS,
+        may: &[(Old, "guard died")],
+    },
+    Expected {
+        scenario: "vipkeeper is down during the hook and starts 5 s later",
+        old: DIES,
+        new: &["down", "leads", "gained"],
+        may: &[(Beside, "down")],
+    },
+    // Its own watchdog runs `down`, before or after the others elect.
+    Expected {
+        scenario: "cut off from its peers for 25 s, not from EC2",
+        old: STANDS_BY,
+        new: LEADS,
+        may: &[(Old, "superseded")],
+    },
+    // Its looks at EC2 and its release find nobody.
+    Expected {
+        scenario: "cut off from EC2 for 25 s, not from its peers, and stopped meanwhile",
+        old: &["leads no more", "lost", "no answer"],
+        new: LEADS,
+        may: &[],
+    },
+    Expected {
+        scenario: "cut off from its peers and EC2 for 25 s",
+        old: &["leads no more", "lost", "no answer"],
+        new: LEADS,
+        may: &[(Old, "superseded")],
+    },
+    Expected {
+        scenario: "kill -9 of Pgpool while the standbys are cut off from EC2 for 10 s",
+        old: DIES,
+        new: &["leads", "gained", "no answer"],
+        may: &[(Beside, "no answer")],
+    },
+    // Whoever else looks at EC2 within these 10 s is throttled as well.
+    Expected {
+        scenario: "kill -9 of Pgpool while EC2 throttles for 10 s",
+        old: DIES,
+        new: &["leads", "gained", "throttled"],
+        may: &[(Old, "throttled"), (Beside, "throttled")],
+    },
+    Expected {
+        scenario: "kill -9 of Pgpool while EC2 answers 503 for 10 s",
+        old: DIES,
+        new: &["leads", "gained", "EC2 errors"],
+        may: &[(Old, "EC2 errors"), (Beside, "EC2 errors")],
+    },
+    Expected {
+        scenario: "kill -9 of Pgpool while EC2 closes every connection for 10 s",
+        old: DIES,
+        new: &["leads", "gained", "no answer"],
+        may: &[(Old, "no answer"), (Beside, "no answer")],
+    },
+    Expected {
+        scenario: "kill -9 of Pgpool while EC2 takes 8 s for each call, for 10 s",
+        old: DIES,
+        new: &["leads", "gained", "no answer"],
+        may: &[(Old, "no answer"), (Beside, "no answer")],
+    },
+    Expected { scenario: "every binding changed by hand, one after the other", old: &["drift"], new: &[], may: &[] },
+    // The `up` comes before anybody has stood by.
+    Expected { scenario: "`up` overtakes a `down` of 12 s on one node", old: &[], new: &[], may: &[] },
+    // The same node leads again, or another.
+    Expected {
+        scenario: "quorum lost for 5 s and found",
+        old: STANDS_BY,
+        new: &[],
+        may: &[(Old, "leads"), (Old, "gained"), (New, "leads"), (New, "gained")],
+    },
+    // The second leader lives for a second or two, and Prometheus looks each second. What was on its way to EC2 when it died
+    // comes to point at a node that leads no more.
+    Expected {
+        scenario: "two failovers: the new leader dies as well while its hook runs",
+        old: STANDS_BY,
+        new: &[],
+        may: &[
+            (Old, "leads"),
+            (Old, "gained"),
+            (New, "leads"),
+            (New, "gained"),
+            (Beside, "leads"),
+            (Beside, "gained"),
+            (Beside, "guard died"),
+            (Beside, "leads no more"),
+            (Beside, "lost"),
+            (Beside, "drift"),
+        ],
+    },
+    // Nothing but the watchdog's word is left to go by.
+    Expected {
+        scenario: "the state folder's disk is full, with `witness = \"trust\"`",
+        old: DIES,
+        new: &["hook lost", "leads", "gained"],
+        may: &[(Old, "hook lost")],
+    },
+    Expected {
+        scenario: "another tool takes the VIP each 5 s for a minute",
+        old: &["drift", "contested"],
+        new: &[],
+        may: &[],
+    },
+];
+
+/// # Panics
+/// A signal that the failure must show is missing, or one is there that has nothing to do with it.
+pub fn assert_tell(scenario: &str, seen: &Seen) {
+    let Some(Expected { old, new, may, .. }) = EXPECTED.iter().find(|expected| expected.scenario == scenario) else {
+        panic!("{scenario} shows {seen:?}: is that what it should?");
+    };
+    let of = |who, signals: &[&'static str]| signals.iter().map(|signal| (who, *signal)).collect::<BTreeSet<_>>();
+    let must = &of(Old, old) | &of(New, new);
+    let seen: BTreeSet<(Who, &str)> =
+        seen.iter().flat_map(|(who, signals)| signals.iter().map(move |signal| (*who, signal.as_str()))).collect();
+    let missing: Vec<_> = must.difference(&seen).collect();
+    let wrong: Vec<_> = seen.difference(&must).filter(|signal| !may.contains(signal)).collect();
+    assert!(missing.is_empty() && wrong.is_empty(), "{scenario}: alerts miss {missing:?} and show {wrong:?} besides");
+}
