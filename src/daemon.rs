@@ -20,7 +20,7 @@ use crate::ec2::{Ec2Read, Ec2Write, Urgency};
 use crate::host::Host;
 use crate::identity::Node;
 use crate::machine::Machine;
-use crate::observe::{Known, World, observe};
+use crate::observe::{Known, Source, World, observe};
 use crate::observed::{Moment, Witness};
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
 use crate::wake::Wake;
@@ -192,7 +192,11 @@ where
     /// Notes why we woke; what is true is read afterwards. Says whether to go on.
     fn woken(&mut self, wake: Wake) -> bool {
         match wake {
-            Wake::DesiredChanged | Wake::GuardDied(_) => self.desired_stale = true,
+            Wake::DesiredChanged | Wake::GuardDied(_) => {
+                self.desired_stale = true;
+                // What is to go must be seen first; a look that failed is not waited out.
+                self.local_stale |= !matches!(self.world.local, Source::Read { .. });
+            }
             Wake::LocalAddress => self.local_stale = true,
             Wake::Config => self.reload(),
             Wake::Shutdown => return false,
@@ -233,6 +237,8 @@ where
                 // The first look belongs after the takes: what it shows before them is about to change.
                 self.look_when_idle = true;
                 self.first_look = Some(now + LOOK_DESPITE_WRITES);
+                // What the old word asked for and still waits for the rate limit must not stand in the new one's way.
+                self.busy.want_nothing(keeper.config.delegate_ip);
             }
         }
     }
@@ -340,6 +346,8 @@ where
                     self.look_when_idle = true;
                 }
             }
+            // Switched off while it was being asked.
+            Answer::Word(_) if self.config.witness == WitnessMode::Off => {}
             Answer::Word(asked) => {
                 // The bindings that wait for its word say so in status; the node can do the rest of its work without.
                 match &asked {
@@ -457,7 +465,7 @@ where
             // An answer that is on its way wakes the loop by itself.
             return if self.reads.identifying { next } else { next.min(self.next_identify.max(now)) };
         }
-        let retries = self.vips.iter().filter_map(|keeper| keeper.next_try(&self.busy));
+        let retries = self.vips.iter().filter_map(|keeper| keeper.next_try(&self.busy, self.reads.reading_local));
         next = retries.min().map_or(next, |at| next.min(at));
         if !self.reads.under_way() {
             next = next.min(self.next_round);

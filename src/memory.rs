@@ -203,8 +203,8 @@ impl Memory {
             Purpose::Prepare => (here, false),
             Purpose::Take | Purpose::Restore | Purpose::Retake => (here, true),
         };
-        // The kernel's addresses are what they are at once.
-        let lag = if key.kind == Kind::LocalAddress { Duration::ZERO } else { SETTLE };
+        // The kernel's addresses are what they are at once; only a look that had begun by then may show what was before.
+        let lag = if key.kind == Kind::LocalAddress { Duration::from_nanos(1) } else { SETTLE };
         track.expected = Some((seen, now + lag));
         if for_claim && same_claim {
             track.applied = true;
@@ -273,6 +273,9 @@ impl Track {
         let seen = self.believe(sight).clone();
         let Some(leader_since) = leader_since else {
             self.elsewhere_since = None;
+            // Who does not lead contests nothing.
+            self.retakes = 0;
+            self.last_retake = None;
             self.gone |= matches!(seen, Seen::Absent | Seen::Elsewhere(_));
             return;
         };

@@ -539,7 +539,7 @@ fn sooner(look_at: &mut Option<Moment>, at: Moment) {
     *look_at = Some(look_at.map_or(at, |before| before.min(at)));
 }
 
-/// Which bindings are contested, and with whom this node's claim lost: for reports.
+/// Whether somebody keeps taking a binding from this leader: for reports.
 #[must_use]
 pub fn contested(memory: &Memory) -> bool {
     memory.tracks.values().any(|track| track.retakes >= CONTESTED_FROM)

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::vip::Keeper;
 use super::{Daemon, Identify, WatchdogWord};
-use crate::config::Config;
+use crate::config::{Config, WitnessMode};
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::host::Host;
 use crate::machine::Machine;
@@ -66,7 +66,7 @@ where
             .vips
             .iter()
             .map(|vip| match before.iter().position(|keeper| keeper.config.delegate_ip == vip.delegate_ip) {
-                Some(index) => before.swap_remove(index).reconfigured(vip.clone()),
+                Some(index) => before.swap_remove(index).reconfigured(vip.clone(), &*reporter),
                 None => Keeper::new(vip.clone(), &self.around.machine, now, wall_ms),
             })
             .collect();
@@ -75,9 +75,12 @@ where
             self.busy.want_nothing(gone.config.delegate_ip);
         }
         self.config = config;
-        // A witness that is switched off says nothing any more; one that is switched on is asked with the next round.
-        self.word = WatchdogWord::Silent;
-        self.asked = None;
+        // A witness that is switched off says nothing any more; one that is switched on is asked with the next round. What
+        // it said of an unchanged config goes on to count.
+        if self.config.witness == WitnessMode::Off {
+            self.word = WatchdogWord::Silent;
+            self.asked = None;
+        }
         self.reads.forget_choices();
         // Other VIPs may be on other interfaces.
         self.identify_anew = true;

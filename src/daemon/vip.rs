@@ -17,12 +17,12 @@ use crate::memory::{Effected, Memory, Persisted};
 use crate::observed::{Claims, Moment, Observed};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter, Role};
-use crate::vip::{BindingKey, ClaimMode, Vip};
+use crate::vip::{BindingKey, ClaimMode, Kind, Vip};
 use crate::witness::{Contradiction, Heard, judge};
 
 use super::write::{After, Aim, Busy, Errand, Failure, Write, WriteFuture, Written};
 
-/// The looks of a claim do not wait for the account's rate limit this long: as long as `wait` waits at most.
+/// The looks of a claim do not wait for the account's rate limit this long: somewhat longer than the hooks' `wait`.
 const URGENT_FOR: Duration = Duration::from_secs(10);
 /// What perhaps happened is not tried again before a look has shown whether it did, unless none could for this long.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ pub struct Keeper {
     pub(super) since: super::document::Since,
     /// The claim under which every binding has been seen here, when that was, and how long it took.
     converged: Option<(ClaimId, u64)>,
-    /// The claim for which this node was said to have lost or gained the VIP.
+    /// This node was said to have gained the VIP, and not to have lost it since.
     held: bool,
     term_said: Option<Term>,
     was_contested: bool,
@@ -110,14 +110,16 @@ impl Keeper {
     }
 
     /// The same VIP under a changed config: what failed under the old one is tried at once.
-    pub fn reconfigured(mut self, config: VipConfig) -> Self {
+    pub fn reconfigured(mut self, config: VipConfig, reporter: &dyn Reporter) -> Self {
         self.config = config;
-        self.start_afresh();
+        self.start_afresh(reporter);
         self
     }
 
-    fn start_afresh(&mut self) {
-        self.attempts.clear();
+    fn start_afresh(&mut self, reporter: &dyn Reporter) {
+        for errand in std::mem::take(&mut self.attempts).keys() {
+            tell_backoff(self.vip(), errand, Duration::ZERO, reporter);
+        }
         self.starts += 1;
     }
 
@@ -158,7 +160,7 @@ impl Keeper {
         if changed {
             self.desired_since_ms = machine.wall_ms();
             // A new claim, or its end, is a new start: nothing waits for an old failure.
-            self.start_afresh();
+            self.start_afresh(reporter);
             let claim = match &reading.desired {
                 Desired::Leader(claim) => Some(&claim.id),
                 Desired::Standby(_) | Desired::Unknown(_) => None,
@@ -204,10 +206,13 @@ impl Keeper {
         self.memory.learn(&vip, &desired, &observed, now, wall_ms);
         let plan = plan::plan(&vip, &desired, &observed, &self.memory, now);
         // Forgotten once it is as it should be. A binding that just cannot be seen keeps its backoff.
-        self.attempts.retain(|errand, _| match errand {
+        let is_due = |errand: &Errand| match errand {
             Errand::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
             Errand::Record | Errand::Forget => errand.planned(&plan).is_some(),
-        });
+        };
+        for (errand, _) in self.attempts.extract_if(.., |errand, _| !is_due(errand)) {
+            tell_backoff(vip.delegate_ip, &errand, Duration::ZERO, reporter);
+        }
         self.tell(&plan, superseded_before, wall_ms, reporter);
         self.plan = Some(plan);
         self.seen = Some((vip, observed));
@@ -284,10 +289,12 @@ impl Keeper {
         for (errand, aim, action) in wanted {
             let attempts = self.attempts.get(&errand);
             let held_back = attempts.and_then(|attempts| self.due(&errand, attempts)).is_some_and(|at| now < at);
-            if held_back || busy.has(vip, &errand) || (asking_kernel && !action.is_cloud()) {
+            // A release does not wait for the kernel's answer: that this node answers for the address must end at once.
+            let waits_for_kernel = asking_kernel && !action.is_cloud() && aim != Aim::Change(Purpose::Release);
+            if held_back || busy.has(vip, &errand) || waits_for_kernel {
                 continue;
             }
-            let still_wanted = busy.begin(vip, &errand, &action);
+            let withdrawn = busy.begin(vip, &errand, &action);
             // What a claim takes first is counted by the rate limit and not held back by it; so is its record. What
             // failed of that does not wait until all that succeeded is paid for.
             let first = attempts.is_none_or(|attempts| attempts.hurries);
@@ -298,9 +305,8 @@ impl Keeper {
             };
             let write = Write { vip, errand, aim, action, claim: claim.clone(), start: self.starts };
             let (ec2, host, reporter) = (Rc::clone(ec2), Rc::clone(host), Rc::clone(reporter));
-            started.push(Box::pin(
-                async move { write.carry_out(&*ec2, &*host, urgency, &still_wanted, &*reporter).await },
-            ));
+            started
+                .push(Box::pin(async move { write.carry_out(&*ec2, &*host, urgency, &withdrawn, &*reporter).await }));
         }
         started
     }
@@ -320,7 +326,7 @@ impl Keeper {
         let (outcome, after) = match result {
             Ok(accepted) => {
                 if self.attempts.remove(errand).is_some() {
-                    reporter.news(&News::Backoff { vip: *vip, key: errand.key(), delay: Duration::ZERO });
+                    tell_backoff(*vip, errand, Duration::ZERO, reporter);
                 }
                 match (aim, errand) {
                     (Aim::Change(purpose), Errand::Binding(key)) => {
@@ -386,7 +392,7 @@ impl Keeper {
         attempts.hurries = false;
         attempts.last = Some((wall_ms, failure.class, failure.message.clone()));
         let failures = attempts.failures;
-        reporter.news(&News::Backoff { vip: self.vip(), key: errand.key(), delay });
+        tell_backoff(self.vip(), errand, delay, reporter);
         failures
     }
 
@@ -418,11 +424,14 @@ impl Keeper {
         released.count()
     }
 
-    /// When the next held-back action may be tried. Those under way wake the loop by ending.
-    pub fn next_try(&self, busy: &Busy) -> Option<Moment> {
+    /// When the next held-back action may be tried. Those under way wake the loop by ending, and so does the kernel's
+    /// answer, which local addresses wait for.
+    pub fn next_try(&self, busy: &Busy, asking_kernel: bool) -> Option<Moment> {
+        let is_local = |errand: &Errand| errand.key().is_some_and(|key| key.kind == Kind::LocalAddress);
         self.attempts
             .iter()
             .filter(|(errand, _)| self.plans(errand) && !busy.has(self.vip(), errand))
+            .filter(|(errand, _)| !(asking_kernel && is_local(errand)))
             .filter_map(|(errand, attempts)| self.due(errand, attempts))
             .min()
     }
@@ -509,6 +518,13 @@ impl Keeper {
 
     pub(super) fn claims(&self) -> Option<&Claims> {
         self.seen.as_ref().map(|(_, observed)| &observed.claims)
+    }
+}
+
+/// An old claim that stays holds nobody up, so it has no backoff that people need to see.
+fn tell_backoff(vip: IpAddr, errand: &Errand, delay: Duration, reporter: &dyn Reporter) {
+    if *errand != Errand::Forget {
+        reporter.news(&News::Backoff { vip, key: errand.key(), delay });
     }
 }
 

@@ -1,7 +1,6 @@
 //! The writes of the loop: what one is for, which are under way, and how one is carried out. A write that still waits for
 //! the rate limit is given up when the plan no longer wants it.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
@@ -9,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::action::Action;
@@ -62,17 +62,17 @@ pub struct Busy(BTreeMap<(IpAddr, Errand), UnderWay>);
 #[derive(Debug)]
 struct UnderWay {
     action: Action,
-    /// Whether the newest plan still wants it: a write that waits for the rate limit looks here before it goes.
-    wanted: Rc<Cell<bool>>,
+    /// Told when it is not wanted any more: a write that still waits for the rate limit is not sent then.
+    withdrawn: Rc<Notify>,
 }
 
 impl Busy {
-    /// A write begins; the flag stays true for as long as plans want it.
-    pub fn begin(&mut self, vip: IpAddr, errand: &Errand, action: &Action) -> Rc<Cell<bool>> {
-        let wanted = Rc::new(Cell::new(true));
-        let under_way = UnderWay { action: action.clone(), wanted: Rc::clone(&wanted) };
+    /// A write begins. Gives what tells it that it is not wanted any more.
+    pub fn begin(&mut self, vip: IpAddr, errand: &Errand, action: &Action) -> Rc<Notify> {
+        let withdrawn = Rc::new(Notify::new());
+        let under_way = UnderWay { action: action.clone(), withdrawn: Rc::clone(&withdrawn) };
         self.0.insert((vip, errand.clone()), under_way);
-        wanted
+        withdrawn
     }
 
     pub fn done(&mut self, write: &Write) {
@@ -86,13 +86,15 @@ impl Busy {
     /// A new plan of a VIP: what it does not want any more need not be sent.
     pub fn want_only(&self, vip: IpAddr, plan: &Plan) {
         for ((_, errand), write) in self.0.iter().filter(|((of, _), _)| *of == vip) {
-            write.wanted.set(errand.planned(plan) == Some(&write.action));
+            if errand.planned(plan) != Some(&write.action) {
+                write.withdrawn.notify_one();
+            }
         }
     }
 
-    /// The VIP is not kept any more: what was not sent yet stays unsent.
+    /// Something else is wanted of the VIP now, or nothing: what was not sent yet stays unsent.
     pub fn want_nothing(&self, vip: IpAddr) {
-        self.0.iter().filter(|((of, _), _)| *of == vip).for_each(|(_, write)| write.wanted.set(false));
+        self.0.iter().filter(|((of, _), _)| *of == vip).for_each(|(_, write)| write.withdrawn.notify_one());
     }
 
     pub fn no_cloud_write(&self) -> bool {
@@ -120,14 +122,21 @@ impl Write {
         ec2: &E,
         host: &H,
         urgency: Urgency,
-        wanted: &Cell<bool>,
+        withdrawn: &Notify,
         reporter: &dyn Reporter,
     ) -> Written {
-        if self.action.is_cloud() {
-            ec2.admit(urgency).await;
-        }
+        let admitted = async {
+            if self.action.is_cloud() {
+                ec2.admit(urgency).await;
+            }
+        };
+        let goes = tokio::select! {
+            biased;
+            () = withdrawn.notified() => false,
+            () = admitted => true,
+        };
         let began = Instant::now();
-        let result = if wanted.get() {
+        let result = if goes {
             reporter.news(&News::ActionStarted { vip: self.vip, key: self.errand.key(), action: &self.action });
             Some(perform(ec2, host, &self.action, urgency).await)
         } else {

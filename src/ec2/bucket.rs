@@ -49,8 +49,8 @@ impl Bucket {
     /// Takes one token, and says how long that took. An urgent request is counted and never held back. What urgent
     /// requests owe is bounded by the burst: after a claim with dozens of route tables the reads that must confirm it
     /// wait for `burst / requests_per_s` seconds at most, whatever the number of tables. A paced request waits for none
-    /// of that: where there is no token, it goes `1 / requests_per_s` seconds after the paced one before it, and adds
-    /// nothing to what is owed.
+    /// of that: while something is owed, it goes `1 / requests_per_s` seconds after the paced one before it, and adds
+    /// nothing to that.
     ///
     /// Dropping the future while it waits takes nothing.
     pub async fn take(&self, urgency: Urgency) -> Duration {
@@ -82,28 +82,39 @@ impl Bucket {
                         tokio::time::sleep_until(at).await;
                     }
                 }
-            }
-            Urgency::Normal => {
-                if self.tokens(start) < 1.0 {
-                    let _turn = self.queue.lock().await;
-                    loop {
-                        let missing = 1.0 - self.tokens(Instant::now());
-                        if missing <= 0.0 {
-                            break;
-                        }
-                        // Rounded up to the timer's millisecond, so that the token is there on waking.
-                        let wait = Duration::from_secs_f64(missing / self.per_s) + Duration::from_millis(1);
-                        tokio::time::sleep(wait).await;
-                    }
+                if !self.owes(Instant::now()) {
+                    self.token().await;
                 }
             }
+            Urgency::Normal => self.token().await,
         }
         start.elapsed()
     }
 
-    /// Until when a paced request has to wait, if it has to: for its turn, unless a token is left.
+    /// Waits until there is a token, after those who came before.
+    async fn token(&self) {
+        if self.tokens(Instant::now()) >= 1.0 {
+            return;
+        }
+        let _turn = self.queue.lock().await;
+        loop {
+            let missing = 1.0 - self.tokens(Instant::now());
+            if missing <= 0.0 {
+                return;
+            }
+            // Rounded up to the timer's millisecond, so that the token is there on waking.
+            tokio::time::sleep(Duration::from_secs_f64(missing / self.per_s) + Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Urgent requests are still being paid off.
+    fn owes(&self, now: Instant) -> bool {
+        self.tokens(now) < 0.0
+    }
+
+    /// Until when a paced request has to wait for its turn, while that is what it waits for.
     fn paced_waits_until(&self, now: Instant) -> Option<Instant> {
-        self.next_paced.get().filter(|at| now < *at && self.tokens(now) < 1.0)
+        self.next_paced.get().filter(|at| now < *at && self.owes(now))
     }
 
     fn tokens(&self, now: Instant) -> f64 {
@@ -175,6 +186,24 @@ mod tests {
         assert!(about(bucket.take(Urgency::Paced).await, 250));
         let waited = bucket.take(Urgency::Normal).await;
         assert!(about(waited, 4250), "five went in the second since the debt was made, and added nothing: {waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_paced_requests_leave_the_others_their_turn() {
+        let bucket = bucket();
+        for _ in 0..20 {
+            bucket.take(Urgency::Normal).await;
+        }
+        let paced = async {
+            for _ in 0..240 {
+                bucket.take(Urgency::Paced).await;
+            }
+        };
+        let waited = tokio::select! {
+            waited = bucket.take(Urgency::Normal) => waited,
+            () = paced => panic!("a minute of paced requests, and the other one still waits"),
+        };
+        assert!(waited <= Duration::from_secs(1), "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -252,3 +252,65 @@ fn what_ec2_did_without_saying_so_is_not_done_again() {
         assert_eq!(world.writes(mark).len(), 7, "{:?}", world.writes(mark));
     });
 }
+
+#[test]
+fn a_claim_does_not_wait_for_what_nobody_wants_any_more() {
+    in_paused_time(async {
+        let mut world = World::new(2, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(64);
+            config(vec![vip(vec![by_elastic_ip(EIP)]), vip(vec![by_route(ADDRESS, &tables)])])
+        });
+        world.estate.service().set_throttling(Throttling::Off);
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(60)).await;
+        world.up(0, ADDRESS);
+        pass(millis(100)).await;
+        world.down(0, EIP);
+        pass(millis(500)).await;
+        point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
+        pass(millis(100)).await;
+        world.up(0, EIP);
+        pass(millis(100)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+    });
+}
+
+#[test]
+fn the_end_of_a_claim_ends_the_backoffs_that_are_told() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.start();
+        pass(seconds(1)).await;
+        for name in ["CreateRoute", "ReplaceRoute"] {
+            world.estate.fault(Fault::new(FaultKind::Deny).at(name));
+        }
+        world.up(0, ADDRESS);
+        pass(seconds(20)).await;
+        world.down(0, ADDRESS);
+        pass(seconds(1)).await;
+        let last = *world.nodes[0].recorder.backoffs.borrow().last().unwrap();
+        assert_eq!(last.1, Duration::ZERO, "{last:?}");
+    });
+}
+
+#[test]
+fn a_node_that_stands_by_contests_nothing() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip);
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(20)).await;
+        for _ in 0..8 {
+            point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
+            pass(seconds(45)).await;
+        }
+        assert!(world.nodes[0].recorder.condition(EIP, "Contested").holds);
+        world.down(0, EIP);
+        pass(seconds(1)).await;
+        assert!(!world.nodes[0].recorder.condition(EIP, "Contested").holds);
+    });
+}

@@ -267,3 +267,62 @@ fn a_vip_that_joins_later_counts_its_claim_from_then() {
         assert_eq!(world.writes(mark).len(), 1, "the old claim is forgotten");
     });
 }
+
+#[test]
+fn a_kernel_that_does_not_answer_does_not_make_the_loop_spin() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.start();
+        pass(seconds(1)).await;
+        world.nodes[0].computer.slow_kernel(seconds(3));
+        let error = HostError::NoAnswer { doing: "adding an address".to_owned(), after: seconds(3) };
+        world.nodes[0].computer.fail_kernel(Some(error));
+        world.up(0, ADDRESS);
+        pass(seconds(10)).await;
+        // Time passes: a loop that never rests would hold it up for ever.
+        assert_eq!(world.nodes[0].recorder.vip(ADDRESS).desired.role, "leader");
+    });
+}
+
+#[test]
+fn what_the_kernel_is_asked_meanwhile_does_not_hold_up_a_down() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(1);
+            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+        });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        world.nodes[0].computer.slow_kernel(millis(500));
+        world.nodes[0].wake(Wake::LocalAddress);
+        pass(millis(10)).await;
+        world.down(0, EIP);
+        pass(millis(100)).await;
+        assert!(!world.nodes[0].has_local(ADDRESS));
+        assert_eq!(world.estate.elastic_ip(EIP), None);
+    });
+}
+
+#[test]
+fn a_down_looks_again_where_the_last_look_at_the_kernel_failed() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(30)).await;
+        world.estate.fault(Fault::new(FaultKind::Cut { how: Cut::Hang }));
+        pass(seconds(13)).await;
+        let error = HostError::Kernel { doing: "reading the addresses".to_owned(), message: "interrupted".to_owned() };
+        world.nodes[0].computer.fail_kernel(Some(error));
+        world.nodes[0].wake(Wake::LocalAddress);
+        pass(millis(10)).await;
+        world.nodes[0].computer.fail_kernel(None);
+        world.down(0, ADDRESS);
+        pass(millis(50)).await;
+        assert!(!world.nodes[0].has_local(ADDRESS));
+    });
+}

@@ -133,3 +133,23 @@ fn the_last_word_of_a_watchdog_that_was_killed_begins_no_claim() {
         assert_eq!(world.estate.elastic_ip(EIP), None, "it was released");
     });
 }
+
+#[test]
+fn a_reload_does_not_make_forget_what_the_watchdog_said() {
+    in_paused_time(async {
+        let mut world = World::new(2, with(WitnessMode::Check));
+        says(&world, 0, true);
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(20)).await;
+        says(&world, 0, false);
+        point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
+        let mark = world.mark();
+        pass(seconds(60)).await;
+        assert_eq!(world.writes(mark), []);
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(5)).await;
+        assert_eq!(world.writes(mark), [], "nothing but a reload");
+    });
+}

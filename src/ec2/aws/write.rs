@@ -143,18 +143,23 @@ struct Route<'a> {
     urgency: Urgency,
 }
 
+/// How urgent the further calls of a change are, whose first one waited for the rate limit: what they rest on was true a
+/// moment ago.
+const AT_ONCE: Urgency = Urgency::Urgent;
+
 impl Route<'_> {
     /// Which of the two calls is right depends on what is there, and that may have changed since it was read: when EC2
     /// says that it was the wrong one, the other follows at once. Nothing was done then, so nothing can be done twice.
     async fn point(&self, ec2: &AwsEc2, call: RouteCall) -> Result<Accepted, Ec2Error> {
+        let at_once = Self { urgency: AT_ONCE, ..*self };
         let outcome = match call {
             RouteCall::CreateOnly => self.create(ec2).await,
             RouteCall::CreateElseReplace => match self.create(ec2).await {
-                Err(error) if error.code.as_deref() == Some("RouteAlreadyExists") => self.replace(ec2).await,
+                Err(error) if error.code.as_deref() == Some("RouteAlreadyExists") => at_once.replace(ec2).await,
                 outcome => outcome,
             },
             RouteCall::ReplaceElseCreate => match self.replace(ec2).await {
-                Err(error) if is_no_route(&error) => self.create(ec2).await,
+                Err(error) if is_no_route(&error) => at_once.create(ec2).await,
                 outcome => outcome,
             },
         };
@@ -194,7 +199,7 @@ impl Route<'_> {
         }
         let [v4, v6] = self.destination_fields();
         let outcome = ec2
-            .call(self.account, "DeleteRoute", self.urgency, async |client, probe| {
+            .call(self.account, "DeleteRoute", AT_ONCE, async |client, probe| {
                 let call = client.delete_route().route_table_id(self.table.as_str());
                 let call = call.set_destination_cidr_block(v4.clone()).set_destination_ipv6_cidr_block(v6.clone());
                 call.customize().interceptor(probe).send().await
@@ -232,7 +237,7 @@ impl AwsEc2 {
             Ok(_) => Ok(CHANGED),
             // Not documented: what EC2 says of an address that this very ENI has already. That is no conflict.
             Err(error) if is_conflict(&error) => {
-                let own = self.interfaces(&Enis::Ids([eni.clone()].into()).into(), urgency).await;
+                let own = self.interfaces(&Enis::Ids([eni.clone()].into()).into(), AT_ONCE).await;
                 let has_it = own.is_ok_and(|own| own.iter().any(|own| own.private_ips.contains(&address)));
                 if has_it { Ok(NOTHING_TO_DO) } else { Err(error) }
             }
@@ -254,18 +259,18 @@ impl AwsEc2 {
             Err(error) => return Err(error),
         };
         let own = Enis::Ids([eni.clone()].into()).into();
-        let (own, holders) = tokio::try_join!(self.interfaces(&own, urgency), self.holders_of(address, urgency))?;
+        let (own, holders) = tokio::try_join!(self.interfaces(&own, AT_ONCE), self.holders_of(address, AT_ONCE))?;
         if own.iter().any(|own| own.ipv6.contains(&address)) {
             return Ok(NOTHING_TO_DO);
         }
         let vpc = own.iter().find_map(|own| own.vpc.as_ref());
         let holder = holders.iter().find(|holder| holder.id != *eni && holder.vpc.as_ref() == vpc);
         let (Force::Take, Some(holder)) = (force, holder) else { return Err(conflict) };
-        match self.unassign_ipv6_call(&holder.id, address, urgency).await {
+        match self.unassign_ipv6_call(&holder.id, address, AT_ONCE).await {
             Err(error) if !is_not_assigned(&error) => return Err(error),
             _ => {}
         }
-        match self.assign_ipv6_call(eni, address, urgency).await {
+        match self.assign_ipv6_call(eni, address, AT_ONCE).await {
             Ok(()) => Ok(CHANGED),
             // The old holder has lost it: that much was done.
             Err(error) => Err(Ec2Error { effect: Effect::Unknown, ..error }),

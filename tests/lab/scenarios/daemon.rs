@@ -63,5 +63,5 @@ pub const DISK_FULL: Scenario = Scenario {
         eventually("the watchdog's word is acted upon", TRUST, || lab.agrees_on(leader));
         served(lab, at, leader, hook).ends_after(hook, TRUST, "no hook could write")
     },
-    errors: &["No space left on device", "a hook was lost"],
+    errors: &["No space left on device", "as if a hook had been lost"],
 };
