@@ -1,8 +1,8 @@
 //! Who may hold a VIP: claims, their terms, and which is the newest. Pure.
 //!
 //! Each node records its claim as a tag of its own on the VIP's anchor; nobody overwrites another's. The claim with the
-//! highest term wins; equal terms are told apart by the instance id, so that all nodes agree. A node that stands down
-//! overwrites its own tag with [`WITHDRAWN`], so that an older claim that still stands may follow.
+//! highest term wins; equal terms are told apart by the instance id, so that all nodes agree. A node that stood down and
+//! has no successor overwrites its own tag with [`WITHDRAWN`], so that an older claim that still stands may follow.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::desired::Desired;
 use crate::ids::{InstanceId, Term};
-use crate::memory::{Held, Memory, Rival};
+use crate::memory::{Held, Memory, Rival, SETTLE};
 use crate::observed::{Claims, Moment};
 use crate::vip::ClaimMode;
 
@@ -32,9 +32,9 @@ pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_mins(1);
 /// What a node records once its claim has ended: older than every claim.
 pub const WITHDRAWN: Term = Term(0);
 
-/// A newer claim that a read showed stands for this long after that read began, whatever later reads show. Longer than
-/// an answer may take (8 s) and then another read may lag (5 s): what does not show it after that is newer than it.
-pub const STANDS: Duration = Duration::from_secs(15);
+/// A node that stands down leaves its claim on record for this long. A successor's newer claim is there by then (Pgpool
+/// elects in 2 to 7 s), and a failover costs no second tag.
+pub const WITHDRAW_AFTER: Duration = Duration::from_secs(8);
 
 /// What this node is to a VIP right now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -112,14 +112,18 @@ pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
             && highest.term >= held.term
         {
             held.term = highest.term.next();
+            held.recorded = false;
         }
     }
     match newest(terms, me).filter(|rival| is_newer(rival, me, held.term)) {
         Some(rival) => {
+            if held.superseded_by.is_none() || *at > held.rival_shown_at {
+                held.rival_shown_at = now;
+            }
             held.superseded_by = Some(rival);
-            held.rival_seen_at = *at;
         }
-        None if *at >= held.rival_seen_at + STANDS => held.superseded_by = None,
+        // Reads lag by [`SETTLE`] at most: one that began later than that shows nothing older than what was shown before.
+        None if *at >= held.rival_shown_at + SETTLE => held.superseded_by = None,
         None => {}
     }
 }
@@ -174,26 +178,25 @@ pub fn has_looked_lately(claims: &Claims, held: &Held, now: Moment) -> bool {
     read_under(claims, held).is_some_and(|(_, at)| now.saturating_sub(at) <= LOOK_HOLDS)
 }
 
-/// What this node should write over its own tag, given how it stands; `None` if the record is as it should be, or not
-/// this node's to change now.
+/// The term that a leader should write into its own tag; `None` if it is there.
 #[must_use]
-pub fn to_record(standing: &Standing, claims: &Claims, me: &InstanceId, held: Option<&Held>) -> Option<Term> {
-    match (standing, held) {
-        (Standing::Leader, Some(held)) => {
-            let due = match read_under(claims, held) {
-                Some((terms, _)) => terms.get(me) != Some(&held.term),
-                // A restarted daemon has most likely recorded it: it looks first.
-                None => held.began_fresh(),
-            };
-            due.then_some(held.term)
-        }
-        (Standing::Standby, _) => match claims {
-            Claims::Read { terms, .. } => terms.get(me).is_some_and(|term| *term != WITHDRAWN).then_some(WITHDRAWN),
-            Claims::Unknown => None,
-        },
-        // A superseded claim still stands: should the newer one be withdrawn, it follows.
-        (Standing::Leader | Standing::Superseded(_) | Standing::Unknown, _) => None,
-    }
+pub fn to_record(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> {
+    let due = match read_under(claims, held) {
+        Some((terms, _)) => terms.get(me) != Some(&held.term),
+        // A restarted daemon has most likely recorded it: it looks first.
+        None => held.began_fresh(),
+    };
+    due.then_some(held.term)
+}
+
+/// When a node that stands by should withdraw its claim: by the first look that began then and still shows it as the
+/// newest. `None` if there is nothing to withdraw. A claim that is not the newest may stay: it keeps nobody away.
+#[must_use]
+pub fn withdraws_at(claims: &Claims, me: &InstanceId, standby_since: Moment) -> Option<Moment> {
+    let Claims::Read { terms, .. } = claims else { return None };
+    let mine = *terms.get(me).filter(|term| **term != WITHDRAWN)?;
+    let succeeded = newest(terms, me).is_some_and(|rival| is_newer(&rival, me, mine));
+    (!succeeded).then_some(standby_since + WITHDRAW_AFTER)
 }
 
 /// The key of a node's tag on the anchor.

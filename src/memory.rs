@@ -55,9 +55,11 @@ pub struct Held {
     pub age_at_adoption: Duration,
     /// The first read of the record after the claim began has been taken into account: the term is final.
     pub term_settled: bool,
+    /// EC2 has accepted its record once.
+    pub recorded: bool,
     pub superseded_by: Option<Rival>,
-    /// When the last read began that showed a newer claim; means nothing while there is none.
-    pub rival_seen_at: Moment,
+    /// When the read was answered that showed a newer claim last; means nothing while there is none.
+    pub rival_shown_at: Moment,
 }
 
 impl Held {
@@ -136,14 +138,10 @@ impl Memory {
             Standing::Standby | Standing::Superseded(_) => drop(self.standby_since.get_or_insert(now)),
             Standing::Leader | Standing::Unknown => self.standby_since = None,
         }
-        let leader_since = match (&standing, &self.claim) {
-            (Standing::Leader, Some(held)) => Some(held.adopted_at),
-            _ => None,
-        };
         // What was applied is remembered until the next claim, even while a table chosen by tag is not found yet.
         self.tracks.retain(|key, track| track.applied || vip.bindings.contains_key(key));
         for (key, sight) in observed.sights.iter().filter(|(key, _)| vip.bindings.contains_key(key)) {
-            self.tracks.entry(key.clone()).or_default().learn(sight, leader_since, now);
+            self.tracks.entry(key.clone()).or_default().learn(sight, &standing, self.claim.as_ref(), now);
         }
     }
 
@@ -174,8 +172,9 @@ impl Memory {
             adopted_at: now,
             age_at_adoption,
             term_settled: false,
+            recorded: false,
             superseded_by,
-            rival_seen_at: now,
+            rival_shown_at: now,
         });
         for track in self.tracks.values_mut() {
             track.applied = false;
@@ -219,6 +218,9 @@ impl Memory {
     /// EC2 accepted this node's tag.
     pub fn record_claim(&mut self, term: Term, now: Moment) {
         self.recorded = Some((term, now));
+        if let Some(held) = self.claim.as_mut().filter(|held| held.term == term) {
+            held.recorded = true;
+        }
     }
 
     /// What must survive a restart of the daemon, so that it moves nothing.
@@ -230,6 +232,7 @@ impl Memory {
             claim: held.id.clone(),
             started_ms: held.started_ms,
             term: held.term,
+            recorded: held.recorded,
             superseded_by: held.superseded_by.clone(),
             applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
             converged_ms: None,
@@ -250,8 +253,9 @@ impl Memory {
                 age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(persisted.started_ms))
                     .max(FRESH + Duration::from_millis(1)),
                 term_settled: false,
+                recorded: persisted.recorded,
                 superseded_by: persisted.superseded_by,
-                rival_seen_at: now,
+                rival_shown_at: now,
             }),
             tracks: persisted.applied.into_iter().map(|key| (key, applied.clone())).collect(),
             ..Self::default()
@@ -260,7 +264,7 @@ impl Memory {
 }
 
 impl Track {
-    fn learn(&mut self, sight: &Sight, leader_since: Option<Moment>, now: Moment) {
+    fn learn(&mut self, sight: &Sight, standing: &Standing, claim: Option<&Held>, now: Moment) {
         // After that time a look counts for what it shows, also if it shows nothing.
         let blind = matches!(sight.seen, Seen::Unknown(_));
         if self.expected.as_ref().is_some_and(|(_, until)| sight.at >= *until || (blind && now >= *until)) {
@@ -271,27 +275,27 @@ impl Track {
             self.last_retake = None;
         }
         let seen = self.believe(sight).clone();
-        let Some(leader_since) = leader_since else {
-            self.elsewhere_since = None;
+        let leads = *standing == Standing::Leader;
+        if leads {
+            self.gone = false;
+        } else {
             // Who does not lead contests nothing.
             self.retakes = 0;
             self.last_retake = None;
             self.gone |= matches!(seen, Seen::Absent | Seen::Elsewhere(_));
-            return;
-        };
-        self.gone = false;
-        match seen {
-            Seen::Here { .. } => {
+        }
+        // What a superseded claim sees meanwhile counts once it leads again: it has looked before.
+        let claim = claim.filter(|_| leads || matches!(standing, Standing::Superseded(_)));
+        match (seen, claim) {
+            (Seen::Here { .. }, Some(held)) => {
                 self.elsewhere_since = None;
-                if sight.at >= leader_since {
-                    self.applied = true;
-                }
+                self.applied |= leads && sight.at >= held.adopted_at;
             }
-            Seen::Absent => self.elsewhere_since = None,
-            Seen::Elsewhere(_) if self.applied => {
+            (Seen::Absent, _) | (_, None) => self.elsewhere_since = None,
+            (Seen::Elsewhere(_), Some(_)) if self.applied => {
                 self.elsewhere_since.get_or_insert(sight.at);
             }
-            Seen::Elsewhere(_) | Seen::Unknown(_) => {}
+            (Seen::Elsewhere(_) | Seen::Unknown(_), Some(_)) => {}
         }
     }
 }
@@ -306,6 +310,9 @@ pub struct Persisted {
     pub claim: ClaimId,
     pub started_ms: u64,
     pub term: Term,
+    /// EC2 has accepted its record once.
+    #[serde(default)]
+    pub recorded: bool,
     pub superseded_by: Option<Rival>,
     /// The bindings that have pointed here under this claim.
     pub applied: Vec<BindingKey>,

@@ -225,7 +225,7 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
         .iter()
         .map(|(key, binding)| (key.clone(), planner.binding(key, binding.as_ref(), &mut look_at)))
         .collect();
-    let record = planner.record();
+    let record = planner.record(&mut look_at);
     let forget = planner.forget();
     Plan { standing, bindings, record, forget, look_at }
 }
@@ -424,10 +424,17 @@ impl Planner<'_> {
     }
 
     /// This node's own tag, where it is not as it should be.
-    fn record(&self) -> Option<(Term, Action)> {
+    fn record(&self, look_at: &mut Option<Moment>) -> Option<(Term, Action)> {
         let anchor = self.vip.anchor.as_ref().filter(|_| self.vip.claims == ClaimMode::Tags)?;
         let (claims, me) = (&self.observed.claims, &self.vip.instance);
-        let term = claim::to_record(self.standing, claims, me, self.memory.claim.as_ref())?;
+        let term = match (self.standing, &self.memory.claim) {
+            (Standing::Leader, Some(held)) => claim::to_record(claims, me, held)?,
+            // A superseded claim still stands: should the newer one be withdrawn, it follows. Recorded once, because its
+            // successor may forget it.
+            (Standing::Superseded(_), Some(held)) if !held.recorded => claim::to_record(claims, me, held)?,
+            (Standing::Standby, _) => self.withdrawal(look_at)?,
+            (Standing::Leader | Standing::Superseded(_) | Standing::Unknown, _) => return None,
+        };
         let settling = self.memory.recorded.is_some_and(|(accepted, at)| {
             accepted == term
                 && match claims {
@@ -441,6 +448,17 @@ impl Planner<'_> {
             value: claim::tag_value(term),
         };
         (!settling).then_some((term, action))
+    }
+
+    fn withdrawal(&self, look_at: &mut Option<Moment>) -> Option<Term> {
+        let Claims::Read { at, .. } = &self.observed.claims else { return None };
+        let standby_since = self.memory.standby_since.unwrap_or(self.now);
+        let due = claim::withdraws_at(&self.observed.claims, &self.vip.instance, standby_since)?;
+        if *at < due {
+            sooner(look_at, due);
+            return None;
+        }
+        Some(claim::WITHDRAWN)
     }
 
     /// An old claim that nobody needs any more. By its value, so that a claim which its node renews meanwhile stays.

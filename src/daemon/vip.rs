@@ -481,6 +481,11 @@ impl Keeper {
         self.plan.as_ref().is_some_and(|plan| plan.standing == Standing::Leader)
     }
 
+    /// The same, or it would lead but for a newer claim, whose end it must not miss.
+    pub fn leads_or_would(&self) -> bool {
+        self.leads() || self.plan.as_ref().is_some_and(|plan| matches!(plan.standing, Standing::Superseded(_)))
+    }
+
     /// Something was tried and failed, and waits for its next try. Old claims that stay make no failover fail.
     pub fn is_failing(&self) -> bool {
         self.attempts.keys().any(|errand| *errand != Errand::Forget)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use vipkeeper::claim::WITHDRAW_AFTER;
 use vipkeeper::ids::Term;
 use vipkeeper::memory::SETTLE;
 use vipkeeper::observed::{Claims, Moment, Seen};
@@ -36,16 +37,21 @@ impl Locals {
         let before = adopted - Duration::from_secs(1);
         let under_claim = |at: Moment| if adopted_at.is_some_and(|adopted| at >= adopted) { adopted } else { before };
         let slow = self.setup.slow_looks;
+        // Of a node that stands by: whether its look began late enough to withdraw by it; in routes, when it deletes.
+        let longest = if self.setup.pointing == Pointing::RouteDeleted { 36 } else { 12 };
+        let standby_since = it.memory.standby_since;
+        it.memory.standby_since = standby_since.map(|at| at.max(back(longest)));
+        let late_enough = |at: Moment| standby_since.is_some_and(|since| at >= since + WITHDRAW_AFTER);
         if let Claims::Read { at, .. } = &mut it.observed.claims {
             if let Some((_, recorded_at)) = &mut it.memory.recorded {
                 let settled = *at >= *recorded_at + SETTLE;
                 *recorded_at = if settled { back(120) } else { (*recorded_at).max(back(6)) };
             }
             // How long ago a look began tells whether anything may be taken by it.
-            *at = if adopted_at.is_some_and(|adopted| *at >= adopted) {
-                (*at).max(back(12)).max(adopted)
-            } else {
-                before
+            *at = match it.memory.standby_since {
+                _ if adopted_at.is_some_and(|adopted| *at >= adopted) => (*at).max(back(12)).max(adopted),
+                Some(since) if adopted_at.is_none() && late_enough(*at) => since + WITHDRAW_AFTER,
+                _ => before,
             };
         } else if let Some((_, recorded_at)) = &mut it.memory.recorded {
             *recorded_at = (*recorded_at).max(back(6));
@@ -54,12 +60,12 @@ impl Locals {
             held.adopted_at = adopted;
             held.age_at_adoption = cap_age(held.age_at_adoption);
             if held.superseded_by.is_none() {
-                held.rival_seen_at = Moment::ZERO;
+                held.rival_shown_at = Moment::ZERO;
             } else {
-                held.rival_seen_at = held.rival_seen_at.max(back(if slow { 24 } else { 18 }));
-                // No newer claim may seem gone because time was cut short.
+                held.rival_shown_at = held.rival_shown_at.max(back(if slow { 12 } else { 6 }));
+                // No newer claim may seem gone, or shown anew, because time was cut short.
                 if let Claims::Read { at, .. } = &mut it.observed.claims {
-                    *at = held.rival_seen_at;
+                    *at = held.rival_shown_at;
                 }
             }
         }
@@ -82,10 +88,6 @@ impl Locals {
                 sight.seen = elsewhere();
             }
         }
-        it.memory.standby_since = match self.setup.pointing {
-            Pointing::RouteDeleted => it.memory.standby_since.map(|at| at.max(back(36))),
-            _ => None,
-        };
     }
 }
 
@@ -102,7 +104,7 @@ impl Locals {
             }
         }
         if let Claims::Read { terms, .. } = &mut it.observed.claims {
-            let mine = held.map(|held| held.term);
+            let mine = held.map(|held| held.term).or(terms.get(&me).copied());
             terms.retain(|node, term| *node == me || mine.is_some_and(|mine| *term >= mine));
             if let (Some((term, at)), Some(on_record)) = (&it.memory.recorded, terms.get(&me))
                 && term == on_record
@@ -134,7 +136,7 @@ pub(super) fn pass(it: &mut Local, by: Duration) {
     let memory = &mut it.memory;
     if let Some(held) = &mut memory.claim {
         back(&mut held.adopted_at);
-        back(&mut held.rival_seen_at);
+        back(&mut held.rival_shown_at);
     }
     memory.standby_since.iter_mut().for_each(back);
     memory.recorded.iter_mut().for_each(|(_, at)| back(at));

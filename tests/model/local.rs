@@ -319,7 +319,7 @@ impl Locals {
                         Claims::Unknown => NOW,
                     };
                 }
-                Some(Mutant::ForgetsRivals) => held.rival_seen_at = Moment::ZERO,
+                Some(Mutant::ForgetsRivals) => held.rival_shown_at = Moment::ZERO,
                 _ => {}
             }
         }

@@ -77,6 +77,7 @@ fn a_claim_that_is_noticed_late_looks_for_a_newer_one_before_it_takes() {
         107 see elastic_ip=eni-b b=103
           => superseded by i-b 103
           => elastic_ip in_sync: not here
+          => record 100
         ",
     );
 }
@@ -99,6 +100,7 @@ fn a_claim_that_could_not_take_in_time_looks_again_before_it_takes() {
         130 see elastic_ip=eni-b b=120
           => superseded by i-b 120
           => elastic_ip in_sync: not here
+          => record 100
         ",
     );
 }
@@ -222,6 +224,7 @@ fn of_equal_terms_all_nodes_choose_the_same() {
         107 see elastic_ip=eni-b b=100
           => superseded by i-b 100
           => elastic_ip in_sync: not here
+          => record 100
         ",
     );
 }
@@ -274,11 +277,49 @@ fn a_superseded_claim_follows_when_the_newer_one_is_withdrawn() {
         120 see elastic_ip=eni-b a=100 b=115
           => superseded by i-b 115
           => elastic_ip in_sync: not here
-        134 see elastic_ip=absent a=100 b=0
+        124.9 see elastic_ip=absent a=100 b=0
           => superseded by i-b 115
           => elastic_ip in_sync: not here
-        135 see elastic_ip=absent a=100 b=0
+        125 see elastic_ip=absent a=100 b=0
           => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn what_a_superseded_claim_saw_elsewhere_all_along_is_taken_back_when_it_follows() {
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see route=here a=100
+        120 see route=eni-b a=100 b=115
+          => superseded by i-b 115
+          => route in_sync: not here
+        130 see route=eni-b a=100 b=0
+          => route retake [elsewhere]: replace route 20.0.0.50/32 in rtb-1 with eni-a
+        ",
+    );
+}
+
+#[test]
+fn a_superseded_claim_is_recorded_once_so_that_it_can_follow() {
+    check(
+        "route",
+        "
+        106 leader@100
+        107 see route=eni-b b=103
+          => superseded by i-b 103
+          => route in_sync: not here
+          => record 100
+        107.2 accept
+        117 see route=eni-b b=103 a=100
+          => superseded by i-b 103
+          => route in_sync: not here
+        4000 see route=eni-b claims=none b=103
+          => superseded by i-b 103
+          => route in_sync: not here
         ",
     );
 }
@@ -299,7 +340,7 @@ fn a_stale_look_does_not_revive_a_superseded_claim() {
 }
 
 #[test]
-fn a_node_that_stands_down_withdraws_its_claim_once() {
+fn a_node_that_stands_down_withdraws_its_claim_once_if_nobody_follows() {
     check(
         "route",
         "
@@ -308,16 +349,42 @@ fn a_node_that_stands_down_withdraws_its_claim_once() {
         106 see route=here a=100
         120 standby
           => route in_sync: kept until the successor replaces it
+          => look at 128
+        127.9 see route=here a=100
+          => route in_sync: kept until the successor replaces it
+          => look at 128
+        128 see route=here a=100
+          => route in_sync: kept until the successor replaces it
           => record 0
-        120.2 accept
+        128.2 accept
           => route in_sync: kept until the successor replaces it
-        121 see route=here a=100
+        129 see route=here a=100
           => route in_sync: kept until the successor replaces it
-        125.2 see route=here a=100
+        133.2 see route=here a=100
           => route in_sync: kept until the successor replaces it
           => record 0
-        126 see route=here a=0
+        134 see route=here a=0
           => route in_sync: kept until the successor replaces it
+        ",
+    );
+}
+
+#[test]
+fn a_node_that_stands_down_leaves_its_claim_where_a_newer_one_follows() {
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see route=here a=100
+        120 standby
+        122 see route=eni-b a=100 b=121
+          => route in_sync: not here
+        150 see route=eni-b a=100 b=121
+          => route in_sync: not here
+        190 see route=eni-b a=100 b=0
+          => route in_sync: not here
+          => record 0
         ",
     );
     check(
@@ -354,6 +421,7 @@ fn a_claim_rises_neither_later_nor_twice() {
         105.1 see elastic_ip=eni-b b=103
           => superseded by i-b 103
           => elastic_ip in_sync: not here
+          => record 100
         ",
     );
     check(
@@ -364,6 +432,7 @@ fn a_claim_rises_neither_later_nor_twice() {
         102 see elastic_ip=eni-b b=103
           => superseded by i-b 103
           => elastic_ip in_sync: not here
+          => record 100
         ",
     );
 }
@@ -391,6 +460,7 @@ fn a_claim_that_is_noticed_late_does_not_rise_above_what_was_seen_meanwhile() {
         106 see elastic_ip=eni-b b=103
           => superseded by i-b 103
           => elastic_ip in_sync: not here
+          => record 100
         ",
     );
 }
@@ -474,6 +544,7 @@ fn a_restarted_daemon_looks_before_it_takes_and_does_not_raise_its_term() {
         102 see elastic_ip=eni-b b=101
           => superseded by i-b 101
           => elastic_ip in_sync: not here
+          => record 100
         ",
     );
 }

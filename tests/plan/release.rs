@@ -29,7 +29,7 @@ fn a_leader_whose_guard_died_is_a_standby() {
         110 guard-dead
           => elastic_ip release: release eipalloc-1 by eipassoc-1
           => local_address release: remove 20.0.0.50 from eth0
-          => record 0
+          => look at 118
         ",
     );
 }

@@ -13,11 +13,11 @@ use vipkeeper::claim;
 use vipkeeper::ids::{InstanceId, Term};
 
 use crate::support::Timeline;
-use crate::support::ec2::Watch;
+use crate::support::ec2::{Asked, Watch};
 use crate::support::node::Computer;
 
-/// What a read does not show that began this long after one that did has been withdrawn.
-const GONE_AFTER: Duration = Duration::from_secs(10);
+/// What a read does not show that began this long after one that did was answered has been withdrawn.
+const GONE_AFTER: Duration = Duration::from_secs(5);
 
 /// One place in EC2 that points a VIP at a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,8 +94,8 @@ struct State {
 }
 
 struct Learnt {
-    /// When the read that showed it was asked for.
-    asked_at: Duration,
+    /// The read that showed it.
+    read: Asked,
     term: Term,
     of: InstanceId,
 }
@@ -172,7 +172,7 @@ impl Checks {
 }
 
 impl Watch for Checks {
-    fn learns(&self, node: &str, resource: &str, tags: &Tags, asked_at: Duration) {
+    fn learns(&self, node: &str, resource: &str, tags: &Tags, when: Asked) {
         let Some(party) = self.parties.iter().find(|party| party.name == node) else { return };
         for vip in self.vips.iter().filter(|vip| vip.anchor == resource) {
             let others = claim::from_tags(vip.ip, tags).into_iter().filter(|(other, _)| *other != party.instance);
@@ -180,7 +180,7 @@ impl Watch for Checks {
             let none = (claim::WITHDRAWN, party.instance.clone());
             let (term, of) = others.map(|(other, term)| (term, other)).max().unwrap_or(none);
             let mut state = self.state.borrow_mut();
-            state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt { asked_at, term, of });
+            state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt { read: when, term, of });
         }
     }
 
@@ -198,12 +198,12 @@ impl Watch for Checks {
             let state = self.state.borrow();
             let learnt = state.learnt.get(&(node.to_owned(), vip.ip)).map_or(&[][..], Vec::as_slice);
             let is_newer = |learnt: &&Learnt| (learnt.term, &learnt.of) > mine;
-            let newer = learnt.iter().filter(is_newer).max_by_key(|learnt| learnt.asked_at);
-            let newer = newer.filter(|newer| newer.asked_at >= since);
+            let newer = learnt.iter().filter(is_newer).max_by_key(|learnt| learnt.read.at);
+            let newer = newer.filter(|newer| newer.read.at >= since);
             // A much later read that does not show it any more is no stale one.
-            let later = |newer: &&Learnt| newer.asked_at + GONE_AFTER;
-            let newer = newer.filter(|newer| !learnt.iter().any(|other| other.asked_at >= later(newer)));
-            newer.map(|learnt| format!("{}'s {}, asked for at {:?}", learnt.of, learnt.term, learnt.asked_at))
+            let later = |newer: &&Learnt| newer.read.answered_at + GONE_AFTER;
+            let newer = newer.filter(|newer| !learnt.iter().any(|other| other.read.at >= later(newer)));
+            newer.map(|learnt| format!("{}'s {}, asked for at {:?}", learnt.of, learnt.term, learnt.read.at))
         };
         if let Some(newer) = newer {
             let what = operation.name();

@@ -17,6 +17,7 @@ use vipkeeper::report::PassResult;
 use vipkeeper::vip::{ClaimMode, OnRelease};
 
 use crate::checks::{Checks, Party, Pointer, VipSpec, unnamed};
+use crate::support::ec2::Asked;
 use crate::support::estate::{self, Estate, by_elastic_ip, by_route_that, by_secondary_ip};
 use crate::support::node::{Shared, SimNode};
 use crate::support::recorder::Detail;
@@ -366,9 +367,9 @@ impl Cluster {
 struct LateWatch(RefCell<Option<Rc<Checks>>>);
 
 impl crate::support::ec2::Watch for LateWatch {
-    fn learns(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, asked_at: Duration) {
+    fn learns(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, when: Asked) {
         if let Some(checks) = &*self.0.borrow() {
-            checks.learns(node, resource, tags, asked_at);
+            checks.learns(node, resource, tags, when);
         }
     }
 

@@ -31,10 +31,17 @@ use super::{Clock, Timeline};
 /// How long the client waits for one answer.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
+/// When a read was asked for, and when its answer reached the node.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub at: Duration,
+    pub answered_at: Duration,
+}
+
 /// What a node learns and does, for those who check it.
 pub trait Watch {
-    /// The tags of a resource reached the node; the read was asked for at `asked_at`.
-    fn learns(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, asked_at: Duration);
+    /// The tags of a resource reached the node.
+    fn learns(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, when: Asked);
     /// A change leaves the node.
     fn sends(&self, node: &str, operation: &Operation);
     /// EC2 carried a change out, whenever it was sent.
@@ -145,7 +152,8 @@ impl SimEc2 {
 
     fn learnt(&self, resource: &str, tags: &BTreeMap<String, String>, asked_at: Duration) {
         if let Some(watch) = &self.watch {
-            watch.learns(&self.node, resource, tags, asked_at);
+            let when = Asked { at: asked_at, answered_at: self.clock.now() };
+            watch.learns(&self.node, resource, tags, when);
         }
     }
 
