@@ -420,6 +420,8 @@ impl Keeper {
         let released = waiting.take(most).map(|attempts| {
             attempts.next_try = None;
             attempts.hurries = fault_over;
+            // Should it be refused again, that is because others were faster, and no reason to wait longer than at first.
+            attempts.backoff.reset();
         });
         released.count()
     }

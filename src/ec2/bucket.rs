@@ -64,7 +64,10 @@ impl Bucket {
         let tokens = self.tokens(now);
         let least = match urgency {
             Urgency::Paced => {
-                self.next_paced.set(Some(now + Duration::from_secs_f64(1.0 / (PACE * self.per_s))));
+                let gap = Duration::from_secs_f64(1.0 / (PACE * self.per_s));
+                // If it waited for its turn, from then and not from when it noticed: a busy machine keeps the pace as well.
+                let turn = self.next_paced.get().filter(|turn| !waited.is_zero() && now < *turn + gap).unwrap_or(now);
+                self.next_paced.set(Some(turn + gap));
                 tokens.min(0.0)
             }
             // Waiting for a token never brings the level below zero, so only urgent requests meet this bound.
