@@ -88,10 +88,49 @@ impl Reserve {
     }
 }
 
+/// Gives the file its length, and every block of it.
 fn take_blocks(mut file: File) -> io::Result<()> {
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, BYTES) {
         // Not every file system can.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => io::copy(&mut io::repeat(0).take(BYTES), &mut file).map(drop),
         taken => Ok(taken?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    #[test]
+    fn the_blocks_are_taken_and_nobody_else_reads_or_writes_them() {
+        let state = tempfile::tempdir().unwrap();
+        let mut reserve = Reserve::new(state.path());
+        reserve.keep().unwrap();
+        let made = fs::metadata(state.path().join(NAME)).unwrap();
+        assert!(made.blocks() * 512 >= BYTES, "{} blocks", made.blocks());
+        assert_eq!((made.len(), made.mode() & 0o7777), (BYTES, 0o600));
+        reserve.keep().unwrap();
+        assert_eq!(fs::metadata(state.path().join(NAME)).unwrap().ino(), made.ino(), "it is there already");
+        assert!(!reserve.leave(), "there is room without it");
+        assert!(state.path().join(NAME).exists());
+    }
+
+    #[test]
+    fn what_stands_in_its_place_is_replaced_and_not_followed() {
+        let state = tempfile::tempdir().unwrap();
+        let (path, foreign) = (state.path().join(NAME), state.path().join("foreign"));
+        fs::write(&foreign, "keep me").unwrap();
+        let mut reserve = Reserve::new(state.path());
+        fs::write(&path, "half").unwrap();
+        reserve.keep().unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink(&foreign, &path).unwrap();
+        reserve.keep().unwrap();
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "keep me");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(reserve.keep().unwrap_err().starts_with("no room is kept in "));
     }
 }
