@@ -161,6 +161,7 @@ where
 
     /// Turns until it is told to stop, or nobody is left to tell it. Moves nothing when it ends.
     pub async fn run(mut self, mut wakes: mpsc::Receiver<Wake>) {
+        self.keep_room();
         loop {
             self.turn();
             let wake_at = self.started + self.next_wake();
@@ -192,7 +193,10 @@ where
     /// Notes why we woke; what is true is read afterwards. Says whether to go on.
     fn woken(&mut self, wake: Wake) -> bool {
         match wake {
+            Wake::HookWrites => self.make_room(),
             Wake::DesiredChanged | Wake::GuardDied(_) => {
+                // Another hook may have begun to write meanwhile.
+                self.make_room();
                 self.desired_stale = true;
                 // What is to go must be seen first; a look that failed is not waited out.
                 self.local_stale |= !matches!(self.world.local, Source::Read { .. });
@@ -202,6 +206,27 @@ where
             Wake::Shutdown => return false,
         }
         true
+    }
+
+    /// Keeps room for hooks that find the file system full, and tells whether there is any.
+    fn keep_room(&mut self) {
+        const REASON: &str = "NoReserve";
+        let reporter = &*self.around.reporter;
+        match self.around.machine.keep_room() {
+            Err(message) => {
+                reporter.news(&News::Reserve { missing: Some(&message) });
+                self.problems.note(REASON, message, self.around.machine.wall_ms());
+            }
+            Ok(()) if self.problems.forget(REASON) => reporter.news(&News::Reserve { missing: None }),
+            Ok(()) => {}
+        }
+    }
+
+    /// Leaves it to a hook that needs it now.
+    fn make_room(&mut self) {
+        if self.around.machine.make_room() {
+            self.keep_room();
+        }
     }
 
     /// One step: from what is known now to what is done now.
@@ -437,6 +462,7 @@ where
         if !self.round_is_due() {
             return;
         }
+        self.keep_room();
         let Some(known) = &self.known else { return };
         let now = self.now();
         self.look_when_idle &= !self.busy.no_cloud_write();

@@ -6,6 +6,7 @@ use crate::desired::Desired;
 use crate::memory::Persisted;
 
 pub mod files;
+mod reserve;
 
 /// What the desired-state file of one VIP says now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,13 @@ pub trait Machine {
     /// # Errors
     /// One line that says what could not be written.
     fn save(&self, vip: IpAddr, persisted: &Persisted) -> Result<(), String>;
+    /// Keeps a little room for hooks that find the state folder's file system full, if it is not kept already.
+    ///
+    /// # Errors
+    /// One line that says why there is none.
+    fn keep_room(&mut self) -> Result<(), String>;
+    /// A hook writes: leaves what is kept to it if it needs that. Says whether it was left.
+    fn make_room(&mut self) -> bool;
     /// The wall clock: milliseconds since the Unix epoch.
     fn wall_ms(&self) -> u64;
 }

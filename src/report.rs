@@ -105,6 +105,8 @@ pub enum News<'a> {
     Witness { silent: Option<&'a str> },
     /// When the credentials in use stop working; `None` if they do not.
     CredentialsExpiry { at_ms: Option<u64> },
+    /// Room is kept for hooks that find the state folder's file system full; or why it is not.
+    Reserve { missing: Option<&'a str> },
 
     /// Something is wrong with the daemon as a whole; `reason` names it for as long as it lasts.
     Problem { reason: &'a str, message: &'a str },

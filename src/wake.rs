@@ -42,6 +42,8 @@ const REOPEN_AFTER: Duration = Duration::from_secs(1);
 pub enum Wake {
     /// A desired file was written, replaced or removed, or may have been.
     DesiredChanged,
+    /// A hook has begun to write a desired file, and may find no room for it.
+    HookWrites,
     /// The watchdog process behind this VIP's desired file is gone.
     GuardDied(IpAddr),
     /// One of the VIPs' local addresses or interfaces came, went or changed.
@@ -104,13 +106,14 @@ pub fn watch_signals(wakes: mpsc::Sender<Wake>) -> Result<Watcher, WakeError> {
 
 /// Something in the kernel that tells of changes. Displayed as what it watches.
 trait Source: fmt::Display + Send + 'static {
+    /// What stands for all that went unnoticed while it was broken.
     const WAKE: Wake;
 
     /// Opens it, anew if it was open.
     fn open(&mut self) -> io::Result<()>;
 
     /// Returns once something changed, having taken all that there was to tell. After an error it must be opened anew.
-    fn changed(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+    fn changed(&mut self) -> impl Future<Output = io::Result<Wake>> + Send;
 }
 
 /// Has the runtime tell when a descriptor can be read.
@@ -124,11 +127,15 @@ fn watch<S: Source>(mut source: S, wakes: mpsc::Sender<Wake>) -> Result<Watcher,
     source.open().map_err(|error| WakeError { what: source.to_string(), source: error })?;
     Ok(Watcher(tokio::spawn(async move {
         loop {
-            if let Err(error) = source.changed().await {
-                tracing::warn!("watching {source} broke, opening it again: {error}");
-                reopen(&mut source).await;
-            }
-            if wakes.send(S::WAKE).await.is_err() {
+            let wake = match source.changed().await {
+                Ok(wake) => wake,
+                Err(error) => {
+                    tracing::warn!("watching {source} broke, opening it again: {error}");
+                    reopen(&mut source).await;
+                    S::WAKE
+                }
+            };
+            if wakes.send(wake).await.is_err() {
                 return;
             }
         }

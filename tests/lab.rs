@@ -89,6 +89,7 @@ every_method! {
     the_daemon_dies_before_pgpool: daemon::KILLED,
     the_daemon_is_down_during_the_hook: daemon::DOWN_DURING_HOOK,
     the_disk_is_full: daemon::DISK_FULL,
+    no_hook_can_write: daemon::HOOKS_LOST,
     the_leader_is_cut_off_from_its_peers: network::FROM_PEERS,
     the_leader_is_cut_off_from_ec2: network::FROM_EC2,
     the_leader_is_cut_off_from_both: network::FROM_BOTH,

@@ -28,15 +28,25 @@ impl Problems {
     /// Notes it, and says so; since when it lasts is kept while only its message changes.
     pub fn raise(&mut self, reporter: &dyn Reporter, reason: &'static str, message: String, wall_ms: u64) {
         reporter.news(&News::Problem { reason, message: &message });
+        self.note(reason, message, wall_ms);
+    }
+
+    /// Notes what is told otherwise.
+    pub fn note(&mut self, reason: &'static str, message: String, wall_ms: u64) {
         let since_ms = self.0.get(reason).map_or(wall_ms, |problem| problem.since_ms);
         self.0.insert(reason, Problem { reason: reason.to_owned(), message, since_ms });
     }
 
     /// It is over.
     pub fn solve(&mut self, reporter: &dyn Reporter, reason: &'static str) {
-        if self.0.remove(reason).is_some() {
+        if self.forget(reason) {
             reporter.news(&News::ProblemSolved { reason });
         }
+    }
+
+    /// What was noted is over. Says whether it was noted.
+    pub fn forget(&mut self, reason: &'static str) -> bool {
+        self.0.remove(reason).is_some()
     }
 }
 

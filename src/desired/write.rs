@@ -20,6 +20,9 @@ use crate::process::{self, Process};
 /// longer is stopped, or means harm. Then the file is more important than the order.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_RETRY: Duration = Duration::from_millis(1);
+/// How long a hook that finds the disk full waits for the daemon to make room, which takes milliseconds if one runs.
+const ROOM_PATIENCE: Duration = Duration::from_millis(100);
+const ROOM_RETRY: Duration = Duration::from_millis(5);
 /// Without the lock, a file that changed under our hands is looked at again, so often at most.
 const ROUNDS: u32 = 4;
 const TEMPORARY: &str = ".tmp";
@@ -77,7 +80,7 @@ pub(crate) fn replace(
     loop {
         let before = present();
         let Some(next) = compose(before.as_ref()) else { return Ok(None) };
-        let temporary = Temporary::write(&folder, delegate_ip, writer, &next).map_err(failed)?;
+        let temporary = Temporary::write_patiently(&folder, delegate_ip, writer, &next).map_err(failed)?;
         // A hook that went on without the lock may have been here while we wrote (a slow disk, a stopped process).
         // Whoever comes second has to look at what the first one left.
         if round == ROUNDS || present() == before {
@@ -158,6 +161,27 @@ struct Temporary<'a> {
 }
 
 impl<'a> Temporary<'a> {
+    /// On a full disk, again and again for a moment: the new name has told the daemon, which gives up the room that it
+    /// keeps for this. Each try has a name of its own, so that one that the daemon missed is not the only one.
+    #[expect(clippy::disallowed_methods, reason = "a hook has nothing else to do meanwhile, and for a moment at most")]
+    fn write_patiently(
+        folder: &'a Folder,
+        delegate_ip: IpAddr,
+        writer: Process,
+        content: &DesiredFile,
+    ) -> io::Result<Self> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match Self::write(folder, delegate_ip, writer, content) {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull && waited < ROOM_PATIENCE => {
+                    thread::sleep(ROOM_RETRY);
+                    waited += ROOM_RETRY;
+                }
+                written => return written,
+            }
+        }
+    }
+
     fn write(folder: &'a Folder, delegate_ip: IpAddr, writer: Process, content: &DesiredFile) -> io::Result<Self> {
         let name = temporary_name(delegate_ip, writer);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -194,6 +218,11 @@ fn temporary_name(delegate_ip: IpAddr, writer: Process) -> String {
     static WRITES: AtomicU32 = AtomicU32::new(0);
     let write = WRITES.fetch_add(1, Ordering::Relaxed);
     format!(".{delegate_ip}.{}-{}-{write}{TEMPORARY}", writer.pid, writer.start_time)
+}
+
+/// Whether a hook that writes makes files of this name.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    writer_of(name).is_some()
 }
 
 fn writer_of(name: &str) -> Option<Process> {

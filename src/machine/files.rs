@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::desired::source::DesiredSource;
 use crate::desired::trust::SharedOwners;
+use crate::machine::reserve::Reserve;
 use crate::machine::{Machine, Reading};
 use crate::memory::{PERSISTED_VERSION, Persisted};
 use crate::plain;
@@ -23,6 +24,7 @@ pub struct Files {
     trusted: SharedOwners,
     sources: BTreeMap<IpAddr, DesiredSource>,
     guards: Option<GuardWatch>,
+    reserve: Reserve,
 }
 
 impl Files {
@@ -32,7 +34,14 @@ impl Files {
     /// When the kernel's boot id cannot be read: without it no file could be told from one of an earlier boot.
     pub fn new(state_dir: &Path, trusted: impl Into<SharedOwners>, guards: Option<GuardWatch>) -> io::Result<Self> {
         let boot_id = process::boot_id()?;
-        Ok(Self { state_dir: state_dir.to_owned(), boot_id, trusted: trusted.into(), sources: BTreeMap::new(), guards })
+        Ok(Self {
+            state_dir: state_dir.to_owned(),
+            boot_id,
+            trusted: trusted.into(),
+            sources: BTreeMap::new(),
+            guards,
+            reserve: Reserve::new(state_dir),
+        })
     }
 
     fn claim_path(&self, vip: IpAddr) -> PathBuf {
@@ -72,6 +81,14 @@ impl Machine for Files {
             plain::replace(&path, &serde_json::to_vec_pretty(persisted)?)
         };
         write().map_err(|error: io::Error| format!("cannot write {}: {error}", path.display()))
+    }
+
+    fn keep_room(&mut self) -> Result<(), String> {
+        self.reserve.keep()
+    }
+
+    fn make_room(&mut self) -> bool {
+        self.reserve.leave()
     }
 
     #[expect(clippy::disallowed_methods, reason = "the machine's clock, for those who may ask for it")]

@@ -217,6 +217,17 @@ impl Log {
                     info!("Pgpool's watchdog answers{times}");
                 }
             }
+            News::Reserve { missing: Some(why) } => {
+                // Once: everything still works, and for how long it lasts is in status.
+                if self.repeats.failed("reserve", "missing", now).is_some_and(Times::is_first) {
+                    warn!("{why}");
+                }
+            }
+            News::Reserve { missing: None } => {
+                if self.repeats.over("reserve", now).is_some() {
+                    info!("room is kept again for hooks that find the state folder's file system full");
+                }
+            }
             News::CredentialsExpiry { at_ms } => debug!(at_ms, "the credentials in use expire"),
 
             News::Problem { reason, message } => {

@@ -65,7 +65,7 @@ impl Source for Addresses {
         Ok(())
     }
 
-    async fn changed(&mut self) -> io::Result<()> {
+    async fn changed(&mut self) -> io::Result<Wake> {
         let Self { concern, socket, datagram } = self;
         let Some(socket) = socket else { return Err(io::ErrorKind::NotConnected.into()) };
         let mut changed = false;
@@ -83,7 +83,7 @@ impl Source for Addresses {
                 }
             }
         }
-        Ok(())
+        Ok(Wake::LocalAddress)
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::{Source, Wake, WakeError, Watcher, readable, watch};
+use crate::desired::write;
 
 /// How often the folder may appear while its absence is being looked at before that counts as an error.
 const OPEN_ATTEMPTS: u32 = 16;
@@ -23,8 +24,9 @@ const OPEN_ATTEMPTS: u32 = 16;
 const BUFFER_BYTES: usize = 4096;
 
 /// Sends [`Wake::DesiredChanged`] when a desired file (`<address>.json`) in `folder` was written, replaced or removed,
-/// and when the folder itself came or went; it need not exist yet. Other files, like the temporary ones that become
-/// desired files by renaming, wake nobody. That a folder above it is renamed goes unnoticed.
+/// and when the folder itself came or went; it need not exist yet. [`Wake::HookWrites`] when a hook made the temporary
+/// file that becomes a desired file by renaming; at once with a change it goes unsaid. Other files wake nobody. That a
+/// folder above it is renamed goes unnoticed.
 ///
 /// # Errors
 /// When inotify is not to be had: too many instances or watches, or a folder that may not be read.
@@ -50,6 +52,8 @@ struct Opened {
 struct Seen {
     /// A desired file changed, or may have.
     changed: bool,
+    /// A hook began to write.
+    begun: bool,
     /// What is watched is not there any more, or what was missing is: look anew at what there is.
     moved: bool,
 }
@@ -69,7 +73,7 @@ impl Source for Folder {
         Ok(())
     }
 
-    async fn changed(&mut self) -> io::Result<()> {
+    async fn changed(&mut self) -> io::Result<Wake> {
         loop {
             let Some(opened) = &self.opened else { return Err(io::ErrorKind::NotConnected.into()) };
             let was_there = opened.missing.is_none();
@@ -80,7 +84,10 @@ impl Source for Folder {
                 seen.changed |= was_there || is_there;
             }
             if seen.changed {
-                return Ok(());
+                return Ok(Wake::DesiredChanged);
+            }
+            if seen.begun {
+                return Ok(Wake::HookWrites);
             }
         }
     }
@@ -90,7 +97,8 @@ impl Opened {
     fn new(folder: &Path) -> io::Result<Self> {
         for _ in 0..OPEN_ATTEMPTS {
             let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            let content = WatchFlags::CLOSE_WRITE
+            let content = WatchFlags::CREATE
+                | WatchFlags::CLOSE_WRITE
                 | WatchFlags::MOVED_TO
                 | WatchFlags::MOVED_FROM
                 | WatchFlags::DELETE
@@ -136,19 +144,28 @@ impl Opened {
 impl Seen {
     fn of(event: ReadFlags, name: Option<&OsStr>, missing: Option<&OsStr>) -> Self {
         let gone = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::IGNORED | ReadFlags::UNMOUNT;
+        let nothing = Self::default();
         if event.intersects(ReadFlags::QUEUE_OVERFLOW) {
-            Self { changed: true, moved: true }
+            Self { changed: true, moved: true, ..nothing }
         } else if event.intersects(gone) {
-            Self { changed: missing.is_none(), moved: true }
+            Self { changed: missing.is_none(), moved: true, ..nothing }
         } else if missing.is_some() {
-            Self { changed: false, moved: name == missing }
+            Self { moved: name == missing, ..nothing }
+        } else if event.intersects(ReadFlags::CREATE) {
+            // A desired file that is made in place is told once it is written.
+            let is_temporary = |name: &OsStr| name.to_str().is_some_and(write::is_temporary);
+            Self { begun: name.is_some_and(is_temporary), ..nothing }
         } else {
-            Self { changed: name.is_some_and(is_desired_file), moved: false }
+            Self { changed: name.is_some_and(is_desired_file), ..nothing }
         }
     }
 
     const fn and(self, other: Self) -> Self {
-        Self { changed: self.changed || other.changed, moved: self.moved || other.moved }
+        Self {
+            changed: self.changed || other.changed,
+            begun: self.begun || other.begun,
+            moved: self.moved || other.moved,
+        }
     }
 }
 

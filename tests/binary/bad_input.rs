@@ -130,6 +130,47 @@ fn a_full_disk_fails_the_hook_and_keeps_the_old_file() {
 }
 
 #[test]
+fn a_full_disk_under_a_running_daemon_fails_no_hook_and_no_wait() {
+    let Some(stage) = Stage::new(1, 1) else { return };
+    let machine = &stage.machines[0];
+    machine.configure(&stage.usual_vip());
+    let state_dir = machine.state_dir();
+    let done = machine.inside(move |_| {
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "small"]).arg(state_dir).status().unwrap()
+    });
+    assert!(done.success());
+    let daemon = machine.start_ready();
+    let filler = machine.state_dir().join("filler");
+    let fill = filler.clone();
+    machine.inside(move |_| {
+        let full = fs::write(fill, vec![0; 2 << 20]).unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    });
+
+    machine.hook("up", ROUTED);
+    machine.wait(ROUTED);
+    assert!(stage.points_at(0));
+    let claim = machine.state_dir().join(format!("claims/{ROUTED}.json"));
+    assert!(machine.inside(move |_| claim.exists()), "a restart would go on with it");
+    let (said, _, code) = machine.said(&["status"]);
+    assert!(code == 2 && said.contains("is full; a hook took the room"), "{said}");
+    machine.hook("down", ROUTED);
+    eventually("it is given back", || !machine.has(ROUTED));
+
+    machine.inside(move |_| fs::remove_file(filler).unwrap());
+    let reserve = machine.state_dir().join("reserve");
+    eventually("the room is kept again", || {
+        let reserve = reserve.clone();
+        machine.inside(move |_| reserve.exists())
+    });
+    eventually("the problem is over", || machine.said(&["status"]).2 == 0);
+    let log = daemon.log();
+    let warned = |line: &&str| line.contains("WARN") && line.contains("a hook took the room");
+    assert_eq!(log.lines().filter(warned).count(), 1, "{log}");
+    assert!(log.contains("room is kept again"), "{log}");
+}
+
+#[test]
 fn what_a_user_whom_nobody_trusts_writes_moves_nothing() {
     let Some(stage) = Stage::new(1, 1) else { return };
     let machine = &stage.machines[0];

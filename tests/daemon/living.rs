@@ -165,6 +165,44 @@ fn an_eni_that_ec2_does_not_show_makes_the_node_ask_anew_who_it_is() {
     });
 }
 
+fn problems(world: &World) -> Vec<String> {
+    world.nodes[0].recorder.last().problems.into_iter().map(|problem| problem.reason).collect()
+}
+
+#[test]
+fn a_hook_that_finds_the_disk_full_is_left_the_room_that_is_kept_and_the_claim_fits_as_well() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start();
+        pass(seconds(1)).await;
+        let computer = &world.nodes[0].computer;
+        computer.begin_to_write();
+        pass(millis(1)).await;
+        assert_eq!(computer.room(), Room::Kept, "there is room without");
+
+        computer.fill_disk(true);
+        let mark = world.mark();
+        pass(seconds(60)).await;
+        assert_eq!((computer.room(), problems(&world)), (Room::Kept, vec![]), "nobody needs it yet");
+        assert_ne!(world.calls(mark).len(), 0, "passes went by");
+        pass(millis(1)).await;
+        let mark = world.mark();
+        computer.begin_to_write();
+        pass(millis(1)).await;
+        assert_eq!((computer.room(), problems(&world)), (Room::Left, vec!["NoReserve".to_owned()]));
+        assert_eq!(world.calls(mark), [], "no pass is brought forward");
+        world.up(0, EIP);
+        pass(seconds(60)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        assert!(computer.persisted(ip(EIP)).is_some());
+        assert_eq!((computer.room(), problems(&world)), (Room::Left, vec!["NoReserve".to_owned()]));
+
+        computer.fill_disk(false);
+        pass(seconds(15)).await;
+        assert_eq!((computer.room(), problems(&world)), (Room::Kept, vec![]));
+    });
+}
+
 #[test]
 fn a_full_disk_is_a_problem_that_ends_with_it() {
     in_paused_time(async {
@@ -175,7 +213,7 @@ fn a_full_disk_is_a_problem_that_ends_with_it() {
         world.up(0, EIP);
         pass(seconds(10)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "availability first");
-        assert_eq!(world.nodes[0].recorder.last().problems[0].reason, "NotPersisted");
+        assert_eq!(problems(&world), ["NoReserve", "NotPersisted"]);
         world.nodes[0].computer.fill_disk(false);
         pass(seconds(10)).await;
         assert_eq!(world.nodes[0].recorder.last().problems, []);

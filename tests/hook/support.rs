@@ -11,7 +11,10 @@ use vipkeeper::desired::file::{self, DesiredFile};
 use vipkeeper::desired::trust::TrustedOwners;
 use vipkeeper::error::one_line;
 use vipkeeper::hook::{self, Caller, HookContext};
+use vipkeeper::machine::Machine;
+use vipkeeper::machine::files::Files;
 use vipkeeper::process::{self, Moment, Process, Watchdog};
+use vipkeeper::wake::{self, Wake};
 
 pub const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(20, 0, 0, 50));
 
@@ -91,6 +94,21 @@ pub fn this_program() -> PathBuf {
     env::current_exe().unwrap()
 }
 
+/// The part of the daemon that hooks need on a full disk.
+fn keep_room(state_dir: &Path) -> ! {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let (wakes, mut woken_by) = wake::channel();
+        let _watcher = wake::watch_folder(&file::folder(state_dir), wakes).unwrap();
+        let mut files = Files::new(state_dir, trusted(), None).unwrap();
+        files.keep_room().unwrap();
+        loop {
+            if woken_by.recv().await == Some(Wake::HookWrites) {
+                files.make_room();
+            }
+        }
+    })
+}
+
 /// What a hook said on stderr, and how it ended.
 pub fn result(output: &Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8(output.stderr.clone()).unwrap())
@@ -110,6 +128,7 @@ fn child() {
         "up" => hook::up(&context, IP).map(|_| ()),
         "down" => hook::down(&context, IP).map(|_| ()),
         "watchdog" => Ok(()),
+        "room" => keep_room(&context.state_dir),
         "alive" => {
             let guard: Process = serde_json::from_str(&env::var("GUARD").unwrap()).unwrap();
             std::process::exit(if process::is_alive(&guard) { 0 } else { 3 })

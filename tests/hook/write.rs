@@ -122,6 +122,41 @@ fn a_full_disk_leaves_the_old_file_and_nothing_half_written() {
         echo "exit $?" >&2
         cmp "$STATE/desired/20.0.0.50.json" "$COPY" || exit 11
         [ "$(ls -A "$STATE/desired")" = 20.0.0.50.json ] || exit 12"#;
+    let Some((code, text)) = in_a_mount_namespace(script) else { return };
+    assert_eq!(code, 0, "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("No space left on device") && lines[1] == "exit 1", "{text}");
+}
+
+#[test]
+fn on_a_full_disk_a_hook_has_the_room_that_the_daemon_keeps_once() {
+    let script = r#"
+        mount -t tmpfs -o size=1m none "$STATE" || exit 77
+        mkdir "$STATE/desired"
+        HOOK=room "$0" "$@" &
+        trap "kill $!" EXIT
+        until [ -s "$STATE/reserve" ]; do kill -0 $! || exit 10; sleep 0.01; done
+        HOOK=up "$0" "$@" || exit 11
+        [ "$(stat -c '%a %s %b' "$STATE/reserve")" = "600 262144 512" ] || exit 12
+        head -c 2M /dev/zero > "$STATE/full" 2> /dev/null
+        HOOK=down "$0" "$@" || exit 13
+        grep -q standby "$STATE/desired/20.0.0.50.json" || exit 14
+        [ ! -e "$STATE/reserve" ] || exit 15
+        cp "$STATE/desired/20.0.0.50.json" "$COPY"
+        head -c 2M /dev/zero > "$STATE/fuller" 2> /dev/null
+        HOOK=up "$0" "$@"
+        echo "exit $?" >&2
+        cmp "$STATE/desired/20.0.0.50.json" "$COPY" || exit 16
+        [ "$(ls -A "$STATE/desired")" = 20.0.0.50.json ] || exit 17"#;
+    let Some((code, text)) = in_a_mount_namespace(script) else { return };
+    assert_eq!(code, 0, "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("No space left on device") && lines[1] == "exit 1", "{text}");
+}
+
+/// Runs a script with an empty folder `$STATE`, a file `$COPY` outside, and this program as `$0` for hooks. `None` where it
+/// cannot be, or the script says 77.
+fn in_a_mount_namespace(script: &str) -> Option<(i32, String)> {
     let (state, copy) = (state(), tempfile::NamedTempFile::new().unwrap());
     let mut command = Command::new("unshare");
     let namespaces: &[&str] = if uid() == 0 { &["--mount"] } else { &["--mount", "--user", "--map-root-user"] };
@@ -130,11 +165,9 @@ fn a_full_disk_leaves_the_old_file_and_nothing_half_written() {
     let (code, text) = result(&output);
     if code == 77 || text.contains("unshare failed") {
         eprintln!("not tested: no mount namespace here: {text}");
-        return;
+        return None;
     }
-    assert_eq!(code, 0, "{text}");
-    let lines: Vec<_> = text.lines().collect();
-    assert!(lines.len() == 2 && lines[0].contains("No space left on device") && lines[1] == "exit 1", "{text}");
+    Some((code, text))
 }
 
 #[test]

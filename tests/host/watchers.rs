@@ -76,6 +76,21 @@ async fn files_that_are_no_desired_files_wake_nobody() {
 }
 
 #[tokio::test]
+async fn a_hook_that_begins_to_write_wakes_before_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wakes, mut woken_by) = wake::channel();
+    let _watcher = watch_folder(folder.path(), wakes).unwrap();
+    let temporary = folder.path().join(".20.0.0.50.1234-5678-0.tmp");
+    let mut file = fs::File::create(&temporary).unwrap();
+    assert_eq!(woken(&mut woken_by).await, Wake::HookWrites);
+    io::Write::write_all(&mut file, b"{}").unwrap();
+    drop(file);
+    quiet(&mut woken_by).await;
+    fs::rename(&temporary, folder.path().join("20.0.0.50.json")).unwrap();
+    assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
+}
+
+#[tokio::test]
 async fn a_folder_that_appears_later_is_watched_from_then_on() {
     let state = tempfile::tempdir().unwrap();
     let folder = state.path().join("vipkeeper/desired");

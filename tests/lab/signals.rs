@@ -231,9 +231,10 @@ const EXPECTED: &[Expected] = &[
             (Beside, "drift"),
         ],
     },
+    Expected { scenario: "the state folder's disk is full", old: STANDS_BY, new: LEADS, may: &[] },
     // Nothing but the watchdog's word is left to go by.
     Expected {
-        scenario: "the state folder's disk is full, with `witness = \"trust\"`",
+        scenario: "no hook can write, with `witness = \"trust\"`",
         old: STANDS_BY,
         new: &["hook lost", "leads", "gained"],
         may: &[(Old, "hook lost")],

@@ -259,6 +259,21 @@ fn a_source_that_fails_and_comes_back_is_two_lines() {
 }
 
 #[test]
+fn room_that_hooks_do_not_have_is_told_once_until_they_have_it_again() {
+    let report = report();
+    let lines = captured("info", || {
+        for _ in 0..2 {
+            report.news(&News::Reserve { missing: Some("the file system is full") });
+            report.news(&News::Reserve { missing: Some("the file system is still full") });
+            report.news(&News::Reserve { missing: None });
+        }
+    });
+    let full = "WARN the file system is full";
+    let kept = "INFO room is kept again for hooks that find the state folder's file system full";
+    assert_eq!(lines, [full, kept, full, kept]);
+}
+
+#[test]
 fn what_an_operator_must_see_is_an_error() {
     let report = report();
     let key = key();

@@ -57,6 +57,16 @@ struct Leadership {
     escalation: Option<Process>,
 }
 
+/// What the daemon keeps of the disk.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    #[default]
+    None,
+    Kept,
+    /// A full disk is not quite full.
+    Left,
+}
+
 /// Everything on the node that outlives its daemon.
 #[derive(Debug, Default)]
 struct Memory {
@@ -73,6 +83,7 @@ struct Memory {
     /// How long the kernel takes to say which addresses there are.
     kernel_takes: Duration,
     disk_full: bool,
+    room: Room,
     /// What the daemon persists is gone when the next one starts: a broken node.
     forgets: bool,
 }
@@ -208,6 +219,15 @@ impl Computer {
         self.memory.borrow_mut().disk_full = full;
     }
 
+    /// A hook begins to write, as each does.
+    pub fn begin_to_write(&self) {
+        self.memory.borrow().wake(Wake::HookWrites);
+    }
+
+    pub fn room(&self) -> Room {
+        self.memory.borrow().room
+    }
+
     pub fn fail_kernel(&self, error: Option<HostError>) {
         self.memory.borrow_mut().kernel_fails = error;
     }
@@ -274,11 +294,29 @@ impl Machine for Computer {
 
     fn save(&self, vip: IpAddr, persisted: &Persisted) -> Result<(), String> {
         let mut memory = self.memory.borrow_mut();
-        if memory.disk_full {
+        if memory.disk_full && memory.room != Room::Left {
             return Err("no space left on device".to_owned());
         }
         memory.persisted.insert(vip, persisted.clone());
         Ok(())
+    }
+
+    fn keep_room(&mut self) -> Result<(), String> {
+        let mut memory = self.memory.borrow_mut();
+        if memory.disk_full && memory.room != Room::Kept {
+            return Err("the disk is full".to_owned());
+        }
+        memory.room = Room::Kept;
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> bool {
+        let mut memory = self.memory.borrow_mut();
+        let leaves = memory.disk_full && memory.room == Room::Kept;
+        if leaves {
+            memory.room = Room::Left;
+        }
+        leaves
     }
 
     fn wall_ms(&self) -> u64 {

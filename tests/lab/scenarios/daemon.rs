@@ -1,5 +1,6 @@
 //! vipkeeper itself is not there, or cannot write.
 
+use std::fs;
 use std::time::Duration;
 
 use super::super::client::now;
@@ -43,13 +44,30 @@ pub const DOWN_DURING_HOOK: Scenario = Scenario {
 /// A standby asks the watchdog with each of its looks (each 30 s, a quarter more or less); what it says must last.
 const TRUST: Duration = s(90);
 
-/// No hook can write: `up` and `down` fail, and Pgpool runs neither again. Only what its watchdog says is left to go by.
+/// The hooks have what room the daemons kept of the disk: the old leader's `down`, and the new one's `up`.
 pub const DISK_FULL: Scenario = Scenario {
-    name: "the state folder's disk is full, with `witness = \"trust\"`",
+    name: "the state folder's disk is full",
+    short: &[Method::Route],
+    setup: plain,
+    happens: |lab, old| {
+        (0..3).for_each(|node| lab.fill_state_folder(node));
+        let at = now();
+        lab.stop_pgpool(old);
+        another_leads(lab, old, at).ends("by the room that was kept")
+    },
+    errors: &["No space left on device"],
+};
+
+/// No hook can write: `up` and `down` fail, and Pgpool runs neither again. Only what its watchdog says is left to go by.
+pub const HOOKS_LOST: Scenario = Scenario {
+    name: "no hook can write, with `witness = \"trust\"`",
     short: NOWHERE,
     setup: |method| Setup { trust: true, ..plain(method) },
     happens: |lab, old| {
-        (0..3).for_each(|node| lab.fill_state_folder(node));
+        for node in 0..3 {
+            fs::remove_file(lab.machine(node).path("/run/vipkeeper/reserve")).unwrap();
+            lab.fill_state_folder(node);
+        }
         let at = now();
         lab.stop_pgpool(old);
         let leader = eventually("another node is escalated", ELECTION, || match lab.escalated()? {
