@@ -431,8 +431,8 @@ where
     }
 
     fn interval(&mut self) -> Duration {
-        let leads = self.vips.iter().any(Keeper::leads_or_would);
-        let interval = if leads { self.config.intervals.leader } else { self.config.intervals.standby };
+        let often = self.vips.iter().any(Keeper::looks_often);
+        let interval = if often { self.config.intervals.leader } else { self.config.intervals.standby };
         interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * self.around.rng.f64())
     }
 

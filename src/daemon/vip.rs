@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
-use crate::observed::{Claims, Moment, Observed};
+use crate::observed::{Claims, Moment, Observed, Seen, Sight};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter, Role};
 use crate::vip::{BindingKey, ClaimMode, Kind, Vip};
@@ -483,9 +483,16 @@ impl Keeper {
         self.plan.as_ref().is_some_and(|plan| plan.standing == Standing::Leader)
     }
 
-    /// The same, or it would lead but for a newer claim, whose end it must not miss.
-    pub fn leads_or_would(&self) -> bool {
-        self.leads() || self.plan.as_ref().is_some_and(|plan| matches!(plan.standing, Standing::Superseded(_)))
+    /// Whether to look at a leader's intervals: it leads; it would but for a newer claim, whose end it must not miss; or
+    /// nobody holds a binding, so that somebody soon will, and a successor should know of it.
+    pub fn looks_often(&self) -> bool {
+        let would_lead = self.plan.as_ref().is_some_and(|plan| matches!(plan.standing, Standing::Superseded(_)));
+        let is_free = |(key, sight): (&BindingKey, &Sight)| {
+            matches!(key.kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp) && sight.seen == Seen::Absent
+        };
+        self.leads()
+            || would_lead
+            || self.seen.as_ref().is_some_and(|(_, observed)| observed.sights.iter().any(is_free))
     }
 
     /// Something was tried and failed, and waits for its next try. Old claims that stay make no failover fail.

@@ -65,6 +65,26 @@ fn a_read_that_contradicts_an_own_write_is_not_believed_within_the_settle_time()
 }
 
 #[test]
+fn while_nobody_holds_the_vip_a_standby_looks_often_and_knows_what_the_first_leader_made() {
+    // Whenever that leader comes, between two looks of a standby.
+    for after_s in (60..90).step_by(5) {
+        in_paused_time(async move {
+            let mut world = World::new(2, routes(2));
+            world.start();
+            pass(seconds(after_s)).await;
+            world.up(0, ADDRESS);
+            pass(millis(12_600)).await;
+            let mark = world.mark();
+            world.up(1, ADDRESS);
+            pass(seconds(1)).await;
+            let writes = world.writes(mark).into_iter().map(|(_, name)| name);
+            let routes: Vec<_> = writes.filter(|name| name.ends_with("Route")).collect();
+            assert_eq!(routes, ["ReplaceRoute"; 2], "nothing is tried that must fail");
+        });
+    }
+}
+
+#[test]
 fn what_is_gone_is_put_back_within_an_interval_and_what_was_taken_after_a_second_look() {
     in_paused_time(async {
         let mut world = World::new(2, |estate| {
