@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -23,6 +23,7 @@ use crate::machine::Machine;
 use crate::observe::{Known, Source, World, observe};
 use crate::observed::{Moment, Witness};
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
+use crate::status::Status;
 use crate::wake::Wake;
 use crate::witness::{Asked, Heard, Nobody, Word};
 
@@ -109,6 +110,10 @@ pub struct Daemon<E, H, I, M> {
     next_identify: Moment,
     identify_backoff: Backoff,
     problems: document::Problems,
+    /// The status that was handed over last.
+    told: Option<Status>,
+    /// When the next one is to be, even if it says nothing new.
+    tell_by: Moment,
 }
 
 impl<E, H, I, M> Daemon<E, H, I, M>
@@ -149,6 +154,8 @@ where
             next_identify: Moment::ZERO,
             identify_backoff: Backoff::default(),
             problems: document::Problems::default(),
+            told: None,
+            tell_by: Moment::ZERO,
             around,
         }
     }
@@ -175,7 +182,13 @@ where
                     }
                 }
                 Some(written) = self.writing.next() => self.written(&written),
-                Some(answer) = self.reading.next() => self.answered(answer),
+                Some(answer) = self.reading.next() => {
+                    self.answered(answer);
+                    // Those that have come as well belong to the same step.
+                    while let Some(Some(answer)) = self.reading.next().now_or_never() {
+                        self.answered(answer);
+                    }
+                }
                 () = tokio::time::sleep_until(wake_at) => {}
             }
         }
@@ -428,6 +441,8 @@ where
         let taking = self.vips.iter().any(Keeper::is_taking);
         let delay = self.reads.retry_delay(round, taking, &mut self.around.rng).unwrap_or_else(|| self.interval());
         self.next_round = now + delay;
+        // When each source was read is told once for all of them.
+        self.tell_by = now;
     }
 
     fn interval(&mut self) -> Duration {
@@ -486,7 +501,7 @@ where
         if self.desired_stale || (self.local_stale && !self.reads.reading_local) {
             return now;
         }
-        let mut next = now + HEARTBEAT;
+        let mut next = self.tell_by;
         if self.known.is_none() {
             // An answer that is on its way wakes the loop by itself.
             return if self.reads.identifying { next } else { next.min(self.next_identify.max(now)) };
@@ -514,7 +529,12 @@ where
         let node = self.known.as_ref().map(Known::node);
         let sources = self.reads.document();
         let status = document::status(node, self.started_ms, wall_ms, sources, vips, &self.problems);
-        self.around.reporter.status(&status);
+        let is_new = self.told.as_ref().is_none_or(|told| !document::says_the_same(told, &status));
+        if is_new || now >= self.tell_by {
+            self.around.reporter.status(&status);
+            self.told = Some(status);
+            self.tell_by = now + HEARTBEAT;
+        }
     }
 
     /// The VIPs' addresses, for whoever watches their guards.

@@ -79,29 +79,16 @@ pub struct Eni {
     pub source_dest_check: Option<bool>,
 }
 
-/// What one read asks ENIs for.
+/// Which ENIs one read asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EniQuery {
-    pub enis: Enis,
-    /// And whoever holds one of these IPv6 addresses, in whatever VPC. No filter finds ENIs by the one or the other, so
-    /// where there are any it is one call more.
-    pub ipv6: BTreeSet<Ipv6Addr>,
-}
-
-impl From<Enis> for EniQuery {
-    fn from(enis: Enis) -> Self {
-        Self { enis, ipv6: BTreeSet::new() }
-    }
-}
-
-/// Which ENIs, whatever their IPv6 addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Enis {
+pub enum EniQuery {
     /// These alone.
     Ids(BTreeSet<EniId>),
     /// Whoever holds one of these private IPv4 addresses in the VPC: own ENIs by their primary addresses, and the
     /// holders of the secondary ones, in one call.
     PrivateIps { vpc: VpcId, addresses: BTreeSet<Ipv4Addr> },
+    /// All ENIs of these subnets. A secondary address is of its ENI's subnet, so whoever holds one is among them.
+    Subnets(BTreeSet<SubnetId>),
 }
 
 /// Which route tables one read asks for, in one account.

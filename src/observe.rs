@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::claim;
 use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
-use crate::ec2::{Address, Eni, EniQuery, Enis, RouteTable, RouteTarget, TableQuery};
+use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget, TableQuery};
 use crate::host::LocalAddress;
 use crate::identity::{Node, NodeInterface};
 use crate::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
@@ -178,8 +178,7 @@ impl Known {
     #[must_use]
     pub fn queries(&self, config: &Config) -> Queries {
         let mut queries = Queries::default();
-        let mut enis = BTreeSet::new();
-        let (mut secondary, mut ipv6) = (BTreeSet::new(), BTreeSet::new());
+        let (mut secondary, mut any_ipv6) = (BTreeSet::new(), false);
         for vip in &config.vips {
             for address in &vip.addresses {
                 if let (Some(_), IpAddr::V4(public)) = (&address.elastic_ip, address.address) {
@@ -191,7 +190,7 @@ impl Known {
                 match address.address {
                     _ if address.secondary_ip.is_none() => {}
                     IpAddr::V4(private) => _ = secondary.insert(private),
-                    IpAddr::V6(address) => _ = ipv6.insert(address),
+                    IpAddr::V6(_) => any_ipv6 = true,
                 }
             }
             match self.anchor(vip) {
@@ -205,19 +204,22 @@ impl Known {
             }
         }
         let own = || self.node.interfaces.values();
-        enis.extend(own().map(|interface| interface.eni.clone()));
+        let enis: BTreeSet<_> = own().map(|interface| interface.eni.clone()).collect();
         let primaries: Option<BTreeSet<_>> = own().map(|interface| interface.primary_ip).collect();
+        let subnets: Option<BTreeSet<_>> = own().map(|interface| interface.subnet.clone()).collect();
         let vpcs: BTreeSet<_> = own().map(|interface| interface.vpc.clone()).collect();
         let vpc = if vpcs.len() == 1 { vpcs.into_iter().next().flatten() } else { None };
-        let asked = match (primaries, vpc) {
-            // To see who holds a secondary address, ask by address; own ENIs are found by their primary ones.
-            (Some(primaries), Some(vpc)) if !secondary.is_empty() => {
-                Some(Enis::PrivateIps { vpc, addresses: primaries.union(&secondary).copied().collect() })
-            }
+        queries.interfaces = match (subnets, primaries, vpc) {
             _ if enis.is_empty() => None,
-            _ => Some(Enis::Ids(enis)),
+            // To see who holds a secondary address. No filter finds ENIs by an IPv4 or an IPv6 address, so one call that
+            // is to show own ENIs and holders of both kinds asks for all of the subnets.
+            (Some(subnets), ..) if any_ipv6 => Some(EniQuery::Subnets(subnets)),
+            // Ask by address where that will do; own ENIs are found by their primary ones.
+            (_, Some(primaries), Some(vpc)) if !secondary.is_empty() => {
+                Some(EniQuery::PrivateIps { vpc, addresses: primaries.union(&secondary).copied().collect() })
+            }
+            _ => Some(EniQuery::Ids(enis)),
         };
-        queries.interfaces = asked.map(|enis| EniQuery { enis, ipv6 });
         queries
     }
 
@@ -493,14 +495,15 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
     if holds(mine) {
         return Ok(Seen::Here { association: None });
     }
-    // Private IPv6 ranges may repeat from VPC to VPC.
+    // Private ranges may repeat from VPC to VPC.
     if let Some(holder) = enis.iter().find(|eni| eni.vpc == mine.vpc && holds(eni)) {
         return Ok(elsewhere(&holder.id));
     }
-    // Only a query by address would have shown another holder.
-    let was_asked_for = match address {
-        IpAddr::V4(_) => matches!(query.enis, Enis::PrivateIps { .. }),
-        IpAddr::V6(ip) => query.ipv6.contains(&ip),
+    // Would this query have shown another holder?
+    let was_asked_for = match query {
+        EniQuery::Ids(_) => false,
+        EniQuery::PrivateIps { .. } => address.is_ipv4(),
+        EniQuery::Subnets(_) => true,
     };
     if was_asked_for {
         Ok(Seen::Absent)

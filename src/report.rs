@@ -28,7 +28,7 @@ mod metrics;
 mod repeats;
 
 /// How often the loop hands over its status when nothing changed.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
+pub const HEARTBEAT: Duration = Duration::from_secs(7);
 
 /// A status older than this means that the daemon is dead or stuck. Well above [`HEARTBEAT`], so that one slow step of
 /// the loop is no alarm.
@@ -38,8 +38,8 @@ pub const STALE_AFTER: Duration = Duration::from_secs(30);
 pub trait Reporter {
     /// Something happened.
     fn news(&self, news: &News<'_>);
-    /// How things stand now. Called after each step that changed anything, and at least each [`HEARTBEAT`]: this is
-    /// also how the loop shows that it turns.
+    /// How things stand now. Called after each step that changed anything, after each pass, and at least each
+    /// [`HEARTBEAT`]: this is also how the loop shows that it turns.
     fn status(&self, status: &Status);
 }
 
@@ -127,7 +127,7 @@ pub struct Report {
     metrics: metrics::Metrics,
     log: Mutex<log::Log>,
     health: health::Health,
-    file: Option<Mutex<StatusFile>>,
+    file: Option<StatusFile>,
 }
 
 impl Report {
@@ -139,7 +139,7 @@ impl Report {
             metrics: metrics::Metrics::new(vips),
             log: Mutex::default(),
             health: health::Health::new(ready_within),
-            file: state_dir.map(|dir| Mutex::new(StatusFile::new(dir))),
+            file: state_dir.map(StatusFile::new),
         }
     }
 
@@ -172,7 +172,7 @@ impl Reporter for Report {
         self.metrics.status(status);
         if let Some(file) = &self.file {
             const REASON: &str = "StatusFile";
-            match locked(file).write(status) {
+            match file.write(status) {
                 Ok(()) => self.news(&News::ProblemSolved { reason: REASON }),
                 Err(error) => self.news(&News::Problem { reason: REASON, message: &error.to_string() }),
             }

@@ -90,6 +90,16 @@ pub fn status(
     }
 }
 
+/// Whether two documents of this process differ in nothing but when they were made and when each source was read.
+pub fn says_the_same(told: &Status, status: &Status) -> bool {
+    fn source(source: &SourceStatus) -> (&str, bool, Option<&str>) {
+        (&source.source, source.last_success_ms.is_some(), source.error.as_deref())
+    }
+    told.sources.iter().map(source).eq(status.sources.iter().map(source))
+        && (&told.instance, &told.region) == (&status.instance, &status.region)
+        && (&told.vips, &told.problems) == (&status.vips, &status.problems)
+}
+
 impl Keeper {
     /// The VIP's part of the document. Tells of bindings whose state changed.
     pub fn document(

@@ -10,8 +10,6 @@ use crate::plain::{self, PlainError};
 const NAME: &str = "status.json";
 /// A status of a hundred VIPs with fifty tables each is a tenth of this.
 const MAX_BYTES: u64 = 16 << 20;
-/// How much older than the newest status the file may become when nothing changed, in milliseconds.
-const REFRESH_MS: u64 = 4_000;
 
 /// Why the status could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -37,41 +35,29 @@ pub enum ReadError {
     Version { path: PathBuf, found: u64 },
 }
 
-/// The file in a daemon's state folder, and what is in it.
+/// The file in a daemon's state folder.
 #[derive(Debug)]
 pub struct StatusFile {
     path: PathBuf,
-    written: Option<Status>,
 }
 
 impl StatusFile {
     #[must_use]
     pub fn new(state_dir: &Path) -> Self {
-        Self { path: state_dir.join(NAME), written: None }
+        Self { path: state_dir.join(NAME) }
     }
 
-    /// Writes the status if it says something new, or if the file is getting old. Not synced: the folder is in memory,
-    /// and a status from before a crash is worth nothing.
+    /// Writes the status. Not synced: the folder is in memory, and a status from before a crash is worth nothing.
     ///
     /// # Errors
-    /// What the file system says. The old file is untouched then, and the next call tries again.
-    pub fn write(&mut self, status: &Status) -> Result<(), WriteError> {
-        if self.written.as_ref().is_some_and(|written| says_the_same(written, status)) {
-            return Ok(());
-        }
+    /// What the file system says. The old file is untouched then.
+    pub fn write(&self, status: &Status) -> Result<(), WriteError> {
         let written = serde_json::to_vec_pretty(status).map_err(io::Error::from).and_then(|mut text| {
             text.push(b'\n');
             plain::replace(&self.path, &text)
         });
-        written.map_err(|source| WriteError { path: self.path.clone(), source })?;
-        self.written = Some(status.clone());
-        Ok(())
+        written.map_err(|source| WriteError { path: self.path.clone(), source })
     }
-}
-
-fn says_the_same(written: &Status, status: &Status) -> bool {
-    let age = status.written_ms.abs_diff(written.written_ms);
-    age < REFRESH_MS && Status { written_ms: written.written_ms, ..status.clone() } == *written
 }
 
 /// Reads the newest status from the state folder.

@@ -79,6 +79,7 @@ fn an_ipv6_address_of_the_subnet_moves_from_eni_to_eni() {
             machine.start_ready()
         })
         .collect();
+    let mark = stage.mark();
     for machine in &stage.machines {
         machine.hook("up", &vip);
         machine.wait(&vip);
@@ -87,6 +88,13 @@ fn an_ipv6_address_of_the_subnet_moves_from_eni_to_eni() {
             stage.machines.iter().all(|other| other.has(&vip) == (other.name == machine.name))
         });
     }
+    stage.writes_nothing_for(A_PASS);
+    // The first one took it from nobody: all its reads are those of its passes, each of which asks for the tags once. The
+    // mark may lie between the two.
+    let mut calls = stage.calls(mark);
+    calls.retain(|call| call.caller.name == stage.machines[0].name);
+    let reads = |operation: &str| calls.iter().filter(|call| call.operation == operation).count();
+    assert!(reads("DescribeNetworkInterfaces") <= reads("DescribeTags") + 1, "{calls:?}");
 }
 
 #[test]

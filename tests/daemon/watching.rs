@@ -42,6 +42,60 @@ fn in_sync_nothing_is_written_and_a_pass_reads_three_times_however_many_vips_the
 }
 
 #[test]
+fn holders_of_secondary_addresses_of_both_families_are_seen_in_one_read() {
+    in_paused_time(async {
+        let v6 = "2600:1f18:1::50";
+        let addresses = || vec![by_secondary_ip(SECONDARY), by_secondary_ip(v6), by_elastic_ip(EIP)];
+        let mut world = World::new(2, |estate| {
+            estate.allocate(EIP);
+            config(vec![vip(addresses())])
+        });
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, SECONDARY);
+        pass(seconds(60)).await;
+        assert!(world.nodes[0].recorder.vip(SECONDARY).in_sync);
+        let count =
+            |world: &World| -> usize { world.nodes.iter().map(|node| node.recorder.passes.borrow().len()).sum() };
+        let (mark, passes) = (world.mark(), count(&world));
+        pass(seconds(300)).await;
+        let (calls, passes) = (world.calls(mark), count(&world) - passes);
+        let of = |operation: &str| calls.iter().filter(|(_, name, _)| *name == operation).count();
+        assert_eq!(of("DescribeNetworkInterfaces"), passes);
+        assert_eq!((of("DescribeAddresses"), calls.len()), (passes, 2 * passes));
+    });
+}
+
+#[test]
+fn how_things_stand_is_told_at_each_change_after_each_pass_and_every_few_seconds() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        // Each answer wakes the loop by itself.
+        for (operation, after) in [("DescribeAddresses", 100), ("DescribeNetworkInterfaces", 200)] {
+            world.estate.fault(Fault::new(FaultKind::latency(millis(after))).at(operation));
+        }
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(60)).await;
+        let recorder = &world.nodes[0].recorder;
+        assert!(recorder.vip(EIP).in_sync);
+        let (told, passes) = (recorder.told.borrow().len(), recorder.passes.borrow().len());
+        pass(seconds(300)).await;
+        let (told, passes) = (recorder.told.borrow()[told - 1..].to_vec(), recorder.passes.borrow()[passes..].to_vec());
+        assert!(passes.iter().all(|(at, _)| told.contains(at)), "{passes:?} {told:?}");
+        assert!(told.windows(2).all(|pair| pair[1] - pair[0] <= HEARTBEAT), "{told:?}");
+        // After each pass, and in an interval of 7.5 to 12.5 s once more.
+        assert!(told.len() <= 2 * passes.len() + 2, "{} in {} passes", told.len(), passes.len());
+        let now = world.estate.clock.now();
+        world.down(0, EIP);
+        pass(millis(1)).await;
+        assert_eq!(world.nodes[0].recorder.told.borrow().last(), Some(&now));
+        assert_eq!(world.nodes[0].recorder.vip(EIP).desired.role, "standby");
+    });
+}
+
+#[test]
 fn a_read_that_contradicts_an_own_write_is_not_believed_within_the_settle_time() {
     in_paused_time(async {
         let mut world = World::new(1, elastic_ip);

@@ -14,7 +14,7 @@ pub use std::rc::Rc;
 pub use std::time::Duration;
 pub use vipkeeper::config::{AnchorConfig, Config, ElasticIpConfig, Tables};
 pub use vipkeeper::host::HostError;
-pub use vipkeeper::report::PassResult;
+pub use vipkeeper::report::{HEARTBEAT, PassResult};
 pub use vipkeeper::vip::{Account, ClaimMode, OnRelease};
 pub use vipkeeper::wake::Wake;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vipkeeper::config::{
     AddressConfig, AnchorConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
-use vipkeeper::ec2::{Address, Eni, EniQuery, Enis, Route, RouteTable, RouteTarget};
+use vipkeeper::ec2::{Address, Eni, EniQuery, Route, RouteTable, RouteTarget};
 use vipkeeper::host::LocalAddress;
 use vipkeeper::identity::{Node, NodeInterface};
 use vipkeeper::observe::{Known, Source, TagChoice, World, observe};
@@ -61,9 +61,10 @@ fn interface(eni: &str, ip: &str) -> NodeInterface {
     }
 }
 
-/// Node `a`: `eth0` is `eni-a0` at 10.0.0.9, `eth1` is `eni-a1` at 10.0.1.9.
+/// Node `a`: `eth0` is `eni-a0` at 10.0.0.9 in `subnet-1`, `eth1` is `eni-a1` at 10.0.1.9 in `subnet-2`.
 fn known() -> Known {
-    let interfaces = [("eth0", interface("eni-a0", "10.0.0.9")), ("eth1", interface("eni-a1", "10.0.1.9"))];
+    let eth1 = NodeInterface { subnet: "subnet-2".parse().ok(), ..interface("eni-a1", "10.0.1.9") };
+    let interfaces = [("eth0", interface("eni-a0", "10.0.0.9")), ("eth1", eth1)];
     let interfaces = interfaces.map(|(name, interface)| (name.to_owned(), interface));
     Known::new(Node {
         instance: "i-a".parse().unwrap(),
@@ -122,11 +123,15 @@ fn eni(id: &str, ips: &[&str], check: Option<bool>) -> Eni {
 }
 
 fn by_address() -> EniQuery {
-    Enis::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: BTreeSet::new() }.into()
+    EniQuery::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: BTreeSet::new() }
 }
 
 fn by_id() -> EniQuery {
-    Enis::Ids(BTreeSet::new()).into()
+    EniQuery::Ids(BTreeSet::new())
+}
+
+fn of_subnets() -> EniQuery {
+    EniQuery::Subnets(["subnet-1", "subnet-2"].map(|subnet| subnet.parse().unwrap()).into())
 }
 
 fn resolve(config: &Config, known: &Known, world: &World) -> (Vip, Observed) {
@@ -291,6 +296,8 @@ fn a_secondary_address_is_absent_only_if_all_holders_were_asked_for() {
         (by_address(), vec![mine()], "absent"),
         (by_id(), vec![mine()], "unknown: who holds 10.0.0.50 was not read yet"),
         (by_address(), vec![], "unknown: eni-a0 does not exist, or not in this account and region"),
+        (of_subnets(), vec![mine(), eni("eni-b0", &["10.0.0.8", "10.0.0.50"], None)], "elsewhere: eni-b0"),
+        (of_subnets(), vec![mine()], "absent"),
     ] {
         let world = World { interfaces: read((query, enis)), local: read(BTreeSet::new()), ..World::default() };
         let wanted = format!("secondary_ip 10.0.0.50 {wanted}");
@@ -301,13 +308,13 @@ fn a_secondary_address_is_absent_only_if_all_holders_were_asked_for() {
 #[test]
 fn an_ipv6_address_that_another_eni_holds_is_elsewhere() {
     let config = config(vec![secondary("fd00::50")]);
-    let asked = known().queries(&config).interfaces.expect("its own ENI is asked for");
     let elsewhere = |vpc: &str| Eni { vpc: vpc.parse().ok(), ..eni("eni-b0", &["10.0.0.8", "fd00::50"], None) };
     for (query, holder, wanted) in [
-        (asked.clone(), Some(elsewhere("vpc-1")), "elsewhere: eni-b0"),
+        (of_subnets(), Some(elsewhere("vpc-1")), "elsewhere: eni-b0"),
         // Of another VPC, where the same private range may be in use.
-        (asked.clone(), Some(elsewhere("vpc-2")), "absent"),
-        (asked, None, "absent"),
+        (of_subnets(), Some(elsewhere("vpc-2")), "absent"),
+        (of_subnets(), None, "absent"),
+        (by_address(), None, "unknown: who holds fd00::50 was not read yet"),
         (by_id(), None, "unknown: who holds fd00::50 was not read yet"),
     ] {
         let enis = std::iter::once(eni("eni-a0", &["10.0.0.9"], None)).chain(holder).collect();
@@ -444,11 +451,30 @@ fn one_pass_asks_each_source_once() {
     assert_eq!(queries.addresses.len(), 2);
     assert_eq!(queries.tables.len(), 1);
     assert_eq!(queries.tables[&Account::Own].len(), 3);
-    let Some(EniQuery { enis: Enis::PrivateIps { addresses, .. }, ipv6 }) = &queries.interfaces else {
-        panic!("{queries:?}")
-    };
-    assert!(ipv6.is_empty());
+    let Some(EniQuery::PrivateIps { addresses, .. }) = &queries.interfaces else { panic!("{queries:?}") };
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.0.0.9", "10.0.0.50", "10.0.1.9"]);
     assert_eq!(queries.tags.len(), 1);
+}
+
+#[test]
+fn where_a_secondary_ipv6_address_is_configured_all_enis_of_the_subnets_are_asked_for() {
+    let config = config(vec![secondary("10.0.0.50"), secondary("fd00::50")]);
+    let mut known = known();
+    assert_eq!(known.queries(&config).interfaces, Some(of_subnets()), "those of every own ENI");
+
+    let mut node = known.node().clone();
+    let enis = node.interfaces.values_mut().map(|own| {
+        (own.subnet, own.primary_ip) = (None, None);
+        own.eni.clone()
+    });
+    let by_id = EniQuery::Ids(enis.collect());
+    known.become_node(node);
+    assert_eq!(known.queries(&config).interfaces, Some(by_id.clone()), "until a first look shows the subnets");
+    let enis = vec![
+        eni("eni-a0", &["10.0.0.9"], None),
+        Eni { subnet: "subnet-2".parse().ok(), ..eni("eni-a1", &["10.0.1.9"], None) },
+    ];
+    known.learn(&World { interfaces: read((by_id, enis)), ..World::default() });
+    assert_eq!(known.queries(&config).interfaces, Some(of_subnets()));
 }

@@ -20,7 +20,7 @@ use vipkeeper::action::{Action, Force, RouteCall};
 use vipkeeper::config::Limits;
 use vipkeeper::ec2::bucket::Bucket;
 use vipkeeper::ec2::{
-    Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, Enis, Route, RouteTable, RouteTarget,
+    Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, Route, RouteTable, RouteTarget,
     TableQuery, Urgency,
 };
 use vipkeeper::vip::Account;
@@ -342,19 +342,14 @@ impl Ec2Read for SimEc2 {
     }
 
     async fn interfaces(&self, query: &EniQuery, urgency: Urgency) -> Result<Vec<Eni>, Ec2Error> {
-        let describe = match &query.enis {
-            Enis::Ids(ids) => filtered("network-interface-id", ids),
-            Enis::PrivateIps { vpc, addresses } => {
+        let describe = match query {
+            EniQuery::Ids(ids) => filtered("network-interface-id", ids),
+            EniQuery::PrivateIps { vpc, addresses } => {
                 filtered("addresses.private-ip-address", addresses).filter("vpc-id", &[vpc.as_str()])
             }
+            EniQuery::Subnets(subnets) => filtered("subnet-id", subnets),
         };
-        let enis = self.describe_enis(describe, urgency).await?;
-        if query.ipv6.is_empty() {
-            return Ok(enis);
-        }
-        let holders = self.describe_enis(filtered("ipv6-addresses.ipv6-address", &query.ipv6), urgency).await?;
-        let all = enis.into_iter().chain(holders).map(|eni| (eni.id.clone(), eni));
-        Ok(all.collect::<BTreeMap<_, _>>().into_values().collect())
+        self.describe_enis(describe, urgency).await
     }
 
     async fn tags(&self, resource: &str, urgency: Urgency) -> Result<BTreeMap<String, String>, Ec2Error> {

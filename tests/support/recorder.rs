@@ -27,6 +27,8 @@ pub struct Recorder {
     detail: Detail,
     timeline: Rc<Timeline>,
     status: RefCell<Option<Status>>,
+    /// When one was told.
+    pub told: RefCell<Vec<Duration>>,
     /// One line for each piece of news.
     news: RefCell<Vec<(Duration, String)>>,
     pub passes: RefCell<Vec<(Duration, PassResult)>>,
@@ -46,6 +48,7 @@ impl Recorder {
             detail,
             timeline,
             status: RefCell::default(),
+            told: RefCell::default(),
             news: RefCell::default(),
             passes: RefCell::default(),
             synced: RefCell::default(),
@@ -115,6 +118,7 @@ impl Reporter for Recorder {
         self.vips.set(status.vips.len());
         if self.detail == Detail::Full {
             *self.status.borrow_mut() = Some(status.clone());
+            self.told.borrow_mut().push(self.clock.now());
         }
     }
 }

@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 use super::error::refused;
 use super::{AwsEc2, convert};
 use crate::ec2::classify::is_bad_page;
-use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, Enis, RouteTable, TableQuery, Urgency};
+use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, RouteTable, TableQuery, Urgency};
 use crate::ids::{EniId, RouteTableId};
 use crate::vip::Account;
 
@@ -76,13 +76,13 @@ impl Ec2Read for AwsEc2 {
     }
 
     async fn interfaces(&self, query: &EniQuery, urgency: Urgency) -> Result<Vec<Eni>, Ec2Error> {
-        let mut calls: Vec<Vec<Filter>> = match &query.enis {
-            Enis::Ids(ids) => filters("network-interface-id", ids).map(|filter| vec![filter]).collect(),
-            Enis::PrivateIps { vpc, addresses } => filters("addresses.private-ip-address", addresses)
+        let calls: Vec<Vec<Filter>> = match query {
+            EniQuery::Ids(ids) => filters("network-interface-id", ids).map(|filter| vec![filter]).collect(),
+            EniQuery::PrivateIps { vpc, addresses } => filters("addresses.private-ip-address", addresses)
                 .map(|addresses| vec![filter("vpc-id", [vpc.as_str()]), addresses])
                 .collect(),
+            EniQuery::Subnets(subnets) => filters("subnet-id", subnets).map(|filter| vec![filter]).collect(),
         };
-        calls.extend(filters("ipv6-addresses.ipv6-address", &query.ipv6).map(|filter| vec![filter]));
         let found = try_join_all(calls.into_iter().map(|filters| self.enis(filters, urgency))).await?;
         let found: BTreeMap<EniId, Eni> = found.into_iter().flatten().map(|eni| (eni.id.clone(), eni)).collect();
         Ok(found.into_values().collect())

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::AwsEc2;
 use super::error::refused;
 use crate::action::{Action, Force, RouteCall};
-use crate::ec2::{Accepted, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Enis, RouteTarget, TableQuery, Urgency};
+use crate::ec2::{Accepted, Class, Ec2Error, Ec2Read, Ec2Write, Effect, EniQuery, RouteTarget, TableQuery, Urgency};
 use crate::ids::{AllocationId, AssociationId, EniId, RouteTableId};
 use crate::vip::{Account, Anchor};
 
@@ -237,7 +237,7 @@ impl AwsEc2 {
             Ok(_) => Ok(CHANGED),
             // Not documented: what EC2 says of an address that this very ENI has already. That is no conflict.
             Err(error) if is_conflict(&error) => {
-                let own = self.interfaces(&Enis::Ids([eni.clone()].into()).into(), AT_ONCE).await;
+                let own = self.interfaces(&EniQuery::Ids([eni.clone()].into()), AT_ONCE).await;
                 let has_it = own.is_ok_and(|own| own.iter().any(|own| own.private_ips.contains(&address)));
                 if has_it { Ok(NOTHING_TO_DO) } else { Err(error) }
             }
@@ -258,7 +258,7 @@ impl AwsEc2 {
             Err(error) if is_conflict(&error) => error,
             Err(error) => return Err(error),
         };
-        let own = Enis::Ids([eni.clone()].into()).into();
+        let own = EniQuery::Ids([eni.clone()].into());
         let (own, holders) = tokio::try_join!(self.interfaces(&own, AT_ONCE), self.holders_of(address, AT_ONCE))?;
         if own.iter().any(|own| own.ipv6.contains(&address)) {
             return Ok(NOTHING_TO_DO);

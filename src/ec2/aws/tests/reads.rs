@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::canned::{Canned, Reply, error, xml};
 use super::{Tested, id};
-use crate::ec2::{Address, Class, Ec2Read, Eni, EniQuery, Enis, Route, RouteTable, RouteTarget, TableQuery, Urgency};
+use crate::ec2::{Address, Class, Ec2Read, Eni, EniQuery, Route, RouteTable, RouteTarget, TableQuery, Urgency};
 use crate::vip::Account;
 
 const NORMAL: Urgency = Urgency::Normal;
@@ -135,7 +135,7 @@ async fn an_eni_shows_its_addresses_and_who_has_it() {
          </networkInterfaceSet>",
     )])
     .await;
-    let query = Enis::PrivateIps { vpc: id("vpc-1"), addresses: [id("10.0.1.7"), id("10.0.1.50")].into() }.into();
+    let query = EniQuery::PrivateIps { vpc: id("vpc-1"), addresses: [id("10.0.1.7"), id("10.0.1.50")].into() };
     let found = Tested::at(&endpoint).await.ec2.interfaces(&query, NORMAL).await.unwrap();
     let full = Eni {
         id: id("eni-0a"),
@@ -167,7 +167,7 @@ async fn an_eni_shows_its_addresses_and_who_has_it() {
 #[tokio::test]
 async fn all_pages_are_read() {
     let endpoint = answering([enis(&["eni-1"], "a"), enis(&["eni-2"], "b"), enis(&["eni-3"], "")]).await;
-    let query = Enis::Ids([id("eni-1"), id("eni-2"), id("eni-3")].into()).into();
+    let query = EniQuery::Ids([id("eni-1"), id("eni-2"), id("eni-3")].into());
     let found = Tested::at(&endpoint).await.ec2.interfaces(&query, NORMAL).await.unwrap();
     assert_eq!(ids(&found), ["eni-1", "eni-2", "eni-3"]);
     let tokens: Vec<_> =
@@ -178,7 +178,7 @@ async fn all_pages_are_read() {
 #[tokio::test]
 async fn a_listing_starts_again_once_when_its_token_is_refused() {
     let bad = error(400, "InvalidNextToken", "expired");
-    let query = Enis::Ids([id("eni-1")].into()).into();
+    let query = EniQuery::Ids([id("eni-1")].into());
     let endpoint = answering([enis(&["eni-1"], "a"), bad.clone(), enis(&["eni-1", "eni-2"], "")]).await;
     let found = Tested::at(&endpoint).await.ec2.interfaces(&query, NORMAL).await.unwrap();
     assert_eq!(ids(&found), ["eni-1", "eni-2"], "nothing twice");
@@ -190,7 +190,7 @@ async fn a_listing_starts_again_once_when_its_token_is_refused() {
 #[tokio::test]
 async fn a_listing_without_an_end_is_given_up() {
     let endpoint = answering([enis(&["eni-1"], "again")]).await;
-    let query = Enis::Ids([id("eni-1")].into()).into();
+    let query = EniQuery::Ids([id("eni-1")].into());
     let error = Tested::at(&endpoint).await.ec2.interfaces(&query, NORMAL).await.unwrap_err();
     assert_eq!((error.class, endpoint.requests().len()), (Class::Transient, 100));
 }
@@ -218,17 +218,12 @@ async fn the_tags_of_one_resource_are_read_by_its_id() {
 }
 
 #[tokio::test]
-async fn holders_of_ipv6_addresses_are_asked_for_beside_the_own_enis() {
-    let endpoint = answering([enis(&["eni-1"], "")]).await;
-    let enis = Enis::Ids([id("eni-1")].into());
-    let query = EniQuery { enis, ipv6: [id("2001:db8::50")].into() };
+async fn all_enis_of_several_subnets_are_asked_for_at_once() {
+    let endpoint = answering([enis(&["eni-1", "eni-2"], "a"), enis(&["eni-3"], "")]).await;
+    let query = EniQuery::Subnets([id("subnet-1"), id("subnet-2")].into());
     let found = Tested::at(&endpoint).await.ec2.interfaces(&query, NORMAL).await.unwrap();
-    assert_eq!(ids(&found), ["eni-1"], "once, although both answers show it");
-    let mut asked = endpoint.requests();
-    asked.sort();
-    let request = |name: &str, value: &str| {
-        format!("DescribeNetworkInterfaces Filter.1.Name={name} Filter.1.Value.1={value} MaxResults=1000")
-    };
-    let holders = request("ipv6-addresses.ipv6-address", "2001:db8::50");
-    assert_eq!(asked, [holders, request("network-interface-id", "eni-1")]);
+    assert_eq!(ids(&found), ["eni-1", "eni-2", "eni-3"]);
+    let request = "DescribeNetworkInterfaces Filter.1.Name=subnet-id Filter.1.Value.1=subnet-1 \
+                   Filter.1.Value.2=subnet-2 MaxResults=1000";
+    assert_eq!(endpoint.requests(), [request.to_owned(), request.to_owned() + " NextToken=a"]);
 }

@@ -188,6 +188,7 @@ pub const SCENARIOS: &[Scenario] = &[
             step("ids and pages", "Action=DescribeNetworkInterfaces&NetworkInterfaceId.1={eni_a}&MaxResults=5"),
             step("page too small", "Action=DescribeNetworkInterfaces&MaxResults=1"),
             step("by instance", "Action=DescribeNetworkInterfaces&Filter.1.Name=attachment.instance-id&Filter.1.Value.1={i_b}").with(&["networkInterfaceId"]),
+            step("by one of two subnets", "Action=DescribeNetworkInterfaces&Filter.1.Name=subnet-id&Filter.1.Value.1={subnet}&Filter.1.Value.2=subnet-0123456789abcdef0").with(&["networkInterfaceId"]),
             step("by subnet and address", "Action=DescribeNetworkInterfaces&Filter.1.Name=subnet-id&Filter.1.Value.1={subnet}&Filter.2.Name=private-ip-address&Filter.2.Value.1=10.0.1.12&Filter.2.Value.2=10.0.1.13").with(&["networkInterfaceId"]),
             step("by attachment", "Action=DescribeNetworkInterfaces&Filter.1.Name=attachment.status&Filter.1.Value.1=attached&Filter.2.Name=subnet-id&Filter.2.Value.1={subnet}").with(&["networkInterfaceId"]),
         ],
