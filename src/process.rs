@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::Pid;
 use rustix::time::{ClockId, clock_gettime};
@@ -73,12 +74,10 @@ impl Moment {
     /// Reads both clocks.
     #[must_use]
     pub fn now() -> Self {
-        let ns = |clock| {
-            let time = clock_gettime(clock);
-            let (s, ns) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
-            s.unwrap_or(0).saturating_mul(NS_PER_S).saturating_add(ns.unwrap_or(0))
-        };
-        Self { boottime_ns: ns(ClockId::Boottime), wall_ms: ns(ClockId::Realtime) / NS_PER_MS }
+        let time = clock_gettime(ClockId::Boottime);
+        let (s, ns) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+        let boottime_ns = s.unwrap_or(0).saturating_mul(NS_PER_S).saturating_add(ns.unwrap_or(0));
+        Self { boottime_ns, wall_ms: wall_ms() }
     }
 
     /// The same as the kernel counts the starts of processes: clock ticks since boot.
@@ -94,6 +93,14 @@ impl Moment {
         let end_of_tick_ns = process.start_time.saturating_add(1).saturating_mul(ns_per_tick());
         self.wall_ms.saturating_sub(self.boottime_ns.saturating_sub(end_of_tick_ns) / NS_PER_MS)
     }
+}
+
+/// The wall clock of hooks and daemon alike: milliseconds since the Unix epoch.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "here hooks and daemon ask for the time")]
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn ns_per_tick() -> u64 {

@@ -9,7 +9,9 @@
 //! | variable | |
 //! |---|---|
 //! | `VIPKEEPER_LAB=guide` | vipkeeper and the scripts of Pgpool's guide side by side, and nothing else |
+//! | `VIPKEEPER_LAB_AT_ONCE=4` | so many labs at the same time, with `--test-threads 4`; a core carries two or three |
 //! | `VIPKEEPER_LAB_REPORT=docs/lab` | where the report goes; without it, into the build's folder |
+//! | `VIPKEEPER_LAB_GO_ON=yes` | plays only what an earlier, interrupted report lacks, and finishes that |
 //! | `VIPKEEPER_LAB_EC2=moto` | the walkthrough with moto's server as EC2 |
 #![allow(
     clippy::pedantic,
@@ -55,7 +57,7 @@ mod tools;
 #[path = "lab/vpc.rs"]
 mod vpc;
 
-use scenarios::{Scenario, daemon, ec2, hand, network, pgpool};
+use scenarios::{Scenario, clock, daemon, ec2, hand, network, pgpool};
 use vpc::Method;
 
 macro_rules! every_method {
@@ -100,4 +102,8 @@ every_method! {
     ec2_is_slow_at_failover: ec2::SLOW,
     every_binding_is_changed_by_hand: hand::DRIFT,
     another_tool_keeps_taking_the_vip: hand::THIEF,
+    the_successors_clock_is_behind: clock::BEHIND,
+    a_leaders_clock_is_ahead: clock::AHEAD,
 }
+
+every_method! { eight_routes Route: ec2_throttles_at_failover: ec2::THROTTLED_WITH_8_TABLES, }

@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::desired::source::DesiredSource;
 use crate::desired::trust::SharedOwners;
@@ -91,9 +90,7 @@ impl Machine for Files {
         self.reserve.leave()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the machine's clock, for those who may ask for it")]
     fn wall_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        process::wall_ms()
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::file::{self, ReadError};
 use super::page::{Daemon, Look, Verdict, page};
@@ -50,7 +50,7 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, no_colour: bool, cod
         let columns = size.map_or(80, |size| usize::from(size.ws_col).max(40));
         let look = Look { width: is_terminal.then_some(columns), colour: is_terminal && !no_colour };
         let shown;
-        (shown, *code) = once(&file::read(state_dir), format, mode, now_ms(), look);
+        (shown, *code) = once(&file::read(state_dir), format, mode, process::wall_ms(), look);
         let mut out = io::stdout().lock();
         if mode == Mode::Watch && is_terminal {
             out.write_all(redrawn(&shown, size.map_or(24, |size| usize::from(size.ws_row))).as_bytes())?;
@@ -113,10 +113,4 @@ fn redrawn(page: &str, rows: usize) -> String {
 
 fn daemon(pid: u32) -> Daemon {
     if process::exists(pid) { Daemon::Alive } else { Daemon::Gone }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the page tells ages")]
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -41,6 +41,8 @@ pub struct Lab {
     /// None where it is not installed or has nothing to watch.
     pub prometheus: Option<Prometheus>,
     nodes: Vec<Node>,
+    /// By how many seconds the wall clock of each node is ahead of the lab's.
+    ahead_s: [i64; 3],
     /// Held: it goes after the nodes, which have connections to it.
     _database: Machine,
     pub vpc: Vpc,
@@ -87,8 +89,19 @@ impl Lab {
         let prometheus = if is_watched { Prometheus::start(&vpc, folder.path()) } else { None };
         let recorder = Recorder::start(&vpc.endpoint, setup.method.delegate_ip(), nodes.len());
         let name = plain_name(name);
-        let mut lab =
-            Self { name, setup, client, client_machine, recorder, prometheus, nodes, _database: database, vpc, folder };
+        let mut lab = Self {
+            name,
+            setup,
+            client,
+            client_machine,
+            recorder,
+            prometheus,
+            nodes,
+            ahead_s: [0; 3],
+            _database: database,
+            vpc,
+            folder,
+        };
         for node in 0..lab.nodes.len() {
             lab.boot(node);
         }
@@ -145,6 +158,12 @@ impl Lab {
     pub fn heal(&self) {
         self.vpc.heal();
         self.recorder.note("healed");
+    }
+
+    /// The wall clock of a node is so many seconds ahead of all others from now on, or behind.
+    pub fn put_clock_ahead(&mut self, node: usize, seconds: i64) {
+        software::put_clock_ahead(self.machine(node), seconds);
+        self.ahead_s[node] = seconds;
     }
 
     /// Nothing more can be written there.
@@ -217,7 +236,7 @@ impl Lab {
         };
         let mut with = BTreeSet::new();
         for node in self.running() {
-            if self.machine(node).run("ip -4 -o addr show").contains(&format!(" {delegate_ip}/32 ")) {
+            if self.machine(node).has_address(delegate_ip) {
                 with.insert(self.name_of(node));
             }
         }
@@ -299,10 +318,11 @@ impl Lab {
         }
     }
 
-    /// When the hook started that began the claim of this node, if it has one.
+    /// When the hook started that began the claim of this node, if it has one; by the lab's clock, not the node's.
     pub fn began(&self, node: usize) -> Option<Duration> {
         self.nodes[node].running.as_ref()?;
-        Some(Duration::from_millis(self.leadership(node)?.started_ms))
+        let by_its_clock = self.leadership(node)?.started_ms;
+        Some(Duration::from_millis(by_its_clock.saturating_add_signed(-1000 * self.ahead_s[node])))
     }
 
     /// The calls that the nodes made since `mark`: the changes by name, and how many looks.

@@ -3,7 +3,6 @@
 //! `VIPKEEPER_LAB=guide cargo test --test lab -- --nocapture --test-threads 1 side_by_side` plays every failure once, or
 //! as often as `VIPKEEPER_LAB_RUNS` says.
 
-use std::env;
 use std::fmt::{Display, Write as _};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use super::client::{Answer, now};
 use super::cluster::Lab;
 use super::keeper::{Keeper, TimedHook};
 use super::report::{self, median, outage, seconds};
-use super::scenarios::{Set, permission};
+use super::scenarios::{Set, is_played, runs};
 use super::software::Setup;
 use super::vpc::Method;
 
@@ -65,13 +64,14 @@ struct Came {
 
 #[test]
 fn side_by_side() {
-    let Some(_alone) = permission(Set::Guide) else { return };
-    let runs = env::var("VIPKEEPER_LAB_RUNS").map_or(1, |runs| runs.parse().expect("VIPKEEPER_LAB_RUNS is a number"));
+    if !is_played(Set::Guide) {
+        return;
+    }
     let mut table = Table::default();
     for (failure, what) in FAILURES {
         for (method, tables, way) in WAYS {
             let (mut guide, mut ours) = (Vec::new(), Vec::new());
-            for _ in 0..runs {
+            for _ in 0..runs() {
                 guide.push(play(Keeper::Guide, failure, method, tables));
                 ours.push(play(Keeper::TimedVipkeeper, failure, method, tables));
             }
@@ -85,7 +85,8 @@ fn side_by_side() {
 fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came {
     let late_down = failure == Failure::LateDown;
     let name = format!("side by side {keeper:?} {failure:?} {method:?} {tables}");
-    let lab = Lab::start(&name, Setup { method, late_down, authkey: None, trust: false, keeper, tables });
+    let lab =
+        Lab::start(&name, Setup { method, late_down, authkey: None, trust: false, keeper, tables, own_clocks: false });
     let old = lab.escalated().unwrap();
     let at = now();
     match failure {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -129,6 +130,11 @@ impl Machine {
         File::open(format!("/proc/{}/ns/net", self.init)).unwrap()
     }
 
+    /// Whether its kernel has this address on some interface.
+    pub fn has_address(&self, address: Ipv4Addr) -> bool {
+        has_address(&PathBuf::from(format!("/proc/{}", self.init)), address)
+    }
+
     /// The processes of a name, and everything below them.
     pub fn family(&self, comm: &str) -> Vec<u32> {
         let all = self.processes();
@@ -229,6 +235,22 @@ pub fn output(command: &mut Command, input: Option<&str>) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Whether the machine whose init has this folder in /proc has an address: by the kernel's own list, which is read without
+/// starting a program.
+pub fn has_address(init: &Path, address: Ipv4Addr) -> bool {
+    fs::read_to_string(init.join("net/fib_trie")).is_ok_and(|list| is_local(&list, address))
+}
+
+/// Whether an address is the machine's own, by /proc/net/fib_trie: below each address it has a line for everything that is
+/// routed there.
+fn is_local(list: &str, address: Ipv4Addr) -> bool {
+    let leaf = format!("|-- {address}\n");
+    let mut places = list.split(&leaf).skip(1);
+    places.any(|below| {
+        below.lines().take_while(|line| line.trim_start().starts_with('/')).any(|line| line.ends_with("host LOCAL"))
+    })
+}
+
 /// A process that ended meanwhile is no failure.
 fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -248,4 +270,14 @@ fn stat(pid: u32) -> Option<(u32, String, char)> {
     let mut fields = tail.split(' ');
     let state = fields.next()?.chars().next()?;
     Some((fields.next()?.parse().ok()?, comm, state))
+}
+
+#[test]
+fn only_addresses_of_the_machine_itself_are_local() {
+    let list = "Local:\n  +-- 10.0.0.0/8 2 0 2\n     |-- 10.0.1.0\n        /24 link UNICAST\n     |-- 10.0.1.10\n        /32 host LOCAL\n     \
+                |-- 10.0.1.255\n        /32 link BROADCAST\n";
+    assert!(is_local(list, Ipv4Addr::new(10, 0, 1, 10)));
+    for other in [Ipv4Addr::new(10, 0, 1, 0), Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 1, 255)] {
+        assert!(!is_local(list, other), "{other}");
+    }
 }

@@ -15,6 +15,7 @@ use ec2_endpoint::{Endpoint, Fault, FaultKind};
 use vipkeeper::desired::file::{DesiredFile, Role};
 
 use super::client::now;
+use super::machine::has_address;
 
 const EACH: Duration = Duration::from_millis(25);
 
@@ -118,10 +119,7 @@ impl Shared {
         let inits = lock(&self.inits).clone();
         for (node, init) in inits.iter().enumerate() {
             let leads = init.as_deref().and_then(|init| self.desired(init));
-            let has_address = init.as_deref().is_some_and(|init| {
-                // The kernel's own list, read without starting a program.
-                fs::read_to_string(init.join("net/fib_trie")).is_ok_and(|list| is_local(&list, self.delegate_ip))
-            });
+            let has_address = init.as_deref().is_some_and(|init| has_address(init, self.delegate_ip));
             let at = now();
             let mut record = lock(&self.record);
             let record = &mut record.nodes[node];
@@ -158,16 +156,6 @@ impl Shared {
     }
 }
 
-/// Whether an address is the machine's own, by /proc/net/fib_trie: below each address it has a line for everything that is
-/// routed there.
-fn is_local(list: &str, address: Ipv4Addr) -> bool {
-    let leaf = format!("|-- {address}\n");
-    let mut places = list.split(&leaf).skip(1);
-    places.any(|below| {
-        below.lines().take_while(|line| line.trim_start().starts_with('/')).any(|line| line.ends_with("host LOCAL"))
-    })
-}
-
 fn push<T: PartialEq>(track: &mut Track<T>, at: Duration, value: T) {
     if track.last().is_none_or(|(_, last)| *last != value) {
         track.push((at, value));
@@ -192,14 +180,4 @@ fn in_words(fault: &Fault) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[test]
-fn only_addresses_of_the_machine_itself_are_local() {
-    let list = "Local:\n  +-- 10.0.0.0/8 2 0 2\n     |-- 10.0.1.0\n        /24 link UNICAST\n     |-- 10.0.1.10\n        /32 host LOCAL\n     \
-                |-- 10.0.1.255\n        /32 link BROADCAST\n";
-    assert!(is_local(list, Ipv4Addr::new(10, 0, 1, 10)));
-    for other in [Ipv4Addr::new(10, 0, 1, 0), Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 1, 255)] {
-        assert!(!is_local(list, other), "{other}");
-    }
 }

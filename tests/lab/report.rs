@@ -1,21 +1,27 @@
 //! What scenarios showed: a Markdown table with the median of each scenario's runs, and a picture of that run.
 //!
 //! Written after every run beside the build, or where `VIPKEEPER_LAB_REPORT` says (a folder; relative to the project's).
+//! Every run is kept beside the build as well, as a line of JSON. `VIPKEEPER_LAB_GO_ON=yes` adds to what was kept: an
+//! interrupted report is finished, and only what is missing is played.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::client::Answer;
 use super::cluster::plain_name;
+use super::scenarios::at_once;
 use super::signals::{self, Seen, Who};
 use super::svg;
 use super::timeline::Timeline;
-use super::vpc::Method;
 
 /// A client that asks each 50 ms and is answered within some more has noticed nothing.
 pub const NOTHING: Duration = Duration::from_millis(150);
@@ -23,8 +29,8 @@ pub const NOTHING: Duration = Duration::from_millis(150);
 const PAGE: &str = "# What clients see when a leader fails
 
 Three machines made of network namespaces with real Pgpool-II and PostgreSQL, vipkeeper as it is installed, and an EC2 in
-which each call takes 150 ms; a client that opens a connection and asks each 50 ms. Written by
-`VIPKEEPER_LAB=full VIPKEEPER_LAB_REPORT=docs/lab cargo test --test lab -- --nocapture --test-threads 1`.
+which each call takes 150 ms; a client that opens a connection and asks each 50 ms. Written by `cargo test --test lab` with
+`VIPKEEPER_LAB=full` and `VIPKEEPER_LAB_REPORT=docs/lab`; tests/lab.rs has all its settings.
 
 *Outage* is the longest time without an answer. *Election* is Pgpool's part of it, from the fault to the start of the new
 leader's hook (its watchdog is set to notice a silent peer after 5 s); *ours* is the rest, up to the first query answered
@@ -33,10 +39,17 @@ machines: [side by side](side-by-side.md).
 
 ";
 
-/// What was played so far, in the order of play.
-static PLAYED: Mutex<Vec<Told>> = Mutex::new(Vec::new());
+/// What was played so far.
+static PLAYED: LazyLock<Mutex<Vec<Told>>> = LazyLock::new(|| {
+    if env::var_os("VIPKEEPER_LAB_GO_ON").is_none() {
+        let _ = fs::remove_file(kept());
+    }
+    let lines = fs::read_to_string(kept()).unwrap_or_default();
+    Mutex::new(lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+});
 
 /// One run of one scenario.
+#[derive(Serialize, Deserialize)]
 pub struct Told {
     pub row: Row,
     pub timeline: Timeline,
@@ -44,10 +57,11 @@ pub struct Told {
     pub seen: Option<Seen>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
-    pub scenario: &'static str,
-    pub method: Method,
+    pub scenario: String,
+    /// How the VIP leads to its node.
+    pub way: String,
     /// The longest time without an answer.
     pub outage: Duration,
     /// From the fault to the start of the new leader's hook: Pgpool's election.
@@ -72,9 +86,16 @@ pub fn outage(answers: &[Answer], from: Duration) -> Duration {
     longest
 }
 
+/// How often it was played so far.
+pub fn played(scenario: &str, way: &str) -> usize {
+    all().iter().filter(|told| told.row.scenario == scenario && told.row.way == way).count()
+}
+
 /// Shows all rows so far, and leaves the report in files.
 pub fn tell(told: Told) {
-    let mut all = PLAYED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = all();
+    let mut kept = File::options().create(true).append(true).open(kept()).unwrap();
+    writeln!(kept, "{}", serde_json::to_string(&told).unwrap()).unwrap();
     all.push(told);
     let scenarios = by_scenario(&all);
     let table = table(&scenarios);
@@ -84,13 +105,24 @@ pub fn tell(told: Told) {
     let _ = write!(page, "\nRead so, in a second's steps:\n\n{}", signals::legend());
     page.push_str("\n## Second by second\n");
     for runs in &scenarios {
-        let Told { row: Row { scenario, method, .. }, timeline, .. } = runs.median_run();
-        let title = format!("{scenario}, {}", method.name());
+        let Told { row: Row { scenario, way, .. }, timeline, .. } = runs.median_run();
+        let title = format!("{scenario}, {way}");
         let file = format!("{}.svg", plain_name(&title));
         write(&file, &svg::draw(&title, timeline));
         let _ = write!(page, "\n![{title}]({file})\n");
     }
     write("README.md", &page);
+}
+
+fn all() -> MutexGuard<'static, Vec<Told>> {
+    PLAYED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The file of all runs.
+fn kept() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab");
+    fs::create_dir_all(&folder).unwrap();
+    folder.join("runs.jsonl")
 }
 
 /// Puts a file of the report where it belongs.
@@ -108,7 +140,11 @@ pub fn machine() -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').nth(2).unwrap_or("unknown").to_owned();
-    format!("on {cores} cores with a load of {load} (average of the last 15 minutes, the lab's own included)")
+    let labs = match at_once() {
+        1 => "one lab at a time".to_owned(),
+        labs => format!("{labs} labs at once"),
+    };
+    format!("on {cores} cores, {labs}, with a load of {load} (average of the last 15 minutes, the lab's own included)")
 }
 
 /// All runs of one scenario with one method.
@@ -134,18 +170,11 @@ pub fn median<T: Ord>(mut values: Vec<T>) -> Option<T> {
 }
 
 fn by_scenario(all: &[Told]) -> Vec<Runs<'_>> {
-    let mut scenarios = Vec::<Runs>::new();
+    let mut scenarios = BTreeMap::<_, Vec<&Told>>::new();
     for told in all {
-        let is_same = |runs: &&mut Runs| {
-            let row = &runs.0[0].row;
-            row.scenario == told.row.scenario && row.method == told.row.method
-        };
-        match scenarios.iter_mut().find(is_same) {
-            Some(runs) => runs.0.push(told),
-            None => scenarios.push(Runs(vec![told])),
-        }
+        scenarios.entry((&told.row.scenario, &told.row.way)).or_default().push(told);
     }
-    scenarios
+    scenarios.into_values().map(Runs).collect()
 }
 
 fn table(scenarios: &[Runs<'_>]) -> String {
@@ -154,13 +183,12 @@ fn table(scenarios: &[Runs<'_>]) -> String {
                     |---|---|---|---|---|---|---|---|\n"
             .to_owned();
     for runs in scenarios {
-        let Row { scenario, method, calls, end, .. } = &runs.median_run().row;
+        let Row { scenario, way, calls, end, .. } = &runs.median_run().row;
         let outage = runs.median(|row| row.outage);
         let outage = if outage < NOTHING { "none".to_owned() } else { seconds(outage) };
         let (election, ours) = (seconds(runs.median(|row| row.election)), seconds(runs.median(|row| row.ours)));
-        let (method, number) = (method.name(), runs.0.len());
-        let _ =
-            writeln!(text, "| {scenario} | {method} | {number} | {outage} | {election} | {ours} | {calls} | {end} |");
+        let number = runs.0.len();
+        let _ = writeln!(text, "| {scenario} | {way} | {number} | {outage} | {election} | {ours} | {calls} | {end} |");
     }
     text
 }
@@ -174,7 +202,7 @@ fn signals_table(scenarios: &[Runs<'_>]) -> String {
         let of =
             |who| seen.get(&who).map_or_else(String::new, |all| all.iter().cloned().collect::<Vec<_>>().join(", "));
         let (old, new, beside) = (of(Who::Old), of(Who::New), of(Who::Beside));
-        let _ = writeln!(text, "| {} | {} | {old} | {new} | {beside} |", told.row.scenario, told.row.method.name());
+        let _ = writeln!(text, "| {} | {} | {old} | {new} | {beside} |", told.row.scenario, told.row.way);
     }
     text
 }

@@ -83,7 +83,7 @@ impl Picture<'_> {
     }
 
     fn node(&mut self, node: &NodeTimeline, colour: &str) {
-        self.label(node.name, "hooks say leader");
+        self.label(&node.name, "hooks say leader");
         for span in &node.off {
             self.bar(span, "off");
         }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::client::Answer;
 use super::cluster::Lab;
 use super::recorder::{Record, Track};
@@ -17,7 +19,7 @@ const AFTER_S: f64 = 2.0;
 pub type Seconds = f64;
 
 /// A stretch of time in which something was so.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Span<T> {
     pub from: Seconds,
     pub to: Seconds,
@@ -25,24 +27,24 @@ pub struct Span<T> {
 }
 
 /// A change that a node asked of EC2.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Change {
     pub at: Seconds,
-    pub operation: &'static str,
+    pub operation: String,
     /// EC2's code, `OK` if it was accepted.
     pub code: String,
 }
 
 /// A hook that ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hook {
     Up,
     Down,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NodeTimeline {
-    pub name: &'static str,
+    pub name: String,
     /// Times when the machine was not there.
     pub off: Vec<Span<()>>,
     /// Times when its newest hook said leader.
@@ -53,7 +55,7 @@ pub struct NodeTimeline {
     pub writes: Vec<Change>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Timeline {
     /// From and to when it is told.
     pub from: Seconds,
@@ -76,7 +78,7 @@ impl Lab {
         let (served, unserved) = clock
             .answers(&self.client.answers(), |answer| addresses.iter().position(|address| *address == answer.through));
         let nodes = record.nodes.iter().zip(&self.vpc.instances).map(|(node, instance)| NodeTimeline {
-            name: instance.name,
+            name: instance.name.to_owned(),
             off: clock.spans(&node.runs, |runs| !runs),
             leads: clock.spans(&node.leads, |leads| *leads == Some(true)),
             has_address: clock.spans(&node.has_address, |has| *has),
@@ -98,7 +100,7 @@ impl Lab {
         let calls = service.log().all().filter(|call| call.write && call.caller.name == name);
         let told = calls.map(|call| Change {
             at: clock.since(began + call.at),
-            operation: call.operation,
+            operation: call.operation.to_owned(),
             code: call.code.clone().unwrap_or_else(|| "no answer yet".to_owned()),
         });
         told.filter(|write| write.at > -BEFORE_S).collect()

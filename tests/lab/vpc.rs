@@ -45,7 +45,7 @@ pub const LATENCY: Duration = Duration::from_millis(150);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     ElasticIp,
-    /// By two route tables.
+    /// By two route tables or more.
     Route,
     /// By an address that moves between the ENIs of one subnet.
     SecondaryIp,
@@ -65,15 +65,6 @@ impl Method {
         match self {
             Self::ElasticIp | Self::Route => Ipv4Addr::new(10, 0, number, 10),
             Self::SecondaryIp => Ipv4Addr::new(10, 0, 1, 10 * number),
-        }
-    }
-
-    /// As the report names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ElasticIp => "Elastic IP",
-            Self::Route => "2 routes",
-            Self::SecondaryIp => "secondary IP",
         }
     }
 }

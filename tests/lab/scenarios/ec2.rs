@@ -6,9 +6,11 @@ use std::time::Duration;
 use ec2_endpoint::{Fault, FaultKind};
 
 use super::super::client::now;
-use super::super::cluster::Lab;
+use super::super::cluster::{Lab, eventually};
+use super::super::report::seconds;
+use super::super::software::Setup;
 use super::super::vpc::Method;
-use super::{AFTER_FAULT, NOWHERE, Scenario, Story, hook_after, plain, s, served, sleep_until};
+use super::{AFTER_FAULT, CLEAN, NOWHERE, Scenario, Story, hook_after, plain, s, served, sleep_until};
 
 pub const FAULT: Duration = s(10);
 
@@ -20,7 +22,11 @@ pub fn under(lab: &mut Lab, old: usize, lasts: Duration, end: impl FnOnce(&mut L
     sleep_until(hook + lasts);
     end(lab);
     let over = now();
-    served(lab, at, leader, hook).ends_after(over, AFTER_FAULT, "counted from the end of the fault")
+    eventually("everything is at the new leader", CLEAN, || lab.agrees_on(leader));
+    let whole = now().saturating_sub(over);
+    assert!(whole < AFTER_FAULT, "{} until everything was at the new leader", seconds(whole));
+    let end = format!("counted from the end of the fault, and everything there after {}", seconds(whole));
+    served(lab, at, leader, hook).ends_after(over, AFTER_FAULT, end)
 }
 
 fn failover_under(lab: &mut Lab, old: usize, kind: FaultKind) -> Story {
@@ -37,6 +43,10 @@ pub const THROTTLED: Scenario = Scenario {
     happens: |lab, old| failover_under(lab, old, FaultKind::Throttle),
     errors: &[],
 };
+
+/// With more tables than requests that EC2 lets through within a second.
+pub const THROTTLED_WITH_8_TABLES: Scenario =
+    Scenario { short: NOWHERE, setup: |method| Setup { tables: 8, ..plain(method) }, ..THROTTLED };
 
 pub const FAILING: Scenario = Scenario {
     name: "kill -9 of Pgpool while EC2 answers 503 for 10 s",

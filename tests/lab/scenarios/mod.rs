@@ -5,7 +5,8 @@
 
 use std::env;
 use std::net::TcpListener;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::signals;
 use super::software::{self, Setup, WATCHDOG_PORT};
 use super::vpc::Method;
 
+pub mod clock;
 pub mod daemon;
 pub mod ec2;
 pub mod hand;
@@ -42,8 +44,9 @@ const CLEAN: Duration = s(40);
 /// So long everything must stay as it is afterwards.
 const CALM: Duration = s(5);
 
-/// Two labs at once would measure each other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Labs that run now. Several at once measure each other too, a little: the report says how many there were.
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ONE_HAS_ENDED: Condvar = Condvar::new();
 
 /// When something is played.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,26 +118,32 @@ impl Moved {
 /// Without a key for one method, with one for the others: the witness must work both ways.
 fn plain(method: Method) -> Setup {
     let authkey = (method != Method::Route).then_some("open sesame");
-    Setup { method, late_down: false, authkey, trust: false, keeper: Keeper::Vipkeeper, tables: 2 }
+    Setup { method, late_down: false, authkey, trust: false, keeper: Keeper::Vipkeeper, tables: 2, own_clocks: false }
 }
 
 impl Scenario {
     /// Plays it as often as `VIPKEEPER_LAB_RUNS` says, which is once where it says nothing.
     pub fn play(&self, method: Method) {
         let set = if self.short.contains(&method) { Set::Short } else { Set::Full };
-        let Some(_alone) = permission(set) else { return };
+        if !is_played(set) {
+            return;
+        }
         if moto::is_chosen() && (self.name != pgpool::WALKTHROUGH.name || method == Method::SecondaryIp) {
             eprintln!("\nskipped: moto plays the walkthrough alone, and not with a secondary IP");
             return;
         }
-        for _ in 0..runs() {
-            self.play_once(method);
-        }
+        let setup = (self.setup)(method);
+        let left = runs().saturating_sub(report::played(self.name, &setup.way()));
+        // One that fails keeps no other from being played.
+        let fails = |_: &usize| catch_unwind(AssertUnwindSafe(|| self.play_once(setup))).is_err();
+        let failed = (0..left).filter(fails).count();
+        assert_eq!(failed, 0, "of {left} plays so many failed");
     }
 
-    fn play_once(&self, method: Method) {
-        let name = format!("{} {method:?}", self.name);
-        let mut lab = Lab::start(&name, (self.setup)(method));
+    fn play_once(&self, setup: Setup) {
+        let _turn = Turn::take();
+        let name = format!("{} {}", self.name, setup.way());
+        let mut lab = Lab::start(&name, setup);
         let old = lab.escalated().unwrap();
         the_guard_is_the_watchdog(&lab, old);
         only_the_leader_is_escalated(&lab, old);
@@ -163,8 +172,8 @@ impl Scenario {
         let warnings = lab.complaints("WARN").len() - warnings;
         let errors = lab.complaints("ERROR");
         let row = Row {
-            scenario: self.name,
-            method,
+            scenario: self.name.to_owned(),
+            way: setup.way(),
             outage,
             election,
             ours,
@@ -192,8 +201,8 @@ impl Scenario {
     }
 }
 
-/// Whether to play at all, and the right to do so alone.
-pub fn permission(set: Set) -> Option<MutexGuard<'static, ()>> {
+/// Whether what belongs to this set is to be played, and can be.
+pub fn is_played(set: Set) -> bool {
     let chosen = env::var("VIPKEEPER_LAB").unwrap_or_else(|_| "short".to_owned());
     let (is_played, needed) = match set {
         Set::Short => (["short", "full"].contains(&chosen.as_str()), "short"),
@@ -203,7 +212,7 @@ pub fn permission(set: Set) -> Option<MutexGuard<'static, ()>> {
     assert!(["short", "full", "guide"].contains(&chosen.as_str()), "VIPKEEPER_LAB cannot be {chosen:?}");
     if !is_played {
         eprintln!("\nskipped: what of the lab VIPKEEPER_LAB={needed} plays");
-        return None;
+        return false;
     }
     let missing = software::missing();
     let obstacle = if !geteuid().is_root() {
@@ -211,15 +220,46 @@ pub fn permission(set: Set) -> Option<MutexGuard<'static, ()>> {
     } else if !missing.is_empty() {
         format!("not installed: {}", missing.join(", "))
     } else {
-        return Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
+        return true;
     };
     assert!(env::var("CI").is_err(), "CI must run the lab: {obstacle}");
     eprintln!("\nskipped: the lab; {obstacle}");
-    None
+    false
 }
 
-fn runs() -> u32 {
-    env::var("VIPKEEPER_LAB_RUNS").map_or(1, |runs| runs.parse().expect("VIPKEEPER_LAB_RUNS is a number"))
+/// The right to have a lab, until dropped.
+struct Turn;
+
+impl Turn {
+    fn take() -> Self {
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = ONE_HAS_ENDED.wait_while(running, |running| *running >= at_once()).unwrap();
+        *running += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ONE_HAS_ENDED.notify_one();
+    }
+}
+
+/// How often everything is to be played.
+pub fn runs() -> usize {
+    number("VIPKEEPER_LAB_RUNS")
+}
+
+/// How many labs may run at the same time; no more than the test program has threads.
+pub fn at_once() -> usize {
+    number("VIPKEEPER_LAB_AT_ONCE")
+}
+
+fn number(variable: &str) -> usize {
+    let number = env::var(variable).map_or(1, |value| value.parse().unwrap_or(0));
+    assert!(number > 0, "{variable} is a number from 1 on");
+    number
 }
 
 /// The product's choice among the hook's ancestors, against Pgpool's own titles.
@@ -279,10 +319,12 @@ fn another_leads(lab: &Lab, old: usize, at: Duration) -> Moved {
 
 /// Waits until a node of these begins a new claim. Gives the node, and when its hook started.
 fn hook_after(lab: &Lab, at: Duration, may: impl Fn(usize) -> bool) -> (usize, Duration) {
-    eventually("a node's hook runs", ELECTION, || {
+    let (node, hook) = eventually("a node's hook runs", ELECTION, || {
         let begun = |node: usize| Some((node, lab.began(node).filter(|began| *began > at)?));
         (0..3).filter(|node| may(*node)).find_map(begun).ok_or_else(|| "nobody has a newer claim".to_owned())
-    })
+    });
+    assert!(hook <= now(), "the hook of {} goes by another clock than was thought", lab.name_of(node));
+    (node, hook)
 }
 
 /// Waits until a node has had the VIP by one claim for a while: a Pgpool that lost peers and finds them again may change

@@ -8,7 +8,7 @@ use super::super::report::seconds;
 use super::super::software::{LATE_S, Setup};
 use super::super::vpc::Method;
 use super::{
-    ELECTION, EVERYWHERE, NOWHERE, Scenario, another_leads, comes_back_as_standby, hook_after, others, plain, s,
+    ELECTION, EVERYWHERE, NOWHERE, Scenario, Story, another_leads, comes_back_as_standby, hook_after, others, plain, s,
     sleep_until, somebody_leads, the_port_is_free,
 };
 
@@ -131,20 +131,23 @@ pub const TWICE: Scenario = Scenario {
     name: "two failovers: the new leader dies as well while its hook runs",
     short: NOWHERE,
     setup: plain,
-    happens: |lab, old| {
-        let at = now();
-        lab.stop_pgpool(old);
-        // Two of three must live.
-        lab.start_pgpool(old);
-        let (second, first_hook) = hook_after(lab, at, |node| node != old);
-        let again = now();
-        lab.machine(second).kill("pgpool");
-        let (_, second_hook) = hook_after(lab, again, |node| node != second);
-        let between = second_hook.saturating_sub(first_hook);
-        somebody_leads(lab, at).ends(format!("{} between the hooks", seconds(between)))
-    },
+    happens: |lab, old| twice(lab, old).1,
     errors: &[],
 };
+
+/// Gives the leader in between as well.
+pub fn twice(lab: &mut Lab, old: usize) -> (usize, Story) {
+    let at = now();
+    lab.stop_pgpool(old);
+    // Two of three must live.
+    lab.start_pgpool(old);
+    let (second, first_hook) = hook_after(lab, at, |node| node != old);
+    let again = now();
+    lab.machine(second).kill("pgpool");
+    let (_, second_hook) = hook_after(lab, again, |node| node != second);
+    let between = second_hook.saturating_sub(first_hook);
+    (second, somebody_leads(lab, at).ends(format!("{} between the hooks", seconds(between))))
+}
 
 pub const REBOOTED: Scenario = Scenario {
     name: "reboot of the leader",

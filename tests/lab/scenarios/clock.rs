@@ -1,0 +1,50 @@
+//! The wall clock of one node comes to be 2 s off. Claims are ordered by it.
+//!
+//! Off from the start, it would decide Pgpool's first election as well, in which the eldest wins.
+
+use super::super::client::now;
+use super::super::software::Setup;
+use super::super::vpc::Method;
+use super::pgpool::twice;
+use super::{NOWHERE, Scenario, another_leads, others, plain};
+
+fn own_clocks(method: Method) -> Setup {
+    Setup { own_clocks: true, ..plain(method) }
+}
+
+/// Pgpool elects by `wd_priority`, and the first node has the highest.
+fn successor(old: usize) -> usize {
+    others(old).next().expect("there are three nodes")
+}
+
+/// The successor's claim looks older than it is.
+pub const BEHIND: Scenario = Scenario {
+    name: "kill -9 of all of Pgpool, and the successor's clock is 2 s behind",
+    short: NOWHERE,
+    setup: own_clocks,
+    happens: |lab, old| {
+        let successor = successor(old);
+        lab.put_clock_ahead(successor, -2);
+        let at = now();
+        lab.machine(old).kill("pgpool");
+        let moved = another_leads(lab, old, at);
+        assert_eq!(moved.leader, successor, "the node whose clock is behind was to lead");
+        moved.ends("released")
+    },
+    errors: &[],
+};
+
+/// The claim that is to be followed looks younger than it is.
+pub const AHEAD: Scenario = Scenario {
+    name: "two failovers, and the clock of the leader in between is 2 s ahead",
+    short: NOWHERE,
+    setup: own_clocks,
+    happens: |lab, old| {
+        let successor = successor(old);
+        lab.put_clock_ahead(successor, 2);
+        let (between, story) = twice(lab, old);
+        assert_eq!(between, successor, "the node whose clock is ahead was to lead in between");
+        story
+    },
+    errors: &[],
+};
