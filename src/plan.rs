@@ -320,6 +320,10 @@ impl Planner<'_> {
                 Some(first) => drifted(say(State::Drift, Why::After(first.clone())), DriftReason::Absent),
                 None => restore(binding, seen),
             },
+            // The claims of this look are still being read: one of them may be newer, and then all is as it should be.
+            Seen::Elsewhere(holder) if self.claims_lag(sight) => {
+                say(State::Waiting, Why::SecondLook { holder: holder.to_string() })
+            }
             Seen::Elsewhere(holder) => {
                 let reason = if holder.blackhole { DriftReason::Blackhole } else { DriftReason::Elsewhere };
                 drifted(self.retake(held, binding, sight, track, holder.to_string(), look_at), reason)
@@ -362,6 +366,11 @@ impl Planner<'_> {
         }
         let action = point_here(binding, &sight.seen, Force::Take);
         act(State::Drift, Why::Retaking { holder }, Purpose::Retake, action)
+    }
+
+    /// The record was read in an earlier round than the binding. It comes, or fails to, within this round.
+    fn claims_lag(&self, sight: &Sight) -> bool {
+        matches!(self.observed.claims, Claims::Read { at, .. } if at < sight.at)
     }
 
     /// What was read is too old to act on. If nothing could be read, the loop tries again by itself.

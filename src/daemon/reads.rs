@@ -26,6 +26,8 @@ const CHOOSE_AGAIN: Duration = Duration::from_mins(5);
 pub const IDENTIFY_AGAIN: Duration = Duration::from_mins(1);
 /// After a failed round the next one is no sooner than this, however often it failed.
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
+/// The same while a claim is being taken: a fault that is over must be noticed within a second.
+const RETRY_WHILE_TAKING: Duration = Duration::from_millis(600);
 
 /// An answer that the loop waits for.
 pub enum Answer {
@@ -297,7 +299,7 @@ impl Reads {
                 self.backoff.reset();
                 None
             }
-            Some(Class::Transient | Class::Throttled | Class::Stale) if taking => Some(RETRY_FLOOR),
+            Some(Class::Transient | Class::Throttled | Class::Stale) if taking => Some(RETRY_WHILE_TAKING),
             Some(Class::Transient | Class::Throttled | Class::Stale) => {
                 Some(self.backoff.next_delay(rng).max(RETRY_FLOOR))
             }
