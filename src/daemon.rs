@@ -45,6 +45,8 @@ const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(
 const LOOK_DESPITE_WRITES: Duration = Duration::from_secs(1);
 /// How many waiting changes one success of EC2 releases.
 const RELEASED_AT_ONCE: usize = 2;
+/// The same once a fault is over: EC2's buckets have filled up meanwhile.
+const RELEASED_AFTER_FAULT: usize = 8;
 /// The interval varies by this share, so that the nodes of an account do not look all at once.
 const JITTER: f64 = 0.25;
 
@@ -312,6 +314,7 @@ where
         let Some(keeper) = self.vips.iter_mut().find(|keeper| keeper.config.delegate_ip == written.write.vip) else {
             return;
         };
+        let fault_over = keeper.hurries(&written.write.errand);
         let after = keeper.written(written, now, wall_ms, &mut self.around.rng, &*self.around.reporter);
         if !written.write.action.is_cloud() {
             self.local_stale = true;
@@ -329,18 +332,19 @@ where
         // A claim has converged once everything that it took was seen.
         self.look_when_idle |= after == After::Confirm && keeper.is_taking();
         if written.is_accepted() {
-            self.release_held_back(false);
+            self.release_held_back(fault_over);
         }
     }
 
     /// EC2 works again, by what it just answered: a few of the changes that wait for their next try need not wait longer.
     /// Each that succeeds releases as many again, so that a fault is left quickly, and a bucket that is still nearly
-    /// empty is not run dry. A fault that is over is told by a read that had failed and succeeds.
+    /// empty is not run dry. A fault that is over is told by a read that had failed and succeeds, and by what was tried
+    /// again because of it.
     fn release_held_back(&mut self, fault_over: bool) {
         let now = self.now();
-        let mut released = 0;
+        let mut most = if fault_over { RELEASED_AFTER_FAULT } else { RELEASED_AT_ONCE };
         for keeper in &mut self.vips {
-            released += keeper.release_held_back(RELEASED_AT_ONCE - released, fault_over, now);
+            most -= keeper.release_held_back(most, fault_over, now);
         }
     }
 

@@ -426,6 +426,11 @@ impl Keeper {
         released.count()
     }
 
+    /// Whether this change is tried again because a fault is over.
+    pub fn hurries(&self, errand: &Errand) -> bool {
+        self.attempts.get(errand).is_some_and(|attempts| attempts.hurries)
+    }
+
     /// When the next held-back action may be tried. Those under way wake the loop by ending, and so does the kernel's
     /// answer, which local addresses wait for.
     pub fn next_try(&self, busy: &Busy, asking_kernel: bool) -> Option<Moment> {

@@ -212,6 +212,29 @@ fn a_retry_that_waits_for_the_rate_limit_is_withdrawn_when_the_plan_changes() {
 }
 
 #[test]
+fn what_ec2_throttled_is_in_place_a_second_after_it_stops() {
+    for lasted_ms in (5_000..15_000).step_by(500) {
+        in_paused_time(async move {
+            let mut world = World::new(2, routes(8));
+            world.estate.latency(millis(150));
+            world.start();
+            pass(seconds(1)).await;
+            world.up(0, ADDRESS);
+            pass(seconds(60)).await;
+            let throttling = world.estate.fault(Fault::new(FaultKind::Throttle));
+            world.up(1, ADDRESS);
+            pass(millis(lasted_ms)).await;
+            world.estate.mend(throttling);
+            // A look each 0.6 s, its answer, and that of what it lets go.
+            pass(millis(1_000)).await;
+            for table in &tables(&world) {
+                assert_eq!(world.estate.route(table, ADDRESS), world.eni(1), "after {lasted_ms} ms");
+            }
+        });
+    }
+}
+
+#[test]
 fn a_claim_that_ec2_did_not_answer_does_not_pay_for_that_when_it_answers_again() {
     for lasted_ms in (8_000..20_000).step_by(500) {
         in_paused_time(async move {
