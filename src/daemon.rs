@@ -47,6 +47,8 @@ const LOOK_DESPITE_WRITES: Duration = Duration::from_secs(1);
 const RELEASED_AT_ONCE: usize = 2;
 /// The same once a fault is over: EC2's buckets have filled up meanwhile.
 const RELEASED_AFTER_FAULT: usize = 8;
+/// What failed before and succeeds when nothing else has for this long tells that a fault is over.
+const NOTHING_ACCEPTED_FOR: Duration = Duration::from_secs(2);
 /// The interval varies by this share, so that the nodes of an account do not look all at once.
 const JITTER: f64 = 0.25;
 
@@ -96,6 +98,8 @@ pub struct Daemon<E, H, I, M> {
     reading: FuturesUnordered<ReadFuture>,
     writing: FuturesUnordered<WriteFuture>,
     busy: Busy,
+    /// When EC2 last accepted a change.
+    accepted_at: Moment,
     /// Desired-state files are to be read again before the next step.
     desired_stale: bool,
     /// The kernel's addresses are to be read again before the next step.
@@ -146,6 +150,7 @@ where
             reading: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
             busy: Busy::default(),
+            accepted_at: Moment::ZERO,
             desired_stale: true,
             local_stale: true,
             next_round: Moment::ZERO,
@@ -314,7 +319,9 @@ where
         let Some(keeper) = self.vips.iter_mut().find(|keeper| keeper.config.delegate_ip == written.write.vip) else {
             return;
         };
-        let fault_over = keeper.hurries(&written.write.errand);
+        let errand = &written.write.errand;
+        let fault_over =
+            keeper.hurries(errand) || (keeper.has_failed(errand) && now >= self.accepted_at + NOTHING_ACCEPTED_FOR);
         let after = keeper.written(written, now, wall_ms, &mut self.around.rng, &*self.around.reporter);
         if !written.write.action.is_cloud() {
             self.local_stale = true;
@@ -332,6 +339,7 @@ where
         // A claim has converged once everything that it took was seen.
         self.look_when_idle |= after == After::Confirm && keeper.is_taking();
         if written.is_accepted() {
+            self.accepted_at = now;
             self.release_held_back(fault_over);
         }
     }
@@ -344,7 +352,7 @@ where
         let now = self.now();
         let mut most = if fault_over { RELEASED_AFTER_FAULT } else { RELEASED_AT_ONCE };
         for keeper in &mut self.vips {
-            most -= keeper.release_held_back(most, fault_over, now);
+            most -= keeper.release_held_back(most, fault_over, &self.busy, now);
         }
     }
 

@@ -27,7 +27,7 @@ pub const IDENTIFY_AGAIN: Duration = Duration::from_mins(1);
 /// After a failed round the next one is no sooner than this, however often it failed.
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
 /// The same while a claim is being taken: a fault that is over must be noticed within a second.
-const RETRY_WHILE_TAKING: Duration = Duration::from_millis(600);
+const RETRY_WHILE_TAKING: Duration = Duration::from_millis(500);
 
 /// An answer that the loop waits for.
 pub enum Answer {

@@ -294,7 +294,6 @@ impl Keeper {
             if held_back || busy.has(vip, &errand) || waits_for_kernel {
                 continue;
             }
-            let withdrawn = busy.begin(vip, &errand, &action);
             // What a claim takes first is counted by the rate limit and not held back by it; so is its record. What
             // failed of that does not wait until all that succeeded is paid for.
             let first = attempts.is_none_or(|attempts| attempts.hurries);
@@ -303,10 +302,10 @@ impl Keeper {
                 Aim::Change(Purpose::Take) | Aim::Record(_) => Urgency::Paced,
                 Aim::Change(_) | Aim::Forget => Urgency::Normal,
             };
+            let turn = busy.begin(vip, &errand, &action, urgency);
             let write = Write { vip, errand, aim, action, claim: claim.clone(), start: self.starts };
             let (ec2, host, reporter) = (Rc::clone(ec2), Rc::clone(host), Rc::clone(reporter));
-            started
-                .push(Box::pin(async move { write.carry_out(&*ec2, &*host, urgency, &withdrawn, &*reporter).await }));
+            started.push(Box::pin(async move { write.carry_out(&*ec2, &*host, &turn, &*reporter).await }));
         }
         started
     }
@@ -379,6 +378,10 @@ impl Keeper {
         rng: &mut fastrand::Rng,
         reporter: &dyn Reporter,
     ) -> u32 {
+        if failure.class == Class::Throttled && self.hurries(errand) {
+            // What keeps the rest waiting is EC2's buckets, not a fault.
+            self.attempts.values_mut().for_each(|attempts| attempts.hurries = false);
+        }
         let attempts = self.attempts.entry(errand.clone()).or_default();
         attempts.failures += 1;
         let delay = attempts.backoff.next_delay(rng);
@@ -412,12 +415,14 @@ impl Keeper {
 
     /// Lets up to `most` changes be tried now that wait because EC2 throttled or did not answer; where a fault is over,
     /// what a claim takes does not wait for the rate limit either. Says how many.
-    pub fn release_held_back(&mut self, most: usize, fault_over: bool, now: Moment) -> usize {
-        let waiting = self.attempts.values_mut().filter(|attempts| {
+    pub fn release_held_back(&mut self, most: usize, fault_over: bool, busy: &Busy, now: Moment) -> usize {
+        let vip = self.vip();
+        let waiting = self.attempts.iter_mut().filter(|(errand, attempts)| {
             let passing = matches!(&attempts.last, Some((_, Class::Transient | Class::Throttled, _)));
-            passing && attempts.next_try.is_some_and(|at| at > now)
+            let held_back = attempts.next_try.is_some_and(|at| at > now);
+            passing && (held_back || (fault_over && (!busy.has(vip, errand) || busy.hurry(vip, errand))))
         });
-        let released = waiting.take(most).map(|attempts| {
+        let released = waiting.take(most).map(|(_, attempts)| {
             attempts.next_try = None;
             attempts.hurries = fault_over;
             // Should it be refused again, that is because others were faster, and no reason to wait longer than at first.
@@ -429,6 +434,11 @@ impl Keeper {
     /// Whether this change is tried again because a fault is over.
     pub fn hurries(&self, errand: &Errand) -> bool {
         self.attempts.get(errand).is_some_and(|attempts| attempts.hurries)
+    }
+
+    /// Whether its last try failed.
+    pub fn has_failed(&self, errand: &Errand) -> bool {
+        self.attempts.contains_key(errand)
     }
 
     /// When the next held-back action may be tried. Those under way wake the loop by ending, and so does the kernel's

@@ -1,6 +1,7 @@
 //! The writes of the loop: what one is for, which are under way, and how one is carried out. A write that still waits for
 //! the rate limit is given up when the plan no longer wants it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
@@ -62,17 +63,48 @@ pub struct Busy(BTreeMap<(IpAddr, Errand), UnderWay>);
 #[derive(Debug)]
 struct UnderWay {
     action: Action,
-    /// Told when it is not wanted any more: a write that still waits for the rate limit is not sent then.
-    withdrawn: Rc<Notify>,
+    turn: Rc<Turn>,
+}
+
+/// A write's wait for the rate limit, and how it may end otherwise.
+#[derive(Debug)]
+pub struct Turn {
+    urgency: Urgency,
+    /// It is not wanted any more, and not sent.
+    withdrawn: Notify,
+    /// It is sent without waiting any longer.
+    hurried: Notify,
+    is_over: Cell<bool>,
+}
+
+impl Turn {
+    /// Waits. How the write may go then; `None` if it is not to.
+    async fn comes<E: Ec2Write>(&self, ec2: &E) -> Option<Urgency> {
+        let urgency = tokio::select! {
+            biased;
+            () = self.withdrawn.notified() => None,
+            () = self.hurried.notified() => Some(Urgency::Urgent),
+            _ = ec2.admit(self.urgency) => Some(self.urgency),
+        };
+        self.is_over.set(true);
+        urgency
+    }
 }
 
 impl Busy {
-    /// A write begins. Gives what tells it that it is not wanted any more.
-    pub fn begin(&mut self, vip: IpAddr, errand: &Errand, action: &Action) -> Rc<Notify> {
-        let withdrawn = Rc::new(Notify::new());
-        let under_way = UnderWay { action: action.clone(), withdrawn: Rc::clone(&withdrawn) };
-        self.0.insert((vip, errand.clone()), under_way);
-        withdrawn
+    /// A write begins.
+    pub fn begin(&mut self, vip: IpAddr, errand: &Errand, action: &Action, urgency: Urgency) -> Rc<Turn> {
+        let (withdrawn, hurried, is_over) = (Notify::new(), Notify::new(), Cell::new(!action.is_cloud()));
+        let turn = Rc::new(Turn { urgency, withdrawn, hurried, is_over });
+        self.0.insert((vip, errand.clone()), UnderWay { action: action.clone(), turn: Rc::clone(&turn) });
+        turn
+    }
+
+    /// Lets what a claim tries again go at once, if it still waits for the rate limit. Says whether it did.
+    pub fn hurry(&self, vip: IpAddr, errand: &Errand) -> bool {
+        let turn = self.0.get(&(vip, errand.clone())).map(|write| &write.turn);
+        let waiting = turn.filter(|turn| turn.urgency == Urgency::Paced && !turn.is_over.get());
+        waiting.inspect(|turn| turn.hurried.notify_one()).is_some()
     }
 
     pub fn done(&mut self, write: &Write) {
@@ -87,14 +119,14 @@ impl Busy {
     pub fn want_only(&self, vip: IpAddr, plan: &Plan) {
         for ((_, errand), write) in self.0.iter().filter(|((of, _), _)| *of == vip) {
             if errand.planned(plan) != Some(&write.action) {
-                write.withdrawn.notify_one();
+                write.turn.withdrawn.notify_one();
             }
         }
     }
 
     /// Something else is wanted of the VIP now, or nothing: what was not sent yet stays unsent.
     pub fn want_nothing(&self, vip: IpAddr) {
-        self.0.iter().filter(|((of, _), _)| *of == vip).for_each(|(_, write)| write.withdrawn.notify_one());
+        self.0.iter().filter(|((of, _), _)| *of == vip).for_each(|(_, write)| write.turn.withdrawn.notify_one());
     }
 
     pub fn no_cloud_write(&self) -> bool {
@@ -121,26 +153,17 @@ impl Write {
         self,
         ec2: &E,
         host: &H,
-        urgency: Urgency,
-        withdrawn: &Notify,
+        turn: &Turn,
         reporter: &dyn Reporter,
     ) -> Written {
-        let admitted = async {
-            if self.action.is_cloud() {
-                ec2.admit(urgency).await;
-            }
-        };
-        let goes = tokio::select! {
-            biased;
-            () = withdrawn.notified() => false,
-            () = admitted => true,
-        };
+        let urgency = if self.action.is_cloud() { turn.comes(ec2).await } else { Some(turn.urgency) };
         let began = Instant::now();
-        let result = if goes {
-            reporter.news(&News::ActionStarted { vip: self.vip, key: self.errand.key(), action: &self.action });
-            Some(perform(ec2, host, &self.action, urgency).await)
-        } else {
-            None
+        let result = match urgency {
+            Some(urgency) => {
+                reporter.news(&News::ActionStarted { vip: self.vip, key: self.errand.key(), action: &self.action });
+                Some(perform(ec2, host, &self.action, urgency).await)
+            }
+            None => None,
         };
         Written { write: self, result, took: began.elapsed() }
     }

@@ -225,7 +225,7 @@ fn what_ec2_throttled_is_in_place_a_second_after_it_stops() {
             world.up(1, ADDRESS);
             pass(millis(lasted_ms)).await;
             world.estate.mend(throttling);
-            // A look each 0.6 s, its answer, and that of what it lets go.
+            // A look half a second after the last one failed, its answer, and that of what it lets go.
             pass(millis(1_000)).await;
             for table in &tables(&world) {
                 assert_eq!(world.estate.route(table, ADDRESS), world.eni(1), "after {lasted_ms} ms");
