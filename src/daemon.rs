@@ -450,9 +450,11 @@ where
             PassResult::Waiting
         };
         self.around.reporter.news(&News::PassDone { result, duration: now.saturating_sub(round.began) });
-        let taking = self.vips.iter().any(Keeper::is_taking);
-        let delay = self.reads.retry_delay(round, taking, &mut self.around.rng).unwrap_or_else(|| self.interval());
-        self.next_round = now + delay;
+        let eager = self.vips.iter().any(|keeper| keeper.is_eager(now));
+        let interval = self.interval();
+        let retry = self.reads.retry_delay(round, eager, &mut self.around.rng);
+        // One source that fails makes nobody look at the others less often.
+        self.next_round = now + retry.map_or(interval, |delay| delay.min(interval));
         // When each source was read is told once for all of them.
         self.tell_by = now;
     }

@@ -27,7 +27,7 @@ pub const IDENTIFY_AGAIN: Duration = Duration::from_mins(1);
 /// After a failed round the next one is no sooner than this, however often it failed.
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
 /// The same while a claim is being taken: a fault that is over must be noticed within a second.
-const RETRY_WHILE_TAKING: Duration = Duration::from_millis(500);
+const RETRY_WHILE_EAGER: Duration = Duration::from_millis(500);
 
 /// An answer that the loop waits for.
 pub enum Answer {
@@ -291,15 +291,15 @@ impl Reads {
     }
 
     /// How long to wait after a round that failed; `None` after a good one, or where only an operator can help and the
-    /// usual interval will do. While a claim is being taken the looks do not grow rarer: the first that succeeds tells
+    /// usual interval will do. While a claim is eager to take the looks do not grow rarer: the first that succeeds tells
     /// that EC2 answers again.
-    pub fn retry_delay(&mut self, round: &Finished, taking: bool, rng: &mut fastrand::Rng) -> Option<Duration> {
+    pub fn retry_delay(&mut self, round: &Finished, eager: bool, rng: &mut fastrand::Rng) -> Option<Duration> {
         match round.worst {
             None => {
                 self.backoff.reset();
                 None
             }
-            Some(Class::Transient | Class::Throttled | Class::Stale) if taking => Some(RETRY_WHILE_TAKING),
+            Some(Class::Transient | Class::Throttled | Class::Stale) if eager => Some(RETRY_WHILE_EAGER),
             Some(Class::Transient | Class::Throttled | Class::Stale) => {
                 Some(self.backoff.next_delay(rng).max(RETRY_FLOOR))
             }

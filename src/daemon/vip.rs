@@ -24,6 +24,8 @@ use super::write::{After, Aim, Busy, Errand, Failure, Write, WriteFuture, Writte
 
 /// The looks of a claim do not wait for the account's rate limit this long: somewhat longer than the hooks' `wait`.
 const URGENT_FOR: Duration = Duration::from_secs(10);
+/// So long a claim that has not taken everything looks for the end of a fault as if it were young.
+const EAGER_FOR: Duration = Duration::from_mins(1);
 /// What perhaps happened is not tried again before a look has shown whether it did, unless none could for this long.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// What only an operator can mend is tried again at least this long after.
@@ -482,6 +484,11 @@ impl Keeper {
     /// A claim whose takes are not all seen yet.
     pub fn is_taking(&self) -> bool {
         self.leads() && self.converged_ms().is_none()
+    }
+
+    /// The same, and it has not lasted long: a fault that is over is to be noticed at once.
+    pub fn is_eager(&self, now: Moment) -> bool {
+        self.is_taking() && self.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
     }
 
     /// How long the looks may wait for the rate limit: not at all while a claim is young; and as long as it is still

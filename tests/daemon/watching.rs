@@ -281,18 +281,63 @@ fn a_record_that_is_not_read_any_more_is_not_asked_for_again_and_again() {
     });
 }
 
+/// An Elastic IP, and a route in two tables, of which one is another account's; and that account's failure.
+fn with_a_shared_table(estate: &Estate) -> Config {
+    estate.allocate(EIP);
+    let tables = estate.add_tables(2);
+    let mut routed = by_route(ADDRESS, &tables);
+    let Tables::Ids(refs) = &mut routed.route.as_mut().unwrap().tables else { unreachable!() };
+    refs[1].account = Account::Role(SHARED.to_owned());
+    config(vec![vip(vec![by_elastic_ip(EIP), routed])])
+}
+
+const SHARED: &str = "arn:aws:iam::123456789012:role/shared";
+
+fn shared_account_fails() -> Fault {
+    Fault::new(FaultKind::ServerError { status: 503, code: "Unavailable".into() }).in_role(SHARED)
+}
+
+#[test]
+fn a_source_that_fails_for_ever_makes_nobody_look_at_the_others_less_often() {
+    in_paused_time(async {
+        let mut world = World::new(1, with_a_shared_table);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        world.estate.fault(shared_account_fails());
+        pass(seconds(300)).await;
+        for _ in 0..20 {
+            free_elastic_ip_by_hand(&world.estate);
+            pass(millis(12_600)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "back within an interval");
+            pass(seconds(7)).await;
+        }
+    });
+}
+
+#[test]
+fn a_claim_that_cannot_take_everything_does_not_look_all_the_time() {
+    in_paused_time(async {
+        let mut world = World::new(1, with_a_shared_table);
+        world.estate.fault(shared_account_fails());
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(120)).await;
+        let mark = world.mark();
+        pass(seconds(300)).await;
+        let rounds = world.calls(mark).iter().filter(|(_, name, _)| *name == "DescribeAddresses").count();
+        // 30 by the interval, some more because what fails is tried again and looked at each time.
+        assert!((30..=80).contains(&rounds), "{rounds} rounds in five minutes");
+    });
+}
+
 #[test]
 fn an_account_that_refuses_is_told_until_it_does_not_although_another_answers() {
     in_paused_time(async {
-        let role = "arn:aws:iam::123456789012:role/shared";
-        let mut world = World::new(1, |estate| {
-            let tables = estate.add_tables(2);
-            let mut routed = by_route(ADDRESS, &tables);
-            let Tables::Ids(refs) = &mut routed.route.as_mut().unwrap().tables else { unreachable!() };
-            refs[1].account = Account::Role(role.to_owned());
-            config(vec![vip(vec![routed])])
-        });
-        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables").in_role(role));
+        let mut world = World::new(1, with_a_shared_table);
+        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables").in_role(SHARED));
         world.start();
         pass(seconds(120)).await;
         let recorder = Rc::clone(&world.nodes[0].recorder);
