@@ -278,9 +278,10 @@ impl Planner<'_> {
         seen: &Seen,
         look_at: &mut Option<Moment>,
     ) -> Verdict {
-        let looks_here = matches!(seen, Seen::Here { .. });
-        // It may have been here since before the claim. Then there is nothing to write; the read under way will tell.
-        if looks_here {
+        // It may have been here since before the claim. Then there is nothing to write; the read under way will tell. Only a
+        // route also stays after its node stood down, and a leader in between may have it: that is not waited for.
+        let may_have_moved = matches!(binding, Binding::Route { .. }) && held.age(self.now) <= claim::FRESH;
+        if matches!(seen, Seen::Here { .. }) && !may_have_moved {
             return say(State::Waiting, Why::Confirming);
         }
         if let Some(first) = self.waits_for(binding) {

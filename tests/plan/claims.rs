@@ -59,6 +59,22 @@ fn a_fresh_claim_looks_before_it_writes_what_may_be_here_already() {
 }
 
 #[test]
+fn a_fresh_claim_takes_a_kept_route_at_once_because_somebody_may_have_led_in_between() {
+    check(
+        "route",
+        "
+        90 see route=here b=80
+        100 leader@100
+          => route take: replace route 20.0.0.50/32 in rtb-1 with eni-a
+          => record 100
+        100.2 accept
+        101 see route=here a=100 b=80
+          => route in_sync: points here
+        ",
+    );
+}
+
+#[test]
 fn a_claim_that_is_noticed_late_looks_for_a_newer_one_before_it_takes() {
     check(
         "elastic_ip",
