@@ -17,7 +17,8 @@ use crate::status::{
 use crate::vip::{BindingKey, ClaimMode};
 use crate::witness::{Asked, Nobody};
 
-use super::vip::{Keeper, LastFailure};
+use super::attempts::LastFailure;
+use super::vip::Keeper;
 use super::write::Errand;
 
 /// What is wrong with the daemon as a whole.

@@ -108,8 +108,8 @@ pub fn condition(name: &str, holds: bool, message: &str, seconds: u64) -> Condit
 /// A node on which no hook has run since it booted, beside a leader.
 pub fn fresh() -> VipStatus {
     let mut vip = standby();
-    vip.desired.role = "unknown".to_owned();
-    vip.desired.reason = Some("no hook has run since this machine started".to_owned());
+    let reason = Some("no hook has run since this machine started".to_owned());
+    vip.desired = DesiredStatus { role: "unknown".to_owned(), reason, ..vip.desired };
     vip.claim = None;
     let in_sync = condition("InSync", true, "no hook has run yet, and nothing points here", 90);
     vip.conditions[0] = Condition { reason: "NoHookYet".to_owned(), ..in_sync };
