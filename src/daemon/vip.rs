@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::claim::Standing;
 use crate::config::{VipConfig, WitnessMode};
-use crate::desired::{Desired, WhyStandby, WhyUnknown};
 use crate::ec2::{Class, Ec2Write, Effect, Urgency};
 use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
@@ -15,7 +14,7 @@ use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
 use crate::observed::{Claims, Moment, Observed, Seen, Sight};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
-use crate::report::{Direction, News, Outcome, Reporter, Role};
+use crate::report::{Direction, News, Outcome, Reporter};
 use crate::vip::{BindingKey, ClaimMode, Kind, Vip};
 use crate::witness::{Contradiction, Heard, judge};
 
@@ -132,12 +131,7 @@ impl Keeper {
             self.desired_since_ms = machine.wall_ms();
             // A new claim, or its end, is a new start: nothing waits for an old failure.
             self.start_afresh(reporter);
-            let claim = match &reading.desired {
-                Desired::Leader(claim) => Some(&claim.id),
-                Desired::Standby(_) | Desired::Unknown(_) => None,
-            };
-            let role = Role::from(&reading.desired);
-            reporter.news(&News::DesiredChanged { vip, role, claim, reason: why(&reading.desired) });
+            reporter.news(&News::DesiredChanged { vip, desired: &reading.desired });
         }
         self.reading = Some(reading);
         changed
@@ -486,21 +480,5 @@ impl Keeper {
 fn tell_backoff(vip: IpAddr, errand: &Errand, delay: Duration, reporter: &dyn Reporter) {
     if *errand != Errand::Forget {
         reporter.news(&News::Backoff { vip, key: errand.key(), delay });
-    }
-}
-
-/// Why the role is what it is, where the role alone does not say it.
-pub(super) fn why(desired: &Desired) -> Option<&'static str> {
-    match desired {
-        Desired::Leader(_) | Desired::Standby(WhyStandby::Down) => None,
-        Desired::Standby(WhyStandby::Watchdog) => {
-            Some("the file says leader, but Pgpool's watchdog says that this node does not hold the VIP")
-        }
-        Desired::Standby(WhyStandby::GuardDead) => {
-            Some("the file says leader, but the Pgpool watchdog process that said so is gone")
-        }
-        Desired::Unknown(WhyUnknown::NoFile) => Some("no hook has run since this machine started"),
-        Desired::Unknown(WhyUnknown::Invalid) => Some("the desired-state file cannot be used"),
-        Desired::Unknown(WhyUnknown::OtherBoot) => Some("the desired-state file is from before this boot"),
     }
 }
