@@ -252,13 +252,16 @@ impl Planner<'_> {
                 Some(first) => drifted(say(State::Drift, Why::After(first.clone())), DriftReason::Absent),
                 None => restore(binding, seen),
             },
-            // The claims of this look are still being read: one of them may be newer, and then all is as it should be.
-            Seen::Elsewhere(holder) if self.claims_lag(sight) => {
-                say(State::Waiting, Why::SecondLook { holder: holder.to_string() })
-            }
             Seen::Elsewhere(holder) => {
+                let lags = self.claims_lag(sight);
+                // The claims of this look are still being read: one may be newer, and then all is as it should be.
+                if lags && track.elsewhere_since.is_none_or(|since| since >= sight.at) {
+                    return say(State::Waiting, Why::SecondLook { holder: holder.to_string() });
+                }
                 let reason = if holder.blackhole { DriftReason::Blackhole } else { DriftReason::Elsewhere };
-                drifted(self.retake(held, binding, sight, track, holder.to_string(), look_at), reason)
+                let verdict = self.retake(held, binding, sight, track, holder.to_string(), look_at);
+                let step = verdict.step.filter(|_| !lags);
+                drifted(Verdict { step, ..verdict }, reason)
             }
         }
     }

@@ -25,6 +25,8 @@ use super::write::{After, Aim, Busy, Errand, Write, WriteFuture, Written};
 const URGENT_FOR: Duration = Duration::from_secs(10);
 /// So long a claim that has not taken everything looks for the end of a fault as if it were young.
 const EAGER_FOR: Duration = Duration::from_mins(1);
+/// What fails more often than this in a row, though nobody knows whether it happened, is not looked at each time.
+const LOOKS_SOON: u32 = 5;
 
 /// One VIP.
 pub struct Keeper {
@@ -318,8 +320,8 @@ impl Keeper {
                 };
                 let after = match (failure.class, failure.effect) {
                     (Class::Stale, _) | (_, Effect::Unknown) if failures == 1 => After::LookNow,
-                    (Class::Stale, _) | (_, Effect::Unknown) => After::LookSoon,
-                    (_, Effect::None) => After::Nothing,
+                    (Class::Stale, _) | (_, Effect::Unknown) if failures <= LOOKS_SOON => After::LookSoon,
+                    _ => After::Nothing,
                 };
                 (outcome, after)
             }
@@ -355,7 +357,10 @@ impl Keeper {
     /// what a claim takes does not wait for the rate limit either. Says how many.
     pub fn release_held_back(&mut self, most: usize, fault_over: bool, busy: &Busy, now: Moment) -> usize {
         let vip = self.vip();
-        self.attempts.release(most, fault_over, now, |errand| busy.has(vip, errand), |errand| busy.hurry(vip, errand))
+        let Some(plan) = &self.plan else { return 0 };
+        // What is not planned could not go, and would stand in the others' way.
+        let goes_at_once = |errand: &Errand| !busy.has(vip, errand) || busy.hurry(vip, errand);
+        self.attempts.release(most, fault_over, now, |errand| errand.planned(plan).is_some(), goes_at_once)
     }
 
     /// Whether this change is tried again because a fault is over.
@@ -363,9 +368,9 @@ impl Keeper {
         self.attempts.hurries(errand)
     }
 
-    /// Whether its last try failed.
-    pub fn has_failed(&self, errand: &Errand) -> bool {
-        self.attempts.has_failed(errand)
+    /// Whether its last try failed, and not for a reason of its own.
+    pub fn was_held_up(&self, errand: &Errand) -> bool {
+        self.attempts.is_passing(errand)
     }
 
     /// When the next held-back action may be tried. Those under way wake the loop by ending, and so does the kernel's

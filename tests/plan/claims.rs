@@ -69,7 +69,7 @@ fn a_fresh_claim_takes_a_kept_route_at_once_because_somebody_may_have_led_in_bet
           => record 100
         100.2 accept
         101 see route=here a=100 b=80
-          => route in_sync: points here
+          => route in_sync: at eni-a
         ",
     );
 }
