@@ -33,6 +33,7 @@ use self::reads::{Answer, ReadFuture, Reads};
 use self::vip::Keeper;
 use self::write::{After, Busy, WriteFuture, Written};
 
+mod attempts;
 mod document;
 mod reads;
 mod reload;
