@@ -229,12 +229,12 @@ impl Reads {
                 Some((Class::Transient, error.to_string()))
             }
         };
-        self.note(Part::Local, failed, wall_ms, reporter);
+        self.note(&Part::Local, failed, wall_ms, reporter);
     }
 
     /// Notes how the read of a part went, and tells of its source: that it was observed once all its parts are well.
     /// Says whether the part is well again.
-    fn note(&mut self, part: Part, failed: Option<(Class, String)>, wall_ms: u64, reporter: &dyn Reporter) -> bool {
+    fn note(&mut self, part: &Part, failed: Option<(Class, String)>, wall_ms: u64, reporter: &dyn Reporter) -> bool {
         let source = part.source();
         let outcome = self.outcomes.entry(part.clone()).or_default();
         let was_failing = outcome.error.is_some();
@@ -282,7 +282,7 @@ impl Reads {
             }
         };
         let failed = error.as_ref().map(|error| (error.class, error.to_string()));
-        let recovered = self.note(part, failed, wall_ms, reporter);
+        let recovered = self.note(&part, failed, wall_ms, reporter);
         if let Some(round) = &mut self.round {
             round.open = round.open.saturating_sub(1);
             if let Some(error) = error {
