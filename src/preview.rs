@@ -12,7 +12,7 @@ use crate::claim::Standing;
 use crate::config::Config;
 use crate::daemon::Identify;
 use crate::desired::{Desired, WhyUnknown};
-use crate::ec2::{Ec2Error, Ec2Read, TableQuery, Urgency};
+use crate::ec2::{Class, Ec2Error, Ec2Read, TableQuery, Urgency};
 use crate::host::{HostError, LocalAddress};
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -88,7 +88,7 @@ pub async fn preview<E: Ec2Read + Identify>(
     let mut world = World {
         local: match local {
             Ok(value) => Source::Read { value, at: Moment::ZERO },
-            Err(error) => Source::Failed { why: error.to_string() },
+            Err(error) => Source::Failed { class: Class::Transient, why: error.to_string() },
         },
         ..World::default()
     };
@@ -149,7 +149,7 @@ async fn look<E: Ec2Read>(ec2: &E, queries: &Queries, world: &mut World) {
 fn source<T>(read: Result<T, Ec2Error>) -> Source<T> {
     match read {
         Ok(value) => Source::Read { value, at: Moment::ZERO },
-        Err(error) => Source::Failed { why: error.to_string() },
+        Err(error) => Source::Failed { class: error.class, why: error.to_string() },
     }
 }
 
@@ -220,6 +220,10 @@ impl Preview {
             let _ = writeln!(page, "{}  {}{reason}", vip.delegate_ip, vip.standing);
             if let Some(why) = &vip.desired_invalid {
                 let _ = writeln!(page, "  the desired-state file is not used: {why}");
+                let _ = writeln!(
+                    page,
+                    "  a daemon that runs goes by the last good one that it has read: 'vipkeeper status' shows what that says"
+                );
             }
             if let Some(action) = &vip.record {
                 let _ = writeln!(page, "  would {action}");

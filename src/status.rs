@@ -28,7 +28,7 @@ pub struct Status {
     pub started_ms: u64,
     pub instance: Option<InstanceId>,
     pub region: Option<String>,
-    /// When each source was last read with success.
+    /// When each source, or each part of it, was last read with success.
     pub sources: Vec<SourceStatus>,
     pub vips: Vec<VipStatus>,
     /// What is wrong with the daemon as a whole: no identity, a config that could not be reloaded.
@@ -39,6 +39,10 @@ pub struct Status {
 pub struct SourceStatus {
     /// `addresses`, `route_tables`, `network_interfaces`, `tags`, `local_addresses`.
     pub source: String,
+    /// Which part of it, where it is read in several: the role whose route tables these are (`None`: this node's own
+    /// account), or the subnet whose tags.
+    #[serde(default)]
+    pub part: Option<String>,
     pub last_success_ms: Option<u64>,
     /// Why the last read failed, if it did.
     pub error: Option<String>,
@@ -98,6 +102,9 @@ pub struct BindingStatus {
     pub blocked_by: Option<String>,
     pub last_error: Option<ErrorStatus>,
     pub next_try_ms: Option<u64>,
+    /// The class of the failed read that left its state unknown, as of an error.
+    #[serde(default)]
+    pub read_error_class: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

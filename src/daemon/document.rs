@@ -7,8 +7,8 @@ use crate::claim::{self, Record};
 use crate::config::WitnessMode;
 use crate::desired::{Desired, WhyUnknown};
 use crate::identity::Node;
-use crate::observed::{Moment, Witness};
-use crate::plan::{self, Blocker, Plan, Verdict};
+use crate::observed::{Moment, WhyUnseen, Witness};
+use crate::plan::{self, Blocker, Plan, Verdict, Why};
 use crate::report::{News, Reporter, Role};
 use crate::status::{
     BindingStatus, ClaimStatus, Condition, DesiredStatus, ErrorStatus, Problem, SourceStatus, Status, VERSION,
@@ -93,8 +93,8 @@ pub fn status(
 
 /// Whether two documents of this process differ in nothing but when they were made and when each source was read.
 pub fn says_the_same(told: &Status, status: &Status) -> bool {
-    fn source(source: &SourceStatus) -> (&str, bool, Option<&str>) {
-        (&source.source, source.last_success_ms.is_some(), source.error.as_deref())
+    fn source(source: &SourceStatus) -> (&str, Option<&str>, bool, Option<&str>) {
+        (&source.source, source.part.as_deref(), source.last_success_ms.is_some(), source.error.as_deref())
     }
     told.sources.iter().map(source).eq(status.sources.iter().map(source))
         && (&told.instance, &told.region) == (&status.instance, &status.region)
@@ -177,6 +177,10 @@ impl Keeper {
             blocked_by: verdict.why.blocker().map(|blocker| blocker.name().to_owned()),
             next_try_ms: failure.as_ref().and_then(|failure| next_try_ms(failure, now, wall_ms)),
             last_error: failure.as_ref().map(error),
+            read_error_class: match &verdict.why {
+                Why::Unseen(WhyUnseen::ReadFailed { class, .. }) => Some(class.name().to_owned()),
+                _ => None,
+            },
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::hint::hint;
 pub use super::layout::Look;
 use super::layout::{Tone, age, clean, since};
-use super::{BindingStatus, Condition, ErrorStatus, Status, VipStatus, condition, reason};
+use super::{BindingStatus, Condition, ErrorStatus, SourceStatus, Status, VipStatus, condition, reason};
 use crate::plan::Blocker;
 use crate::report::{BindingState, Role, STALE_AFTER};
 
@@ -220,7 +220,8 @@ impl Headline {
                 (Some(blocker), _) => Some(unblock(blocker, vip)),
                 (None, Some(error)) => Some(hint(&error.class, &error.message)),
                 // It may say why the read failed.
-                (None, None) => (state(worst) == BindingState::Unknown).then(|| hint("", &worst.detail)),
+                (None, None) => (state(worst) == BindingState::Unknown)
+                    .then(|| hint(worst.read_error_class.as_deref().unwrap_or_default(), &worst.detail)),
             },
         })
     }
@@ -357,10 +358,17 @@ fn sources(status: &Status, now_ms: u64, look: Look) -> String {
             let read = source.last_success_ms.map_or("never".to_owned(), |at| format!("{} ago", since(at, now_ms)));
             let error = source.error.as_deref().map_or_else(|| "-".to_owned(), clean);
             let tone = if source.error.is_some() { Tone::Bad } else { Tone::Plain };
-            vec![(Tone::Plain, clean(&source.source)), (tone, read), (tone, error)]
+            vec![(Tone::Plain, clean(&name(source))), (tone, read), (tone, error)]
         })
         .collect();
     look.table(0, &["SOURCE", "LAST READ", "ERROR"], &rows)
+}
+
+/// `route_tables of 123456789012:role/shared`.
+fn name(source: &SourceStatus) -> String {
+    let Some(part) = &source.part else { return source.source.clone() };
+    // Of a role's ARN, its account and name.
+    format!("{} of {}", source.source, part.split_once("::").map_or(part.as_str(), |(_, role)| role))
 }
 
 fn told<'a>(vip: &'a VipStatus, name: &str, holds: bool) -> Option<&'a Condition> {

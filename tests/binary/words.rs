@@ -38,6 +38,12 @@ fn plan_says_what_run_would_do_and_only_reads() {
     machine.wait(ROUTED);
     let (said, _, code) = machine.said(&["plan"]);
     assert!(said.contains("In sync: nothing to do.") && code == 0, "{code} {said}");
+    let file = std::fs::read(machine.desired_file(ROUTED)).unwrap();
+    std::fs::write(machine.desired_file(ROUTED), "{").unwrap();
+    let (said, _, code) = machine.said(&["plan"]);
+    assert!(said.contains("the desired-state file is not used: ") && code == 1, "{code} {said}");
+    assert!(said.contains("a daemon that runs goes by the last good one"), "{said}");
+    std::fs::write(machine.desired_file(ROUTED), file).unwrap();
     daemon.kill();
     machine.remove(ROUTED);
     let (said, _, code) = machine.said(&["plan"]);

@@ -1,7 +1,7 @@
 //! The page for people, whole, as golden files; and what it comes to for scripts.
 
 use vipkeeper::status::page::{Daemon, Look, Verdict, page};
-use vipkeeper::status::{Condition, Problem, Status, VipStatus};
+use vipkeeper::status::{Condition, Problem, SourceStatus, Status, VipStatus};
 use vipkeeper::vip::Kind;
 
 use super::golden;
@@ -145,6 +145,38 @@ fn what_waits_for_people_says_what_they_can_do() {
         let page = shown(vip, blocked_by);
         assert!(page.contains("BLOCKED") && page.contains(wanted), "{blocked_by}: {page}");
     }
+}
+
+#[test]
+fn an_ec2_that_cannot_be_reached_is_looked_for_in_the_network() {
+    let mut vip = leader();
+    vip.in_sync = false;
+    let detail = "the read failed: DescribeRouteTables: no connection to ec2.example: Connection refused";
+    for route in [1, 2] {
+        vip.bindings[route] = binding(Kind::Route, "rtb-67890abcd", "unknown", detail);
+        vip.bindings[route].read_error_class = Some("transient".to_owned());
+    }
+    let page = page(&status(vec![vip]), Daemon::Alive, NOW_MS, PIPE);
+    assert!(
+        page.contains("  do    it is tried again by itself; if it lasts, see whether EC2 can be reached"),
+        "{page}"
+    );
+}
+
+#[test]
+fn each_account_has_a_line_of_its_own() {
+    let mut status = status(vec![leader()]);
+    let shared = SourceStatus {
+        part: Some("arn:aws:iam::123456789012:role/shared".to_owned()),
+        last_success_ms: None,
+        error: Some("DescribeRouteTables: UnauthorizedOperation".to_owned()),
+        ..status.sources[1].clone()
+    };
+    status.sources.insert(2, shared);
+    let page = page(&status, Daemon::Alive, NOW_MS, PIPE);
+    let line = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{page}"));
+    assert!(line("route_tables  ").ends_with("  3 s ago    -"), "{page}");
+    assert!(line("route_tables of 123456789012:role/shared  never  ").ends_with("UnauthorizedOperation"), "{page}");
 }
 
 #[test]

@@ -23,7 +23,12 @@ pub fn status(vips: Vec<VipStatus>) -> Status {
         instance: Some("i-0abc".parse().unwrap()),
         region: Some("eu-west-1".to_owned()),
         sources: ["addresses", "route_tables", "local_addresses"]
-            .map(|source| SourceStatus { source: source.to_owned(), last_success_ms: Some(ago(3)), error: None })
+            .map(|source| SourceStatus {
+                source: source.to_owned(),
+                part: None,
+                last_success_ms: Some(ago(3)),
+                error: None,
+            })
             .into(),
         vips,
         problems: Vec::new(),
@@ -92,6 +97,7 @@ pub fn binding(kind: Kind, target: &str, state: &str, detail: &str) -> BindingSt
         blocked_by: None,
         last_error: None,
         next_try_ms: None,
+        read_error_class: None,
     }
 }
 
