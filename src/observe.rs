@@ -470,7 +470,7 @@ fn elastic_ip(address: &Address, eni: &EniId, private_ip: Ipv4Addr) -> Seen {
         (Some(holder), Some(ip)) if holder == eni && ip == private_ip => {
             Seen::Here { association: address.association.clone() }
         }
-        (Some(holder), Some(ip)) if holder == eni => elsewhere(format_args!("{holder} at {ip}")),
+        (Some(holder), Some(ip)) if holder == eni => elsewhere(format_args!("{holder} {ip}")),
         (Some(holder), _) => elsewhere(holder),
         (None, _) => match &address.association {
             Some(association) => elsewhere(association),

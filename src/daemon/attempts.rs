@@ -16,6 +16,9 @@ const DENIED_FLOOR: Duration = Duration::from_secs(15);
 /// Old claims that may not be forgotten do no harm for a long time: the anchor has room for 50 tags.
 const FORGET_FLOOR: Duration = Duration::from_hours(1);
 
+/// What failed so often in a row is not helped by what EC2 does elsewhere.
+const FAILS_FOR_LONG: u32 = 8;
+
 /// The errands whose last try failed.
 #[derive(Debug, Default)]
 pub struct Attempts(BTreeMap<Errand, Attempt>);
@@ -42,6 +45,12 @@ pub struct LastFailure<'a> {
     /// How often in a row.
     pub times: u32,
     pub next_try: Option<Moment>,
+}
+
+impl Attempt {
+    fn is_passing(&self) -> bool {
+        matches!(&self.last, Some((_, Class::Transient | Class::Throttled, _)))
+    }
 }
 
 impl Attempts {
@@ -78,28 +87,28 @@ impl Attempts {
         self.0.extract_if(.., |errand, _| which(errand)).map(|(errand, _)| errand).collect()
     }
 
-    /// Lets up to `most` be tried now that wait because EC2 throttled or did not answer; where a fault is over, what a
-    /// claim takes does not wait for the rate limit either: not what is to start (`is_under_way` does not know it), nor
-    /// what waits for its turn already (`hurry` says so). Says how many.
+    /// Lets up to `most` that are planned be tried now that wait because EC2 throttled or did not answer; where a fault is
+    /// over, what a claim takes does not wait for the rate limit either, if it `goes_at_once`. Says how many.
     pub fn release(
         &mut self,
         most: usize,
         fault_over: bool,
         now: Moment,
-        is_under_way: impl Fn(&Errand) -> bool,
-        hurry: impl Fn(&Errand) -> bool,
+        is_planned: impl Fn(&Errand) -> bool,
+        goes_at_once: impl Fn(&Errand) -> bool,
     ) -> usize {
         let waiting = self.0.iter_mut().filter(|(errand, attempt)| {
-            let passing = matches!(&attempt.last, Some((_, Class::Transient | Class::Throttled, _)));
             let held_back = attempt.next_try.is_some_and(|at| at > now);
-            let goes_at_once = || !is_under_way(errand) || hurry(errand);
-            passing && (held_back || (fault_over && goes_at_once()))
+            attempt.is_passing() && is_planned(errand) && (held_back || (fault_over && goes_at_once(errand)))
         });
         let released = waiting.take(most).map(|(_, attempt)| {
             attempt.next_try = None;
             attempt.hurries = fault_over;
-            // Should it be refused again, that is because others were faster, and no reason to wait longer than at first.
-            attempt.backoff.reset();
+            // Should it be refused again, that is because others were faster, and no reason to wait longer than at first;
+            // unless it is of an account that stays out of reach.
+            if attempt.failures < FAILS_FOR_LONG {
+                attempt.backoff.reset();
+            }
         });
         released.count()
     }
@@ -107,6 +116,11 @@ impl Attempts {
     /// Whether it is tried again because a fault is over.
     pub fn hurries(&self, errand: &Errand) -> bool {
         self.0.get(errand).is_some_and(|attempt| attempt.hurries)
+    }
+
+    /// Whether its last try failed because EC2 throttled or did not answer.
+    pub fn is_passing(&self, errand: &Errand) -> bool {
+        self.0.get(errand).is_some_and(Attempt::is_passing)
     }
 
     /// Whether its last try failed.

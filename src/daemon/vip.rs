@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::claim::Standing;
 use crate::config::{VipConfig, WitnessMode};
-use crate::desired::{Desired, WhyStandby, WhyUnknown};
 use crate::ec2::{Class, Ec2Write, Effect, Urgency};
 use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
@@ -15,7 +14,7 @@ use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
 use crate::observed::{Claims, Moment, Observed, Seen, Sight};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
-use crate::report::{Direction, News, Outcome, Reporter, Role};
+use crate::report::{Direction, News, Outcome, Reporter};
 use crate::vip::{BindingKey, ClaimMode, Kind, Vip};
 use crate::witness::{Contradiction, Heard, judge};
 
@@ -26,6 +25,8 @@ use super::write::{After, Aim, Busy, Errand, Write, WriteFuture, Written};
 const URGENT_FOR: Duration = Duration::from_secs(10);
 /// So long a claim that has not taken everything looks for the end of a fault as if it were young.
 const EAGER_FOR: Duration = Duration::from_mins(1);
+/// What fails more often than this in a row, though nobody knows whether it happened, is not looked at each time.
+const LOOKS_SOON: u32 = 5;
 
 /// One VIP.
 pub struct Keeper {
@@ -132,12 +133,7 @@ impl Keeper {
             self.desired_since_ms = machine.wall_ms();
             // A new claim, or its end, is a new start: nothing waits for an old failure.
             self.start_afresh(reporter);
-            let claim = match &reading.desired {
-                Desired::Leader(claim) => Some(&claim.id),
-                Desired::Standby(_) | Desired::Unknown(_) => None,
-            };
-            let role = Role::from(&reading.desired);
-            reporter.news(&News::DesiredChanged { vip, role, claim, reason: why(&reading.desired) });
+            reporter.news(&News::DesiredChanged { vip, desired: &reading.desired });
         }
         self.reading = Some(reading);
         changed
@@ -324,8 +320,8 @@ impl Keeper {
                 };
                 let after = match (failure.class, failure.effect) {
                     (Class::Stale, _) | (_, Effect::Unknown) if failures == 1 => After::LookNow,
-                    (Class::Stale, _) | (_, Effect::Unknown) => After::LookSoon,
-                    (_, Effect::None) => After::Nothing,
+                    (Class::Stale, _) | (_, Effect::Unknown) if failures <= LOOKS_SOON => After::LookSoon,
+                    _ => After::Nothing,
                 };
                 (outcome, after)
             }
@@ -361,7 +357,10 @@ impl Keeper {
     /// what a claim takes does not wait for the rate limit either. Says how many.
     pub fn release_held_back(&mut self, most: usize, fault_over: bool, busy: &Busy, now: Moment) -> usize {
         let vip = self.vip();
-        self.attempts.release(most, fault_over, now, |errand| busy.has(vip, errand), |errand| busy.hurry(vip, errand))
+        let Some(plan) = &self.plan else { return 0 };
+        // What is not planned could not go, and would stand in the others' way.
+        let goes_at_once = |errand: &Errand| !busy.has(vip, errand) || busy.hurry(vip, errand);
+        self.attempts.release(most, fault_over, now, |errand| errand.planned(plan).is_some(), goes_at_once)
     }
 
     /// Whether this change is tried again because a fault is over.
@@ -369,9 +368,9 @@ impl Keeper {
         self.attempts.hurries(errand)
     }
 
-    /// Whether its last try failed.
-    pub fn has_failed(&self, errand: &Errand) -> bool {
-        self.attempts.has_failed(errand)
+    /// Whether its last try failed, and not for a reason of its own.
+    pub fn was_held_up(&self, errand: &Errand) -> bool {
+        self.attempts.is_passing(errand)
     }
 
     /// When the next held-back action may be tried. Those under way wake the loop by ending, and so does the kernel's
@@ -486,21 +485,5 @@ impl Keeper {
 fn tell_backoff(vip: IpAddr, errand: &Errand, delay: Duration, reporter: &dyn Reporter) {
     if *errand != Errand::Forget {
         reporter.news(&News::Backoff { vip, key: errand.key(), delay });
-    }
-}
-
-/// Why the role is what it is, where the role alone does not say it.
-pub(super) fn why(desired: &Desired) -> Option<&'static str> {
-    match desired {
-        Desired::Leader(_) | Desired::Standby(WhyStandby::Down) => None,
-        Desired::Standby(WhyStandby::Watchdog) => {
-            Some("the file says leader, but Pgpool's watchdog says that this node does not hold the VIP")
-        }
-        Desired::Standby(WhyStandby::GuardDead) => {
-            Some("the file says leader, but the Pgpool watchdog process that said so is gone")
-        }
-        Desired::Unknown(WhyUnknown::NoFile) => Some("no hook has run since this machine started"),
-        Desired::Unknown(WhyUnknown::Invalid) => Some("the desired-state file cannot be used"),
-        Desired::Unknown(WhyUnknown::OtherBoot) => Some("the desired-state file is from before this boot"),
     }
 }

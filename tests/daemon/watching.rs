@@ -281,6 +281,40 @@ fn a_record_that_is_not_read_any_more_is_not_asked_for_again_and_again() {
     });
 }
 
+/// A route whose claims are on an Elastic IP that is answered for after the tables.
+fn with_claims_that_lag(estate: &Estate) -> Config {
+    for (operation, after_ms) in [("DescribeRouteTables", 100), ("DescribeAddresses", 200)] {
+        estate.fault(Fault::new(FaultKind::latency(millis(after_ms))).at(operation));
+    }
+    estate.allocate(EIP);
+    let tables = estate.add_tables(2);
+    config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+}
+
+#[test]
+fn a_drift_is_told_once_although_the_claims_come_after_the_bindings() {
+    for is_recorded in [true, false] {
+        in_paused_time(async move {
+            let mut world = World::new(2, with_claims_that_lag);
+            if !is_recorded {
+                world.estate.fault(Fault::new(FaultKind::Deny).at("CreateTags"));
+            }
+            let table = tables(&world)[1].clone();
+            world.start();
+            pass(seconds(1)).await;
+            world.up(0, EIP);
+            pass(seconds(70)).await;
+            let stranger = world.estate.bystander.eni.clone();
+            point_route_by_hand(&world.estate, &table, &stranger);
+            pass(seconds(120)).await;
+            let taken_back = world.estate.route(&table, ADDRESS) == world.eni(0);
+            assert_eq!(taken_back, is_recorded);
+            let drifts = world.nodes[0].recorder.heard("Drift {");
+            assert_eq!(drifts.len(), 1, "{drifts:?}");
+        });
+    }
+}
+
 /// An Elastic IP, and a route in two tables, of which one is another account's; and that account's failure.
 fn with_a_shared_table(estate: &Estate) -> Config {
     estate.allocate(EIP);
@@ -290,8 +324,6 @@ fn with_a_shared_table(estate: &Estate) -> Config {
     refs[1].account = Account::Role(SHARED.to_owned());
     config(vec![vip(vec![by_elastic_ip(EIP), routed])])
 }
-
-const SHARED: &str = "arn:aws:iam::123456789012:role/shared";
 
 fn shared_account_fails() -> Fault {
     Fault::new(FaultKind::ServerError { status: 503, code: "Unavailable".into() }).in_role(SHARED)

@@ -166,7 +166,7 @@ fn an_elastic_ip_is_compared_by_eni_and_private_address() {
     let config = config(vec![elastic("192.0.2.1")]);
     for (held, wanted) in [
         (Some(("eni-a0", "10.0.0.9")), "here by eipassoc-1"),
-        (Some(("eni-a0", "10.0.0.77")), "elsewhere: eni-a0 at 10.0.0.77"),
+        (Some(("eni-a0", "10.0.0.77")), "elsewhere: eni-a0 10.0.0.77"),
         (Some(("eni-b0", "10.0.0.9")), "elsewhere: eni-b0"),
         (None, "absent"),
     ] {
