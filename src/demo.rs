@@ -25,22 +25,27 @@ const LATENCY: Duration = Duration::from_millis(150);
 /// # Errors
 /// When the demo itself cannot be set up: no loopback listener, no temporary folder.
 pub async fn run(keep: bool, colour: bool) -> anyhow::Result<bool> {
+    // Before anything is made that is to be cleared away.
+    let interrupted = interrupted()?;
     let local = LocalSet::new();
     let playing = local.run_until(play(keep, colour));
     tokio::select! {
         passed = playing => passed,
         // What the demo made goes when it is dropped; a signal's own way out would leave it.
-        interrupted = interrupted() => interrupted.map(|()| keep),
+        () = interrupted => Ok(keep),
     }
 }
 
-/// Returns at SIGINT or SIGTERM.
-async fn interrupted() -> anyhow::Result<()> {
-    let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for an interrupt"),
-        _ = terminated.recv() => Ok(()),
-    }
+/// Waits for SIGINT or SIGTERM, also for one that comes before anybody waits.
+fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 async fn play(keep: bool, colour: bool) -> anyhow::Result<bool> {
@@ -62,9 +67,11 @@ async fn play(keep: bool, colour: bool) -> anyhow::Result<bool> {
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve_ec2(address: SocketAddr) -> anyhow::Result<()> {
+    let interrupted = interrupted()?;
     let network = Network::new(Duration::ZERO)?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let served = network.serve(listener).await?;
     println!("{}", served.introduction());
-    interrupted().await
+    interrupted.await;
+    Ok(())
 }

@@ -120,7 +120,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
         let message = format!("no credentials from the metadata service: {}", imds::explain(error));
         return Some(NoCredentials { class, message: of_role(&message) });
     }
-    let asked_sts = innermost.source().is_some_and(|error| error.is::<SdkError<AssumeRoleError>>());
+    let asked_sts = innermost.source().is_some_and(<dyn Error>::is::<SdkError<AssumeRoleError>>);
     let cause = innermost.source().map(|error| format!(": {}", causes(error))).unwrap_or_default();
     let (class, message) = match innermost {
         CredentialsError::CredentialsNotLoaded(_) => (
