@@ -54,8 +54,8 @@ impl Bucket {
     /// Takes one token, and says how long that took. An urgent request is counted and never held back. What urgent
     /// requests owe is bounded by the burst: after a claim with dozens of route tables the reads that must confirm it
     /// wait for `burst / requests_per_s` seconds at most, whatever the number of tables. A paced request waits for none
-    /// of that: while something is owed, it goes [`PACE`] times as often as others, one after the other, and adds nothing
-    /// to that.
+    /// of that: while something is owed, paced requests go one after the other, half as often again as others do, and add
+    /// nothing to that.
     ///
     /// Dropping the future while it waits takes nothing.
     pub async fn take(&self, urgency: Urgency) -> Duration {
