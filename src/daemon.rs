@@ -33,6 +33,7 @@ use self::reads::{Answer, ReadFuture, Reads};
 use self::vip::Keeper;
 use self::write::{After, Busy, WriteFuture, Written};
 
+mod attempts;
 mod document;
 mod reads;
 mod reload;
@@ -100,6 +101,8 @@ pub struct Daemon<E, H, I, M> {
     busy: Busy,
     /// When EC2 last accepted a change.
     accepted_at: Moment,
+    /// A read succeeded that had failed, since the last plans.
+    recovered: bool,
     /// Desired-state files are to be read again before the next step.
     desired_stale: bool,
     /// The kernel's addresses are to be read again before the next step.
@@ -151,6 +154,7 @@ where
             writing: FuturesUnordered::new(),
             busy: Busy::default(),
             accepted_at: Moment::ZERO,
+            recovered: false,
             desired_stale: true,
             local_stale: true,
             next_round: Moment::ZERO,
@@ -298,6 +302,12 @@ where
             let (vip, mut observed) = observe(&self.config, &keeper.config, known, &self.world);
             observed.witness = self.word.on(vip.delegate_ip);
             keeper.decide(vip, observed, now, wall_ms, &*self.around.reporter);
+        }
+        // What waits is known once the answer that tells of a fault's end was planned with.
+        if std::mem::take(&mut self.recovered) {
+            self.release_held_back(true);
+        }
+        for keeper in &mut self.vips {
             let (ec2, host, reporter) = (&self.around.ec2, &self.around.host, &self.around.reporter);
             self.writing.extend(keeper.start(ec2, host, &mut self.busy, self.reads.reading_local, now, reporter));
             // The writes go out when they are first polled: what they rest on is kept by then.
@@ -321,7 +331,7 @@ where
         };
         let errand = &written.write.errand;
         let fault_over =
-            keeper.hurries(errand) || (keeper.has_failed(errand) && now >= self.accepted_at + NOTHING_ACCEPTED_FOR);
+            keeper.hurries(errand) || (keeper.was_held_up(errand) && now >= self.accepted_at + NOTHING_ACCEPTED_FOR);
         let after = keeper.written(written, now, wall_ms, &mut self.around.rng, &*self.around.reporter);
         if !written.write.action.is_cloud() {
             self.local_stale = true;
@@ -428,9 +438,7 @@ where
                 if let Some(known) = &mut self.known {
                     known.learn(&self.world);
                 }
-                if recovered {
-                    self.release_held_back(true);
-                }
+                self.recovered |= recovered;
             }
         }
     }
@@ -450,9 +458,11 @@ where
             PassResult::Waiting
         };
         self.around.reporter.news(&News::PassDone { result, duration: now.saturating_sub(round.began) });
-        let taking = self.vips.iter().any(Keeper::is_taking);
-        let delay = self.reads.retry_delay(round, taking, &mut self.around.rng).unwrap_or_else(|| self.interval());
-        self.next_round = now + delay;
+        let eager = self.vips.iter().any(|keeper| keeper.is_eager(now));
+        let interval = self.interval();
+        let retry = self.reads.retry_delay(round, eager, &mut self.around.rng);
+        // One source that fails makes nobody look at the others less often.
+        self.next_round = now + retry.map_or(interval, |delay| delay.min(interval));
         // When each source was read is told once for all of them.
         self.tell_by = now;
     }

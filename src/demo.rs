@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use self::cluster::{Cluster, Network};
@@ -29,10 +30,16 @@ pub async fn run(keep: bool, colour: bool) -> anyhow::Result<bool> {
     tokio::select! {
         passed = playing => passed,
         // What the demo made goes when it is dropped; a signal's own way out would leave it.
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.context("cannot wait for an interrupt")?;
-            Ok(keep)
-        }
+        interrupted = interrupted() => interrupted.map(|()| keep),
+    }
+}
+
+/// Returns at SIGINT or SIGTERM.
+async fn interrupted() -> anyhow::Result<()> {
+    let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for an interrupt"),
+        _ = terminated.recv() => Ok(()),
     }
 }
 
@@ -59,5 +66,5 @@ pub async fn serve_ec2(address: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let served = network.serve(listener).await?;
     println!("{}", served.introduction());
-    tokio::signal::ctrl_c().await.context("cannot wait for an interrupt")
+    interrupted().await
 }

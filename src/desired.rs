@@ -19,11 +19,31 @@ pub enum Desired {
     Leader(Claim),
 }
 
+impl Desired {
+    /// Why it is so, where the role alone does not say it.
+    #[must_use]
+    pub fn why(&self) -> Option<&'static str> {
+        match self {
+            Self::Leader(_) | Self::Standby(WhyStandby::Down) => None,
+            Self::Standby(WhyStandby::Watchdog) => {
+                Some("the file says leader, but Pgpool's watchdog says that this node does not hold the VIP")
+            }
+            Self::Standby(WhyStandby::GuardDead) => {
+                Some("the file says leader, but the Pgpool watchdog process that said so is gone")
+            }
+            Self::Unknown(WhyUnknown::NoFile) => Some("no hook has run since this machine started"),
+            Self::Unknown(WhyUnknown::Invalid) => Some("the desired-state file cannot be used"),
+            Self::Unknown(WhyUnknown::OtherBoot) => Some("the desired-state file is from before this boot"),
+        }
+    }
+}
+
 /// Why nothing is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyUnknown {
-    /// No hook has run since the machine started.
+    /// No hook has run since the machine started. Pgpool calls them only where it gains or loses the leadership: so it
+    /// is on every node that has not led since.
     NoFile,
     /// The only file there is cannot be trusted or read, and no good one came before it.
     Invalid,

@@ -19,7 +19,7 @@ mod wait;
 #[derive(Debug, Clone)]
 pub struct HookContext {
     pub state_dir: PathBuf,
-    /// The delegate IPs of the config, or why that cannot be read.
+    /// The delegate IPs of the config, or what is wrong with that.
     pub configured: Result<Vec<IpAddr>, String>,
     pub caller: Caller,
 }
@@ -87,7 +87,7 @@ impl HookContext {
     pub fn warning(&self) -> Option<String> {
         let why = self.configured.as_ref().err()?;
         Some(format!(
-            "the configuration cannot be read, so any delegate IP is taken and the state folder is {}: {why}",
+            "the configuration has errors, so any delegate IP is taken and the state folder is {}: {why}",
             self.state_dir.display()
         ))
     }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::claim;
 use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
-use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget, TableQuery};
+use crate::ec2::{Address, Class, Eni, EniQuery, RouteTable, RouteTarget, TableQuery};
 use crate::host::LocalAddress;
 use crate::identity::{Node, NodeInterface};
 use crate::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
@@ -24,6 +24,7 @@ pub enum Source<T> {
     #[default]
     NotRead,
     Failed {
+        class: Class,
         why: String,
     },
     /// `at` is when the read began.
@@ -37,7 +38,7 @@ impl<T> Source<T> {
     fn read(&self) -> Result<(&T, Moment), WhyUnseen> {
         match self {
             Self::NotRead => Err(WhyUnseen::NotRead),
-            Self::Failed { why } => Err(WhyUnseen::ReadFailed(why.clone())),
+            Self::Failed { class, why } => Err(WhyUnseen::ReadFailed { class: *class, why: why.clone() }),
             Self::Read { value, at } => Ok((value, *at)),
         }
     }
@@ -469,7 +470,7 @@ fn elastic_ip(address: &Address, eni: &EniId, private_ip: Ipv4Addr) -> Seen {
         (Some(holder), Some(ip)) if holder == eni && ip == private_ip => {
             Seen::Here { association: address.association.clone() }
         }
-        (Some(holder), Some(ip)) if holder == eni => elsewhere(format_args!("{holder} at {ip}")),
+        (Some(holder), Some(ip)) if holder == eni => elsewhere(format_args!("{holder} {ip}")),
         (Some(holder), _) => elsewhere(holder),
         (None, _) => match &address.association {
             Some(association) => elsewhere(association),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::ec2::Class;
 use crate::ids::{AssociationId, InstanceId, Term};
 use crate::vip::BindingKey;
 
@@ -45,8 +46,8 @@ impl fmt::Display for Holder {
 pub enum WhyUnseen {
     #[error("not read yet")]
     NotRead,
-    #[error("the read failed: {0}")]
-    ReadFailed(String),
+    #[error("the read failed: {why}")]
+    ReadFailed { class: Class, why: String },
     #[error("{0} does not exist, or not in this account and region")]
     NoSuchResource(String),
     #[error("{0}")]

@@ -5,7 +5,6 @@
 //! When an action may be tried again after a failure is not decided here: the loop holds it back.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use crate::action::{Action, Force, RouteCall};
@@ -16,6 +15,10 @@ use crate::memory::{Held, Memory, SETTLE, Track};
 use crate::observed::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 use crate::vip::{Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
 use crate::words::words;
+
+pub use self::why::{Blocker, Why};
+
+mod why;
 
 /// A binding that points elsewhere is looked at again after this long before it is taken back; twice as long after each
 /// time it had to be, up to [`RETAKE_HOLD_MAX`].
@@ -121,7 +124,13 @@ impl Plan {
     /// Every binding agrees with what is desired.
     #[must_use]
     pub fn in_sync(&self) -> bool {
-        self.standing != Standing::Unknown && self.bindings.values().all(|verdict| verdict.state == State::InSync)
+        self.standing != Standing::Unknown && self.nothing_stands_out()
+    }
+
+    /// Every binding was seen, and is as it may be for what this node is; also where nobody said what that is.
+    #[must_use]
+    pub fn nothing_stands_out(&self) -> bool {
+        self.bindings.values().all(|verdict| verdict.state == State::InSync)
     }
 
     /// The changes of bindings.
@@ -133,84 +142,6 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.record.is_none() && self.forget.is_none() && self.steps().next().is_none()
-    }
-}
-
-/// Why a binding is in its state: the phrase that an operator reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    PointsHere,
-    NotHere,
-    /// A standby's route that waits for the successor to replace it.
-    KeptForSuccessor,
-    /// A standby's ENI that would drop what is sent to the VIP.
-    SwitchingOff,
-    UndesiredButHere,
-    Accepted,
-    Confirming,
-    LookingFirst,
-    After(BindingKey),
-    Taking,
-    Restoring {
-        found: Seen,
-    },
-    Retaking {
-        holder: String,
-    },
-    SecondLook {
-        holder: String,
-    },
-    Releasing,
-    DeletesLater,
-    Unseen(WhyUnseen),
-    /// Without a record of claims nothing is taken from another.
-    NoRecord {
-        holder: String,
-    },
-    NotEscalated {
-        holder: String,
-    },
-    /// Pgpool's watchdog is there and does not answer.
-    Unheard {
-        holder: String,
-    },
-    /// Nothing that could be released by name was seen.
-    NoAssociation,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PointsHere => f.write_str("points here"),
-            Self::NotHere => f.write_str("not here"),
-            Self::KeptForSuccessor => f.write_str("kept until the successor replaces it"),
-            Self::SwitchingOff => f.write_str("on; switching it off, so that a takeover need not"),
-            Self::UndesiredButHere => f.write_str("points here, but no hook has said who leads: left alone"),
-            Self::Accepted => f.write_str("change accepted, not seen yet"),
-            Self::Confirming => f.write_str("pointed here before this claim; looking whether it still does"),
-            Self::LookingFirst => f.write_str("looking for a newer claim before taking"),
-            Self::After(key) => write!(f, "waits for {key}"),
-            Self::Taking => f.write_str("taking"),
-            Self::Restoring { found: Seen::Absent } => f.write_str("gone, putting it back"),
-            Self::Restoring { .. } => f.write_str("putting it right"),
-            Self::Retaking { holder } => write!(f, "points at {holder}, taking it back"),
-            Self::SecondLook { holder } => write!(f, "points at {holder}; looking twice before taking it back"),
-            Self::Releasing => f.write_str("points here, releasing"),
-            Self::DeletesLater => f.write_str("points here, to be deleted soon"),
-            Self::Unseen(why) => why.fmt(f),
-            Self::NoRecord { holder } => write!(
-                f,
-                "points at {holder}, and this node's claim is not on record: without a record nothing is taken back"
-            ),
-            Self::NotEscalated { holder } => {
-                write!(f, "points at {holder}, and Pgpool's watchdog says that this node is not the leader")
-            }
-            Self::Unheard { holder } => write!(
-                f,
-                "points at {holder}, and Pgpool's watchdog does not answer: without its word nothing is taken back"
-            ),
-            Self::NoAssociation => f.write_str("points here without an association id to release it by"),
-        }
     }
 }
 
@@ -254,7 +185,7 @@ impl Planner<'_> {
             };
         };
         match (self.standing, &self.memory.claim) {
-            (Standing::Unknown, _) => undesired(seen),
+            (Standing::Unknown, _) => undesired(binding, seen),
             (Standing::Leader, Some(held)) if track.applied => self.keep(held, binding, sight, track, look_at),
             (Standing::Leader, Some(held)) => self.take(held, binding, sight, seen, look_at),
             // A leader always holds a claim: `learn` adopts it before anybody plans.
@@ -278,9 +209,10 @@ impl Planner<'_> {
         seen: &Seen,
         look_at: &mut Option<Moment>,
     ) -> Verdict {
-        let looks_here = matches!(seen, Seen::Here { .. });
-        // It may have been here since before the claim. Then there is nothing to write; the read under way will tell.
-        if looks_here {
+        // It may have been here since before the claim. Then there is nothing to write; the read under way will tell. Only a
+        // route also stays after its node stood down, and a leader in between may have it: that is not waited for.
+        let may_have_moved = matches!(binding, Binding::Route { .. }) && held.age(self.now) <= claim::FRESH;
+        if matches!(seen, Seen::Here { .. }) && !may_have_moved {
             return say(State::Waiting, Why::Confirming);
         }
         if let Some(first) = self.waits_for(binding) {
@@ -313,20 +245,23 @@ impl Planner<'_> {
     ) -> Verdict {
         match track.believe(sight) {
             // Accepted is not success; a later look is.
-            Seen::Here { .. } if matches!(sight.seen, Seen::Here { .. }) => say(State::InSync, Why::PointsHere),
+            Seen::Here { .. } if matches!(sight.seen, Seen::Here { .. }) => in_place(binding),
             Seen::Here { .. } => say(State::Waiting, Why::Accepted),
             Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
             seen @ Seen::Absent => match self.waits_for(binding) {
                 Some(first) => drifted(say(State::Drift, Why::After(first.clone())), DriftReason::Absent),
                 None => restore(binding, seen),
             },
-            // The claims of this look are still being read: one of them may be newer, and then all is as it should be.
-            Seen::Elsewhere(holder) if self.claims_lag(sight) => {
-                say(State::Waiting, Why::SecondLook { holder: holder.to_string() })
-            }
             Seen::Elsewhere(holder) => {
+                let lags = self.claims_lag(sight);
+                // The claims of this look are still being read: one may be newer, and then all is as it should be.
+                if lags && track.elsewhere_since.is_none_or(|since| since >= sight.at) {
+                    return say(State::Waiting, Why::SecondLook { holder: holder.to_string() });
+                }
                 let reason = if holder.blackhole { DriftReason::Blackhole } else { DriftReason::Elsewhere };
-                drifted(self.retake(held, binding, sight, track, holder.to_string(), look_at), reason)
+                let verdict = self.retake(held, binding, sight, track, holder.to_string(), look_at);
+                let step = verdict.step.filter(|_| !lags);
+                drifted(Verdict { step, ..verdict }, reason)
             }
         }
     }
@@ -385,8 +320,7 @@ impl Planner<'_> {
         let association = match seen {
             Seen::Here { association } => association,
             Seen::Absent if matches!(binding, Binding::SourceDestCheck { .. }) => return prepare(binding, seen),
-            Seen::Elsewhere(_) | Seen::Absent => return say(State::InSync, Why::NotHere),
-            Seen::Unknown(why) => return say(State::Unknown, Why::Unseen(why.clone())),
+            Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_) => return not_here(seen),
         };
         let action = match binding {
             Binding::LocalAddress { interface, address } => {
@@ -403,7 +337,7 @@ impl Planner<'_> {
             },
             Binding::SecondaryIp { eni, address } => Action::UnassignAddress { eni: eni.clone(), address: *address },
             // A standby keeps it off.
-            Binding::SourceDestCheck { .. } => return say(State::InSync, Why::PointsHere),
+            Binding::SourceDestCheck { .. } => return in_place(binding),
             Binding::Route { on_release: OnRelease::Keep, .. } => {
                 return say(State::InSync, Why::KeptForSuccessor);
             }
@@ -492,13 +426,35 @@ impl Planner<'_> {
     }
 }
 
-/// Nobody said who leads: whatever there is stays.
-fn undesired(seen: &Seen) -> Verdict {
+/// Nobody said who leads: whatever there is stays. How the check of the own ENI is set leads nobody here.
+fn undesired(binding: &Binding, seen: &Seen) -> Verdict {
+    match (binding, seen) {
+        (Binding::SourceDestCheck { .. }, Seen::Here { .. }) => in_place(binding),
+        (Binding::SourceDestCheck { .. }, Seen::Absent) => say(State::InSync, Why::CheckLeftOn),
+        (_, Seen::Here { .. }) => say(State::Blocked, Why::UndesiredButHere),
+        (_, Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_)) => not_here(seen),
+    }
+}
+
+/// A binding of a node that does not lead, which is not seen here.
+fn not_here(seen: &Seen) -> Verdict {
     match seen {
-        Seen::Here { .. } => say(State::Unknown, Why::UndesiredButHere),
-        Seen::Elsewhere(_) | Seen::Absent => say(State::InSync, Why::NotHere),
+        Seen::Elsewhere(holder) => say(State::InSync, Why::PointsElsewhere { holder: holder.to_string() }),
+        Seen::Absent | Seen::Here { .. } => say(State::InSync, Why::NotHere),
         Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
     }
+}
+
+/// It is as this node needs it.
+fn in_place(binding: &Binding) -> Verdict {
+    let place = match binding {
+        Binding::ElasticIp { eni, private_ip, .. } => format!("at {eni} {private_ip}"),
+        Binding::Route { eni, .. } => format!("at {eni}"),
+        Binding::SecondaryIp { eni, .. } => format!("on {eni}"),
+        Binding::LocalAddress { interface, .. } => format!("on {interface}"),
+        Binding::SourceDestCheck { eni } => format!("off on {eni}"),
+    };
+    say(State::InSync, Why::PointsHere { place })
 }
 
 /// The source/destination check of a node that does not lead. It is an attribute of the own ENI and moves nothing: a
@@ -509,12 +465,12 @@ fn prepare(binding: &Binding, seen: &Seen) -> Verdict {
 
 /// Puts back what is gone, unless somebody else took it meanwhile: EC2 itself decides that.
 fn restore(binding: &Binding, found: &Seen) -> Verdict {
-    let reason = match binding {
-        Binding::SourceDestCheck { .. } => DriftReason::CheckOn,
-        _ => DriftReason::Absent,
+    let (why, reason) = match binding {
+        Binding::SourceDestCheck { .. } => (Why::CheckOn, DriftReason::CheckOn),
+        _ => (Why::Restoring, DriftReason::Absent),
     };
     let action = point_here(binding, found, Force::IfFree);
-    drifted(act(State::Drift, Why::Restoring { found: found.clone() }, Purpose::Restore, action), reason)
+    drifted(act(State::Drift, why, Purpose::Restore, action), reason)
 }
 
 /// The action that points a binding at this node.

@@ -11,13 +11,14 @@ use serde::Serialize;
 use crate::claim::Standing;
 use crate::config::Config;
 use crate::daemon::Identify;
-use crate::ec2::{Ec2Error, Ec2Read, TableQuery, Urgency};
+use crate::desired::{Desired, WhyUnknown};
+use crate::ec2::{Class, Ec2Error, Ec2Read, TableQuery, Urgency};
 use crate::host::{HostError, LocalAddress};
 use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::observe::{Known, Queries, Source, World, choice_query, observe};
 use crate::observed::Moment;
-use crate::plan::{Plan, State, plan};
+use crate::plan::{self, Plan, State, plan};
 use crate::vip::Kind;
 
 /// What the daemon would do for every VIP.
@@ -32,11 +33,15 @@ pub struct VipPreview {
     pub delegate_ip: IpAddr,
     /// `leader`, `superseded`, `standby` or `unknown`.
     pub standing: &'static str,
+    /// Why that, where the word alone does not say it.
+    pub reason: Option<&'static str>,
     /// Why the desired-state file is not the one in force, if it is not.
     pub desired_invalid: Option<String>,
     pub bindings: Vec<BindingPreview>,
     /// The claim's tag, where it would be written.
     pub record: Option<String>,
+    #[serde(skip)]
+    verdict: Verdict,
 }
 
 /// What the daemon would do about one binding.
@@ -83,7 +88,7 @@ pub async fn preview<E: Ec2Read + Identify>(
     let mut world = World {
         local: match local {
             Ok(value) => Source::Read { value, at: Moment::ZERO },
-            Err(error) => Source::Failed { why: error.to_string() },
+            Err(error) => Source::Failed { class: Class::Transient, why: error.to_string() },
         },
         ..World::default()
     };
@@ -117,7 +122,7 @@ pub async fn preview<E: Ec2Read + Identify>(
         let (vip, observed) = observe(config, vip_config, &known, &world);
         memory.learn(&vip, &reading.desired, &observed, Moment::ZERO, wall_ms);
         let plan = plan(&vip, &reading.desired, &observed, &memory, now);
-        VipPreview::new(vip_config.delegate_ip, reading.invalid, &plan)
+        VipPreview::new(vip_config.delegate_ip, &reading.desired, reading.invalid, &plan)
     });
     Ok(Preview { vips: vips.collect() })
 }
@@ -144,12 +149,12 @@ async fn look<E: Ec2Read>(ec2: &E, queries: &Queries, world: &mut World) {
 fn source<T>(read: Result<T, Ec2Error>) -> Source<T> {
     match read {
         Ok(value) => Source::Read { value, at: Moment::ZERO },
-        Err(error) => Source::Failed { why: error.to_string() },
+        Err(error) => Source::Failed { class: error.class, why: error.to_string() },
     }
 }
 
 impl VipPreview {
-    fn new(delegate_ip: IpAddr, desired_invalid: Option<String>, plan: &Plan) -> Self {
+    fn new(delegate_ip: IpAddr, desired: &Desired, desired_invalid: Option<String>, plan: &Plan) -> Self {
         let bindings = plan.bindings.iter().map(|(key, verdict)| BindingPreview {
             kind: key.kind,
             target: key.target.clone(),
@@ -165,23 +170,36 @@ impl VipPreview {
                 Standing::Superseded(_) => "superseded",
                 Standing::Leader => "leader",
             },
+            reason: match desired {
+                Desired::Unknown(WhyUnknown::NoFile) if plan.nothing_stands_out() => {
+                    Some("no hook has run yet, which is normal on a node that has not led since boot")
+                }
+                _ => desired.why(),
+            },
             desired_invalid,
             bindings: bindings.collect(),
             record: plan.record.as_ref().map(|(_, action)| action.to_string()),
+            verdict: Verdict::of(desired, plan),
         }
     }
+}
 
-    #[expect(clippy::match_same_arms, reason = "the order of the guards matters")]
-    fn verdict(&self) -> Verdict {
-        let of_binding = |binding: &BindingPreview| match binding.action {
-            Some(_) => Verdict::Changes,
-            None if binding.state == State::Unknown.name() => Verdict::CouldNotTell,
-            None if binding.state == State::InSync.name() => Verdict::InSync,
-            // Nothing now, but something is not as it should be.
-            None => Verdict::Changes,
+impl Verdict {
+    fn of(desired: &Desired, plan: &Plan) -> Self {
+        let of_binding = |verdict: &plan::Verdict| match (&verdict.step, verdict.state) {
+            (None, State::Unknown) => Self::CouldNotTell,
+            (None, State::InSync) => Self::InSync,
+            // Where nothing is to be done now, something is still not as it should be.
+            (Some(_), _) | (None, State::Drift | State::Waiting | State::Blocked) => Self::Changes,
         };
-        let record = if self.record.is_some() { Verdict::Changes } else { Verdict::InSync };
-        self.bindings.iter().map(of_binding).chain([record]).max().unwrap_or(Verdict::InSync)
+        let of_desired = match desired {
+            Desired::Leader(_) | Desired::Standby(_) => Self::InSync,
+            // As on every node that has not led since it booted.
+            Desired::Unknown(WhyUnknown::NoFile) if plan.nothing_stands_out() => Self::InSync,
+            Desired::Unknown(_) => Self::CouldNotTell,
+        };
+        let of_record = if plan.record.is_some() { Self::Changes } else { Self::InSync };
+        plan.bindings.values().map(of_binding).fold(of_desired.max(of_record), Self::max)
     }
 }
 
@@ -189,7 +207,7 @@ impl Preview {
     /// The worst of all VIPs: what could not be told counts most.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        self.vips.iter().map(VipPreview::verdict).max().unwrap_or(Verdict::InSync)
+        self.vips.iter().map(|vip| vip.verdict).max().unwrap_or(Verdict::InSync)
     }
 
     /// The page for people.
@@ -198,9 +216,14 @@ impl Preview {
         let mut page = String::new();
         for vip in &self.vips {
             // Writing into a string cannot fail.
-            let _ = writeln!(page, "{}  {}", vip.delegate_ip, vip.standing);
+            let reason = vip.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            let _ = writeln!(page, "{}  {}{reason}", vip.delegate_ip, vip.standing);
             if let Some(why) = &vip.desired_invalid {
                 let _ = writeln!(page, "  the desired-state file is not used: {why}");
+                let _ = writeln!(
+                    page,
+                    "  a daemon that runs goes by the last good one that it has read: 'vipkeeper status' shows what that says"
+                );
             }
             if let Some(action) = &vip.record {
                 let _ = writeln!(page, "  would {action}");

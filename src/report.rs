@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::action::Action;
+use crate::desired::Desired;
 use crate::ec2::{Class, RequestReport};
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::status::Status;
@@ -54,7 +55,7 @@ pub enum News<'a> {
     Stopping,
 
     /// What is wanted of this node changed, or was read for the first time.
-    DesiredChanged { vip: IpAddr, role: Role, claim: Option<&'a ClaimId>, reason: Option<&'a str> },
+    DesiredChanged { vip: IpAddr, desired: &'a Desired },
     /// The file is not to be trusted or read; the last good one stays in force.
     DesiredInvalid { vip: IpAddr, why: &'a str },
     /// The file is good again.

@@ -211,8 +211,8 @@ async fn maybe<F: Future<Output = ()>>(serving: Option<F>) {
     }
 }
 
-/// Tells now and then when the credentials run out.
-async fn tell_expiry(cloud: &Cloud, report: &Report) {
+/// Tells now and then when the credentials run out; for ever.
+pub(crate) async fn tell_expiry(cloud: &Cloud, report: &Report) {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         let expiry = cloud.ec2().and_then(crate::ec2::aws::AwsEc2::credentials_expiry);

@@ -28,7 +28,7 @@ pub struct Status {
     pub started_ms: u64,
     pub instance: Option<InstanceId>,
     pub region: Option<String>,
-    /// When each source was last read with success.
+    /// When each source, or each part of it, was last read with success.
     pub sources: Vec<SourceStatus>,
     pub vips: Vec<VipStatus>,
     /// What is wrong with the daemon as a whole: no identity, a config that could not be reloaded.
@@ -39,6 +39,10 @@ pub struct Status {
 pub struct SourceStatus {
     /// `addresses`, `route_tables`, `network_interfaces`, `tags`, `local_addresses`.
     pub source: String,
+    /// Which part of it, where it is read in several: the role whose route tables these are (`None`: this node's own
+    /// account), or the subnet whose tags.
+    #[serde(default)]
+    pub part: Option<String>,
     pub last_success_ms: Option<u64>,
     /// Why the last read failed, if it did.
     pub error: Option<String>,
@@ -50,7 +54,7 @@ pub struct VipStatus {
     pub desired: DesiredStatus,
     /// The claim that this status describes; `wait` compares it with the file's.
     pub claim: Option<ClaimStatus>,
-    /// Every binding agrees with desired, as far as was read.
+    /// Every binding agrees with desired; or no hook has run yet, and nothing of the VIP points here.
     pub in_sync: bool,
     pub bindings: Vec<BindingStatus>,
     pub conditions: Vec<Condition>,
@@ -77,6 +81,11 @@ pub struct ClaimStatus {
     pub converged_ms: Option<u64>,
     /// The newer claim that this one gave way to.
     pub superseded_by: Option<InstanceId>,
+    /// Why its tag could not be written, as long as it is not on record because of that.
+    #[serde(default)]
+    pub record_error: Option<ErrorStatus>,
+    #[serde(default)]
+    pub next_record_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,8 +97,14 @@ pub struct BindingStatus {
     /// What was seen or is being done: one short phrase.
     pub detail: String,
     pub since_ms: u64,
+    /// Who must act before this node does: `no_record`, `not_escalated`, `unheard` or `no_hook`.
+    #[serde(default)]
+    pub blocked_by: Option<String>,
     pub last_error: Option<ErrorStatus>,
     pub next_try_ms: Option<u64>,
+    /// The class of the failed read that left its state unknown, as of an error.
+    #[serde(default)]
+    pub read_error_class: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,6 +125,18 @@ pub mod condition {
     pub const SUPERSEDED: &str = "Superseded";
     pub const HOOK_LOST: &str = "HookLost";
     pub const WITNESS: &str = "Witness";
+}
+
+/// The reasons of conditions that more than people tell apart.
+pub mod reason {
+    /// Of `InSync`: nothing is wanted, and nothing of the VIP points here.
+    pub const NO_HOOK_YET: &str = "NoHookYet";
+    /// Of `InSync`: it would be `NoHookYet` if everything could be read.
+    pub const NOT_READ: &str = "NotRead";
+    /// Of `InSync`.
+    pub const NOT_LOOKED_YET: &str = "NotLookedYet";
+    /// Of `ClaimRecorded`: this node's claim was read, and no other is newer.
+    pub const ON_RECORD: &str = "OnRecord";
 }
 
 /// As in Kubernetes: a named statement that holds or does not, and since when.

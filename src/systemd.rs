@@ -7,6 +7,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
+use crate::report::Role;
 use crate::status::Status;
 
 /// The service manager, if there is one.
@@ -65,7 +66,11 @@ impl Systemd {
 /// What `systemctl status` shows.
 fn summary(status: &Status) -> String {
     let vips = status.vips.iter().map(|vip| {
-        let state = if vip.in_sync { "in sync" } else { "not in sync" };
+        let state = match (vip.in_sync, Role::from_name(&vip.desired.role)) {
+            (true, Some(Role::Unknown)) => "no hook yet",
+            (true, _) => "in sync",
+            (false, _) => "not in sync",
+        };
         format!("{}: {}, {state}", vip.delegate_ip, vip.desired.role)
     });
     vips.collect::<Vec<_>>().join("; ")

@@ -71,7 +71,7 @@ pub enum Asked {
 /// Why there is nobody to ask, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Nobody {
-    #[error("Pgpool's watchdog has no socket {}; [pgpool] watchdog_socket names another one", places(.0))]
+    #[error("{}", no_socket(.0))]
     NoSocket(Vec<PathBuf>),
     /// Pgpool gives the socket the permissions that its umask leaves: with the usual 022 only its own user may connect.
     #[error(
@@ -83,8 +83,12 @@ pub enum Nobody {
     NotRunning(PathBuf),
 }
 
-fn places(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+fn no_socket(places: &[PathBuf]) -> String {
+    if places.is_empty() {
+        return "there is no Pgpool whose watchdog could be asked".to_owned();
+    }
+    let places = places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ");
+    format!("Pgpool's watchdog has no socket {places}; [pgpool] watchdog_socket names another one")
 }
 
 /// Why there is no word.
@@ -412,6 +416,11 @@ mod tests {
         assert_eq!(watchdog.consult().await, Asked::Nobody(Nobody::NotRunning(path.clone())));
         let said = Nobody::NotPermitted(path).to_string();
         assert!(said.contains("UMask=0002") && said.contains("SupplementaryGroups="), "{said}");
+        assert_eq!(
+            Nobody::NoSocket(Vec::new()).to_string(),
+            "there is no Pgpool whose watchdog could be asked",
+            "as in the demo"
+        );
         let unnamed = Watchdog::new(None, None, TrustedOwners::root());
         assert!(unnamed.places().len() == FOLDERS.len());
     }

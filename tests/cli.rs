@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 const COMMANDS: [&str; 9] = ["up", "down", "wait", "run", "plan", "status", "demo", "completions", "man"];
 
@@ -60,6 +64,48 @@ fn a_wrong_command_line_ends_it_with_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let error = text(output.stderr);
         assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn a_reader_of_json_gets_an_object_also_where_there_is_no_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let state_dir = folder.path().to_str().unwrap();
+    let output = vipkeeper(&["status", "--json", "--state-dir", state_dir]);
+    assert_eq!(output.status.code(), Some(1));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let error = &said["error"];
+    assert_eq!(error["reason"], "Missing");
+    assert!(error["message"].as_str().unwrap().starts_with(&format!("there is no {state_dir}/status.json")), "{said}");
+    assert!(error["to_do"].as_str().unwrap().contains("systemctl start vipkeeper"), "{said}");
+
+    // One line each for who follows; the first that no status is there any more.
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_vipkeeper"));
+    watch.env_clear().args(["status", "--json", "--watch", "--state-dir", state_dir]).stdout(Stdio::piped());
+    let mut watch = watch.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(watch.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), said);
+}
+
+#[test]
+fn a_demo_that_is_ended_leaves_nothing_behind() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = tempfile::tempdir().unwrap();
+        let is_empty = || fs::read_dir(folder.path()).unwrap().next().is_none();
+        let mut demo = Command::new(env!("CARGO_BIN_EXE_vipkeeper"));
+        demo.env_clear().env("TMPDIR", folder.path()).arg("demo").stdout(Stdio::null());
+        let mut demo = demo.spawn().unwrap();
+        let began = Instant::now();
+        while is_empty() {
+            assert!(began.elapsed() < Duration::from_mins(1), "it made no folder");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        kill_process(Pid::from_child(&demo), signal).unwrap();
+        demo.wait().unwrap();
+        assert!(is_empty(), "{signal:?}");
     }
 }
 

@@ -5,19 +5,20 @@ use std::net::IpAddr;
 
 use crate::claim::{self, Record};
 use crate::config::WitnessMode;
-use crate::desired::Desired;
+use crate::desired::{Desired, WhyUnknown};
 use crate::identity::Node;
-use crate::observed::Moment;
-use crate::plan::{self, Plan, Verdict};
+use crate::observed::{Moment, WhyUnseen, Witness};
+use crate::plan::{self, Blocker, Plan, Verdict, Why};
 use crate::report::{News, Reporter, Role};
 use crate::status::{
     BindingStatus, ClaimStatus, Condition, DesiredStatus, ErrorStatus, Problem, SourceStatus, Status, VERSION,
-    VipStatus, condition,
+    VipStatus, condition, reason,
 };
 use crate::vip::{BindingKey, ClaimMode};
 use crate::witness::{Asked, Nobody};
 
-use super::vip::{Keeper, why};
+use super::attempts::LastFailure;
+use super::vip::Keeper;
 use super::write::Errand;
 
 /// What is wrong with the daemon as a whole.
@@ -92,8 +93,8 @@ pub fn status(
 
 /// Whether two documents of this process differ in nothing but when they were made and when each source was read.
 pub fn says_the_same(told: &Status, status: &Status) -> bool {
-    fn source(source: &SourceStatus) -> (&str, bool, Option<&str>) {
-        (&source.source, source.last_success_ms.is_some(), source.error.as_deref())
+    fn source(source: &SourceStatus) -> (&str, Option<&str>, bool, Option<&str>) {
+        (&source.source, source.part.as_deref(), source.last_success_ms.is_some(), source.error.as_deref())
     }
     told.sources.iter().map(source).eq(status.sources.iter().map(source))
         && (&told.instance, &told.region) == (&status.instance, &status.region)
@@ -117,21 +118,25 @@ impl Keeper {
             .flat_map(|plan| &plan.bindings)
             .map(|(key, verdict)| self.binding(key, verdict, &mut since, now, wall_ms, reporter))
             .collect();
+        let unrecorded =
+            plan.filter(|plan| plan.standing == claim::Standing::Leader).and_then(|_| self.failure(&Errand::Record));
         let claim = self.memory().claim.as_ref().map(|held| ClaimStatus {
             id: held.id.clone(),
             term: held.term,
             started_ms: held.started_ms,
             converged_ms: self.converged_ms(),
             superseded_by: held.superseded_by.as_ref().map(|rival| rival.node.clone()),
+            record_error: unrecorded.as_ref().map(error),
+            next_record_ms: unrecorded.as_ref().and_then(|failure| next_try_ms(failure, now, wall_ms)),
         });
-        let witness = witness(mode, asked, self.config.delegate_ip);
+        let conditions = self.conditions(plan, mode, asked, &mut since, wall_ms);
         let status = VipStatus {
             delegate_ip: self.config.delegate_ip,
             desired: self.desired(),
             claim,
-            in_sync: plan.is_some_and(Plan::in_sync),
+            in_sync: conditions.iter().any(|condition| condition.name == condition::IN_SYNC && condition.holds),
             bindings,
-            conditions: self.conditions(plan, witness, &mut since, wall_ms),
+            conditions,
         };
         self.since = since;
         status
@@ -141,7 +146,7 @@ impl Keeper {
         let desired = self.reading().map(|reading| &reading.desired);
         DesiredStatus {
             role: desired.map_or(Role::Unknown, Role::from).name().to_owned(),
-            reason: desired.and_then(why).map(str::to_owned),
+            reason: desired.and_then(Desired::why).map(str::to_owned),
             since_ms: self.desired_since_ms(),
             guard_alive: self.reading().and_then(|reading| reading.guard_alive),
         }
@@ -169,22 +174,21 @@ impl Keeper {
             state: state.name().to_owned(),
             detail,
             since_ms,
-            next_try_ms: failure
-                .and_then(|failure| failure.next_try)
-                .map(|at| wall_ms + millis(at.saturating_sub(now))),
-            last_error: failure.map(|failure| ErrorStatus {
-                at_ms: failure.at_ms,
-                class: failure.class.name().to_owned(),
-                message: failure.message.to_owned(),
-                failures: failure.times,
-            }),
+            blocked_by: verdict.why.blocker().map(|blocker| blocker.name().to_owned()),
+            next_try_ms: failure.as_ref().and_then(|failure| next_try_ms(failure, now, wall_ms)),
+            last_error: failure.as_ref().map(error),
+            read_error_class: match &verdict.why {
+                Why::Unseen(WhyUnseen::ReadFailed { class, .. }) => Some(class.name().to_owned()),
+                _ => None,
+            },
         }
     }
 
     fn conditions(
         &self,
         plan: Option<&Plan>,
-        witness: (bool, &'static str, String),
+        mode: WitnessMode,
+        asked: Option<&Asked>,
         since: &mut Since,
         wall_ms: u64,
     ) -> Vec<Condition> {
@@ -194,19 +198,8 @@ impl Keeper {
             let (name, reason) = (name.to_owned(), reason.to_owned());
             conditions.push(Condition { name, holds, reason, message, since_ms });
         };
-        match plan {
-            None => put(condition::IN_SYNC, false, "NotLookedYet", "nothing has been looked at yet".to_owned()),
-            Some(plan) if plan.in_sync() => put(condition::IN_SYNC, true, "AllAgree", String::new()),
-            Some(plan) => {
-                let differing: Vec<_> = plan
-                    .bindings
-                    .iter()
-                    .filter(|(_, verdict)| verdict.state != plan::State::InSync)
-                    .map(|(key, verdict)| format!("{key}: {}", verdict.why))
-                    .collect();
-                put(condition::IN_SYNC, false, "Differs", differing.join("; "));
-            }
-        }
+        let (in_sync, reason, message) = self.in_sync(plan, mode, asked);
+        put(condition::IN_SYNC, in_sync, reason, message);
         let invalid = self.reading().and_then(|reading| reading.invalid.clone());
         let reason = if invalid.is_none() { "Good" } else { "NotUsed" };
         put(condition::DESIRED_VALID, invalid.is_none(), reason, invalid.unwrap_or_default());
@@ -231,9 +224,38 @@ impl Keeper {
         let reason = if rival.is_some() { "NewerClaim" } else { "Newest" };
         let message = rival.map(|rival| format!("{} holds the newer claim {}", rival.node, rival.term));
         put(condition::SUPERSEDED, rival.is_some(), reason, message.unwrap_or_default());
-        let (speaks, reason, message) = witness;
+        let (speaks, reason, message) = witness(mode, asked, self.config.delegate_ip);
         put(condition::WITNESS, speaks, reason, message);
         conditions
+    }
+
+    /// Whether every binding is as it should be, and why not.
+    fn in_sync(&self, plan: Option<&Plan>, mode: WitnessMode, asked: Option<&Asked>) -> (bool, &'static str, String) {
+        let Some(plan) = plan else {
+            return (false, reason::NOT_LOOKED_YET, "nothing has been looked at yet".to_owned());
+        };
+        if plan.in_sync() {
+            return (true, "AllAgree", String::new());
+        }
+        let differing = plan.bindings.iter().filter(|(_, verdict)| verdict.state != plan::State::InSync);
+        let differing: Vec<_> = differing.map(|(key, verdict)| format!("{key}: {}", verdict.why)).collect();
+        let differing = differing.join("; ");
+        if plan.standing != claim::Standing::Unknown {
+            return (false, "Differs", differing);
+        }
+        let no_file = self.reading().is_some_and(|reading| reading.desired == Desired::Unknown(WhyUnknown::NoFile));
+        let escalated = match asked {
+            Some(Asked::Word(word)) if mode != WitnessMode::Off => {
+                word.on(self.config.delegate_ip) == Witness::Escalated
+            }
+            _ => false,
+        };
+        let here = plan.bindings.values().any(|verdict| verdict.why.blocker() == Some(Blocker::NoHook));
+        match (no_file && !escalated && !here, plan.nothing_stands_out()) {
+            (true, true) => (true, reason::NO_HOOK_YET, "no hook has run yet, and nothing points here".to_owned()),
+            (true, false) => (false, reason::NOT_READ, differing),
+            (false, _) => (false, "NothingAsked", differing),
+        }
     }
 
     /// Whether this node's claim is on record as far as it should be, and why not.
@@ -256,11 +278,24 @@ impl Keeper {
             .zip(self.instance())
             .map_or(Record::Unknown, |(claims, instance)| claim::record(claims, instance, held));
         match record {
-            Record::Newest => (true, "OnRecord", String::new()),
+            Record::Newest => (true, reason::ON_RECORD, String::new()),
             Record::Missing => (false, "NotSeenYet", "the claim's tag has not been seen on the anchor yet".to_owned()),
             Record::Unknown => (false, "NotRead", "the anchor's tags could not be read".to_owned()),
         }
     }
+}
+
+fn error(failure: &LastFailure<'_>) -> ErrorStatus {
+    ErrorStatus {
+        at_ms: failure.at_ms,
+        class: failure.class.name().to_owned(),
+        message: failure.message.to_owned(),
+        failures: failure.times,
+    }
+}
+
+fn next_try_ms(failure: &LastFailure<'_>, now: Moment, wall_ms: u64) -> Option<u64> {
+    failure.next_try.map(|at| wall_ms + millis(at.saturating_sub(now)))
 }
 
 /// Whether Pgpool's watchdog speaks about this VIP, and why not.

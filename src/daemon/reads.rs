@@ -27,7 +27,7 @@ pub const IDENTIFY_AGAIN: Duration = Duration::from_mins(1);
 /// After a failed round the next one is no sooner than this, however often it failed.
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
 /// The same while a claim is being taken: a fault that is over must be noticed within a second.
-const RETRY_WHILE_TAKING: Duration = Duration::from_millis(500);
+const RETRY_WHILE_EAGER: Duration = Duration::from_millis(500);
 
 /// An answer that the loop waits for.
 pub enum Answer {
@@ -95,6 +95,15 @@ impl Part {
             Self::Interfaces => report::Source::NetworkInterfaces,
             Self::Tags(_) => report::Source::Tags,
             Self::Local => report::Source::LocalAddresses,
+        }
+    }
+
+    /// Which one it is, where there are several of its source.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Tables(Account::Role(role)) => Some(role),
+            Self::Tags(subnet) => Some(subnet.as_str()),
+            Self::Addresses | Self::Tables(Account::Own) | Self::Interfaces | Self::Local => None,
         }
     }
 
@@ -216,25 +225,25 @@ impl Reads {
                 None
             }
             Err(error) => {
-                world.local = Source::Failed { why: error.to_string() };
+                world.local = Source::Failed { class: Class::Transient, why: error.to_string() };
                 Some((Class::Transient, error.to_string()))
             }
         };
-        self.note(Part::Local, failed, wall_ms, reporter);
+        self.note(&Part::Local, failed, wall_ms, reporter);
     }
 
     /// Notes how the read of a part went, and tells of its source: that it was observed once all its parts are well.
     /// Says whether the part is well again.
-    fn note(&mut self, part: Part, failed: Option<(Class, String)>, wall_ms: u64, reporter: &dyn Reporter) -> bool {
+    fn note(&mut self, part: &Part, failed: Option<(Class, String)>, wall_ms: u64, reporter: &dyn Reporter) -> bool {
         let source = part.source();
-        let outcome = self.outcomes.entry(part).or_default();
+        let outcome = self.outcomes.entry(part.clone()).or_default();
         let was_failing = outcome.error.is_some();
         let Some((class, error)) = failed else {
             *outcome = Outcome { last_success_ms: Some(wall_ms), error: None };
             self.tell_observed(source, wall_ms, reporter);
             return was_failing;
         };
-        reporter.news(&News::ReadFailed { source, class, error: &error });
+        reporter.news(&News::ReadFailed { source, class, error: &of(part.name(), &error) });
         outcome.error = Some(error);
         false
     }
@@ -242,16 +251,16 @@ impl Reads {
     fn tell_observed(&self, source: report::Source, at_ms: u64, reporter: &dyn Reporter) {
         let mut parts = self.outcomes.iter().filter(|(part, _)| part.source() == source);
         let all_read = parts.all(|(_, outcome)| outcome.last_success_ms.is_some());
-        if all_read && self.error(source).is_none() {
+        if all_read && !self.is_failing(source) {
             reporter.news(&News::Observed { source, at_ms });
         }
     }
 
-    /// Why a part of the source could not be read.
-    fn error(&self, source: report::Source) -> Option<&String> {
+    /// Whether a part of the source could not be read.
+    fn is_failing(&self, source: report::Source) -> bool {
         let mut parts = self.outcomes.iter().filter(|(part, _)| part.source() == source);
-        let choices = self.not_chosen.values().filter(|_| source == report::Source::RouteTables);
-        parts.find_map(|(_, outcome)| outcome.error.as_ref()).or_else(|| choices.into_iter().next())
+        parts.any(|(_, outcome)| outcome.error.is_some())
+            || (source == report::Source::RouteTables && !self.not_chosen.is_empty())
     }
 
     /// Puts an answer where it belongs. Says whether EC2 answers again after it had not.
@@ -273,7 +282,7 @@ impl Reads {
             }
         };
         let failed = error.as_ref().map(|error| (error.class, error.to_string()));
-        let recovered = self.note(part, failed, wall_ms, reporter);
+        let recovered = self.note(&part, failed, wall_ms, reporter);
         if let Some(round) = &mut self.round {
             round.open = round.open.saturating_sub(1);
             if let Some(error) = error {
@@ -291,15 +300,15 @@ impl Reads {
     }
 
     /// How long to wait after a round that failed; `None` after a good one, or where only an operator can help and the
-    /// usual interval will do. While a claim is being taken the looks do not grow rarer: the first that succeeds tells
+    /// usual interval will do. While a claim is eager to take the looks do not grow rarer: the first that succeeds tells
     /// that EC2 answers again.
-    pub fn retry_delay(&mut self, round: &Finished, taking: bool, rng: &mut fastrand::Rng) -> Option<Duration> {
+    pub fn retry_delay(&mut self, round: &Finished, eager: bool, rng: &mut fastrand::Rng) -> Option<Duration> {
         match round.worst {
             None => {
                 self.backoff.reset();
                 None
             }
-            Some(Class::Transient | Class::Throttled | Class::Stale) if taking => Some(RETRY_WHILE_TAKING),
+            Some(Class::Transient | Class::Throttled | Class::Stale) if eager => Some(RETRY_WHILE_EAGER),
             Some(Class::Transient | Class::Throttled | Class::Stale) => {
                 Some(self.backoff.next_delay(rng).max(RETRY_FLOOR))
             }
@@ -327,8 +336,9 @@ impl Reads {
             Err(error) => {
                 // Asked again in the next round, not only after minutes.
                 self.chosen_at.remove(choice);
-                reporter.news(&News::ReadFailed { source, class: error.class, error: &error.to_string() });
-                self.not_chosen.insert(choice.clone(), error.to_string());
+                let (part, class, error) = (Part::Tables(choice.account.clone()), error.class, error.to_string());
+                reporter.news(&News::ReadFailed { source, class, error: &of(part.name(), &error) });
+                self.not_chosen.insert(choice.clone(), error);
                 None
             }
         }
@@ -345,23 +355,33 @@ impl Reads {
         known.node().interfaces.values().any(|own| !enis.iter().any(|eni| eni.id == own.eni))
     }
 
-    /// Each source as a whole: read as long ago as the part of it that was read least lately.
+    /// Each source, in the parts in which it is read: what one of them says of itself holds for no other.
     pub fn document(&self) -> Vec<SourceStatus> {
-        let mut sources: BTreeMap<report::Source, Option<u64>> = BTreeMap::new();
-        for (part, outcome) in &self.outcomes {
-            let last = sources.entry(part.source()).or_insert(outcome.last_success_ms);
-            // `None`, never, is the least of all.
-            *last = (*last).min(outcome.last_success_ms);
-        }
-        if !self.not_chosen.is_empty() {
-            sources.entry(report::Source::RouteTables).or_insert(None);
-        }
-        let status = |(source, last_success_ms): (report::Source, Option<u64>)| SourceStatus {
-            source: source.name().to_owned(),
+        let status = |part: &Part, last_success_ms, error| SourceStatus {
+            source: part.source().name().to_owned(),
+            part: part.name().map(str::to_owned),
             last_success_ms,
-            error: self.error(source).cloned(),
+            error,
         };
-        sources.into_iter().map(status).collect()
+        let mut sources: BTreeMap<_, _> = self
+            .outcomes
+            .iter()
+            .map(|(part, outcome)| (part.clone(), status(part, outcome.last_success_ms, outcome.error.clone())))
+            .collect();
+        for (choice, error) in &self.not_chosen {
+            let part = Part::Tables(choice.account.clone());
+            let told = sources.entry(part.clone()).or_insert_with(|| status(&part, None, None));
+            told.error.get_or_insert_with(|| error.clone());
+        }
+        sources.into_values().collect()
+    }
+}
+
+/// An error, with the part of its source that it is about unless it names that itself.
+fn of(part: Option<&str>, error: &str) -> String {
+    match part {
+        Some(part) if !error.contains(part) => format!("{error} (of {part})"),
+        _ => error.to_owned(),
     }
 }
 
@@ -373,7 +393,7 @@ fn settle<T>(source: &mut Source<T>, result: Result<T, Ec2Error>, at: Moment) ->
             None
         }
         Err(error) => {
-            *source = Source::Failed { why: error.to_string() };
+            *source = Source::Failed { class: error.class, why: error.to_string() };
             Some(error)
         }
     }

@@ -44,10 +44,10 @@ where
             Err(message) => {
                 reporter.news(&News::Reloaded { error: Some(&message) });
                 let message = format!("the changed config is not in force: {message}");
-                return self.problems.raise(&*reporter, "ConfigInvalid", message, wall_ms);
+                return self.problems.note("ConfigInvalid", message, wall_ms);
             }
         };
-        self.problems.solve(&*reporter, "ConfigInvalid");
+        self.problems.forget("ConfigInvalid");
         for (reason, outcome) in parts {
             match outcome {
                 Ok(()) => self.problems.solve(&*reporter, reason),

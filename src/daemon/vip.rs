@@ -1,14 +1,12 @@
 //! One VIP in the loop: what is wanted and remembered of it, its plan, and which actions may start now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::backoff::Backoff;
 use crate::claim::Standing;
 use crate::config::{VipConfig, WitnessMode};
-use crate::desired::{Desired, WhyStandby, WhyUnknown};
 use crate::ec2::{Class, Ec2Write, Effect, Urgency};
 use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
@@ -16,45 +14,19 @@ use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
 use crate::observed::{Claims, Moment, Observed, Seen, Sight};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
-use crate::report::{Direction, News, Outcome, Reporter, Role};
+use crate::report::{Direction, News, Outcome, Reporter};
 use crate::vip::{BindingKey, ClaimMode, Kind, Vip};
 use crate::witness::{Contradiction, Heard, judge};
 
-use super::write::{After, Aim, Busy, Errand, Failure, Write, WriteFuture, Written};
+use super::attempts::{Attempts, LastFailure};
+use super::write::{After, Aim, Busy, Errand, Write, WriteFuture, Written};
 
 /// The looks of a claim do not wait for the account's rate limit this long: somewhat longer than the hooks' `wait`.
 const URGENT_FOR: Duration = Duration::from_secs(10);
-/// What perhaps happened is not tried again before a look has shown whether it did, unless none could for this long.
-const UNKNOWN_FOR: Duration = Duration::from_secs(1);
-/// What only an operator can mend is tried again at least this long after.
-const DENIED_FLOOR: Duration = Duration::from_secs(15);
-
-/// Old claims that may not be forgotten do no harm for a long time: the anchor has room for 50 tags.
-const FORGET_FLOOR: Duration = Duration::from_hours(1);
-
-/// How often an errand failed in a row, and when it may be tried again.
-#[derive(Debug, Default)]
-struct Attempts {
-    backoff: Backoff,
-    failures: u32,
-    next_try: Option<Moment>,
-    /// Since when nobody knows whether it happened; the next look tells.
-    unknown_since: Option<Moment>,
-    /// EC2 answers again after a fault: what a claim takes goes like a first try.
-    hurries: bool,
-    last: Option<(u64, Class, String)>,
-}
-
-/// A failure that has not been followed by a success.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LastFailure<'a> {
-    pub at_ms: u64,
-    pub class: Class,
-    pub message: &'a str,
-    /// How often in a row.
-    pub times: u32,
-    pub next_try: Option<Moment>,
-}
+/// So long a claim that has not taken everything looks for the end of a fault as if it were young.
+const EAGER_FOR: Duration = Duration::from_mins(1);
+/// What fails more often than this in a row, though nobody knows whether it happened, is not looked at each time.
+const LOOKS_SOON: u32 = 5;
 
 /// One VIP.
 pub struct Keeper {
@@ -67,7 +39,7 @@ pub struct Keeper {
     plan: Option<Plan>,
     /// The VIP and what was seen of it, as they were planned with.
     seen: Option<(Vip, Observed)>,
-    attempts: BTreeMap<Errand, Attempts>,
+    attempts: Attempts,
     /// Counts what makes every errand start afresh: a new claim, its end, a changed config.
     starts: u64,
     persisted: Option<Persisted>,
@@ -97,7 +69,7 @@ impl Keeper {
             hook_lost: false,
             plan: None,
             seen: None,
-            attempts: BTreeMap::new(),
+            attempts: Attempts::default(),
             starts: 0,
             persisted,
             drifting: BTreeSet::new(),
@@ -117,8 +89,8 @@ impl Keeper {
     }
 
     fn start_afresh(&mut self, reporter: &dyn Reporter) {
-        for errand in std::mem::take(&mut self.attempts).keys() {
-            tell_backoff(self.vip(), errand, Duration::ZERO, reporter);
+        for errand in self.attempts.forget(|_| true) {
+            tell_backoff(self.vip(), &errand, Duration::ZERO, reporter);
         }
         self.starts += 1;
     }
@@ -161,12 +133,7 @@ impl Keeper {
             self.desired_since_ms = machine.wall_ms();
             // A new claim, or its end, is a new start: nothing waits for an old failure.
             self.start_afresh(reporter);
-            let claim = match &reading.desired {
-                Desired::Leader(claim) => Some(&claim.id),
-                Desired::Standby(_) | Desired::Unknown(_) => None,
-            };
-            let role = Role::from(&reading.desired);
-            reporter.news(&News::DesiredChanged { vip, role, claim, reason: why(&reading.desired) });
+            reporter.news(&News::DesiredChanged { vip, desired: &reading.desired });
         }
         self.reading = Some(reading);
         changed
@@ -210,7 +177,7 @@ impl Keeper {
             Errand::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
             Errand::Record | Errand::Forget => errand.planned(&plan).is_some(),
         };
-        for (errand, _) in self.attempts.extract_if(.., |errand, _| !is_due(errand)) {
+        for errand in self.attempts.forget(|errand| !is_due(errand)) {
             tell_backoff(vip.delegate_ip, &errand, Duration::ZERO, reporter);
         }
         self.tell(&plan, superseded_before, wall_ms, reporter);
@@ -287,8 +254,7 @@ impl Keeper {
         wanted.sort_by_key(|(.., action)| action.is_cloud());
         let mut started: Vec<WriteFuture> = Vec::new();
         for (errand, aim, action) in wanted {
-            let attempts = self.attempts.get(&errand);
-            let held_back = attempts.and_then(|attempts| self.due(&errand, attempts)).is_some_and(|at| now < at);
+            let held_back = self.due(&errand).is_some_and(|at| now < at);
             // A release does not wait for the kernel's answer: that this node answers for the address must end at once.
             let waits_for_kernel = asking_kernel && !action.is_cloud() && aim != Aim::Change(Purpose::Release);
             if held_back || busy.has(vip, &errand) || waits_for_kernel {
@@ -296,7 +262,7 @@ impl Keeper {
             }
             // What a claim takes first is counted by the rate limit and not held back by it; so is its record. What
             // failed of that does not wait until all that succeeded is paid for.
-            let first = attempts.is_none_or(|attempts| attempts.hurries);
+            let first = !self.attempts.has_failed(&errand) || self.attempts.hurries(&errand);
             let urgency = match aim {
                 Aim::Change(Purpose::Take) | Aim::Record(_) if first => Urgency::Urgent,
                 Aim::Change(Purpose::Take) | Aim::Record(_) => Urgency::Paced,
@@ -324,8 +290,8 @@ impl Keeper {
         let Some(result) = result else { return After::Nothing };
         let (outcome, after) = match result {
             Ok(accepted) => {
-                if self.attempts.remove(errand).is_some() {
-                    tell_backoff(*vip, errand, Duration::ZERO, reporter);
+                for errand in self.attempts.forget(|failed| failed == errand) {
+                    tell_backoff(*vip, &errand, Duration::ZERO, reporter);
                 }
                 match (aim, errand) {
                     (Aim::Change(purpose), Errand::Binding(key)) => {
@@ -345,12 +311,17 @@ impl Keeper {
                     (class, Effect::Unknown) => Outcome::Unknown(class),
                     (class, Effect::None) => Outcome::Failed(class),
                 };
-                let failures =
-                    if *start == self.starts { self.failed(errand, failure, now, wall_ms, rng, reporter) } else { 1 };
+                let failures = if *start == self.starts {
+                    let (failures, delay) = self.attempts.failed(errand, failure, now, wall_ms, rng);
+                    tell_backoff(*vip, errand, delay, reporter);
+                    failures
+                } else {
+                    1
+                };
                 let after = match (failure.class, failure.effect) {
                     (Class::Stale, _) | (_, Effect::Unknown) if failures == 1 => After::LookNow,
-                    (Class::Stale, _) | (_, Effect::Unknown) => After::LookSoon,
-                    (_, Effect::None) => After::Nothing,
+                    (Class::Stale, _) | (_, Effect::Unknown) if failures <= LOOKS_SOON => After::LookSoon,
+                    _ => After::Nothing,
                 };
                 (outcome, after)
             }
@@ -366,37 +337,6 @@ impl Keeper {
             duration: *took,
         });
         after
-    }
-
-    /// Holds an errand back after a failure. Says how often it failed in a row.
-    fn failed(
-        &mut self,
-        errand: &Errand,
-        failure: &Failure,
-        now: Moment,
-        wall_ms: u64,
-        rng: &mut fastrand::Rng,
-        reporter: &dyn Reporter,
-    ) -> u32 {
-        if failure.class == Class::Throttled && self.hurries(errand) {
-            // What keeps the rest waiting is EC2's buckets, not a fault.
-            self.attempts.values_mut().for_each(|attempts| attempts.hurries = false);
-        }
-        let attempts = self.attempts.entry(errand.clone()).or_default();
-        attempts.failures += 1;
-        let delay = attempts.backoff.next_delay(rng);
-        let delay = match failure.class {
-            Class::Denied | Class::Rejected if *errand == Errand::Forget => FORGET_FLOOR,
-            Class::Denied | Class::Rejected => delay.max(DENIED_FLOOR),
-            Class::Transient | Class::Throttled | Class::Stale => delay,
-        };
-        attempts.next_try = Some(now + delay);
-        attempts.unknown_since = (failure.effect == Effect::Unknown).then_some(now);
-        attempts.hurries = false;
-        attempts.last = Some((wall_ms, failure.class, failure.message.clone()));
-        let failures = attempts.failures;
-        tell_backoff(self.vip(), errand, delay, reporter);
-        failures
     }
 
     /// Persists what a restart must find, if it changed.
@@ -417,28 +357,20 @@ impl Keeper {
     /// what a claim takes does not wait for the rate limit either. Says how many.
     pub fn release_held_back(&mut self, most: usize, fault_over: bool, busy: &Busy, now: Moment) -> usize {
         let vip = self.vip();
-        let waiting = self.attempts.iter_mut().filter(|(errand, attempts)| {
-            let passing = matches!(&attempts.last, Some((_, Class::Transient | Class::Throttled, _)));
-            let held_back = attempts.next_try.is_some_and(|at| at > now);
-            passing && (held_back || (fault_over && (!busy.has(vip, errand) || busy.hurry(vip, errand))))
-        });
-        let released = waiting.take(most).map(|(_, attempts)| {
-            attempts.next_try = None;
-            attempts.hurries = fault_over;
-            // Should it be refused again, that is because others were faster, and no reason to wait longer than at first.
-            attempts.backoff.reset();
-        });
-        released.count()
+        let Some(plan) = &self.plan else { return 0 };
+        // What is not planned could not go, and would stand in the others' way.
+        let goes_at_once = |errand: &Errand| !busy.has(vip, errand) || busy.hurry(vip, errand);
+        self.attempts.release(most, fault_over, now, |errand| errand.planned(plan).is_some(), goes_at_once)
     }
 
     /// Whether this change is tried again because a fault is over.
     pub fn hurries(&self, errand: &Errand) -> bool {
-        self.attempts.get(errand).is_some_and(|attempts| attempts.hurries)
+        self.attempts.hurries(errand)
     }
 
-    /// Whether its last try failed.
-    pub fn has_failed(&self, errand: &Errand) -> bool {
-        self.attempts.contains_key(errand)
+    /// Whether its last try failed, and not for a reason of its own.
+    pub fn was_held_up(&self, errand: &Errand) -> bool {
+        self.attempts.is_passing(errand)
     }
 
     /// When the next held-back action may be tried. Those under way wake the loop by ending, and so does the kernel's
@@ -446,18 +378,15 @@ impl Keeper {
     pub fn next_try(&self, busy: &Busy, asking_kernel: bool) -> Option<Moment> {
         let is_local = |errand: &Errand| errand.key().is_some_and(|key| key.kind == Kind::LocalAddress);
         self.attempts
-            .iter()
-            .filter(|(errand, _)| self.plans(errand) && !busy.has(self.vip(), errand))
-            .filter(|(errand, _)| !(asking_kernel && is_local(errand)))
-            .filter_map(|(errand, attempts)| self.due(errand, attempts))
+            .errands()
+            .filter(|errand| self.plans(errand) && !busy.has(self.vip(), errand))
+            .filter(|errand| !(asking_kernel && is_local(errand)))
+            .filter_map(|errand| self.due(errand))
             .min()
     }
 
-    /// When an errand that failed may be tried again. What perhaps happened waits for a look, though not for long: said
-    /// twice it does no harm, but EC2 may charge for it.
-    fn due(&self, errand: &Errand, attempts: &Attempts) -> Option<Moment> {
-        let unseen = attempts.unknown_since.filter(|since| self.looked_at(errand).is_none_or(|at| at < *since));
-        attempts.next_try.max(unseen.map(|since| since + UNKNOWN_FOR))
+    fn due(&self, errand: &Errand) -> Option<Moment> {
+        self.attempts.due(errand, self.looked_at(errand))
     }
 
     /// When the last look began that showed what an errand is about.
@@ -482,6 +411,11 @@ impl Keeper {
     /// A claim whose takes are not all seen yet.
     pub fn is_taking(&self) -> bool {
         self.leads() && self.converged_ms().is_none()
+    }
+
+    /// The same, and it has not lasted long: a fault that is over is to be noticed at once.
+    pub fn is_eager(&self, now: Moment) -> bool {
+        self.is_taking() && self.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
     }
 
     /// How long the looks may wait for the rate limit: not at all while a claim is young; and as long as it is still
@@ -512,7 +446,7 @@ impl Keeper {
 
     /// Something was tried and failed, and waits for its next try. Old claims that stay make no failover fail.
     pub fn is_failing(&self) -> bool {
-        self.attempts.keys().any(|errand| *errand != Errand::Forget)
+        self.attempts.errands().any(|errand| *errand != Errand::Forget)
     }
 
     /// There is nothing to do, but for old claims that may be waiting to be forgotten.
@@ -523,18 +457,15 @@ impl Keeper {
 
     /// How a binding stands, with what the loop knows of failures.
     pub(super) fn state(&self, key: &BindingKey, verdict: &Verdict) -> State {
-        match self.attempts.get(&Errand::Binding(key.clone())).and_then(|attempts| attempts.last.as_ref()) {
-            Some((_, Class::Denied | Class::Rejected, _)) => State::Blocked,
+        match self.failure(&Errand::Binding(key.clone())).map(|failure| failure.class) {
+            Some(Class::Denied | Class::Rejected) => State::Blocked,
             _ => verdict.state,
         }
     }
 
     /// The last failure of an errand that has not succeeded since.
     pub(super) fn failure(&self, errand: &Errand) -> Option<LastFailure<'_>> {
-        let attempts = self.attempts.get(errand)?;
-        let (at_ms, class, message) = attempts.last.as_ref()?;
-        let (times, next_try) = (attempts.failures, self.due(errand, attempts));
-        Some(LastFailure { at_ms: *at_ms, class: *class, message, times, next_try })
+        self.attempts.last(errand, self.looked_at(errand))
     }
 
     pub(super) fn mode(&self) -> Option<ClaimMode> {
@@ -554,21 +485,5 @@ impl Keeper {
 fn tell_backoff(vip: IpAddr, errand: &Errand, delay: Duration, reporter: &dyn Reporter) {
     if *errand != Errand::Forget {
         reporter.news(&News::Backoff { vip, key: errand.key(), delay });
-    }
-}
-
-/// Why the role is what it is, where the role alone does not say it.
-pub(super) fn why(desired: &Desired) -> Option<&'static str> {
-    match desired {
-        Desired::Leader(_) | Desired::Standby(WhyStandby::Down) => None,
-        Desired::Standby(WhyStandby::Watchdog) => {
-            Some("the file says leader, but Pgpool's watchdog says that this node does not hold the VIP")
-        }
-        Desired::Standby(WhyStandby::GuardDead) => {
-            Some("the file says leader, but the Pgpool watchdog process that said so is gone")
-        }
-        Desired::Unknown(WhyUnknown::NoFile) => Some("no hook has run since this machine started"),
-        Desired::Unknown(WhyUnknown::Invalid) => Some("the desired-state file cannot be used"),
-        Desired::Unknown(WhyUnknown::OtherBoot) => Some("the desired-state file is from before this boot"),
     }
 }

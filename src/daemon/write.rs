@@ -84,7 +84,7 @@ impl Turn {
             biased;
             () = self.withdrawn.notified() => None,
             () = self.hurried.notified() => Some(Urgency::Urgent),
-            _ = ec2.admit(self.urgency) => Some(self.urgency),
+            () = ec2.admit(self.urgency) => Some(self.urgency),
         };
         self.is_over.set(true);
         urgency

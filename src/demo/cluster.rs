@@ -31,6 +31,7 @@ use crate::host::memory::Memory;
 use crate::machine::files::Files;
 use crate::observe::configured_keys;
 use crate::report::{News, Report, Reporter, VipKeys, http};
+use crate::run::tell_expiry;
 use crate::status::Status;
 use crate::wake::{self, Wake, watch_folder};
 use crate::witness::{Asked, Nobody};
@@ -387,6 +388,10 @@ interface = "{INTERFACE}"
             newest: Rc::clone(&self.newest),
             timeline,
         };
+        let expiry = {
+            let (cloud, report) = (Rc::clone(&cloud), Arc::clone(&self.report));
+            async move { tell_expiry(&cloud, &report).await }
+        };
         let around = Surroundings {
             ec2: Rc::clone(&cloud),
             host: Rc::clone(&self.kernel),
@@ -397,7 +402,13 @@ interface = "{INTERFACE}"
             ask_watchdog: Box::new(|| Box::pin(async { Asked::Nobody(Nobody::NoSocket(Vec::new())) })),
             rng: fastrand::Rng::new(),
         };
-        let loop_task = spawn_local(Daemon::new(config, around).run(woken_by));
+        let daemon = Daemon::new(config, around).run(woken_by);
+        let loop_task = spawn_local(async {
+            tokio::select! {
+                () = daemon => {}
+                () = expiry => {}
+            }
+        });
         self.daemon = Some(Running { loop_task, _watcher: watcher });
         Ok(())
     }
@@ -443,5 +454,32 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // Nobody is left to tell; the folder is below the system's temporary one.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_metrics_show_when_the_credentials_run_out_as_those_of_run_do() {
+        LocalSet::new()
+            .run_until(async {
+                let cluster = Cluster::start(Duration::ZERO, Timeline::start(false)).await.unwrap();
+                let has_it = || {
+                    let metrics = cluster.nodes[0].report.metrics();
+                    metrics.lines().any(|line| line.starts_with("vipkeeper_credentials_expiry_timestamp_seconds "))
+                };
+                let told = async {
+                    while !has_it() {
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                };
+                timeout(Duration::from_mins(1), told).await.expect("it is told every few seconds");
+            })
+            .await;
     }
 }

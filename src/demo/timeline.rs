@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use crate::report::{Direction, News, Outcome};
+use crate::report::{Direction, News, Outcome, Role};
 
 /// The terminal, and when the demo started. Clones share it.
 #[derive(Clone)]
@@ -54,7 +54,8 @@ impl Timeline {
     /// A node speaks. Only what a person wants to see.
     pub fn news(&self, node: &str, news: &News<'_>) {
         let (colour, text) = match news {
-            News::DesiredChanged { role, reason, .. } => {
+            News::DesiredChanged { desired, .. } => {
+                let (role, reason) = (Role::from(*desired), desired.why());
                 let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                 (FAINT, format!("is wanted as {role}{reason}"))
             }

@@ -81,7 +81,7 @@ impl Roles {
     /// A role's credentials; loaded when first needed.
     async fn credentials_of(&self, role_arn: &str) -> Watched {
         let role = AssumeRoleProvider::builder(role_arn).session_name(&self.session_name).configure(&self.sdk);
-        Watched::new(SharedCredentialsProvider::new(role.build().await))
+        Watched::of_role(role_arn, SharedCredentialsProvider::new(role.build().await))
     }
 }
 

@@ -65,8 +65,8 @@ impl Bucket {
         let least = match urgency {
             Urgency::Paced => {
                 let gap = Duration::from_secs_f64(1.0 / (PACE * self.per_s));
-                // If it waited for its turn, from then and not from when it noticed: a busy machine keeps the pace as well.
-                let turn = self.next_paced.get().filter(|turn| !waited.is_zero() && now < *turn + gap).unwrap_or(now);
+                // From its turn on, and not from when it noticed that it had come: a busy machine keeps the pace as well.
+                let turn = self.next_paced.get().filter(|turn| self.owes(now) && now < *turn + gap).unwrap_or(now);
                 self.next_paced.set(Some(turn + gap));
                 tokens.min(0.0)
             }
@@ -190,10 +190,10 @@ mod tests {
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
         let (first, second, third) = tokio::join!(wait(), wait(), wait());
-        assert!(about(first, 0) && about(second, 167) && about(third, 333), "{first:?} {second:?} {third:?}");
+        assert!(about(first, 0) && about(second, 84) && about(third, 250), "{first:?} {second:?} {third:?}");
         assert!(about(bucket.take(Urgency::Paced).await, 167));
         let waited = bucket.take(Urgency::Normal).await;
-        assert!(about(waited, 4500), "four went since the debt was made, and added nothing: {waited:?}");
+        assert!(about(waited, 4583), "four went since the debt was made, and added nothing: {waited:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,8 +13,9 @@ use crate::desired::{Desired, WhyStandby};
 use crate::error::one_line;
 use crate::ids::{ClaimId, InstanceId};
 use crate::process::{self, Moment};
+use crate::report::Role;
 use crate::status::file::ReadError;
-use crate::status::{self, BindingStatus, Status, VipStatus};
+use crate::status::{self, BindingStatus, Condition, Status, VipStatus, condition};
 
 /// How often the files are looked at.
 const LOOK_EACH: Duration = Duration::from_millis(20);
@@ -83,6 +84,7 @@ impl Waiting<'_> {
         match file.desired(process::is_alive) {
             Desired::Leader(claim) => Ok(claim.id),
             Desired::Standby(WhyStandby::GuardDead) => Err(WaitError::GuardDead(self.delegate_ip)),
+            // A file that says neither, like one from before this boot, has been an error above.
             Desired::Standby(_) | Desired::Unknown(_) => Err(WaitError::Standby(self.delegate_ip)),
         }
     }
@@ -119,14 +121,21 @@ impl Waiting<'_> {
         let age = Duration::from_secs(Moment::now().wall_ms.saturating_sub(status.written_ms) / 1000);
         let age = humantime::format_duration(age);
         let Some(vip) = status.vips.iter().find(|vip| vip.delegate_ip == self.delegate_ip) else {
-            return "the daemon's configuration has no such VIP".to_owned();
+            return with_problem("the daemon's configuration has no such VIP".to_owned(), status);
         };
         if vip.claim.as_ref().is_none_or(|described| described.id != *claim) {
-            return format!("the daemon has not taken up this claim; its status is {age} old");
+            let why = match went_by(vip) {
+                Some(other) => format!("the daemon goes by something else: {other}; its status is {age} old"),
+                None => format!("the daemon has not taken up this claim; its status is {age} old"),
+            };
+            return with_problem(why, status);
         }
         let missing: Vec<_> = vip.bindings.iter().filter(|binding| binding.state != "in_sync").collect();
         if missing.is_empty() {
-            return format!("the daemon has not seen all bindings here yet; its status is {age} old");
+            return with_problem(
+                format!("the daemon has not seen all bindings here yet; its status is {age} old"),
+                status,
+            );
         }
         let named = missing.iter().take(MOST_NAMED).map(|binding| described(binding)).collect::<Vec<_>>().join("; ");
         match missing.len().saturating_sub(MOST_NAMED) {
@@ -134,6 +143,21 @@ impl Waiting<'_> {
             more => format!("{named}; and {more} more"),
         }
     }
+}
+
+/// With the first thing that is wrong with the daemon as a whole: it may be the cause.
+fn with_problem(why: String, status: &Status) -> String {
+    match status.problems.first() {
+        Some(problem) => format!("{why}; {}", problem.message),
+        None => why,
+    }
+}
+
+/// What the daemon goes by if it is not the file: it does not trust the file, or Pgpool's watchdog contradicts it.
+fn went_by(vip: &VipStatus) -> Option<&str> {
+    let refused = |condition: &&Condition| condition.name == condition::DESIRED_VALID && !condition.holds;
+    let invalid = vip.conditions.iter().find(refused).map(|condition| condition.message.as_str());
+    invalid.or_else(|| vip.desired.reason.as_deref().filter(|_| vip.desired.role == Role::Standby.name()))
 }
 
 /// `route rtb-1 is drift (Denied: not authorized)`.

@@ -92,16 +92,22 @@ impl Health {
                 );
                 let ready_within = *locked(&self.ready_within);
                 let is_denied = |source: &str| credentials.denied.keys().any(|denied| denied.name() == source);
-                let sources = status.sources.iter().filter(|source| !is_denied(&source.source));
+                // Nothing is read of EC2, nor the kernel regularly, by a node that does not know itself: that says it all.
+                let knows_itself = status.instance.is_some();
+                if !knows_itself && status.problems.is_empty() {
+                    reasons.push("this node does not know yet who it is".to_owned());
+                }
+                let sources = status.sources.iter().filter(|source| knows_itself && !is_denied(&source.source));
                 reasons.extend(sources.filter_map(|source| {
                     let error = source.error.as_deref().map(|error| format!(": {}", one_line(error)));
                     let error = error.unwrap_or_default();
+                    let name = &source.source;
+                    let name = source.part.as_ref().map_or_else(|| name.clone(), |part| format!("{name} of {part}"));
                     let Some(last) = source.last_success_ms else {
-                        return Some(format!("{} were never read{error}", source.source));
+                        return Some(format!("{name} were never read{error}"));
                     };
                     let age = Duration::from_millis(now_ms.saturating_sub(last));
-                    (age > ready_within)
-                        .then(|| format!("{} were last read {} s ago{error}", source.source, age.as_secs()))
+                    (age > ready_within).then(|| format!("{name} were last read {} s ago{error}", age.as_secs()))
                 }));
             }
         }

@@ -15,6 +15,7 @@ use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult, Role};
 use super::repeats::{Repeats, Times};
 use crate::action::Action;
 pub use crate::config::LogFormat;
+use crate::desired::{Claim, Desired, WhyUnknown};
 use crate::ec2::{Class, RequestReport};
 use crate::vip::BindingKey;
 
@@ -111,17 +112,20 @@ impl Log {
             }
             News::Stopping => info!("stopping; every binding stays where it is"),
 
-            News::DesiredChanged { vip, role, claim, reason } => {
-                let claim = claim.map(tracing::field::display);
-                let said = match role {
-                    Role::Leader => "this node is wanted as leader",
-                    Role::Standby => "this node is wanted as standby",
-                    Role::Unknown => "not known what is wanted of this node; touching nothing",
-                };
-                if role == Role::Unknown {
-                    warn!(%vip, %role, reason, "{said}");
-                } else {
-                    info!(%vip, %role, claim, reason, "{said}");
+            News::DesiredChanged { vip, desired } => {
+                let (role, reason) = (Role::from(desired), desired.why());
+                match desired {
+                    Desired::Leader(Claim { id: claim, .. }) => {
+                        info!(%vip, %role, %claim, reason, "this node is wanted as leader");
+                    }
+                    Desired::Standby(_) => info!(%vip, %role, reason, "this node is wanted as standby"),
+                    // As on every node that has not led. What points here all the same is told as blocked.
+                    Desired::Unknown(WhyUnknown::NoFile) => {
+                        info!(%vip, %role, reason, "no hook has said yet what is wanted of this node; touching nothing");
+                    }
+                    Desired::Unknown(WhyUnknown::Invalid | WhyUnknown::OtherBoot) => {
+                        warn!(%vip, %role, reason, "not known what is wanted of this node; touching nothing");
+                    }
                 }
             }
             News::DesiredInvalid { vip, why } => {

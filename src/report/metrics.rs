@@ -20,7 +20,7 @@ use super::labels::{
 use super::{News, VipKeys, locked};
 use crate::ec2::RequestReport;
 use crate::ec2::classify;
-use crate::status::{Status, condition};
+use crate::status::{Condition, Status, condition, reason};
 use crate::vip::BindingKey;
 
 /// From one EC2 round trip to an operation's timeout and beyond.
@@ -51,6 +51,7 @@ struct State {
 struct VipState {
     role: Role,
     term: u64,
+    claim_recorded: bool,
     contested: bool,
     hook_lost: bool,
     desired_invalid: bool,
@@ -65,6 +66,7 @@ impl Default for VipState {
         Self {
             role: Role::Unknown,
             term: 0,
+            claim_recorded: false,
             contested: false,
             hook_lost: false,
             desired_invalid: false,
@@ -180,6 +182,10 @@ impl State {
             state.guard_alive = told.desired.guard_alive == Some(true);
             let holds = |name| told.conditions.iter().any(|condition| condition.name == name && condition.holds);
             let fails = |name| told.conditions.iter().any(|condition| condition.name == name && !condition.holds);
+            let on_record = |condition: &Condition| {
+                condition.name == condition::CLAIM_RECORDED && condition.holds && condition.reason == reason::ON_RECORD
+            };
+            state.claim_recorded = claim.is_some() && told.conditions.iter().any(on_record);
             state.contested = holds(condition::CONTESTED);
             state.hook_lost = holds(condition::HOOK_LOST);
             state.desired_invalid = fails(condition::DESIRED_VALID);
@@ -207,6 +213,7 @@ impl State {
             }
             #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float's 53 bits for ages")]
             gauge!("vipkeeper_claim_term", "vip" => vip.clone()).set(state.term as f64);
+            gauge!("vipkeeper_claim_recorded", "vip" => vip.clone()).set(flag(state.claim_recorded));
             gauge!("vipkeeper_contested", "vip" => vip.clone()).set(flag(state.contested));
             gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(flag(state.hook_lost));
             gauge!("vipkeeper_desired_invalid", "vip" => vip.clone()).set(flag(state.desired_invalid));
@@ -369,6 +376,7 @@ fn describe_state() {
     describe_gauge!("vipkeeper_binding_state", "How a binding stands: 1 for that state, 0 for the others.");
     describe_gauge!("vipkeeper_backoff_seconds", "How long the next try is held back after a failure.");
     describe_gauge!("vipkeeper_claim_term", "Term of this node's claim in Unix milliseconds; 0 without a claim.");
+    describe_gauge!("vipkeeper_claim_recorded", "Whether this leader's claim is on record as the newest.");
     describe_gauge!("vipkeeper_contested", "Whether somebody keeps taking what this node holds by right.");
     describe_gauge!("vipkeeper_guard_alive", "Whether the watchdog process behind the claim lives.");
     describe_gauge!("vipkeeper_hook_lost", "Whether the watchdog contradicts the desired-state file.");

@@ -8,12 +8,16 @@ pub fn hint(class: &str, message: &str) -> String {
     }
     let is_denied = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
     if is_denied.iter().any(|code| says(message, code)) {
+        if says(message, "cannot assume the role") {
+            return NOT_ASSUMED.to_owned();
+        }
         let what = operation(message).map_or("this call".to_owned(), |operation| format!("ec2:{operation}"));
         return format!("allow {what} to this node's role; the README has the least policy for each method");
     }
     match class {
         "transient" => {
-            "it is tried again by itself; if it lasts, see whether EC2 can be reached from here: 'vipkeeper plan'"
+            "it is tried again by itself; if it lasts, see whether EC2 can be reached from here (NAT, VPC endpoint, \
+             security group, proxy): 'vipkeeper plan' asks it once"
         }
         "throttled" => RATE_LIMIT,
         "stale" => "somebody else changed it meanwhile; it is looked at again by itself",
@@ -27,10 +31,14 @@ const RATE_LIMIT: &str = "EC2's rate limit for the whole account and region: it 
      look for other programs that call EC2 too often";
 const CREDENTIALS: &str = "these credentials are not accepted, or the resource is another account's; \
      'aws sts get-caller-identity' shows whose they are";
+const NOT_ASSUMED: &str =
+    "allow sts:AssumeRole on that role to this node's own role, and name this node's role in that role's trust policy";
+const NOT_READ: &str =
+    "nothing yet: it is read in a moment; if it lasts, the table of sources tells what cannot be read";
 const EXPIRED: &str = "check this machine's clock, and that its instance role gives fresh credentials";
 
 /// Words of a message, EC2's codes above all, and the advice. The first that fits wins.
-const BY_TEXT: [(&str, &str); 24] = [
+const BY_TEXT: [(&str, &str); 27] = [
     ("RequestLimitExceeded", RATE_LIMIT),
     ("Throttling", RATE_LIMIT),
     ("ThrottlingException", RATE_LIMIT),
@@ -61,6 +69,12 @@ const BY_TEXT: [(&str, &str); 24] = [
     ("ConcurrentMutationLimitExceeded", "too many changes at once; it is tried again by itself"),
     ("CAP_NET_ADMIN", "give the service CAP_NET_ADMIN (AmbientCapabilities= in its unit)"),
     ("no interface", "compare the interface in the config with 'ip link'"),
+    (
+        "list the local addresses",
+        "it is this machine's kernel that was asked: 'ip address', and 'systemctl restart vipkeeper', which moves nothing",
+    ),
+    ("not read yet", NOT_READ),
+    ("not known yet", NOT_READ),
 ];
 
 /// Whether the message has these words, and not only as a part of others.
@@ -102,6 +116,29 @@ mod tests {
             hint("denied", "AccessDenied: no more is known"),
             "allow this call to this node's role; the README has the least policy for each method"
         );
+    }
+
+    #[test]
+    fn what_could_not_be_read_or_was_not_yet_is_no_fault_of_the_config() {
+        let refused =
+            "the read failed: DescribeAddresses: no connection to ec2.example: Connection refused (os error 111)";
+        assert!(
+            hint("transient", refused).contains("see whether EC2 can be reached"),
+            "{}",
+            hint("transient", refused)
+        );
+        let silent = "the read failed: list the local addresses: the kernel has not answered within 1s";
+        assert!(hint("transient", silent).contains("this machine's kernel"));
+        for early in ["not read yet", "the ENI's VPC is not known yet", "who holds 10.0.1.50 was not read yet"] {
+            assert_eq!(hint("", early), NOT_READ);
+        }
+    }
+
+    #[test]
+    fn a_role_that_may_not_be_assumed_needs_both_policies() {
+        let refused = "DescribeRouteTables: cannot assume the role arn:aws:iam::2:role/r: AccessDenied: User: x is not \
+                       authorized to perform: sts:AssumeRole on resource: arn:aws:iam::2:role/r";
+        assert_eq!(hint("denied", refused), NOT_ASSUMED);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::hint::hint;
 pub use super::layout::Look;
 use super::layout::{Tone, age, clean, since};
-use super::{BindingStatus, Condition, Status, VipStatus, condition};
+use super::{BindingStatus, Condition, ErrorStatus, SourceStatus, Status, VipStatus, condition, reason};
+use crate::plan::Blocker;
 use crate::report::{BindingState, Role, STALE_AFTER};
 
 /// Whether the daemon that wrote the status still runs.
@@ -127,7 +128,11 @@ impl Headline {
     }
 
     fn of(vip: &VipStatus, now_ms: u64) -> Self {
-        Self::of_condition(vip).or_else(|| Self::of_bindings(vip, now_ms)).unwrap_or_else(|| Self::of_whole(vip))
+        Self::of_condition(vip)
+            .or_else(|| Self::of_unknown(vip))
+            .or_else(|| Self::of_bindings(vip, now_ms))
+            .or_else(|| Self::of_claim(vip, now_ms))
+            .unwrap_or_else(|| Self::of_whole(vip))
     }
 
     /// What concerns the VIP as a whole and outweighs any binding.
@@ -158,17 +163,33 @@ impl Headline {
                          CloudTrail names the caller";
             return Some(alert("CONTESTED", contested, to_do));
         }
-        (role(vip) == Role::Unknown).then(|| Self {
-            tone: Tone::Wait,
-            word: "NOT KNOWN",
+        None
+    }
+
+    /// Nobody said what is wanted of this node. That is as it should be where no hook had a reason to run.
+    fn of_unknown(vip: &VipStatus) -> Option<Self> {
+        let unknown = |tone, word, what: String, to_do: Option<&str>| Self {
+            tone,
+            word,
             since_ms: Some(vip.desired.since_ms),
             aside: None,
-            what: vec![format!(
-                "{}; nothing is touched",
-                vip.desired.reason.as_deref().map_or_else(|| "no hook has said what is wanted".to_owned(), clean)
-            )],
-            to_do: Some("start Pgpool, whose hooks say it".to_owned()),
-        })
+            what: vec![what],
+            to_do: to_do.map(str::to_owned),
+        };
+        let in_sync = vip.conditions.iter().find(|condition| condition.name == condition::IN_SYNC);
+        match in_sync.map(|condition| &*condition.reason) {
+            _ if role(vip) != Role::Unknown => None,
+            Some(reason::NO_HOOK_YET) => {
+                let what = "normal on a node that has not led since boot; nothing points here, nothing is touched";
+                Some(unknown(Tone::Good, "NO HOOK YET", what.to_owned(), None))
+            }
+            // What could not be read, and why, is what matters.
+            Some(reason::NOT_READ | reason::NOT_LOOKED_YET) => None,
+            _ => {
+                let why = vip.desired.reason.as_deref().map_or("no hook has said what is wanted".to_owned(), clean);
+                Some(unknown(Tone::Wait, "NOT KNOWN", format!("{why}; nothing is touched"), Some(ASK_PGPOOL)))
+            }
+        }
     }
 
     fn of_bindings(vip: &VipStatus, now_ms: u64) -> Option<Self> {
@@ -187,25 +208,37 @@ impl Headline {
         };
         let good = vip.bindings.iter().filter(|binding| state(binding) == BindingState::InSync).count();
         let mut what = vec![format!("{} {}: {}", worst.kind, clean(&worst.target), clean(&worst.detail))];
-        if let Some(error) = &worst.last_error {
-            let times =
-                if error.failures > 1 { format!(" ({} times in a row)", error.failures) } else { String::new() };
-            what.push(format!("{}{times}", clean(&error.message)));
-        }
-        if let Some(next) = next_try(worst, now_ms) {
-            what.push(format!("next try {next}"));
-        }
+        what.extend(failed(worst.last_error.as_ref(), worst.next_try_ms, now_ms));
         Some(Self {
             tone,
             word,
             since_ms: Some(worst.since_ms),
             aside: Some(format!("{good} of {} bindings in sync", vip.bindings.len())),
             what,
-            to_do: match &worst.last_error {
-                Some(error) => Some(hint(&error.class, &error.message)),
+            to_do: match (blocker(worst), &worst.last_error) {
+                // No try follows that could fail: its error is an old one.
+                (Some(blocker), _) => Some(unblock(blocker, vip)),
+                (None, Some(error)) => Some(hint(&error.class, &error.message)),
                 // It may say why the read failed.
-                None => (state(worst) == BindingState::Unknown).then(|| hint("", &worst.detail)),
+                (None, None) => (state(worst) == BindingState::Unknown)
+                    .then(|| hint(worst.read_error_class.as_deref().unwrap_or_default(), &worst.detail)),
             },
+        })
+    }
+
+    /// A leader whose claim cannot be recorded: everything is in place, until another node takes something.
+    fn of_claim(vip: &VipStatus, now_ms: u64) -> Option<Self> {
+        let error = unrecorded(vip)?;
+        let claim = vip.claim.as_ref()?;
+        let mut what = vec!["what another node takes is not taken back without this claim's record".to_owned()];
+        what.extend(failed(Some(error), claim.next_record_ms, now_ms));
+        Some(Self {
+            tone: Tone::Bad,
+            word: "CLAIM NOT RECORDED",
+            since_ms: told(vip, condition::CLAIM_RECORDED, false).map(|condition| condition.since_ms),
+            aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
+            what,
+            to_do: Some(hint(&error.class, &error.message)),
         })
     }
 
@@ -288,7 +321,7 @@ fn bindings(vip: &VipStatus, now_ms: u64, look: Look) -> String {
             (Tone::Plain, clean(&binding.target)),
             (tone, clean(&binding.state).replace('_', " ")),
             (Tone::Plain, since(binding.since_ms, now_ms)),
-            (Tone::Plain, next_try(binding, now_ms).unwrap_or_else(|| "-".to_owned())),
+            (Tone::Plain, next_try(binding.next_try_ms, now_ms).unwrap_or_else(|| "-".to_owned())),
             (Tone::Plain, detail),
         ]
     };
@@ -325,10 +358,17 @@ fn sources(status: &Status, now_ms: u64, look: Look) -> String {
             let read = source.last_success_ms.map_or("never".to_owned(), |at| format!("{} ago", since(at, now_ms)));
             let error = source.error.as_deref().map_or_else(|| "-".to_owned(), clean);
             let tone = if source.error.is_some() { Tone::Bad } else { Tone::Plain };
-            vec![(Tone::Plain, clean(&source.source)), (tone, read), (tone, error)]
+            vec![(Tone::Plain, clean(&name(source))), (tone, read), (tone, error)]
         })
         .collect();
     look.table(0, &["SOURCE", "LAST READ", "ERROR"], &rows)
+}
+
+/// `route_tables of 123456789012:role/shared`.
+fn name(source: &SourceStatus) -> String {
+    let Some(part) = &source.part else { return source.source.clone() };
+    // Of a role's ARN, its account and name.
+    format!("{} of {}", source.source, part.split_once("::").map_or(part.as_str(), |(_, role)| role))
 }
 
 fn told<'a>(vip: &'a VipStatus, name: &str, holds: bool) -> Option<&'a Condition> {
@@ -371,8 +411,54 @@ fn severity(binding: &BindingStatus) -> u8 {
     }
 }
 
-fn next_try(binding: &BindingStatus, now_ms: u64) -> Option<String> {
-    let next = binding.next_try_ms?;
+fn blocker(binding: &BindingStatus) -> Option<Blocker> {
+    Blocker::from_name(binding.blocked_by.as_deref()?)
+}
+
+/// Why this leader's claim is not on record, if that is because its tag cannot be written.
+fn unrecorded(vip: &VipStatus) -> Option<&ErrorStatus> {
+    let leads = role(vip) == Role::Leader && told(vip, condition::SUPERSEDED, true).is_none();
+    let error = vip.claim.as_ref()?.record_error.as_ref()?;
+    (leads && told(vip, condition::CLAIM_RECORDED, false).is_some()).then_some(error)
+}
+
+const ASK_PGPOOL: &str = "start Pgpool, whose hooks say it";
+
+/// What to do where this node does nothing before somebody else acts.
+fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    match (blocker, unrecorded(vip)) {
+        (Blocker::NoRecord, Some(error)) => {
+            format!("let it record its claim ({}): {}", clean(&error.message), hint(&error.class, &error.message))
+        }
+        (Blocker::NoRecord, None) => format!(
+            "if 'pcp_watchdog_info' says that this node leads, make a fresh claim, as the hook's user: \
+             'vipkeeper down {ip}', then 'vipkeeper up {ip}'"
+        ),
+        (Blocker::NotEscalated, _) => format!(
+            "see who leads: 'pcp_watchdog_info'; if it is another node, this one's `down` was lost: \
+             'vipkeeper down {ip}' as the hook's user"
+        ),
+        (Blocker::Unheard, _) => {
+            "see whether Pgpool hangs ('pcp_watchdog_info', its log); it goes on by itself once the watchdog answers"
+                .to_owned()
+        }
+        (Blocker::NoHook, _) => ASK_PGPOOL.to_owned(),
+    }
+}
+
+/// The last failure, how often it came in a row, and when the next try is.
+fn failed(error: Option<&ErrorStatus>, next_try_ms: Option<u64>, now_ms: u64) -> Vec<String> {
+    let error = error.map(|error| {
+        let times = if error.failures > 1 { format!(" ({} times in a row)", error.failures) } else { String::new() };
+        format!("{}{times}", clean(&error.message))
+    });
+    let next = next_try(next_try_ms, now_ms).map(|next| format!("next try {next}"));
+    error.into_iter().chain(next).collect()
+}
+
+fn next_try(next_try_ms: Option<u64>, now_ms: u64) -> Option<String> {
+    let next = next_try_ms?;
     Some(if next > now_ms { format!("in {}", age(Duration::from_millis(next - now_ms))) } else { "now".to_owned() })
 }
 

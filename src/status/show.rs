@@ -5,6 +5,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::file::{self, ReadError};
 use super::page::{Daemon, Look, Verdict, page};
 use super::{Status, layout::clean};
@@ -70,7 +72,14 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, no_colour: bool, cod
 fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u64, look: Look) -> (String, u8) {
     let status = match read {
         Ok(status) => status,
-        Err(error) => return (unreadable(error, look), CANNOT_TELL),
+        Err(error) => {
+            let shown = match (format, mode) {
+                (Format::Page, _) => unreadable(error, look),
+                (Format::Json, Mode::Watch) => json(serde_json::to_string(&NoStatus::from(error))),
+                (Format::Json, Mode::Once) => json(serde_json::to_string_pretty(&NoStatus::from(error))),
+            };
+            return (shown, CANNOT_TELL);
+        }
     };
     let daemon = daemon(status.pid);
     let code = Verdict::of(status, daemon, now_ms).exit_code();
@@ -88,7 +97,38 @@ fn json(text: serde_json::Result<String>) -> String {
 }
 
 fn unreadable(error: &ReadError, look: Look) -> String {
-    let to_do = match error {
+    look.paragraph(0, "what  ", &clean(&error.to_string())) + &look.paragraph(0, "do    ", to_do(error))
+}
+
+/// What a program reads where there is no status: an object all the same, with nothing in it but `error`.
+#[derive(Debug, Serialize)]
+struct NoStatus {
+    error: NoStatusError,
+}
+
+#[derive(Debug, Serialize)]
+struct NoStatusError {
+    /// `Missing`, `NotPermitted`, `Unusable`, `Malformed` or `Version`.
+    reason: &'static str,
+    message: String,
+    to_do: &'static str,
+}
+
+impl From<&ReadError> for NoStatus {
+    fn from(error: &ReadError) -> Self {
+        let reason = match error {
+            ReadError::Missing(_) => "Missing",
+            ReadError::NotPermitted(_) => "NotPermitted",
+            ReadError::Unusable { .. } => "Unusable",
+            ReadError::Malformed { .. } => "Malformed",
+            ReadError::Version { .. } => "Version",
+        };
+        Self { error: NoStatusError { reason, message: error.to_string(), to_do: to_do(error) } }
+    }
+}
+
+fn to_do(error: &ReadError) -> &'static str {
+    match error {
         ReadError::Missing(_) => {
             "'systemctl status vipkeeper' and 'systemctl start vipkeeper'; or --config names another config than the daemon's"
         }
@@ -97,8 +137,7 @@ fn unreadable(error: &ReadError, look: Look) -> String {
         ReadError::Unusable { .. } | ReadError::Malformed { .. } => {
             "'systemctl status vipkeeper', 'journalctl -u vipkeeper'"
         }
-    };
-    look.paragraph(0, "what  ", &clean(&error.to_string())) + &look.paragraph(0, "do    ", to_do)
+    }
 }
 
 /// The page over the one before it, without the flicker of an empty screen between them.

@@ -109,11 +109,33 @@ fn a_daemon_that_starts_on_a_fresh_machine_touches_nothing() {
     let mark = stage.mark();
     leader.hook("up", ROUTED);
     leader.wait(ROUTED);
-    let _fresh = fresh.start_ready();
+    let daemon = fresh.start_ready();
     thread::sleep(A_PASS);
     assert!(stage.points_at(0));
     assert_eq!(stage.written(mark), a_claim(2));
     let status = fresh.status().unwrap();
     assert_eq!(status.vips[0].desired.role, "unknown");
     assert!(status.vips[0].desired.reason.as_ref().is_some_and(|why| why.contains("no hook has run")));
+
+    // It is so on every node that has not led: nobody need look for a fault.
+    let (page, _, code) = fresh.said(&["status"]);
+    assert!(page.contains("unknown  NO HOOK YET") && !page.contains("do    ") && code == 0, "{code} {page}");
+    let (said, _, code) = fresh.said(&["plan"]);
+    assert!(said.contains("normal on a node that has not led since boot") && code == 0, "{code} {said}");
+
+    // Something that points at it is another matter, in both.
+    let associate = ec2_endpoint::AssociateAddress {
+        allocation_id: Some(stage.other_allocation.clone()),
+        network_interface_id: Some(fresh.eni.clone()),
+        ..Default::default()
+    };
+    stage.by_hand(&ec2_endpoint::Operation::AssociateAddress(associate));
+    fresh.configure(&format!("[[vip]]\ndelegate_ip = \"{OTHER_PUBLIC}\"\n[vip.elastic_ip]\ninterface = \"eth0\"\n"));
+    daemon.signal(Signal::HUP);
+    eventually("status says what points here", || {
+        let (page, _, code) = fresh.said(&["status"]);
+        page.contains("unknown  NOT KNOWN") && page.contains("do    start Pgpool") && code == 2
+    });
+    let (said, _, code) = fresh.said(&["plan"]);
+    assert!(said.contains("points here, but no hook has said who leads") && code == 1, "{code} {said}");
 }

@@ -85,7 +85,8 @@ fn claims_through(weather: &Weather) {
 
 #[test]
 fn a_metadata_service_that_is_late_delays_and_prevents_nothing() {
-    for fault in [ImdsFault::Off, ImdsFault::Status { status: 403 }, ImdsFault::Status { status: 503 }] {
+    let too_slow = ImdsFault::Slow { by: Duration::from_secs(30) };
+    for fault in [ImdsFault::Off, ImdsFault::Status { status: 403 }, ImdsFault::Status { status: 503 }, too_slow] {
         let Some(stage) = Stage::new(1, 1) else { return };
         let machine = &stage.machines[0];
         machine.configure(&stage.usual_vip());

@@ -4,7 +4,8 @@ use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::Duration;
 
-use ec2_endpoint::FaultKind;
+use ec2_endpoint::{FaultKind, Operation, TagChange, TagSpec};
+use rustix::process::Signal;
 
 use crate::stage::{A_PASS, ROUTED, Stage, eventually};
 
@@ -15,7 +16,7 @@ fn plan_says_what_run_would_do_and_only_reads() {
     machine.configure(&stage.usual_vip());
     let mark = stage.mark();
     let (said, _, code) = machine.said(&["plan"]);
-    assert!(said.contains("unknown") && code != 2, "nobody asked for anything: {code} {said}");
+    assert!(said.contains("unknown: no hook has run yet") && code == 0, "nobody asked for anything: {code} {said}");
 
     machine.hook("up", ROUTED);
     let (said, _, code) = machine.said(&["plan"]);
@@ -37,6 +38,12 @@ fn plan_says_what_run_would_do_and_only_reads() {
     machine.wait(ROUTED);
     let (said, _, code) = machine.said(&["plan"]);
     assert!(said.contains("In sync: nothing to do.") && code == 0, "{code} {said}");
+    let file = std::fs::read(machine.desired_file(ROUTED)).unwrap();
+    std::fs::write(machine.desired_file(ROUTED), "{").unwrap();
+    let (said, _, code) = machine.said(&["plan"]);
+    assert!(said.contains("the desired-state file is not used: ") && code == 1, "{code} {said}");
+    assert!(said.contains("a daemon that runs goes by the last good one"), "{said}");
+    std::fs::write(machine.desired_file(ROUTED), file).unwrap();
     daemon.kill();
     machine.remove(ROUTED);
     let (said, _, code) = machine.said(&["plan"]);
@@ -70,6 +77,35 @@ fn status_tells_what_the_daemon_knows_and_whether_it_runs() {
     daemon.kill();
     let (page, _, code) = machine.said(&["status"]);
     assert!(code == 1, "{page}");
+}
+
+#[test]
+fn a_claim_that_finds_no_room_on_its_anchor_is_told_with_what_to_do() {
+    let Some(stage) = Stage::new(1, 2) else { return };
+    let machine = &stage.machines[0];
+    machine.configure(&stage.usual_vip());
+    let full = TagChange {
+        resources: vec![stage.allocation.clone()],
+        tags: (0..50).map(|n| TagSpec { key: format!("team-{n}"), value: None }).collect(),
+        dry_run: false,
+    };
+    stage.by_hand(&Operation::CreateTags(full.clone()));
+    let daemon = machine.start_ready();
+    machine.hook("up", ROUTED);
+    machine.wait(ROUTED);
+    assert!(stage.points_at(0));
+    let recorded = || machine.metric(&format!("vipkeeper_claim_recorded{{vip=\"{ROUTED}\"}}"));
+    let (page, _, code) = machine.said(&["status"]);
+    for wanted in ["leader  CLAIM NOT RECORDED", "TagLimitExceeded", "do    the anchor has 50 tags: remove some"] {
+        assert!(page.contains(wanted) && code == 2, "{wanted}: {code} {page}");
+    }
+    assert_eq!(recorded(), Some(0.0));
+
+    stage.by_hand(&Operation::DeleteTags(full));
+    daemon.signal(Signal::HUP);
+    eventually("it is on record", || recorded() == Some(1.0));
+    let (page, _, code) = machine.said(&["status"]);
+    assert!(page.contains("leader  IN SYNC") && code == 0, "{code} {page}");
 }
 
 #[test]

@@ -235,6 +235,64 @@ fn what_ec2_throttled_is_in_place_a_second_after_it_stops() {
 }
 
 #[test]
+fn what_still_fails_does_not_stand_in_the_way_of_what_goes_again_after_a_fault() {
+    for lasted_ms in (10_000..20_000).step_by(1_000) {
+        in_paused_time(async move {
+            let mut own = Vec::new();
+            let mut world = World::new(1, |estate| {
+                let mut tables = estate.add_tables(20);
+                // The first by name are another account's.
+                tables.sort();
+                own = tables.split_off(10);
+                let mut routed = by_route(ADDRESS, &[tables.clone(), own.clone()].concat());
+                let Tables::Ids(refs) = &mut routed.route.as_mut().unwrap().tables else { unreachable!() };
+                for table in refs.iter_mut().filter(|table| tables.contains(&table.id.to_string())) {
+                    table.account = Account::Role(SHARED.to_owned());
+                }
+                config(vec![vip(vec![routed])])
+            });
+            world.estate.latency(millis(150));
+            world.start();
+            pass(seconds(60)).await;
+            let throttling = world.estate.fault(Fault::new(FaultKind::Throttle));
+            world.up(0, ADDRESS);
+            pass(millis(lasted_ms)).await;
+            let kind = FaultKind::ServerError { status: 503, code: "Unavailable".into() };
+            world.estate.fault(Fault::new(kind).in_role(SHARED));
+            world.estate.mend(throttling);
+            pass(millis(1_200)).await;
+            for table in &own {
+                assert_eq!(world.estate.route(table, ADDRESS), world.eni(0), "after {lasted_ms} ms");
+            }
+        });
+    }
+}
+
+#[test]
+fn after_a_fault_sixty_vips_are_in_place_as_soon_as_ec2s_buckets_allow() {
+    in_paused_time(async {
+        let names: Vec<_> = (1..=60).map(|n| format!("20.0.1.{n}")).collect();
+        let mut world = World::new(1, |estate| {
+            let tables = estate.add_tables(60);
+            config(names.iter().zip(tables).map(|(name, table)| vip(vec![by_route(name, &[table])])).collect())
+        });
+        world.estate.latency(millis(150));
+        world.estate.service().set_throttling(Throttling::Default);
+        world.start();
+        pass(seconds(60)).await;
+        let throttling = world.estate.fault(Fault::new(FaultKind::Throttle));
+        names.iter().for_each(|name| world.up(0, name));
+        pass(seconds(10)).await;
+        world.estate.mend(throttling);
+        // 50 at once, and 10 at 5 a second; a second to notice.
+        pass(seconds(4)).await;
+        let in_place =
+            names.iter().zip(tables(&world)).filter(|(name, table)| world.estate.route(table, name) == world.eni(0));
+        assert_eq!(in_place.count(), 60);
+    });
+}
+
+#[test]
 fn a_claim_that_ec2_did_not_answer_does_not_pay_for_that_when_it_answers_again() {
     for lasted_ms in (8_000..20_000).step_by(500) {
         in_paused_time(async move {

@@ -118,6 +118,7 @@ fn a_changed_config_is_taken_over_and_a_bad_one_is_not() {
         pass(seconds(20)).await;
         assert_eq!(world.writes(mark), []);
         assert_eq!(node.recorder.last().problems[0].reason, "ConfigInvalid");
+        assert_eq!(node.recorder.heard("line 3: unknown key").len(), 1, "said once");
         *node.config.borrow_mut() = Ok(config(vec![vip(vec![by_route(ADDRESS, &tables(&world))])]));
         node.wake(Wake::Config);
         pass(seconds(1)).await;

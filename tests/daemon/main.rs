@@ -11,7 +11,10 @@
 mod support;
 
 mod failing;
+#[path = "../report/golden.rs"]
+mod golden;
 mod living;
+mod standing;
 mod taking;
 mod watching;
 mod witness;

@@ -281,41 +281,160 @@ fn a_record_that_is_not_read_any_more_is_not_asked_for_again_and_again() {
     });
 }
 
+/// A route whose claims are on an Elastic IP that is answered for after the tables.
+fn with_claims_that_lag(estate: &Estate) -> Config {
+    for (operation, after_ms) in [("DescribeRouteTables", 100), ("DescribeAddresses", 200)] {
+        estate.fault(Fault::new(FaultKind::latency(millis(after_ms))).at(operation));
+    }
+    estate.allocate(EIP);
+    let tables = estate.add_tables(2);
+    config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+}
+
+#[test]
+fn a_drift_is_told_once_although_the_claims_come_after_the_bindings() {
+    for is_recorded in [true, false] {
+        in_paused_time(async move {
+            let mut world = World::new(2, with_claims_that_lag);
+            if !is_recorded {
+                world.estate.fault(Fault::new(FaultKind::Deny).at("CreateTags"));
+            }
+            let table = tables(&world)[1].clone();
+            world.start();
+            pass(seconds(1)).await;
+            world.up(0, EIP);
+            pass(seconds(70)).await;
+            let stranger = world.estate.bystander.eni.clone();
+            point_route_by_hand(&world.estate, &table, &stranger);
+            pass(seconds(120)).await;
+            let taken_back = world.estate.route(&table, ADDRESS) == world.eni(0);
+            assert_eq!(taken_back, is_recorded);
+            let drifts = world.nodes[0].recorder.heard("Drift {");
+            assert_eq!(drifts.len(), 1, "{drifts:?}");
+        });
+    }
+}
+
+/// An Elastic IP, and a route in two tables, of which one is another account's; and that account's failure.
+fn with_a_shared_table(estate: &Estate) -> Config {
+    estate.allocate(EIP);
+    let tables = estate.add_tables(2);
+    let mut routed = by_route(ADDRESS, &tables);
+    let Tables::Ids(refs) = &mut routed.route.as_mut().unwrap().tables else { unreachable!() };
+    refs[1].account = Account::Role(SHARED.to_owned());
+    config(vec![vip(vec![by_elastic_ip(EIP), routed])])
+}
+
+fn shared_account_fails() -> Fault {
+    Fault::new(FaultKind::ServerError { status: 503, code: "Unavailable".into() }).in_role(SHARED)
+}
+
+#[test]
+fn a_source_that_fails_for_ever_makes_nobody_look_at_the_others_less_often() {
+    in_paused_time(async {
+        let mut world = World::new(1, with_a_shared_table);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        world.estate.fault(shared_account_fails());
+        pass(seconds(300)).await;
+        for _ in 0..20 {
+            free_elastic_ip_by_hand(&world.estate);
+            pass(millis(12_600)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "back within an interval");
+            pass(seconds(7)).await;
+        }
+        let named = format!("(of {SHARED})");
+        assert!(!world.nodes[0].recorder.heard(&named).is_empty(), "the log says whose tables could not be read");
+    });
+}
+
+#[test]
+fn a_claim_that_cannot_take_everything_does_not_look_all_the_time() {
+    in_paused_time(async {
+        let mut world = World::new(1, with_a_shared_table);
+        world.estate.fault(shared_account_fails());
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(120)).await;
+        let mark = world.mark();
+        pass(seconds(300)).await;
+        let rounds = world.calls(mark).iter().filter(|(_, name, _)| *name == "DescribeAddresses").count();
+        // 30 by the interval, some more because what fails is tried again and looked at each time.
+        assert!((30..=80).contains(&rounds), "{rounds} rounds in five minutes");
+    });
+}
+
 #[test]
 fn an_account_that_refuses_is_told_until_it_does_not_although_another_answers() {
     in_paused_time(async {
-        let role = "arn:aws:iam::123456789012:role/shared";
-        let mut world = World::new(1, |estate| {
-            let tables = estate.add_tables(2);
-            let mut routed = by_route(ADDRESS, &tables);
-            let Tables::Ids(refs) = &mut routed.route.as_mut().unwrap().tables else { unreachable!() };
-            refs[1].account = Account::Role(role.to_owned());
-            config(vec![vip(vec![routed])])
-        });
-        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables").in_role(role));
+        let mut world = World::new(1, with_a_shared_table);
+        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables").in_role(SHARED));
         world.start();
         pass(seconds(120)).await;
         let recorder = Rc::clone(&world.nodes[0].recorder);
-        let tables_of = || recorder.last().sources.into_iter().find(|source| source.source == "route_tables").unwrap();
+        let tables_of = |role: Option<&str>| {
+            let mut sources = recorder.last().sources.into_iter().filter(|source| source.source == "route_tables");
+            sources.find(|source| source.part.as_deref() == role).expect("both accounts are read")
+        };
+        let is_well = |role| tables_of(role).error.is_none() && tables_of(role).last_success_ms.is_some();
         assert!(recorder.heard("Observed { source: RouteTables").is_empty(), "one of its two accounts was not");
-        assert!(tables_of().error.is_some() && tables_of().last_success_ms.is_none(), "{:?}", tables_of());
+        assert!(is_well(None), "{:?}", tables_of(None));
+        let shared = tables_of(Some(SHARED));
+        assert!(shared.error.is_some() && shared.last_success_ms.is_none(), "{shared:?}");
+        let unseen = recorder.binding(EIP, &format!("route {} {ADDRESS}", tables(&world)[1]));
+        assert_eq!(unseen.read_error_class.as_deref(), Some("denied"), "{unseen:?}");
         world.estate.mend(denied);
         pass(seconds(60)).await;
-        assert!(tables_of().error.is_none() && tables_of().last_success_ms.is_some(), "{:?}", tables_of());
+        assert!(is_well(None) && is_well(Some(SHARED)), "{:?}", tables_of(Some(SHARED)));
         assert!(!recorder.heard("Observed { source: RouteTables").is_empty());
+    });
+}
+
+/// A VIP by the route tables with the tag `pgpool=clients`.
+fn by_tag(_: &Estate) -> Config {
+    let mut routed = by_route(ADDRESS, &[]);
+    let tags = [("pgpool".to_owned(), "clients".to_owned())].into();
+    routed.route.as_mut().unwrap().tables = Tables::Tagged { tags, account: Account::Own };
+    config(vec![vip(vec![routed])])
+}
+
+#[test]
+fn tables_are_looked_for_by_tag_rarely_and_at_once_at_a_reload() {
+    in_paused_time(async {
+        let mut world = World::new(1, by_tag);
+        let add_table = || {
+            let tables = world.estate.add_tables(1);
+            let tags = vec![TagSpec { key: "pgpool".to_owned(), value: Some("clients".to_owned()) }];
+            let change = TagChange { resources: tables.clone(), tags, dry_run: false };
+            world.estate.by_hand(&Operation::CreateTags(change));
+            tables[0].clone()
+        };
+        let first = add_table();
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.route(&first, ADDRESS), world.eni(0));
+        let second = add_table();
+        pass(seconds(60)).await;
+        assert_eq!(world.estate.route(&second, ADDRESS), None, "nobody has looked for it yet");
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.route(&second, ADDRESS), world.eni(0));
+        let third = add_table();
+        pass(seconds(320)).await;
+        assert_eq!(world.estate.route(&third, ADDRESS), world.eni(0));
     });
 }
 
 #[test]
 fn tables_that_cannot_be_looked_for_by_tag_are_told() {
     in_paused_time(async {
-        let mut world = World::new(1, |estate| {
-            let mut routed = by_route(ADDRESS, &[]);
-            let tags = [("pgpool".to_owned(), "clients".to_owned())].into();
-            routed.route.as_mut().unwrap().tables = Tables::Tagged { tags, account: Account::Own };
-            estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables"));
-            config(vec![vip(vec![routed])])
-        });
+        let mut world = World::new(1, by_tag);
+        world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables"));
         world.start();
         pass(seconds(60)).await;
         let sources = world.nodes[0].recorder.last().sources;

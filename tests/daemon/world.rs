@@ -21,6 +21,8 @@ pub use vipkeeper::wake::Wake;
 pub const EIP: &str = "203.0.113.10";
 pub const ADDRESS: &str = "20.0.0.50";
 pub const SECONDARY: &str = "10.0.1.50";
+/// The role in the account that shares a table.
+pub const SHARED: &str = "arn:aws:iam::123456789012:role/shared";
 
 /// An account and the nodes in it, with a leader's guard on each.
 pub struct World {

@@ -169,12 +169,52 @@ fn the_timeout_says_what_is_missing() {
     let text = fails(state.path(), SHORT);
     assert!(text.ends_with("route rtb-4 is drift (points at eni-b); and 2 more"), "{text}");
 
+    status["vips"][0]["bindings"] = json!([]);
+    put(state.path(), &status);
+    assert!(fails(state.path(), SHORT).contains("has not seen all bindings here yet"));
+
     status["vips"] = json!([]);
     put(state.path(), &status);
     assert!(fails(state.path(), SHORT).ends_with("the daemon's configuration has no such VIP"));
     status["pid"] = json!(i32::MAX);
     put(state.path(), &status);
     assert!(fails(state.path(), SHORT).ends_with("the daemon (pid 2147483647) is not running"));
+}
+
+#[test]
+fn what_is_wrong_with_the_daemon_is_said_where_it_has_not_taken_the_claim_up() {
+    let state = state();
+    up(&context(state.path(), 10, None), IP).unwrap();
+    let mut status = converged("another");
+    let message = "no interface of this machine has 02:00:00:00:00:01";
+    status["problems"] = json!([{"reason": "NoIdentity", "message": message, "since_ms": 0}]);
+    put(state.path(), &status);
+    let text = fails(state.path(), SHORT);
+    assert!(text.contains("the daemon has not taken up this claim; its status is "), "{text}");
+    assert!(text.ends_with(&format!(" old; {message}")), "{text}");
+
+    // What it goes by instead is told first.
+    let refused = "20.0.0.50.json is not used: its owner, uid 7, is neither root nor a hook user";
+    status["vips"][0]["conditions"] = json!([
+        {"name": "DesiredValid", "holds": false, "reason": "NotUsed", "message": refused, "since_ms": 0}
+    ]);
+    put(state.path(), &status);
+    assert!(fails(state.path(), SHORT).contains(&format!("the daemon goes by something else: {refused}; ")));
+    status["vips"][0]["conditions"] = json!([]);
+    let watchdog = "the file says leader, but Pgpool's watchdog says that this node does not hold the VIP";
+    status["vips"][0]["desired"] = json!({"role": "standby", "reason": watchdog, "since_ms": 0});
+    put(state.path(), &status);
+    assert!(fails(state.path(), SHORT).contains(&format!("the daemon goes by something else: {watchdog}; ")));
+}
+
+#[test]
+fn a_file_from_before_this_boot_is_called_that() {
+    let state = state();
+    let mut context_before = context(state.path(), 10, None);
+    context_before.caller.boot_id = "00000000-0000-0000-0000-000000000000".to_owned();
+    up(&context_before, IP).unwrap();
+    let text = fails(state.path(), LONG);
+    assert!(text.ends_with("20.0.0.50.json is not used: it was written before this boot"), "{text}");
 }
 
 #[test]

@@ -79,7 +79,8 @@ impl Locals {
             if let Some(since) = &mut track.elsewhere_since {
                 let hold = [6, 12, 24, 30][track.retakes as usize];
                 let between = looked_at.saturating_sub(*since).min(Duration::from_secs(hold));
-                *since = (*since).max(back(hold));
+                // A look counts for 12 s, so that long it keeps its place among those that the claims come from.
+                *since = (*since).max(back(hold + 12));
                 sight.at = *since + between;
             }
             if let Some((_, until)) = &mut track.expected {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use vipkeeper::action::{Action, Force, RouteCall};
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
+use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
 use vipkeeper::memory::{Effected, Held, Memory};
 use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
@@ -255,7 +256,8 @@ impl Locals {
             }
             Event::LookFails => {
                 it.look = None;
-                let seen = Seen::Unknown(WhyUnseen::ReadFailed("no answer".to_owned()));
+                let seen =
+                    Seen::Unknown(WhyUnseen::ReadFailed { class: Class::Transient, why: "no answer".to_owned() });
                 it.observed.sights.insert(self.key.clone(), Sight { seen, at: Moment::ZERO });
                 it.observed.claims = Claims::Unknown;
             }

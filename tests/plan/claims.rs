@@ -22,14 +22,14 @@ fn a_fresh_claim_takes_from_whoever_holds_it() {
         "elastic_ip",
         "
         90 see elastic_ip=eni-b b=80
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
         100 leader@100
           => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
           => record 100
         100.2 accept
           => elastic_ip waiting: change accepted, not seen yet
         101 see elastic_ip=here a=100 b=80
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         ",
     );
 }
@@ -44,7 +44,7 @@ fn a_fresh_claim_looks_before_it_writes_what_may_be_here_already() {
           => elastic_ip waiting: pointed here before this claim; looking whether it still does
           => record 100
         101 see elastic_ip=here:7 a=100 b=80
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         ",
     );
     check(
@@ -54,6 +54,22 @@ fn a_fresh_claim_looks_before_it_writes_what_may_be_here_already() {
         100 leader@100
         101 see elastic_ip=eni-b a=100 b=80
           => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+        ",
+    );
+}
+
+#[test]
+fn a_fresh_claim_takes_a_kept_route_at_once_because_somebody_may_have_led_in_between() {
+    check(
+        "route",
+        "
+        90 see route=here b=80
+        100 leader@100
+          => route take: replace route 20.0.0.50/32 in rtb-1 with eni-a
+          => record 100
+        100.2 accept
+        101 see route=here a=100 b=80
+          => route in_sync: at eni-a
         ",
     );
 }
@@ -76,7 +92,7 @@ fn a_claim_that_is_noticed_late_looks_for_a_newer_one_before_it_takes() {
         106 leader@100
         107 see elastic_ip=eni-b b=103
           => superseded by i-b 103
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
           => record 100
         ",
     );
@@ -99,7 +115,7 @@ fn a_claim_that_could_not_take_in_time_looks_again_before_it_takes() {
           => record 100
         130 see elastic_ip=eni-b b=120
           => superseded by i-b 120
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
           => record 100
         ",
     );
@@ -119,7 +135,7 @@ fn nothing_is_taken_by_force_on_an_old_look() {
           => look at 111.1
         112 see elastic_ip=eni-b a=100 b=110
           => superseded by i-b 110
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
         ",
     );
     check(
@@ -204,10 +220,10 @@ fn a_newer_claim_ends_an_older_one() {
         100 leader@100
         100.2 accept
         106 see elastic_ip=here:1 a=100
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         120 see elastic_ip=eni-b a=100 b=115
           => superseded by i-b 115
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
         130 see elastic_ip=absent a=100 b=115
           => superseded by i-b 115
           => elastic_ip in_sync: not here
@@ -223,7 +239,7 @@ fn of_equal_terms_all_nodes_choose_the_same() {
         106 leader@100
         107 see elastic_ip=eni-b b=100
           => superseded by i-b 100
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
           => record 100
         ",
     );
@@ -245,7 +261,7 @@ fn a_newer_claim_is_believed_although_an_own_write_is_settling() {
         111.1 accept
         112 see elastic_ip=eni-b a=100 b=110
           => superseded by i-b 110
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
         ",
     );
 }
@@ -258,7 +274,7 @@ fn a_new_up_starts_over() {
         100 leader@100
         107 see elastic_ip=eni-b a=100 b=106
           => superseded by i-b 106
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
         120 leader@120
           => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
           => record 120
@@ -276,7 +292,7 @@ fn a_superseded_claim_follows_when_the_newer_one_is_withdrawn() {
         106 see elastic_ip=here:1 a=100
         120 see elastic_ip=eni-b a=100 b=115
           => superseded by i-b 115
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
         124.9 see elastic_ip=absent a=100 b=0
           => superseded by i-b 115
           => elastic_ip in_sync: not here
@@ -296,7 +312,7 @@ fn what_a_superseded_claim_saw_elsewhere_all_along_is_taken_back_when_it_follows
         106 see route=here a=100
         120 see route=eni-b a=100 b=115
           => superseded by i-b 115
-          => route in_sync: not here
+          => route in_sync: at eni-b
         130 see route=eni-b a=100 b=0
           => route retake [elsewhere]: replace route 20.0.0.50/32 in rtb-1 with eni-a
         ",
@@ -311,15 +327,15 @@ fn a_superseded_claim_is_recorded_once_so_that_it_can_follow() {
         106 leader@100
         107 see route=eni-b b=103
           => superseded by i-b 103
-          => route in_sync: not here
+          => route in_sync: at eni-b
           => record 100
         107.2 accept
         117 see route=eni-b b=103 a=100
           => superseded by i-b 103
-          => route in_sync: not here
+          => route in_sync: at eni-b
         4000 see route=eni-b claims=none b=103
           => superseded by i-b 103
-          => route in_sync: not here
+          => route in_sync: at eni-b
         ",
     );
 }
@@ -379,11 +395,11 @@ fn a_node_that_stands_down_leaves_its_claim_where_a_newer_one_follows() {
         106 see route=here a=100
         120 standby
         122 see route=eni-b a=100 b=121
-          => route in_sync: not here
+          => route in_sync: at eni-b
         150 see route=eni-b a=100 b=121
-          => route in_sync: not here
+          => route in_sync: at eni-b
         190 see route=eni-b a=100 b=0
-          => route in_sync: not here
+          => route in_sync: at eni-b
           => record 0
         ",
     );
@@ -392,7 +408,7 @@ fn a_node_that_stands_down_leaves_its_claim_where_a_newer_one_follows() {
         "
         120 standby
         121 see route=eni-b b=100
-          => route in_sync: not here
+          => route in_sync: at eni-b
         ",
     );
 }
@@ -420,7 +436,7 @@ fn a_claim_rises_neither_later_nor_twice() {
         100 leader@100
         105.1 see elastic_ip=eni-b b=103
           => superseded by i-b 103
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
           => record 100
         ",
     );
@@ -431,7 +447,7 @@ fn a_claim_rises_neither_later_nor_twice() {
         101 see elastic_ip=eni-b b=90
         102 see elastic_ip=eni-b b=103
           => superseded by i-b 103
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
           => record 100
         ",
     );
@@ -459,7 +475,7 @@ fn a_claim_that_is_noticed_late_does_not_rise_above_what_was_seen_meanwhile() {
         105.1 leader@100
         106 see elastic_ip=eni-b b=103
           => superseded by i-b 103
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
           => record 100
         ",
     );
@@ -473,12 +489,12 @@ fn a_raised_term_is_recorded_over_the_first_one() {
         100 leader@100
         100.2 accept
         101 see elastic_ip=here:1 a=100 b=103
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
           => record 103+1
         101.2 accept
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         102 see elastic_ip=here:1 a=103+1 b=103
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         ",
     );
 }
@@ -491,15 +507,15 @@ fn the_record_is_written_again_only_when_it_should_be_seen_and_is_not() {
         100 leader@100
         100.2 accept
         105.1 see elastic_ip=here:1 claims=none
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         105.2 see elastic_ip=here:1 claims=none
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
           => record 100
         105.4 accept
         106 see elastic_ip=here:1 claims=?
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         107 see elastic_ip=here:1 a=100
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         ",
     );
 }
@@ -528,7 +544,7 @@ fn a_restarted_daemon_goes_on_as_before() {
         102 restart
           => elastic_ip unknown: not read yet
         103 see elastic_ip=here:1 a=100 b=90
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         ",
     );
 }
@@ -543,7 +559,7 @@ fn a_restarted_daemon_looks_before_it_takes_and_does_not_raise_its_term() {
           => elastic_ip waiting: looking for a newer claim before taking
         102 see elastic_ip=eni-b b=101
           => superseded by i-b 101
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
           => record 100
         ",
     );
@@ -605,19 +621,19 @@ fn old_claims_are_forgotten_one_by_one_once_the_newest_has_held_for_an_hour() {
         100 leader@100
         101 see elastic_ip=here a=100 b=80 c=0
         3699 see elastic_ip=here a=100 b=80 c=0
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         3700 see elastic_ip=here a=100 b=80 c=0
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
           => forget vipkeeper/20.0.0.50/i-b = '80000 1970-01-01T00:01:20Z' on eipalloc-1
         3701 accept
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         3705 see elastic_ip=here a=100 b=80 c=0
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         3710 see elastic_ip=here a=100 c=0
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
           => forget vipkeeper/20.0.0.50/i-c = '0 withdrawn' on eipalloc-1
         3720 see elastic_ip=here a=100
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         ",
     );
 }
@@ -630,11 +646,11 @@ fn nothing_is_forgotten_while_a_newer_claim_or_no_claim_of_this_node_is_on_recor
         100 leader@100
         101 see elastic_ip=here a=100 b=80
         3800 see elastic_ip=here b=80
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
           => record 100
         3900 see elastic_ip=eni-b a=100 b=3890
           => superseded by i-b 3890
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
         ",
     );
 }

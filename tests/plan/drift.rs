@@ -55,7 +55,7 @@ fn the_local_address_and_the_check_are_put_right_at_once() {
         100.2 accept
         101 see local_address=absent source_dest_check=here
           => local_address restore [absent]: add 20.0.0.50 to eth0
-          => source_dest_check in_sync: points here
+          => source_dest_check in_sync: off on eni-a
         ",
     );
     check(
@@ -110,7 +110,7 @@ fn what_points_elsewhere_is_no_drift_before_the_claims_of_that_look_are_read() {
           => secondary_ip waiting: points at eni-b; looking twice before taking it back
         120 see a=100 b=115
           => superseded by i-b 115
-          => secondary_ip in_sync: not here
+          => secondary_ip in_sync: at eni-b
         ",
     );
     check(
@@ -146,7 +146,7 @@ fn what_points_elsewhere_is_taken_back_after_a_second_look() {
         125.2 accept
           => elastic_ip waiting: change accepted, not seen yet
         126 see elastic_ip=here:2 a=100
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         ",
     );
 }
@@ -175,7 +175,7 @@ fn what_comes_back_by_itself_starts_the_wait_anew() {
         100.2 accept
         120 see elastic_ip=eni-x a=100
         123 see elastic_ip=here:1 a=100
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         125 see elastic_ip=eni-x a=100
           => elastic_ip drift [elsewhere]: points at eni-x; looking twice before taking it back
           => look at 130
@@ -389,7 +389,7 @@ fn a_lost_reply_is_cleared_up_by_the_next_look() {
           => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
           => record 100
         101 see elastic_ip=here:1 a=100
-          => elastic_ip in_sync: points here
+          => elastic_ip in_sync: at eni-a 10.0.0.9
         ",
     );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vipkeeper::config::{
     AddressConfig, AnchorConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
-use vipkeeper::ec2::{Address, Eni, EniQuery, Route, RouteTable, RouteTarget};
+use vipkeeper::ec2::{Address, Class, Eni, EniQuery, Route, RouteTable, RouteTarget};
 use vipkeeper::host::LocalAddress;
 use vipkeeper::identity::{Node, NodeInterface};
 use vipkeeper::observe::{Known, Source, TagChoice, World, observe};
@@ -166,7 +166,7 @@ fn an_elastic_ip_is_compared_by_eni_and_private_address() {
     let config = config(vec![elastic("192.0.2.1")]);
     for (held, wanted) in [
         (Some(("eni-a0", "10.0.0.9")), "here by eipassoc-1"),
-        (Some(("eni-a0", "10.0.0.77")), "elsewhere: eni-a0 at 10.0.0.77"),
+        (Some(("eni-a0", "10.0.0.77")), "elsewhere: eni-a0 10.0.0.77"),
         (Some(("eni-b0", "10.0.0.9")), "elsewhere: eni-b0"),
         (None, "absent"),
     ] {
@@ -195,7 +195,10 @@ fn an_elastic_ip_that_is_not_there_is_unknown_and_never_absent() {
     let missing =
         "elastic_ip 192.0.2.1 unknown: Elastic IP 192.0.2.1 does not exist, or not in this account and region";
     check(&config, &known(), &world, &[missing]);
-    let failed = World { addresses: Source::Failed { why: "no answer".to_owned() }, ..World::default() };
+    let failed = World {
+        addresses: Source::Failed { class: Class::Transient, why: "no answer".to_owned() },
+        ..World::default()
+    };
     check(&config, &known(), &failed, &["elastic_ip 192.0.2.1 unknown: the read failed: no answer"]);
 }
 
@@ -214,7 +217,10 @@ fn ids_found_once_are_kept_when_a_later_read_fails() {
     let config = config(vec![elastic("192.0.2.1")]);
     let mut known = known();
     known.learn(&World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() });
-    let failed = World { addresses: Source::Failed { why: "no answer".to_owned() }, ..World::default() };
+    let failed = World {
+        addresses: Source::Failed { class: Class::Transient, why: "no answer".to_owned() },
+        ..World::default()
+    };
     let (vip, _) = resolve(&config, &known, &failed);
     assert!(vip.bindings.values().all(Option::is_some), "{vip:?}");
     assert_eq!(vip.anchor, Some(Anchor::ElasticIp("eipalloc-1".parse().unwrap())));

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use vipkeeper::action::{Action, Force, RouteCall};
 use vipkeeper::claim::Standing;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
+use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
 use vipkeeper::memory::{Effected, Memory};
 use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
@@ -105,7 +106,7 @@ impl World {
                 self.own.insert(association.clone());
             }
             let seen = if blind == Some(number) {
-                Seen::Unknown(WhyUnseen::ReadFailed("no answer".to_owned()))
+                Seen::Unknown(WhyUnseen::ReadFailed { class: Class::Transient, why: "no answer".to_owned() })
             } else {
                 seen.clone()
             };

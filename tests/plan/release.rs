@@ -13,7 +13,7 @@ fn a_standby_releases_each_kind_in_its_own_way() {
           => route in_sync: kept until the successor replaces it
           => secondary_ip release: unassign 10.0.0.50 from eni-a
           => local_address release: remove 20.0.0.50 from eth0
-          => source_dest_check in_sync: points here
+          => source_dest_check in_sync: off on eni-a
         ",
     );
 }
@@ -44,7 +44,7 @@ fn a_superseded_leader_releases_what_is_its_own() {
         106 see elastic_ip=here:1 secondary_ip=here local_address=here a=100
         120 see elastic_ip=eni-b secondary_ip=here a=100 b=115
           => superseded by i-b 115
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
           => secondary_ip release: unassign 10.0.0.50 from eni-a
           => local_address release: remove 20.0.0.50 from eth0
         ",
@@ -58,17 +58,17 @@ fn a_standby_touches_nothing_that_points_elsewhere() {
         "
         100 standby
         101 see elastic_ip=eni-b route=eni-b secondary_ip=eni-b local_address=absent source_dest_check=here b=90
-          => elastic_ip in_sync: not here
-          => route in_sync: not here
-          => secondary_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
+          => route in_sync: at eni-b
+          => secondary_ip in_sync: at eni-b
           => local_address in_sync: not here
-          => source_dest_check in_sync: points here
+          => source_dest_check in_sync: off on eni-a
         140 see route=eni-b! b=90
-          => elastic_ip in_sync: not here
-          => route in_sync: not here
-          => secondary_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
+          => route in_sync: at eni-b (blackhole)
+          => secondary_ip in_sync: at eni-b
           => local_address in_sync: not here
-          => source_dest_check in_sync: points here
+          => source_dest_check in_sync: off on eni-a
         ",
     );
 }
@@ -79,13 +79,13 @@ fn a_standby_keeps_the_source_destination_check_off_but_a_node_without_a_hook_do
         "source_dest_check",
         "
         100 see source_dest_check=absent
-          => source_dest_check in_sync: not here
+          => source_dest_check in_sync: on; left alone
         101 standby
           => source_dest_check prepare: switch the source/destination check of eni-a off
         101.2 accept
-          => source_dest_check in_sync: points here
+          => source_dest_check in_sync: off on eni-a
         107 see source_dest_check=here
-          => source_dest_check in_sync: points here
+          => source_dest_check in_sync: off on eni-a
         200 see source_dest_check=absent
           => source_dest_check prepare: switch the source/destination check of eni-a off
         ",
@@ -98,7 +98,7 @@ fn a_standby_keeps_the_source_destination_check_off_but_a_node_without_a_hook_do
         106 see elastic_ip=here:1 source_dest_check=here a=100
         120 see elastic_ip=eni-b source_dest_check=absent a=100 b=115
           => superseded by i-b 115
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-b
           => source_dest_check prepare: switch the source/destination check of eni-a off
         ",
     );
@@ -203,12 +203,29 @@ fn nobody_said_anything_so_nothing_is_touched() {
         "elastic_ip, route delete, secondary_ip, local_address",
         "
         100 see elastic_ip=here:7 route=here secondary_ip=absent local_address=eni-b a=90
-          => elastic_ip unknown: points here, but no hook has said who leads: left alone
-          => route unknown: points here, but no hook has said who leads: left alone
+          => elastic_ip blocked: points here, but no hook has said who leads: left alone
+          => route blocked: points here, but no hook has said who leads: left alone
           => secondary_ip in_sync: not here
-          => local_address in_sync: not here
+          => local_address in_sync: at eni-b
         ",
     );
+}
+
+#[test]
+fn a_node_that_never_led_is_at_rest_however_its_check_is_set() {
+    for (check_is, detail) in [("here", "off on eni-a"), ("absent", "on; left alone")] {
+        check(
+            "elastic_ip, route, source_dest_check",
+            &format!(
+                "
+                100 see elastic_ip=eni-b route=eni-b source_dest_check={check_is} b=90
+                  => elastic_ip in_sync: at eni-b
+                  => route in_sync: at eni-b
+                  => source_dest_check in_sync: {detail}
+                "
+            ),
+        );
+    }
 }
 
 #[test]
@@ -220,9 +237,9 @@ fn a_leader_whose_file_became_unusable_for_good_leaves_all_as_it_is() {
         100.2 accept
         106 see elastic_ip=here:1 a=100
         110 unknown
-          => elastic_ip unknown: points here, but no hook has said who leads: left alone
+          => elastic_ip blocked: points here, but no hook has said who leads: left alone
         120 see elastic_ip=eni-x a=100
-          => elastic_ip in_sync: not here
+          => elastic_ip in_sync: at eni-x
         ",
     );
 }

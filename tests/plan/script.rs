@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use vipkeeper::claim::Standing;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
+use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
 use vipkeeper::memory::{Effected, Memory};
 use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
@@ -227,7 +228,7 @@ fn seen(text: &str) -> Seen {
     match text {
         "here" => Seen::Here { association: None },
         "absent" => Seen::Absent,
-        "?" => Seen::Unknown(WhyUnseen::ReadFailed("no answer".to_owned())),
+        "?" => Seen::Unknown(WhyUnseen::ReadFailed { class: Class::Transient, why: "no answer".to_owned() }),
         other => match (other.strip_prefix("here:"), other.strip_suffix('!')) {
             (Some(association), _) => {
                 Seen::Here { association: Some(format!("eipassoc-{association}").parse().unwrap()) }

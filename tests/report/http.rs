@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vipkeeper::ec2::Class;
 use vipkeeper::report::{News, PassResult, Report, Reporter, Source, http};
+use vipkeeper::status::Problem;
 
 use super::statuses::{leader, status};
 
@@ -82,6 +83,21 @@ async fn health_has_reasons_and_the_status_is_the_document() {
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "), "unready is not dead");
     })
     .await;
+}
+
+#[test]
+fn a_node_that_does_not_know_itself_says_that_and_not_what_follows_from_it() {
+    let report = report();
+    let mut status = status(vec![]);
+    status.instance = None;
+    status.sources.retain(|source| source.source == "local_addresses");
+    status.sources[0].last_success_ms = Some(status.written_ms - 120_000);
+    report.status(&status);
+    assert_eq!(report.health().ready().unwrap_err(), ["this node does not know yet who it is"]);
+    let message = "no interface of this machine has 02:00:00:00:00:01".to_owned();
+    status.problems.push(Problem { reason: "NoIdentity".to_owned(), message: message.clone(), since_ms: 0 });
+    report.status(&status);
+    assert_eq!(report.health().ready().unwrap_err(), [message]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use vipkeeper::action::Action;
+use vipkeeper::desired::{Claim, Desired, WhyUnknown};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::{ClaimId, Term};
 use vipkeeper::report::{
-    Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Role, Source, init_log,
+    BindingState, Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Source, init_log,
 };
 use vipkeeper::vip::{Anchor, BindingKey, Kind};
 
@@ -139,7 +140,8 @@ fn a_failover_reads_as_a_story() {
     let report = report();
     let claim = ClaimId::new("7f3a");
     let lines = captured("info", || {
-        report.news(&News::DesiredChanged { vip: vip(), role: Role::Leader, claim: Some(&claim), reason: None });
+        let desired = Desired::Leader(Claim { id: claim.clone(), started_ms: 1 });
+        report.news(&News::DesiredChanged { vip: vip(), desired: &desired });
         report.news(&News::ClaimTerm { vip: vip(), term: Term(1_800_000_000_000) });
         done(&report, Outcome::Accepted, None, None);
         report.news(&News::Converged { vip: vip(), claim: &claim, after: Duration::from_millis(214) });
@@ -155,6 +157,32 @@ fn a_failover_reads_as_a_story() {
          kind=\"source_dest_check\" target=\"eth0\" action=\"disable_source_dest_check\" outcome=\"accepted\" \
          duration_s=0.117",
             "INFO converged: every binding leads to this node vip=20.0.0.50 claim=7f3a after_s=0.214",
+        ]
+    );
+}
+
+#[test]
+fn only_a_file_that_does_not_count_is_a_warning() {
+    let report = report();
+    let lines = captured("info", || {
+        for why in [WhyUnknown::NoFile, WhyUnknown::Invalid, WhyUnknown::OtherBoot] {
+            report.news(&News::DesiredChanged { vip: vip(), desired: &Desired::Unknown(why) });
+        }
+        let (key, state) = (BindingKey::new(Kind::Route, "rtb-1"), BindingState::Blocked);
+        let detail = "points here, but no hook has said who leads: left alone";
+        report.news(&News::BindingState { vip: vip(), key: &key, state, detail });
+    });
+    assert_eq!(
+        lines,
+        [
+            "INFO no hook has said yet what is wanted of this node; touching nothing vip=20.0.0.50 role=unknown \
+             reason=\"no hook has run since this machine started\"",
+            "WARN not known what is wanted of this node; touching nothing vip=20.0.0.50 role=unknown \
+             reason=\"the desired-state file cannot be used\"",
+            "WARN not known what is wanted of this node; touching nothing vip=20.0.0.50 role=unknown \
+             reason=\"the desired-state file is from before this boot\"",
+            "WARN blocked: points here, but no hook has said who leads: left alone vip=20.0.0.50 kind=route \
+             target=\"rtb-1\"",
         ]
     );
 }

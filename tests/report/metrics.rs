@@ -11,7 +11,7 @@ use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Repor
 use vipkeeper::vip::{Account, BindingKey, Kind};
 
 use super::golden;
-use super::statuses::{NOW_MS, binding, condition, leader, standby, status};
+use super::statuses::{NOW_MS, binding, condition, fresh, leader, standby, status, unrecorded};
 
 const VIP: &str = "20.0.0.50";
 
@@ -185,7 +185,7 @@ fn each_event_moves_its_own_series() {
 fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
     let report = report();
     let mut vip = leader();
-    vip.bindings[1].state = "drift".to_owned();
+    vip.bindings[0].state = "drift".to_owned();
     vip.bindings.push(binding(Kind::Route, "rtb-0new", "waiting", "settling"));
     vip.conditions.push(condition("HookLost", true, "escalated", 3));
     vip.conditions[1].holds = false;
@@ -207,6 +207,7 @@ fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
         (r#"vipkeeper_contested{vip="20.0.0.50"}"#.to_owned(), 0.0),
         (r#"vipkeeper_desired_invalid{vip="20.0.0.50"}"#.to_owned(), 1.0),
         (r#"vipkeeper_claim_term{vip="20.0.0.50"}"#.to_owned(), 1_799_999_278_000.0),
+        (r#"vipkeeper_claim_recorded{vip="20.0.0.50"}"#.to_owned(), 1.0),
         (r#"vipkeeper_guard_alive{vip="20.0.0.50"}"#.to_owned(), 1.0),
     ] {
         assert_eq!(value(&text, &series), Some(wanted), "{series} in\n{text}");
@@ -218,6 +219,27 @@ fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
     report.status(&status(vec![vip]));
     let text = report.metrics();
     assert!(!text.contains("rtb-0new"), "{text}");
+}
+
+#[test]
+fn only_a_leader_whose_claim_is_the_newest_on_record_has_recorded_it() {
+    let report = report();
+    let mut superseded = leader();
+    superseded.conditions[2].holds = false;
+    let mut not_looked_yet = leader();
+    not_looked_yet.conditions[2].reason = "NoClaim".to_owned();
+    for (vip, recorded) in [
+        (leader(), 1.0),
+        (unrecorded(), 0.0),
+        (standby(), 0.0),
+        (fresh(), 0.0),
+        (superseded, 0.0),
+        (not_looked_yet, 0.0),
+    ] {
+        report.status(&status(vec![vip.clone()]));
+        let text = report.metrics();
+        assert_eq!(value(&text, r#"vipkeeper_claim_recorded{vip="20.0.0.50"}"#), Some(recorded), "{vip:?}");
+    }
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The page for people, whole, as golden files; and what it comes to for scripts.
 
 use vipkeeper::status::page::{Daemon, Look, Verdict, page};
-use vipkeeper::status::{Condition, Problem, Status};
+use vipkeeper::status::{Condition, Problem, SourceStatus, Status, VipStatus};
 use vipkeeper::vip::Kind;
 
 use super::golden;
-use super::statuses::{NOW_MS, ago, binding, condition, denied, leader, standby, status};
+use super::statuses::{NOW_MS, ago, binding, condition, denied, fresh, leader, standby, status, unrecorded};
 
 const TERMINAL: Look = Look { width: Some(100), colour: false };
 const PIPE: Look = Look { width: None, colour: false };
@@ -53,11 +53,12 @@ fn a_dead_daemon_and_a_stuck_one_are_told_before_anything_else() {
 
 #[test]
 fn what_no_binding_shows_comes_first() {
-    let mut unknown = standby();
-    unknown.desired.role = "unknown".to_owned();
-    unknown.desired.reason = Some("no hook has run since the machine started".to_owned());
+    let mut unknown = fresh();
     unknown.in_sync = false;
-    unknown.bindings = vec![binding(Kind::Route, "rtb-012345abcd", "unknown", "not read yet")];
+    let detail = "points here, but no hook has said who leads: left alone";
+    unknown.conditions[0] = condition("InSync", false, &format!("route rtb-012345abcd: {detail}"), 90);
+    unknown.bindings = vec![binding(Kind::Route, "rtb-012345abcd", "blocked", detail)];
+    unknown.bindings[0].blocked_by = Some("no_hook".to_owned());
     let mut contested = denied();
     contested.delegate_ip = "20.0.0.51".parse().unwrap();
     contested.conditions.push(condition("Contested", true, "taken by eni-0c3 for the third time", 61));
@@ -90,6 +91,95 @@ fn what_no_binding_shows_comes_first() {
 }
 
 #[test]
+fn a_node_that_has_not_led_since_boot_is_as_it_should_be() {
+    check("page-fresh.txt", &status(vec![fresh()]), Daemon::Alive, TERMINAL, Verdict::InSync);
+}
+
+#[test]
+fn a_fresh_node_that_cannot_read_says_why_and_not_that_pgpool_is_missing() {
+    let mut vip = fresh();
+    vip.in_sync = false;
+    vip.bindings[0].state = "unknown".to_owned();
+    vip.bindings[0].detail = "the read failed: DescribeRouteTables: UnauthorizedOperation: You may not".to_owned();
+    let in_sync = condition("InSync", false, "route rtb-012345abcd: the read failed", 90);
+    vip.conditions[0] = Condition { reason: "NotRead".to_owned(), ..in_sync };
+    let status = status(vec![vip]);
+    assert_eq!(Verdict::of(&status, Daemon::Alive, NOW_MS), Verdict::Attention);
+    let page = page(&status, Daemon::Alive, NOW_MS, PIPE);
+    assert!(page.contains("do    allow ec2:DescribeRouteTables") && !page.contains("start Pgpool"), "{page}");
+}
+
+#[test]
+fn a_leader_whose_claim_cannot_be_recorded_is_not_well() {
+    check("page-unrecorded.txt", &status(vec![unrecorded()]), Daemon::Alive, TERMINAL, Verdict::Attention);
+    let mut denied = denied();
+    denied.claim = unrecorded().claim;
+    denied.conditions[2] = unrecorded().conditions[2].clone();
+    let shown = page(&status(vec![denied]), Daemon::Alive, NOW_MS, PIPE);
+    assert!(shown.contains("leader  BLOCKED"), "what is not in place comes first: {shown}");
+    let mut superseded = unrecorded();
+    superseded.conditions.push(condition("Superseded", true, "i-0def claimed it 88 s ago", 88));
+    assert_eq!(Verdict::of(&status(vec![superseded]), Daemon::Alive, NOW_MS), Verdict::InSync, "it needs no record");
+}
+
+#[test]
+fn what_waits_for_people_says_what_they_can_do() {
+    let shown = |mut vip: VipStatus, blocked_by: &str| {
+        vip.in_sync = false;
+        vip.bindings[1] = binding(Kind::Route, "rtb-67890abcd", "blocked", "points at eni-0b2, and so on");
+        vip.bindings[1].blocked_by = Some(blocked_by.to_owned());
+        vip.conditions[0] = condition("InSync", false, "1 of 4", 42);
+        page(&status(vec![vip]), Daemon::Alive, NOW_MS, PIPE)
+    };
+    for (vip, blocked_by, wanted) in [
+        (unrecorded(), "no_record", "  do    let it record its claim (CreateTags: TagLimitExceeded: "),
+        (unrecorded(), "no_record", "the anchor has 50 tags: remove some"),
+        (
+            leader(),
+            "no_record",
+            "make a fresh claim, as the hook's user: 'vipkeeper down 20.0.0.50', then 'vipkeeper up",
+        ),
+        (leader(), "not_escalated", "  do    see who leads: 'pcp_watchdog_info'"),
+        (leader(), "unheard", "  do    see whether Pgpool hangs"),
+    ] {
+        let page = shown(vip, blocked_by);
+        assert!(page.contains("BLOCKED") && page.contains(wanted), "{blocked_by}: {page}");
+    }
+}
+
+#[test]
+fn an_ec2_that_cannot_be_reached_is_looked_for_in_the_network() {
+    let mut vip = leader();
+    vip.in_sync = false;
+    let detail = "the read failed: DescribeRouteTables: no connection to ec2.example: Connection refused";
+    for route in [1, 2] {
+        vip.bindings[route] = binding(Kind::Route, "rtb-67890abcd", "unknown", detail);
+        vip.bindings[route].read_error_class = Some("transient".to_owned());
+    }
+    let page = page(&status(vec![vip]), Daemon::Alive, NOW_MS, PIPE);
+    assert!(
+        page.contains("  do    it is tried again by itself; if it lasts, see whether EC2 can be reached"),
+        "{page}"
+    );
+}
+
+#[test]
+fn each_account_has_a_line_of_its_own() {
+    let mut status = status(vec![leader()]);
+    let shared = SourceStatus {
+        part: Some("arn:aws:iam::123456789012:role/shared".to_owned()),
+        last_success_ms: None,
+        error: Some("DescribeRouteTables: UnauthorizedOperation".to_owned()),
+        ..status.sources[1].clone()
+    };
+    status.sources.insert(2, shared);
+    let page = page(&status, Daemon::Alive, NOW_MS, PIPE);
+    let line = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{page}"));
+    assert!(line("route_tables  ").ends_with("  3 s ago    -"), "{page}");
+    assert!(line("route_tables of 123456789012:role/shared  never  ").ends_with("UnauthorizedOperation"), "{page}");
+}
+
+#[test]
 fn a_problem_of_the_daemon_alone_wants_attention() {
     let mut status = status(vec![leader()]);
     assert_eq!(Verdict::of(&status, Daemon::Alive, NOW_MS), Verdict::InSync);
@@ -100,8 +190,8 @@ fn a_problem_of_the_daemon_alone_wants_attention() {
 #[test]
 fn text_from_elsewhere_cannot_command_the_terminal() {
     let mut vip = denied();
-    vip.bindings[2].last_error.as_mut().unwrap().message = "ReplaceRoute: \x1b]0;owned\x07\x1b[2J\nnext".to_owned();
-    vip.bindings[2].detail = "points at\x1b[31m eni".to_owned();
+    vip.bindings[1].last_error.as_mut().unwrap().message = "ReplaceRoute: \x1b]0;owned\x07\x1b[2J\nnext".to_owned();
+    vip.bindings[1].detail = "points at\x1b[31m eni".to_owned();
     let page = page(&status(vec![vip]), Daemon::Alive, NOW_MS, TERMINAL);
     assert!(page.chars().all(|c| c == '\n' || !c.is_control()), "{page:?}");
 }

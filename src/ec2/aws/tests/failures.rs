@@ -273,7 +273,38 @@ async fn a_role_that_may_not_be_assumed_is_denied_and_named() {
     let action = change_by(Account::Role("arn:aws:iam::2:role/r".to_owned()));
     let error = tested.ec2.perform(&action, Urgency::Urgent).await.unwrap_err();
     assert_eq!((error.class, error.effect), (Class::Denied, Effect::None), "{error}");
-    assert!(error.message.starts_with("cannot assume the role: AccessDenied: User: arn:aws:sts::1:x"), "{error}");
+    let said = "cannot assume the role arn:aws:iam::2:role/r: AccessDenied: User: arn:aws:sts::1:x";
+    assert!(error.message.starts_with(said), "{error}");
+}
+
+#[tokio::test]
+async fn a_role_that_sts_does_not_give_is_named_and_sts_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let role = "arn:aws:iam::2:role/r";
+    let refused = async |tested: &Tested, account| {
+        let error = tested.ec2.perform(&change_by(account), Urgency::Urgent).await.unwrap_err();
+        assert_eq!((error.class, error.effect), (Class::Transient, Effect::None), "{error}");
+        assert!(
+            error.message.starts_with("cannot assume the role arn:aws:iam::2:role/r: STS does not answer: "),
+            "{error}"
+        );
+        assert!(error.message.contains("Connection refused") && !error.message.contains("dispatch failure"), "{error}");
+    };
+    let tested = Tested::with(&url, credentials()).await;
+    refused(&tested, Account::Role(role.to_owned())).await;
+    // The role that is in the place of the node's own credentials.
+    let aws = Aws { endpoint_url: Some(url), assume_role_arn: Some(role.to_owned()), ..Aws::default() };
+    refused(&Tested::configured(&aws, credentials()).await, Account::Own).await;
+
+    let silent = Canned::start(|_, _| Reply::Silence).await;
+    let tested = Tested::at(&silent).await;
+    let error = tested.ec2.perform(&change_by(Account::Role(role.to_owned())), Urgency::Urgent).await.unwrap_err();
+    assert!(
+        error.message.starts_with("cannot assume the role arn:aws:iam::2:role/r: credentials did not come"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,150 @@
+//! What was tried and failed, and when it may be tried again: one backoff for each errand of a VIP.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::ec2::{Class, Effect};
+use crate::observed::Moment;
+
+use super::write::{Errand, Failure};
+
+/// What perhaps happened is not tried again before a look has shown whether it did, unless none could for this long.
+const UNKNOWN_FOR: Duration = Duration::from_secs(1);
+/// What only an operator can mend is tried again at least this long after.
+const DENIED_FLOOR: Duration = Duration::from_secs(15);
+/// Old claims that may not be forgotten do no harm for a long time: the anchor has room for 50 tags.
+const FORGET_FLOOR: Duration = Duration::from_hours(1);
+
+/// What failed so often in a row is not helped by what EC2 does elsewhere.
+const FAILS_FOR_LONG: u32 = 8;
+
+/// The errands whose last try failed.
+#[derive(Debug, Default)]
+pub struct Attempts(BTreeMap<Errand, Attempt>);
+
+/// How often an errand failed in a row, and when it may be tried again.
+#[derive(Debug, Default)]
+struct Attempt {
+    backoff: Backoff,
+    failures: u32,
+    next_try: Option<Moment>,
+    /// Since when nobody knows whether it happened; the next look tells.
+    unknown_since: Option<Moment>,
+    /// EC2 answers again after a fault: what a claim takes goes like a first try.
+    hurries: bool,
+    last: Option<(u64, Class, String)>,
+}
+
+/// A failure that has not been followed by a success.
+#[derive(Debug, Clone, Copy)]
+pub struct LastFailure<'a> {
+    pub at_ms: u64,
+    pub class: Class,
+    pub message: &'a str,
+    /// How often in a row.
+    pub times: u32,
+    pub next_try: Option<Moment>,
+}
+
+impl Attempt {
+    fn is_passing(&self) -> bool {
+        matches!(&self.last, Some((_, Class::Transient | Class::Throttled, _)))
+    }
+}
+
+impl Attempts {
+    /// Notes a failure. Says how often it failed in a row, and for how long it is held back now.
+    pub fn failed(
+        &mut self,
+        errand: &Errand,
+        failure: &Failure,
+        now: Moment,
+        wall_ms: u64,
+        rng: &mut fastrand::Rng,
+    ) -> (u32, Duration) {
+        if failure.class == Class::Throttled && self.hurries(errand) {
+            // What keeps the rest waiting is EC2's buckets, not a fault.
+            self.0.values_mut().for_each(|attempt| attempt.hurries = false);
+        }
+        let attempt = self.0.entry(errand.clone()).or_default();
+        attempt.failures += 1;
+        let delay = attempt.backoff.next_delay(rng);
+        let delay = match failure.class {
+            Class::Denied | Class::Rejected if *errand == Errand::Forget => FORGET_FLOOR,
+            Class::Denied | Class::Rejected => delay.max(DENIED_FLOOR),
+            Class::Transient | Class::Throttled | Class::Stale => delay,
+        };
+        attempt.next_try = Some(now + delay);
+        attempt.unknown_since = (failure.effect == Effect::Unknown).then_some(now);
+        attempt.hurries = false;
+        attempt.last = Some((wall_ms, failure.class, failure.message.clone()));
+        (attempt.failures, delay)
+    }
+
+    /// Forgets the failures of these errands. Gives those that had any.
+    pub fn forget(&mut self, which: impl Fn(&Errand) -> bool) -> Vec<Errand> {
+        self.0.extract_if(.., |errand, _| which(errand)).map(|(errand, _)| errand).collect()
+    }
+
+    /// Lets up to `most` that are planned be tried now that wait because EC2 throttled or did not answer; where a fault is
+    /// over, what a claim takes does not wait for the rate limit either, if it `goes_at_once`. Says how many.
+    pub fn release(
+        &mut self,
+        most: usize,
+        fault_over: bool,
+        now: Moment,
+        is_planned: impl Fn(&Errand) -> bool,
+        goes_at_once: impl Fn(&Errand) -> bool,
+    ) -> usize {
+        let waiting = self.0.iter_mut().filter(|(errand, attempt)| {
+            let held_back = attempt.next_try.is_some_and(|at| at > now);
+            attempt.is_passing() && is_planned(errand) && (held_back || (fault_over && goes_at_once(errand)))
+        });
+        let released = waiting.take(most).map(|(_, attempt)| {
+            attempt.next_try = None;
+            attempt.hurries = fault_over;
+            // Should it be refused again, that is because others were faster, and no reason to wait longer than at first;
+            // unless it is of an account that stays out of reach.
+            if attempt.failures < FAILS_FOR_LONG {
+                attempt.backoff.reset();
+            }
+        });
+        released.count()
+    }
+
+    /// Whether it is tried again because a fault is over.
+    pub fn hurries(&self, errand: &Errand) -> bool {
+        self.0.get(errand).is_some_and(|attempt| attempt.hurries)
+    }
+
+    /// Whether its last try failed because EC2 throttled or did not answer.
+    pub fn is_passing(&self, errand: &Errand) -> bool {
+        self.0.get(errand).is_some_and(Attempt::is_passing)
+    }
+
+    /// Whether its last try failed.
+    pub fn has_failed(&self, errand: &Errand) -> bool {
+        self.0.contains_key(errand)
+    }
+
+    pub fn errands(&self) -> impl Iterator<Item = &Errand> {
+        self.0.keys()
+    }
+
+    /// When an errand that failed may be tried again. What perhaps happened waits for a look, though not for long: said
+    /// twice it does no harm, but EC2 may charge for it. `looked_at` is when the last look began that showed it.
+    pub fn due(&self, errand: &Errand, looked_at: Option<Moment>) -> Option<Moment> {
+        let attempt = self.0.get(errand)?;
+        let unseen = attempt.unknown_since.filter(|since| looked_at.is_none_or(|at| at < *since));
+        attempt.next_try.max(unseen.map(|since| since + UNKNOWN_FOR))
+    }
+
+    /// The last failure of an errand.
+    pub fn last(&self, errand: &Errand, looked_at: Option<Moment>) -> Option<LastFailure<'_>> {
+        let attempt = self.0.get(errand)?;
+        let (at_ms, class, message) = attempt.last.as_ref()?;
+        let (times, next_try) = (attempt.failures, self.due(errand, looked_at));
+        Some(LastFailure { at_ms: *at_ms, class: *class, message, times, next_try })
+    }
+}

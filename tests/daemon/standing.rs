@@ -1,0 +1,154 @@
+//! What the loop tells of a node that nobody asked anything of, of a claim that cannot be recorded, and of a permission
+//! that is missing: as `vipkeeper status` shows it.
+
+use ec2_endpoint::ModifyNetworkInterfaceAttribute;
+use vipkeeper::status::page::{Daemon, Look, Verdict, page};
+use vipkeeper::status::{Status, condition};
+use vipkeeper::witness::Word;
+
+use crate::golden;
+use crate::world::*;
+
+const PIPE: Look = Look { width: None, colour: false };
+
+fn both(estate: &Estate) -> Config {
+    estate.allocate(EIP);
+    let tables = estate.add_tables(1);
+    config(vec![vip(vec![by_route(ADDRESS, &tables), by_elastic_ip(EIP)])])
+}
+
+fn verdict(status: &Status) -> Verdict {
+    Verdict::of(status, Daemon::Alive, status.written_ms)
+}
+
+fn shown(status: &Status) -> String {
+    page(status, Daemon::Alive, status.written_ms, PIPE)
+}
+
+#[test]
+fn a_node_that_has_not_led_since_boot_wants_nobodys_attention() {
+    in_paused_time(async {
+        let mut world = World::new(2, both);
+        // As its last leadership left it: this outlives a reboot.
+        world.estate.by_hand(&Operation::ModifyNetworkInterfaceAttribute(ModifyNetworkInterfaceAttribute {
+            network_interface_id: world.eni(1).unwrap(),
+            source_dest_check: Some(false),
+            ..Default::default()
+        }));
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(60)).await;
+        let told = world.nodes[1].recorder.last();
+        let page = shown(&told);
+        assert!(verdict(&told) == Verdict::InSync && page.contains("unknown  NO HOOK YET"), "{page}");
+        assert!(!page.contains("do    "), "{page}");
+        // What Pgpool's watchdog says of a standby changes nothing.
+        let word = |escalated| Some(Word { escalated, delegate_ips: [ip(ADDRESS)].into() });
+        world.nodes[1].word.replace(word(false));
+        pass(seconds(60)).await;
+        assert_eq!(verdict(&world.nodes[1].recorder.last()), Verdict::InSync);
+        // Of a leader whose hook was lost it does, from the first time on.
+        world.nodes[1].word.replace(word(true));
+        world.nodes[1].wake(Wake::Config);
+        let mut words = Vec::new();
+        for _ in 0..100 {
+            pass(seconds(1)).await;
+            let told = world.nodes[1].recorder.last();
+            if verdict(&told) == Verdict::Attention {
+                let page = shown(&told);
+                words.extend(["NOT KNOWN", "HOOK LOST"].into_iter().filter(|word| page.contains(word)));
+            }
+        }
+        words.dedup();
+        assert_eq!(words, ["NOT KNOWN", "HOOK LOST"]);
+    });
+}
+
+#[test]
+fn what_points_at_a_node_without_a_hook_is_told_and_so_is_a_file_that_does_not_count() {
+    in_paused_time(async {
+        let mut world = World::new(2, both);
+        world.start();
+        pass(seconds(1)).await;
+        assert_eq!(verdict(&world.nodes[0].recorder.last()), Verdict::InSync);
+        point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[0].eni);
+        pass(seconds(60)).await;
+        let told = world.nodes[0].recorder.last();
+        let page = shown(&told);
+        assert_eq!(verdict(&told), Verdict::Attention, "{page}");
+        assert!(page.contains("unknown  NOT KNOWN") && page.contains("do    start Pgpool"), "{page}");
+        assert_eq!(world.nodes[0].recorder.binding(ADDRESS, &format!("elastic_ip {EIP}")).state, "blocked");
+
+        world.nodes[1].computer.spoil_file(ip(ADDRESS));
+        pass(seconds(1)).await;
+        let told = world.nodes[1].recorder.last();
+        assert_eq!(verdict(&told), Verdict::Attention, "{}", shown(&told));
+        world.nodes[1].computer.mend_file(ip(ADDRESS));
+        pass(seconds(1)).await;
+        assert_eq!(verdict(&world.nodes[1].recorder.last()), Verdict::InSync);
+    });
+}
+
+#[test]
+fn a_leader_whose_claim_finds_no_room_on_the_anchor_is_not_well() {
+    in_paused_time(async {
+        let mut world = World::new(2, routes(1));
+        let anchor = tables(&world);
+        let tags = || (0..50).map(|n| TagSpec { key: format!("team-{n}"), value: None }).collect();
+        let change = || TagChange { resources: anchor.clone(), tags: tags(), dry_run: false };
+        world.estate.by_hand(&Operation::CreateTags(change()));
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(60)).await;
+        let told = world.nodes[0].recorder.last();
+        let page = shown(&told);
+        assert!(told.vips[0].in_sync && verdict(&told) == Verdict::Attention, "{page}");
+        assert!(page.contains("leader  CLAIM NOT RECORDED") && page.contains("do    the anchor has 50 tags"), "{page}");
+
+        // What another takes is not taken back, and the page says what would help.
+        point_route_by_hand(&world.estate, &anchor[0], &world.estate.bystander.eni);
+        pass(seconds(60)).await;
+        let page = shown(&world.nodes[0].recorder.last());
+        assert!(page.contains("leader  BLOCKED") && page.contains("do    let it record its claim"), "{page}");
+        assert!(page.contains("the anchor has 50 tags"), "{page}");
+
+        world.estate.by_hand(&Operation::DeleteTags(change()));
+        pass(seconds(60)).await;
+        let told = world.nodes[0].recorder.last();
+        assert_eq!(verdict(&told), Verdict::InSync, "{}", shown(&told));
+        assert!(world.nodes[0].recorder.condition(ADDRESS, condition::CLAIM_RECORDED).holds);
+        assert_eq!(world.estate.route(&anchor[0], ADDRESS), world.eni(0));
+    });
+}
+
+/// The page in the README. What it says is the loop's; the times are put there.
+#[test]
+fn the_page_of_a_leader_that_lacks_a_permission() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(2));
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(60)).await;
+        world.estate.fault(Fault::new(FaultKind::Deny).at("ReplaceRoute"));
+        point_route_by_hand(&world.estate, &tables(&world)[1], &world.estate.bystander.eni);
+        pass(seconds(60)).await;
+        let mut status = world.nodes[0].recorder.last();
+        let ago = |seconds: u64| status.written_ms - 1000 * seconds;
+        let (now, mut binding_since) = (status.written_ms, vec![ago(722), ago(42), ago(722), ago(722)].into_iter());
+        (status.pid, status.started_ms) = (2046, ago(11_520));
+        for binding in &mut status.vips[0].bindings {
+            binding.since_ms = binding_since.next().unwrap();
+            if let Some(error) = &mut binding.last_error {
+                (error.failures, binding.next_try_ms) = (3, Some(now + 14_200));
+            }
+        }
+        for source in &mut status.sources {
+            source.last_success_ms = Some(now - 3000);
+        }
+        let look = Look { width: Some(100), colour: false };
+        golden::check("page-readme.txt", &page(&status, Daemon::Alive, now, look));
+    });
+}
