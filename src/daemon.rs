@@ -101,6 +101,8 @@ pub struct Daemon<E, H, I, M> {
     busy: Busy,
     /// When EC2 last accepted a change.
     accepted_at: Moment,
+    /// When EC2 last answered again after it had not.
+    fault_over_at: Moment,
     /// A read succeeded that had failed, since the last plans.
     recovered: bool,
     /// Desired-state files are to be read again before the next step.
@@ -154,6 +156,7 @@ where
             writing: FuturesUnordered::new(),
             busy: Busy::default(),
             accepted_at: Moment::ZERO,
+            fault_over_at: Moment::ZERO,
             recovered: false,
             desired_stale: true,
             local_stale: true,
@@ -305,6 +308,7 @@ where
         }
         // What waits is known once the answer that tells of a fault's end was planned with.
         if std::mem::take(&mut self.recovered) {
+            self.fault_over_at = now;
             self.release_held_back(true);
         }
         for keeper in &mut self.vips {
@@ -350,7 +354,14 @@ where
         self.look_when_idle |= after == After::Confirm && keeper.is_taking();
         if written.is_accepted() {
             self.accepted_at = now;
+            if fault_over {
+                self.fault_over_at = now;
+            }
             self.release_held_back(fault_over);
+        } else if written.is_unanswered() && now.saturating_sub(written.took) < self.fault_over_at {
+            // It was sent into a fault that has been over since. Where it perhaps happened, it waits for a look.
+            self.look_when_idle = true;
+            self.release_held_back(true);
         }
     }
 
@@ -446,6 +457,17 @@ where
     /// A whole round was answered: says how it went and sets the next one.
     fn round_over(&mut self, round: &reads::Finished) {
         let now = self.now();
+        self.tell_pass(round);
+        let eager = self.vips.iter().any(|keeper| keeper.is_eager(now));
+        let interval = self.interval();
+        let retry = self.reads.retry_delay(round, eager, &mut self.around.rng);
+        // One source that fails makes nobody look at the others less often.
+        self.next_round = now + retry.map_or(interval, |delay| delay.min(interval));
+        // When each source was read is told once for all of them.
+        self.tell_by = now;
+    }
+
+    fn tell_pass(&self, round: &reads::Finished) {
         let result = if round.failed == round.asked {
             PassResult::Failed
         } else if round.failed > 0 || self.vips.iter().any(Keeper::is_failing) {
@@ -457,14 +479,8 @@ where
         } else {
             PassResult::Waiting
         };
-        self.around.reporter.news(&News::PassDone { result, duration: now.saturating_sub(round.began) });
-        let eager = self.vips.iter().any(|keeper| keeper.is_eager(now));
-        let interval = self.interval();
-        let retry = self.reads.retry_delay(round, eager, &mut self.around.rng);
-        // One source that fails makes nobody look at the others less often.
-        self.next_round = now + retry.map_or(interval, |delay| delay.min(interval));
-        // When each source was read is told once for all of them.
-        self.tell_by = now;
+        let duration = self.now().saturating_sub(round.began);
+        self.around.reporter.news(&News::PassDone { result, duration });
     }
 
     fn interval(&mut self) -> Duration {
@@ -491,7 +507,15 @@ where
         let idle = self.look_when_idle && self.busy.no_cloud_write();
         let planned = self.later_rounds.first().copied().into_iter().chain(self.first_look).any(|at| at <= now);
         let second_look = self.vips.iter().filter_map(Keeper::look_at).min().is_some_and(|at| at <= now);
-        self.known.is_some() && !self.reads.under_way() && (idle || planned || second_look || now >= self.next_round)
+        let wanted = idle || planned || second_look || now >= self.next_round;
+        let overtakes = self.overtaken_at().is_some_and(|at| at <= now);
+        self.known.is_some() && (overtakes || (wanted && !self.reads.under_way()))
+    }
+
+    /// When the next round begins although this one is not over: a claim waits for EC2 to answer again.
+    fn overtaken_at(&self) -> Option<Moment> {
+        let now = self.now();
+        self.vips.iter().any(|keeper| keeper.is_held_up(now)).then(|| self.reads.overtaken_at())?
     }
 
     /// Starts a round of reads if one is due.
@@ -500,6 +524,9 @@ where
             return;
         }
         self.keep_room();
+        if let Some(round) = self.reads.overtaken() {
+            self.tell_pass(&round);
+        }
         let Some(known) = &self.known else { return };
         let now = self.now();
         self.look_when_idle &= !self.busy.no_cloud_write();
@@ -539,7 +566,7 @@ where
                 next = now;
             }
         }
-        next
+        self.overtaken_at().map_or(next, |at| next.min(at))
     }
 
     fn say(&mut self) {

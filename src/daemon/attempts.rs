@@ -123,6 +123,11 @@ impl Attempts {
         self.0.get(errand).is_some_and(Attempt::is_passing)
     }
 
+    /// Whether EC2 could not be reached, or not serve, for any of them.
+    pub fn is_unanswered(&self) -> bool {
+        self.0.values().any(|attempt| matches!(&attempt.last, Some((_, Class::Transient, _))))
+    }
+
     /// Whether its last try failed.
     pub fn has_failed(&self, errand: &Errand) -> bool {
         self.0.contains_key(errand)

@@ -28,6 +28,8 @@ pub const IDENTIFY_AGAIN: Duration = Duration::from_mins(1);
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
 /// The same while a claim is being taken: a fault that is over must be noticed within a second.
 const RETRY_WHILE_EAGER: Duration = Duration::from_millis(500);
+/// So many rounds may be under way then: what hangs is given up after a while, and must not pile up until then.
+const ROUNDS_AT_ONCE: usize = 6;
 
 /// An answer that the loop waits for.
 pub enum Answer {
@@ -41,9 +43,10 @@ pub enum Answer {
 
 pub type ReadFuture = Pin<Box<dyn Future<Output = Answer>>>;
 
-/// One source's answer. `at` is when it was asked.
+/// One source's answer. `at` is when it was asked, in which round.
 pub struct Read {
     at: Moment,
+    round: u64,
     what: What,
 }
 
@@ -60,6 +63,19 @@ enum What {
     Tags(SubnetId, Result<BTreeMap<String, String>, Ec2Error>),
 }
 
+impl What {
+    /// Whether its source has answered a question that was put after `at`.
+    fn is_older(&self, at: Moment, world: &World) -> bool {
+        let read_at = match self {
+            Self::Addresses(_) => world.addresses.read_at(),
+            Self::Tables(account, _) => world.tables.get(account).and_then(Source::read_at),
+            Self::Interfaces(..) => world.interfaces.read_at(),
+            Self::Tags(subnet, _) => world.tags.get(subnet).and_then(Source::read_at),
+        };
+        read_at.is_some_and(|read_at| read_at > at)
+    }
+}
+
 /// A round that is over.
 pub struct Finished {
     pub began: Moment,
@@ -70,6 +86,7 @@ pub struct Finished {
 }
 
 struct Round {
+    number: u64,
     began: Moment,
     asked: usize,
     open: usize,
@@ -131,6 +148,9 @@ pub struct Reads {
     /// The kernel is being asked. It answers at once; if it ever hangs, nothing else waits for it.
     pub reading_local: bool,
     round: Option<Round>,
+    rounds: u64,
+    /// Requests of this round and of those that it overtook that were not answered yet.
+    open: usize,
     backoff: Backoff,
     outcomes: BTreeMap<Part, Outcome>,
     /// Why tables could not be looked for by their tags. How long ago they were is of no interest: that is done rarely.
@@ -142,6 +162,13 @@ pub struct Reads {
 impl Reads {
     pub fn under_way(&self) -> bool {
         self.round.is_some()
+    }
+
+    /// When the round that is under way is followed by another one although not all of it was answered, for a claim that
+    /// waits for EC2 to answer again: what was sent while it could not be reached may hang until long after that.
+    pub fn overtaken_at(&self) -> Option<Moment> {
+        let round = self.round.as_ref().filter(|round| self.open <= (ROUNDS_AT_ONCE - 1) * round.asked)?;
+        Some(round.began + RETRY_WHILE_EAGER)
     }
 
     /// Asks every source, and looks for tables by tag where that is due.
@@ -162,8 +189,10 @@ impl Reads {
             self.outcomes.entry(part).or_default();
         }
         let mut asked: Vec<ReadFuture> = Vec::new();
+        self.rounds += 1;
+        let round = self.rounds;
         let mut ask = |what: Pin<Box<dyn Future<Output = What>>>| {
-            asked.push(Box::pin(async move { Answer::Source(Read { at: now, what: what.await }) }));
+            asked.push(Box::pin(async move { Answer::Source(Read { at: now, round, what: what.await }) }));
         };
         if !queries.addresses.is_empty() {
             let (ec2, ips) = (Rc::clone(ec2), queries.addresses);
@@ -191,7 +220,9 @@ impl Reads {
             }));
         }
         let open = asked.len();
-        self.round = (open > 0).then_some(Round { began: now, asked: open, open, failed: 0, worst: None });
+        self.open += open;
+        self.round =
+            (open > 0).then_some(Round { number: round, began: now, asked: open, open, failed: 0, worst: None });
         let choices = known.choices(config);
         self.not_chosen.retain(|choice, _| choices.contains(choice));
         for choice in choices {
@@ -263,9 +294,14 @@ impl Reads {
             || (source == report::Source::RouteTables && !self.not_chosen.is_empty())
     }
 
-    /// Puts an answer where it belongs. Says whether EC2 answers again after it had not.
+    /// Puts an answer where it belongs, unless a later question was answered before. Says whether EC2 answers again after
+    /// it had not.
     pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) -> bool {
-        let Read { at, what } = read;
+        let Read { at, round, what } = read;
+        self.open -= 1;
+        if what.is_older(at, world) {
+            return false;
+        }
         let (part, error) = match what {
             What::Addresses(result) => (Part::Addresses, settle(&mut world.addresses, result, at)),
             What::Tables(account, result) => {
@@ -283,7 +319,7 @@ impl Reads {
         };
         let failed = error.as_ref().map(|error| (error.class, error.to_string()));
         let recovered = self.note(&part, failed, wall_ms, reporter);
-        if let Some(round) = &mut self.round {
+        if let Some(round) = self.round.as_mut().filter(|under_way| under_way.number == round) {
             round.open = round.open.saturating_sub(1);
             if let Some(error) = error {
                 round.failed += 1;
@@ -291,6 +327,17 @@ impl Reads {
             }
         }
         recovered
+    }
+
+    /// The round that is overtaken now: what of it was not answered by now counts as failed.
+    pub fn overtaken(&mut self) -> Option<Finished> {
+        let round = self.round.take()?;
+        Some(Finished {
+            began: round.began,
+            asked: round.asked,
+            failed: round.failed + round.open,
+            worst: Some(Class::Transient),
+        })
     }
 
     /// The round, once nothing of it is open any more.

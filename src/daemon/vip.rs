@@ -418,6 +418,11 @@ impl Keeper {
         self.is_taking() && self.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
     }
 
+    /// The same, and EC2 did not answer what it asked for.
+    pub fn is_held_up(&self, now: Moment) -> bool {
+        self.is_eager(now) && self.attempts.is_unanswered()
+    }
+
     /// How long the looks may wait for the rate limit: not at all while a claim is young; and as long as it is still
     /// taking, because its takes wait for a look by then, not until everything is paid for that failed before.
     pub fn urgency(&self, now: Moment) -> Urgency {

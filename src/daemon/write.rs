@@ -182,6 +182,10 @@ impl Written {
     pub fn is_accepted(&self) -> bool {
         matches!(self.result, Some(Ok(_)))
     }
+
+    pub fn is_unanswered(&self) -> bool {
+        matches!(&self.result, Some(Err(failure)) if failure.class == Class::Transient)
+    }
 }
 
 /// Why a write failed, whoever refused it.

@@ -317,6 +317,35 @@ fn a_claim_that_ec2_did_not_answer_does_not_pay_for_that_when_it_answers_again()
 }
 
 #[test]
+fn a_claim_is_in_place_a_second_after_the_network_is_back() {
+    for lasted_ms in (4_000..14_000).step_by(250) {
+        in_paused_time(async move {
+            let mut world = World::new(2, routes(2));
+            world.estate.latency(millis(150));
+            world.start();
+            pass(seconds(1)).await;
+            world.up(0, ADDRESS);
+            pass(seconds(60)).await;
+            let cut = world.estate.fault(Fault::new(FaultKind::Cut { how: Cut::Hang }));
+            world.up(1, ADDRESS);
+            pass(millis(lasted_ms)).await;
+            world.estate.mend(cut);
+            let mark = world.mark();
+            // A look each half second, whatever became of the ones before.
+            pass(millis(750)).await;
+            let calls = world.calls(mark);
+            let seen = calls.iter().any(|(_, name, code)| name.starts_with("Describe") && code == "OK");
+            assert!(seen, "after {lasted_ms} ms: {calls:?}");
+            // What was on its way then is given up 3 s after it was sent, and goes again at once.
+            pass(millis(2_750)).await;
+            for table in tables(&world) {
+                assert_eq!(world.estate.route(&table, ADDRESS), world.eni(1), "after {lasted_ms} ms");
+            }
+        });
+    }
+}
+
+#[test]
 fn what_ec2_did_without_saying_so_is_not_done_again() {
     in_paused_time(async {
         let mut world = World::new(1, |estate| {
