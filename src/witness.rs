@@ -235,10 +235,12 @@ pub struct Heard {
 }
 
 /// A contradiction between file and watchdog, and since when it lasts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Contradiction {
     /// The watchdog's word; the file says the opposite, or nothing.
     escalated: bool,
+    /// What the file says. If that changes a hook has come, and begins anew.
+    file: Desired,
     since: Moment,
     /// Until when the watchdog's word stood.
     stood: Moment,
@@ -287,25 +289,30 @@ pub fn judge(
         | (Witness::Escalated, Desired::Leader(_)) => None,
         // No word is no news for a while: a watchdog that runs a hook stands still. One that is gone contradicts nothing.
         (Witness::Silent | Witness::Asking | Witness::Unheard, _) => memory
-            .filter(|before| now < before.stood + CONTRADICTION)
-            .map(|before| before.escalated)
-            .filter(|escalated| *escalated != matches!(desired, Desired::Leader(_))),
+            .as_ref()
+            .filter(|before| before.file == *desired && now < before.stood + CONTRADICTION)
+            .map(|before| before.escalated),
     };
     let stands = matches!(heard.word, Witness::Escalated | Witness::NotEscalated);
-    *memory = contradicts.map(|escalated| match *memory {
+    let before = memory.take().filter(|before| before.file == *desired);
+    *memory = contradicts.map(|escalated| match before {
         Some(before) if before.escalated == escalated && stands => {
             Contradiction { stood: now, heard: heard.at, ..before }
         }
         Some(before) if before.escalated == escalated => before,
-        _ => Contradiction { escalated, since: now, stood: now, heard: heard.at, since_ms: wall_ms },
+        _ => {
+            let file = desired.clone();
+            Contradiction { escalated, file, since: now, stood: now, heard: heard.at, since_ms: wall_ms }
+        }
     });
     // What the watchdog said at the beginning says nothing of how long that lasts: it may be dead since.
     let lasting = memory
+        .as_ref()
         .filter(|contradiction| mode != WitnessMode::Off && contradiction.heard >= contradiction.since + CONTRADICTION);
     let desired = match lasting {
         // A claim of its own: the hook that should have begun one never came.
         Some(Contradiction { escalated: true, since_ms, .. }) if mode == WitnessMode::Trust => {
-            Desired::Leader(Claim { id: ClaimId::new(format!("watchdog-{since_ms}")), started_ms: since_ms })
+            Desired::Leader(Claim { id: ClaimId::new(format!("watchdog-{since_ms}")), started_ms: *since_ms })
         }
         Some(_) if mode == WitnessMode::Trust => Desired::Standby(WhyStandby::Watchdog),
         _ => desired.clone(),
