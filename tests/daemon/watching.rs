@@ -393,6 +393,26 @@ fn an_account_that_refuses_is_told_until_it_does_not_although_another_answers() 
     });
 }
 
+#[test]
+fn an_account_that_refuses_for_ever_does_not_hide_the_end_of_a_fault() {
+    for lasts in [20, 22, 24, 26, 28] {
+        in_paused_time(async move {
+            let mut world = World::new(1, with_a_shared_table);
+            world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables").in_role(SHARED));
+            world.start();
+            pass(seconds(10)).await;
+            let kind = FaultKind::ServerError { status: 503, code: "Unavailable".into() };
+            let fault = world.estate.fault(Fault::new(kind).at("DescribeAddresses").at("AssociateAddress"));
+            world.up(0, EIP);
+            pass(seconds(lasts)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), None);
+            world.estate.mend(fault);
+            pass(seconds(1)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "after {lasts} s");
+        });
+    }
+}
+
 /// A VIP by the route tables with the tag `pgpool=clients`.
 fn by_tag(_: &Estate) -> Config {
     let mut routed = by_route(ADDRESS, &[]);
