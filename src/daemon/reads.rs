@@ -330,6 +330,10 @@ impl Reads {
                 if self.not_chosen.remove(choice).is_some() {
                     self.tell_observed(source, wall_ms, reporter);
                 }
+                // They may get their tags later than their nodes start.
+                if tables.is_empty() {
+                    self.chosen_at.remove(choice);
+                }
                 Some(tables)
             }
             Err(error) => {

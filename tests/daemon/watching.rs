@@ -463,3 +463,23 @@ fn tables_that_cannot_be_looked_for_by_tag_are_told() {
         assert_eq!(tables.last_success_ms, None);
     });
 }
+
+#[test]
+fn tables_that_get_their_tag_after_the_node_has_looked_are_found_with_the_next_look() {
+    in_paused_time(async {
+        let mut world = World::new(1, by_tag);
+        world.start();
+        pass(seconds(10)).await;
+        world.up(0, ADDRESS);
+        let mark = world.mark();
+        pass(seconds(60)).await;
+        let looks = world.calls(mark).iter().filter(|(_, name, _)| *name == "DescribeRouteTables").count();
+        assert!((5..=12).contains(&looks), "once a pass: {looks}");
+        let tables = world.estate.add_tables(1);
+        let tags = vec![TagSpec { key: "pgpool".to_owned(), value: Some("clients".to_owned()) }];
+        let change = TagChange { resources: tables.clone(), tags, dry_run: false };
+        world.estate.by_hand(&Operation::CreateTags(change));
+        pass(seconds(15)).await;
+        assert_eq!(world.estate.route(&tables[0], ADDRESS), world.eni(0));
+    });
+}
