@@ -414,7 +414,7 @@ where
                 let tables = self.reads.chosen(&choice, tables, wall_ms, &*reporter);
                 if let (Some(known), Some(tables)) = (&mut self.known, tables) {
                     known.learn_choice(choice, &tables);
-                    self.look_when_idle = true;
+                    self.look_when_idle |= !tables.is_empty();
                 }
             }
             // Switched off while it was being asked.

@@ -34,6 +34,9 @@ impl Desired {
             Self::Unknown(WhyUnknown::NoFile) => Some("no hook has run since this machine started"),
             Self::Unknown(WhyUnknown::Invalid) => Some("the desired-state file cannot be used"),
             Self::Unknown(WhyUnknown::OtherBoot) => Some("the desired-state file is from before this boot"),
+            Self::Unknown(WhyUnknown::NotAskedSince) => Some(
+                "Pgpool's watchdog contradicted the file before vipkeeper was restarted, and has not been asked since",
+            ),
         }
     }
 }
@@ -49,6 +52,8 @@ pub enum WhyUnknown {
     Invalid,
     /// The file was written before this boot.
     OtherBoot,
+    /// An earlier daemon acted on the word of Pgpool's watchdog instead of the file; this one has not asked it yet.
+    NotAskedSince,
 }
 
 /// Why the node stands by.

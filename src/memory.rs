@@ -236,6 +236,7 @@ impl Memory {
             superseded_by: held.superseded_by.clone(),
             applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
             converged_ms: None,
+            on_watchdogs_word: false,
         })
     }
 
@@ -319,4 +320,7 @@ pub struct Persisted {
     /// When all of them were first seen here, by the wall clock: milliseconds since the Unix epoch. The loop's to fill in.
     #[serde(default)]
     pub converged_ms: Option<u64>,
+    /// Pgpool's watchdog began it, or ended it, against what the file says. The loop's to fill in.
+    #[serde(default)]
+    pub on_watchdogs_word: bool,
 }

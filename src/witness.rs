@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 
 use crate::config::WitnessMode;
 use crate::desired::trust::SharedOwners;
-use crate::desired::{Claim, Desired, WhyStandby};
+use crate::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use crate::error::one_line;
 use crate::ids::ClaimId;
 use crate::observed::{Moment, Witness};
@@ -235,20 +235,53 @@ pub struct Heard {
 }
 
 /// A contradiction between file and watchdog, and since when it lasts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Contradiction {
     /// The watchdog's word; the file says the opposite, or nothing.
     escalated: bool,
+    /// What the file says. If that changes a hook has come, and begins anew. `None` while it is remembered only that it
+    /// does not say leader.
+    file: Option<Desired>,
     since: Moment,
     /// Until when the watchdog's word stood.
     stood: Moment,
-    /// When the watchdog gave it last.
-    heard: Moment,
+    /// The watchdog gave it again when it had lasted for long enough to count.
+    lasts: bool,
     /// The wall clock at its beginning: milliseconds since the Unix epoch.
     since_ms: u64,
+    /// It lasted already when the daemon was restarted, and the watchdog was not asked since.
+    is_remembered: bool,
 }
 
+/// How the claims begin that follow from the watchdog's word.
+const CLAIM_PREFIX: &str = "watchdog-";
+
 impl Contradiction {
+    /// One on which an earlier daemon acted: it began this claim, or ended it.
+    #[must_use]
+    pub fn remembered(claim: &ClaimId, started_ms: u64, now: Moment) -> Self {
+        let escalated = claim.as_str().starts_with(CLAIM_PREFIX);
+        Self {
+            escalated,
+            file: (!escalated).then(|| Desired::Leader(Claim { id: claim.clone(), started_ms })),
+            since: now,
+            stood: now,
+            lasts: true,
+            since_ms: started_ms,
+            is_remembered: true,
+        }
+    }
+
+    /// Whether it is about this file.
+    fn is_about(&self, desired: &Desired) -> bool {
+        self.file.as_ref().map_or(!matches!(desired, Desired::Leader(_)), |file| file == desired)
+    }
+
+    /// Whether it still does without a new word: for a while, and for as long as nobody could be asked yet.
+    fn counts(&self, heard: Heard, now: Moment) -> bool {
+        now < self.stood + CONTRADICTION || (self.is_remembered && heard.at.is_zero())
+    }
+
     /// What an operator reads.
     #[must_use]
     pub fn message(&self) -> &'static str {
@@ -287,25 +320,40 @@ pub fn judge(
         | (Witness::Escalated, Desired::Leader(_)) => None,
         // No word is no news for a while: a watchdog that runs a hook stands still. One that is gone contradicts nothing.
         (Witness::Silent | Witness::Asking | Witness::Unheard, _) => memory
-            .filter(|before| now < before.stood + CONTRADICTION)
-            .map(|before| before.escalated)
-            .filter(|escalated| *escalated != matches!(desired, Desired::Leader(_))),
+            .as_ref()
+            .filter(|before| before.is_about(desired) && before.counts(heard, now))
+            .map(|before| before.escalated),
     };
     let stands = matches!(heard.word, Witness::Escalated | Witness::NotEscalated);
-    *memory = contradicts.map(|escalated| match *memory {
-        Some(before) if before.escalated == escalated && stands => {
-            Contradiction { stood: now, heard: heard.at, ..before }
-        }
+    let before = memory.take().filter(|before| before.is_about(desired));
+    *memory = contradicts.map(|escalated| match before {
+        Some(before) if before.escalated == escalated && stands => Contradiction {
+            file: Some(desired.clone()),
+            stood: now,
+            // What the watchdog said at the beginning says nothing of how long that lasts: it may be dead since.
+            lasts: before.lasts || heard.at >= before.since + CONTRADICTION,
+            is_remembered: false,
+            ..before
+        },
         Some(before) if before.escalated == escalated => before,
-        _ => Contradiction { escalated, since: now, stood: now, heard: heard.at, since_ms: wall_ms },
+        _ => Contradiction {
+            escalated,
+            file: Some(desired.clone()),
+            since: now,
+            stood: now,
+            lasts: false,
+            since_ms: wall_ms,
+            is_remembered: false,
+        },
     });
-    // What the watchdog said at the beginning says nothing of how long that lasts: it may be dead since.
-    let lasting = memory
-        .filter(|contradiction| mode != WitnessMode::Off && contradiction.heard >= contradiction.since + CONTRADICTION);
+    let lasting = memory.as_ref().filter(|contradiction| mode != WitnessMode::Off && contradiction.lasts);
     let desired = match lasting {
+        Some(Contradiction { is_remembered: true, .. }) if mode == WitnessMode::Trust => {
+            Desired::Unknown(WhyUnknown::NotAskedSince)
+        }
         // A claim of its own: the hook that should have begun one never came.
         Some(Contradiction { escalated: true, since_ms, .. }) if mode == WitnessMode::Trust => {
-            Desired::Leader(Claim { id: ClaimId::new(format!("watchdog-{since_ms}")), started_ms: since_ms })
+            Desired::Leader(Claim { id: ClaimId::new(format!("{CLAIM_PREFIX}{since_ms}")), started_ms: *since_ms })
         }
         Some(_) if mode == WitnessMode::Trust => Desired::Standby(WhyStandby::Watchdog),
         _ => desired.clone(),
@@ -316,7 +364,6 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::WhyUnknown;
     use crate::desired::trust::TrustedOwners;
 
     const S: fn(u64) -> Duration = Duration::from_secs;
@@ -391,6 +438,33 @@ mod tests {
             let judged = judge(WitnessMode::Trust, &dead, said(Witness::Silent, now), &mut memory, S(now), 9_000);
             assert_eq!(judged, Judgement { desired: dead.clone(), hook_lost: false }, "at {now} s");
         }
+    }
+
+    #[test]
+    fn what_an_earlier_daemon_did_on_the_watchdogs_word_stands_until_it_is_asked_and_no_hook_waits_for_that() {
+        let unasked = || Heard { word: Witness::Silent, at: Moment::ZERO };
+        let judged = |desired: &Desired, heard, memory: &mut Option<Contradiction>, now| {
+            judge(WitnessMode::Trust, desired, heard, memory, S(now), 9_000).desired
+        };
+        let (down, held_back) = (Desired::Standby(WhyStandby::Down), Desired::Unknown(WhyUnknown::NotAskedSince));
+        let began = || Some(Contradiction::remembered(&ClaimId::new("watchdog-7000"), 7_000, S(0)));
+        let mut memory = began();
+        assert_eq!(judged(&down, unasked(), &mut memory, 60), held_back, "however long that takes");
+        let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000 };
+        assert_eq!(judged(&down, said(Witness::Escalated, 61), &mut memory, 61), Desired::Leader(claim));
+        assert_eq!(judged(&down, said(Witness::NotEscalated, 62), &mut began(), 62), down);
+        assert_eq!(judged(&down, said(Witness::Silent, 62), &mut began(), 62), down, "Pgpool is gone");
+        assert_eq!(judged(&leader(), unasked(), &mut began(), 1), leader(), "its `up` came after all");
+
+        let ended = || Some(Contradiction::remembered(&ClaimId::new("c1"), 5, S(0)));
+        assert_eq!(judged(&leader(), unasked(), &mut ended(), 60), held_back);
+        let watchdog = Desired::Standby(WhyStandby::Watchdog);
+        assert_eq!(judged(&leader(), said(Witness::NotEscalated, 1), &mut ended(), 1), watchdog);
+        assert_eq!(judged(&leader(), said(Witness::Escalated, 1), &mut ended(), 1), leader());
+        let anew = Desired::Leader(Claim { id: ClaimId::new("c2"), started_ms: 8_000 });
+        assert_eq!(judged(&anew, unasked(), &mut ended(), 1), anew, "the next `up`");
+        let checked = judge(WitnessMode::Check, &down, unasked(), &mut began(), S(1), 9_000);
+        assert_eq!(checked.desired, down, "trusted no more");
     }
 
     #[tokio::test]

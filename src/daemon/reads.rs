@@ -81,8 +81,8 @@ pub struct Finished {
     pub began: Moment,
     pub asked: usize,
     pub failed: usize,
-    /// The worst that happened, for the delay before the next one.
-    worst: Option<Class>,
+    /// The failure that may pass soonest, for the delay before the next one.
+    mildest: Option<Class>,
 }
 
 struct Round {
@@ -91,7 +91,7 @@ struct Round {
     asked: usize,
     open: usize,
     failed: usize,
-    worst: Option<Class>,
+    mildest: Option<Class>,
 }
 
 /// What is read and fails by itself: of some sources there are several, one for each account or subnet.
@@ -222,7 +222,7 @@ impl Reads {
         let open = asked.len();
         self.open += open;
         self.round =
-            (open > 0).then_some(Round { number: round, began: now, asked: open, open, failed: 0, worst: None });
+            (open > 0).then_some(Round { number: round, began: now, asked: open, open, failed: 0, mildest: None });
         let choices = known.choices(config);
         self.not_chosen.retain(|choice, _| choices.contains(choice));
         for choice in choices {
@@ -323,7 +323,7 @@ impl Reads {
             round.open = round.open.saturating_sub(1);
             if let Some(error) = error {
                 round.failed += 1;
-                round.worst = round.worst.max(Some(error.class));
+                round.mildest = Some(round.mildest.map_or(error.class, |class| class.min(error.class)));
             }
         }
         recovered
@@ -336,22 +336,22 @@ impl Reads {
             began: round.began,
             asked: round.asked,
             failed: round.failed + round.open,
-            worst: Some(Class::Transient),
+            mildest: Some(Class::Transient),
         })
     }
 
     /// The round, once nothing of it is open any more.
     pub fn finished(&mut self) -> Option<Finished> {
         let round = self.round.take_if(|round| round.open == 0)?;
-        Some(Finished { began: round.began, asked: round.asked, failed: round.failed, worst: round.worst })
+        Some(Finished { began: round.began, asked: round.asked, failed: round.failed, mildest: round.mildest })
     }
 
     /// How long to wait after a round that failed; `None` after a good one, or where only an operator can help and the
-    /// usual interval will do. While a claim is eager to take the looks do not grow rarer: the first that succeeds tells
-    /// that EC2 answers again.
+    /// usual interval will do. What an operator must mend hides nothing that passes by itself. While a claim is eager to
+    /// take the looks do not grow rarer: the first that succeeds tells that EC2 answers again.
     pub fn retry_delay(&mut self, round: &Finished, eager: bool, rng: &mut fastrand::Rng) -> Option<Duration> {
-        match round.worst {
-            None => {
+        match round.mildest {
+            None | Some(Class::Denied | Class::Rejected) => {
                 self.backoff.reset();
                 None
             }
@@ -359,7 +359,6 @@ impl Reads {
             Some(Class::Transient | Class::Throttled | Class::Stale) => {
                 Some(self.backoff.next_delay(rng).max(RETRY_FLOOR))
             }
-            Some(Class::Denied | Class::Rejected) => None,
         }
     }
 
@@ -377,6 +376,10 @@ impl Reads {
             Ok(tables) => {
                 if self.not_chosen.remove(choice).is_some() {
                     self.tell_observed(source, wall_ms, reporter);
+                }
+                // They may get their tags later than their nodes start.
+                if tables.is_empty() {
+                    self.chosen_at.remove(choice);
                 }
                 Some(tables)
             }

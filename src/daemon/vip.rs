@@ -29,12 +29,15 @@ const EAGER_FOR: Duration = Duration::from_mins(1);
 const LOOKS_SOON: u32 = 5;
 
 /// One VIP.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and they are independent")]
 pub struct Keeper {
     pub config: VipConfig,
     memory: Memory,
     reading: Option<Reading>,
     desired_since_ms: u64,
     contradiction: Option<Contradiction>,
+    /// What is wanted is what the watchdog said, and not the file.
+    on_watchdogs_word: bool,
     hook_lost: bool,
     plan: Option<Plan>,
     /// The VIP and what was seen of it, as they were planned with.
@@ -59,13 +62,17 @@ impl Keeper {
         let persisted = machine.load(config.delegate_ip);
         let converged =
             persisted.as_ref().and_then(|persisted| Some((persisted.claim.clone(), persisted.converged_ms?)));
+        let overruled = persisted.as_ref().filter(|persisted| persisted.on_watchdogs_word);
+        let contradiction =
+            overruled.map(|persisted| Contradiction::remembered(&persisted.claim, persisted.started_ms, now));
         let memory = persisted.clone().map(|persisted| Memory::restore(persisted, now, wall_ms)).unwrap_or_default();
         Self {
             config,
             memory,
             reading: None,
             desired_since_ms: wall_ms,
-            contradiction: None,
+            on_watchdogs_word: overruled.is_some(),
+            contradiction,
             hook_lost: false,
             plan: None,
             seen: None,
@@ -111,6 +118,7 @@ impl Keeper {
         let vip = self.vip();
         let mut reading = machine.desired(vip);
         let judged = judge(mode, &reading.desired, heard, &mut self.contradiction, now, machine.wall_ms());
+        self.on_watchdogs_word = judged.desired != reading.desired;
         reading.desired = judged.desired;
         if judged.hook_lost != self.hook_lost {
             self.hook_lost = judged.hook_lost;
@@ -342,7 +350,11 @@ impl Keeper {
     /// Persists what a restart must find, if it changed.
     pub fn persist(&mut self, machine: &impl Machine) -> Result<(), String> {
         let persisted = self.memory.to_persist();
-        let persisted = persisted.map(|persisted| Persisted { converged_ms: self.converged_ms(), ..persisted });
+        let persisted = persisted.map(|persisted| Persisted {
+            converged_ms: self.converged_ms(),
+            on_watchdogs_word: self.on_watchdogs_word,
+            ..persisted
+        });
         if persisted == self.persisted {
             return Ok(());
         }

@@ -87,9 +87,10 @@ impl Health {
                 if let Some(expiry_ms) = credentials.expiry_ms.filter(|expiry_ms| *expiry_ms <= now_ms) {
                     reasons.push(format!("the credentials expired {} s ago", (now_ms - expiry_ms) / 1000));
                 }
-                reasons.extend(
-                    credentials.denied.iter().map(|(source, error)| format!("{source} may not be read: {error}")),
-                );
+                // What a changed config does not ask for any more may be denied for ever.
+                let is_asked = |source: &Source| status.sources.iter().any(|told| told.source == source.name());
+                let denied = credentials.denied.iter().filter(|(source, _)| is_asked(source));
+                reasons.extend(denied.map(|(source, error)| format!("{source} may not be read: {error}")));
                 let ready_within = *locked(&self.ready_within);
                 let is_denied = |source: &str| credentials.denied.keys().any(|denied| denied.name() == source);
                 // Nothing is read of EC2, nor the kernel regularly, by a node that does not know itself: that says it all.

@@ -123,7 +123,7 @@ impl Log {
                     Desired::Unknown(WhyUnknown::NoFile) => {
                         info!(%vip, %role, reason, "no hook has said yet what is wanted of this node; touching nothing");
                     }
-                    Desired::Unknown(WhyUnknown::Invalid | WhyUnknown::OtherBoot) => {
+                    Desired::Unknown(WhyUnknown::Invalid | WhyUnknown::OtherBoot | WhyUnknown::NotAskedSince) => {
                         warn!(%vip, %role, reason, "not known what is wanted of this node; touching nothing");
                     }
                 }

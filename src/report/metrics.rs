@@ -5,7 +5,7 @@
 
 #![expect(clippy::disallowed_macros, reason = "this is where metrics are counted")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -193,7 +193,9 @@ impl State {
             let is_told = |key: &BindingKey| {
                 told.bindings.iter().any(|binding| binding.kind == key.kind && binding.target == key.target)
             };
-            state.bindings.retain(|key, _| is_told(key));
+            // Before the first look nothing is told of any: each stays unknown.
+            let looked = !told.bindings.is_empty();
+            state.bindings.retain(|key, _| !looked || is_told(key));
             state.backoffs.retain(|key, _| key.as_ref().is_none_or(is_told));
             for binding in &told.bindings {
                 let key = BindingKey::new(binding.kind, &binding.target);
@@ -201,6 +203,12 @@ impl State {
                 self.set_binding(vip, key, now);
             }
         }
+        // What is not read any more would only grow old.
+        let keys = self.vips.values().flat_map(|state| state.bindings.keys());
+        let mut read: BTreeSet<_> = keys.map(|key| Source::of(key.kind)).collect();
+        read.insert(Source::NetworkInterfaces);
+        let is_told = |source: &Source| status.sources.iter().any(|told| told.source == source.name());
+        self.observed.retain(|source, _| read.contains(source) || is_told(source));
     }
 
     fn show(&self) {

@@ -393,6 +393,26 @@ fn an_account_that_refuses_is_told_until_it_does_not_although_another_answers() 
     });
 }
 
+#[test]
+fn an_account_that_refuses_for_ever_does_not_hide_the_end_of_a_fault() {
+    for lasts in [20, 22, 24, 26, 28] {
+        in_paused_time(async move {
+            let mut world = World::new(1, with_a_shared_table);
+            world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeRouteTables").in_role(SHARED));
+            world.start();
+            pass(seconds(10)).await;
+            let kind = FaultKind::ServerError { status: 503, code: "Unavailable".into() };
+            let fault = world.estate.fault(Fault::new(kind).at("DescribeAddresses").at("AssociateAddress"));
+            world.up(0, EIP);
+            pass(seconds(lasts)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), None);
+            world.estate.mend(fault);
+            pass(seconds(1)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "after {lasts} s");
+        });
+    }
+}
+
 /// A VIP by the route tables with the tag `pgpool=clients`.
 fn by_tag(_: &Estate) -> Config {
     let mut routed = by_route(ADDRESS, &[]);
@@ -441,5 +461,25 @@ fn tables_that_cannot_be_looked_for_by_tag_are_told() {
         let tables = sources.iter().find(|source| source.source == "route_tables").expect("it was to be read");
         assert!(tables.error.as_deref().is_some_and(|error| error.contains("UnauthorizedOperation")), "{tables:?}");
         assert_eq!(tables.last_success_ms, None);
+    });
+}
+
+#[test]
+fn tables_that_get_their_tag_after_the_node_has_looked_are_found_with_the_next_look() {
+    in_paused_time(async {
+        let mut world = World::new(1, by_tag);
+        world.start();
+        pass(seconds(10)).await;
+        world.up(0, ADDRESS);
+        let mark = world.mark();
+        pass(seconds(60)).await;
+        let looks = world.calls(mark).iter().filter(|(_, name, _)| *name == "DescribeRouteTables").count();
+        assert!((5..=12).contains(&looks), "once a pass: {looks}");
+        let tables = world.estate.add_tables(1);
+        let tags = vec![TagSpec { key: "pgpool".to_owned(), value: Some("clients".to_owned()) }];
+        let change = TagChange { resources: tables.clone(), tags, dry_run: false };
+        world.estate.by_hand(&Operation::CreateTags(change));
+        pass(seconds(15)).await;
+        assert_eq!(world.estate.route(&tables[0], ADDRESS), world.eni(0));
     });
 }

@@ -153,3 +153,64 @@ fn a_reload_does_not_make_forget_what_the_watchdog_said() {
         assert_eq!(world.writes(mark), [], "nothing but a reload");
     });
 }
+
+#[test]
+fn a_hook_that_comes_at_last_counts_at_once_whatever_the_watchdog_said_before() {
+    in_paused_time(async {
+        let mut world = World::new(1, with(WitnessMode::Trust));
+        says(&world, 0, true);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(20)).await;
+        says(&world, 0, false);
+        pass(seconds(80)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), None, "its `down` was lost");
+        says(&world, 0, true);
+        world.up(0, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        world.down(0, EIP);
+        pass(seconds(1)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), None);
+    });
+}
+
+#[test]
+fn a_restart_moves_nothing_that_the_watchdogs_word_began() {
+    in_paused_time(async {
+        let mut world = World::new(1, with(WitnessMode::Trust));
+        says(&world, 0, false);
+        world.down(0, EIP);
+        world.start();
+        pass(seconds(20)).await;
+        says(&world, 0, true);
+        pass(seconds(80)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "its `up` was lost");
+        world.nodes[0].kill().await;
+        let mark = world.mark();
+        world.nodes[0].start();
+        pass(seconds(120)).await;
+        assert_eq!(world.writes(mark), []);
+    });
+}
+
+#[test]
+fn a_restart_takes_nothing_that_the_watchdogs_word_ended() {
+    in_paused_time(async {
+        let mut world = World::new(1, with(WitnessMode::Trust));
+        says(&world, 0, true);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(20)).await;
+        says(&world, 0, false);
+        pass(seconds(80)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), None, "its `down` was lost");
+        world.nodes[0].kill().await;
+        let mark = world.mark();
+        world.nodes[0].start();
+        pass(seconds(120)).await;
+        assert_eq!(world.writes(mark), []);
+    });
+}

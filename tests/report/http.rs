@@ -132,6 +132,20 @@ fn credentials_that_do_not_work_are_told_at_once() {
     assert_eq!(report.health().ready(), Ok(()));
 }
 
+#[test]
+fn a_source_that_is_not_read_any_more_keeps_nobody_from_being_ready() {
+    let report = report();
+    let mut status = status(vec![leader()]);
+    report.status(&status);
+    let source = Source::RouteTables;
+    report.news(&News::ReadFailed { source, class: Class::Denied, error: "DescribeRouteTables: AuthFailure" });
+    assert_eq!(report.health().ready().unwrap_err().len(), 1);
+    // The config was changed, and names no route table any more.
+    status.sources.retain(|told| told.source != source.name());
+    report.status(&status);
+    assert_eq!(report.health().ready(), Ok(()));
+}
+
 #[tokio::test]
 async fn only_what_is_there_is_served_and_only_read() {
     let report = report();

@@ -1,5 +1,6 @@
 //! Names, types, labels and starting values of the metrics.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -219,6 +220,35 @@ fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
     report.status(&status(vec![vip]));
     let text = report.metrics();
     assert!(!text.contains("rtb-0new"), "{text}");
+}
+
+#[test]
+fn what_was_not_looked_at_yet_is_unknown_and_not_untold() {
+    let report = report();
+    let before = report.metrics();
+    let states = |text: &str| {
+        let states = text.lines().filter(|line| line.starts_with("vipkeeper_binding_state{vip=\"20.0.0.50\""));
+        states.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    assert!(!states(&before).is_empty(), "{before}");
+    let mut vip = fresh();
+    vip.bindings.clear();
+    report.status(&status(vec![vip]));
+    assert_eq!(states(&report.metrics()), states(&before));
+}
+
+#[test]
+fn a_source_that_is_not_read_any_more_does_not_grow_old() {
+    let report = report();
+    let mut status = status(vec![leader()]);
+    report.status(&status);
+    let told = |report: &Report| {
+        value(&report.metrics(), r#"vipkeeper_last_successful_observation_timestamp_seconds{source="addresses"}"#)
+    };
+    assert_eq!(told(&report), Some(0.0), "no VIP that is left has an Elastic IP, but one may be the anchor");
+    status.sources.retain(|told| told.source != "addresses");
+    report.status(&status);
+    assert_eq!(told(&report), None);
 }
 
 #[test]
