@@ -66,6 +66,8 @@ pub enum Command {
     /// Exit status 0: nothing to change. 2: changes. 1: could not tell.
     Plan(Plan),
     /// Show what the daemon knows: desired state, claim, every binding, the last error and the next try.
+    ///
+    /// Exit status 0: in sync. 2: something needs attention. 1: the daemon does not run or is stuck.
     Status(Status),
     /// Watch three nodes fail over on an EC2 endpoint of our own: no AWS account, no configuration, no root.
     Demo(Demo),

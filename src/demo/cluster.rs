@@ -192,7 +192,8 @@ impl Cluster {
         );
         for node in &self.nodes {
             let dir = node.state_dir.display();
-            let _ = writeln!(text, "  {}: {}/metrics", node.machine.name, node.metrics_url);
+            let lost = if node.lives { "" } else { " (lost in scene 3: it shows how it stood then)" };
+            let _ = writeln!(text, "  {}{lost}: {}/metrics", node.machine.name, node.metrics_url);
             let _ = writeln!(text, "    {} status --watch --state-dir {dir}", program.display());
         }
         text
