@@ -514,22 +514,34 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
 }
 
 fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
-    let read = match anchor {
-        Anchor::ElasticIp(id) => world.addresses.read().ok().and_then(|(addresses, at)| {
-            addresses.iter().find(|address| address.allocation == *id).map(|address| (&address.tags, at))
-        }),
-        Anchor::RouteTable(account, id) => world.tables.get(account).and_then(|source| {
-            let (tables, at) = source.read().ok()?;
-            tables.iter().find(|table| table.id == *id).map(|table| (&table.tags, at))
-        }),
-        Anchor::Subnet(id) => world.tags.get(id).and_then(|source| source.read().ok()),
-    };
-    match read {
-        Some((tags, at)) => {
+    match tags(anchor, world) {
+        Ok((tags, at)) => {
             let (terms, edited) = (claim::from_tags(vip.delegate_ip, tags), claim::edited_among(vip.delegate_ip, tags));
             Claims::Read { terms, edited, at }
         }
-        None => Claims::Unknown,
+        Err(_) => Claims::Unknown,
+    }
+}
+
+/// The tags of an anchor, or why they are not known: for people, because to the claim rules unknown is unknown.
+///
+/// # Errors
+/// Where they were not read, or the anchor is not there.
+pub fn tags<'w>(anchor: &Anchor, world: &'w World) -> Result<(&'w BTreeMap<String, String>, Moment), WhyUnseen> {
+    match anchor {
+        Anchor::ElasticIp(id) => {
+            let (addresses, at) = world.addresses.read()?;
+            let found = addresses.iter().find(|address| address.allocation == *id);
+            found
+                .map(|address| (&address.tags, at))
+                .ok_or_else(|| WhyUnseen::NoSuchResource(format!("Elastic IP {id}")))
+        }
+        Anchor::RouteTable(account, id) => {
+            let (tables, at) = world.tables.get(account).ok_or(WhyUnseen::NotRead)?.read()?;
+            let found = tables.iter().find(|table| table.id == *id);
+            found.map(|table| (&table.tags, at)).ok_or_else(|| WhyUnseen::NoSuchResource(format!("route table {id}")))
+        }
+        Anchor::Subnet(id) => world.tags.get(id).ok_or(WhyUnseen::NotRead)?.read(),
     }
 }
 

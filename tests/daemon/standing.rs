@@ -123,6 +123,44 @@ fn a_leader_whose_claim_finds_no_room_on_the_anchor_is_not_well() {
     });
 }
 
+#[test]
+fn a_leader_that_cannot_read_the_claims_is_not_well() {
+    in_paused_time(async {
+        let mut world = World::new(2, secondary_ip);
+        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeTags"));
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, SECONDARY);
+        pass(seconds(60)).await;
+        let told = world.nodes[0].recorder.last();
+        let page = shown(&told);
+        assert!(told.vips[0].in_sync && verdict(&told) == Verdict::Attention, "{page}");
+        assert!(page.contains("leader  CLAIMS NOT READ"), "{page}");
+        assert!(page.contains("do    allow ec2:DescribeTags to this node's role"), "{page}");
+        assert!(!world.nodes[0].recorder.condition(SECONDARY, condition::CLAIM_RECORDED).holds);
+        // A standby has no claim that could be taken for the newest.
+        let standby = world.nodes[1].recorder.last();
+        assert!(!shown(&standby).contains("CLAIMS NOT READ"), "{}", shown(&standby));
+
+        // What another takes is not taken back, and the page says what would help.
+        world.estate.by_hand(&Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
+            network_interface_id: world.estate.bystander.eni.clone(),
+            private_ip_addresses: vec![SECONDARY.to_owned()],
+            allow_reassignment: true,
+            ..Default::default()
+        }));
+        pass(seconds(60)).await;
+        let page = shown(&world.nodes[0].recorder.last());
+        assert!(page.contains("leader  BLOCKED") && page.contains("do    let it read the claims"), "{page}");
+
+        world.estate.service().remove_fault(denied);
+        pass(seconds(60)).await;
+        let told = world.nodes[0].recorder.last();
+        assert_eq!(verdict(&told), Verdict::InSync, "{}", shown(&told));
+        assert!(world.nodes[0].recorder.condition(SECONDARY, condition::CLAIM_RECORDED).holds);
+    });
+}
+
 /// The page in the README. What it says is the loop's; the times are put there.
 #[test]
 fn the_page_of_a_leader_that_lacks_a_permission() {
