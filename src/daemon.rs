@@ -574,7 +574,8 @@ where
         let reporter = &*self.around.reporter;
         let (mode, asked) = (self.config.witness, self.asked.as_ref());
         let vips = self.vips.iter_mut();
-        let vips = vips.map(|keeper| keeper.document(mode, asked, now, wall_ms, reporter)).collect();
+        let world = &self.world;
+        let vips = vips.map(|keeper| keeper.document(world, mode, asked, now, wall_ms, reporter)).collect();
         let node = self.known.as_ref().map(Known::node);
         let sources = self.reads.document();
         let status = document::status(node, self.started_ms, wall_ms, sources, vips, &self.problems);

@@ -9,10 +9,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
-use self::cluster::{Cluster, Network};
+use self::cluster::Cluster;
+use self::network::Network;
 use self::timeline::Timeline;
 
 mod cluster;
+mod network;
 mod scenes;
 mod timeline;
 

@@ -86,6 +86,9 @@ pub struct ClaimStatus {
     pub record_error: Option<ErrorStatus>,
     #[serde(default)]
     pub next_record_ms: Option<u64>,
+    /// The class of the failed read that leaves the claims on record unknown, as of an error.
+    #[serde(default)]
+    pub read_error_class: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,7 +134,8 @@ pub mod condition {
 pub mod reason {
     /// Of `InSync`: nothing is wanted, and nothing of the VIP points here.
     pub const NO_HOOK_YET: &str = "NoHookYet";
-    /// Of `InSync`: it would be `NoHookYet` if everything could be read.
+    /// Of `InSync`: it would be `NoHookYet` if everything could be read. Of `ClaimRecorded`: the anchor's tags cannot
+    /// be read.
     pub const NOT_READ: &str = "NotRead";
     /// Of `InSync`.
     pub const NOT_LOOKED_YET: &str = "NotLookedYet";

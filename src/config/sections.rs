@@ -27,9 +27,12 @@ pub(super) fn config(mut root: Table<'_>) -> Read<Config> {
     let listen = metrics(&mut root);
     let intervals = root.table("intervals", intervals);
     let log = root.table("log", log);
-    let claims = root.table("claims", |table| {
+    // A text in the table's place is its mode, and has been put there when the layers were read.
+    let claims = root.optional("claims", |node| {
+        let mut table = node.table("\"tags\", \"off\" or a table, [claims]")?;
         let mode = table.text("mode", "\"tags\" or \"off\"", one_of(CLAIM_MODES));
-        let anchor = vips::anchor(table);
+        let anchor = vips::anchor(&mut table);
+        table.finish();
         Ok((mode?.unwrap_or_default(), anchor?))
     });
     // Where it is bad, that is said once: without claims nothing is asked of an anchor.

@@ -26,6 +26,9 @@ const PREFIX: &str = "VIPKEEPER_";
 /// What separates a table from its key in a variable's name.
 const NESTING: &str = "__";
 
+/// Tables that a text may stand for: it is the value of this key of theirs.
+const SHORT_FORMS: &[(&str, &str)] = &[("claims", "mode")];
+
 /// A flag that overrides one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
@@ -112,7 +115,7 @@ impl Layers {
             Document::default()
         });
         let values = std::mem::take(&mut document.values);
-        let mut figment = Figment::from(Layer { metadata: Metadata::from("file", sources.file.as_path()), values });
+        let mut figment = Figment::from(Layer::new(Metadata::from("file", sources.file.as_path()), values));
         for (name, value) in variables(&sources.environment) {
             let path: Vec<_> = name[PREFIX.len()..].split(NESTING).map(str::to_ascii_lowercase).collect();
             match variable_value(&value) {
@@ -173,11 +176,24 @@ struct Layer {
 }
 
 impl Layer {
+    /// Short forms are spelled out here, before layers meet: one layer's text and another's table then complete each
+    /// other key by key, instead of the later one throwing the earlier one away.
+    fn new(metadata: Metadata, mut values: Dict) -> Self {
+        for (table, key) in SHORT_FORMS {
+            if let Some(value) = values.get_mut(*table)
+                && value.as_str().is_some()
+            {
+                *value = Value::from(Dict::from([((*key).to_owned(), value.clone())]));
+            }
+        }
+        Self { metadata, values }
+    }
+
     fn setting(name: &str, path: &[impl AsRef<str>], value: Value) -> Self {
         let nested =
             path.iter().rev().fold(value, |inner, key| Value::from(Dict::from([(key.as_ref().to_owned(), inner)])));
         let values = nested.into_dict().unwrap_or_default();
-        Self { metadata: Metadata::named(name.to_owned()), values }
+        Self::new(Metadata::named(name.to_owned()), values)
     }
 }
 

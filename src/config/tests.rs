@@ -182,6 +182,9 @@ fn what_one_value_or_table_gets_wrong_is_said_about_it() {
         (top("[intervals]\nleader = '10'"), "v.toml:2: intervals.leader: '10' is no time like \"10s\": "),
         (top("[intervals]\nleader = '11m'"), "v.toml:2: intervals.leader: 11m is out of range: give a time from 2s to"),
         (top("[claims]\nmode = 'on'"), "v.toml:2: claims.mode: 'on' is none of \"tags\", \"off\""),
+        (top("claims = 'on'"), "v.toml:1: claims.mode: 'on' is none of \"tags\", \"off\""),
+        (top("claims = ''"), "v.toml:1: claims.mode: is empty: give \"tags\" or \"off\", or leave the key out"),
+        (top("claims = false"), "v.toml:1: claims: expected \"tags\", \"off\" or a table, [claims], found false"),
         (top("[claims]\nanchor = 'eni-1'"), "v.toml:2: claims.anchor: 'eni-1' is no anchor: give the id of an Elastic"),
         (top("[aws]\nregion = \"x\\ny\\u001b\""), "v.toml:2: aws.region: 'x\\ny\\u{1b}' is no region"),
         (vip("delegate_ip = '20.0.0.50'"), "v.toml:1: vip[0]: nothing points this delegate_ip at the leader: add a"),
@@ -316,6 +319,36 @@ fn a_later_layer_overrides_an_earlier_one_key_by_key() {
     assert_eq!(load_with(&text, &variables, &[]), Ok(expected.clone()));
     let expected = Config { state_dir: PathBuf::from("/flag"), ..expected };
     assert_eq!(load_with(&text, &variables, &[flag]), Ok(expected));
+}
+
+#[test]
+fn claims_can_be_switched_by_a_text_in_the_place_of_their_table() {
+    let claims = |text: &str, variables: &[(&str, &str)]| {
+        let config = load_with(format!("{text}\n{MINIMAL}"), variables, &[])?;
+        Ok::<_, Vec<String>>((config.claims, config.vips[0].anchor.clone()))
+    };
+    let elsewhere = Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap()));
+    assert_eq!(claims("claims = 'off'", &[]), Ok((ClaimMode::Off, None)));
+    assert_eq!(claims("claims = 'tags'", &[]), Ok((ClaimMode::Tags, None)));
+    assert_eq!(claims("", &[("VIPKEEPER_CLAIMS", "off")]), Ok((ClaimMode::Off, None)));
+    assert_eq!(claims("", &[("VIPKEEPER_CLAIMS", "{ mode = 'off' }")]), Ok((ClaimMode::Off, None)));
+    // The text says nothing of the anchor: what another layer says of it stays.
+    assert_eq!(
+        claims("[claims]\nmode = 'off'\nanchor = 'rtb-9'", &[("VIPKEEPER_CLAIMS", "tags")]),
+        Ok((ClaimMode::Tags, elsewhere.clone()))
+    );
+    assert_eq!(
+        claims("claims = 'off'", &[("VIPKEEPER_CLAIMS__ANCHOR", "rtb-9")]),
+        Ok((ClaimMode::Off, elsewhere.clone()))
+    );
+    assert_eq!(
+        claims("claims = 'off'", &[("VIPKEEPER_CLAIMS__MODE", "tags"), ("VIPKEEPER_CLAIMS__ANCHOR", "rtb-9")]),
+        Ok((ClaimMode::Tags, elsewhere))
+    );
+    assert_eq!(
+        claims("", &[("VIPKEEPER_CLAIMS", "never")]),
+        Err(vec!["VIPKEEPER_CLAIMS: claims.mode: 'never' is none of \"tags\", \"off\"".to_owned()])
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::claim::{self, Record};
 use crate::config::WitnessMode;
 use crate::desired::{Desired, WhyUnknown};
 use crate::identity::Node;
+use crate::observe::World;
 use crate::observed::{Moment, WhyUnseen, Witness};
 use crate::plan::{self, Blocker, Plan, Verdict, Why};
 use crate::report::{News, Reporter, Role};
@@ -105,6 +106,7 @@ impl Keeper {
     /// The VIP's part of the document. Tells of bindings whose state changed.
     pub fn document(
         &mut self,
+        world: &World,
         mode: WitnessMode,
         asked: Option<&Asked>,
         now: Moment,
@@ -120,6 +122,7 @@ impl Keeper {
             .collect();
         let unrecorded =
             plan.filter(|plan| plan.standing == claim::Standing::Leader).and_then(|_| self.failure(&Errand::Record));
+        let unread = self.why_claims_unread(world);
         let claim = self.memory().claim.as_ref().map(|held| ClaimStatus {
             id: held.id.clone(),
             term: held.term,
@@ -128,8 +131,9 @@ impl Keeper {
             superseded_by: held.superseded_by.as_ref().map(|rival| rival.node.clone()),
             record_error: unrecorded.as_ref().map(error),
             next_record_ms: unrecorded.as_ref().and_then(|failure| next_try_ms(failure, now, wall_ms)),
+            read_error_class: unread.as_ref().and_then(read_error_class),
         });
-        let conditions = self.conditions(plan, mode, asked, &mut since, wall_ms);
+        let conditions = self.conditions(plan, unread.as_ref(), mode, asked, &mut since, wall_ms);
         let status = VipStatus {
             delegate_ip: self.config.delegate_ip,
             desired: self.desired(),
@@ -178,7 +182,7 @@ impl Keeper {
             next_try_ms: failure.as_ref().and_then(|failure| next_try_ms(failure, now, wall_ms)),
             last_error: failure.as_ref().map(error),
             read_error_class: match &verdict.why {
-                Why::Unseen(WhyUnseen::ReadFailed { class, .. }) => Some(class.name().to_owned()),
+                Why::Unseen(why) => read_error_class(why),
                 _ => None,
             },
         }
@@ -187,6 +191,7 @@ impl Keeper {
     fn conditions(
         &self,
         plan: Option<&Plan>,
+        unread: Option<&WhyUnseen>,
         mode: WitnessMode,
         asked: Option<&Asked>,
         since: &mut Since,
@@ -203,7 +208,7 @@ impl Keeper {
         let invalid = self.reading().and_then(|reading| reading.invalid.clone());
         let reason = if invalid.is_none() { "Good" } else { "NotUsed" };
         put(condition::DESIRED_VALID, invalid.is_none(), reason, invalid.unwrap_or_default());
-        let (recorded, reason, message) = self.recorded(plan);
+        let (recorded, reason, message) = self.recorded(plan, unread);
         put(condition::CLAIM_RECORDED, recorded, reason, message);
         let contested: Vec<_> = self
             .memory()
@@ -259,7 +264,7 @@ impl Keeper {
     }
 
     /// Whether this node's claim is on record as far as it should be, and why not.
-    fn recorded(&self, plan: Option<&Plan>) -> (bool, &'static str, String) {
+    fn recorded(&self, plan: Option<&Plan>, unread: Option<&WhyUnseen>) -> (bool, &'static str, String) {
         if self.mode() == Some(ClaimMode::Off) {
             let message = "claims are off: after the first minute of a leadership nothing is taken back from another";
             return (false, "ClaimsOff", message.to_owned());
@@ -277,11 +282,24 @@ impl Keeper {
             .claims()
             .zip(self.instance())
             .map_or(Record::Unknown, |(claims, instance)| claim::record(claims, instance, held));
-        match record {
-            Record::Newest => (true, reason::ON_RECORD, String::new()),
-            Record::Missing => (false, "NotSeenYet", "the claim's tag has not been seen on the anchor yet".to_owned()),
-            Record::Unknown => (false, "NotRead", "the anchor's tags could not be read".to_owned()),
+        match (record, unread) {
+            (Record::Newest, _) => (true, reason::ON_RECORD, String::new()),
+            (Record::Missing, _) => {
+                (false, "NotSeenYet", "the claim's tag has not been seen on the anchor yet".to_owned())
+            }
+            (Record::Unknown, None | Some(WhyUnseen::NotRead)) => {
+                (false, "NotReadYet", "the anchor's tags have not been read under this claim yet".to_owned())
+            }
+            (Record::Unknown, Some(why)) => (false, reason::NOT_READ, format!("the anchor's tags: {why}")),
         }
+    }
+}
+
+/// The class of the failed read that left something unknown.
+fn read_error_class(why: &WhyUnseen) -> Option<String> {
+    match why {
+        WhyUnseen::ReadFailed { class, .. } => Some(class.name().to_owned()),
+        WhyUnseen::NotRead | WhyUnseen::NoSuchResource(_) | WhyUnseen::Unresolved(_) => None,
     }
 }
 

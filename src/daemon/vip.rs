@@ -12,7 +12,8 @@ use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::{Machine, Reading};
 use crate::memory::{Effected, Memory, Persisted};
-use crate::observed::{Claims, Moment, Observed, Seen, Sight};
+use crate::observe::{self, World};
+use crate::observed::{Claims, Moment, Observed, Seen, Sight, WhyUnseen};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter};
 use crate::vip::{BindingKey, ClaimMode, Kind, Vip};
@@ -495,6 +496,13 @@ impl Keeper {
 
     pub(super) fn claims(&self) -> Option<&Claims> {
         self.seen.as_ref().map(|(_, observed)| &observed.claims)
+    }
+
+    /// Why the claims on record are not known, where they are to be read.
+    pub(super) fn why_claims_unread(&self, world: &World) -> Option<WhyUnseen> {
+        let (vip, _) = self.seen.as_ref().filter(|(vip, _)| vip.claims == ClaimMode::Tags)?;
+        let Some(anchor) = &vip.anchor else { return Some(WhyUnseen::NotRead) };
+        observe::tags(anchor, world).err()
     }
 }
 

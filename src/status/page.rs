@@ -132,6 +132,7 @@ impl Headline {
             .or_else(|| Self::of_unknown(vip))
             .or_else(|| Self::of_bindings(vip, now_ms))
             .or_else(|| Self::of_claim(vip, now_ms))
+            .or_else(|| Self::of_unread_claims(vip))
             .unwrap_or_else(|| Self::of_whole(vip))
     }
 
@@ -239,6 +240,20 @@ impl Headline {
             aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
             what,
             to_do: Some(hint(&error.class, &error.message)),
+        })
+    }
+
+    /// A leader that cannot tell whether its claim is the newest: the same goes for it.
+    fn of_unread_claims(vip: &VipStatus) -> Option<Self> {
+        let unread = unread_claims(vip)?;
+        let what = "it is not known whose claim is the newest: what another node takes is not taken back";
+        Some(Self {
+            tone: Tone::Wait,
+            word: "CLAIMS NOT READ",
+            since_ms: Some(unread.since_ms),
+            aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
+            what: vec![what.to_owned(), clean(&unread.message)],
+            to_do: Some(hint(claims_read_class(vip), &unread.message)),
         })
     }
 
@@ -422,28 +437,43 @@ fn unrecorded(vip: &VipStatus) -> Option<&ErrorStatus> {
     (leads && told(vip, condition::CLAIM_RECORDED, false).is_some()).then_some(error)
 }
 
+/// What is told where this leader's claim is not on record as far as anybody knows, because the anchor cannot be read.
+fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
+    let leads = role(vip) == Role::Leader && told(vip, condition::SUPERSEDED, true).is_none();
+    told(vip, condition::CLAIM_RECORDED, false).filter(|condition| leads && condition.reason == reason::NOT_READ)
+}
+
+fn claims_read_class(vip: &VipStatus) -> &str {
+    vip.claim.as_ref().and_then(|claim| claim.read_error_class.as_deref()).unwrap_or_default()
+}
+
 const ASK_PGPOOL: &str = "start Pgpool, whose hooks say it";
 
 /// What to do where this node does nothing before somebody else acts.
 fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
     let ip = vip.delegate_ip;
-    match (blocker, unrecorded(vip)) {
-        (Blocker::NoRecord, Some(error)) => {
+    match (blocker, unrecorded(vip), unread_claims(vip)) {
+        (Blocker::NoRecord, Some(error), _) => {
             format!("let it record its claim ({}): {}", clean(&error.message), hint(&error.class, &error.message))
         }
-        (Blocker::NoRecord, None) => format!(
+        (Blocker::NoRecord, None, Some(unread)) => format!(
+            "let it read the claims ({}): {}",
+            clean(&unread.message),
+            hint(claims_read_class(vip), &unread.message)
+        ),
+        (Blocker::NoRecord, None, None) => format!(
             "if 'pcp_watchdog_info' says that this node leads, make a fresh claim, as the hook's user: \
              'vipkeeper down {ip}', then 'vipkeeper up {ip}'"
         ),
-        (Blocker::NotEscalated, _) => format!(
+        (Blocker::NotEscalated, ..) => format!(
             "see who leads: 'pcp_watchdog_info'; if it is another node, this one's `down` was lost: \
              'vipkeeper down {ip}' as the hook's user"
         ),
-        (Blocker::Unheard, _) => {
+        (Blocker::Unheard, ..) => {
             "see whether Pgpool hangs ('pcp_watchdog_info', its log); it goes on by itself once the watchdog answers"
                 .to_owned()
         }
-        (Blocker::NoHook, _) => ASK_PGPOOL.to_owned(),
+        (Blocker::NoHook, ..) => ASK_PGPOOL.to_owned(),
     }
 }
 

@@ -8,10 +8,7 @@ fn a_binding_that_fails_for_ever_delays_no_other_and_is_not_tried_at_once_again(
         let mut world = World::new(2, routes(4));
         let all = tables(&world);
         world.estate.fault(Fault::new(FaultKind::Deny).at("ModifyNetworkInterfaceAttribute"));
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(millis(100)).await;
+        world.start_with_leader_of(ADDRESS, millis(100)).await;
         assert!(all.iter().all(|table| world.estate.route(table, ADDRESS) == world.eni(0)));
         pass(seconds(300)).await;
         let recorder = &world.nodes[0].recorder;
@@ -34,10 +31,7 @@ fn a_table_that_does_not_exist_delays_no_other() {
             tables.insert(1, "rtb-00000000000000bad".to_owned());
             config(vec![vip(vec![by_route(ADDRESS, &tables)])])
         });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(1)).await;
+        world.start_with_leader_of(ADDRESS, seconds(1)).await;
         for table in tables(&world) {
             assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0));
         }
@@ -217,10 +211,7 @@ fn what_ec2_throttled_is_in_place_a_second_after_it_stops() {
         in_paused_time(async move {
             let mut world = World::new(2, routes(8));
             world.estate.latency(millis(150));
-            world.start();
-            pass(seconds(1)).await;
-            world.up(0, ADDRESS);
-            pass(seconds(60)).await;
+            world.start_with_leader_of(ADDRESS, seconds(60)).await;
             let throttling = world.estate.fault(Fault::new(FaultKind::Throttle));
             world.up(1, ADDRESS);
             pass(millis(lasted_ms)).await;
@@ -298,10 +289,7 @@ fn a_claim_that_ec2_did_not_answer_does_not_pay_for_that_when_it_answers_again()
         in_paused_time(async move {
             let mut world = World::new(2, routes(2));
             world.estate.latency(millis(150));
-            world.start();
-            pass(seconds(1)).await;
-            world.up(0, ADDRESS);
-            pass(seconds(60)).await;
+            world.start_with_leader_of(ADDRESS, seconds(60)).await;
             let kind = FaultKind::ServerError { status: 503, code: "Unavailable".into() };
             let failing = world.estate.fault(Fault::new(kind));
             world.up(1, ADDRESS);

@@ -10,10 +10,7 @@ fn down_removes_the_local_address_at_once_even_if_ec2_hangs() {
             let tables = estate.add_tables(1);
             config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
         });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         let cut = world.estate.fault(Fault::new(FaultKind::Cut { how: Cut::Hang }));
         // A look is under way, and hangs.
         pass(seconds(12)).await;
@@ -37,10 +34,7 @@ fn the_death_of_the_guard_is_a_down() {
             let tables = estate.add_tables(1);
             config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
         });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         world.nodes[0].computer.kill(world.guards[0]);
         pass(millis(10)).await;
         assert!(!world.nodes[0].has_local(ADDRESS));
@@ -59,10 +53,7 @@ fn the_end_of_the_daemon_moves_nothing_and_a_restart_neither() {
             let tables = estate.add_tables(2);
             config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables), by_secondary_ip(SECONDARY)])])
         });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         let before = world.nodes[0].recorder.vip(EIP).claim.unwrap();
         let mark = world.mark();
         world.nodes[0].kill().await;
@@ -86,10 +77,7 @@ fn the_end_of_the_daemon_moves_nothing_and_a_restart_neither() {
 fn a_file_that_cannot_be_used_leaves_the_last_good_one_in_force() {
     in_paused_time(async {
         let mut world = World::new(1, elastic_ip);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         let mark = world.mark();
         world.nodes[0].computer.spoil_file(ip(EIP));
         pass(seconds(60)).await;
@@ -106,10 +94,7 @@ fn a_file_that_cannot_be_used_leaves_the_last_good_one_in_force() {
 fn a_changed_config_is_taken_over_and_a_bad_one_is_not() {
     in_paused_time(async {
         let mut world = World::new(1, routes(2));
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(ADDRESS, seconds(30)).await;
         let more = world.estate.add_tables(1);
         let node = &world.nodes[0];
         *node.config.borrow_mut() = Err("line 3: unknown key".to_owned());
@@ -209,10 +194,7 @@ fn a_full_disk_is_a_problem_that_ends_with_it() {
     in_paused_time(async {
         let mut world = World::new(1, elastic_ip);
         world.nodes[0].computer.fill_disk(true);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(10)).await;
+        world.start_with_leader_of(EIP, seconds(10)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "availability first");
         assert_eq!(problems(&world), ["NoReserve", "NotPersisted"]);
         world.nodes[0].computer.fill_disk(false);
@@ -286,10 +268,7 @@ fn a_vip_that_joins_later_counts_its_claim_from_then() {
             let tables = estate.add_tables(1);
             config(vec![vip(vec![by_elastic_ip(EIP)]), vip(vec![by_route(ADDRESS, &tables)])])
         });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(ADDRESS, seconds(30)).await;
         let whole = world.nodes[0].config.borrow().clone();
         world.nodes[0].config.borrow_mut().as_mut().unwrap().vips.pop();
         world.nodes[0].wake(Wake::Config);
@@ -331,10 +310,7 @@ fn what_the_kernel_is_asked_meanwhile_does_not_hold_up_a_down() {
             let tables = estate.add_tables(1);
             config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
         });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         world.nodes[0].computer.slow_kernel(millis(500));
         world.nodes[0].wake(Wake::LocalAddress);
         pass(millis(10)).await;
@@ -349,10 +325,7 @@ fn what_the_kernel_is_asked_meanwhile_does_not_hold_up_a_down() {
 fn a_down_looks_again_where_the_last_look_at_the_kernel_failed() {
     in_paused_time(async {
         let mut world = World::new(1, routes(1));
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(ADDRESS, seconds(30)).await;
         world.estate.fault(Fault::new(FaultKind::Cut { how: Cut::Hang }));
         pass(seconds(13)).await;
         let error = HostError::Kernel { doing: "reading the addresses".to_owned(), message: "interrupted".to_owned() };

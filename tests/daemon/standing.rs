@@ -35,10 +35,7 @@ fn a_node_that_has_not_led_since_boot_wants_nobodys_attention() {
             source_dest_check: Some(false),
             ..Default::default()
         }));
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(60)).await;
+        world.start_with_leader_of(ADDRESS, seconds(60)).await;
         let told = world.nodes[1].recorder.last();
         let page = shown(&told);
         assert!(verdict(&told) == Verdict::InSync && page.contains("unknown  NO HOOK YET"), "{page}");
@@ -98,10 +95,7 @@ fn a_leader_whose_claim_finds_no_room_on_the_anchor_is_not_well() {
         let tags = || (0..50).map(|n| TagSpec { key: format!("team-{n}"), value: None }).collect();
         let change = || TagChange { resources: anchor.clone(), tags: tags(), dry_run: false };
         world.estate.by_hand(&Operation::CreateTags(change()));
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(60)).await;
+        world.start_with_leader_of(ADDRESS, seconds(60)).await;
         let told = world.nodes[0].recorder.last();
         let page = shown(&told);
         assert!(told.vips[0].in_sync && verdict(&told) == Verdict::Attention, "{page}");
@@ -123,15 +117,47 @@ fn a_leader_whose_claim_finds_no_room_on_the_anchor_is_not_well() {
     });
 }
 
+#[test]
+fn a_leader_that_cannot_read_the_claims_is_not_well() {
+    in_paused_time(async {
+        let mut world = World::new(2, secondary_ip);
+        let denied = world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeTags"));
+        world.start_with_leader_of(SECONDARY, seconds(60)).await;
+        let told = world.nodes[0].recorder.last();
+        let page = shown(&told);
+        assert!(told.vips[0].in_sync && verdict(&told) == Verdict::Attention, "{page}");
+        assert!(page.contains("leader  CLAIMS NOT READ"), "{page}");
+        assert!(page.contains("do    allow ec2:DescribeTags to this node's role"), "{page}");
+        assert!(!world.nodes[0].recorder.condition(SECONDARY, condition::CLAIM_RECORDED).holds);
+        // A standby has no claim that could be taken for the newest.
+        let standby = world.nodes[1].recorder.last();
+        assert!(!shown(&standby).contains("CLAIMS NOT READ"), "{}", shown(&standby));
+
+        // What another takes is not taken back, and the page says what would help.
+        world.estate.by_hand(&Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
+            network_interface_id: world.estate.bystander.eni.clone(),
+            private_ip_addresses: vec![SECONDARY.to_owned()],
+            allow_reassignment: true,
+            ..Default::default()
+        }));
+        pass(seconds(60)).await;
+        let page = shown(&world.nodes[0].recorder.last());
+        assert!(page.contains("leader  BLOCKED") && page.contains("do    let it read the claims"), "{page}");
+
+        world.estate.service().remove_fault(denied);
+        pass(seconds(60)).await;
+        let told = world.nodes[0].recorder.last();
+        assert_eq!(verdict(&told), Verdict::InSync, "{}", shown(&told));
+        assert!(world.nodes[0].recorder.condition(SECONDARY, condition::CLAIM_RECORDED).holds);
+    });
+}
+
 /// The page in the README. What it says is the loop's; the times are put there.
 #[test]
 fn the_page_of_a_leader_that_lacks_a_permission() {
     in_paused_time(async {
         let mut world = World::new(1, routes(2));
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(60)).await;
+        world.start_with_leader_of(ADDRESS, seconds(60)).await;
         world.estate.fault(Fault::new(FaultKind::Deny).at("ReplaceRoute"));
         point_route_by_hand(&world.estate, &tables(&world)[1], &world.estate.bystander.eni);
         pass(seconds(60)).await;

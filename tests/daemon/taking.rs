@@ -53,10 +53,7 @@ fn a_second_node_takes_over_and_the_first_lets_go() {
             let tables = estate.add_tables(2);
             config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
         });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(60)).await;
+        world.start_with_leader_of(EIP, seconds(60)).await;
         world.down(0, EIP);
         pass(seconds(2)).await;
         assert!(!world.nodes[0].has_local(ADDRESS));
@@ -91,10 +88,7 @@ fn a_daemon_that_was_down_during_the_hook_takes_when_it_starts() {
 fn a_restarted_daemon_does_not_take_back_what_a_newer_claim_took_meanwhile() {
     in_paused_time(async {
         let mut world = World::new(2, elastic_ip);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         world.nodes[0].kill().await;
         world.up(1, EIP);
         pass(seconds(30)).await;
@@ -111,10 +105,7 @@ fn an_ipv6_address_moves_between_enis() {
     in_paused_time(async {
         let v6 = "2600:1f18:1::50";
         let mut world = World::new(2, |_| config(vec![vip(vec![by_secondary_ip(SECONDARY), by_secondary_ip(v6)])]));
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, SECONDARY);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(SECONDARY, seconds(30)).await;
         assert_eq!(world.estate.secondary_ip(v6), world.eni(0));
         world.nodes[0].kill().await;
         world.up(1, SECONDARY);
@@ -154,10 +145,7 @@ fn an_ipv6_address_that_was_taken_is_taken_back_after_a_second_look() {
 fn a_secondary_address_lets_go_after_down() {
     in_paused_time(async {
         let mut world = World::new(1, secondary_ip);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, SECONDARY);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(SECONDARY, seconds(30)).await;
         assert_eq!(world.estate.secondary_ip(SECONDARY), world.eni(0));
         world.down(0, SECONDARY);
         pass(millis(1)).await;
@@ -179,10 +167,7 @@ fn elastic_ip_at_a_secondary_address(estate: &Estate) -> Config {
 fn an_elastic_ip_goes_with_the_private_address_that_it_is_at() {
     in_paused_time(async {
         let mut world = World::new(2, elastic_ip_at_a_secondary_address);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
         world.down(0, EIP);
         pass(seconds(1)).await;
@@ -203,10 +188,7 @@ fn an_elastic_ip_goes_with_the_private_address_that_it_is_at() {
 fn a_late_release_does_not_take_the_elastic_ip_that_moved_along_to_the_successor() {
     in_paused_time(async {
         let mut world = World::new(2, elastic_ip_at_a_secondary_address);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         // The old leader tries and tries, on what it saw before the other took over.
         let throttle = Fault::new(FaultKind::Throttle).of_caller("a");
         let throttled = throttle.at("DisassociateAddress").at("UnassignPrivateIpAddresses");
@@ -249,10 +231,7 @@ fn a_route_is_deleted_on_release_if_the_config_says_so_and_it_still_points_here(
 fn without_claims_nothing_is_taken_back_from_another() {
     in_paused_time(async {
         let mut world = World::new(1, |estate| Config { claims: ClaimMode::Off, ..elastic_ip(estate) });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
         let stranger = world.estate.bystander.eni.clone();
         point_elastic_ip_by_hand(&world.estate, &stranger);

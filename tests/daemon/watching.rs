@@ -50,10 +50,7 @@ fn holders_of_secondary_addresses_of_both_families_are_seen_in_one_read() {
             estate.allocate(EIP);
             config(vec![vip(addresses())])
         });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, SECONDARY);
-        pass(seconds(60)).await;
+        world.start_with_leader_of(SECONDARY, seconds(60)).await;
         assert!(world.nodes[0].recorder.vip(SECONDARY).in_sync);
         let count =
             |world: &World| -> usize { world.nodes.iter().map(|node| node.recorder.passes.borrow().len()).sum() };
@@ -74,10 +71,7 @@ fn how_things_stand_is_told_at_each_change_after_each_pass_and_every_few_seconds
         for (operation, after) in [("DescribeAddresses", 100), ("DescribeNetworkInterfaces", 200)] {
             world.estate.fault(Fault::new(FaultKind::latency(millis(after))).at(operation));
         }
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(60)).await;
+        world.start_with_leader_of(EIP, seconds(60)).await;
         let recorder = &world.nodes[0].recorder;
         assert!(recorder.vip(EIP).in_sync);
         let (told, passes) = (recorder.told.borrow().len(), recorder.passes.borrow().len());
@@ -147,10 +141,7 @@ fn what_is_gone_is_put_back_within_an_interval_and_what_was_taken_after_a_second
             config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables), by_secondary_ip(SECONDARY)])])
         });
         let table = tables(&world)[1].clone();
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         let stranger = world.estate.bystander.eni.clone();
 
         delete_route_by_hand(&world.estate, &table);
@@ -187,10 +178,7 @@ fn what_is_gone_is_put_back_within_an_interval_and_what_was_taken_after_a_second
 fn a_lost_local_address_comes_back_at_once() {
     in_paused_time(async {
         let mut world = World::new(1, routes(1));
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(ADDRESS, seconds(30)).await;
         let mark = world.mark();
         world.nodes[0].computer.remove_by_hand(ip(ADDRESS));
         pass(millis(1)).await;
@@ -207,10 +195,7 @@ fn nothing_is_done_while_reads_fail_except_for_a_new_claim() {
             let tables = estate.add_tables(2);
             config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
         });
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         for operation in ["DescribeAddresses", "DescribeRouteTables", "DescribeNetworkInterfaces"] {
             let kind = FaultKind::ServerError { status: 500, code: "InternalError".into() };
             world.estate.fault(Fault::new(kind).at(operation));
@@ -300,10 +285,7 @@ fn a_drift_is_told_once_although_the_claims_come_after_the_bindings() {
                 world.estate.fault(Fault::new(FaultKind::Deny).at("CreateTags"));
             }
             let table = tables(&world)[1].clone();
-            world.start();
-            pass(seconds(1)).await;
-            world.up(0, EIP);
-            pass(seconds(70)).await;
+            world.start_with_leader_of(EIP, seconds(70)).await;
             let stranger = world.estate.bystander.eni.clone();
             point_route_by_hand(&world.estate, &table, &stranger);
             pass(seconds(120)).await;
@@ -333,10 +315,7 @@ fn shared_account_fails() -> Fault {
 fn a_source_that_fails_for_ever_makes_nobody_look_at_the_others_less_often() {
     in_paused_time(async {
         let mut world = World::new(1, with_a_shared_table);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(30)).await;
+        world.start_with_leader_of(EIP, seconds(30)).await;
         world.estate.fault(shared_account_fails());
         pass(seconds(300)).await;
         for _ in 0..20 {
@@ -355,10 +334,7 @@ fn a_claim_that_cannot_take_everything_does_not_look_all_the_time() {
     in_paused_time(async {
         let mut world = World::new(1, with_a_shared_table);
         world.estate.fault(shared_account_fails());
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(120)).await;
+        world.start_with_leader_of(EIP, seconds(120)).await;
         let mark = world.mark();
         pass(seconds(300)).await;
         let rounds = world.calls(mark).iter().filter(|(_, name, _)| *name == "DescribeAddresses").count();

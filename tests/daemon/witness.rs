@@ -66,10 +66,7 @@ fn a_lost_down_ends_a_claim_only_where_the_watchdog_is_trusted() {
         in_paused_time(async move {
             let mut world = World::new(1, with(mode));
             says(&world, 0, true);
-            world.start();
-            pass(seconds(1)).await;
-            world.up(0, EIP);
-            pass(seconds(20)).await;
+            world.start_with_leader_of(EIP, seconds(20)).await;
             says(&world, 0, false);
             pass(seconds(60)).await;
             assert_eq!(world.estate.elastic_ip(EIP).is_none(), released, "{mode:?}");
@@ -119,10 +116,7 @@ fn the_last_word_of_a_watchdog_that_was_killed_begins_no_claim() {
         let mut world = World::new(2, with(WitnessMode::Trust));
         world.estate.latency(millis(500));
         says(&world, 0, true);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(20)).await;
+        world.start_with_leader_of(EIP, seconds(20)).await;
         world.nodes[0].word.replace(None);
         world.nodes[0].computer.kill(world.guards[0]);
         for _ in 0..300 {

@@ -58,6 +58,14 @@ impl World {
         self.nodes.iter_mut().for_each(SimNode::start);
     }
 
+    /// The nodes have looked around, and the first one has led for so long.
+    pub async fn start_with_leader_of(&mut self, vip: &str, for_long: Duration) {
+        self.start();
+        pass(seconds(1)).await;
+        self.up(0, vip);
+        pass(for_long).await;
+    }
+
     pub fn eni(&self, node: usize) -> Option<String> {
         Some(self.estate.nodes[node].eni.clone())
     }

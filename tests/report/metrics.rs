@@ -12,7 +12,7 @@ use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Repor
 use vipkeeper::vip::{Account, BindingKey, Kind};
 
 use super::golden;
-use super::statuses::{NOW_MS, binding, condition, fresh, leader, standby, status, unrecorded};
+use super::statuses::{NOW_MS, binding, condition, fresh, leader, standby, status, unread_claims, unrecorded};
 
 const VIP: &str = "20.0.0.50";
 
@@ -261,6 +261,7 @@ fn only_a_leader_whose_claim_is_the_newest_on_record_has_recorded_it() {
     for (vip, recorded) in [
         (leader(), 1.0),
         (unrecorded(), 0.0),
+        (unread_claims(), 0.0),
         (standby(), 0.0),
         (fresh(), 0.0),
         (superseded, 0.0),

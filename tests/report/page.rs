@@ -5,7 +5,9 @@ use vipkeeper::status::{Condition, Problem, SourceStatus, Status, VipStatus};
 use vipkeeper::vip::Kind;
 
 use super::golden;
-use super::statuses::{NOW_MS, ago, binding, condition, denied, fresh, leader, standby, status, unrecorded};
+use super::statuses::{
+    NOW_MS, ago, binding, condition, denied, fresh, leader, standby, status, unread_claims, unrecorded,
+};
 
 const TERMINAL: Look = Look { width: Some(100), colour: false };
 const PIPE: Look = Look { width: None, colour: false };
@@ -123,6 +125,18 @@ fn a_leader_whose_claim_cannot_be_recorded_is_not_well() {
 }
 
 #[test]
+fn a_leader_that_cannot_read_the_claims_is_not_well() {
+    check("page-unread-claims.txt", &status(vec![unread_claims()]), Daemon::Alive, TERMINAL, Verdict::Attention);
+    let mut not_yet = unread_claims();
+    not_yet.conditions[2].reason = "NotReadYet".to_owned();
+    let verdict = Verdict::of(&status(vec![not_yet]), Daemon::Alive, NOW_MS);
+    assert_eq!(verdict, Verdict::InSync, "a claim that has only just begun is read in a moment");
+    let mut superseded = unread_claims();
+    superseded.conditions.push(condition("Superseded", true, "i-0def claimed it 88 s ago", 88));
+    assert_eq!(Verdict::of(&status(vec![superseded]), Daemon::Alive, NOW_MS), Verdict::InSync);
+}
+
+#[test]
 fn what_waits_for_people_says_what_they_can_do() {
     let shown = |mut vip: VipStatus, blocked_by: &str| {
         vip.in_sync = false;
@@ -134,6 +148,11 @@ fn what_waits_for_people_says_what_they_can_do() {
     for (vip, blocked_by, wanted) in [
         (unrecorded(), "no_record", "  do    let it record its claim (CreateTags: TagLimitExceeded: "),
         (unrecorded(), "no_record", "the anchor has 50 tags: remove some"),
+        (
+            unread_claims(),
+            "no_record",
+            "  do    let it read the claims (the anchor's tags: the read failed: DescribeTags: ",
+        ),
         (
             leader(),
             "no_record",

@@ -47,6 +47,7 @@ pub fn leader() -> VipStatus {
             converged_ms: Some(ago(722) + 214),
             superseded_by: None,
             record_error: None,
+            read_error_class: None,
             next_record_ms: None,
         }),
         in_sync: true,
@@ -133,6 +134,15 @@ pub fn unrecorded() -> VipStatus {
     let claim = vip.claim.as_mut().unwrap();
     claim.record_error = Some(ErrorStatus { at_ms: ago(9), class: "rejected".to_owned(), message, failures: 31 });
     claim.next_record_ms = Some(NOW_MS + 12_000);
+    vip
+}
+
+/// The anchor's tags may not be read.
+pub fn unread_claims() -> VipStatus {
+    let mut vip = leader();
+    let message = "the anchor's tags: the read failed: DescribeTags: UnauthorizedOperation: You may not.";
+    vip.conditions[2] = Condition { reason: "NotRead".to_owned(), ..condition("ClaimRecorded", false, message, 700) };
+    vip.claim.as_mut().unwrap().read_error_class = Some("denied".to_owned());
     vip
 }
 

@@ -1,0 +1,144 @@
+//! Where a binding points and which claims stand, by what was read.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use super::{Source, World};
+use crate::claim;
+use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget};
+use crate::host::LocalAddress;
+use crate::ids::EniId;
+use crate::observed::{Claims, Holder, Moment, Seen, WhyUnseen};
+use crate::vip::{Anchor, Binding, Vip};
+
+/// Where one binding points, by what was read.
+pub(super) fn look(binding: &Binding, world: &World) -> Result<(Seen, Moment), WhyUnseen> {
+    match binding {
+        Binding::ElasticIp { allocation, eni, private_ip, .. } => {
+            let (addresses, at) = world.addresses.read()?;
+            let address = addresses
+                .iter()
+                .find(|address| address.allocation == *allocation)
+                .ok_or_else(|| WhyUnseen::NoSuchResource(allocation.to_string()))?;
+            Ok((elastic_ip(address, eni, *private_ip), at))
+        }
+        Binding::Route { account, table, destination, eni, .. } => {
+            let (tables, at) = world.tables.get(account).unwrap_or(&Source::NotRead).read()?;
+            let found = tables
+                .iter()
+                .find(|found| found.id == *table)
+                .ok_or_else(|| WhyUnseen::NoSuchResource(table.to_string()))?;
+            Ok((route(found, destination, eni), at))
+        }
+        Binding::SecondaryIp { eni, address } => {
+            let ((query, enis), at) = world.interfaces.read()?;
+            Ok((secondary_ip(query, enis, eni, *address)?, at))
+        }
+        Binding::SourceDestCheck { eni } => {
+            let ((_, enis), at) = world.interfaces.read()?;
+            match own(enis, eni)?.source_dest_check {
+                Some(false) => Ok((Seen::Here { association: None }, at)),
+                Some(true) => Ok((Seen::Absent, at)),
+                None => Err(WhyUnseen::Unresolved(format!("EC2 did not say how the check of {eni} is set"))),
+            }
+        }
+        Binding::LocalAddress { interface, address } => {
+            let (local, at) = world.local.read()?;
+            let wanted = LocalAddress { interface: interface.clone(), address: *address };
+            let seen = if local.contains(&wanted) { Seen::Here { association: None } } else { Seen::Absent };
+            Ok((seen, at))
+        }
+    }
+}
+
+fn own<'a>(enis: &'a [Eni], eni: &EniId) -> Result<&'a Eni, WhyUnseen> {
+    enis.iter().find(|found| found.id == *eni).ok_or_else(|| WhyUnseen::NoSuchResource(eni.to_string()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "so that ids and texts are named alike")]
+fn elsewhere(name: impl ToString) -> Seen {
+    Seen::Elsewhere(Holder { name: name.to_string(), blackhole: false })
+}
+
+/// By ENI and private address, never by instance or public address: those may stay equal while the ENI changes.
+fn elastic_ip(address: &Address, eni: &EniId, private_ip: Ipv4Addr) -> Seen {
+    match (&address.eni, address.private_ip) {
+        (Some(holder), Some(ip)) if holder == eni && ip == private_ip => {
+            Seen::Here { association: address.association.clone() }
+        }
+        (Some(holder), Some(ip)) if holder == eni => elsewhere(format_args!("{holder} {ip}")),
+        (Some(holder), _) => elsewhere(holder),
+        (None, _) => match &address.association {
+            Some(association) => elsewhere(association),
+            None => Seen::Absent,
+        },
+    }
+}
+
+fn route(table: &RouteTable, destination: &IpNet, eni: &EniId) -> Seen {
+    let Some(route) = table.routes.iter().find(|route| route.destination == *destination) else { return Seen::Absent };
+    match &route.target {
+        RouteTarget::Eni(target) if target == eni && !route.blackhole => Seen::Here { association: None },
+        target => Seen::Elsewhere(Holder { name: target.to_string(), blackhole: route.blackhole }),
+    }
+}
+
+fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) -> Result<Seen, WhyUnseen> {
+    let mine = own(enis, eni)?;
+    let holds = |eni: &Eni| match address {
+        IpAddr::V4(ip) => eni.private_ips.contains(&ip),
+        IpAddr::V6(ip) => eni.ipv6.contains(&ip),
+    };
+    if holds(mine) {
+        return Ok(Seen::Here { association: None });
+    }
+    // Private ranges may repeat from VPC to VPC.
+    if let Some(holder) = enis.iter().find(|eni| eni.vpc == mine.vpc && holds(eni)) {
+        return Ok(elsewhere(&holder.id));
+    }
+    // Would this query have shown another holder?
+    let was_asked_for = match query {
+        EniQuery::Ids(_) => false,
+        EniQuery::PrivateIps { .. } => address.is_ipv4(),
+        EniQuery::Subnets(_) => true,
+    };
+    if was_asked_for {
+        Ok(Seen::Absent)
+    } else {
+        Err(WhyUnseen::Unresolved(format!("who holds {address} was not read yet")))
+    }
+}
+
+pub(super) fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
+    match tags(anchor, world) {
+        Ok((tags, at)) => {
+            let (terms, edited) = (claim::from_tags(vip.delegate_ip, tags), claim::edited_among(vip.delegate_ip, tags));
+            Claims::Read { terms, edited, at }
+        }
+        Err(_) => Claims::Unknown,
+    }
+}
+
+/// The tags of an anchor, or why they are not known: for people, because to the claim rules unknown is unknown.
+///
+/// # Errors
+/// Where they were not read, or the anchor is not there.
+pub fn tags<'w>(anchor: &Anchor, world: &'w World) -> Result<(&'w BTreeMap<String, String>, Moment), WhyUnseen> {
+    match anchor {
+        Anchor::ElasticIp(id) => {
+            let (addresses, at) = world.addresses.read()?;
+            let found = addresses.iter().find(|address| address.allocation == *id);
+            found
+                .map(|address| (&address.tags, at))
+                .ok_or_else(|| WhyUnseen::NoSuchResource(format!("Elastic IP {id}")))
+        }
+        Anchor::RouteTable(account, id) => {
+            let (tables, at) = world.tables.get(account).ok_or(WhyUnseen::NotRead)?.read()?;
+            let found = tables.iter().find(|table| table.id == *id);
+            found.map(|table| (&table.tags, at)).ok_or_else(|| WhyUnseen::NoSuchResource(format!("route table {id}")))
+        }
+        Anchor::Subnet(id) => world.tags.get(id).ok_or(WhyUnseen::NotRead)?.read(),
+    }
+}
