@@ -21,18 +21,20 @@ use crate::host::Host;
 use crate::identity::Node;
 use crate::machine::Machine;
 use crate::observe::{Known, Source, World, observe};
-use crate::observed::{Moment, Witness};
+use crate::observed::Moment;
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
 use crate::status::Status;
 use crate::wake::Wake;
-use crate::witness::{Asked, Heard, Nobody, Word};
+use crate::witness::{Asked, Heard};
 
 pub use self::reload::{Reload, Reloaded};
 
+use self::ask::WatchdogWord;
 use self::reads::{Answer, ReadFuture, Reads};
 use self::vip::Keeper;
 use self::write::{After, Busy, WriteFuture, Written};
 
+mod ask;
 mod attempts;
 mod document;
 mod reads;
@@ -261,7 +263,8 @@ where
         let finished = self.reads.finished();
         // Every pass reads the files and the kernel afresh, whatever woke it.
         let due = self.round_is_due();
-        if self.desired_stale || due {
+        // The watchdog's word stands until it is asked again.
+        if self.desired_stale || due || self.ask_is_due() {
             self.read_desired();
         }
         self.local_stale |= due;
@@ -276,6 +279,9 @@ where
             self.round_over(&round);
         }
         self.look_if_due();
+        if self.ask_is_due() {
+            self.ask();
+        }
         self.say();
     }
 
@@ -417,28 +423,7 @@ where
                     self.look_when_idle |= !tables.is_empty();
                 }
             }
-            // Switched off while it was being asked.
-            Answer::Word(_) if self.config.witness == WitnessMode::Off => {}
-            Answer::Word(asked) => {
-                // The bindings that wait for its word say so in status; the node can do the rest of its work without.
-                match &asked {
-                    Asked::Word(_) => reporter.news(&News::Witness { silent: None }),
-                    Asked::Nobody(why @ Nobody::NotPermitted(_)) => {
-                        reporter.news(&News::Witness { silent: Some(&why.to_string()) });
-                    }
-                    Asked::Nobody(_) => {}
-                    Asked::Unheard(why) => reporter.news(&News::Witness { silent: Some(why) }),
-                }
-                self.word = match &asked {
-                    Asked::Word(word) => WatchdogWord::Said(word.clone()),
-                    Asked::Nobody(_) => WatchdogWord::Silent,
-                    Asked::Unheard(_) => WatchdogWord::Unheard,
-                };
-                self.word_at = now;
-                self.asked = Some(asked);
-                // What is wanted may follow from it.
-                self.desired_stale = true;
-            }
+            Answer::Word(asked) => self.heard(asked),
             Answer::Local(read) => {
                 let wall_ms = self.around.machine.wall_ms();
                 self.reads.local(read, &mut self.world, wall_ms, &*reporter);
@@ -537,9 +522,7 @@ where
             self.reading.push(read);
         }
         if self.config.witness != WitnessMode::Off && self.word != WatchdogWord::Asking {
-            self.word = WatchdogWord::Asking;
-            let asked = (self.around.ask_watchdog)();
-            self.reading.push(Box::pin(async move { Answer::Word(asked.await) }));
+            self.ask();
         }
         self.next_round = now + self.config.intervals.standby.max(self.config.intervals.leader) * 2;
     }
@@ -557,6 +540,7 @@ where
         }
         let retries = self.vips.iter().filter_map(|keeper| keeper.next_try(&self.busy, self.reads.reading_local));
         next = retries.min().map_or(next, |at| next.min(at));
+        next = self.next_ask().map_or(next, |at| next.min(at));
         if !self.reads.under_way() {
             next = next.min(self.next_round);
             let planned = self.later_rounds.first().copied().into_iter().chain(self.first_look);
@@ -600,26 +584,4 @@ fn is_same(known: &Node, asked: &Node) -> bool {
         node.interfaces.iter().map(|(name, interface)| (name.clone(), interface.eni.clone())).collect()
     };
     known.instance == asked.instance && known.first == asked.first && enis(known) == enis(asked)
-}
-
-/// What Pgpool's watchdog said last.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-enum WatchdogWord {
-    #[default]
-    Silent,
-    Asking,
-    /// There is a watchdog, and it did not answer.
-    Unheard,
-    Said(Word),
-}
-
-impl WatchdogWord {
-    fn on(&self, delegate_ip: IpAddr) -> Witness {
-        match self {
-            Self::Silent => Witness::Silent,
-            Self::Asking => Witness::Asking,
-            Self::Unheard => Witness::Unheard,
-            Self::Said(word) => word.on(delegate_ip),
-        }
-    }
 }

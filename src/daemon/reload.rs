@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use super::ask::WatchdogWord;
 use super::vip::Keeper;
-use super::{Daemon, Identify, WatchdogWord};
+use super::{Daemon, Identify};
 use crate::config::{Config, WitnessMode};
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::host::Host;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::claim::Standing;
 use crate::config::{VipConfig, WitnessMode};
+use crate::desired::Desired;
 use crate::ec2::{Class, Ec2Write, Effect, Urgency};
 use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
@@ -151,6 +152,16 @@ impl Keeper {
     /// File and watchdog have contradicted each other for too long: in what way.
     pub(super) fn hook_lost(&self) -> Option<&Contradiction> {
         self.contradiction.as_ref().filter(|_| self.hook_lost)
+    }
+
+    /// File and watchdog contradict each other, and it is not yet known whether a hook was lost.
+    pub fn is_contradicted(&self) -> bool {
+        self.contradiction.is_some() && !self.hook_lost
+    }
+
+    /// No hook's word is there to go by.
+    pub fn is_unknown(&self) -> bool {
+        matches!(&self.reading, Some(Reading { desired: Desired::Unknown(_), .. }))
     }
 
     pub(super) fn reading(&self) -> Option<&Reading> {

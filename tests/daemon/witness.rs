@@ -208,3 +208,61 @@ fn a_restart_takes_nothing_that_the_watchdogs_word_ended() {
         assert_eq!(world.writes(mark), []);
     });
 }
+
+/// How many seconds pass until `holds`, in steps of a tenth.
+async fn seconds_until(world: &World, holds: impl Fn(&World) -> bool) -> f64 {
+    let mut tenths = 0_u32;
+    while !holds(world) {
+        assert!(tenths < 1200, "not within two minutes");
+        pass(millis(100)).await;
+        tenths += 1;
+    }
+    f64::from(tenths) / 10.0
+}
+
+#[test]
+fn a_hook_that_does_not_come_is_known_to_be_lost_seconds_after_the_ten_that_it_may_take() {
+    for later_ms in (0..30_000).step_by(1300) {
+        in_paused_time(async move {
+            let mut world = World::new(1, with(WitnessMode::Trust));
+            says(&world, 0, false);
+            world.start();
+            pass(millis(20_000 + later_ms)).await;
+            says(&world, 0, true);
+            let took = seconds_until(&world, |world| world.estate.elastic_ip(EIP).is_some()).await;
+            assert!((10.0..=18.0).contains(&took), "no hook has ever come: after {took} s");
+        });
+        in_paused_time(async move {
+            let mut world = World::new(1, with(WitnessMode::Trust));
+            says(&world, 0, false);
+            world.start();
+            pass(seconds(1)).await;
+            world.down(0, EIP);
+            pass(millis(20_000 + later_ms)).await;
+            says(&world, 0, true);
+            let took = seconds_until(&world, |world| world.estate.elastic_ip(EIP).is_some()).await;
+            assert!((10.0..=23.0).contains(&took), "its `down` had come: after {took} s");
+        });
+    }
+}
+
+#[test]
+fn a_watchdog_that_agrees_is_asked_each_ten_seconds_at_most_between_the_looks() {
+    in_paused_time(async {
+        let mut world = World::new(2, with(WitnessMode::Check));
+        says(&world, 0, true);
+        says(&world, 1, false);
+        world.start();
+        pass(seconds(1)).await;
+        world.down(1, EIP);
+        world.up(0, EIP);
+        pass(seconds(60)).await;
+        let count = |node: &SimNode| (node.asked.get(), node.recorder.passes.borrow().len());
+        let before: Vec<_> = world.nodes.iter().map(count).collect();
+        pass(seconds(300)).await;
+        for (node, before) in world.nodes.iter().zip(before) {
+            let (asked, looks) = (node.asked.get() - before.0, node.recorder.passes.borrow().len() - before.1);
+            assert!((29..=30 + looks).contains(&asked), "asked {asked} times in five minutes of {looks} looks");
+        }
+    });
+}

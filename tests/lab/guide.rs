@@ -1,9 +1,11 @@
 //! Side by side: the hook scripts of Pgpool-II's guide for AWS and vipkeeper, in turn, in the same lab with the same faults.
 //!
 //! `VIPKEEPER_LAB=guide cargo test --test lab -- --nocapture --test-threads 1 side_by_side` plays every failure once, or
-//! as often as `VIPKEEPER_LAB_RUNS` says.
+//! as often as `VIPKEEPER_LAB_RUNS` says, and as many plays of a failure at the same time as `VIPKEEPER_LAB_AT_ONCE`.
 
 use std::fmt::{Display, Write as _};
+use std::panic::catch_unwind;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use super::client::{Answer, now};
 use super::cluster::Lab;
 use super::keeper::{Keeper, TimedHook};
 use super::report::{self, median, outage, seconds};
-use super::scenarios::{Set, is_played, runs};
+use super::scenarios::{Set, at_once, is_played, runs};
 use super::software::Setup;
 use super::vpc::Method;
 
@@ -58,7 +60,8 @@ struct Came {
     outage: Span,
     /// The new leader's `up`, from its start to its end.
     hook: Span,
-    /// From the start of that `up` to the first answer through its node.
+    /// From the start of that `up`, or from the end of EC2's fault where that is later, to the first answer through its
+    /// node.
     ours: Span,
 }
 
@@ -68,18 +71,41 @@ fn side_by_side() {
         return;
     }
     let mut table = Table::default();
+    let (mut failed, mut lost) = (0, Vec::new());
     for (failure, what) in FAILURES {
         for (method, tables, way) in WAYS {
-            let (mut guide, mut ours) = (Vec::new(), Vec::new());
-            for _ in 0..runs() {
-                guide.push(play(Keeper::Guide, failure, method, tables));
-                ours.push(play(Keeper::TimedVipkeeper, failure, method, tables));
-            }
+            let (guide, ours) = play_all(failure, method, tables);
             eprintln!("{what}, {way}: scripts {guide:?}, vipkeeper {ours:?}");
-            table.tell(what, way, &guide, &ours);
-            assert!(ours.iter().all(|came| came.outage != Span::ForGood), "{what}, {way}: vipkeeper lost the VIP");
+            failed += 2 * runs() - guide.len() - ours.len();
+            if ours.iter().any(|came| came.outage == Span::ForGood) {
+                lost.push(format!("{what}, {way}"));
+            }
+            if !guide.is_empty() && !ours.is_empty() {
+                table.tell(what, way, &guide, &ours);
+            }
         }
     }
+    assert_eq!(lost, Vec::<String>::new(), "vipkeeper lost the VIP");
+    assert_eq!(failed, 0, "so many plays failed");
+}
+
+/// All runs of a failure, the scripts and vipkeeper in turn. One that fails keeps no other from being played.
+fn play_all(failure: Failure, method: Method, tables: usize) -> (Vec<Came>, Vec<Came>) {
+    let in_turn = (0..runs()).flat_map(|_| [Keeper::Guide, Keeper::TimedVipkeeper]);
+    let (left, played) = (Mutex::new(in_turn), Mutex::new((Vec::new(), Vec::new())));
+    thread::scope(|scope| {
+        for _ in 0..at_once() {
+            scope.spawn(|| {
+                loop {
+                    let Some(keeper) = left.lock().unwrap().next() else { break };
+                    let Ok(came) = catch_unwind(|| play(keeper, failure, method, tables)) else { continue };
+                    let mut played = played.lock().unwrap();
+                    if keeper == Keeper::Guide { played.0.push(came) } else { played.1.push(came) }
+                }
+            });
+        }
+    });
+    played.into_inner().unwrap()
 }
 
 fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came {
@@ -89,6 +115,7 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
         Lab::start(&name, Setup { method, late_down, authkey: None, trust: false, keeper, tables, own_clocks: false });
     let old = lab.escalated().unwrap();
     let at = now();
+    let mut over = at;
     match failure {
         Failure::Stopped | Failure::LateDown => lab.begin_to_stop_pgpool(old),
         Failure::Killed => lab.machine(old).kill("pgpool"),
@@ -97,6 +124,7 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
             lab.machine(old).kill("pgpool");
             thread::sleep((at + THROTTLED).saturating_sub(now()));
             lab.vpc.endpoint.service().remove_fault(throttle);
+            over = now();
         }
     }
     let is_stopped = matches!(failure, Failure::Stopped | Failure::LateDown);
@@ -105,7 +133,7 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
         thread::sleep(Duration::from_millis(100));
     }
     lab.vpc.assert_well();
-    came(&lab, old, at)
+    came(&lab, old, at, over)
 }
 
 /// Nothing will change any more: no hook runs, and the client has been served for a while or is lost.
@@ -135,13 +163,14 @@ fn new_up(lab: &Lab, old: usize, at: Duration) -> Option<(usize, TimedHook)> {
     ups.filter(|(_, hook)| hook.name == "up" && hook.began > at).min_by_key(|(_, hook)| hook.began)
 }
 
-fn came(lab: &Lab, old: usize, at: Duration) -> Came {
+/// Nothing was in anybody's way from `over` on.
+fn came(lab: &Lab, old: usize, at: Duration, over: Duration) -> Came {
     let answers = lab.client.answers();
     let is_lost = answers.last().is_none_or(|answer| now() > answer.at + FOR_GOOD);
     let (new, up) = new_up(lab, old, at).expect("the others elect somebody");
     let address = lab.address(new);
     let is_first = |answer: &&Answer| answer.through == address && answer.at > up.began;
-    let first = answers.iter().find(is_first).map(|answer| answer.at - up.began);
+    let first = answers.iter().find(is_first).map(|answer| answer.at.saturating_sub(up.began.max(over)));
     Came {
         outage: if is_lost { Span::ForGood } else { Span::Lasted(outage(&answers, at)) },
         hook: up.ended.map_or(Span::ForGood, |ended| Span::Lasted(ended - up.began)),
@@ -157,34 +186,33 @@ Pgpool-II's guide for AWS moves the VIP by hook scripts that call the AWS CLI. H
 
 *Outage*: the longest time without an answer to a client that asks each 50 ms, Pgpool's election included. *Hook*: the new
 leader's `if_up_cmd`, from start to end. *Ours*: from the start of that hook to the first query answered through the new
-leader. *For good*: a minute later there was still no answer, and nobody was trying any more.
+leader; where EC2 throttles, from the end of that if it is later, for both. *For good*: a minute later there was still no
+answer, and nobody was trying any more. *Runs*: of the scripts, and of vipkeeper.
 
-Under throttling nothing can move for the first 10 s, whoever tries. Each start of the AWS CLI costs the scripts a second of
-computing on an idle core, and several on a busy one.
+EC2 begins to throttle when Pgpool is killed: nothing can move for the first 10 s, whoever tries, and outage and hook have
+what is left of them. Each start of the AWS CLI costs the scripts a second of computing on an idle core, and several on a
+busy one.
 
 ";
 
 #[derive(Default)]
 struct Table {
     rows: String,
-    runs: usize,
 }
 
 impl Table {
     fn tell(&mut self, what: &str, way: &str, guide: &[Came], ours: &[Came]) {
         let (before, after) = (spans(guide, |came| came.outage), spans(ours, |came| came.outage));
-        let _ = write!(self.rows, "| {what} | {way} | {before} | {after} |");
+        let _ = write!(self.rows, "| {what} | {way} | {}, {} | {before} | {after} |", guide.len(), ours.len());
         for part in [|came: &Came| came.hook, |came: &Came| came.ours] {
             let (theirs, ours) = (spans(guide, part), spans(ours, part));
             let ratio = ratio(theirs.middle, ours.middle);
             let _ = write!(self.rows, " {theirs} | {ours} | {ratio} |");
         }
         self.rows.push('\n');
-        self.runs = guide.len();
-        let head = "| what happens | VIP by | outage: scripts | vipkeeper | hook: scripts | vipkeeper | ratio \
-                    | ours: scripts | vipkeeper | ratio |\n|---|---|---|---|---|---|---|---|---|---|\n";
-        let runs = if self.runs == 1 { "One run each".to_owned() } else { format!("Medians of {} runs", self.runs) };
-        let text = format!("{HEAD}{runs}, {}.\n\n{head}{}", report::machine(), self.rows);
+        let head = "| what happens | VIP by | runs | outage: scripts | vipkeeper | hook: scripts | vipkeeper | ratio \
+                    | ours: scripts | vipkeeper | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+        let text = format!("{HEAD}Medians, {}.\n\n{head}{}", report::machine(), self.rows);
         eprintln!("\n{head}{}", self.rows);
         report::write("side-by-side.md", &text);
     }
@@ -206,11 +234,12 @@ fn spans(runs: &[Came], part: impl Fn(&Came) -> Span) -> Spans {
 impl Display for Spans {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.middle {
-            Span::ForGood => f.write_str("**for good**")?,
+            Span::ForGood if self.all == 1 => return f.write_str("**for good**"),
+            Span::ForGood => return write!(f, "**for good** in {} of {}", self.lost, self.all),
             Span::Lasted(time) if time < Duration::from_secs(1) => write!(f, "{:.3} s", time.as_secs_f64())?,
             Span::Lasted(time) => f.write_str(&seconds(time))?,
         }
-        if self.lost > 0 && self.all > 1 {
+        if self.lost > 0 {
             write!(f, " (for good in {} of {})", self.lost, self.all)?;
         }
         Ok(())

@@ -78,7 +78,8 @@ impl Prometheus {
 
     /// All series of a selector since a time, with the samples of it, and one before where there is one.
     pub fn history(&self, selector: &str, since: Duration, now: Duration) -> Vec<Series> {
-        let (before, now) = (Duration::from_secs(3), now.as_secs_f64());
+        // On a busy machine it comes to look seconds late.
+        let (before, now) = (Duration::from_secs(10), now.as_secs_f64());
         let range = (now - since.saturating_sub(before).as_secs_f64()).ceil();
         let answer = self.ask("query", &[("query", &format!("{selector}[{range}s]")), ("time", &format!("{now:.3}"))]);
         let result = answer["result"].as_array().unwrap();
@@ -129,6 +130,16 @@ impl Prometheus {
     /// Waits until Prometheus has seen what is so now.
     pub fn catch_up() {
         std::thread::sleep(SEEN);
+    }
+
+    /// Waits until it has found nobody at a node.
+    pub fn misses(&self, node: &str) {
+        let query = format!("up{{node=\"{node}\"}}");
+        eventually("Prometheus sees that the daemon is down", START, || {
+            let answer = self.ask("query", &[("query", &query)]);
+            let up = &answer["result"][0]["value"][1];
+            if up == "0" { Ok(()) } else { Err(format!("up of {node} is {up}")) }
+        });
     }
 
     fn ask(&self, what: &str, parameters: &[(&str, &str)]) -> Value {

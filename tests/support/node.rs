@@ -388,6 +388,8 @@ pub struct SimNode {
     daemon: Option<JoinHandle<()>>,
     /// What Pgpool's watchdog on this node says when asked.
     pub word: Rc<RefCell<Option<Word>>>,
+    /// How often it was asked for its word.
+    pub asked: Rc<Cell<usize>>,
     rng: fastrand::Rng,
 }
 
@@ -428,6 +430,7 @@ impl SimNode {
             timeline,
             daemon: None,
             word: Rc::default(),
+            asked: Rc::default(),
             rng: fastrand::Rng::with_seed(shared.seed ^ (index as u64 + 1)),
             place,
         }
@@ -447,9 +450,10 @@ impl SimNode {
             }
         }
         let config = Rc::clone(&self.config);
-        let word = Rc::clone(&self.word);
+        let (word, asked) = (Rc::clone(&self.word), Rc::clone(&self.asked));
         let around = Surroundings {
             ask_watchdog: Box::new(move || {
+                asked.set(asked.get() + 1);
                 let said = word.borrow().clone();
                 let asked = said.map_or_else(|| Asked::Nobody(Nobody::NoSocket(Vec::new())), Asked::Word);
                 Box::pin(async move { asked })

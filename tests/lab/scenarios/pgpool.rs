@@ -139,11 +139,11 @@ pub const TWICE: Scenario = Scenario {
 pub fn twice(lab: &mut Lab, old: usize) -> (usize, Story) {
     let at = now();
     lab.stop_pgpool(old);
-    // Two of three must live.
-    lab.start_pgpool(old);
     let (second, first_hook) = hook_after(lab, at, |node| node != old);
     let again = now();
     lab.machine(second).kill("pgpool");
+    // Two of three must live. Back before the first election it would win that, by its priority.
+    lab.start_pgpool(old);
     let (_, second_hook) = hook_after(lab, again, |node| node != second);
     let between = second_hook.saturating_sub(first_hook);
     (second, somebody_leads(lab, at).ends(format!("{} between the hooks", seconds(between))))
