@@ -17,9 +17,7 @@ pub struct InvalidId {
 fn checked(text: &str, kind: &'static str, prefix: &'static str) -> Result<String, InvalidId> {
     let digits = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-'));
     match digits {
-        Some(digits)
-            if !digits.is_empty() && digits.len() <= 32 && digits.bytes().all(|b| b.is_ascii_alphanumeric()) =>
-        {
+        Some(digits) if !digits.is_empty() && digits.len() <= 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
             Ok(text.to_owned())
         }
         _ => Err(InvalidId { text: text.to_owned(), kind, prefix }),
@@ -147,7 +145,7 @@ mod tests {
             error.to_string(),
             "'eni-12' is no route table id: expected 'rtb-' and then hexadecimal digits, like rtb-0123456789abcdef0"
         );
-        for text in ["", "rtb", "rtb-", "rtb-12 ", "rtb-1/2", &format!("rtb-{}", "0".repeat(33))] {
+        for text in ["", "rtb", "rtb-", "rtb-12 ", "rtb-1/2", "rtb-xyz", &format!("rtb-{}", "0".repeat(33))] {
             assert!(text.parse::<RouteTableId>().is_err(), "{text:?}");
         }
         assert_eq!("rtb-012345abcd".parse::<RouteTableId>().unwrap().as_str(), "rtb-012345abcd");
