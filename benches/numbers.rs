@@ -1,7 +1,7 @@
 //! How fast, how quiet and how small the real program is, as a table: `cargo bench --bench numbers`.
 //!
 //! It measures a release build. `cargo bench --profile dev --bench numbers` measures what the tests have built already,
-//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, buckets, passes, repair, rest.
+//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, buckets, passes, repair, guard, rest.
 //! It needs the same as tests/binary.rs: network namespaces. Nothing here is asserted; the machine may be busy.
 #![allow(
     clippy::pedantic,
@@ -16,6 +16,8 @@ mod stage;
 
 #[path = "numbers/claim.rs"]
 mod claim;
+#[path = "numbers/guard.rs"]
+mod guard;
 #[path = "numbers/hook.rs"]
 mod hook;
 #[path = "numbers/passes.rs"]
@@ -32,12 +34,13 @@ use stage::Stage;
 
 type Section = fn(&mut Table) -> Option<()>;
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 7] = [
     ("hook", hook::measure),
     ("claim", claim::measure),
     ("buckets", claim::measure_throttled),
     ("passes", passes::measure),
     ("repair", repair::measure),
+    ("guard", guard::measure),
     ("rest", rest::measure),
 ];
 

@@ -81,7 +81,13 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(plan) => {
             let config = cli.sources().load()?;
             init_log(config.log.format, config.log.level.as_str())?;
-            runtime()?.block_on(plan_once(&config, plan.json))
+            let planned = runtime()?.block_on(plan_once(&config, plan.json));
+            if let (Err(error), true) = (&planned, plan.json) {
+                // An object for the program that reads it, and the line on stderr as ever.
+                let nothing = serde_json::json!({ "error": { "message": format!("{error:#}") } });
+                print(format!("{nothing:#}\n").as_bytes())?;
+            }
+            planned
         }
         Command::Demo(options) => {
             let passed = match options.serve_ec2 {

@@ -135,7 +135,7 @@ impl Log {
             }
             News::DesiredValid { vip } => {
                 if let Some(times) = self.repeats.over(&format!("desired {vip}"), now) {
-                    info!(%vip, "the desired-state file is valid again{times}");
+                    info!(%vip, "no desired-state file is invalid any more{times}");
                 }
             }
             News::GuardAlive { vip, alive: true } => debug!(%vip, "the watchdog process behind the claim lives"),

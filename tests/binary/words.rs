@@ -4,6 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::Duration;
 
+use ec2_endpoint::service::ImdsFault;
 use ec2_endpoint::{FaultKind, Operation, TagChange, TagSpec};
 use rustix::process::Signal;
 
@@ -31,6 +32,12 @@ fn plan_says_what_run_would_do_and_only_reads() {
     let (said, _, code) = machine.said(&["plan"]);
     assert_eq!(code, 1, "{said}");
     stage.no_faults();
+    machine.break_imds(Some(ImdsFault::Status { status: 403 }));
+    let (said, complaint, code) = machine.said(&["plan", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let message = json["error"]["message"].as_str().unwrap();
+    assert!(complaint.contains(message) && code == 1, "{code} {said} {complaint}");
+    machine.break_imds(None);
     assert!(stage.calls(mark).iter().all(|call| !call.write), "plan only reads");
     assert!(!machine.has(ROUTED));
 
