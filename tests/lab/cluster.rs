@@ -15,6 +15,8 @@ use ec2_endpoint::{Account, Server};
 use tempfile::TempDir;
 use vipkeeper::desired::file::{DesiredFile, Leadership, Role};
 use vipkeeper::desired::trust::TrustedOwners;
+use vipkeeper::ids::InstanceId;
+use vipkeeper::status::Status;
 use vipkeeper::witness::{Watchdog, Word};
 
 use super::client::{Client, now};
@@ -304,6 +306,13 @@ impl Lab {
     pub fn desired(&self, node: usize) -> Option<DesiredFile> {
         let file = format!("/run/vipkeeper/desired/{}.json", self.setup.method.delegate_ip());
         serde_json::from_str(&fs::read_to_string(self.machine(node).path(&file)).ok()?).ok()
+    }
+
+    /// Which node's claim a leader knows to be newer than its own.
+    pub fn superseded_by(&self, node: usize) -> Option<InstanceId> {
+        let status = fs::read_to_string(self.machine(node).path("/run/vipkeeper/status.json")).ok()?;
+        let status: Status = serde_json::from_str(&status).ok()?;
+        status.vips[0].claim.as_ref()?.superseded_by.clone()
     }
 
     /// All hooks of a node, in a lab that times them.

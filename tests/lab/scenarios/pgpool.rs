@@ -12,6 +12,9 @@ use super::{
     sleep_until, somebody_leads, the_port_is_free,
 };
 
+/// A leader looks each 10 s, give or take a quarter.
+const A_LOOK: Duration = s(15);
+
 /// The guide's acceptance: connect, stop the leader, connect again.
 pub const WALKTHROUGH: Scenario = Scenario {
     name: "the guide's walkthrough",
@@ -59,6 +62,9 @@ pub const FROZEN: Scenario = Scenario {
         let moved = another_leads(lab, old, at);
         // Nobody told it: its file says leader, and the guard lives.
         assert!(lab.leadership(old).is_some());
+        eventually("the old leader knows of the newer claim", A_LOOK, || {
+            lab.superseded_by(old).map(drop).ok_or_else(|| "it does not".to_owned())
+        });
         moved.ends("superseded")
     },
     errors: &[],
