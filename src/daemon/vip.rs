@@ -154,9 +154,9 @@ impl Keeper {
         self.contradiction.as_ref().filter(|_| self.hook_lost)
     }
 
-    /// File and watchdog contradict each other, and it is not yet known whether a hook was lost.
+    /// File and watchdog contradict each other, by what the watchdog said last.
     pub fn is_contradicted(&self) -> bool {
-        self.contradiction.is_some() && !self.hook_lost
+        self.contradiction.is_some()
     }
 
     /// No hook's word is there to go by.
