@@ -500,7 +500,8 @@ where
     /// When the next round begins although this one is not over: a claim waits for EC2 to answer again.
     fn overtaken_at(&self) -> Option<Moment> {
         let now = self.now();
-        self.vips.iter().any(|keeper| keeper.is_held_up(now)).then(|| self.reads.overtaken_at())?
+        let failed_at = self.vips.iter().filter_map(|keeper| keeper.held_up_at(now)).max()?;
+        self.reads.overtaken_at(failed_at)
     }
 
     /// Starts a round of reads if one is due.

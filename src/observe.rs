@@ -47,11 +47,6 @@ impl<T> Source<T> {
             Self::Read { value, at } => Ok((value, *at)),
         }
     }
-
-    /// When the read began that it rests on.
-    pub fn read_at(&self) -> Option<Moment> {
-        self.read().ok().map(|(_, at)| at)
-    }
 }
 
 /// Everything that was read last.

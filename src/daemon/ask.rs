@@ -18,7 +18,8 @@ use crate::witness::{Asked, Nobody, Word};
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// sooner where no hook has said anything yet, so that its silence may be the lost one,
 const ASK_WITHOUT_DESIRED: Duration = Duration::from_secs(5);
-/// and soonest while its word and the file contradict each other, and it is not yet known that this lasts.
+/// and soonest while its word and the file contradict each other, and it is not yet known that this lasts, or still does:
+/// it may have stood still for a moment, and without a new word the contradiction is over soon.
 const ASK_IN_CONTRADICTION: Duration = Duration::from_secs(2);
 
 /// What Pgpool's watchdog said last.
@@ -61,8 +62,9 @@ where
         if self.config.witness == WitnessMode::Off || self.word == WatchdogWord::Asking {
             return None;
         }
+        let stands = matches!(self.word, WatchdogWord::Said(_));
         let after = |keeper: &Keeper| {
-            if keeper.is_contradicted() {
+            if keeper.is_contradicted() && !(stands && keeper.hook_lost().is_some()) {
                 ASK_IN_CONTRADICTION
             } else if keeper.is_unknown() {
                 ASK_WITHOUT_DESIRED

@@ -31,6 +31,7 @@ struct Attempt {
     next_try: Option<Moment>,
     /// Since when nobody knows whether it happened; the next look tells.
     unknown_since: Option<Moment>,
+    failed_at: Moment,
     /// EC2 answers again after a fault: what a claim takes goes like a first try.
     hurries: bool,
     last: Option<(u64, Class, String)>,
@@ -77,6 +78,7 @@ impl Attempts {
         };
         attempt.next_try = Some(now + delay);
         attempt.unknown_since = (failure.effect == Effect::Unknown).then_some(now);
+        attempt.failed_at = now;
         attempt.hurries = false;
         attempt.last = Some((wall_ms, failure.class, failure.message.clone()));
         (attempt.failures, delay)
@@ -123,9 +125,11 @@ impl Attempts {
         self.0.get(errand).is_some_and(Attempt::is_passing)
     }
 
-    /// Whether EC2 could not be reached, or not serve, for any of them.
-    pub fn is_unanswered(&self) -> bool {
-        self.0.values().any(|attempt| matches!(&attempt.last, Some((_, Class::Transient, _))))
+    /// When EC2 could not be reached last, or not serve, for one of them.
+    pub fn unanswered_at(&self) -> Option<Moment> {
+        let is_unanswered = |attempt: &Attempt| matches!(&attempt.last, Some((_, Class::Transient, _)));
+        let unanswered = self.0.iter().filter(|(errand, attempt)| !errand.is_local() && is_unanswered(attempt));
+        unanswered.map(|(_, attempt)| attempt.failed_at).max()
     }
 
     /// Whether its last try failed.

@@ -64,15 +64,13 @@ enum What {
 }
 
 impl What {
-    /// Whether its source has answered a question that was put after `at`.
-    fn is_older(&self, at: Moment, world: &World) -> bool {
-        let read_at = match self {
-            Self::Addresses(_) => world.addresses.read_at(),
-            Self::Tables(account, _) => world.tables.get(account).and_then(Source::read_at),
-            Self::Interfaces(..) => world.interfaces.read_at(),
-            Self::Tags(subnet, _) => world.tags.get(subnet).and_then(Source::read_at),
-        };
-        read_at.is_some_and(|read_at| read_at > at)
+    fn part(&self) -> Part {
+        match self {
+            Self::Addresses(_) => Part::Addresses,
+            Self::Tables(account, _) => Part::Tables(account.clone()),
+            Self::Interfaces(..) => Part::Interfaces,
+            Self::Tags(subnet, _) => Part::Tags(subnet.clone()),
+        }
     }
 }
 
@@ -139,6 +137,8 @@ impl Part {
 struct Outcome {
     last_success_ms: Option<u64>,
     error: Option<String>,
+    /// When EC2 was asked what it answered last, if only that it refuses.
+    answered: Moment,
 }
 
 /// The reads that are under way, and how the last ones went.
@@ -165,10 +165,13 @@ impl Reads {
     }
 
     /// When the round that is under way is followed by another one although not all of it was answered, for a claim that
-    /// waits for EC2 to answer again: what was sent while it could not be reached may hang until long after that.
-    pub fn overtaken_at(&self) -> Option<Moment> {
+    /// waits for EC2 to answer again, which it did not at `failed_at`: what was sent while it could not be reached may hang
+    /// until long after that. What is only slow has been answered since.
+    pub fn overtaken_at(&self, failed_at: Moment) -> Option<Moment> {
+        let mut parts = self.outcomes.iter().filter(|(part, _)| **part != Part::Local);
+        let hangs = parts.any(|(_, outcome)| outcome.answered < failed_at);
         let round = self.round.as_ref().filter(|round| self.open <= (ROUNDS_AT_ONCE - 1) * round.asked)?;
-        Some(round.began + RETRY_WHILE_EAGER)
+        hangs.then(|| round.began + RETRY_WHILE_EAGER)
     }
 
     /// Asks every source, and looks for tables by tag where that is due.
@@ -270,7 +273,8 @@ impl Reads {
         let outcome = self.outcomes.entry(part.clone()).or_default();
         let was_failing = outcome.error.is_some();
         let Some((class, error)) = failed else {
-            *outcome = Outcome { last_success_ms: Some(wall_ms), error: None };
+            outcome.last_success_ms = Some(wall_ms);
+            outcome.error = None;
             self.tell_observed(source, wall_ms, reporter);
             return was_failing;
         };
@@ -299,26 +303,21 @@ impl Reads {
     pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) -> bool {
         let Read { at, round, what } = read;
         self.open -= 1;
-        if what.is_older(at, world) {
+        let part = what.part();
+        if self.outcomes.get(&part).is_some_and(|outcome| outcome.answered > at) {
             return false;
         }
-        let (part, error) = match what {
-            What::Addresses(result) => (Part::Addresses, settle(&mut world.addresses, result, at)),
-            What::Tables(account, result) => {
-                let error = settle(world.tables.entry(account.clone()).or_default(), result, at);
-                (Part::Tables(account), error)
-            }
-            What::Interfaces(query, result) => {
-                let result = result.map(|enis| (query, enis));
-                (Part::Interfaces, settle(&mut world.interfaces, result, at))
-            }
-            What::Tags(subnet, result) => {
-                let error = settle(world.tags.entry(subnet.clone()).or_default(), result, at);
-                (Part::Tags(subnet), error)
-            }
+        let error = match what {
+            What::Addresses(result) => settle(&mut world.addresses, result, at),
+            What::Tables(account, result) => settle(world.tables.entry(account).or_default(), result, at),
+            What::Interfaces(query, result) => settle(&mut world.interfaces, result.map(|enis| (query, enis)), at),
+            What::Tags(subnet, result) => settle(world.tags.entry(subnet).or_default(), result, at),
         };
         let failed = error.as_ref().map(|error| (error.class, error.to_string()));
         let recovered = self.note(&part, failed, wall_ms, reporter);
+        if error.as_ref().is_none_or(|error| error.class != Class::Transient) {
+            self.outcomes.entry(part).or_default().answered = at;
+        }
         if let Some(round) = self.round.as_mut().filter(|under_way| under_way.number == round) {
             round.open = round.open.saturating_sub(1);
             if let Some(error) = error {
@@ -446,5 +445,45 @@ fn settle<T>(source: &mut Source<T>, result: Result<T, Ec2Error>, at: Moment) ->
             *source = Source::Failed { class: error.class, why: error.to_string() };
             Some(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ec2::Effect;
+    use crate::status::Status;
+
+    struct Nobody;
+
+    impl Reporter for Nobody {
+        fn news(&self, _: &News<'_>) {}
+        fn status(&self, _: &Status) {}
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_question_replaces_no_later_one_that_something_hides() {
+        let (mut reads, mut world) = (Reads::default(), World::default());
+        let mut answered = |at, result: Result<Vec<Address>, Ec2Error>| {
+            reads.open += 1;
+            let read = Read { at: Duration::from_secs(at), round: at, what: What::Addresses(result) };
+            reads.answered(read, &mut world, 0, &Nobody);
+            world.addresses.clone()
+        };
+        let at = |seconds| Source::Read { value: Vec::new(), at: Duration::from_secs(seconds) };
+        let fails = Ec2Error {
+            operation: "DescribeAddresses",
+            class: Class::Transient,
+            effect: Effect::None,
+            code: None,
+            message: "no answer".to_owned(),
+            request_id: None,
+        };
+        assert_eq!(answered(2, Ok(Vec::new())), at(2));
+        assert_eq!(answered(1, Ok(Vec::new())), at(2));
+        let failed = answered(3, Err(fails));
+        assert!(matches!(failed, Source::Failed { .. }));
+        assert_eq!(answered(1, Ok(Vec::new())), failed);
+        assert_eq!(answered(4, Ok(Vec::new())), at(4));
     }
 }

@@ -154,9 +154,9 @@ impl Keeper {
         self.contradiction.as_ref().filter(|_| self.hook_lost)
     }
 
-    /// File and watchdog contradict each other, and it is not yet known whether a hook was lost.
+    /// File and watchdog contradict each other, by what the watchdog said last.
     pub fn is_contradicted(&self) -> bool {
-        self.contradiction.is_some() && !self.hook_lost
+        self.contradiction.is_some()
     }
 
     /// No hook's word is there to go by.
@@ -400,11 +400,10 @@ impl Keeper {
     /// When the next held-back action may be tried. Those under way wake the loop by ending, and so does the kernel's
     /// answer, which local addresses wait for.
     pub fn next_try(&self, busy: &Busy, asking_kernel: bool) -> Option<Moment> {
-        let is_local = |errand: &Errand| errand.key().is_some_and(|key| key.kind == Kind::LocalAddress);
         self.attempts
             .errands()
             .filter(|errand| self.plans(errand) && !busy.has(self.vip(), errand))
-            .filter(|errand| !(asking_kernel && is_local(errand)))
+            .filter(|errand| !(asking_kernel && errand.is_local()))
             .filter_map(|errand| self.due(errand))
             .min()
     }
@@ -442,9 +441,9 @@ impl Keeper {
         self.is_taking() && self.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
     }
 
-    /// The same, and EC2 did not answer what it asked for.
-    pub fn is_held_up(&self, now: Moment) -> bool {
-        self.is_eager(now) && self.attempts.is_unanswered()
+    /// The same, where EC2 did not answer what it asked for: when that was last.
+    pub fn held_up_at(&self, now: Moment) -> Option<Moment> {
+        self.attempts.unanswered_at().filter(|_| self.is_eager(now))
     }
 
     /// How long the looks may wait for the rate limit: not at all while a claim is young; and as long as it is still

@@ -18,7 +18,7 @@ use crate::host::{Host, HostError, LocalAddress};
 use crate::ids::{ClaimId, Term};
 use crate::plan::{Plan, Purpose};
 use crate::report::{News, Reporter};
-use crate::vip::BindingKey;
+use crate::vip::{BindingKey, Kind};
 
 /// What one write is about: of each there is at most one under way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +44,11 @@ impl Errand {
             Self::Binding(key) => Some(key),
             Self::Record | Self::Forget => None,
         }
+    }
+
+    /// Whether the kernel carries it out, and not EC2.
+    pub fn is_local(&self) -> bool {
+        self.key().is_some_and(|key| key.kind == Kind::LocalAddress)
     }
 
     /// What a plan does about it.

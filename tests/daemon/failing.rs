@@ -334,6 +334,31 @@ fn a_claim_is_in_place_a_second_after_the_network_is_back() {
 }
 
 #[test]
+fn a_look_that_is_only_slow_is_waited_for_whatever_holds_the_claim_up() {
+    for kernel_fails in [true, false] {
+        in_paused_time(async move {
+            let mut world = World::new(1, routes(2));
+            world.estate.latency(millis(700));
+            world.start();
+            pass(seconds(2)).await;
+            if kernel_fails {
+                let error = HostError::Kernel { doing: "adding the address".to_owned(), message: "no".to_owned() };
+                world.nodes[0].computer.fail_kernel(Some(error));
+            } else {
+                let kind = FaultKind::ServerError { status: 503, code: "Unavailable".into() };
+                world.estate.fault(Fault::new(kind).at("CreateRoute"));
+            }
+            let mark = world.mark();
+            world.up(0, ADDRESS);
+            pass(seconds(60)).await;
+            let looks = world.calls(mark).iter().filter(|(_, name, _)| *name == "DescribeRouteTables").count();
+            // One each half second would be 120.
+            assert!(looks <= 40, "{looks} looks, kernel fails: {kernel_fails}");
+        });
+    }
+}
+
+#[test]
 fn what_ec2_did_without_saying_so_is_not_done_again() {
     in_paused_time(async {
         let mut world = World::new(1, |estate| {

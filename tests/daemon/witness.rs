@@ -209,6 +209,28 @@ fn a_restart_takes_nothing_that_the_watchdogs_word_ended() {
     });
 }
 
+#[test]
+fn a_watchdog_that_stands_still_for_a_moment_ends_no_claim_that_its_word_began() {
+    for later_ms in (0..12_000).step_by(300) {
+        in_paused_time(async move {
+            let mut world = World::new(1, with(WitnessMode::Trust));
+            says(&world, 0, false);
+            world.down(0, EIP);
+            world.start();
+            pass(seconds(20)).await;
+            says(&world, 0, true);
+            pass(millis(60_000 + later_ms)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "its `up` was lost");
+            let mark = world.mark();
+            world.nodes[0].stands_still.set(true);
+            pass(seconds(5)).await;
+            world.nodes[0].stands_still.set(false);
+            pass(seconds(60)).await;
+            assert_eq!(world.writes(mark), [], "from {later_ms} ms on");
+        });
+    }
+}
+
 /// How many seconds pass until `holds`, in steps of a tenth.
 async fn seconds_until(world: &World, holds: impl Fn(&World) -> bool) -> f64 {
     let mut tenths = 0_u32;

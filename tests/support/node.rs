@@ -388,6 +388,8 @@ pub struct SimNode {
     daemon: Option<JoinHandle<()>>,
     /// What Pgpool's watchdog on this node says when asked.
     pub word: Rc<RefCell<Option<Word>>>,
+    /// It runs a hook, and answers nobody.
+    pub stands_still: Rc<Cell<bool>>,
     /// How often it was asked for its word.
     pub asked: Rc<Cell<usize>>,
     rng: fastrand::Rng,
@@ -430,6 +432,7 @@ impl SimNode {
             timeline,
             daemon: None,
             word: Rc::default(),
+            stands_still: Rc::default(),
             asked: Rc::default(),
             rng: fastrand::Rng::with_seed(shared.seed ^ (index as u64 + 1)),
             place,
@@ -450,10 +453,17 @@ impl SimNode {
             }
         }
         let config = Rc::clone(&self.config);
-        let (word, asked) = (Rc::clone(&self.word), Rc::clone(&self.asked));
+        let (word, stands_still, asked) =
+            (Rc::clone(&self.word), Rc::clone(&self.stands_still), Rc::clone(&self.asked));
         let around = Surroundings {
             ask_watchdog: Box::new(move || {
                 asked.set(asked.get() + 1);
+                if stands_still.get() {
+                    return Box::pin(async {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        Asked::Unheard("it did not answer within 1s".to_owned())
+                    });
+                }
                 let said = word.borrow().clone();
                 let asked = said.map_or_else(|| Asked::Nobody(Nobody::NoSocket(Vec::new())), Asked::Word);
                 Box::pin(async move { asked })
