@@ -148,18 +148,24 @@ fn a_reload_does_not_make_forget_what_the_watchdog_said() {
     });
 }
 
+/// A node that led, lost its `down`, and let go because its watchdog is trusted.
+async fn stood_down_on_the_watchdogs_word() -> World {
+    let mut world = World::new(1, with(WitnessMode::Trust));
+    says(&world, 0, true);
+    world.start();
+    pass(seconds(1)).await;
+    world.up(0, EIP);
+    pass(seconds(20)).await;
+    says(&world, 0, false);
+    pass(seconds(80)).await;
+    assert_eq!(world.estate.elastic_ip(EIP), None, "its `down` was lost");
+    world
+}
+
 #[test]
 fn a_hook_that_comes_at_last_counts_at_once_whatever_the_watchdog_said_before() {
     in_paused_time(async {
-        let mut world = World::new(1, with(WitnessMode::Trust));
-        says(&world, 0, true);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(20)).await;
-        says(&world, 0, false);
-        pass(seconds(80)).await;
-        assert_eq!(world.estate.elastic_ip(EIP), None, "its `down` was lost");
+        let world = stood_down_on_the_watchdogs_word().await;
         says(&world, 0, true);
         world.up(0, EIP);
         pass(seconds(1)).await;
@@ -192,15 +198,7 @@ fn a_restart_moves_nothing_that_the_watchdogs_word_began() {
 #[test]
 fn a_restart_takes_nothing_that_the_watchdogs_word_ended() {
     in_paused_time(async {
-        let mut world = World::new(1, with(WitnessMode::Trust));
-        says(&world, 0, true);
-        world.start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(20)).await;
-        says(&world, 0, false);
-        pass(seconds(80)).await;
-        assert_eq!(world.estate.elastic_ip(EIP), None, "its `down` was lost");
+        let mut world = stood_down_on_the_watchdogs_word().await;
         world.nodes[0].kill().await;
         let mark = world.mark();
         world.nodes[0].start();
