@@ -1,7 +1,8 @@
 //! How fast, how quiet and how small the real program is, as a table: `cargo bench --bench numbers`.
 //!
 //! It measures a release build. `cargo bench --profile dev --bench numbers` measures what the tests have built already,
-//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, buckets, passes, repair, guard, rest.
+//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, buckets, passes, repair, guard,
+//! start, rest.
 //! It needs the same as tests/binary.rs: network namespaces. Nothing here is asserted; the machine may be busy.
 #![allow(
     clippy::pedantic,
@@ -26,6 +27,8 @@ mod passes;
 mod repair;
 #[path = "numbers/rest.rs"]
 mod rest;
+#[path = "numbers/start.rs"]
+mod start;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -34,13 +37,14 @@ use stage::Stage;
 
 type Section = fn(&mut Table) -> Option<()>;
 
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 8] = [
     ("hook", hook::measure),
     ("claim", claim::measure),
     ("buckets", claim::measure_throttled),
     ("passes", passes::measure),
     ("repair", repair::measure),
     ("guard", guard::measure),
+    ("start", start::measure),
     ("rest", rest::measure),
 ];
 
