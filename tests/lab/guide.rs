@@ -12,7 +12,7 @@ use std::time::Duration;
 use ec2_endpoint::{Fault, FaultKind};
 
 use super::client::{Answer, now};
-use super::cluster::Lab;
+use super::cluster::{Lab, eventually};
 use super::keeper::{Keeper, TimedHook};
 use super::report::{self, median, outage, seconds};
 use super::scenarios::{Set, at_once, is_played, runs};
@@ -27,6 +27,7 @@ const SERVED: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_mins(4);
 
 const THROTTLED: Duration = Duration::from_secs(10);
+const CUT_OFF: Duration = Duration::from_secs(25);
 
 /// How the VIP is moved: the method, and by how many route tables.
 const WAYS: [(Method, usize, &str); 3] =
@@ -38,13 +39,15 @@ enum Failure {
     Killed,
     Throttled,
     LateDown,
+    CutOff,
 }
 
-const FAILURES: [(Failure, &str); 4] = [
+const FAILURES: [(Failure, &str); 5] = [
     (Failure::Stopped, "graceful stop"),
     (Failure::Killed, "`kill -9` of all of Pgpool"),
     (Failure::Throttled, "`kill -9` while EC2 throttles for 10 s"),
     (Failure::LateDown, "the old leader's `down` 12 s late"),
+    (Failure::CutOff, "the leader is cut off from its peers and EC2 for 25 s"),
 ];
 
 /// A time, or never.
@@ -126,6 +129,13 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
             lab.vpc.endpoint.service().remove_fault(throttle);
             over = now();
         }
+        Failure::CutOff => {
+            lab.vpc.cut(&[old], &[old]);
+            thread::sleep((at + CUT_OFF).saturating_sub(now()));
+            lab.heal();
+            // The old leader's `down` may have waited for EC2 all the while, and is under way only now.
+            eventually("the watchdogs agree again", LONGEST, || lab.escalated());
+        }
     }
     let is_stopped = matches!(failure, Failure::Stopped | Failure::LateDown);
     while !is_over(&lab, is_stopped, old, at) {
@@ -191,7 +201,7 @@ answer, and nobody was trying any more. *Runs*: of the scripts, and of vipkeeper
 
 EC2 begins to throttle when Pgpool is killed: nothing can move for the first 10 s, whoever tries, and outage and hook have
 what is left of them. Each start of the AWS CLI costs the scripts a second of computing on an idle core, and several on a
-busy one.
+busy one. The leader that is cut off stays reachable for clients; its `down` waits for EC2 meanwhile.
 
 ";
 
