@@ -25,11 +25,11 @@ use crate::observed::Moment;
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
 use crate::status::Status;
 use crate::wake::Wake;
-use crate::witness::{Asked, Heard};
+use crate::witness::Asked;
 
 pub use self::reload::{Reload, Reloaded};
 
-use self::ask::WatchdogWord;
+use self::ask::LastWord;
 use self::reads::{Answer, ReadFuture, Reads};
 use self::vip::Keeper;
 use self::write::{After, Busy, WriteFuture, Written};
@@ -92,12 +92,7 @@ pub struct Daemon<E, H, I, M> {
     world: World,
     vips: Vec<Keeper>,
     reads: Reads,
-    /// What Pgpool's watchdog said last.
-    word: WatchdogWord,
-    /// When it did.
-    word_at: Moment,
-    /// The same for people, also while it is being asked again.
-    asked: Option<Asked>,
+    watchdog: LastWord,
     reading: FuturesUnordered<ReadFuture>,
     writing: FuturesUnordered<WriteFuture>,
     busy: Busy,
@@ -151,9 +146,7 @@ where
             world: World::default(),
             vips,
             reads: Reads::default(),
-            word: WatchdogWord::default(),
-            word_at: Moment::ZERO,
-            asked: None,
+            watchdog: LastWord::default(),
             reading: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
             busy: Busy::default(),
@@ -288,7 +281,7 @@ where
     fn read_desired(&mut self) {
         self.desired_stale = false;
         for keeper in &mut self.vips {
-            let heard = Heard { word: self.word.on(keeper.config.delegate_ip), at: self.word_at };
+            let heard = self.watchdog.heard(keeper.config.delegate_ip);
             let now = self.started.elapsed();
             let reporter = &*self.around.reporter;
             if keeper.read_desired(&mut self.around.machine, self.config.witness, heard, now, reporter) {
@@ -309,7 +302,7 @@ where
         let mut not_persisted = None;
         for keeper in &mut self.vips {
             let (vip, mut observed) = observe(&self.config, &keeper.config, known, &self.world);
-            observed.witness = self.word.on(vip.delegate_ip);
+            observed.witness = self.watchdog.witness(vip.delegate_ip);
             keeper.decide(vip, observed, now, wall_ms, &*self.around.reporter);
         }
         // What waits is known once the answer that tells of a fault's end was planned with.
@@ -522,9 +515,7 @@ where
         for read in self.reads.start(known, &self.config, &self.around.ec2, &mut self.world, urgency, now) {
             self.reading.push(read);
         }
-        if self.config.witness != WitnessMode::Off && self.word != WatchdogWord::Asking {
-            self.ask();
-        }
+        self.ask();
         self.next_round = now + self.config.intervals.standby.max(self.config.intervals.leader) * 2;
     }
 
@@ -557,7 +548,7 @@ where
     fn say(&mut self) {
         let (now, wall_ms) = (self.now(), self.around.machine.wall_ms());
         let reporter = &*self.around.reporter;
-        let (mode, asked) = (self.config.witness, self.asked.as_ref());
+        let (mode, asked) = (self.config.witness, self.watchdog.asked());
         let vips = self.vips.iter_mut();
         let world = &self.world;
         let vips = vips.map(|keeper| keeper.document(world, mode, asked, now, wall_ms, reporter)).collect();

@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::machine::Machine;
 use crate::observed::{Moment, Witness};
 use crate::report::News;
-use crate::witness::{Asked, Nobody, Word};
+use crate::witness::{Asked, Heard, Nobody};
 
 /// Pgpool's watchdog is asked again this long after its word: a hook that never comes is to be noticed within seconds,
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -23,23 +23,45 @@ const ASK_WITHOUT_DESIRED: Duration = Duration::from_secs(5);
 const ASK_IN_CONTRADICTION: Duration = Duration::from_secs(2);
 
 /// What Pgpool's watchdog said last.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum WatchdogWord {
-    #[default]
-    Silent,
-    Asking,
-    /// There is a watchdog, and it did not answer.
-    Unheard,
-    Said(Word),
+#[derive(Debug, Default)]
+pub struct LastWord {
+    asked: Option<Asked>,
+    at: Moment,
+    /// It is being asked anew.
+    asking: bool,
 }
 
-impl WatchdogWord {
-    pub fn on(&self, delegate_ip: IpAddr) -> Witness {
-        match self {
-            Self::Silent => Witness::Silent,
-            Self::Asking => Witness::Asking,
-            Self::Unheard => Witness::Unheard,
-            Self::Said(word) => word.on(delegate_ip),
+impl LastWord {
+    /// For people.
+    pub fn asked(&self) -> Option<&Asked> {
+        self.asked.as_ref()
+    }
+
+    /// What counts for or against the file: nothing while it is asked anew.
+    pub fn heard(&self, delegate_ip: IpAddr) -> Heard {
+        let word = if self.asking { Witness::Asking } else { self.on(delegate_ip) };
+        Heard { word, at: self.at }
+    }
+
+    /// What a plan goes by. While it is asked anew, the old word still forbids what it forbade, and permits nothing.
+    pub fn witness(&self, delegate_ip: IpAddr) -> Witness {
+        match self.on(delegate_ip) {
+            Witness::Silent | Witness::Escalated if self.asking => Witness::Asking,
+            word => word,
+        }
+    }
+
+    /// It is not asked any more. An answer that is still to come counts for nothing.
+    pub fn forget(&mut self) {
+        self.asked = None;
+        self.asking = false;
+    }
+
+    fn on(&self, delegate_ip: IpAddr) -> Witness {
+        match &self.asked {
+            None | Some(Asked::Nobody(_)) => Witness::Silent,
+            Some(Asked::Unheard(_)) => Witness::Unheard,
+            Some(Asked::Word(word)) => word.on(delegate_ip),
         }
     }
 }
@@ -51,18 +73,22 @@ where
     I: Identify + 'static,
     M: Machine,
 {
+    /// Asks it, unless it is not to be, or is being asked.
     pub(super) fn ask(&mut self) {
-        self.word = WatchdogWord::Asking;
+        if self.config.witness == WitnessMode::Off || self.watchdog.asking {
+            return;
+        }
+        self.watchdog.asking = true;
         let asked = (self.around.ask_watchdog)();
         self.reading.push(Box::pin(async move { Answer::Word(asked.await) }));
     }
 
     /// When the watchdog is to be asked, if no look asks it before.
     pub(super) fn next_ask(&self) -> Option<Moment> {
-        if self.config.witness == WitnessMode::Off || self.word == WatchdogWord::Asking {
+        if self.config.witness == WitnessMode::Off || self.watchdog.asking {
             return None;
         }
-        let stands = matches!(self.word, WatchdogWord::Said(_));
+        let stands = matches!(self.watchdog.asked, Some(Asked::Word(_)));
         let after = |keeper: &Keeper| {
             if keeper.is_contradicted() && !(stands && keeper.hook_lost().is_some()) {
                 ASK_IN_CONTRADICTION
@@ -72,7 +98,7 @@ where
                 ASK_AGAIN
             }
         };
-        self.vips.iter().map(after).min().map(|after| self.word_at + after)
+        self.vips.iter().map(after).min().map(|after| self.watchdog.at + after)
     }
 
     pub(super) fn ask_is_due(&self) -> bool {
@@ -81,6 +107,7 @@ where
 
     /// An answer came, or none.
     pub(super) fn heard(&mut self, asked: Asked) {
+        self.watchdog.asking = false;
         // Switched off while it was being asked.
         if self.config.witness == WitnessMode::Off {
             return;
@@ -95,13 +122,8 @@ where
             Asked::Nobody(_) => {}
             Asked::Unheard(why) => reporter.news(&News::Witness { silent: Some(why) }),
         }
-        self.word = match &asked {
-            Asked::Word(word) => WatchdogWord::Said(word.clone()),
-            Asked::Nobody(_) => WatchdogWord::Silent,
-            Asked::Unheard(_) => WatchdogWord::Unheard,
-        };
-        self.word_at = self.now();
-        self.asked = Some(asked);
+        self.watchdog.at = self.now();
+        self.watchdog.asked = Some(asked);
         // What is wanted may follow from it.
         self.desired_stale = true;
     }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use super::ask::WatchdogWord;
 use super::vip::Keeper;
 use super::{Daemon, Identify};
 use crate::config::{Config, WitnessMode};
@@ -79,8 +78,7 @@ where
         // A witness that is switched off says nothing any more; one that is switched on is asked with the next round. What
         // it said of an unchanged config goes on to count.
         if self.config.witness == WitnessMode::Off {
-            self.word = WatchdogWord::Silent;
-            self.asked = None;
+            self.watchdog.forget();
         }
         self.reads.forget_choices();
         // Other VIPs may be on other interfaces.

@@ -148,6 +148,35 @@ fn a_reload_does_not_make_forget_what_the_watchdog_said() {
     });
 }
 
+#[test]
+fn what_the_watchdog_forbids_stays_blocked_while_it_is_asked_anew() {
+    for unheard in [true, false] {
+        in_paused_time(async move {
+            let mut world = World::new(2, with(WitnessMode::Check));
+            says(&world, 0, true);
+            world.nodes[0].start();
+            pass(seconds(1)).await;
+            world.up(0, EIP);
+            pass(seconds(20)).await;
+            if unheard {
+                world.nodes[0].stands_still.set(true);
+            } else {
+                says(&world, 0, false);
+            }
+            point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
+            pass(seconds(40)).await;
+            let stolen = |world: &World| world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}"));
+            let before = stolen(&world);
+            assert_eq!(before.state, "blocked");
+            for _ in 0..600 {
+                pass(millis(100)).await;
+                let now = stolen(&world);
+                assert_eq!((now.state, now.since_ms), ("blocked".to_owned(), before.since_ms), "unheard: {unheard}");
+            }
+        });
+    }
+}
+
 /// A node that led, lost its `down`, and let go because its watchdog is trusted.
 async fn stood_down_on_the_watchdogs_word() -> World {
     let mut world = World::new(1, with(WitnessMode::Trust));
