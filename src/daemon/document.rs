@@ -167,11 +167,14 @@ impl Keeper {
     ) -> BindingStatus {
         let state = self.state(key, verdict);
         let detail = verdict.why.to_string();
+        let failure = self.failure(&Errand::Binding(key.clone()));
         let (since_ms, changed) = since.of(&key.to_string(), state.name(), wall_ms);
         if changed {
-            reporter.news(&News::BindingState { vip: self.config.delegate_ip, key, state, detail: &detail });
+            // What EC2 refuses is blocked by that, whatever is planned.
+            let refused = failure.as_ref().filter(|_| state != verdict.state).map(|failure| failure.message);
+            let detail = refused.unwrap_or(&detail);
+            reporter.news(&News::BindingState { vip: self.config.delegate_ip, key, state, detail });
         }
-        let failure = self.failure(&Errand::Binding(key.clone()));
         BindingStatus {
             kind: key.kind,
             target: key.target.clone(),

@@ -13,6 +13,8 @@ fn a_binding_that_fails_for_ever_delays_no_other_and_is_not_tried_at_once_again(
         pass(seconds(300)).await;
         let recorder = &world.nodes[0].recorder;
         assert_eq!(recorder.binding(ADDRESS, "source_dest_check eth0").state, "blocked");
+        assert_eq!(recorder.heard("state: Blocked").len(), 1);
+        assert_eq!(recorder.heard("state: Blocked, detail: \"ModifyNetworkInterfaceAttribute").len(), 1, "why");
         assert_eq!(recorder.binding(ADDRESS, &format!("route {}", all[3])).state, "in_sync");
         let tries = world.writes(Mark::at(0)).iter().filter(|(_, name)| name.starts_with("Modify")).count();
         assert!((10..=21).contains(&tries), "every 15 to 30 s: {tries}");
