@@ -103,15 +103,6 @@ impl Track {
     }
 }
 
-/// What came of an action, as far as memory cares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effected {
-    /// EC2 or the kernel accepted it.
-    Accepted { association: Option<AssociationId> },
-    /// It did not happen, or nobody knows whether it did: the next look will tell.
-    NoOrUnknown,
-}
-
 impl Memory {
     /// Takes what is wanted and what was seen into account. `wall_ms` is the wall clock now, in milliseconds since the
     /// Unix epoch; it is used only when a new claim begins.
@@ -184,19 +175,18 @@ impl Memory {
         }
     }
 
-    /// Takes the outcome of an action on a binding into account. `claim` is the claim under which it was planned.
+    /// EC2 or the kernel accepted an action on a binding. `claim` is the claim under which it was planned.
     pub fn record(
         &mut self,
         key: &BindingKey,
         purpose: Purpose,
         claim: Option<&ClaimId>,
-        effected: &Effected,
+        association: Option<AssociationId>,
         now: Moment,
     ) {
-        let Effected::Accepted { association } = effected else { return };
         let same_claim = self.claim.as_ref().map(|held| &held.id) == claim;
         let track = self.tracks.entry(key.clone()).or_default();
-        let here = Seen::Here { association: association.clone() };
+        let here = Seen::Here { association };
         let (seen, for_claim) = match purpose {
             Purpose::Release => (Seen::Absent, false),
             Purpose::Prepare => (here, false),

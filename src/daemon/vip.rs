@@ -12,7 +12,7 @@ use crate::ec2::{Class, Ec2Write, Effect, Urgency};
 use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::{Machine, Reading};
-use crate::memory::{Effected, Memory, Persisted};
+use crate::memory::{Memory, Persisted};
 use crate::observe::{self, World};
 use crate::observed::{Claims, Moment, Observed, Seen, Sight, WhyUnseen};
 use crate::plan::{self, Plan, Purpose, State, Verdict};
@@ -315,8 +315,7 @@ impl Keeper {
                 }
                 match (aim, errand) {
                     (Aim::Change(purpose), Errand::Binding(key)) => {
-                        let effected = Effected::Accepted { association: accepted.association.clone() };
-                        self.memory.record(key, *purpose, claim.as_ref(), &effected, now);
+                        self.memory.record(key, *purpose, claim.as_ref(), accepted.association.clone(), now);
                     }
                     (Aim::Record(term), _) => self.memory.record_claim(*term, now),
                     (Aim::Forget, _) => self.memory.forgot_at = Some(now),

@@ -12,7 +12,7 @@ use vipkeeper::action::{Action, Force, RouteCall};
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
-use vipkeeper::memory::{Effected, Held, Memory};
+use vipkeeper::memory::{Held, Memory};
 use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 use vipkeeper::plan::{Purpose, plan};
 use vipkeeper::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
@@ -263,8 +263,7 @@ impl Locals {
             }
             Event::Accepted { purpose, association, claim } => {
                 let association = self.association(association);
-                let effected = Effected::Accepted { association };
-                it.memory.record(&self.key, purpose, Some(&claim_id(claim)), &effected, NOW);
+                it.memory.record(&self.key, purpose, Some(&claim_id(claim)), association, NOW);
             }
             Event::TagAccepted(term) => it.memory.record_claim(Term(term.into()), NOW),
             Event::Failed => {}

@@ -9,7 +9,7 @@ use vipkeeper::claim::Standing;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
-use vipkeeper::memory::{Effected, Memory};
+use vipkeeper::memory::Memory;
 use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 use vipkeeper::plan::{Plan, Purpose, plan};
 use vipkeeper::vip::{Binding, BindingKey, Kind, Vip};
@@ -150,12 +150,10 @@ impl World {
         let claim = self.memory.claim.as_ref().map(|held| held.id.clone());
         for (number, (key, verdict)) in plan.bindings.iter().enumerate() {
             let Some(step) = &verdict.step else { continue };
-            let Some(effected) = self.perform(key, step.purpose, &step.action) else { continue };
+            let Ok(association) = self.perform(key, step.purpose, &step.action) else { continue };
             if lost != Some(number) {
-                if let Effected::Accepted { association: Some(association) } = &effected {
-                    self.own.insert(association.clone());
-                }
-                self.memory.record(key, step.purpose, claim.as_ref(), &effected, self.now);
+                self.own.extend(association.clone());
+                self.memory.record(key, step.purpose, claim.as_ref(), association, self.now);
             }
         }
         if let Some((term, _)) = plan.record {
@@ -164,8 +162,13 @@ impl World {
         }
     }
 
-    /// `None` if EC2 refuses.
-    fn perform(&mut self, key: &BindingKey, purpose: Purpose, action: &Action) -> Option<Effected> {
+    /// Gives the new association, if it makes one.
+    fn perform(
+        &mut self,
+        key: &BindingKey,
+        purpose: Purpose,
+        action: &Action,
+    ) -> Result<Option<AssociationId>, Refused> {
         let held = self.bindings.get(key).unwrap().clone();
         if purpose == Purpose::Release {
             let stale = matches!((action, &held), (Action::DisassociateAddress { association: named, .. },
@@ -173,18 +176,21 @@ impl World {
             if matches!(held, Seen::Here { .. }) && !stale {
                 self.bindings.insert(key.clone(), Seen::Absent);
             }
-            return Some(Effected::Accepted { association: None });
+            return Ok(None);
         }
         if matches!(held, Seen::Elsewhere(_)) && only_if_free(action) {
-            return None;
+            return Err(Refused);
         }
         self.associations += 1;
         let association =
             (key.kind == Kind::ElasticIp).then(|| format!("eipassoc-{}", self.associations).parse().unwrap());
         self.bindings.insert(key.clone(), Seen::Here { association: association.clone() });
-        Some(Effected::Accepted { association })
+        Ok(association)
     }
 }
+
+/// By EC2.
+struct Refused;
 
 fn only_if_free(action: &Action) -> bool {
     match action {

@@ -19,7 +19,7 @@ use vipkeeper::claim::Standing;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
-use vipkeeper::memory::{Effected, Memory};
+use vipkeeper::memory::Memory;
 use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 use vipkeeper::plan::{Plan, Purpose, plan};
 use vipkeeper::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
@@ -207,7 +207,7 @@ impl Stage {
             self.associations += 1;
             let association = (key.kind == Kind::ElasticIp && step.purpose != Purpose::Release)
                 .then(|| format!("eipassoc-{}", self.associations).parse().unwrap());
-            self.memory.record(key, step.purpose, claim.as_ref(), &Effected::Accepted { association }, now);
+            self.memory.record(key, step.purpose, claim.as_ref(), association, now);
         }
         if let Some((term, _)) = plan.record.filter(|_| only.is_empty() || only == "record") {
             self.memory.record_claim(term, now);
