@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::config::{Config, WitnessMode};
+use crate::config::Config;
 use crate::ec2::{Ec2Read, Ec2Write, Urgency};
 use crate::host::Host;
 use crate::identity::Node;
