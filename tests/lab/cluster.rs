@@ -1,11 +1,13 @@
 //! Three nodes with Pgpool-II and vipkeeper, a database, a client: brought up, watched, and put away.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,8 @@ use super::vpc::{Instance, Method, NODES, Vpc};
 const BOOT: Duration = Duration::from_mins(1);
 /// Answers in a row, without a pause, after which the client counts as served.
 const STEADY: usize = 10;
+/// How the folders of labs begin, before the pid of the test and a word of its own.
+const FOLDER: &str = "vipkeeper-lab-";
 
 pub struct Lab {
     /// The folder that its logs go to.
@@ -66,7 +70,8 @@ struct Running {
 impl Lab {
     /// Returns when a leader holds everything, the client is served, and every lifecheck has started.
     pub fn start(name: &str, setup: Setup) -> Self {
-        let folder = tempfile::Builder::new().prefix("vipkeeper-lab-").tempdir().unwrap();
+        remove_what_was_left();
+        let folder = tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", process::id())).tempdir().unwrap();
         // PostgreSQL's user has its data in there.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let mut vpc = Vpc::new(setup.method, folder.path());
@@ -140,11 +145,11 @@ impl Lab {
         if self.setup.keeper == Keeper::Guide {
             return;
         }
-        software::start_vipkeeper(self.machine(node), &self.log_file(node, "vipkeeper"));
+        software::start_vipkeeper(self.machine(node), self.setup, &self.log_file(node, "vipkeeper"));
     }
 
     pub fn start_pgpool(&self, node: usize) {
-        software::start_pgpool(self.machine(node), self.setup.keeper, &self.log_file(node, "pgpool"));
+        software::start_pgpool(self.machine(node), self.setup, &self.log_file(node, "pgpool"));
     }
 
     pub fn stop_pgpool(&self, node: usize) {
@@ -154,6 +159,12 @@ impl Lab {
     pub fn begin_to_stop_pgpool(&self, node: usize) {
         let log = self.log_file(node, "pgpool-stop");
         software::begin_to_stop_pgpool(self.machine(node), self.setup.keeper, &log);
+    }
+
+    /// No packet passes between these nodes and their peers any more, nor between those and EC2.
+    pub fn cut(&self, from_peers: &[usize], from_ec2: &[usize]) {
+        self.vpc.cut(from_peers, from_ec2);
+        self.recorder.note("cut");
     }
 
     /// What was cut is whole again.
@@ -243,8 +254,9 @@ impl Lab {
             }
         }
         let local = (!with.is_empty()).then(|| Vec::from_iter(with).join(" and "));
-        // An Elastic IP is on no machine's interface.
-        if self.setup.method != Method::ElasticIp || local.is_some() {
+        if self.setup.method == Method::ElasticIp {
+            assert_eq!(local, None, "an Elastic IP is on no machine's interface");
+        } else {
             holders.insert("local_address".to_owned(), local);
         }
         holders
@@ -334,6 +346,11 @@ impl Lab {
         Some(Duration::from_millis(by_its_clock.saturating_add_signed(-1000 * self.ahead_s[node])))
     }
 
+    /// How many changes anybody asked of EC2 since `mark`.
+    pub fn writes_since(&self, mark: Mark) -> usize {
+        self.vpc.endpoint.service().calls_since(mark).filter(|call| call.write).count()
+    }
+
     /// The calls that the nodes made since `mark`: the changes by name, and how many looks.
     pub fn calls_since(&self, mark: Mark) -> String {
         if moto::is_chosen() {
@@ -381,6 +398,17 @@ impl Drop for Lab {
         }
         if thread::panicking() {
             eprintln!("the logs are in {}", kept.display());
+        }
+    }
+}
+
+/// Folders of labs that were interrupted: a test that is killed cleans up nothing.
+fn remove_what_was_left() {
+    for entry in fs::read_dir(env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let owner = name.strip_prefix(FOLDER).and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -15,7 +15,7 @@ use super::client::{Answer, now};
 use super::cluster::{Lab, eventually};
 use super::keeper::{Keeper, TimedHook};
 use super::report::{self, median, outage, seconds};
-use super::scenarios::{Set, at_once, is_played, runs};
+use super::scenarios::{Set, at_once, is_played, others, runs};
 use super::software::Setup;
 use super::vpc::Method;
 
@@ -114,8 +114,9 @@ fn play_all(failure: Failure, method: Method, tables: usize) -> (Vec<Came>, Vec<
 fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came {
     let late_down = failure == Failure::LateDown;
     let name = format!("side by side {keeper:?} {failure:?} {method:?} {tables}");
-    let lab =
-        Lab::start(&name, Setup { method, late_down, authkey: None, trust: false, keeper, tables, own_clocks: false });
+    let setup =
+        Setup { method, late_down, authkey: None, trust: false, keeper, tables, heard: true, own_clocks: false };
+    let lab = Lab::start(&name, setup);
     let old = lab.escalated().unwrap();
     let at = now();
     let mut over = at;
@@ -130,7 +131,7 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
             over = now();
         }
         Failure::CutOff => {
-            lab.vpc.cut(&[old], &[old]);
+            lab.cut(&[old], &[old]);
             thread::sleep((at + CUT_OFF).saturating_sub(now()));
             lab.heal();
             // The old leader's `down` may have waited for EC2 all the while, and is under way only now.
@@ -150,7 +151,8 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
 fn is_over(lab: &Lab, is_stopped: bool, old: usize, at: Duration) -> bool {
     let answers = lab.client.answers();
     let last = answers.last().map_or(at, |answer| answer.at);
-    if now() > last + FOR_GOOD {
+    let since = |node: usize| lab.hooks(node).into_iter().filter(move |hook| hook.began > at);
+    if now() > last + FOR_GOOD && (0..3).flat_map(since).all(|hook| hook.ended.is_some()) {
         return true;
     }
     // The old leader's `down` may still be to come, even after the new one's `up`.
@@ -160,16 +162,14 @@ fn is_over(lab: &Lab, is_stopped: bool, old: usize, at: Duration) -> bool {
     if new_up(lab, old, at).is_none() {
         return false;
     }
-    let mut hooks = (0..3).flat_map(|node| lab.hooks(node)).filter(|hook| hook.began > at);
     // What a hook did last must have had time to show.
-    let have_ended = hooks.all(|hook| hook.ended.is_some_and(|ended| now() > ended + SERVED));
+    let have_ended = (0..3).flat_map(since).all(|hook| hook.ended.is_some_and(|ended| now() > ended + SERVED));
     have_ended && now() < last + SERVED / 6 && outage(&answers, now() - SERVED) < SERVED / 6
 }
 
 /// The first `up` of another node since the fault.
 fn new_up(lab: &Lab, old: usize, at: Duration) -> Option<(usize, TimedHook)> {
-    let others = (0..3).filter(|node| *node != old);
-    let ups = others.flat_map(|node| lab.hooks(node).into_iter().map(move |hook| (node, hook)));
+    let ups = others(old).flat_map(|node| lab.hooks(node).into_iter().map(move |hook| (node, hook)));
     ups.filter(|(_, hook)| hook.name == "up" && hook.began > at).min_by_key(|(_, hook)| hook.began)
 }
 
@@ -200,8 +200,8 @@ leader; where EC2 throttles, from the end of that if it is later, for both. *For
 answer, and nobody was trying any more. *Runs*: of the scripts, and of vipkeeper.
 
 EC2 begins to throttle when Pgpool is killed: nothing can move for the first 10 s, whoever tries, and outage and hook have
-what is left of them. Each start of the AWS CLI costs the scripts a second of computing on an idle core, and several on a
-busy one. The leader that is cut off stays reachable for clients; its `down` waits for EC2 meanwhile.
+what is left of them. Each start of the AWS CLI costs the scripts half a second of computing or more, and longer on a busy
+machine. For the scripts, Pgpool runs as root, and its `arping_cmd` is `true`. The leader that is cut off stays reachable for clients; its `down` waits for EC2 meanwhile.
 
 ";
 

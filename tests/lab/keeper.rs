@@ -1,4 +1,4 @@
-//! What moves the VIP of a lab: vipkeeper, as the README has it installed; or, for the comparison of both, the hook scripts
+//! What moves the VIP of a lab: vipkeeper, as the README has it; or, for the comparison of both, the hook scripts
 //! of Pgpool-II's guide for AWS. When compared, every hook of either is timed.
 
 use std::fs::{self, Permissions};
@@ -63,6 +63,19 @@ impl Keeper {
             Self::Vipkeeper | Self::TimedVipkeeper => &POSTGRES,
             Self::Guide => &[],
         }
+    }
+}
+
+#[test]
+fn pgpool_conf_has_the_readmes_lines() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let [up, down, arping] = Keeper::Vipkeeper.commands(Method::Route, "");
+    for (key, value) in [("if_up_cmd", up), ("if_down_cmd", down), ("arping_cmd", arping)] {
+        let is_it = |line: &str| {
+            let words = line.trim().split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+            words == Some((key, format!("'{value}'").as_str()))
+        };
+        assert!(readme.lines().any(is_it), "{key} = '{value}'");
     }
 }
 

@@ -22,6 +22,8 @@ const ENVIRONMENT: [(&str, &str); 3] =
 pub const ROOT: [&str; 0] = [];
 pub const POSTGRES: [&str; 6] =
     ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--inh-caps=-all", "--"];
+/// What makes Pgpool's files its group's as well, before the program that follows.
+pub const UMASK: [&str; 3] = ["sh", "-c", "umask 002; exec \"$0\" \"$@\""];
 
 /// What init does: its own /sys (that shows this network's interfaces), an empty /run, folders laid over the machine's.
 /// `$@` are pairs of an upper and a lower folder. bash reaps orphans while it reads.
@@ -171,6 +173,13 @@ impl Machine {
     pub fn kill(&self, comm: &str) {
         for pid in self.freeze(comm) {
             signal(pid, Signal::KILL);
+        }
+    }
+
+    /// Lets a family go on that was stopped.
+    pub fn thaw(&self, comm: &str) {
+        for pid in self.family(comm) {
+            signal(pid, Signal::CONT);
         }
     }
 

@@ -127,6 +127,14 @@ impl Prometheus {
         }
     }
 
+    /// The README's alerts about how things are that fire now. Those about what happened within some time are read too,
+    /// because Prometheus must understand them all.
+    pub fn alerts(&self) -> BTreeSet<String> {
+        let fires = |alert: &String| self.ask("query", &[("query", alert)])["result"].as_array().unwrap().len() > 0;
+        let firing: BTreeSet<_> = alerts().into_iter().filter(fires).collect();
+        firing.into_iter().filter(|alert| !alert.contains('[')).collect()
+    }
+
     /// Waits until Prometheus has seen what is so now.
     pub fn catch_up() {
         std::thread::sleep(SEEN);
@@ -191,6 +199,17 @@ fn documented() -> BTreeMap<String, Documented> {
     let metrics: BTreeMap<_, _> = metrics.collect();
     assert!(metrics.len() > 20, "{}", metrics.len());
     metrics
+}
+
+/// The expressions of the README's alerts.
+fn alerts() -> Vec<String> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, table) = page.split_once("| alert | expression |\n").expect("the README has alerts");
+    let rows = table.lines().take_while(|line| line.starts_with('|')).filter_map(|row| row.split('|').nth(2));
+    let quoted = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let alerts: Vec<_> = quoted.filter(|text| text.contains("vipkeeper_")).map(str::to_owned).collect();
+    assert!(alerts.len() > 7, "{alerts:?}");
+    alerts
 }
 
 /// For a URL's query.

@@ -32,10 +32,11 @@ Three machines made of network namespaces with real Pgpool-II and PostgreSQL, vi
 which each call takes 150 ms; a client that opens a connection and asks each 50 ms. Written by `cargo test --test lab` with
 `VIPKEEPER_LAB=full` and `VIPKEEPER_LAB_REPORT=docs/lab`; tests/lab.rs has all its settings.
 
-*Outage* is the longest time without an answer. *Election* is Pgpool's part of it, from the fault to the start of the new
-leader's hook (its watchdog is set to notice a silent peer after 5 s); *ours* is the rest, up to the first query answered
-through the new leader. Medians, where a scenario was played more than once. The scripts of Pgpool's own guide on the same
-machines: [side by side](side-by-side.md).
+*Outage*: the longest time without an answer. *Election*: from the fault to the start of the new leader's hook, which is
+Pgpool's part (its watchdog is set to notice a silent peer after 5 s); the old leader may still serve meanwhile. *Ours*: from
+there, or from what the last column says, to the first query answered through the new leader; where the leader stays, the
+outage itself. Times are medians where a scenario was played more than once; calls, end, signals and picture are those of
+the run with the median outage. The scripts of Pgpool's own guide on the same machines: [side by side](side-by-side.md).
 
 ";
 
@@ -89,6 +90,13 @@ pub fn outage(answers: &[Answer], from: Duration) -> Duration {
 /// How often it was played so far.
 pub fn played(scenario: &str, way: &str) -> usize {
     all().iter().filter(|told| told.row.scenario == scenario && told.row.way == way).count()
+}
+
+/// The median of the product's part in what was played so far.
+pub fn ours(scenario: &str, way: &str) -> Duration {
+    let all = all();
+    let runs = all.iter().filter(|told| told.row.scenario == scenario && told.row.way == way);
+    median(runs.map(|told| told.row.ours).collect()).expect("it was played")
 }
 
 /// Shows all rows so far, and leaves the report in files.

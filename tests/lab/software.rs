@@ -1,4 +1,4 @@
-//! The programs of the lab and their files: PostgreSQL, Pgpool-II and vipkeeper, each started as its package starts it.
+//! The programs of the lab and their files: PostgreSQL, Pgpool-II and vipkeeper, each started as its unit starts it.
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::keeper::{self, Keeper};
-use super::machine::{Machine, POSTGRES, ROOT, clean, output};
+use super::machine::{Machine, POSTGRES, UMASK, clean, output};
 use super::prometheus::METRICS_PORT;
 use super::vpc::{DATABASE, Instance, Method, Vpc};
 
@@ -17,6 +17,8 @@ pub const PGPOOL_PORT: u16 = 9999;
 pub const WATCHDOG_PORT: u16 = 9000;
 pub const WATCHDOG_SOCKET: &str = "/run/postgresql/.s.PGPOOLWD_CMD.9000";
 
+/// The id of vipkeeper's user and group, which need no name.
+const USER: u32 = 990;
 const PGPOOL: &str = "/usr/sbin/pgpool";
 /// A folder for each version.
 const POSTGRESQL: &str = "/usr/lib/postgresql";
@@ -40,6 +42,8 @@ pub struct Setup {
     pub tables: usize,
     /// Whether the daemons act on the watchdog's word where a hook was lost.
     pub trust: bool,
+    /// Whether vipkeeper's user may ask Pgpool's watchdog, which takes the two settings of docs/operations.md.
+    pub heard: bool,
     /// Whether each machine has a wall clock that may be put ahead.
     pub own_clocks: bool,
 }
@@ -190,20 +194,27 @@ heartbeat_port{number} = 9694
     text
 }
 
-/// What the packages' tmpfiles.d and units do at boot. The state folder has a file system of its own, which can be full.
+/// What the packages' tmpfiles.d do at boot. The state folder has a file system of its own, which can be full.
 pub fn prepare(machine: &Machine) {
     machine.run("install -d -o postgres -g postgres -m 2775 /run/postgresql");
     machine.run("install -d /run/vipkeeper");
-    machine.run("mount -t tmpfs -o size=1m,mode=755 tmpfs /run/vipkeeper");
-    machine.run("install -d -o postgres -g postgres -m 755 /run/vipkeeper/desired");
+    machine.run(&format!("mount -t tmpfs -o size=1m,mode=755,uid={USER},gid={USER} tmpfs /run/vipkeeper"));
+    machine.run(&format!("install -d -o {USER} -g postgres -m 775 /run/vipkeeper/desired"));
 }
 
-pub fn start_vipkeeper(machine: &Machine, log: &Path) {
-    machine.start(&ROOT, "/usr/bin/vipkeeper", &["run"], log);
+/// As its unit does: a user of its own, with the right to change addresses and no other.
+pub fn start_vipkeeper(machine: &Machine, setup: Setup, log: &Path) {
+    let (user, group) = (format!("--reuid={USER}"), format!("--regid={USER}"));
+    let groups = if setup.heard { "--groups=postgres" } else { "--clear-groups" };
+    let caps = ["--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin", "--bounding-set=-all,+net_admin"];
+    let [inherited, ambient, bounding] = caps;
+    let user = ["setpriv", &user, &group, groups, inherited, ambient, bounding, "--no-new-privs", "--"];
+    machine.start(&user, "/usr/bin/vipkeeper", &["run"], log);
 }
 
-pub fn start_pgpool(machine: &Machine, keeper: Keeper, log: &Path) {
-    machine.start(keeper.user(), PGPOOL, &["-n", "-f", PGPOOL_CONF], log);
+pub fn start_pgpool(machine: &Machine, setup: Setup, log: &Path) {
+    let umask: &[&str] = if setup.heard { &UMASK } else { &[] };
+    machine.start(&[setup.keeper.user(), umask].concat(), PGPOOL, &["-n", "-f", PGPOOL_CONF], log);
 }
 
 /// As an operator stops it; returns when it has.
@@ -214,7 +225,7 @@ pub fn stop_pgpool(machine: &Machine, keeper: Keeper) {
 
 /// As an operator stops it, without waiting: a `down` may take its time.
 pub fn begin_to_stop_pgpool(machine: &Machine, keeper: Keeper, log: &Path) {
-    machine.start(keeper.user(), "/usr/sbin/pgpool", &["-f", PGPOOL_CONF, "-m", "fast", "stop"], log);
+    machine.start(keeper.user(), PGPOOL, &["-f", PGPOOL_CONF, "-m", "fast", "stop"], log);
 }
 
 /// A fresh database that lets everybody in from the VPC.

@@ -210,12 +210,13 @@ impl Picture<'_> {
             );
             self.note(x + 3.0, &span.what);
         }
-        let notes = self.timeline.notes.iter().map(|(at, what)| (*at, what.as_str()));
-        for (at, what) in [(0.0, "")].into_iter().chain(notes) {
+        for at in [0.0].into_iter().chain(self.timeline.notes.iter().map(|(at, _)| *at)) {
             let x = self.x(at);
             let _ =
                 writeln!(self.body, "<line class=\"fault\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>");
-            self.note(x + 3.0, what);
+        }
+        for (at, what) in &self.timeline.notes {
+            self.note(self.x(*at) + 3.0, what);
         }
     }
 

@@ -1,12 +1,13 @@
-//! The wall clock of one node comes to be 2 s off. Claims are ordered by it.
+//! The wall clock of one node comes to be off: by 2 s, and by more than lies between two claims. Claims are ordered by it.
 //!
 //! Off from the start, it would decide Pgpool's first election as well, in which the eldest wins.
 
 use super::super::client::now;
+use super::super::report::seconds;
 use super::super::software::Setup;
 use super::super::vpc::Method;
-use super::pgpool::twice;
-use super::{NOWHERE, Scenario, another_leads, others, plain};
+use super::pgpool::{Twice, twice};
+use super::{GOAL, NOWHERE, Scenario, another_leads, others, plain, s};
 
 fn own_clocks(method: Method) -> Setup {
     Setup { own_clocks: true, ..plain(method) }
@@ -22,6 +23,7 @@ pub const BEHIND: Scenario = Scenario {
     name: "kill -9 of all of Pgpool, and the successor's clock is 2 s behind",
     short: NOWHERE,
     setup: own_clocks,
+    goal: GOAL,
     happens: |lab, old| {
         let successor = successor(old);
         lab.put_clock_ahead(successor, -2);
@@ -34,16 +36,21 @@ pub const BEHIND: Scenario = Scenario {
     errors: &[],
 };
 
-/// The claim that is to be followed looks younger than it is.
+/// More than lies between two elections; less than the 5 s of silence after which a jump makes Pgpool lose its peers.
+const FAR: u32 = 4;
+
+/// The claim that is to be followed looks younger than the one that follows.
 pub const AHEAD: Scenario = Scenario {
-    name: "two failovers, and the clock of the leader in between is 2 s ahead",
+    name: "two failovers, and the clock of the leader in between is 4 s ahead",
     short: NOWHERE,
     setup: own_clocks,
+    goal: GOAL,
     happens: |lab, old| {
         let successor = successor(old);
-        lab.put_clock_ahead(successor, 2);
-        let (between, story) = twice(lab, old);
-        assert_eq!(between, successor, "the node whose clock is ahead was to lead in between");
+        lab.put_clock_ahead(successor, FAR.into());
+        let Twice { second, between, story } = twice(lab, old);
+        assert_eq!(second, successor, "the node whose clock is ahead was to lead in between");
+        assert!(between < s(FAR.into()), "by the clocks, the last claim was to look older: {}", seconds(between));
         story
     },
     errors: &[],

@@ -7,12 +7,15 @@ use super::super::client::now;
 use super::super::cluster::eventually;
 use super::super::software::Setup;
 use super::super::vpc::Method;
-use super::{ELECTION, NOWHERE, OURS, Scenario, another_leads, hook_after, others, plain, s, served, sleep_until};
+use super::{
+    ELECTION, GOAL, NOWHERE, OURS, Scenario, another_leads, hook_after, others, plain, s, served, sleep_until,
+};
 
 pub const KILLED: Scenario = Scenario {
     name: "kill -9 of vipkeeper, then of Pgpool",
     short: NOWHERE,
     setup: plain,
+    goal: GOAL,
     happens: |lab, old| {
         let at = now();
         lab.machine(old).kill("vipkeeper");
@@ -28,6 +31,7 @@ pub const DOWN_DURING_HOOK: Scenario = Scenario {
     name: "vipkeeper is down during the hook and starts 5 s later",
     short: &[Method::ElasticIp],
     setup: plain,
+    goal: GOAL,
     happens: |lab, old| {
         // The daemons' end belongs to what is looked at afterwards: Prometheus may see it before Pgpool's.
         let at = now();
@@ -54,6 +58,7 @@ pub const DISK_FULL: Scenario = Scenario {
     name: "the state folder's disk is full",
     short: &[Method::Route],
     setup: plain,
+    goal: GOAL,
     happens: |lab, old| {
         (0..3).for_each(|node| lab.fill_state_folder(node));
         let at = now();
@@ -67,7 +72,8 @@ pub const DISK_FULL: Scenario = Scenario {
 pub const HOOKS_LOST: Scenario = Scenario {
     name: "no hook can write, with `witness = \"trust\"`",
     short: NOWHERE,
-    setup: |method| Setup { trust: true, ..plain(method) },
+    setup: |method| Setup { trust: true, heard: true, ..plain(method) },
+    goal: s(20),
     happens: |lab, old| {
         for node in 0..3 {
             fs::remove_file(lab.machine(node).path("/run/vipkeeper/reserve")).unwrap();

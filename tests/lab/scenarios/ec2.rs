@@ -10,7 +10,9 @@ use super::super::cluster::{Lab, eventually};
 use super::super::report::seconds;
 use super::super::software::Setup;
 use super::super::vpc::Method;
-use super::{AFTER_FAULT, CLEAN, NOWHERE, Scenario, Story, hook_after, plain, s, served, sleep_until};
+use super::{
+    AFTER_FAULT, CLEAN, GOAL_AFTER_FAULT, NOWHERE, Scenario, Story, hook_after, plain, s, served, sleep_until,
+};
 
 pub const FAULT: Duration = s(10);
 
@@ -40,6 +42,7 @@ pub const THROTTLED: Scenario = Scenario {
     name: "kill -9 of Pgpool while EC2 throttles for 10 s",
     short: &[Method::ElasticIp],
     setup: plain,
+    goal: GOAL_AFTER_FAULT,
     happens: |lab, old| failover_under(lab, old, FaultKind::Throttle),
     errors: &[],
 };
@@ -52,6 +55,7 @@ pub const FAILING: Scenario = Scenario {
     name: "kill -9 of Pgpool while EC2 answers 503 for 10 s",
     short: NOWHERE,
     setup: plain,
+    goal: GOAL_AFTER_FAULT,
     happens: |lab, old| {
         failover_under(lab, old, FaultKind::ServerError { status: 503, code: Cow::Borrowed("Unavailable") })
     },
@@ -62,6 +66,7 @@ pub const RESETTING: Scenario = Scenario {
     name: "kill -9 of Pgpool while EC2 closes every connection for 10 s",
     short: NOWHERE,
     setup: plain,
+    goal: GOAL_AFTER_FAULT,
     happens: |lab, old| failover_under(lab, old, FaultKind::DropBefore),
     errors: &[],
 };
@@ -71,6 +76,7 @@ pub const SLOW: Scenario = Scenario {
     name: "kill -9 of Pgpool while EC2 takes 8 s for each call, for 10 s",
     short: &[Method::Route],
     setup: plain,
+    goal: GOAL_AFTER_FAULT,
     happens: |lab, old| failover_under(lab, old, FaultKind::latency(s(8))),
     errors: &[],
 };

@@ -41,6 +41,7 @@ pub const DRIFT: Scenario = Scenario {
     name: "every binding changed by hand, one after the other",
     short: &[Method::SecondaryIp],
     setup: plain,
+    goal: s(25),
     happens: |lab, leader| {
         let at = now();
         let standby = others(leader).next().expect("there are three nodes");
@@ -48,6 +49,7 @@ pub const DRIFT: Scenario = Scenario {
         for strokes in [take_away(lab, leader), point_at(lab, standby)] {
             for stroke in strokes {
                 let began = now();
+                lab.recorder.note(&(times.len() + 1).to_string());
                 stroke.fall(lab, leader);
                 eventually("the change is undone", CLEAN, || lab.agrees_on(leader));
                 times.push(format!("{} {}", stroke.name(), seconds(now().saturating_sub(began))));
@@ -63,6 +65,7 @@ pub const THIEF: Scenario = Scenario {
     name: "another tool takes the VIP each 5 s for a minute",
     short: NOWHERE,
     setup: plain,
+    goal: s(45),
     happens: |lab, leader| {
         let at = now();
         let standby = others(leader).next().expect("there are three nodes");
@@ -74,7 +77,7 @@ pub const THIEF: Scenario = Scenario {
         eventually("the leader has everything back", s(60), || lab.agrees_on(leader));
         let end = format!("all back {} after the last theft", seconds(now().saturating_sub(last)));
         eventually("the client is served again", CLEAN, || lab.is_served_by(leader));
-        Story { leader, at, part: Part::Kept { within: s(120) }, end }
+        Story { leader, at, part: Part::Kept { within: s(60) }, end }
     },
     errors: &["contested: somebody keeps taking the VIP"],
 };

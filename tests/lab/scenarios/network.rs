@@ -1,19 +1,24 @@
 //! The network fails: between the nodes, between a node and EC2, or both.
 
 use super::super::client::now;
+use super::super::cluster::eventually;
 use super::super::vpc::Method;
 use super::ec2::{FAULT, under};
-use super::{NOWHERE, Scenario, another_leads, others, plain, s, sleep_until, the_watchdogs_agree_on};
+use super::{
+    CLEAN, GOAL, GOAL_AFTER_FAULT, NOWHERE, Scenario, another_leads, others, plain, s, sleep_until, stays_served,
+    the_watchdogs_agree_on,
+};
 
 pub const FROM_PEERS: Scenario = Scenario {
     name: "cut off from its peers for 25 s, not from EC2",
     short: &[Method::Route],
     setup: plain,
+    goal: GOAL,
     happens: |lab, old| {
         let at = now();
-        lab.vpc.cut(&[old], &[]);
+        lab.cut(&[old], &[]);
         let moved = another_leads(lab, old, at);
-        super::eventually("nothing is left at the old leader", super::CLEAN, || lab.agrees_on(moved.leader));
+        eventually("nothing is left at the old leader", CLEAN, || lab.agrees_on(moved.leader));
         sleep_until(at + s(25));
         lab.heal();
         the_watchdogs_agree_on(lab, moved.leader);
@@ -27,11 +32,12 @@ pub const FROM_EC2: Scenario = Scenario {
     name: "cut off from EC2 for 25 s, not from its peers, and stopped meanwhile",
     short: NOWHERE,
     setup: plain,
+    goal: GOAL,
     happens: |lab, old| {
         let cut = now();
-        lab.vpc.cut(&[], &[old]);
+        lab.cut(&[], &[old]);
         sleep_until(cut + s(12));
-        super::stays_served(lab, old, cut);
+        stays_served(lab, old, cut);
         let at = now();
         lab.stop_pgpool(old);
         let moved = another_leads(lab, old, at);
@@ -46,9 +52,10 @@ pub const FROM_BOTH: Scenario = Scenario {
     name: "cut off from its peers and EC2 for 25 s",
     short: &[Method::ElasticIp],
     setup: plain,
+    goal: GOAL,
     happens: |lab, old| {
         let at = now();
-        lab.vpc.cut(&[old], &[old]);
+        lab.cut(&[old], &[old]);
         let moved = another_leads(lab, old, at);
         sleep_until(at + s(25));
         lab.heal();
@@ -62,9 +69,10 @@ pub const SUCCESSORS_FROM_EC2: Scenario = Scenario {
     name: "kill -9 of Pgpool while the standbys are cut off from EC2 for 10 s",
     short: NOWHERE,
     setup: plain,
+    goal: GOAL_AFTER_FAULT,
     happens: |lab, old| {
         let standbys: Vec<usize> = others(old).collect();
-        lab.vpc.cut(&[], &standbys);
+        lab.cut(&[], &standbys);
         under(lab, old, FAULT, |lab| lab.heal())
     },
     errors: &[],
