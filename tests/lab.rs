@@ -4,7 +4,8 @@
 //! `cargo test --test lab -- --nocapture --test-threads 1` plays the short set, in which every scenario that no change
 //! should go without has its turn for one method at least; `VIPKEEPER_LAB=full` plays every scenario for every method,
 //! and `VIPKEEPER_LAB_RUNS=5` each one five times. Needs the packages postgresql, pgpool2, iproute2, iputils-ping and
-//! nftables; Prometheus watches where it is installed; and root, or to be run by `unshare --user --map-root-user --map-auto` (packages uidmap and util-linux).
+//! nftables, and root, or to be run by `unshare --user --map-root-user --map-auto` (packages uidmap and util-linux).
+//! Prometheus watches where it is installed.
 //!
 //! | variable | |
 //! |---|---|

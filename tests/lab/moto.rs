@@ -9,8 +9,9 @@
 //! The lab's account stays the one that the data plane, the metadata services and the scenarios look at; here it only
 //! follows. moto makes its own ids, of the same length as the account's, so a pipe can put one in the other's place.
 //!
-//! moto knows no faults, so only the walkthrough is played on it; and it cannot play a secondary IP: it assigns an address to a second ENI and leaves it on the first, whatever
-//! `AllowReassignment` says.
+//! moto knows no faults, so only the walkthrough is played on it; and it cannot play a secondary IP: it assigns an address
+//! to a second ENI and leaves it on the first, whatever `AllowReassignment` says, and finds an ENI by no address but the
+//! first.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
