@@ -101,7 +101,7 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
     // Would this query have shown another holder?
     let was_asked_for = match query {
         EniQuery::Ids(_) => false,
-        EniQuery::PrivateIps { .. } => address.is_ipv4(),
+        EniQuery::PrivateIps { addresses, .. } => matches!(address, IpAddr::V4(ip) if addresses.contains(&ip)),
         EniQuery::Subnets(_) => true,
     };
     if was_asked_for {

@@ -123,7 +123,11 @@ fn eni(id: &str, ips: &[&str], check: Option<bool>) -> Eni {
 }
 
 fn by_address() -> EniQuery {
-    EniQuery::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: BTreeSet::new() }
+    holders_of("10.0.0.50")
+}
+
+fn holders_of(address: &str) -> EniQuery {
+    EniQuery::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: [address.parse().unwrap()].into() }
 }
 
 fn by_id() -> EniQuery {
@@ -301,6 +305,8 @@ fn a_secondary_address_is_absent_only_if_all_holders_were_asked_for() {
         (by_address(), vec![mine(), eni("eni-b0", &["10.0.0.8", "10.0.0.50"], None)], "elsewhere: eni-b0"),
         (by_address(), vec![mine()], "absent"),
         (by_id(), vec![mine()], "unknown: who holds 10.0.0.50 was not read yet"),
+        // Of another address: the config is new.
+        (holders_of("10.0.0.51"), vec![mine()], "unknown: who holds 10.0.0.50 was not read yet"),
         (by_address(), vec![], "unknown: eni-a0 does not exist, or not in this account and region"),
         (of_subnets(), vec![mine(), eni("eni-b0", &["10.0.0.8", "10.0.0.50"], None)], "elsewhere: eni-b0"),
         (of_subnets(), vec![mine()], "absent"),
