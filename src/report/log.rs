@@ -113,6 +113,8 @@ impl Log {
             News::Stopping => info!("stopping; every binding stays where it is"),
 
             News::DesiredChanged { vip, desired } => {
+                // Another claim begins, or none: what it fails at is new.
+                self.repeats.forget(|topic| topic.strip_prefix(&vip.to_string()).is_some_and(|it| it.starts_with(' ')));
                 let (role, reason) = (Role::from(desired), desired.why());
                 match desired {
                     Desired::Leader(Claim { id: claim, .. }) => {

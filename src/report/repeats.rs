@@ -80,4 +80,9 @@ impl Repeats {
         let topic = self.topics.remove(topic)?;
         Some(Times { failures: topic.failures, over: now - topic.since, is_past: true })
     }
+
+    /// What failed of these topics counts for nothing any more.
+    pub fn forget(&mut self, which: impl Fn(&str) -> bool) {
+        self.topics.retain(|topic, _| !which(topic));
+    }
 }

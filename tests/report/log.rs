@@ -315,3 +315,26 @@ fn what_an_operator_must_see_is_an_error() {
     let levels: Vec<_> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(levels, ["ERROR", "ERROR", "ERROR", "WARN"], "{lines:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_under_another_claim_counts_for_nothing() {
+    let report = report();
+    let wanted = |id: &str| {
+        let desired = Desired::Leader(Claim { id: ClaimId::new(id), started_ms: 1 });
+        report.news(&News::DesiredChanged { vip: vip(), desired: &desired });
+    };
+    wanted("one");
+    for _ in 0..25 {
+        captured("info", || done(&report, Outcome::Failed(Class::Transient), Some("Unavailable"), Some("try later")));
+        tokio::time::advance(Duration::from_mins(1)).await;
+    }
+    let lines = captured("info", || {
+        wanted("two");
+        done(&report, Outcome::Failed(Class::Transient), Some("Unavailable"), Some("try later"));
+        wanted("three");
+        done(&report, Outcome::Accepted, None, None);
+    });
+    assert!(lines[1].contains("WARN") && lines[1].contains("try later"), "{lines:#?}");
+    assert!(!lines[1].contains("(failure"), "{lines:#?}");
+    assert!(!lines[3].contains("after"), "{lines:#?}");
+}
