@@ -12,7 +12,7 @@ use crate::desired::{Claim, Desired};
 use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
 use crate::observed::{Claims, Moment, Observed, Seen, Sight};
 use crate::plan::Purpose;
-use crate::vip::{BindingKey, Kind, Vip};
+use crate::vip::{BindingKey, ClaimMode, Kind, Vip};
 
 /// After an own accepted write, a read that contradicts it is not believed for this long: EC2's reads lag its writes.
 pub const SETTLE: Duration = Duration::from_secs(5);
@@ -114,6 +114,10 @@ impl Memory {
             if let Some(held) = &mut self.claim {
                 let superseded_before = held.superseded_by.is_some();
                 claim::learn(held, &vip.instance, &observed.claims, now);
+                if vip.claims == ClaimMode::Off {
+                    // Switched off since one was read: nothing will ever tell of its end.
+                    held.superseded_by = None;
+                }
                 if held.superseded_by.is_some() && !superseded_before {
                     self.believe_what_was_read_with(observed);
                 }
@@ -129,8 +133,12 @@ impl Memory {
             Standing::Standby | Standing::Superseded(_) => drop(self.standby_since.get_or_insert(now)),
             Standing::Leader | Standing::Unknown => self.standby_since = None,
         }
-        // What was applied is remembered until the next claim, even while a table chosen by tag is not found yet.
+        // What was applied is remembered until the next claim, even while a table chosen by tag is not found yet; and
+        // nothing else of what is not looked at.
         self.tracks.retain(|key, track| track.applied || vip.bindings.contains_key(key));
+        for (_, track) in self.tracks.iter_mut().filter(|(key, _)| !vip.bindings.contains_key(key)) {
+            *track = Track { applied: track.applied, ..Track::default() };
+        }
         for (key, sight) in observed.sights.iter().filter(|(key, _)| vip.bindings.contains_key(key)) {
             self.tracks.entry(key.clone()).or_default().learn(sight, &standing, self.claim.as_ref(), now);
         }

@@ -51,7 +51,7 @@ impl LastWord {
         }
     }
 
-    /// It is not asked any more. An answer that is still to come counts for nothing.
+    /// It is not asked any more; an answer that is still to come counts for nothing as long as it is not.
     pub fn forget(&mut self) {
         self.asked = None;
         self.asking = false;

@@ -208,6 +208,7 @@ impl Keeper {
     /// Tells what the new plan means, where it differs from the old one.
     fn tell(&mut self, plan: &Plan, superseded_before: bool, wall_ms: u64, reporter: &dyn Reporter) {
         let vip = self.vip();
+        self.drifting.retain(|key| plan.bindings.contains_key(key));
         for (key, verdict) in &plan.bindings {
             match verdict.drift {
                 Some(reason) => {
@@ -235,7 +236,8 @@ impl Keeper {
         }
         let leads = plan.standing == Standing::Leader;
         // A daemon that was restarted under a claim that had converged has gained nothing.
-        self.held |= leads && self.plan.is_none() && self.converged_ms().is_some();
+        let led_before = self.plan.as_ref().is_none_or(|before| before.standing == Standing::Unknown);
+        self.held |= leads && led_before && self.converged_ms().is_some();
         let holds = leads && (self.held || plan.in_sync());
         if holds != self.held {
             self.held = holds;

@@ -444,3 +444,57 @@ fn a_node_that_stands_by_contests_nothing() {
         assert!(!world.nodes[0].recorder.condition(EIP, "Contested").holds);
     });
 }
+
+/// The leader's VIP is stolen again and again, until that counts as a quarrel.
+async fn contested(world: &mut World, table: &str) {
+    world.nodes[0].start();
+    pass(seconds(1)).await;
+    world.up(0, ADDRESS);
+    pass(seconds(20)).await;
+    for _ in 0..8 {
+        point_route_by_hand(&world.estate, table, &world.estate.nodes[1].eni);
+        pass(seconds(45)).await;
+    }
+    assert!(world.nodes[0].recorder.condition(ADDRESS, "Contested").holds);
+}
+
+#[test]
+fn what_is_not_kept_any_more_is_not_contested() {
+    in_paused_time(async {
+        let mut world = World::new(2, routes(2));
+        let all = tables(&world);
+        contested(&mut world, &all[1]).await;
+        *world.nodes[0].config.borrow_mut() = Ok(config(vec![vip(vec![by_route(ADDRESS, &all[..1])])]));
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(30)).await;
+        assert!(!world.nodes[0].recorder.condition(ADDRESS, "Contested").holds);
+    });
+}
+
+#[test]
+fn what_was_not_kept_for_a_while_is_looked_at_twice_as_well() {
+    in_paused_time(async {
+        let mut world = World::new(2, routes(2));
+        let all = tables(&world);
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(20)).await;
+        let (whole, stranger) = (world.nodes[0].config.borrow().clone(), world.estate.nodes[1].eni.clone());
+        point_route_by_hand(&world.estate, &all[1], &stranger);
+        // It is seen, and not taken back yet, when the config comes to know nothing of it.
+        while world.nodes[0].recorder.heard("Drift { vip").is_empty() {
+            pass(millis(100)).await;
+        }
+        *world.nodes[0].config.borrow_mut() = Ok(config(vec![vip(vec![by_route(ADDRESS, &all[..1])])]));
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(3600)).await;
+        *world.nodes[0].config.borrow_mut() = whole;
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(4)).await;
+        assert_eq!(world.estate.route(&all[1], ADDRESS), Some(stranger), "one look is not enough");
+        assert_eq!(world.nodes[0].recorder.heard("Drift { vip").len(), 2, "and it is drift again");
+        pass(seconds(20)).await;
+        assert_eq!(world.estate.route(&all[1], ADDRESS), world.eni(0));
+    });
+}

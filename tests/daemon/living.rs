@@ -338,3 +338,25 @@ fn a_down_looks_again_where_the_last_look_at_the_kernel_failed() {
         assert!(!world.nodes[0].has_local(ADDRESS));
     });
 }
+
+#[test]
+fn a_node_that_another_claim_superseded_leads_again_once_claims_are_off() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(0, EIP);
+        pass(seconds(20)).await;
+        world.up(1, EIP);
+        pass(seconds(40)).await;
+        assert!(world.nodes[0].recorder.condition(EIP, "Superseded").holds);
+        // The other machine is gone for good, and its tag stays.
+        world.nodes[1].kill().await;
+        free_elastic_ip_by_hand(&world.estate);
+        world.nodes[0].config.borrow_mut().as_mut().unwrap().claims = ClaimMode::Off;
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        assert!(!world.nodes[0].recorder.condition(EIP, "Superseded").holds);
+    });
+}
