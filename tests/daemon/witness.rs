@@ -221,7 +221,7 @@ fn a_restart_moves_nothing_that_the_watchdogs_word_began() {
         world.nodes[0].start();
         pass(seconds(120)).await;
         assert_eq!(world.writes(mark), []);
-        assert_eq!(world.nodes[0].recorder.heard("direction: Gained"), [], "it had the VIP before");
+        assert_eq!(world.nodes[0].recorder.heard("direction: Gained"), Vec::<Duration>::new(), "it had the VIP before");
     });
 }
 

@@ -130,7 +130,7 @@ impl Prometheus {
     /// The README's alerts about how things are that fire now. Those about what happened within some time are read too,
     /// because Prometheus must understand them all.
     pub fn alerts(&self) -> BTreeSet<String> {
-        let fires = |alert: &String| self.ask("query", &[("query", alert)])["result"].as_array().unwrap().len() > 0;
+        let fires = |alert: &String| !self.ask("query", &[("query", alert)])["result"].as_array().unwrap().is_empty();
         let firing: BTreeSet<_> = alerts().into_iter().filter(fires).collect();
         firing.into_iter().filter(|alert| !alert.contains('[')).collect()
     }
