@@ -44,8 +44,9 @@ pub const DOWN_DURING_HOOK: Scenario = Scenario {
         }
         let started = now();
         lab.start_vipkeeper(leader);
+        let moved = served(lab, at, leader, hook);
         others(old).filter(|node| *node != leader).for_each(|node| lab.start_vipkeeper(node));
-        served(lab, at, leader, hook).ends_after(started, OURS, "counted from vipkeeper's start")
+        moved.ends_after(started, OURS, "counted from vipkeeper's start")
     },
     errors: &[],
 };
