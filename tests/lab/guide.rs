@@ -201,7 +201,8 @@ answer, and nobody was trying any more. *Runs*: of the scripts, and of vipkeeper
 
 EC2 begins to throttle when Pgpool is killed: nothing can move for the first 10 s, whoever tries, and outage and hook have
 what is left of them. Each start of the AWS CLI costs the scripts half a second of computing or more, and longer on a busy
-machine. For the scripts, Pgpool runs as root, and its `arping_cmd` is `true`. The leader that is cut off stays reachable for clients; its `down` waits for EC2 meanwhile.
+machine. For the scripts, Pgpool runs as root, and its `arping_cmd` is `true`. The leader that is cut off stays reachable
+for clients; its `down` waits for EC2 meanwhile.
 
 ";
 
