@@ -41,12 +41,6 @@ impl Backoff {
         ceiling.mul_f64(rng.f64())
     }
 
-    /// The longest that the next delay can be.
-    #[must_use]
-    pub fn ceiling(&self) -> Duration {
-        self.ceilings.current_interval
-    }
-
     /// Begins anew, after a success or when the thing to do has changed.
     pub fn reset(&mut self) {
         self.ceilings.reset();
@@ -69,7 +63,7 @@ mod tests {
         let mut backoff = Backoff::new();
         let mut ceilings_ms = Vec::new();
         for _ in 0..10 {
-            ceilings_ms.push(backoff.ceiling().as_millis());
+            ceilings_ms.push(backoff.ceilings.current_interval.as_millis());
             backoff.next_delay(&mut rng);
         }
         assert_eq!(ceilings_ms, [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
@@ -81,7 +75,7 @@ mod tests {
         let mut backoff = Backoff::new();
         let mut delays = Vec::new();
         for _ in 0..1_000 {
-            let ceiling = backoff.ceiling();
+            let ceiling = backoff.ceilings.current_interval;
             let delay = backoff.next_delay(&mut rng);
             assert!(delay <= ceiling, "{delay:?} above {ceiling:?}");
             delays.push(delay);
@@ -104,7 +98,7 @@ mod tests {
         let first = delays(&mut backoff);
         assert_ne!(delays(&mut backoff), first, "without a reset it goes on from the longest delay");
         backoff.reset();
-        assert_eq!(backoff.ceiling(), FIRST);
+        assert_eq!(backoff.ceilings.current_interval, FIRST);
         assert_eq!(delays(&mut backoff), first);
         assert_eq!(delays(&mut Backoff::default()), first);
     }
