@@ -22,15 +22,21 @@ fn hook_lost(world: &World) -> bool {
     conditions.find(|condition| condition.name == condition::HOOK_LOST).expect("it is always told").holds
 }
 
+/// A node that leads, and whose watchdog says so; the other one does not run.
+async fn leads_by_its_watchdogs_word_too() -> World {
+    let mut world = World::new(2, with(WitnessMode::Check));
+    says(&world, 0, true);
+    world.nodes[0].start();
+    pass(seconds(1)).await;
+    world.up(0, EIP);
+    pass(seconds(20)).await;
+    world
+}
+
 #[test]
 fn nothing_is_taken_back_against_the_watchdogs_word() {
     in_paused_time(async {
-        let mut world = World::new(2, with(WitnessMode::Check));
-        says(&world, 0, true);
-        world.nodes[0].start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(20)).await;
+        let world = leads_by_its_watchdogs_word_too().await;
         says(&world, 0, false);
         point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
         let mark = world.mark();
@@ -131,12 +137,7 @@ fn the_last_word_of_a_watchdog_that_was_killed_begins_no_claim() {
 #[test]
 fn a_reload_does_not_make_forget_what_the_watchdog_said() {
     in_paused_time(async {
-        let mut world = World::new(2, with(WitnessMode::Check));
-        says(&world, 0, true);
-        world.nodes[0].start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(20)).await;
+        let world = leads_by_its_watchdogs_word_too().await;
         says(&world, 0, false);
         point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
         let mark = world.mark();
@@ -152,12 +153,7 @@ fn a_reload_does_not_make_forget_what_the_watchdog_said() {
 fn what_the_watchdog_forbids_stays_blocked_while_it_is_asked_anew() {
     for unheard in [true, false] {
         in_paused_time(async move {
-            let mut world = World::new(2, with(WitnessMode::Check));
-            says(&world, 0, true);
-            world.nodes[0].start();
-            pass(seconds(1)).await;
-            world.up(0, EIP);
-            pass(seconds(20)).await;
+            let world = leads_by_its_watchdogs_word_too().await;
             if unheard {
                 world.nodes[0].stands_still.set(true);
             } else {
