@@ -392,10 +392,7 @@ fn a_claim_does_not_wait_for_what_nobody_wants_any_more() {
             config(vec![vip(vec![by_elastic_ip(EIP)]), vip(vec![by_route(ADDRESS, &tables)])])
         });
         world.estate.service().set_throttling(Throttling::Off);
-        world.nodes[0].start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(60)).await;
+        world.start_alone_as_leader_of(EIP, seconds(60)).await;
         world.up(0, ADDRESS);
         pass(millis(100)).await;
         world.down(0, EIP);
@@ -430,10 +427,7 @@ fn the_end_of_a_claim_ends_the_backoffs_that_are_told() {
 fn a_node_that_stands_by_contests_nothing() {
     in_paused_time(async {
         let mut world = World::new(2, elastic_ip);
-        world.nodes[0].start();
-        pass(seconds(1)).await;
-        world.up(0, EIP);
-        pass(seconds(20)).await;
+        world.start_alone_as_leader_of(EIP, seconds(20)).await;
         for _ in 0..8 {
             point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
             pass(seconds(45)).await;
@@ -447,10 +441,7 @@ fn a_node_that_stands_by_contests_nothing() {
 
 /// The leader's VIP is stolen again and again, until that counts as a quarrel.
 async fn contested(world: &mut World, table: &str) {
-    world.nodes[0].start();
-    pass(seconds(1)).await;
-    world.up(0, ADDRESS);
-    pass(seconds(20)).await;
+    world.start_alone_as_leader_of(ADDRESS, seconds(20)).await;
     for _ in 0..8 {
         point_route_by_hand(&world.estate, table, &world.estate.nodes[1].eni);
         pass(seconds(45)).await;
@@ -476,10 +467,7 @@ fn what_was_not_kept_for_a_while_is_looked_at_twice_as_well() {
     in_paused_time(async {
         let mut world = World::new(2, routes(2));
         let all = tables(&world);
-        world.nodes[0].start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(20)).await;
+        world.start_alone_as_leader_of(ADDRESS, seconds(20)).await;
         let (whole, stranger) = (world.nodes[0].config.borrow().clone(), world.estate.nodes[1].eni.clone());
         point_route_by_hand(&world.estate, &all[1], &stranger);
         // It is seen, and not taken back yet, when the config comes to know nothing of it.

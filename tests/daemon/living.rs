@@ -139,10 +139,7 @@ fn an_eni_that_ec2_does_not_show_makes_the_node_ask_anew_who_it_is() {
         let mut wrong = right.clone();
         wrong.interfaces.get_mut("eth0").unwrap().eni = "eni-00000000000000bad".parse().unwrap();
         *world.nodes[0].identity.node.borrow_mut() = wrong;
-        world.nodes[0].start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(5)).await;
+        world.start_alone_as_leader_of(ADDRESS, seconds(5)).await;
         assert_eq!(world.estate.route(&table, ADDRESS), None);
         *world.nodes[0].identity.node.borrow_mut() = right;
         pass(seconds(120)).await;

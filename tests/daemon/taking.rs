@@ -121,10 +121,7 @@ fn an_ipv6_address_that_was_taken_is_taken_back_after_a_second_look() {
     in_paused_time(async {
         let v6 = "2600:1f18:1::50";
         let mut world = World::new(2, |_| config(vec![vip(vec![by_secondary_ip(v6)])]));
-        world.nodes[0].start();
-        pass(seconds(1)).await;
-        world.up(0, v6);
-        pass(seconds(30)).await;
+        world.start_alone_as_leader_of(v6, seconds(30)).await;
         let assignment = |eni: &str| (eni.to_owned(), vec![v6.to_owned()]);
         let (network_interface_id, ipv6_addresses) = assignment(&world.estate.nodes[0].eni);
         let unassign = UnassignIpv6Addresses { network_interface_id, ipv6_addresses };
@@ -214,10 +211,7 @@ fn a_route_is_deleted_on_release_if_the_config_says_so_and_it_still_points_here(
             config(vec![vip(vec![by_route_that(ADDRESS, &tables, OnRelease::Delete)])])
         });
         let tables = tables(&world);
-        world.nodes[0].start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(30)).await;
+        world.start_alone_as_leader_of(ADDRESS, seconds(30)).await;
         world.down(0, ADDRESS);
         pass(seconds(20)).await;
         point_route_by_hand(&world.estate, &tables[1], &world.estate.nodes[1].eni);

@@ -248,10 +248,7 @@ fn a_record_that_is_not_read_any_more_is_not_asked_for_again_and_again() {
             routed.anchor = anchor.clone().map(AnchorConfig::ElasticIp);
             config(vec![vip(vec![by_elastic_ip(EIP)]), routed])
         });
-        world.nodes[0].start();
-        pass(seconds(1)).await;
-        world.up(0, ADDRESS);
-        pass(seconds(30)).await;
+        world.start_alone_as_leader_of(ADDRESS, seconds(30)).await;
         // The Elastic IP leaves the config, and with it the tags that were read with it.
         let node = &world.nodes[0];
         node.config.borrow_mut().as_mut().unwrap().vips.remove(0);

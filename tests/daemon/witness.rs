@@ -26,10 +26,7 @@ fn hook_lost(world: &World) -> bool {
 async fn leads_by_its_watchdogs_word_too() -> World {
     let mut world = World::new(2, with(WitnessMode::Check));
     says(&world, 0, true);
-    world.nodes[0].start();
-    pass(seconds(1)).await;
-    world.up(0, EIP);
-    pass(seconds(20)).await;
+    world.start_alone_as_leader_of(EIP, seconds(20)).await;
     world
 }
 

@@ -61,6 +61,16 @@ impl World {
     /// The nodes have looked around, and the first one has led for so long.
     pub async fn start_with_leader_of(&mut self, vip: &str, for_long: Duration) {
         self.start();
+        self.lead(vip, for_long).await;
+    }
+
+    /// The same while no other node runs.
+    pub async fn start_alone_as_leader_of(&mut self, vip: &str, for_long: Duration) {
+        self.nodes[0].start();
+        self.lead(vip, for_long).await;
+    }
+
+    async fn lead(&mut self, vip: &str, for_long: Duration) {
         pass(seconds(1)).await;
         self.up(0, vip);
         pass(for_long).await;
