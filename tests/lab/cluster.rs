@@ -387,9 +387,10 @@ impl Lab {
 }
 
 impl Drop for Lab {
-    /// Leaves the programs' logs to read.
+    /// Leaves the programs' logs to read; those of a play that failed where no later play puts its own.
     fn drop(&mut self) {
-        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab").join(&self.name);
+        let failed = if thread::panicking() { format!("-failed-{}", now().as_secs()) } else { String::new() };
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab").join(self.name.clone() + &failed);
         let _ = fs::create_dir_all(&kept);
         for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "log") {
