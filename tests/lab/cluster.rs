@@ -30,10 +30,12 @@ use super::recorder::Recorder;
 use super::software::{self, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
 use super::vpc::{Instance, Method, NODES, Vpc};
 
-/// The first election, and Pgpool's own pause before its lifecheck.
-const BOOT: Duration = Duration::from_mins(1);
+/// The first election, which may need a second vote, and Pgpool's own pause before its lifecheck.
+const BOOT: Duration = Duration::from_mins(2);
 /// Answers in a row, without a pause, after which the client counts as served.
 const STEADY: usize = 10;
+/// So many last lines of each log are shown where a play fails.
+const SHOWN: usize = 25;
 /// How the folders of labs begin, before the pid of the test and a word of its own.
 const FOLDER: &str = "vipkeeper-lab-";
 
@@ -381,6 +383,15 @@ impl Lab {
         fs::read_to_string(self.log_file(node, program)).unwrap_or_default()
     }
 
+    /// For who has nothing but a test's output.
+    fn show_end(&self, node: usize, program: &str, counts: impl Fn(&&str) -> bool) {
+        let log = self.log(node, program);
+        let lines: Vec<_> = log.lines().filter(counts).collect();
+        for line in &lines[lines.len().saturating_sub(SHOWN)..] {
+            eprintln!("  {} {program}: {line}", self.name_of(node));
+        }
+    }
+
     fn log_file(&self, node: usize, program: &str) -> PathBuf {
         self.folder.path().join(format!("{}-{program}.log", self.nodes[node].instance.name))
     }
@@ -398,7 +409,12 @@ impl Drop for Lab {
             }
         }
         if thread::panicking() {
-            eprintln!("the logs are in {}", kept.display());
+            eprintln!("the logs are in {}; how they end:", kept.display());
+            for node in 0..self.nodes.len() {
+                self.show_end(node, "vipkeeper", |_| true);
+                // Its children tell of clients.
+                self.show_end(node, "pgpool", |line| !line.contains(": [unknown] pid"));
+            }
         }
     }
 }

@@ -34,8 +34,9 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Pgpool's part: it notices (5 s of silence at worst, as set up here), votes, and runs the hook.
-const ELECTION: Duration = s(40);
+/// Pgpool's part: it notices (5 s of silence at worst, as set up here), votes, and runs the hook. A vote that fails costs it
+/// 5 s and more before the next; one in hundreds of elections took longer than 40 s.
+const ELECTION: Duration = s(120);
 /// The product's part until the client is served, on a machine that may be busy with three clusters' worth of programs.
 const OURS: Duration = s(2);
 /// The same from the end of a fault of EC2's, or of the way there, on.
@@ -52,6 +53,8 @@ const STORM: usize = 100;
 const CLEAN: Duration = s(40);
 /// So long everything must stay as it is afterwards.
 const CALM: Duration = s(5);
+/// A machine that others use too may stand still for a second, and the client with it.
+const STANDSTILL: Duration = s(2);
 
 /// Labs that run now. Several at once measure each other too, a little: the report says how many there were.
 static RUNNING: Mutex<usize> = Mutex::new(0);
@@ -221,9 +224,8 @@ impl Scenario {
             signals::assert_no_alert_lasts(prometheus, self.name);
             signals::seen(prometheus, lab.name_of(old), lab.name_of(leader), at)
         });
-        report::tell(Told { row, timeline, seen: seen.clone() });
-        if let Some(seen) = seen {
-            signals::assert_tell(self.name, &seen);
+        if let Some(seen) = &seen {
+            signals::assert_tell(self.name, seen);
         }
         assert!(ours < within, "{name}: {} until the client was served", seconds(ours));
         let writes = lab.writes_since(mark);
@@ -231,6 +233,8 @@ impl Scenario {
         let expected = |line: &str| line.contains(WITNESS) || self.errors.iter().any(|part| line.contains(part));
         let unexpected = |line: &&String| !expected(line);
         assert_eq!(errors.iter().filter(unexpected).collect::<Vec<_>>(), Vec::<&String>::new(), "errors logged");
+        // Only what passed counts as played.
+        report::tell(Told { row, timeline, seen });
     }
 }
 
@@ -311,7 +315,9 @@ fn the_guard_is_the_watchdog(lab: &Lab, leader: usize) {
 fn only_the_leader_is_escalated(lab: &Lab, leader: usize) {
     let delegate_ip = lab.setup.method.delegate_ip().into();
     for node in 0..3 {
-        let word = lab.ask_watchdog(node).unwrap().expect("the watchdog has a socket");
+        // It answers nobody while it is busy otherwise.
+        let word = eventually("the watchdog answers", s(10), || lab.ask_watchdog(node));
+        let word = word.expect("the watchdog has a socket");
         assert_eq!(word.escalated, node == leader, "{}", lab.name_of(node));
         assert!(word.delegate_ips.contains(&delegate_ip), "{word:?}");
     }
@@ -333,7 +339,7 @@ fn stays(lab: &Lab, leader: usize) {
     let answers = lab.client.answers();
     let others = answers.iter().filter(|answer| answer.at > from && answer.through != lab.address(leader)).count();
     assert_eq!(others, 0, "answers through another node than the leader");
-    assert!(outage(&answers, from) < s(1), "an outage of {} in calm", seconds(outage(&answers, from)));
+    assert!(outage(&answers, from) < STANDSTILL, "an outage of {} in calm", seconds(outage(&answers, from)));
     lab.is_served_by(leader).unwrap();
 }
 
@@ -341,7 +347,7 @@ fn stays(lab: &Lab, leader: usize) {
 fn stays_served(lab: &Lab, leader: usize, from: Duration) {
     lab.is_served_by(leader).unwrap();
     let outage = outage(&lab.client.answers(), from);
-    assert!(outage < s(1), "an outage of {} though the leader stayed", seconds(outage));
+    assert!(outage < STANDSTILL, "an outage of {} though the leader stayed", seconds(outage));
 }
 
 /// Waits until another node than the old leader has the VIP.
@@ -364,7 +370,7 @@ fn hook_after(lab: &Lab, at: Duration, may: impl Fn(usize) -> bool) -> (usize, D
 /// its mind on the way there.
 fn somebody_leads(lab: &Lab, at: Duration) -> Moved {
     let mut held = None;
-    let (leader, hook) = eventually("one node keeps the VIP", 2 * ELECTION, || {
+    let (leader, hook) = eventually("one node keeps the VIP", ELECTION, || {
         let holder = lab.escalated().and_then(|node| lab.agrees_on(node).map(|()| node));
         let claim = holder.and_then(|node| Ok((node, lab.began(node).ok_or("no claim")?)));
         match (&claim, held) {
