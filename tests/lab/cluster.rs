@@ -412,8 +412,9 @@ impl Drop for Lab {
             eprintln!("the logs are in {}; how they end:", kept.display());
             for node in 0..self.nodes.len() {
                 self.show_end(node, "vipkeeper", |_| true);
-                // Its children tell of clients.
-                self.show_end(node, "pgpool", |line| !line.contains(": [unknown] pid"));
+                // Its other processes tell of clients and of the database.
+                let tells = ["watchdog", "life_check", "vipkeeper:"];
+                self.show_end(node, "pgpool", |line| tells.iter().any(|part| line.contains(part)));
             }
         }
     }

@@ -146,9 +146,31 @@ const TWICE: &[(Who, &str)] = &[
     (Beside, "drift"),
 ];
 
+/// What happens now and then where two leaders meet. Who leads in the end may be any of the three.
+pub const ELECTED_ANEW: &str = "Pgpool elects anew";
+const ANEW: &[(Who, &str)] = &[
+    (Old, "superseded"),
+    (Old, "leads no more"),
+    (Old, "no guard"),
+    (Old, "no answer"),
+    (Old, "leads"),
+    (Old, "gained"),
+    (New, "leads"),
+    (New, "gained"),
+    (New, "leads no more"),
+    (New, "no guard"),
+    (New, "lost"),
+    (Beside, "leads"),
+    (Beside, "gained"),
+    (Beside, "leads no more"),
+    (Beside, "no guard"),
+    (Beside, "lost"),
+];
+
 const EXPECTED: &[Expected] = &[
     Expected { scenario: "the guide's walkthrough", old: STANDS_BY, new: LEADS, may: &[] },
     Expected { scenario: "kill -9 of all of Pgpool", old: STANDS_BY, new: LEADS, may: &[] },
+    Expected { scenario: ELECTED_ANEW, old: &["lost"], new: &[], may: ANEW },
     // Its hooks and its guard say leader until it wakes.
     Expected {
         scenario: "all of Pgpool hangs (SIGSTOP), and wakes",

@@ -56,7 +56,13 @@ pub const DRIFT: Scenario = Scenario {
                 eventually("the client is served again", CLEAN, || lab.is_served_by(leader));
             }
         }
-        Story { leader, at, part: Part::Kept { within: s(30) }, end: format!("undone after: {}", times.join(", ")) }
+        Story {
+            leader,
+            at,
+            part: Part::Kept { within: s(30) },
+            end: format!("undone after: {}", times.join(", ")),
+            shows: None,
+        }
     },
     errors: &[],
 };
@@ -77,7 +83,7 @@ pub const THIEF: Scenario = Scenario {
         eventually("the leader has everything back", s(60), || lab.agrees_on(leader));
         let end = format!("all back {} after the last theft", seconds(now().saturating_sub(last)));
         eventually("the client is served again", CLEAN, || lab.is_served_by(leader));
-        Story { leader, at, part: Part::Kept { within: s(60) }, end }
+        Story { leader, at, part: Part::Kept { within: s(60) }, end, shows: None }
     },
     errors: &["contested: somebody keeps taking the VIP"],
 };

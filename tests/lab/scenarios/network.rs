@@ -6,7 +6,6 @@ use super::super::vpc::Method;
 use super::ec2::{FAULT, under};
 use super::{
     CLEAN, GOAL, GOAL_AFTER_FAULT, NOWHERE, Scenario, another_leads, others, plain, s, sleep_until, stays_served,
-    the_watchdogs_agree_on,
 };
 
 pub const FROM_PEERS: Scenario = Scenario {
@@ -21,8 +20,7 @@ pub const FROM_PEERS: Scenario = Scenario {
         eventually("nothing is left at the old leader", CLEAN, || lab.agrees_on(moved.leader));
         sleep_until(at + s(25));
         lab.heal();
-        the_watchdogs_agree_on(lab, moved.leader);
-        moved.ends("healed")
+        moved.ends_after_both_met(lab, "healed")
     },
     errors: &[],
 };
@@ -59,8 +57,7 @@ pub const FROM_BOTH: Scenario = Scenario {
         let moved = another_leads(lab, old, at);
         sleep_until(at + s(25));
         lab.heal();
-        the_watchdogs_agree_on(lab, moved.leader);
-        moved.ends("healed")
+        moved.ends_after_both_met(lab, "healed")
     },
     errors: &[],
 };

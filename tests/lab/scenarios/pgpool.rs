@@ -9,7 +9,7 @@ use super::super::software::{LATE_S, Setup};
 use super::super::vpc::Method;
 use super::{
     CLEAN, ELECTION, EVERYWHERE, GOAL, NOWHERE, Scenario, Story, another_leads, comes_back_as_standby, has_the_address,
-    hook_after, others, plain, s, sleep_until, somebody_leads, the_port_is_free, the_watchdogs_agree_on,
+    hook_after, others, plain, s, sleep_until, somebody_leads, the_port_is_free,
 };
 
 /// A leader looks each 10 s, give or take a quarter.
@@ -76,8 +76,7 @@ pub const FROZEN: Scenario = Scenario {
             None => Ok(()),
             Some(_) => Err("its file says leader".to_owned()),
         });
-        the_watchdogs_agree_on(lab, moved.leader);
-        moved.ends("superseded, until it woke and stood down")
+        moved.ends_after_both_met(lab, "superseded, until it woke and stood down")
     },
     errors: &[],
 };
