@@ -132,8 +132,11 @@ impl Moved {
 
     /// After the old leader has found its peers again.
     fn ends_after_both_met(&self, lab: &Lab, end: &str) -> Story {
+        let from = now();
         let last = somebody_leads(lab, self.at);
         if last.hook == self.hook {
+            // The old leader, back, took nothing from it, not even for a moment.
+            stays_served(lab, self.leader, from);
             return self.ends(end);
         }
         // Each Pgpool may take the other for the true leader and resign, one time in fifty or a hundred.
