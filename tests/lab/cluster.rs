@@ -30,12 +30,12 @@ use super::recorder::Recorder;
 use super::software::{self, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
 use super::vpc::{Instance, Method, NODES, Vpc};
 
-/// The first election, which may need a second vote, and Pgpool's own pause before its lifecheck.
-const BOOT: Duration = Duration::from_mins(2);
+/// The first election, and Pgpool's own pause before its lifecheck.
+const BOOT: Duration = Duration::from_mins(1);
 /// Answers in a row, without a pause, after which the client counts as served.
 const STEADY: usize = 10;
 /// So many last lines of each log are shown where a play fails.
-const SHOWN: usize = 25;
+const SHOWN: usize = 40;
 /// How the folders of labs begin, before the pid of the test and a word of its own.
 const FOLDER: &str = "vipkeeper-lab-";
 
@@ -383,7 +383,7 @@ impl Lab {
         fs::read_to_string(self.log_file(node, program)).unwrap_or_default()
     }
 
-    /// For who has nothing but a test's output.
+    /// For readers who have only the test's output, as in CI.
     fn show_end(&self, node: usize, program: &str, counts: impl Fn(&&str) -> bool) {
         let log = self.log(node, program);
         let lines: Vec<_> = log.lines().filter(counts).collect();
@@ -400,21 +400,23 @@ impl Lab {
 impl Drop for Lab {
     /// Leaves the programs' logs to read; those of a play that failed where no later play puts its own.
     fn drop(&mut self) {
-        let failed = if thread::panicking() { format!("-failed-{}", now().as_secs()) } else { String::new() };
-        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab").join(self.name.clone() + &failed);
+        let failed = thread::panicking();
+        let suffix = if failed { format!("-failed-{}", now().as_secs()) } else { String::new() };
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab").join(self.name.clone() + &suffix);
         let _ = fs::create_dir_all(&kept);
         for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "log") {
                 let _ = fs::copy(entry.path(), kept.join(entry.file_name()));
             }
         }
-        if thread::panicking() {
+        if failed {
             eprintln!("the logs are in {}; how they end:", kept.display());
             for node in 0..self.nodes.len() {
                 self.show_end(node, "vipkeeper", |_| true);
-                // Its other processes tell of clients and of the database.
+                // Its other processes tell of clients and of the database, and details repeat what is said before them.
                 let tells = ["watchdog", "life_check", "vipkeeper:"];
-                self.show_end(node, "pgpool", |line| tells.iter().any(|part| line.contains(part)));
+                let counts = |line: &&str| tells.iter().any(|part| line.contains(part)) && !line.contains("DETAIL:");
+                self.show_end(node, "pgpool", counts);
             }
         }
     }

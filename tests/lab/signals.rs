@@ -35,7 +35,7 @@ const SIGNALS: [Signal; 16] = [
     Signal { name: "contested", selector: "vipkeeper_contested", moved: Moved::Rose },
     Signal { name: "hook lost", selector: "vipkeeper_hook_lost", moved: Moved::Rose },
     Signal { name: "desired invalid", selector: "vipkeeper_desired_invalid", moved: Moved::Rose },
-    Signal { name: "not scraped", selector: "up", moved: Moved::Stayed0 },
+    Signal { name: "not scraped", selector: "up", moved: Moved::Fell },
 ];
 
 /// Shown by whatever takes or releases, if Prometheus looks just then.
@@ -56,8 +56,6 @@ enum Moved {
     Grew,
     Rose,
     Fell,
-    /// Twice in a row: one look that a busy machine made too late tells of nothing.
-    Stayed0,
 }
 
 impl Moved {
@@ -66,7 +64,6 @@ impl Moved {
             Self::Grew => "grew",
             Self::Rose => "became 1",
             Self::Fell => "became 0",
-            Self::Stayed0 => "was 0 twice in a row",
         }
     }
 
@@ -75,7 +72,6 @@ impl Moved {
             Self::Grew => pair[1] > pair[0] || (pair[1] < pair[0] && pair[1] > 0.0),
             Self::Rose => pair[1] > pair[0],
             Self::Fell => pair[1] < pair[0],
-            Self::Stayed0 => pair == [0.0, 0.0],
         })
     }
 }

@@ -9,7 +9,7 @@ use super::super::client::now;
 use super::super::cluster::{Lab, eventually};
 use super::super::report::seconds;
 use super::super::vpc::Method;
-use super::{CLEAN, NOWHERE, Part, Scenario, Story, others, plain, s, sleep_until};
+use super::{CLEAN, NOWHERE, Scenario, Story, others, plain, s, sleep_until};
 
 /// A change past vipkeeper.
 enum Stroke {
@@ -56,13 +56,7 @@ pub const DRIFT: Scenario = Scenario {
                 eventually("the client is served again", CLEAN, || lab.is_served_by(leader));
             }
         }
-        Story {
-            leader,
-            at,
-            part: Part::Kept { within: s(30) },
-            end: format!("undone after: {}", times.join(", ")),
-            shows: None,
-        }
+        Story::of_one_leader(leader, at, s(30), format!("undone after: {}", times.join(", ")))
     },
     errors: &[],
 };
@@ -83,7 +77,7 @@ pub const THIEF: Scenario = Scenario {
         eventually("the leader has everything back", s(60), || lab.agrees_on(leader));
         let end = format!("all back {} after the last theft", seconds(now().saturating_sub(last)));
         eventually("the client is served again", CLEAN, || lab.is_served_by(leader));
-        Story { leader, at, part: Part::Kept { within: s(60) }, end, shows: None }
+        Story::of_one_leader(leader, at, s(60), end)
     },
     errors: &["contested: somebody keeps taking the VIP"],
 };

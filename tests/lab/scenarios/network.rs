@@ -20,7 +20,7 @@ pub const FROM_PEERS: Scenario = Scenario {
         eventually("nothing is left at the old leader", CLEAN, || lab.agrees_on(moved.leader));
         sleep_until(at + s(25));
         lab.heal();
-        moved.ends_after_both_met(lab, "healed")
+        moved.ends_once_one_stays(lab, "healed")
     },
     errors: &[],
 };
@@ -57,7 +57,7 @@ pub const FROM_BOTH: Scenario = Scenario {
         let moved = another_leads(lab, old, at);
         sleep_until(at + s(25));
         lab.heal();
-        moved.ends_after_both_met(lab, "healed")
+        moved.ends_once_one_stays(lab, "healed")
     },
     errors: &[],
 };

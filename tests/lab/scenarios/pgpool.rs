@@ -76,7 +76,7 @@ pub const FROZEN: Scenario = Scenario {
             None => Ok(()),
             Some(_) => Err("its file says leader".to_owned()),
         });
-        moved.ends_after_both_met(lab, "superseded, until it woke and stood down")
+        moved.ends_once_one_stays(lab, "superseded, until it woke and stood down")
     },
     errors: &[],
 };
