@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use crate::binding::{Account, Anchor};
 use crate::ids::{AllocationId, AssociationId, EniId, RouteTableId};
-use crate::vip::{Account, Anchor};
 
 /// Whether a change may take what somebody else holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +26,21 @@ pub enum RouteCall {
     ReplaceElseCreate,
     /// CreateRoute alone: EC2 refuses if there is a route.
     CreateOnly,
+}
+
+/// Why an action is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    /// A new claim takes the binding, whoever holds it.
+    Take,
+    /// The binding is gone though this node should have it: put it back, if nobody else took it.
+    Restore,
+    /// Somebody else holds what this node's claim is the newest for: take it back.
+    Retake,
+    /// This node is not the leader, and the binding still points at it.
+    Release,
+    /// This node is not the leader, and what concerns it alone is made ready for when it is.
+    Prepare,
 }
 
 /// One change.

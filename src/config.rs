@@ -17,8 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::binding::{Account, ClaimMode, OnRelease};
 use crate::ids::{AllocationId, EniId, InstanceId, RouteTableId};
-use crate::vip::{Account, ClaimMode, OnRelease};
 
 pub use error::{ConfigError, Key, Place, Problem, Step};
 pub use sources::{DEFAULT_FILE, FILE_VARIABLE, Flag, HookConfig, Sources};

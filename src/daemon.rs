@@ -17,21 +17,21 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::ec2::{Ec2Read, Ec2Write, Urgency};
-use crate::host::Host;
 use crate::identity::Node;
-use crate::machine::Machine;
+use crate::machine::kernel::Kernel;
+use crate::observe::seen::Moment;
 use crate::observe::{Known, Source, World, observe};
-use crate::observed::Moment;
+use crate::pgpool::watchdog::Asked;
 use crate::report::{HEARTBEAT, News, PassResult, Reporter};
+use crate::state_dir::Machine;
 use crate::status::Status;
 use crate::wake::Wake;
-use crate::witness::Asked;
 
 pub use self::reload::{Reload, Reloaded};
 
 use self::ask::LastWord;
 use self::reads::{Answer, ReadFuture, Reads};
-use self::vip::Keeper;
+use self::vip::VipLoop;
 use self::write::{After, Busy, WriteFuture, Written};
 
 mod ask;
@@ -90,7 +90,7 @@ pub struct Daemon<E, H, I, M> {
     started_ms: u64,
     known: Option<Known>,
     world: World,
-    vips: Vec<Keeper>,
+    vips: Vec<VipLoop>,
     reads: Reads,
     watchdog: LastWord,
     reading: FuturesUnordered<ReadFuture>,
@@ -127,7 +127,7 @@ pub struct Daemon<E, H, I, M> {
 impl<E, H, I, M> Daemon<E, H, I, M>
 where
     E: Ec2Read + Ec2Write + 'static,
-    H: Host + 'static,
+    H: Kernel + 'static,
     I: Identify + 'static,
     M: Machine,
 {
@@ -135,7 +135,7 @@ where
     #[must_use]
     pub fn new(config: Config, around: Surroundings<E, H, I, M>) -> Self {
         let wall_ms = around.machine.wall_ms();
-        let vips = config.vips.iter().map(|vip| Keeper::new(vip.clone(), &around.machine, Moment::ZERO, wall_ms));
+        let vips = config.vips.iter().map(|vip| VipLoop::new(vip.clone(), &around.machine, Moment::ZERO, wall_ms));
         let vips = vips.collect();
         Self {
             started_with: config.clone(),
@@ -448,11 +448,11 @@ where
     fn tell_pass(&self, round: &reads::Finished) {
         let result = if round.failed == round.asked {
             PassResult::Failed
-        } else if round.failed > 0 || self.vips.iter().any(Keeper::is_failing) {
+        } else if round.failed > 0 || self.vips.iter().any(VipLoop::is_failing) {
             PassResult::Partial
         } else if !self.writing.is_empty() {
             PassResult::Acting
-        } else if self.vips.iter().all(Keeper::is_quiet) {
+        } else if self.vips.iter().all(VipLoop::is_quiet) {
             PassResult::InSync
         } else {
             PassResult::Waiting
@@ -462,7 +462,7 @@ where
     }
 
     fn interval(&mut self) -> Duration {
-        let often = self.vips.iter().any(Keeper::looks_often);
+        let often = self.vips.iter().any(VipLoop::looks_often);
         let interval = if often { self.config.intervals.leader } else { self.config.intervals.standby };
         interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * self.around.rng.f64())
     }
@@ -484,7 +484,7 @@ where
         let now = self.now();
         let idle = self.look_when_idle && self.busy.no_cloud_write();
         let planned = self.later_rounds.first().copied().into_iter().chain(self.first_look).any(|at| at <= now);
-        let second_look = self.vips.iter().filter_map(Keeper::look_at).min().is_some_and(|at| at <= now);
+        let second_look = self.vips.iter().filter_map(VipLoop::look_at).min().is_some_and(|at| at <= now);
         let wanted = idle || planned || second_look || now >= self.next_round;
         let overtakes = self.overtaken_at().is_some_and(|at| at <= now);
         self.known.is_some() && (overtakes || (wanted && !self.reads.under_way()))
@@ -537,7 +537,7 @@ where
             next = next.min(self.next_round);
             let planned = self.later_rounds.first().copied().into_iter().chain(self.first_look);
             next = planned.fold(next, Moment::min);
-            next = self.vips.iter().filter_map(Keeper::look_at).min().map_or(next, |at| next.min(at));
+            next = self.vips.iter().filter_map(VipLoop::look_at).min().map_or(next, |at| next.min(at));
             if self.look_when_idle && self.busy.no_cloud_write() {
                 next = now;
             }

@@ -14,6 +14,7 @@ use self::network::Network;
 use self::timeline::Timeline;
 
 mod cluster;
+pub mod kernel;
 mod network;
 mod scenes;
 mod timeline;

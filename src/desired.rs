@@ -1,10 +1,12 @@
 //! What the hook's file asks for, as the planner sees it. The file's format is in `file`, how a hook replaces it in
-//! `write`, whose files count in `trust`, and what the daemon makes of one file after the other in `source`.
+//! `write`, and what the daemon makes of one file after the other in `source`.
 
 pub mod file;
 pub mod source;
-pub mod trust;
 pub(crate) mod write;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,4 +76,16 @@ pub struct Claim {
     pub id: ClaimId,
     /// When the hook that began it started: milliseconds since the Unix epoch.
     pub started_ms: u64,
+}
+
+/// Where the file of a delegate IP is.
+#[must_use]
+pub fn path(state_dir: &Path, delegate_ip: IpAddr) -> PathBuf {
+    folder(state_dir).join(format!("{delegate_ip}.json"))
+}
+
+/// The folder of all desired-state files.
+#[must_use]
+pub fn folder(state_dir: &Path) -> PathBuf {
+    state_dir.join("desired")
 }

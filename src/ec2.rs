@@ -1,10 +1,8 @@
 //! The part of EC2 that vipkeeper needs, as traits; `aws` is the SDK's adapter and nothing else.
 //! Who holds only an [`Ec2Read`] cannot change anything: that is how `plan` keeps its promise.
 
-#[cfg(feature = "aws")]
-pub mod aws;
 pub mod bucket;
-pub mod classify;
+pub mod codes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,8 +12,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::action::Action;
+use crate::binding::Account;
 use crate::ids::{AllocationId, AssociationId, EniId, InstanceId, RouteTableId, SubnetId, VpcId};
-use crate::vip::Account;
 
 /// An Elastic IP, as DescribeAddresses shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,6 @@
 //! Who this node is: its instance, its region, and the ENI of each interface that the configuration names.
 //! The metadata service tells, or the configuration does; the module `imds` asks the former.
 
-#[cfg(feature = "aws")]
-pub mod imds;
-
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 

@@ -2,54 +2,40 @@
 //!
 //! ```text
 //! hook --writes--> desired file --read--> Desired --+
-//!                                                   +--> plan() --> Plan --> apply --> Outcomes --> report
-//!           EC2 --describe--> observe --> Observed -+    (pure)                   (log, metrics, status)
+//!                                                   +--> decide --> Plan --> daemon acts --> Status --> report
+//!           EC2, kernel --read--> observe --> Seen -+   (pure)                          (log, metrics, status)
 //! ```
-
-mod words;
+//!
+//! The modules stand here in their order: each one imports only from those above it.
 
 pub mod error;
-
 pub mod ids;
-pub mod vip;
-
-pub mod config;
-
-pub mod desired;
-pub mod hook;
-pub mod process;
-
-pub mod identity;
-pub mod observe;
-pub mod observed;
-
-pub mod claim;
-pub mod memory;
-pub mod plan;
-pub mod witness;
+mod names;
 
 pub mod action;
-
-pub mod ec2;
-pub mod host;
-pub mod machine;
-mod plain;
-
-pub mod backoff;
-pub mod daemon;
-pub mod wake;
-
-pub mod preview;
+pub mod binding;
+pub mod claim_tag;
 
 pub mod cli;
-#[cfg(feature = "aws")]
-pub mod cloud;
-#[cfg(feature = "aws")]
-pub mod demo;
-#[cfg(feature = "aws")]
-pub mod run;
-#[cfg(feature = "aws")]
-mod systemd;
+pub mod config;
 
+pub mod backoff;
+pub mod decide;
+pub mod desired;
+pub mod ec2;
+pub mod identity;
+pub mod machine;
+pub mod observe;
+pub mod pgpool;
+pub mod state_dir;
+pub mod wake;
+
+pub mod daemon;
 pub mod report;
 pub mod status;
+
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod commands;
+#[cfg(feature = "aws")]
+pub mod demo;

@@ -1,41 +1,9 @@
-//! This machine but for its kernel's addresses, as a trait: desired-state files, what is persisted, guards, the clock.
+//! This machine, as the operating system shows it: processes, clocks, users, small files, and the kernel's addresses.
+//! Knows nothing of VIPs.
 
-use std::net::IpAddr;
-
-use crate::desired::Desired;
-use crate::memory::Persisted;
-
-pub mod files;
-mod reserve;
-
-/// What the desired-state file of one VIP says now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    pub desired: Desired,
-    /// Why the file that is there is not used; the last good one stays in force.
-    pub invalid: Option<String>,
-    /// Whether the guard that a leader's file names lives; `None` if it names none.
-    pub guard_alive: Option<bool>,
-}
-
-/// This machine. All calls are local and quick.
-pub trait Machine {
-    /// Reads the VIP's desired-state file afresh, and has its guard watched from now on.
-    fn desired(&mut self, vip: IpAddr) -> Reading;
-    /// What an earlier daemon persisted, if it can be read.
-    fn load(&self, vip: IpAddr) -> Option<Persisted>;
-    /// Persists what must survive a restart.
-    ///
-    /// # Errors
-    /// One line that says what could not be written.
-    fn save(&self, vip: IpAddr, persisted: &Persisted) -> Result<(), String>;
-    /// Keeps a little room for hooks that find the state folder's file system full, if it is not kept already.
-    ///
-    /// # Errors
-    /// One line that says why there is none.
-    fn keep_room(&mut self) -> Result<(), String>;
-    /// A hook writes: leaves what is kept to it if it needs that. Says whether it was left.
-    fn make_room(&mut self) -> bool;
-    /// The wall clock: milliseconds since the Unix epoch.
-    fn wall_ms(&self) -> u64;
-}
+pub mod clock;
+pub mod kernel;
+pub mod netlink;
+pub mod process;
+pub mod trust;
+pub(crate) mod whole_file;

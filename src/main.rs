@@ -7,20 +7,20 @@ use std::rc::Rc;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
+use vipkeeper::aws::node::Cloud;
 use vipkeeper::cli::{Cli, Command};
-use vipkeeper::cloud::Cloud;
+use vipkeeper::commands::hook::{self, Caller, HookContext, HookError};
+use vipkeeper::commands::plan::preview;
+use vipkeeper::commands::run::{self, runtime};
+use vipkeeper::commands::status::{Format, Mode, show};
 use vipkeeper::config::{Config, ConfigError};
 use vipkeeper::demo;
-use vipkeeper::desired::trust::TrustedOwners;
 use vipkeeper::error::one_line;
-use vipkeeper::hook::{self, Caller, HookContext, HookError};
-use vipkeeper::host::Host;
-use vipkeeper::host::netlink::Netlink;
-use vipkeeper::machine::files::Files;
-use vipkeeper::preview::preview;
+use vipkeeper::machine::kernel::Kernel;
+use vipkeeper::machine::netlink::Netlink;
+use vipkeeper::machine::trust::TrustedOwners;
 use vipkeeper::report::init_log;
-use vipkeeper::run::{self, runtime};
-use vipkeeper::status::show::{Format, Mode, show};
+use vipkeeper::state_dir::files::Files;
 
 /// `EX_CONFIG` of sysexits.h: the unit does not restart on it.
 const BAD_CONFIG: u8 = 78;

@@ -6,19 +6,20 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use crate::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, Vip};
 use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
 use crate::ec2::{Address, Class, Eni, EniQuery, RouteTable, TableQuery};
-use crate::host::LocalAddress;
 use crate::identity::{Node, NodeInterface};
 use crate::ids::{AllocationId, RouteTableId, SubnetId, VpcId};
-use crate::observed::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
-use crate::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, Vip};
+use crate::machine::kernel::LocalAddress;
+use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 pub use self::look::tags;
 
 use self::look::{claims, look};
 
 mod look;
+pub mod seen;
 
 /// The machine's first interface, until the metadata service says which one that is.
 const FIRST: &str = "(first)";

@@ -11,12 +11,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::action::Action;
+use crate::binding::BindingKey;
 use crate::desired::Desired;
 use crate::ec2::{Class, RequestReport};
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::status::Status;
 use crate::status::file::StatusFile;
-use crate::vip::BindingKey;
 
 pub use self::labels::{BindingState, Direction, DriftReason, Outcome, PassResult, Role, Source};
 pub use self::log::{LogFormat, init_log};
@@ -27,6 +27,8 @@ pub mod labels;
 mod log;
 mod metrics;
 mod repeats;
+#[cfg(feature = "aws")]
+pub(crate) mod systemd;
 
 /// How often the loop hands over its status when nothing changed.
 pub const HEARTBEAT: Duration = Duration::from_secs(7);

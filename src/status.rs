@@ -5,14 +5,13 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::binding::Kind;
 use crate::ids::{ClaimId, InstanceId, Term};
-use crate::vip::Kind;
 
 pub mod file;
 mod hint;
-mod layout;
+pub(crate) mod layout;
 pub mod page;
-pub mod show;
 
 /// The document's format; grows when a reader of the old one would be misled.
 pub const VERSION: u32 = 1;

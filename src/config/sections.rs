@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::reader::{Read, Table};
 use super::values::{self, one_of};
 use super::{Aws, Config, DEFAULT_LISTEN, Identity, Intervals, Limits, Log, Pgpool, WitnessMode, vips};
-use crate::vip::ClaimMode;
+use crate::binding::ClaimMode;
 
 /// EC2 shares its request quota among all callers of an account: a leader that looks every 2 s makes about as many
 /// requests as one node should.

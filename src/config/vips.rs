@@ -9,8 +9,8 @@ use super::values::{self, one_of};
 use super::{
     AddressConfig, AnchorConfig, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
+use crate::binding::{Account, ClaimMode, OnRelease};
 use crate::ids::RouteTableId;
-use crate::vip::{Account, ClaimMode, OnRelease};
 
 const ON_RELEASE: &[(&str, OnRelease)] = &[("keep", OnRelease::Keep), ("delete", OnRelease::Delete)];
 

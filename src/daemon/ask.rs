@@ -4,15 +4,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::reads::Answer;
-use super::vip::Keeper;
+use super::vip::VipLoop;
 use super::{Daemon, Identify};
 use crate::config::WitnessMode;
+use crate::decide::witness::Heard;
 use crate::ec2::{Ec2Read, Ec2Write};
-use crate::host::Host;
-use crate::machine::Machine;
-use crate::observed::{Moment, Witness};
+use crate::machine::kernel::Kernel;
+use crate::observe::seen::{Moment, Witness};
+use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::report::News;
-use crate::witness::{Asked, Heard, Nobody};
+use crate::state_dir::Machine;
 
 /// Pgpool's watchdog is asked again this long after its word: a hook that never comes is to be noticed within seconds,
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -69,7 +70,7 @@ impl LastWord {
 impl<E, H, I, M> Daemon<E, H, I, M>
 where
     E: Ec2Read + Ec2Write + 'static,
-    H: Host + 'static,
+    H: Kernel + 'static,
     I: Identify + 'static,
     M: Machine,
 {
@@ -89,7 +90,7 @@ where
             return None;
         }
         let stands = matches!(self.watchdog.asked, Some(Asked::Word(_)));
-        let after = |keeper: &Keeper| {
+        let after = |keeper: &VipLoop| {
             if keeper.is_contradicted() && !(stands && keeper.hook_lost().is_some()) {
                 ASK_IN_CONTRADICTION
             } else if keeper.is_unknown() {

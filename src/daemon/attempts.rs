@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::ec2::{Class, Effect};
-use crate::observed::Moment;
+use crate::observe::seen::Moment;
 
 use super::write::{Errand, Failure};
 

@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::claim::{self, Record};
+use crate::binding::{BindingKey, ClaimMode};
 use crate::config::WitnessMode;
+use crate::decide::claim::{self, Record};
+use crate::decide::plan::{self, Blocker, Plan, Verdict, Why};
 use crate::desired::{Desired, WhyUnknown};
 use crate::identity::Node;
 use crate::observe::World;
-use crate::observed::{Moment, WhyUnseen, Witness};
-use crate::plan::{self, Blocker, Plan, Verdict, Why};
+use crate::observe::seen::{Moment, WhyUnseen, Witness};
+use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::report::{News, Reporter, Role};
 use crate::status::{
     BindingStatus, ClaimStatus, Condition, DesiredStatus, ErrorStatus, Problem, SourceStatus, Status, VERSION,
     VipStatus, condition, reason,
 };
-use crate::vip::{BindingKey, ClaimMode};
-use crate::witness::{Asked, Nobody};
 
 use super::attempts::LastFailure;
-use super::vip::Keeper;
+use super::vip::VipLoop;
 use super::write::Errand;
 
 /// What is wrong with the daemon as a whole.
@@ -102,7 +102,7 @@ pub fn says_the_same(told: &Status, status: &Status) -> bool {
         && (&told.vips, &told.problems) == (&status.vips, &status.problems)
 }
 
-impl Keeper {
+impl VipLoop {
     /// The VIP's part of the document. Tells of bindings whose state changed.
     pub fn document(
         &mut self,
@@ -217,7 +217,7 @@ impl Keeper {
             .memory()
             .tracks
             .iter()
-            .filter(|(_, track)| track.retakes >= plan::CONTESTED_FROM)
+            .filter(|(_, track)| track.retakes >= crate::decide::timing::CONTESTED_FROM)
             .map(|(key, track)| format!("{key} was taken back {} times", track.retakes))
             .collect();
         let reason = if contested.is_empty() { "Calm" } else { "TakenAgainAndAgain" };

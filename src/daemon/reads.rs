@@ -8,17 +8,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::binding::Account;
 use crate::config::Config;
 use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, RouteTable, TableQuery, Urgency};
-use crate::host::{Host, HostError, LocalAddress};
 use crate::identity::Node;
 use crate::ids::SubnetId;
+use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
+use crate::observe::seen::Moment;
 use crate::observe::{Known, Queries, Source, TagChoice, World, choice_query};
-use crate::observed::Moment;
+use crate::pgpool::watchdog::Asked;
 use crate::report::{self, News, Reporter};
 use crate::status::SourceStatus;
-use crate::vip::Account;
-use crate::witness::Asked;
 
 /// Route tables chosen by tag are looked for again this often: tables come and go rarely.
 const CHOOSE_AGAIN: Duration = Duration::from_mins(5);
@@ -53,7 +53,7 @@ pub struct Read {
 /// The kernel's answer. `at` is when it was asked.
 pub struct LocalRead {
     at: Moment,
-    addresses: Result<BTreeSet<LocalAddress>, HostError>,
+    addresses: Result<BTreeSet<LocalAddress>, KernelError>,
 }
 
 enum What {
@@ -244,7 +244,7 @@ impl Reads {
     }
 
     /// Asks for the kernel's addresses.
-    pub fn start_local<H: Host + 'static>(&mut self, host: &Rc<H>, now: Moment) -> ReadFuture {
+    pub fn start_local<H: Kernel + 'static>(&mut self, host: &Rc<H>, now: Moment) -> ReadFuture {
         self.reading_local = true;
         let host = Rc::clone(host);
         Box::pin(async move { Answer::Local(LocalRead { at: now, addresses: host.addresses().await }) })

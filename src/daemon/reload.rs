@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use super::vip::Keeper;
+use super::vip::VipLoop;
 use super::{Daemon, Identify};
 use crate::config::{Config, WitnessMode};
 use crate::ec2::{Ec2Read, Ec2Write};
-use crate::host::Host;
-use crate::machine::Machine;
+use crate::machine::kernel::Kernel;
 use crate::report::News;
+use crate::state_dir::Machine;
 
 /// Reads the configuration again, on SIGHUP, and sets up anew what is around the loop and depends on it.
 pub type Reload = Box<dyn Fn() -> Result<Reloaded, String>>;
@@ -31,7 +31,7 @@ impl From<Config> for Reloaded {
 impl<E, H, I, M> Daemon<E, H, I, M>
 where
     E: Ec2Read + Ec2Write + 'static,
-    H: Host + 'static,
+    H: Kernel + 'static,
     I: Identify + 'static,
     M: Machine,
 {
@@ -67,7 +67,7 @@ where
             .iter()
             .map(|vip| match before.iter().position(|keeper| keeper.config.delegate_ip == vip.delegate_ip) {
                 Some(index) => before.swap_remove(index).reconfigured(vip.clone(), &*reporter),
-                None => Keeper::new(vip.clone(), &self.around.machine, now, wall_ms),
+                None => VipLoop::new(vip.clone(), &self.around.machine, now, wall_ms),
             })
             .collect();
         // What a VIP that is gone was still to write is not this node's business any more.

@@ -5,20 +5,21 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::claim::Standing;
+use crate::action::Purpose;
+use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
 use crate::config::{VipConfig, WitnessMode};
+use crate::decide::claim::Standing;
+use crate::decide::memory::{Memory, Persisted};
+use crate::decide::plan::{self, Plan, State, Verdict};
+use crate::decide::witness::{Contradiction, Heard, judge};
 use crate::desired::Desired;
 use crate::ec2::{Class, Ec2Write, Effect, Urgency};
-use crate::host::Host;
 use crate::ids::{ClaimId, InstanceId, Term};
-use crate::machine::{Machine, Reading};
-use crate::memory::{Memory, Persisted};
+use crate::machine::kernel::Kernel;
+use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen};
 use crate::observe::{self, World};
-use crate::observed::{Claims, Moment, Observed, Seen, Sight, WhyUnseen};
-use crate::plan::{self, Plan, Purpose, State, Verdict};
 use crate::report::{Direction, News, Outcome, Reporter};
-use crate::vip::{BindingKey, ClaimMode, Kind, Vip};
-use crate::witness::{Contradiction, Heard, judge};
+use crate::state_dir::{Machine, Reading};
 
 use super::attempts::{Attempts, LastFailure};
 use super::write::{After, Aim, Busy, Errand, Write, WriteFuture, Written};
@@ -32,7 +33,7 @@ const LOOKS_SOON: u32 = 5;
 
 /// One VIP.
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and they are independent")]
-pub struct Keeper {
+pub struct VipLoop {
     pub config: VipConfig,
     memory: Memory,
     reading: Option<Reading>,
@@ -58,7 +59,7 @@ pub struct Keeper {
     was_contested: bool,
 }
 
-impl Keeper {
+impl VipLoop {
     /// A VIP as it is when a daemon starts to keep it: with what an earlier one persisted.
     pub fn new(config: VipConfig, machine: &impl Machine, now: Moment, wall_ms: u64) -> Self {
         let persisted = machine.load(config.delegate_ip);
@@ -253,7 +254,7 @@ impl Keeper {
 
     /// Starts every planned action that is not under way and may be tried now. While the kernel is being asked for its
     /// addresses, none is changed: the plan for them rests on an answer that is about to be replaced.
-    pub fn start<E: Ec2Write + 'static, H: Host + 'static>(
+    pub fn start<E: Ec2Write + 'static, H: Kernel + 'static>(
         &mut self,
         ec2: &Rc<E>,
         host: &Rc<H>,

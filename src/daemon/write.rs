@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::action::Action;
+use crate::action::{Action, Purpose};
+use crate::binding::{BindingKey, Kind};
+use crate::decide::plan::Plan;
 use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
-use crate::host::{Host, HostError, LocalAddress};
 use crate::ids::{ClaimId, Term};
-use crate::plan::{Plan, Purpose};
+use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
 use crate::report::{News, Reporter};
-use crate::vip::{BindingKey, Kind};
 
 /// What one write is about: of each there is at most one under way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,7 +154,7 @@ pub struct Write {
 
 impl Write {
     /// Sends it, unless nobody wants it any more once the rate limit lets it through.
-    pub async fn carry_out<E: Ec2Write, H: Host>(
+    pub async fn carry_out<E: Ec2Write, H: Kernel>(
         self,
         ec2: &E,
         host: &H,
@@ -208,12 +208,12 @@ impl From<Ec2Error> for Failure {
     }
 }
 
-impl From<HostError> for Failure {
-    fn from(error: HostError) -> Self {
+impl From<KernelError> for Failure {
+    fn from(error: KernelError) -> Self {
         let class = match error {
-            HostError::NotPermitted => Class::Denied,
-            HostError::NoInterface(_) => Class::Rejected,
-            HostError::Kernel { .. } | HostError::NoAnswer { .. } => Class::Transient,
+            KernelError::NotPermitted => Class::Denied,
+            KernelError::NoInterface(_) => Class::Rejected,
+            KernelError::Kernel { .. } | KernelError::NoAnswer { .. } => Class::Transient,
         };
         Self { class, effect: Effect::None, code: None, message: error.to_string() }
     }
@@ -233,7 +233,7 @@ pub enum After {
     Nothing,
 }
 
-async fn perform<E: Ec2Write, H: Host>(
+async fn perform<E: Ec2Write, H: Kernel>(
     ec2: &E,
     host: &H,
     action: &Action,

@@ -22,20 +22,20 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::network::{Machine, Network, PUBLIC_IP, REGION, Served};
 use super::timeline::Timeline;
-use crate::cloud::Cloud;
+use crate::aws::node::Cloud;
+use crate::commands::run::tell_expiry;
 use crate::config::sources::Sources;
 use crate::daemon::{Daemon, Surroundings};
+use crate::demo::kernel::MemoryKernel;
 use crate::desired;
-use crate::desired::trust::TrustedOwners;
-use crate::host::LocalAddress;
-use crate::host::memory::Memory;
-use crate::machine::files::Files;
+use crate::machine::kernel::LocalAddress;
+use crate::machine::trust::TrustedOwners;
 use crate::observe::configured_keys;
+use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::report::{News, Report, Reporter, VipKeys, http};
-use crate::run::tell_expiry;
+use crate::state_dir::files::Files;
 use crate::status::Status;
 use crate::wake::{self, Wake, watch_folder};
-use crate::witness::{Asked, Nobody};
 
 /// The address of the route method: outside the VPC.
 pub const DELEGATE_IP: &str = "20.0.0.50";
@@ -56,7 +56,7 @@ pub struct Node {
     pub machine: Machine,
     config: PathBuf,
     state_dir: PathBuf,
-    kernel: Rc<Memory>,
+    kernel: Rc<MemoryKernel>,
     report: Arc<Report>,
     metrics_url: String,
     newest: Rc<RefCell<Option<Status>>>,
@@ -239,7 +239,7 @@ impl Drop for Cluster {
 impl Node {
     async fn new(machine: &Machine, served: &Served, metadata: &Server, folder: &Path) -> anyhow::Result<Self> {
         let state_dir = folder.join(machine.name);
-        fs::create_dir_all(desired::file::folder(&state_dir))?;
+        fs::create_dir_all(desired::folder(&state_dir))?;
         let config = folder.join(format!("{}.toml", machine.name));
         let tables = served.network.tables.iter().map(|table| format!("{table:?}")).collect::<Vec<_>>().join(", ");
         let (leader, standby) = INTERVALS;
@@ -279,7 +279,7 @@ interface = "{INTERFACE}"
             machine: machine.clone(),
             config,
             state_dir,
-            kernel: Rc::new(Memory::new([INTERFACE])),
+            kernel: Rc::new(MemoryKernel::new([INTERFACE])),
             report,
             metrics_url,
             newest: Rc::default(),
@@ -293,7 +293,7 @@ interface = "{INTERFACE}"
         let config = sources.load()?;
         let (wakes, woken_by): (mpsc::Sender<Wake>, _) = wake::channel();
         self.kernel.wake_through(wakes.clone());
-        let watcher = watch_folder(&desired::file::folder(&self.state_dir), wakes).ok();
+        let watcher = watch_folder(&desired::folder(&self.state_dir), wakes).ok();
         let trusted = TrustedOwners::root().with_uid(rustix::process::getuid().as_raw());
         let machine = Files::new(&self.state_dir, trusted, None)?;
         let (observer, mac) = (Arc::clone(&self.report), self.machine.mac.clone());

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::trust::TrustedOwners;
 use super::{Claim, Desired, WhyStandby};
 use crate::ids::ClaimId;
-use crate::plain::{self, PlainError};
-use crate::process::Process;
+use crate::machine::process::Process;
+use crate::machine::trust::TrustedOwners;
+use crate::machine::whole_file::{self, PlainError};
 
 /// The format; grows when a reader of the old one would be misled. Fields may be added without that.
 pub const VERSION: u32 = 1;
@@ -107,18 +107,6 @@ pub enum Distrust {
     OtherBoot,
 }
 
-/// Where the file of a delegate IP is.
-#[must_use]
-pub fn path(state_dir: &Path, delegate_ip: IpAddr) -> PathBuf {
-    folder(state_dir).join(format!("{delegate_ip}.json"))
-}
-
-/// The folder of all desired-state files.
-#[must_use]
-pub fn folder(state_dir: &Path) -> PathBuf {
-    state_dir.join("desired")
-}
-
 /// Reads the file if it counts: written in this boot, by somebody who may. `None` if there is none.
 ///
 /// # Errors
@@ -150,7 +138,7 @@ pub fn read_of_any_boot(
 }
 
 fn checked(path: &Path, delegate_ip: IpAddr, trusted: &TrustedOwners) -> Result<Option<DesiredFile>, Distrust> {
-    let Some(plain) = plain::read(path, MAX_BYTES)? else { return Ok(None) };
+    let Some(plain) = whole_file::read(path, MAX_BYTES)? else { return Ok(None) };
     if !trusted.owns(plain.stat.st_uid) {
         return Err(Distrust::Owner(plain.stat.st_uid));
     }

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::file::{self, DesiredFile, Distrust};
-use super::trust::TrustedOwners;
 use super::{Desired, WhyStandby, WhyUnknown};
 use crate::error::one_line;
-use crate::process::Process;
+use crate::machine::process::Process;
+use crate::machine::trust::TrustedOwners;
 
 /// The file of one VIP and the last one that counted.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl DesiredSource {
     /// Nothing is read yet.
     #[must_use]
     pub fn new(state_dir: &Path, delegate_ip: IpAddr) -> Self {
-        Self { delegate_ip, path: file::path(state_dir, delegate_ip), last_good: None }
+        Self { delegate_ip, path: super::path(state_dir, delegate_ip), last_good: None }
     }
 
     /// The file that is read.

@@ -13,8 +13,8 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::file::{self, DesiredFile};
-use super::trust::TrustedOwners;
-use crate::process::{self, Process};
+use crate::machine::process::{self, Process};
+use crate::machine::trust::TrustedOwners;
 
 /// How long a hook waits for another one. Hooks hold the lock for less than a millisecond; somebody who holds it for
 /// longer is stopped, or means harm. Then the file is more important than the order.
@@ -66,14 +66,14 @@ pub(crate) fn replace(
     writer: Process,
     compose: impl Fn(Option<&DesiredFile>) -> Option<DesiredFile>,
 ) -> Result<Option<DesiredFile>, WriteError> {
-    let path = file::path(state_dir, delegate_ip);
+    let path = super::path(state_dir, delegate_ip);
     let folder = Folder::open(state_dir)?;
     let failed = |source: io::Error| WriteError::Io { path: path.clone(), uid: process_uid(), source };
     // The lock ends with the descriptor: also when this process is killed.
     if folder.lock() {
         folder.sweep();
     }
-    let trusted = TrustedOwners::of_hook(state_dir);
+    let trusted = TrustedOwners::of_hook(&super::folder(state_dir));
     // Broken, foreign, of another version: a hook has to write all the same, and starts afresh.
     let present = || file::read_of_any_boot(&path, delegate_ip, &trusted).ok().flatten();
     let mut round = 1;
@@ -101,7 +101,7 @@ struct Folder(OwnedFd);
 impl Folder {
     /// Opens the folder, and makes it first if need be.
     fn open(state_dir: &Path) -> Result<Self, WriteError> {
-        let path = file::folder(state_dir);
+        let path = super::folder(state_dir);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut opened = rustix::fs::open(&path, flags, Mode::empty());
         if matches!(opened, Err(Errno::NOENT)) {
@@ -281,7 +281,7 @@ mod tests {
         let ip = IP.parse().unwrap();
         let me = process::this_process().unwrap();
         let killed = Process { start_time: me.start_time + 1, ..me };
-        let folder = file::folder(state.path());
+        let folder = crate::desired::folder(state.path());
         fs::create_dir(&folder).unwrap();
         let names = [temporary_name(ip, me), temporary_name("fd00::1".parse().unwrap(), me), "a.tmp".to_owned()];
         for name in

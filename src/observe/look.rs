@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::{Source, World};
-use crate::claim;
+use crate::binding::{Anchor, Binding, Vip};
+use crate::claim_tag;
 use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget};
-use crate::host::LocalAddress;
 use crate::ids::EniId;
-use crate::observed::{Claims, Holder, Moment, Seen, WhyUnseen};
-use crate::vip::{Anchor, Binding, Vip};
+use crate::machine::kernel::LocalAddress;
+use crate::observe::seen::{Claims, Holder, Moment, Seen, WhyUnseen};
 
 /// Where one binding points, by what was read.
 pub(super) fn look(binding: &Binding, world: &World) -> Result<(Seen, Moment), WhyUnseen> {
@@ -114,7 +114,8 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
 pub(super) fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
     match tags(anchor, world) {
         Ok((tags, at)) => {
-            let (terms, edited) = (claim::from_tags(vip.delegate_ip, tags), claim::edited_among(vip.delegate_ip, tags));
+            let (terms, edited) =
+                (claim_tag::from_tags(vip.delegate_ip, tags), claim_tag::edited_among(vip.delegate_ip, tags));
             Claims::Read { terms, edited, at }
         }
         Err(_) => Claims::Unknown,

@@ -1,14 +1,14 @@
 //! The closed sets of words that metrics, logs and status share. A metric's label is a variant of one of these or a
 //! name out of the config: never an error's text.
 
+use crate::binding::{BindingKey, Kind};
 use crate::desired::Desired;
-use crate::ec2::{Class, classify};
-use crate::vip::{BindingKey, Kind};
-use crate::words::words;
+use crate::ec2::{Class, codes};
+use crate::names::names;
 
-pub use crate::plan::{DriftReason, State as BindingState};
+pub use crate::decide::plan::{DriftReason, State as BindingState};
 
-words!(
+names!(
     /// What is wanted of this node for one VIP, without the why.
     Role {
         Leader = "leader",
@@ -27,7 +27,7 @@ impl From<&Desired> for Role {
     }
 }
 
-words!(
+names!(
     /// What one pass came to.
     PassResult {
         /// Everything was read and agrees: nothing was written.
@@ -43,7 +43,7 @@ words!(
     }
 );
 
-words!(
+names!(
     /// Which way a VIP went.
     Direction {
         /// This node took it from another, or took it when nobody had it.
@@ -53,7 +53,7 @@ words!(
     }
 );
 
-words!(
+names!(
     /// What is read.
     Source {
         Addresses = "addresses",
@@ -174,10 +174,10 @@ pub const CODES: [&str; 12] = [
 #[must_use]
 pub fn code(result: &str) -> &'static str {
     match result {
-        classify::OK => OK,
-        classify::TIMEOUT | classify::IO => "no_answer",
-        classify::HTTP_5XX => "InternalError",
-        _ if classify::is_throttled(result) => "RequestLimitExceeded",
+        codes::OK => OK,
+        codes::TIMEOUT | codes::IO => "no_answer",
+        codes::HTTP_5XX => "InternalError",
+        _ if codes::is_throttled(result) => "RequestLimitExceeded",
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => "UnauthorizedOperation",
         "RequestExpired" | "ExpiredToken" | "ExpiredTokenException" | "InvalidSecurity.RequestHasExpired" => {
             "RequestExpired"
@@ -238,7 +238,7 @@ mod tests {
         for (result, label) in cases {
             assert_eq!(code(result), label, "{result}");
         }
-        for result in classify::results() {
+        for result in codes::results() {
             assert!(CODES.contains(&code(result)), "{result}");
         }
     }

@@ -14,10 +14,10 @@ use super::News;
 use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult, Role};
 use super::repeats::{Repeats, Times};
 use crate::action::Action;
+use crate::binding::BindingKey;
 pub use crate::config::LogFormat;
 use crate::desired::{Claim, Desired, WhyUnknown};
 use crate::ec2::{Class, RequestReport};
-use crate::vip::BindingKey;
 
 /// Log settings that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -18,10 +18,10 @@ use super::labels::{
     operations_of,
 };
 use super::{News, VipKeys, locked};
+use crate::binding::BindingKey;
 use crate::ec2::RequestReport;
-use crate::ec2::classify;
+use crate::ec2::codes;
 use crate::status::{Condition, Status, condition, reason};
-use crate::vip::BindingKey;
 
 /// From one EC2 round trip to an operation's timeout and beyond.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -336,7 +336,7 @@ fn count(news: &News<'_>) {
         }
         News::Request(&RequestReport { operation, result, duration, waited }) => {
             counter!("vipkeeper_ec2_requests_total", "operation" => operation, "code" => code(result)).increment(1);
-            if classify::is_throttled(result) {
+            if codes::is_throttled(result) {
                 counter!("vipkeeper_ec2_throttled_total", "operation" => operation).increment(1);
             }
             histogram!("vipkeeper_ec2_request_duration_seconds", "operation" => operation).record(duration);

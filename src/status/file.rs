@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Status, VERSION};
 use crate::error::one_line;
-use crate::plain::{self, PlainError};
+use crate::machine::whole_file::{self, PlainError};
 
 const NAME: &str = "status.json";
 /// A status of a hundred VIPs with fifty tables each is a tenth of this.
@@ -54,7 +54,7 @@ impl StatusFile {
     pub fn write(&self, status: &Status) -> Result<(), WriteError> {
         let written = serde_json::to_vec_pretty(status).map_err(io::Error::from).and_then(|mut text| {
             text.push(b'\n');
-            plain::replace(&self.path, &text)
+            whole_file::replace(&self.path, &text)
         });
         written.map_err(|source| WriteError { path: self.path.clone(), source })
     }
@@ -66,7 +66,7 @@ impl StatusFile {
 /// Why it could not; [`ReadError::Missing`] when no daemon has written one.
 pub fn read(state_dir: &Path) -> Result<Status, ReadError> {
     let path = state_dir.join(NAME);
-    let text = match plain::read(&path, MAX_BYTES) {
+    let text = match whole_file::read(&path, MAX_BYTES) {
         Ok(Some(file)) => file.bytes,
         Ok(None) => return Err(ReadError::Missing(path)),
         Err(PlainError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {

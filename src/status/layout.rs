@@ -35,7 +35,7 @@ impl Look {
     }
 
     /// `label` and then the text, wrapped at the width with the rest under the text's first column.
-    pub(super) fn paragraph(self, indent: usize, label: &str, text: &str) -> String {
+    pub(crate) fn paragraph(self, indent: usize, label: &str, text: &str) -> String {
         let column = indent + label.chars().count();
         // A terminal too narrow for this gets long lines, not a word in each.
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(column).max(20));

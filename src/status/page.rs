@@ -7,7 +7,7 @@ use super::hint::hint;
 pub use super::layout::Look;
 use super::layout::{Tone, age, clean, since};
 use super::{BindingStatus, Condition, ErrorStatus, SourceStatus, Status, VipStatus, condition, reason};
-use crate::plan::Blocker;
+use crate::decide::plan::Blocker;
 use crate::report::{BindingState, Role, STALE_AFTER};
 
 /// Whether the daemon that wrote the status still runs.

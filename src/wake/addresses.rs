@@ -15,8 +15,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::{Source, Wake, WakeError, Watcher, readable, watch};
-use crate::host::netlink::OUR_MARK;
-use crate::host::netlink::socket::{listen, messages, receive};
+use crate::machine::netlink::OUR_MARK;
+use crate::machine::netlink::socket::{listen, messages, receive};
 
 /// The groups that tell of links, of IPv4 and of IPv6 addresses: numbers 1, 5 and 9 (linux/rtnetlink.h: `RTNLGRP_LINK`,
 /// `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV6_IFADDR`), where number n is bit n - 1.

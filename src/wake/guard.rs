@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::{Wake, Watcher, readable};
-use crate::process;
+use crate::machine::process;
 
 /// How often a process is looked at where the kernel cannot tell of its end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -344,7 +344,7 @@ fn a_look_that_is_only_slow_is_waited_for_whatever_holds_the_claim_up() {
             world.start();
             pass(seconds(2)).await;
             if kernel_fails {
-                let error = HostError::Kernel { doing: "adding the address".to_owned(), message: "no".to_owned() };
+                let error = KernelError::Kernel { doing: "adding the address".to_owned(), message: "no".to_owned() };
                 world.nodes[0].computer.fail_kernel(Some(error));
             } else {
                 let kind = FaultKind::ServerError { status: 503, code: "Unavailable".into() };

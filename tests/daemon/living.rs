@@ -207,7 +207,7 @@ fn a_kernel_that_refuses_is_told_and_tried_again() {
         let mut world = World::new(1, routes(1));
         world.start();
         pass(seconds(1)).await;
-        world.nodes[0].computer.fail_kernel(Some(HostError::NotPermitted));
+        world.nodes[0].computer.fail_kernel(Some(KernelError::NotPermitted));
         world.up(0, ADDRESS);
         pass(seconds(10)).await;
         let binding = world.nodes[0].recorder.binding(ADDRESS, &format!("local_address {ADDRESS}"));
@@ -290,7 +290,7 @@ fn a_kernel_that_does_not_answer_does_not_make_the_loop_spin() {
         world.start();
         pass(seconds(1)).await;
         world.nodes[0].computer.slow_kernel(seconds(3));
-        let error = HostError::NoAnswer { doing: "adding an address".to_owned(), after: seconds(3) };
+        let error = KernelError::NoAnswer { doing: "adding an address".to_owned(), after: seconds(3) };
         world.nodes[0].computer.fail_kernel(Some(error));
         world.up(0, ADDRESS);
         pass(seconds(10)).await;
@@ -325,7 +325,8 @@ fn a_down_looks_again_where_the_last_look_at_the_kernel_failed() {
         world.start_with_leader_of(ADDRESS, seconds(30)).await;
         world.estate.fault(Fault::new(FaultKind::Cut { how: Cut::Hang }));
         pass(seconds(13)).await;
-        let error = HostError::Kernel { doing: "reading the addresses".to_owned(), message: "interrupted".to_owned() };
+        let error =
+            KernelError::Kernel { doing: "reading the addresses".to_owned(), message: "interrupted".to_owned() };
         world.nodes[0].computer.fail_kernel(Some(error));
         world.nodes[0].wake(Wake::LocalAddress);
         pass(millis(10)).await;

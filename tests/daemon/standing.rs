@@ -2,9 +2,9 @@
 //! that is missing: as `vipkeeper status` shows it.
 
 use ec2_endpoint::ModifyNetworkInterfaceAttribute;
+use vipkeeper::pgpool::watchdog::Word;
 use vipkeeper::status::page::{Daemon, Look, Verdict, page};
 use vipkeeper::status::{Status, condition};
-use vipkeeper::witness::Word;
 
 use crate::golden;
 use crate::world::*;

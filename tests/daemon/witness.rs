@@ -1,8 +1,8 @@
 //! Pgpool's watchdog as a witness: what its word stops, and what it begins.
 
 use vipkeeper::config::WitnessMode;
+use vipkeeper::pgpool::watchdog::Word;
 use vipkeeper::status::condition;
-use vipkeeper::witness::Word;
 
 use crate::world::*;
 

@@ -12,10 +12,10 @@ pub use ec2_endpoint::{
 pub use std::net::IpAddr;
 pub use std::rc::Rc;
 pub use std::time::Duration;
+pub use vipkeeper::binding::{Account, ClaimMode, OnRelease};
 pub use vipkeeper::config::{AnchorConfig, Config, ElasticIpConfig, Tables};
-pub use vipkeeper::host::HostError;
+pub use vipkeeper::machine::kernel::KernelError;
 pub use vipkeeper::report::{HEARTBEAT, PassResult};
-pub use vipkeeper::vip::{Account, ClaimMode, OnRelease};
 pub use vipkeeper::wake::Wake;
 
 pub const EIP: &str = "203.0.113.10";

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use vipkeeper::commands::hook::{Written, down, up};
 use vipkeeper::desired::file::{Leadership, Role};
-use vipkeeper::hook::{Written, down, up};
-use vipkeeper::process::{self, Process, Watchdog};
+use vipkeeper::machine::process::{self, Process};
+use vipkeeper::pgpool::ancestors::WatchdogProcess;
 
 use crate::support::{IP, context, state};
 
@@ -18,11 +19,11 @@ fn dead() -> Process {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a hook may have none")]
-fn watchdog(guard: Process, escalation: Option<u32>) -> Option<Watchdog> {
-    Some(Watchdog { guard, escalation: escalation.map(|pid| Process { pid, start_time: 1 }) })
+fn watchdog(guard: Process, escalation: Option<u32>) -> Option<WatchdogProcess> {
+    Some(WatchdogProcess { guard, escalation: escalation.map(|pid| Process { pid, start_time: 1 }) })
 }
 
-fn lead(state_dir: &Path, ms_ago: u64, watchdog: Option<Watchdog>) -> (Leadership, u64) {
+fn lead(state_dir: &Path, ms_ago: u64, watchdog: Option<WatchdogProcess>) -> (Leadership, u64) {
     match up(&context(state_dir, ms_ago, watchdog), IP).unwrap() {
         Written::Yes(file) => match file.role {
             Role::Leader(leadership) => (leadership, file.sequence),

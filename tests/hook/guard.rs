@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
-use vipkeeper::process::{self, Process, Watchdog};
+use vipkeeper::machine::process::{self, Process};
+use vipkeeper::pgpool::ancestors::WatchdogProcess;
 
 use crate::support::{CHILD, copy_program, mode, program_for_all, result, this_program, uid};
 
@@ -90,7 +91,8 @@ impl Drop for Tree {
 fn check(levels: &[&str], guard: usize, escalation: Option<usize>) {
     let tree = Tree::grow(levels);
     let found = tree.found();
-    let expected = Watchdog { guard: tree.process(guard), escalation: escalation.map(|level| tree.process(level)) };
+    let expected =
+        WatchdogProcess { guard: tree.process(guard), escalation: escalation.map(|level| tree.process(level)) };
     assert_eq!(found, format!("{:?}", Some(expected)), "{levels:?}");
 }
 
@@ -138,7 +140,8 @@ fn a_killed_guard_is_dead_while_the_processes_around_it_live() {
         thread::sleep(Duration::from_millis(1));
     }
     assert!(process::is_alive(&main) && process::is_alive(&escalation));
-    let above: Vec<_> = process::ancestors(escalation.pid).into_iter().map(|ancestor| ancestor.process).collect();
+    let above: Vec<_> =
+        vipkeeper::pgpool::ancestors::ancestors(escalation.pid).into_iter().map(|ancestor| ancestor.process).collect();
     assert!(!above.contains(&guard) && !above.contains(&main), "it has another parent now: {above:?}");
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use vipkeeper::commands::hook::{HookContext, Written, down, up};
 use vipkeeper::desired::file::{self, DesiredFile, Role};
-use vipkeeper::hook::{HookContext, Written, down, up};
-use vipkeeper::process::Process;
+use vipkeeper::machine::process::Process;
 
 use crate::support::{IP, context, hook, names, read, state, this_program, trusted};
 
@@ -22,7 +22,7 @@ fn run(is_up: bool, context: &HookContext) -> Written {
 /// All files that could be seen until told to stop.
 fn watch(state_dir: &Path, stop: &AtomicBool) -> Vec<DesiredFile> {
     let mut seen: Vec<DesiredFile> = Vec::new();
-    let path = file::path(state_dir, IP);
+    let path = vipkeeper::desired::path(state_dir, IP);
     loop {
         let last = stop.load(Ordering::SeqCst);
         if let Some(file) = file::read_of_any_boot(&path, IP, &trusted()).expect("it always parses")
@@ -159,7 +159,7 @@ fn a_file_of_another_boot_holds_nobody_up_and_its_claim_is_over() {
 fn whoever_holds_the_lock_for_ever_holds_a_hook_up_for_a_second_only() {
     let state = state();
     let folder = rustix::fs::open(
-        file::folder(state.path()),
+        vipkeeper::desired::folder(state.path()),
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )

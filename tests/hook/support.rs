@@ -7,13 +7,15 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use tempfile::TempDir;
+use vipkeeper::commands::hook::{self, Caller, HookContext};
 use vipkeeper::desired::file::{self, DesiredFile};
-use vipkeeper::desired::trust::TrustedOwners;
 use vipkeeper::error::one_line;
-use vipkeeper::hook::{self, Caller, HookContext};
-use vipkeeper::machine::Machine;
-use vipkeeper::machine::files::Files;
-use vipkeeper::process::{self, Moment, Process, Watchdog};
+use vipkeeper::machine::clock::Clocks;
+use vipkeeper::machine::process::{self, Process};
+use vipkeeper::machine::trust::TrustedOwners;
+use vipkeeper::pgpool::ancestors::WatchdogProcess;
+use vipkeeper::state_dir::Machine;
+use vipkeeper::state_dir::files::Files;
 use vipkeeper::wake::{self, Wake};
 
 pub const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(20, 0, 0, 50));
@@ -22,7 +24,7 @@ pub const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(20, 0, 0, 50));
 pub fn state() -> TempDir {
     let state = tempfile::tempdir().unwrap();
     mode(state.path(), 0o755);
-    fs::create_dir(file::folder(state.path())).unwrap();
+    fs::create_dir(vipkeeper::desired::folder(state.path())).unwrap();
     state
 }
 
@@ -31,11 +33,11 @@ pub fn mode(path: &Path, mode: u32) {
 }
 
 /// A hook that started so many milliseconds (to the clock tick, 10 ms) before the tests.
-pub fn context(state_dir: &Path, ms_ago: u64, watchdog: Option<Watchdog>) -> HookContext {
-    static TESTS_START: LazyLock<Moment> = LazyLock::new(Moment::now);
+pub fn context(state_dir: &Path, ms_ago: u64, watchdog: Option<WatchdogProcess>) -> HookContext {
+    static TESTS_START: LazyLock<Clocks> = LazyLock::new(Clocks::now);
     let process = Process { start_time: TESTS_START.ticks() - ms_ago / 10, ..process::this_process().unwrap() };
     let started_ms = TESTS_START.wall_ms - ms_ago;
-    let boot_id = process::boot_id().unwrap();
+    let boot_id = vipkeeper::machine::clock::boot_id().unwrap();
     HookContext {
         state_dir: state_dir.to_owned(),
         configured: Ok(vec![IP]),
@@ -53,13 +55,13 @@ pub fn uid() -> u32 {
 }
 
 pub fn read(state_dir: &Path) -> DesiredFile {
-    let path = file::path(state_dir, IP);
-    file::read(&path, IP, &trusted(), &process::boot_id().unwrap()).unwrap().expect("there is a file")
+    let path = vipkeeper::desired::path(state_dir, IP);
+    file::read(&path, IP, &trusted(), &vipkeeper::machine::clock::boot_id().unwrap()).unwrap().expect("there is a file")
 }
 
 /// The names in the folder of desired-state files.
 pub fn names(state_dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(file::folder(state_dir)).unwrap();
+    let entries = fs::read_dir(vipkeeper::desired::folder(state_dir)).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
@@ -98,7 +100,7 @@ pub fn this_program() -> PathBuf {
 fn keep_room(state_dir: &Path) -> ! {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let (wakes, mut woken_by) = wake::channel();
-        let _watcher = wake::watch_folder(&file::folder(state_dir), wakes).unwrap();
+        let _watcher = wake::watch_folder(&vipkeeper::desired::folder(state_dir), wakes).unwrap();
         let mut files = Files::new(state_dir, trusted(), None).unwrap();
         files.keep_room().unwrap();
         loop {

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
-use vipkeeper::desired::file::{self, MAX_BYTES};
+use vipkeeper::commands::hook::{down, up};
+use vipkeeper::desired::file::MAX_BYTES;
 use vipkeeper::desired::source::{DesiredSource, Reading};
-use vipkeeper::desired::trust::TrustedOwners;
 use vipkeeper::desired::{Desired, WhyStandby, WhyUnknown};
-use vipkeeper::hook::{down, up};
-use vipkeeper::process::{self, Process, Watchdog};
+use vipkeeper::machine::process::{self, Process};
+use vipkeeper::machine::trust::TrustedOwners;
+use vipkeeper::pgpool::ancestors::WatchdogProcess;
 
 use crate::support::{IP, context, mode, state, trusted, uid};
 
@@ -28,11 +29,11 @@ impl World {
     }
 
     fn read(&mut self) -> Reading {
-        self.source.read(&self.trusted, &process::boot_id().unwrap(), process::is_alive)
+        self.source.read(&self.trusted, &vipkeeper::machine::clock::boot_id().unwrap(), process::is_alive)
     }
 
     fn up(&self, ms_ago: u64, guard: Option<Process>) {
-        let watchdog = guard.map(|guard| Watchdog { guard, escalation: None });
+        let watchdog = guard.map(|guard| WatchdogProcess { guard, escalation: None });
         up(&context(self.state.path(), ms_ago, watchdog), IP).unwrap();
     }
 
@@ -141,7 +142,7 @@ fn a_missing_file_is_unknown_also_after_a_good_one() {
     assert_eq!(world.read(), unknown);
     fs::write(world.path(), "garbage").unwrap();
     assert_eq!(world.read().desired, Desired::Unknown(WhyUnknown::Invalid), "the good one is forgotten with its file");
-    fs::remove_dir_all(file::folder(world.state.path())).unwrap();
+    fs::remove_dir_all(vipkeeper::desired::folder(world.state.path())).unwrap();
     assert_eq!(world.read(), unknown);
 }
 
@@ -156,7 +157,7 @@ fn a_file_of_an_earlier_boot_is_no_complaint_but_never_replaces_a_good_one() {
 
     world.up(0, None);
     let good = world.read();
-    let boot_id = process::boot_id().unwrap();
+    let boot_id = vipkeeper::machine::clock::boot_id().unwrap();
     world.edit(&boot_id, "earlier");
     let reading = world.read();
     assert_eq!(reading.desired, good.desired);

@@ -7,10 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use vipkeeper::commands::hook::{down, up, wait};
 use vipkeeper::desired::file::Role;
 use vipkeeper::error::one_line;
-use vipkeeper::hook::{down, up, wait};
-use vipkeeper::process::{Moment, Process, Watchdog};
+use vipkeeper::machine::clock::Clocks;
+use vipkeeper::machine::process::Process;
+use vipkeeper::pgpool::ancestors::WatchdogProcess;
 use vipkeeper::status::Status;
 
 use crate::support::{IP, context, read, state};
@@ -28,7 +30,7 @@ fn claim(state_dir: &Path) -> String {
 /// A status of a daemon that runs, in which this claim has converged.
 fn converged(claim: &str) -> Value {
     json!({
-        "version": 1, "program": "0", "pid": std::process::id(), "written_ms": Moment::now().wall_ms, "started_ms": 0,
+        "version": 1, "program": "0", "pid": std::process::id(), "written_ms": Clocks::now().wall_ms, "started_ms": 0,
         "instance": "i-0a", "region": null, "sources": [], "problems": [],
         "vips": [{
             "delegate_ip": IP, "desired": {"role": "leader", "reason": null, "since_ms": 0}, "in_sync": true,
@@ -79,7 +81,7 @@ fn a_claim_that_converges_ends_the_wait() {
 fn the_claim_of_a_watchdog_process_that_is_gone_is_not_waited_for() {
     let state = state();
     let guard = Process { pid: u32::MAX, start_time: 1 };
-    up(&context(state.path(), 10, Some(Watchdog { guard, escalation: None })), IP).unwrap();
+    up(&context(state.path(), 10, Some(WatchdogProcess { guard, escalation: None })), IP).unwrap();
     put(state.path(), &converged(&claim(state.path())));
     let text = fails(state.path(), LONG);
     assert!(text.contains("the Pgpool watchdog process that claimed 20.0.0.50 is gone"), "{text}");

@@ -7,17 +7,17 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode};
-use vipkeeper::desired::file::{self, Role};
+use vipkeeper::commands::hook::{Written, down, up};
+use vipkeeper::desired::file::Role;
 use vipkeeper::error::one_line;
-use vipkeeper::hook::{Written, down, up};
-use vipkeeper::process::Moment;
+use vipkeeper::machine::clock::Clocks;
 
 use crate::support::{CHILD, IP, context, hook, mode, names, program_for_all, read, result, state, this_program, uid};
 
 #[test]
 fn up_and_down_each_replace_the_file_and_count_on() {
     let state = state();
-    let (before, context_of_up) = (Moment::now().wall_ms, context(state.path(), 20, None));
+    let (before, context_of_up) = (Clocks::now().wall_ms, context(state.path(), 20, None));
     let Written::Yes(leader) = up(&context_of_up, IP).unwrap() else { panic!("overtaken") };
     assert_eq!(read(state.path()), leader);
     let Role::Leader(leadership) = &leader.role else { panic!("{leader:?}") };
@@ -73,8 +73,12 @@ fn the_folder_is_made_where_possible_and_the_state_folder_is_not() {
 
     assert_eq!(run(parent.path()), (0, String::new()));
     let mode_of = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
-    assert_eq!(mode_of(&file::folder(parent.path())), 0o755, "the umask of the hook's caller does not matter");
-    assert_eq!(mode_of(&file::path(parent.path(), IP)), 0o644);
+    assert_eq!(
+        mode_of(&vipkeeper::desired::folder(parent.path())),
+        0o755,
+        "the umask of the hook's caller does not matter"
+    );
+    assert_eq!(mode_of(&vipkeeper::desired::path(parent.path(), IP)), 0o644);
 }
 
 #[test]
@@ -83,8 +87,8 @@ fn a_folder_that_may_not_be_written_is_named_with_the_reason() {
     let (_folder, program) = program_for_all();
     let state = state();
     up(&context(state.path(), 1000, None), IP).unwrap();
-    let before = fs::read(file::path(state.path(), IP)).unwrap();
-    mode(&file::folder(state.path()), 0o555);
+    let before = fs::read(vipkeeper::desired::path(state.path(), IP)).unwrap();
+    mode(&vipkeeper::desired::folder(state.path()), 0o555);
     let run = |state_dir: &Path| {
         let mut command = hook(&program, "down", state_dir);
         if uid() == 0 {
@@ -96,10 +100,10 @@ fn a_folder_that_may_not_be_written_is_named_with_the_reason() {
     let (code, text) = run(state.path());
     assert!(code == 1 && text.contains("20.0.0.50.json") && text.contains("Permission denied"), "{code} {text}");
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert_eq!(fs::read(file::path(state.path(), IP)).unwrap(), before);
+    assert_eq!(fs::read(vipkeeper::desired::path(state.path(), IP)).unwrap(), before);
 
-    mode(&file::folder(state.path()), 0o755);
-    fs::remove_dir_all(file::folder(state.path())).unwrap();
+    mode(&vipkeeper::desired::folder(state.path()), 0o755);
+    fs::remove_dir_all(vipkeeper::desired::folder(state.path())).unwrap();
     mode(state.path(), 0o555);
     let (code, text) = run(state.path());
     assert!(
@@ -174,12 +178,12 @@ fn in_a_mount_namespace(script: &str) -> Option<(i32, String)> {
 fn a_write_that_fails_halfway_leaves_the_old_file_and_nothing_half_written() {
     let state = state();
     up(&context(state.path(), 1000, None), IP).unwrap();
-    let before = fs::read(file::path(state.path(), IP)).unwrap();
+    let before = fs::read(vipkeeper::desired::path(state.path(), IP)).unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""]).arg(this_program()).args(CHILD);
     let (code, text) = result(&command.env("HOOK", "down").env("STATE", state.path()).output().unwrap());
     assert!(code == 1 && text.contains("File too large") && text.lines().count() == 1, "{code} {text}");
-    assert_eq!(fs::read(file::path(state.path(), IP)).unwrap(), before);
+    assert_eq!(fs::read(vipkeeper::desired::path(state.path(), IP)).unwrap(), before);
     assert_eq!(names(state.path()), [format!("{IP}.json")]);
 }
 
@@ -201,15 +205,15 @@ fn whatever_stands_in_the_files_place_a_hook_writes_its_own_and_counts_from_the_
     ];
     for (what, put) in put {
         let state = state();
-        put(&file::path(state.path(), IP));
-        let before = Moment::now().wall_ms;
+        put(&vipkeeper::desired::path(state.path(), IP));
+        let before = Clocks::now().wall_ms;
         up(&context(state.path(), 0, None), IP).unwrap_or_else(|error| panic!("{what}: {}", one_line(&error)));
         assert!(read(state.path()).sequence >= before, "{what}");
     }
     assert_eq!(fs::read_to_string(&foreign).unwrap(), "keep me");
 
     let state = state();
-    fs::create_dir(file::path(state.path(), IP)).unwrap();
+    fs::create_dir(vipkeeper::desired::path(state.path(), IP)).unwrap();
     let error = up(&context(state.path(), 0, None), IP).unwrap_err();
     assert!(one_line(&error).contains("directory") && error.exit_code() == 1, "{}", one_line(&error));
     assert_eq!(names(state.path()), [format!("{IP}.json")], "the temporary file is gone");

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-use vipkeeper::host::netlink::{Netlink, OUR_MARK, may_change_addresses};
-use vipkeeper::host::{Host, HostError, LocalAddress};
+use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
+use vipkeeper::machine::netlink::{Netlink, OUR_MARK, may_change_addresses};
 use vipkeeper::wake::{self, Concern, Wake, watch_addresses};
 
 use super::namespace::{INTERFACE, Network, PEER, in_namespace};
@@ -151,8 +151,8 @@ fn without_the_capability_changes_are_not_permitted_but_looking_and_watching_is(
 
         let kernel = Netlink::new().unwrap();
         let address = local(INTERFACE, IPV4);
-        assert_eq!(kernel.add(&address).await, Err(HostError::NotPermitted));
-        assert_eq!(kernel.remove(&address).await, Err(HostError::NotPermitted));
+        assert_eq!(kernel.add(&address).await, Err(KernelError::NotPermitted));
+        assert_eq!(kernel.remove(&address).await, Err(KernelError::NotPermitted));
         assert_eq!(listed(&kernel).await, BTreeSet::from([address]));
 
         let _watcher = watch_addresses(concern(), wakes).unwrap();
@@ -169,7 +169,7 @@ fn an_interface_that_is_not_there_is_named_and_one_that_comes_back_is_found() {
         let kernel = Netlink::new().unwrap();
         for name in ["none-such", "a-name-that-is-too-long", ""] {
             let nowhere = local(name, IPV4);
-            let error = HostError::NoInterface(name.to_owned());
+            let error = KernelError::NoInterface(name.to_owned());
             assert_eq!(kernel.add(&nowhere).await, Err(error.clone()));
             assert_eq!(kernel.remove(&nowhere).await, Err(error));
         }
@@ -178,7 +178,7 @@ fn an_interface_that_is_not_there_is_named_and_one_that_comes_back_is_found() {
         let index = operator.index(INTERFACE).await;
         operator.delete(INTERFACE).await;
         assert_eq!(listed(&kernel).await, BTreeSet::new());
-        assert_eq!(kernel.add(&address).await, Err(HostError::NoInterface(INTERFACE.to_owned())));
+        assert_eq!(kernel.add(&address).await, Err(KernelError::NoInterface(INTERFACE.to_owned())));
 
         operator.create(INTERFACE, PEER).await;
         assert_ne!(operator.index(INTERFACE).await, index);

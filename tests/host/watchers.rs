@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::mpsc::Receiver;
-use vipkeeper::process;
+use vipkeeper::machine::process;
 use vipkeeper::wake::{self, GuardWatch, Wake, watch_folder, watch_signals};
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(20, 0, 0, 50));

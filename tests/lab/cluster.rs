@@ -16,13 +16,13 @@ use ec2_endpoint::service::Mark;
 use ec2_endpoint::{Account, Server};
 use tempfile::TempDir;
 use vipkeeper::desired::file::{DesiredFile, Leadership, Role};
-use vipkeeper::desired::trust::TrustedOwners;
 use vipkeeper::ids::InstanceId;
+use vipkeeper::machine::trust::TrustedOwners;
+use vipkeeper::pgpool::watchdog::{Watchdog, Word};
 use vipkeeper::status::Status;
-use vipkeeper::witness::{Watchdog, Word};
 
 use super::client::{Client, now};
-use super::keeper::{self, Keeper, TimedHook};
+use super::keeper::{self, TimedHook, VipLoop};
 use super::machine::{Machine, output};
 use super::moto;
 use super::prometheus::Prometheus;
@@ -78,7 +78,7 @@ impl Lab {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let mut vpc = Vpc::new(setup.method, folder.path());
         vpc.add_tables(setup.tables);
-        if setup.keeper == Keeper::Guide {
+        if setup.keeper == VipLoop::Guide {
             keeper::prepare(&vpc);
         }
         let database = Machine::boot("database", &[]);
@@ -94,7 +94,7 @@ impl Lab {
         let client_machine = Machine::boot("client", &[]);
         vpc.plug_client(&client_machine, setup.method);
         let client = Client::start(&client_machine, (setup.method.delegate_ip(), PGPOOL_PORT).into());
-        let is_watched = setup.keeper == Keeper::Vipkeeper;
+        let is_watched = setup.keeper == VipLoop::Vipkeeper;
         let prometheus = if is_watched { Prometheus::start(&vpc, folder.path()) } else { None };
         let recorder = Recorder::start(&vpc.endpoint, setup.method.delegate_ip(), nodes.len());
         let name = plain_name(name);
@@ -144,7 +144,7 @@ impl Lab {
     }
 
     pub fn start_vipkeeper(&self, node: usize) {
-        if self.setup.keeper == Keeper::Guide {
+        if self.setup.keeper == VipLoop::Guide {
             return;
         }
         software::start_vipkeeper(self.machine(node), self.setup, &self.log_file(node, "vipkeeper"));

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::keeper::{self, Keeper};
+use super::keeper::{self, VipLoop};
 use super::machine::{Machine, POSTGRES, UMASK, clean, output};
 use super::prometheus::METRICS_PORT;
 use super::vpc::{DATABASE, Instance, Method, Vpc};
@@ -37,7 +37,7 @@ pub struct Setup {
     pub late_down: bool,
     /// `wd_authkey` of pgpool.conf.
     pub authkey: Option<&'static str>,
-    pub keeper: Keeper,
+    pub keeper: VipLoop,
     /// Route tables that lead to the VIP; at least 2.
     pub tables: usize,
     /// Whether the daemons act on the watchdog's word where a hook was lost.
@@ -96,7 +96,7 @@ pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> 
         fs::create_dir_all(etc.join(below)).unwrap();
     }
     fs::write(etc.join("vipkeeper/vipkeeper.toml"), vipkeeper_toml(vpc, instance, setup)).unwrap();
-    if setup.keeper == Keeper::Guide {
+    if setup.keeper == VipLoop::Guide {
         keeper::configure(&etc, vpc, instance);
     }
     let own = vpc.instances.iter().position(|one| one.name == instance.name).unwrap();
@@ -218,13 +218,13 @@ pub fn start_pgpool(machine: &Machine, setup: Setup, log: &Path) {
 }
 
 /// As an operator stops it; returns when it has.
-pub fn stop_pgpool(machine: &Machine, keeper: Keeper) {
+pub fn stop_pgpool(machine: &Machine, keeper: VipLoop) {
     let mut command = machine.command_as(keeper.user(), PGPOOL);
     output(command.args(["-f", PGPOOL_CONF, "-m", "fast", "stop"]), None);
 }
 
 /// As an operator stops it, without waiting: a `down` may take its time.
-pub fn begin_to_stop_pgpool(machine: &Machine, keeper: Keeper, log: &Path) {
+pub fn begin_to_stop_pgpool(machine: &Machine, keeper: VipLoop, log: &Path) {
     machine.start(keeper.user(), PGPOOL, &["-f", PGPOOL_CONF, "-m", "fast", "stop"], log);
 }
 

@@ -53,7 +53,7 @@ pub fn explore(setup: Setup, most: usize) -> Found {
                 violation = Some(Violation { property, trace });
                 break 'all;
             }
-            let next = world.blur(next.state);
+            let next = world.normalise(next.state);
             if visited.len() >= most {
                 break 'all;
             }
@@ -90,7 +90,7 @@ fn trace(world: &mut World, start: State, came_by: &[(u32, u16)], mut index: u32
     for nth in way.into_iter().rev() {
         let next = world.successors(&state).swap_remove(usize::from(nth));
         steps.push(next.step);
-        state = world.blur(next.state);
+        state = world.normalise(next.state);
     }
     steps.extend(last);
     steps

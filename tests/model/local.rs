@@ -8,20 +8,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vipkeeper::action::{Action, Force, RouteCall};
+use vipkeeper::action::{Action, Force, Purpose, RouteCall};
+use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use vipkeeper::decide::claim::Held;
+use vipkeeper::decide::memory::Memory;
+use vipkeeper::decide::plan::plan;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
-use vipkeeper::memory::{Held, Memory};
-use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
-use vipkeeper::plan::{Purpose, plan};
-use vipkeeper::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 use crate::hash::Fast;
 use crate::rules::{Mutant, Pointing, Setup};
 
-#[path = "blur.rs"]
-mod blur;
+#[path = "normalise.rs"]
+mod normalise;
 
 pub const NODES: usize = 3;
 /// Everything that happens to a node happens at this moment of its daemon's clock.
@@ -201,7 +202,7 @@ impl Locals {
     }
 
     fn number(&mut self, mut local: Local) -> u32 {
-        self.blur(&mut local);
+        self.normalise(&mut local);
         if let Some(number) = self.numbers.get(&local) {
             return *number;
         }
@@ -268,7 +269,7 @@ impl Locals {
             Event::TagAccepted(term) => it.memory.record_claim(Term(term.into()), NOW),
             Event::Failed => {}
             Event::Pass(seconds) => {
-                blur::pass(it, Duration::from_secs(seconds.into()));
+                normalise::pass(it, Duration::from_secs(seconds.into()));
                 return false;
             }
             Event::Restart => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vipkeeper::plan::Purpose;
+use vipkeeper::action::Purpose;
 
 use crate::hash::Fast;
 use crate::local::{Event, File, Locals, NODES, Pointer, Tags, What, letter};
@@ -519,7 +519,7 @@ impl World {
     }
 
     /// Drops what makes no difference any more.
-    pub fn blur(&self, mut state: State) -> State {
+    pub fn normalise(&self, mut state: State) -> State {
         let live = self.live(&state).fold(0, |all, (_, k)| all | 1u8 << k);
         state.shown.iter_mut().for_each(|shown| *shown &= live);
         for index in 0..state.past.len() {

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use vipkeeper::binding::{Account, Anchor, ClaimMode, OnRelease, Vip};
 use vipkeeper::config::{
     AddressConfig, AnchorConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
 use vipkeeper::ec2::{Address, Class, Eni, EniQuery, Route, RouteTable, RouteTarget};
-use vipkeeper::host::LocalAddress;
 use vipkeeper::identity::{Node, NodeInterface};
+use vipkeeper::machine::kernel::LocalAddress;
+use vipkeeper::observe::seen::{Claims, Moment, Observed, Seen};
 use vipkeeper::observe::{Known, Source, TagChoice, World, observe};
-use vipkeeper::observed::{Claims, Moment, Observed, Seen};
-use vipkeeper::vip::{Account, Anchor, ClaimMode, OnRelease, Vip};
 
 const AT: Moment = Duration::from_secs(7);
 

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vipkeeper::action::{Action, Force, RouteCall};
-use vipkeeper::claim::Standing;
+use vipkeeper::action::{Action, Force, Purpose, RouteCall};
+use vipkeeper::binding::{Binding, BindingKey, Kind, Vip};
+use vipkeeper::decide::claim::Standing;
+use vipkeeper::decide::memory::Memory;
+use vipkeeper::decide::plan::{Plan, plan};
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
-use vipkeeper::memory::Memory;
-use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
-use vipkeeper::plan::{Plan, Purpose, plan};
-use vipkeeper::vip::{Binding, BindingKey, Kind, Vip};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 use crate::script::vip;
 
@@ -266,7 +266,11 @@ fn hold(world: &World, planned: &Plan) -> Result<(), TestCaseError> {
         if matches!(believed, Seen::Unknown(_)) {
             let held = world.memory.claim.as_ref().unwrap();
             let looked = matches!(world.observed.claims, Claims::Read { at, .. } if at >= held.adopted_at);
-            prop_assert!(looked || held.age(world.now) <= vipkeeper::claim::FRESH, "on a guess: {}", step.action);
+            prop_assert!(
+                looked || held.age(world.now) <= vipkeeper::decide::timing::FRESH,
+                "on a guess: {}",
+                step.action
+            );
         }
         if let Action::DisassociateAddress { association, .. } = &step.action {
             prop_assert!(world.own.contains(association), "not known to be ours: {association}");

@@ -15,14 +15,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vipkeeper::claim::Standing;
+use vipkeeper::action::Purpose;
+use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use vipkeeper::decide::claim::Standing;
+use vipkeeper::decide::memory::Memory;
+use vipkeeper::decide::plan::{Plan, plan};
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
-use vipkeeper::memory::Memory;
-use vipkeeper::observed::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
-use vipkeeper::plan::{Plan, Purpose, plan};
-use vipkeeper::vip::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 /// Plays the script on a VIP of these kinds (`elastic_ip`, `route`, `route delete`, `claims off`; see [`vip`]), and
 /// compares each plan that it states.

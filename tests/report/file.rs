@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
+use vipkeeper::commands::status::{Format, Mode, show};
 use vipkeeper::report::{Report, Reporter};
 use vipkeeper::status::file::{ReadError, StatusFile, read};
-use vipkeeper::status::show::{Format, Mode, show};
 
 use super::log::captured;
 use super::statuses::{leader, status};

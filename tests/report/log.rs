@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use vipkeeper::action::Action;
+use vipkeeper::binding::{Anchor, BindingKey, Kind};
 use vipkeeper::desired::{Claim, Desired, WhyUnknown};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::{ClaimId, Term};
 use vipkeeper::report::{
     BindingState, Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Source, init_log,
 };
-use vipkeeper::vip::{Anchor, BindingKey, Kind};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);

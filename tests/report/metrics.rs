@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use vipkeeper::action::{Action, RouteCall};
+use vipkeeper::binding::{Account, BindingKey, Kind};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::Term;
 use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys};
-use vipkeeper::vip::{Account, BindingKey, Kind};
 
 use super::golden;
 use super::statuses::{NOW_MS, binding, condition, fresh, leader, standby, status, unread_claims, unrecorded};

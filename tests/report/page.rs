@@ -1,8 +1,8 @@
 //! The page for people, whole, as golden files; and what it comes to for scripts.
 
+use vipkeeper::binding::Kind;
 use vipkeeper::status::page::{Daemon, Look, Verdict, page};
 use vipkeeper::status::{Condition, Problem, SourceStatus, Status, VipStatus};
-use vipkeeper::vip::Kind;
 
 use super::golden;
 use super::statuses::{

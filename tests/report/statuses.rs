@@ -1,10 +1,10 @@
 //! Statuses to report, as the loop would build them.
 
+use vipkeeper::binding::Kind;
 use vipkeeper::ids::{ClaimId, Term};
 use vipkeeper::status::{
     BindingStatus, ClaimStatus, Condition, DesiredStatus, ErrorStatus, SourceStatus, Status, VERSION, VipStatus,
 };
-use vipkeeper::vip::Kind;
 
 pub const NOW_MS: u64 = 1_800_000_000_000;
 

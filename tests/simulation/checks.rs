@@ -9,7 +9,7 @@ use std::time::Duration;
 use ec2_endpoint::account::model::{RouteTarget, Tags};
 use ec2_endpoint::{Account, Operation};
 use ipnet::IpNet;
-use vipkeeper::claim;
+use vipkeeper::claim_tag;
 use vipkeeper::ids::{InstanceId, Term};
 
 use crate::support::Timeline;
@@ -175,9 +175,9 @@ impl Watch for Checks {
     fn learns(&self, node: &str, resource: &str, tags: &Tags, when: Asked) {
         let Some(party) = self.parties.iter().find(|party| party.name == node) else { return };
         for vip in self.vips.iter().filter(|vip| vip.anchor == resource) {
-            let others = claim::from_tags(vip.ip, tags).into_iter().filter(|(other, _)| *other != party.instance);
+            let others = claim_tag::from_tags(vip.ip, tags).into_iter().filter(|(other, _)| *other != party.instance);
             // A read that shows no claim of another, because somebody deleted them, is a look as well.
-            let none = (claim::WITHDRAWN, party.instance.clone());
+            let none = (claim_tag::WITHDRAWN, party.instance.clone());
             let (term, of) = others.map(|(other, term)| (term, other)).max().unwrap_or(none);
             let mut state = self.state.borrow_mut();
             state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt { read: when, term, of });

@@ -12,9 +12,9 @@ use ec2_endpoint::{
     Answer, AssignPrivateIpAddresses, AssociateAddress, Describe, Fault, Operation, RouteChange, TagChange, TagSpec,
 };
 use ipnet::IpNet;
+use vipkeeper::binding::{ClaimMode, OnRelease};
 use vipkeeper::config::{AddressConfig, Config, ElasticIpConfig, VipConfig};
 use vipkeeper::report::PassResult;
-use vipkeeper::vip::{ClaimMode, OnRelease};
 
 use crate::checks::{Checks, Party, Pointer, VipSpec, unnamed};
 use crate::support::ec2::Asked;

@@ -17,13 +17,13 @@ use ec2_endpoint::{
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 use vipkeeper::action::{Action, Force, RouteCall};
+use vipkeeper::binding::Account;
 use vipkeeper::config::Limits;
 use vipkeeper::ec2::bucket::Bucket;
 use vipkeeper::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, Route, RouteTable, RouteTarget,
     TableQuery, Urgency,
 };
-use vipkeeper::vip::Account;
 
 use super::classify;
 use super::{Clock, Timeline};

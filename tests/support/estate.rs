@@ -10,11 +10,11 @@ use ec2_endpoint::account::Event;
 use ec2_endpoint::service::{FaultId, FaultKind, Throttling};
 use ec2_endpoint::{Account, Fault, Launch, Operation, Service};
 use ipnet::IpNet;
+use vipkeeper::binding::{Account as BindingAccount, OnRelease};
 use vipkeeper::config::{
     AddressConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
 use vipkeeper::identity::{Node, NodeInterface};
-use vipkeeper::vip::{self, OnRelease};
 
 use super::Clock;
 
@@ -179,7 +179,7 @@ pub fn by_route(ip: &str, tables: &[String]) -> AddressConfig {
 }
 
 pub fn by_route_that(ip: &str, tables: &[String], on_release: OnRelease) -> AddressConfig {
-    let table = |id: &String| TableRef { id: id.parse().expect("a table's id"), account: vip::Account::Own };
+    let table = |id: &String| TableRef { id: id.parse().expect("a table's id"), account: BindingAccount::Own };
     let tables = Tables::Ids(tables.iter().map(table).collect());
     AddressConfig { route: Some(RouteConfig { tables, interface: None, on_release }), ..address(ip) }
 }

@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vipkeeper::config::Config;
 use vipkeeper::daemon::{Daemon, Identify, Surroundings};
+use vipkeeper::decide::memory::Persisted;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
-use vipkeeper::host::{Host, HostError, LocalAddress};
 use vipkeeper::identity::Node;
 use vipkeeper::ids::ClaimId;
-use vipkeeper::machine::{Machine, Reading};
-use vipkeeper::memory::Persisted;
+use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
+use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
+use vipkeeper::state_dir::{Machine, Reading};
 use vipkeeper::wake::Wake;
-use vipkeeper::witness::{Asked, Nobody, Word};
 
 use super::ec2::{SimEc2, Watch};
 use super::estate::{self, Estate, INTERFACE, Place};
@@ -79,7 +79,7 @@ struct Memory {
     persisted: BTreeMap<IpAddr, Persisted>,
     addresses: BTreeSet<LocalAddress>,
     wakes: Option<mpsc::Sender<Wake>>,
-    kernel_fails: Option<HostError>,
+    kernel_fails: Option<KernelError>,
     /// How long the kernel takes to say which addresses there are.
     kernel_takes: Duration,
     disk_full: bool,
@@ -228,7 +228,7 @@ impl Computer {
         self.memory.borrow().room
     }
 
-    pub fn fail_kernel(&self, error: Option<HostError>) {
+    pub fn fail_kernel(&self, error: Option<KernelError>) {
         self.memory.borrow_mut().kernel_fails = error;
     }
 
@@ -324,8 +324,8 @@ impl Machine for Computer {
     }
 }
 
-impl Host for Computer {
-    async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, HostError> {
+impl Kernel for Computer {
+    async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, KernelError> {
         let takes = self.memory.borrow().kernel_takes;
         if !takes.is_zero() {
             tokio::time::sleep(takes).await;
@@ -334,7 +334,7 @@ impl Host for Computer {
         memory.kernel_fails.clone().map_or_else(|| Ok(memory.addresses.clone()), Err)
     }
 
-    async fn add(&self, address: &LocalAddress) -> Result<(), HostError> {
+    async fn add(&self, address: &LocalAddress) -> Result<(), KernelError> {
         let mut memory = self.memory.borrow_mut();
         if let Some(error) = &memory.kernel_fails {
             return Err(error.clone());
@@ -343,7 +343,7 @@ impl Host for Computer {
         Ok(())
     }
 
-    async fn remove(&self, address: &LocalAddress) -> Result<(), HostError> {
+    async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError> {
         let mut memory = self.memory.borrow_mut();
         if let Some(error) = &memory.kernel_fails {
             return Err(error.clone());

@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 
 use super::client::now;
 use super::cluster::{Lab, eventually};
-use super::keeper::Keeper;
+use super::keeper::VipLoop;
 use super::machine::Machine;
 use super::moto;
 use super::report::{self, Row, Told, outage, seconds};
@@ -165,7 +165,7 @@ fn plain(method: Method) -> Setup {
         late_down: false,
         authkey,
         trust: false,
-        keeper: Keeper::Vipkeeper,
+        keeper: VipLoop::Vipkeeper,
         tables: 2,
         heard: method != Method::SecondaryIp,
         own_clocks: false,

@@ -1,0 +1,257 @@
+//! This node's identity by the instance metadata service (IMDSv2), asked only for what the configuration leaves open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use aws_config::Region;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds::Client;
+use aws_config::imds::client::Builder;
+use aws_config::imds::client::error::{ImdsError, TokenError};
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_sdk_ec2::error::SdkError;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use crate::aws::{SetupError, http_client};
+use crate::config::{Aws, Identity};
+use crate::identity::{Node, NodeInterface};
+
+/// To reach the metadata service, which is one hop away.
+const CONNECT: Duration = Duration::from_secs(1);
+/// For one answer. The service has limits for each instance, and says so by being slow or by 5xx.
+const READ: Duration = Duration::from_secs(1);
+/// For one question with all its repetitions.
+const OPERATION: Duration = Duration::from_secs(5);
+/// How often one question is asked, if the answers are 5xx.
+const ATTEMPTS: u32 = 3;
+/// Where the kernel shows the interfaces.
+const SYSFS: &str = "/sys/class/net";
+
+/// Why this node's identity is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    #[error("the metadata service did not tell {what}: {why}")]
+    NotTold { what: String, why: String },
+    #[error("the metadata service told {what}, but {why}")]
+    Unexpected { what: String, why: String },
+    #[error("no interface {name} on this machine; there are: {}", list(others))]
+    NoInterface { name: String, others: Vec<String> },
+    #[error(
+        "interface {name} ({mac}) is none of this instance's: the metadata service knows {}; \
+         is the interface a bridge or a container's?",
+        list(known)
+    )]
+    NotOurs { name: String, mac: String, known: Vec<String> },
+    #[error("no interface of this machine has {mac}, the address of this instance's first ENI: name the interface")]
+    NoFirst { mac: String },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Which interfaces a [`Node`] must tell of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    pub named: BTreeSet<String>,
+    /// Also the first one of the machine: the ENI with device number 0, or, where the configuration names ENIs, the
+    /// first interface by name.
+    pub first: bool,
+}
+
+/// The MAC address of every interface of this machine that has one, as the kernel writes it.
+///
+/// # Errors
+/// When the kernel's list of interfaces cannot be read.
+pub fn local_macs() -> std::io::Result<BTreeMap<String, String>> {
+    let mut macs = BTreeMap::new();
+    for entry in std::fs::read_dir(Path::new(SYSFS))? {
+        let entry = entry?;
+        // An interface may go away between the listing and this.
+        if let Ok(mac) = std::fs::read_to_string(entry.path().join("address")) {
+            macs.insert(entry.file_name().to_string_lossy().into_owned(), mac.trim().to_ascii_lowercase());
+        }
+    }
+    macs.retain(|_, mac| !mac.is_empty() && mac != "00:00:00:00:00:00");
+    Ok(macs)
+}
+
+/// The instance metadata service.
+#[derive(Debug)]
+pub struct Imds {
+    client: Client,
+    config: ProviderConfig,
+}
+
+impl Imds {
+    /// Prepares to ask; asks nothing yet. `AWS_EC2_METADATA_SERVICE_ENDPOINT` is honoured, proxies are not: the
+    /// service answers for whoever asks it directly.
+    ///
+    /// # Errors
+    /// When the `ca_bundle` or the metadata service's endpoint cannot be used.
+    pub fn new(aws: &Aws) -> Result<Self, SetupError> {
+        let mut builder = Client::builder();
+        if let Some(endpoint) = &aws.imds_endpoint {
+            builder = builder.endpoint(endpoint).map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?;
+        }
+        Ok(Self::with(builder, http_client(aws.ca_bundle.as_deref())?))
+    }
+
+    fn with(builder: Builder, http: SharedHttpClient) -> Self {
+        let config = ProviderConfig::default().with_http_client(http);
+        let client = builder
+            .configure(&config)
+            .connect_timeout(CONNECT)
+            .read_timeout(READ)
+            .operation_attempt_timeout(CONNECT + READ)
+            .operation_timeout(OPERATION)
+            .max_attempts(ATTEMPTS)
+            .build();
+        Self { client, config }
+    }
+
+    /// Tells who this node is. `macs` are the machine's interfaces, as [`local_macs`] gives them.
+    ///
+    /// # Errors
+    /// When the metadata service does not tell, with what to do about it; when a wanted interface does not exist.
+    pub async fn node(
+        &self,
+        identity: &Identity,
+        aws: &Aws,
+        wanted: &Wanted,
+        macs: &BTreeMap<String, String>,
+    ) -> Result<Node, IdentityError> {
+        let region = self.region(aws).await?;
+        let instance = match &identity.instance_id {
+            Some(instance) => instance.clone(),
+            None => self.parsed("instance-id", "the instance id").await?,
+        };
+        let first = match (wanted.first, identity.interfaces.keys().next()) {
+            (false, _) => None,
+            (true, Some(name)) => Some(name.clone()),
+            (true, None) => Some(self.first_interface(macs).await?),
+        };
+        let mut interfaces = BTreeMap::new();
+        for name in wanted.named.iter().chain(&first) {
+            let interface = match identity.interfaces.get(name) {
+                Some(eni) => NodeInterface::named(eni.clone(), macs.get(name).cloned()),
+                None => self.interface(name, macs).await?,
+            };
+            interfaces.insert(name.clone(), interface);
+        }
+        Ok(Node { instance, region, first, interfaces })
+    }
+
+    /// The region: the configuration's, the environment's, the profile's, or the one this instance runs in.
+    async fn region(&self, aws: &Aws) -> Result<String, IdentityError> {
+        if let Some(region) = &aws.region {
+            return Ok(region.clone());
+        }
+        let mut profile = ProfileFileRegionProvider::builder().configure(&self.config);
+        if let Some(name) = &aws.profile {
+            profile = profile.profile_name(name);
+        }
+        let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
+        match chain.region().await.as_ref().map(Region::as_ref) {
+            Some(region) => Ok(region.to_owned()),
+            None => self.required("placement/region", "the region (aws.region sets it)").await,
+        }
+    }
+
+    async fn first_interface(&self, macs: &BTreeMap<String, String>) -> Result<String, IdentityError> {
+        let mac = self.required("mac", "the address of the first ENI").await?.to_ascii_lowercase();
+        match macs.iter().find(|(_, local)| **local == mac) {
+            Some((name, _)) => Ok(name.clone()),
+            None => Err(IdentityError::NoFirst { mac }),
+        }
+    }
+
+    async fn interface(&self, name: &str, macs: &BTreeMap<String, String>) -> Result<NodeInterface, IdentityError> {
+        let Some(mac) = macs.get(name) else {
+            return Err(IdentityError::NoInterface { name: name.to_owned(), others: macs.keys().cloned().collect() });
+        };
+        let listed = self.required("network/interfaces/macs/", "this instance's ENIs").await?;
+        let known: Vec<_> = listed.lines().map(|line| line.trim().trim_end_matches('/').to_ascii_lowercase()).collect();
+        if !known.contains(mac) {
+            return Err(IdentityError::NotOurs { name: name.to_owned(), mac: mac.clone(), known });
+        }
+        let path = |item: &str| format!("network/interfaces/macs/{mac}/{item}");
+        let of = |item: &str| format!("{item} of {name}");
+        let addresses = self.optional(&path("local-ipv4s"), &of("the addresses")).await?;
+        Ok(NodeInterface {
+            eni: self.parsed(&path("interface-id"), &of("the ENI")).await?,
+            mac: Some(mac.clone()),
+            // The primary address comes first; an ENI without IPv4 has no list.
+            primary_ip: addresses.as_deref().and_then(|list| list.lines().next()?.trim().parse().ok()),
+            subnet: Some(self.parsed(&path("subnet-id"), &of("the subnet")).await?),
+            vpc: Some(self.parsed(&path("vpc-id"), &of("the VPC")).await?),
+            owner: self.optional(&path("owner-id"), &of("the account")).await?,
+        })
+    }
+
+    async fn parsed<T>(&self, path: &str, what: &str) -> Result<T, IdentityError>
+    where
+        T: FromStr<Err: std::fmt::Display>,
+    {
+        let text = self.required(path, what).await?;
+        text.parse()
+            .map_err(|error: T::Err| IdentityError::Unexpected { what: what.to_owned(), why: error.to_string() })
+    }
+
+    async fn required(&self, path: &str, what: &str) -> Result<String, IdentityError> {
+        let nothing = || IdentityError::NotTold { what: what.to_owned(), why: "it has none (HTTP 404)".to_owned() };
+        self.optional(path, what).await?.ok_or_else(nothing)
+    }
+
+    /// One item below `/latest/meta-data/`; `None` if there is none.
+    async fn optional(&self, path: &str, what: &str) -> Result<Option<String>, IdentityError> {
+        match self.client.get(format!("/latest/meta-data/{path}")).await {
+            Ok(text) => Ok(Some(text.as_ref().trim().to_owned())),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(IdentityError::NotTold { what: what.to_owned(), why: explain(&error) }),
+        }
+    }
+}
+
+/// The HTTP status of the service's answer, or of its answer to the question for a session token.
+fn status(error: &ImdsError) -> Option<u16> {
+    match error {
+        ImdsError::ErrorResponse(answer) => Some(answer.response().status().as_u16()),
+        other => {
+            let token = other.source()?.downcast_ref::<SdkError<TokenError>>()?;
+            Some(token.raw_response()?.status().as_u16())
+        }
+    }
+}
+
+/// Whether the service answered, and asking again will not help.
+#[must_use]
+pub fn is_refusal(error: &ImdsError) -> bool {
+    status(error).is_some_and(|status| (400..500).contains(&status))
+}
+
+/// What is wrong, and what to do about it.
+#[must_use]
+pub fn explain(error: &ImdsError) -> String {
+    match status(error) {
+        Some(403) => "it refuses (HTTP 403): it is switched off for this instance, or a firewall on it forbids this \
+                      user; `aws ec2 modify-instance-metadata-options --http-endpoint enabled` switches it on"
+            .to_owned(),
+        Some(404) => "there is no such item (HTTP 404)".to_owned(),
+        Some(status) => format!("HTTP {status}"),
+        None => format!(
+            "no answer ({}); in a container its hop limit must be 2: \
+             `aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`; elsewhere, set identity and \
+             aws.region in the configuration",
+            crate::aws::causes(error)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

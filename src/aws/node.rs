@@ -1,0 +1,120 @@
+//! EC2 as one node meets it: first who it is, by the metadata service or the config, then the SDK in the region that
+//! this named. Decides nothing.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::Ipv4Addr;
+
+use crate::action::Action;
+use crate::aws::imds::{Imds, Wanted, local_macs};
+use crate::aws::{AwsEc2, Observer};
+use crate::binding::Account;
+use crate::config::Config;
+use crate::daemon::Identify;
+use crate::ec2::{
+    Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, RouteTable, TableQuery, Urgency,
+};
+use crate::error::one_line;
+use crate::identity::Node;
+
+/// The MAC address of each interface of this machine.
+pub type Macs = Box<dyn Fn() -> io::Result<BTreeMap<String, String>>>;
+
+/// EC2 and the metadata service of one node.
+pub struct Cloud {
+    macs: Macs,
+    observer: Observer,
+    ec2: OnceCell<AwsEc2>,
+}
+
+impl Cloud {
+    /// Asks nothing yet. `observer` is told of every request to EC2.
+    #[must_use]
+    pub fn new(observer: Observer) -> Self {
+        Self::with_macs(Box::new(local_macs), observer)
+    }
+
+    /// The same for a node whose interfaces are not this machine's.
+    #[must_use]
+    pub fn with_macs(macs: Macs, observer: Observer) -> Self {
+        Self { macs, observer, ec2: OnceCell::new() }
+    }
+
+    /// The SDK's client, once the node knows who it is.
+    #[must_use]
+    pub fn ec2(&self) -> Option<&AwsEc2> {
+        self.ec2.get()
+    }
+
+    fn ready(&self, operation: &'static str) -> Result<&AwsEc2, Ec2Error> {
+        self.ec2.get().ok_or_else(|| Ec2Error {
+            operation,
+            code: None,
+            message: "this node does not know yet who it is".to_owned(),
+            request_id: None,
+            class: Class::Transient,
+            effect: Effect::None,
+        })
+    }
+}
+
+impl Identify for Cloud {
+    async fn identify(&self, config: &Config) -> Result<Node, String> {
+        let mut wanted = Wanted::default();
+        for address in config.vips.iter().flat_map(|vip| &vip.addresses) {
+            for name in address.interfaces() {
+                match name {
+                    Some(name) => _ = wanted.named.insert(name.to_owned()),
+                    None => wanted.first = true,
+                }
+            }
+        }
+        let macs = (self.macs)().map_err(|error| format!("cannot list the network interfaces: {error}"))?;
+        let imds = Imds::new(&config.aws).map_err(|error| one_line(&error))?;
+        let node = imds.node(&config.identity, &config.aws, &wanted, &macs).await.map_err(|error| one_line(&error))?;
+        if self.ec2.get().is_none() {
+            let observer = Observer::clone(&self.observer);
+            let ec2 = AwsEc2::new(&config.aws, &node.region, &node.instance, config.limits, observer).await;
+            let ec2 = ec2.map_err(|error| one_line(&error))?;
+            // The loop identifies once at a time, so nobody else can have set it meanwhile.
+            let _ = self.ec2.set(ec2);
+        }
+        Ok(node)
+    }
+}
+
+impl Ec2Read for Cloud {
+    async fn addresses(&self, public_ips: &BTreeSet<Ipv4Addr>, urgency: Urgency) -> Result<Vec<Address>, Ec2Error> {
+        self.ready("DescribeAddresses")?.addresses(public_ips, urgency).await
+    }
+
+    async fn route_tables(
+        &self,
+        account: &Account,
+        query: &TableQuery,
+        urgency: Urgency,
+    ) -> Result<Vec<RouteTable>, Ec2Error> {
+        self.ready("DescribeRouteTables")?.route_tables(account, query, urgency).await
+    }
+
+    async fn interfaces(&self, query: &EniQuery, urgency: Urgency) -> Result<Vec<Eni>, Ec2Error> {
+        self.ready("DescribeNetworkInterfaces")?.interfaces(query, urgency).await
+    }
+
+    async fn tags(&self, resource: &str, urgency: Urgency) -> Result<BTreeMap<String, String>, Ec2Error> {
+        self.ready("DescribeTags")?.tags(resource, urgency).await
+    }
+}
+
+impl Ec2Write for Cloud {
+    async fn admit(&self, urgency: Urgency) {
+        if let Some(ec2) = self.ec2.get() {
+            ec2.admit(urgency).await;
+        }
+    }
+
+    async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error> {
+        Box::pin(self.ready("DescribeAddresses")?.perform(action, urgency)).await
+    }
+}

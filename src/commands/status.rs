@@ -1,0 +1,155 @@
+//! `vipkeeper status`: reads the status file, asks the daemon nothing, and ends with an exit code for scripts.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::machine::process;
+use crate::status::file::{self, ReadError};
+use crate::status::page::{Daemon, Look, Verdict, page};
+use crate::status::{Status, layout::clean};
+
+/// The exit code when nothing can be told: no status, an unreadable one, an old one.
+const CANNOT_TELL: u8 = 1;
+
+/// What of it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Page,
+    /// The document itself.
+    Json,
+}
+
+/// How often it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Once,
+    /// Each second, until interrupted or until nobody reads any more.
+    Watch,
+}
+
+/// Shows the status in `state_dir` on stdout. The exit code: 0 in sync, 2 something to do, 1 could not tell.
+/// `no_colour` is whether the environment asks for no colours.
+///
+/// # Errors
+/// When stdout cannot be written; a reader that went away is none.
+pub fn show(state_dir: &Path, format: Format, mode: Mode, no_colour: bool) -> io::Result<u8> {
+    let mut code = CANNOT_TELL;
+    match show_until(state_dir, format, mode, no_colour, &mut code) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(code),
+        result => result.map(|()| code),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing else happens between two looks, and an interrupt ends it")]
+fn show_until(state_dir: &Path, format: Format, mode: Mode, no_colour: bool, code: &mut u8) -> io::Result<()> {
+    let is_terminal = io::stdout().is_terminal();
+    loop {
+        let size = if is_terminal { rustix::termios::tcgetwinsize(io::stdout()).ok() } else { None };
+        let columns = size.map_or(80, |size| usize::from(size.ws_col).max(40));
+        let look = Look { width: is_terminal.then_some(columns), colour: is_terminal && !no_colour };
+        let shown;
+        (shown, *code) = once(&file::read(state_dir), format, mode, crate::machine::clock::wall_ms(), look);
+        let mut out = io::stdout().lock();
+        if mode == Mode::Watch && is_terminal {
+            out.write_all(redrawn(&shown, size.map_or(24, |size| usize::from(size.ws_row))).as_bytes())?;
+        } else {
+            out.write_all(shown.as_bytes())?;
+        }
+        out.flush()?;
+        drop(out);
+        if mode == Mode::Once {
+            return Ok(());
+        }
+        sleep(Duration::from_secs(1));
+    }
+}
+
+/// What to show of one reading, and the exit code.
+fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u64, look: Look) -> (String, u8) {
+    let status = match read {
+        Ok(status) => status,
+        Err(error) => {
+            let shown = match (format, mode) {
+                (Format::Page, _) => unreadable(error, look),
+                (Format::Json, Mode::Watch) => json(serde_json::to_string(&NoStatus::from(error))),
+                (Format::Json, Mode::Once) => json(serde_json::to_string_pretty(&NoStatus::from(error))),
+            };
+            return (shown, CANNOT_TELL);
+        }
+    };
+    let daemon = daemon(status.pid);
+    let code = Verdict::of(status, daemon, now_ms).exit_code();
+    let shown = match (format, mode) {
+        (Format::Page, _) => page(status, daemon, now_ms, look),
+        // One line each, for programs that follow.
+        (Format::Json, Mode::Watch) => json(serde_json::to_string(status)),
+        (Format::Json, Mode::Once) => json(serde_json::to_string_pretty(status)),
+    };
+    (shown, code)
+}
+
+fn json(text: serde_json::Result<String>) -> String {
+    text.expect("a status has no map with keys other than text, and its parts cannot fail to serialize") + "\n"
+}
+
+fn unreadable(error: &ReadError, look: Look) -> String {
+    look.paragraph(0, "what  ", &clean(&error.to_string())) + &look.paragraph(0, "do    ", to_do(error))
+}
+
+/// What a program reads where there is no status: an object all the same, with nothing in it but `error`.
+#[derive(Debug, Serialize)]
+struct NoStatus {
+    error: NoStatusError,
+}
+
+#[derive(Debug, Serialize)]
+struct NoStatusError {
+    /// `Missing`, `NotPermitted`, `Unusable`, `Malformed` or `Version`.
+    reason: &'static str,
+    message: String,
+    to_do: &'static str,
+}
+
+impl From<&ReadError> for NoStatus {
+    fn from(error: &ReadError) -> Self {
+        let reason = match error {
+            ReadError::Missing(_) => "Missing",
+            ReadError::NotPermitted(_) => "NotPermitted",
+            ReadError::Unusable { .. } => "Unusable",
+            ReadError::Malformed { .. } => "Malformed",
+            ReadError::Version { .. } => "Version",
+        };
+        Self { error: NoStatusError { reason, message: error.to_string(), to_do: to_do(error) } }
+    }
+}
+
+fn to_do(error: &ReadError) -> &'static str {
+    match error {
+        ReadError::Missing(_) => {
+            "'systemctl status vipkeeper' and 'systemctl start vipkeeper'; or --config names another config than the daemon's"
+        }
+        ReadError::NotPermitted(_) => "run it as root, or let this user pass through the folders above the file",
+        ReadError::Version { .. } => "'systemctl restart vipkeeper': it moves no address",
+        ReadError::Unusable { .. } | ReadError::Malformed { .. } => {
+            "'systemctl status vipkeeper', 'journalctl -u vipkeeper'"
+        }
+    }
+}
+
+/// The page over the one before it, without the flicker of an empty screen between them.
+fn redrawn(page: &str, rows: usize) -> String {
+    let mut screen = String::from("\x1b[H");
+    for line in page.lines().take(rows.saturating_sub(1)) {
+        screen += line;
+        screen += "\x1b[K\r\n";
+    }
+    screen + "\x1b[J"
+}
+
+fn daemon(pid: u32) -> Daemon {
+    if process::exists(pid) { Daemon::Alive } else { Daemon::Gone }
+}

@@ -1,0 +1,171 @@
+//! Waits until the claim that the desired-state file names now has converged, as the daemon's status says. Looks at the
+//! files again and again rather than being told: two small reads each 20 ms, for some seconds, once per leadership.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::hook::{HookContext, HookError};
+use crate::desired::file::{self, DesiredFileError};
+use crate::desired::{Desired, WhyStandby};
+use crate::error::one_line;
+use crate::ids::{ClaimId, InstanceId};
+use crate::machine::clock::Clocks;
+use crate::machine::process;
+use crate::machine::trust::TrustedOwners;
+use crate::report::Role;
+use crate::status::file::ReadError;
+use crate::status::{self, BindingStatus, Condition, Status, VipStatus, condition};
+
+/// How often the files are looked at.
+const LOOK_EACH: Duration = Duration::from_millis(20);
+/// So many bindings are named in the one line that Pgpool's log gets.
+const MOST_NAMED: usize = 4;
+
+/// Why the claim did not converge, or not in time.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    #[error("{} does not exist: `vipkeeper up` has not run since the machine started", .0.display())]
+    NoFile(PathBuf),
+    #[error(transparent)]
+    File(#[from] DesiredFileError),
+    #[error("this node stands by for {0}: there is no claim to wait for")]
+    Standby(IpAddr),
+    #[error("the Pgpool watchdog process that claimed {0} is gone, and its claim with it")]
+    GuardDead(IpAddr),
+    #[error("this node's claim on {delegate_ip} gave way to a newer one of {by}")]
+    Superseded { delegate_ip: IpAddr, by: InstanceId },
+    #[error("{delegate_ip} did not converge within {}: {why}", humantime::format_duration(*timeout))]
+    Timeout { delegate_ip: IpAddr, timeout: Duration, why: String },
+}
+
+/// Returns once the current claim has converged. Which claim that is, is looked up again each time.
+///
+/// # Errors
+/// At once if there is nothing to wait for (no file, standby, superseded, or the watchdog process is dead); after `timeout` otherwise.
+#[expect(clippy::disallowed_methods, reason = "waiting is what it is for, and it ends at its timeout")]
+pub fn wait(context: &HookContext, delegate_ip: IpAddr, timeout: Duration) -> Result<(), HookError> {
+    context.must_know(delegate_ip)?;
+    let waiting = Waiting {
+        delegate_ip,
+        desired_file: crate::desired::path(&context.state_dir, delegate_ip),
+        state_dir: &context.state_dir,
+        trusted: TrustedOwners::of_hook(&crate::desired::folder(&context.state_dir)),
+        boot_id: &context.caller.boot_id,
+    };
+    let began = Instant::now();
+    loop {
+        let claim = waiting.current_claim()?;
+        let status = waiting.status();
+        match waiting.converged(&claim, &status)? {
+            true => return Ok(()),
+            false if began.elapsed() >= timeout => {
+                let why = waiting.why_not(&claim, &status);
+                return Err(WaitError::Timeout { delegate_ip, timeout, why }.into());
+            }
+            false => thread::sleep(LOOK_EACH.min(timeout.saturating_sub(began.elapsed()))),
+        }
+    }
+}
+
+struct Waiting<'a> {
+    delegate_ip: IpAddr,
+    desired_file: PathBuf,
+    state_dir: &'a Path,
+    trusted: TrustedOwners,
+    boot_id: &'a str,
+}
+
+impl Waiting<'_> {
+    fn current_claim(&self) -> Result<ClaimId, WaitError> {
+        let Some(file) = file::read(&self.desired_file, self.delegate_ip, &self.trusted, self.boot_id)? else {
+            return Err(WaitError::NoFile(self.desired_file.clone()));
+        };
+        match file.desired(process::is_alive) {
+            Desired::Leader(claim) => Ok(claim.id),
+            Desired::Standby(WhyStandby::GuardDead) => Err(WaitError::GuardDead(self.delegate_ip)),
+            // A file that says neither, like one from before this boot, has been an error above.
+            Desired::Standby(_) | Desired::Unknown(_) => Err(WaitError::Standby(self.delegate_ip)),
+        }
+    }
+
+    fn status(&self) -> Result<Status, ReadError> {
+        status::file::read(self.state_dir)
+    }
+
+    fn vip<'s>(&self, status: &'s Result<Status, ReadError>) -> Option<&'s VipStatus> {
+        status.as_ref().ok()?.vips.iter().find(|vip| vip.delegate_ip == self.delegate_ip)
+    }
+
+    /// Whether the status says so of this very claim; what it says of another one is an old story.
+    fn converged(&self, claim: &ClaimId, status: &Result<Status, ReadError>) -> Result<bool, WaitError> {
+        let described = self.vip(status).and_then(|vip| vip.claim.as_ref()).filter(|described| described.id == *claim);
+        let Some(described) = described else { return Ok(false) };
+        match &described.superseded_by {
+            Some(by) => Err(WaitError::Superseded { delegate_ip: self.delegate_ip, by: by.clone() }),
+            None => Ok(described.converged_ms.is_some()),
+        }
+    }
+
+    /// What an operator should know first.
+    fn why_not(&self, claim: &ClaimId, status: &Result<Status, ReadError>) -> String {
+        let status = match status {
+            Ok(status) => status,
+            Err(error) => {
+                return format!("{}; is vipkeeper running?", one_line(error));
+            }
+        };
+        if !process::exists(status.pid) {
+            return format!("the daemon (pid {}) is not running", status.pid);
+        }
+        let age = Duration::from_secs(Clocks::now().wall_ms.saturating_sub(status.written_ms) / 1000);
+        let age = humantime::format_duration(age);
+        let Some(vip) = status.vips.iter().find(|vip| vip.delegate_ip == self.delegate_ip) else {
+            return with_problem("the daemon's configuration has no such VIP".to_owned(), status);
+        };
+        if vip.claim.as_ref().is_none_or(|described| described.id != *claim) {
+            let why = match went_by(vip) {
+                Some(other) => format!("the daemon goes by something else: {other}; its status is {age} old"),
+                None => format!("the daemon has not taken up this claim; its status is {age} old"),
+            };
+            return with_problem(why, status);
+        }
+        let missing: Vec<_> = vip.bindings.iter().filter(|binding| binding.state != "in_sync").collect();
+        if missing.is_empty() {
+            return with_problem(
+                format!("the daemon has not seen all bindings here yet; its status is {age} old"),
+                status,
+            );
+        }
+        let named = missing.iter().take(MOST_NAMED).map(|binding| described(binding)).collect::<Vec<_>>().join("; ");
+        match missing.len().saturating_sub(MOST_NAMED) {
+            0 => named,
+            more => format!("{named}; and {more} more"),
+        }
+    }
+}
+
+/// With the first thing that is wrong with the daemon as a whole: it may be the cause.
+fn with_problem(why: String, status: &Status) -> String {
+    match status.problems.first() {
+        Some(problem) => format!("{why}; {}", problem.message),
+        None => why,
+    }
+}
+
+/// What the daemon goes by if it is not the file: it does not trust the file, or Pgpool's watchdog contradicts it.
+fn went_by(vip: &VipStatus) -> Option<&str> {
+    let refused = |condition: &&Condition| condition.name == condition::DESIRED_VALID && !condition.holds;
+    let invalid = vip.conditions.iter().find(refused).map(|condition| condition.message.as_str());
+    invalid.or_else(|| vip.desired.reason.as_deref().filter(|_| vip.desired.role == Role::Standby.name()))
+}
+
+/// `route rtb-1 is drift (Denied: not authorized)`.
+fn described(binding: &BindingStatus) -> String {
+    let BindingStatus { kind, target, state, detail, last_error, .. } = binding;
+    match last_error {
+        Some(error) => format!("{kind} {target} is {state} ({}: {})", error.class, error.message),
+        None => format!("{kind} {target} is {state} ({detail})"),
+    }
+}

@@ -1,0 +1,221 @@
+//! Who may hold a VIP: claims, their terms, and which is the newest. Pure.
+//!
+//! Each node records its claim as a tag of its own on the VIP's anchor; nobody overwrites another's. The claim with the
+//! highest term wins; equal terms are told apart by the instance id, so that all nodes agree. A node that stood down and
+//! has no successor overwrites its own tag with `WITHDRAWN`, so that an older claim that still stands may follow.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::binding::ClaimMode;
+use crate::claim_tag::WITHDRAWN;
+use crate::decide::timing::{FRESH, LOOK_HOLDS, RAISE_WINDOW, SETTLE, UNRECORDED_TAKE_WINDOW, WITHDRAW_AFTER};
+use crate::desired::Desired;
+use crate::ids::ClaimId;
+use crate::ids::{InstanceId, Term};
+use crate::observe::seen::{Claims, Moment};
+
+/// A newer claim of another node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rival {
+    pub node: InstanceId,
+    pub term: Term,
+}
+
+/// One claim of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Held {
+    pub id: ClaimId,
+    /// When its hook started, by the wall clock: milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    pub term: Term,
+    /// When the daemon first saw it, and how long after the hook's start that was.
+    pub adopted_at: Moment,
+    pub age_at_adoption: Duration,
+    /// The first read of the record after the claim began has been taken into account: the term is final.
+    pub term_settled: bool,
+    /// EC2 has accepted its record once.
+    pub recorded: bool,
+    pub superseded_by: Option<Rival>,
+    /// When the read was answered that showed a newer claim last; means nothing while there is none.
+    pub rival_shown_at: Moment,
+}
+
+impl Held {
+    /// How long ago its hook started.
+    #[must_use]
+    pub fn age(&self, now: Moment) -> Duration {
+        self.age_at_adoption + now.saturating_sub(self.adopted_at)
+    }
+
+    /// Whether the daemon noticed it right after its hook.
+    #[must_use]
+    pub fn began_fresh(&self) -> bool {
+        self.age_at_adoption <= FRESH
+    }
+}
+
+/// What this node is to a VIP right now.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Nobody said what it should be: touch nothing.
+    Unknown,
+    Standby,
+    /// Its file says leader, but a newer claim of another node stands.
+    Superseded(Rival),
+    Leader,
+}
+
+/// Where this node stands, from what it wants and what it has learnt.
+#[must_use]
+pub fn standing(desired: &Desired, held: Option<&Held>) -> Standing {
+    match desired {
+        Desired::Unknown(_) => Standing::Unknown,
+        Desired::Standby(_) => Standing::Standby,
+        Desired::Leader(_) => match held.and_then(|held| held.superseded_by.clone()) {
+            Some(by) => Standing::Superseded(by),
+            None => Standing::Leader,
+        },
+    }
+}
+
+/// What the record says of this node's claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// It is there, and no other is newer.
+    Newest,
+    /// The record was read, and it is not there.
+    Missing,
+    /// There is no record to go by.
+    Unknown,
+}
+
+/// What the last read said of this node's claim.
+#[must_use]
+pub fn record(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
+    let Some((terms, _)) = read_under(claims, held) else { return Record::Unknown };
+    if terms.get(me) != Some(&held.term) {
+        return Record::Missing;
+    }
+    match newest(terms, me) {
+        Some(rival) if is_newer(&rival, me, held.term) => Record::Unknown,
+        Some(_) | None => Record::Newest,
+    }
+}
+
+fn newest(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId) -> Option<Rival> {
+    let others = terms.iter().filter(|(node, _)| *node != me);
+    let (node, term) = others.max_by_key(|(node, term)| (**term, *node))?;
+    Some(Rival { node: node.clone(), term: *term })
+}
+
+/// Whether another node's claim is newer than this node's with that term.
+#[must_use]
+pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
+    (rival.term, &rival.node) > (mine, me)
+}
+
+/// Takes a read of the record into account: may raise a young claim's term once, and says whether a newer claim stands.
+pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
+    let Claims::Read { terms, at, .. } = claims else { return };
+    let began_under_claim = *at >= held.adopted_at;
+    // What was read before the claim began is older than it, whatever the clocks say; unless it was noticed too late to
+    // be sure of that.
+    if !began_under_claim && held.began_fresh() {
+        return;
+    }
+    if began_under_claim && !held.term_settled {
+        held.term_settled = true;
+        if held.age(now) <= RAISE_WINDOW
+            && let Some(highest) = newest(terms, me)
+            && highest.term >= held.term
+        {
+            held.term = highest.term.next();
+            held.recorded = false;
+        }
+    }
+    match newest(terms, me).filter(|rival| is_newer(rival, me, held.term)) {
+        Some(rival) => {
+            if held.superseded_by.is_none() || *at > held.rival_shown_at {
+                held.rival_shown_at = now;
+            }
+            held.superseded_by = Some(rival);
+        }
+        // Reads lag by [`SETTLE`] at most: one that began later than that shows nothing older than what was shown before.
+        None if *at >= held.rival_shown_at + SETTLE => held.superseded_by = None,
+        None => {}
+    }
+}
+
+/// The record as it was read since the claim began; `None` if it was not.
+fn read_under<'a>(claims: &'a Claims, held: &Held) -> Option<(&'a BTreeMap<InstanceId, Term>, Moment)> {
+    match claims {
+        Claims::Read { terms, at, .. } if *at >= held.adopted_at => Some((terms, *at)),
+        Claims::Read { .. } | Claims::Unknown => None,
+    }
+}
+
+/// The newest claim of another node in a read.
+#[must_use]
+pub fn newest_of_others(claims: &Claims, me: &InstanceId) -> Option<Rival> {
+    match claims {
+        Claims::Unknown => None,
+        Claims::Read { terms, .. } => newest(terms, me),
+    }
+}
+
+/// How far a claim may go with a binding that has not pointed here under it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Take it from whoever holds it.
+    Any,
+    /// Take it only if nobody holds it: the claim is too old to go without a record.
+    OnlyIfFree,
+    /// The same for now: the record has to be read first.
+    LookFirst,
+}
+
+/// A young claim takes before it looks. After [`FRESH`] it looks first, so that a daemon that could not reach EC2 takes
+/// nothing from a successor; after [`UNRECORDED_TAKE_WINDOW`] it takes nothing from anybody unless it is on record.
+#[must_use]
+pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, held: &Held, now: Moment) -> Right {
+    let age = held.age(now);
+    if age <= FRESH {
+        Right::Any
+    } else if mode == ClaimMode::Tags && !has_looked_lately(claims, held, now) {
+        Right::LookFirst
+    } else if age <= UNRECORDED_TAKE_WINDOW || record(claims, me, held) == Record::Newest {
+        Right::Any
+    } else {
+        Right::OnlyIfFree
+    }
+}
+
+/// Whether the record was read under this claim, and not too long ago to take anything from anybody by it.
+#[must_use]
+pub fn has_looked_lately(claims: &Claims, held: &Held, now: Moment) -> bool {
+    read_under(claims, held).is_some_and(|(_, at)| now.saturating_sub(at) <= LOOK_HOLDS)
+}
+
+/// The term that a leader should write into its own tag; `None` if it is there.
+#[must_use]
+pub fn to_record(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> {
+    let due = match read_under(claims, held) {
+        Some((terms, _)) => terms.get(me) != Some(&held.term),
+        // A restarted daemon has most likely recorded it: it looks first.
+        None => held.began_fresh(),
+    };
+    due.then_some(held.term)
+}
+
+/// When a node that stands by should withdraw its claim: by the first look that began then and still shows it as the
+/// newest. `None` if there is nothing to withdraw. A claim that is not the newest may stay: it keeps nobody away.
+#[must_use]
+pub fn withdraws_at(claims: &Claims, me: &InstanceId, standby_since: Moment) -> Option<Moment> {
+    let Claims::Read { terms, .. } = claims else { return None };
+    let mine = *terms.get(me).filter(|term| **term != WITHDRAWN)?;
+    let succeeded = newest(terms, me).is_some_and(|rival| is_newer(&rival, me, mine));
+    (!succeeded).then_some(standby_since + WITHDRAW_AFTER)
+}

@@ -1,0 +1,279 @@
+//! What the loop must remember between passes so that `plan` can decide, and how it learns: plain data, changed only by
+//! [`Memory::learn`] (a look at the world) and [`Memory::record`] (the outcome of an action). Pure; time comes in as a
+//! parameter.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Purpose;
+use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
+use crate::decide::claim::{self, Held, Rival, Standing};
+use crate::decide::timing::{CALM, FRESH, RAISE_WINDOW, SETTLE};
+use crate::desired::{Claim, Desired};
+use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
+use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight};
+
+/// What is remembered of one VIP.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Memory {
+    /// The claim that this node serves, or served last.
+    pub claim: Option<Held>,
+    pub tracks: BTreeMap<BindingKey, Track>,
+    /// The newest claim of another node in any read so far.
+    pub newest_seen: Option<Rival>,
+    /// The term whose tag EC2 accepted last from this node, and when.
+    pub recorded: Option<(Term, Moment)>,
+    /// When EC2 accepted last that an old claim is forgotten.
+    pub forgot_at: Option<Moment>,
+    /// Since when this node has stood by, or been superseded; `None` while it is neither.
+    pub standby_since: Option<Moment>,
+}
+
+/// What is remembered of one binding.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Track {
+    /// It has pointed here under the current claim: from now on, its absence is drift.
+    pub applied: bool,
+    /// What an own accepted write made of it, and until when looks that began earlier are not believed against it.
+    pub expected: Option<(Seen, Moment)>,
+    /// When it was first seen elsewhere since it last pointed here.
+    pub elsewhere_since: Option<Moment>,
+    /// It has been seen pointing elsewhere, or nowhere, since this node has not been leader.
+    pub gone: bool,
+    /// How often it had to be taken back, and when last.
+    pub retakes: u32,
+    pub last_retake: Option<Moment>,
+}
+
+impl Track {
+    /// What to believe of the binding: the last look, or an own write that the look may not show yet.
+    #[must_use]
+    pub fn believe<'a>(&'a self, sight: &'a Sight) -> &'a Seen {
+        match &self.expected {
+            Some((seen, until)) if sight.at < *until => seen,
+            _ => &sight.seen,
+        }
+    }
+}
+
+impl Memory {
+    /// Takes what is wanted and what was seen into account. `wall_ms` is the wall clock now, in milliseconds since the
+    /// Unix epoch; it is used only when a new claim begins.
+    pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &Observed, now: Moment, wall_ms: u64) {
+        if let Desired::Leader(claim) = desired {
+            if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {
+                self.adopt(claim, &vip.instance, now, wall_ms);
+            }
+            if let Some(held) = &mut self.claim {
+                let superseded_before = held.superseded_by.is_some();
+                claim::learn(held, &vip.instance, &observed.claims, now);
+                if vip.claims == ClaimMode::Off {
+                    // Switched off since one was read: nothing will ever tell of its end.
+                    held.superseded_by = None;
+                }
+                if held.superseded_by.is_some() && !superseded_before {
+                    self.believe_what_was_read_with(observed);
+                }
+            }
+        }
+        if let Some(rival) = claim::newest_of_others(&observed.claims, &vip.instance)
+            && self.newest_seen.as_ref().is_none_or(|seen| claim::is_newer(&rival, &seen.node, seen.term))
+        {
+            self.newest_seen = Some(rival);
+        }
+        let standing = claim::standing(desired, self.claim.as_ref());
+        match standing {
+            Standing::Standby | Standing::Superseded(_) => drop(self.standby_since.get_or_insert(now)),
+            Standing::Leader | Standing::Unknown => self.standby_since = None,
+        }
+        // What was applied is remembered until the next claim, even while a table chosen by tag is not found yet; and
+        // nothing else of what is not looked at.
+        self.tracks.retain(|key, track| track.applied || vip.bindings.contains_key(key));
+        for (_, track) in self.tracks.iter_mut().filter(|(key, _)| !vip.bindings.contains_key(key)) {
+            *track = Track { applied: track.applied, ..Track::default() };
+        }
+        for (key, sight) in observed.sights.iter().filter(|(key, _)| vip.bindings.contains_key(key)) {
+            self.tracks.entry(key.clone()).or_default().learn(sight, &standing, self.claim.as_ref(), now);
+        }
+    }
+
+    /// A read that shows a newer claim is believed in all that it shows, whatever was written shortly before.
+    fn believe_what_was_read_with(&mut self, observed: &Observed) {
+        let Claims::Read { at: read_at, .. } = &observed.claims else { return };
+        for (key, sight) in observed.sights.iter().filter(|(_, sight)| sight.at >= *read_at) {
+            if let (Some(track), false) = (self.tracks.get_mut(key), matches!(sight.seen, Seen::Unknown(_))) {
+                track.expected = None;
+            }
+        }
+    }
+
+    /// A claim begins. What this node has seen on record so far is older than it, unless it is noticed so late that a
+    /// newer one may have been seen in the meantime.
+    fn adopt(&mut self, claim: &Claim, me: &InstanceId, now: Moment, wall_ms: u64) {
+        let started = Term(claim.started_ms);
+        let age_at_adoption = Duration::from_millis(wall_ms.saturating_sub(claim.started_ms));
+        let (term, superseded_by) = match &self.newest_seen {
+            Some(seen) if age_at_adoption <= RAISE_WINDOW => (started.max(seen.term.next()), None),
+            Some(seen) if claim::is_newer(seen, me, started) => (started, Some(seen.clone())),
+            Some(_) | None => (started, None),
+        };
+        self.claim = Some(Held {
+            id: claim.id.clone(),
+            started_ms: claim.started_ms,
+            term,
+            adopted_at: now,
+            age_at_adoption,
+            term_settled: false,
+            recorded: false,
+            superseded_by,
+            rival_shown_at: now,
+        });
+        for track in self.tracks.values_mut() {
+            track.applied = false;
+            track.elsewhere_since = None;
+            // What an earlier claim took may have been taken from it since.
+            track.expected.take_if(|(seen, _)| matches!(seen, Seen::Here { .. }));
+        }
+    }
+
+    /// EC2 or the kernel accepted an action on a binding. `claim` is the claim under which it was planned.
+    pub fn record(
+        &mut self,
+        key: &BindingKey,
+        purpose: Purpose,
+        claim: Option<&ClaimId>,
+        association: Option<AssociationId>,
+        now: Moment,
+    ) {
+        let same_claim = self.claim.as_ref().map(|held| &held.id) == claim;
+        let track = self.tracks.entry(key.clone()).or_default();
+        let here = Seen::Here { association };
+        let (seen, for_claim) = match purpose {
+            Purpose::Release => (Seen::Absent, false),
+            Purpose::Prepare => (here, false),
+            Purpose::Take | Purpose::Restore | Purpose::Retake => (here, true),
+        };
+        // The kernel's addresses are what they are at once; only a look that had begun by then may show what was before.
+        let lag = if key.kind == Kind::LocalAddress { Duration::from_nanos(1) } else { SETTLE };
+        track.expected = Some((seen, now + lag));
+        if for_claim && same_claim {
+            track.applied = true;
+        }
+        if purpose == Purpose::Retake {
+            track.retakes = track.retakes.saturating_add(1);
+            track.last_retake = Some(now);
+            track.elsewhere_since = None;
+        }
+    }
+
+    /// EC2 accepted this node's tag.
+    pub fn record_claim(&mut self, term: Term, now: Moment) {
+        self.recorded = Some((term, now));
+        if let Some(held) = self.claim.as_mut().filter(|held| held.term == term) {
+            held.recorded = true;
+        }
+    }
+
+    /// What must survive a restart of the daemon, so that it moves nothing.
+    #[must_use]
+    pub fn to_persist(&self) -> Option<Persisted> {
+        let held = self.claim.as_ref()?;
+        Some(Persisted {
+            version: PERSISTED_VERSION,
+            claim: held.id.clone(),
+            started_ms: held.started_ms,
+            term: held.term,
+            recorded: held.recorded,
+            superseded_by: held.superseded_by.clone(),
+            applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
+            converged_ms: None,
+            on_watchdogs_word: false,
+        })
+    }
+
+    /// The memory of a daemon that was restarted. `wall_ms` is the wall clock now.
+    #[must_use]
+    pub fn restore(persisted: Persisted, now: Moment, wall_ms: u64) -> Self {
+        let applied = Track { applied: true, ..Track::default() };
+        Self {
+            claim: Some(Held {
+                id: persisted.claim,
+                started_ms: persisted.started_ms,
+                term: persisted.term,
+                adopted_at: now,
+                // A restarted daemon looks before it takes, however young the claim is.
+                age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(persisted.started_ms))
+                    .max(FRESH + Duration::from_millis(1)),
+                term_settled: false,
+                recorded: persisted.recorded,
+                superseded_by: persisted.superseded_by,
+                rival_shown_at: now,
+            }),
+            tracks: persisted.applied.into_iter().map(|key| (key, applied.clone())).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Track {
+    fn learn(&mut self, sight: &Sight, standing: &Standing, claim: Option<&Held>, now: Moment) {
+        // After that time a look counts for what it shows, also if it shows nothing.
+        let blind = matches!(sight.seen, Seen::Unknown(_));
+        if self.expected.as_ref().is_some_and(|(_, until)| sight.at >= *until || (blind && now >= *until)) {
+            self.expected = None;
+        }
+        if self.last_retake.is_some_and(|at| now >= at + CALM) {
+            self.retakes = 0;
+            self.last_retake = None;
+        }
+        let seen = self.believe(sight).clone();
+        let leads = *standing == Standing::Leader;
+        if leads {
+            self.gone = false;
+        } else {
+            // Who does not lead contests nothing.
+            self.retakes = 0;
+            self.last_retake = None;
+            self.gone |= matches!(seen, Seen::Absent | Seen::Elsewhere(_));
+        }
+        // What a superseded claim sees meanwhile counts once it leads again: it has looked before.
+        let claim = claim.filter(|_| leads || matches!(standing, Standing::Superseded(_)));
+        match (seen, claim) {
+            (Seen::Here { .. }, Some(held)) => {
+                self.elsewhere_since = None;
+                self.applied |= leads && sight.at >= held.adopted_at;
+            }
+            (Seen::Absent, _) | (_, None) => self.elsewhere_since = None,
+            (Seen::Elsewhere(_), Some(_)) if self.applied => {
+                self.elsewhere_since.get_or_insert(sight.at);
+            }
+            (Seen::Elsewhere(_) | Seen::Unknown(_), Some(_)) => {}
+        }
+    }
+}
+
+/// The format of the persisted memory.
+pub const PERSISTED_VERSION: u32 = 1;
+
+/// The part of a VIP's memory that is kept in `<state_dir>/claims/<delegate-ip>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Persisted {
+    pub version: u32,
+    pub claim: ClaimId,
+    pub started_ms: u64,
+    pub term: Term,
+    /// EC2 has accepted its record once.
+    #[serde(default)]
+    pub recorded: bool,
+    pub superseded_by: Option<Rival>,
+    /// The bindings that have pointed here under this claim.
+    pub applied: Vec<BindingKey>,
+    /// When all of them were first seen here, by the wall clock: milliseconds since the Unix epoch. The loop's to fill in.
+    #[serde(default)]
+    pub converged_ms: Option<u64>,
+    /// Pgpool's watchdog began it, or ended it, against what the file says. The loop's to fill in.
+    #[serde(default)]
+    pub on_watchdogs_word: bool,
+}

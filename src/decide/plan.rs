@@ -1,0 +1,447 @@
+//! What must change, as data. Reads no clock, calls nothing, cannot fail: the same inputs always give the same plan.
+//! It never acts on a guess: a binding whose state is unknown yields no action, except to a new leader, who takes
+//! whatever is there.
+//!
+//! When an action may be tried again after a failure is not decided here: the loop holds it back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::action::{Action, Force, Purpose, RouteCall};
+use crate::binding::{Binding, BindingKey, ClaimMode, OnRelease, Vip};
+use crate::claim_tag;
+use crate::decide::claim::{self, Held, Record, Right, Standing};
+use crate::decide::memory::{Memory, Track};
+use crate::decide::timing::{
+    CONTESTED_FROM, DELETE_ROUTE_AFTER, FORGET_AFTER, FRESH, RETAKE_HOLD, RETAKE_HOLD_MAX, SETTLE,
+};
+use crate::desired::Desired;
+use crate::ids::Term;
+use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+
+pub use self::verdict::{DriftReason, State, Step, Verdict};
+pub use self::why::{Blocker, Why};
+
+mod verdict;
+mod why;
+
+/// The plan for one VIP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub standing: Standing,
+    pub bindings: BTreeMap<BindingKey, Verdict>,
+    /// Writes this node's tag, where it is missing.
+    pub record: Option<(Term, Action)>,
+    /// Deletes an old claim of another node, one at a time.
+    pub forget: Option<Action>,
+    /// When a new look would change the plan though nothing else happens.
+    pub look_at: Option<Moment>,
+}
+
+impl Plan {
+    /// Every binding agrees with what is desired.
+    #[must_use]
+    pub fn in_sync(&self) -> bool {
+        self.standing != Standing::Unknown && self.nothing_stands_out()
+    }
+
+    /// Every binding was seen, and is as it may be for what this node is; also where nobody said what that is.
+    #[must_use]
+    pub fn nothing_stands_out(&self) -> bool {
+        self.bindings.values().all(|verdict| verdict.state == State::InSync)
+    }
+
+    /// The changes of bindings.
+    pub fn steps(&self) -> impl Iterator<Item = (&BindingKey, &Step)> {
+        self.bindings.iter().filter_map(|(key, verdict)| Some((key, verdict.step.as_ref()?)))
+    }
+
+    /// Nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.record.is_none() && self.forget.is_none() && self.steps().next().is_none()
+    }
+}
+
+/// What must change for one VIP.
+#[must_use]
+pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, now: Moment) -> Plan {
+    let standing = claim::standing(desired, memory.claim.as_ref());
+    let planner = Planner { vip, observed, memory, standing: &standing, now };
+    let mut look_at = None;
+    let bindings = vip
+        .bindings
+        .iter()
+        .map(|(key, binding)| (key.clone(), planner.binding(key, binding.as_ref(), &mut look_at)))
+        .collect();
+    let record = planner.record(&mut look_at);
+    let forget = planner.forget();
+    Plan { standing, bindings, record, forget, look_at }
+}
+
+struct Planner<'a> {
+    vip: &'a Vip,
+    observed: &'a Observed,
+    memory: &'a Memory,
+    standing: &'a Standing,
+    now: Moment,
+}
+
+static NOT_READ: Sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Duration::ZERO };
+static NO_TRACK: Track =
+    Track { applied: false, expected: None, elsewhere_since: None, gone: false, retakes: 0, last_retake: None };
+
+impl Planner<'_> {
+    fn binding(&self, key: &BindingKey, binding: Option<&Binding>, look_at: &mut Option<Moment>) -> Verdict {
+        let sight = self.observed.sights.get(key).unwrap_or(&NOT_READ);
+        let track = self.memory.tracks.get(key).unwrap_or(&NO_TRACK);
+        let seen = track.believe(sight);
+        let Some(binding) = binding else {
+            return match seen {
+                Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
+                _ => say(State::Unknown, Why::Unseen(WhyUnseen::NotRead)),
+            };
+        };
+        match (self.standing, &self.memory.claim) {
+            (Standing::Unknown, _) => undesired(binding, seen),
+            (Standing::Leader, Some(held)) if track.applied => self.keep(held, binding, sight, track, look_at),
+            (Standing::Leader, Some(held)) => self.take(held, binding, sight, seen, look_at),
+            // A leader always holds a claim: `learn` adopts it before anybody plans.
+            (Standing::Leader, None) => say(State::Waiting, Why::LookingFirst),
+            (Standing::Standby | Standing::Superseded(_), _) => {
+                let verdict = self.release(binding, seen, look_at);
+                // What was asked to go is no drift; what came back uncalled is.
+                let releases = verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release);
+                let uncalled = track.gone && releases;
+                if uncalled { drifted(verdict, DriftReason::Here) } else { verdict }
+            }
+        }
+    }
+
+    /// A leader's binding that has not pointed here under this claim yet.
+    fn take(
+        &self,
+        held: &Held,
+        binding: &Binding,
+        sight: &Sight,
+        seen: &Seen,
+        look_at: &mut Option<Moment>,
+    ) -> Verdict {
+        // It may have been here since before the claim. Then there is nothing to write; the read under way will tell. Only a
+        // route also stays after its node stood down, and a leader in between may have it: that is not waited for.
+        let may_have_moved = matches!(binding, Binding::Route { .. }) && held.age(self.now) <= FRESH;
+        if matches!(seen, Seen::Here { .. }) && !may_have_moved {
+            return say(State::Waiting, Why::Confirming);
+        }
+        if let Some(first) = self.waits_for(binding) {
+            return say(State::Waiting, Why::After(first.clone()));
+        }
+        let force =
+            match (claim::right(self.vip.claims, &self.observed.claims, &self.vip.instance, held, self.now), seen) {
+                (Right::Any, _) => Force::Take,
+                (Right::OnlyIfFree | Right::LookFirst, Seen::Absent) if sight.at >= held.adopted_at => Force::IfFree,
+                (Right::LookFirst, _) | (_, Seen::Absent | Seen::Here { .. }) => {
+                    self.look_again(look_at);
+                    return say(State::Waiting, Why::LookingFirst);
+                }
+                (Right::OnlyIfFree, Seen::Elsewhere(holder)) => {
+                    return say(State::Blocked, Why::NoRecord { holder: holder.to_string() });
+                }
+                (Right::OnlyIfFree, Seen::Unknown(why)) => return say(State::Unknown, Why::Unseen(why.clone())),
+            };
+        act(State::Waiting, Why::Taking, Purpose::Take, point_here(binding, &sight.seen, force))
+    }
+
+    /// A leader's binding that has pointed here under this claim: any difference is drift.
+    fn keep(
+        &self,
+        held: &Held,
+        binding: &Binding,
+        sight: &Sight,
+        track: &Track,
+        look_at: &mut Option<Moment>,
+    ) -> Verdict {
+        match track.believe(sight) {
+            // Accepted is not success; a later look is.
+            Seen::Here { .. } if matches!(sight.seen, Seen::Here { .. }) => in_place(binding),
+            Seen::Here { .. } => say(State::Waiting, Why::Accepted),
+            Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
+            seen @ Seen::Absent => match self.waits_for(binding) {
+                Some(first) => drifted(say(State::Drift, Why::After(first.clone())), DriftReason::Absent),
+                None => restore(binding, seen),
+            },
+            Seen::Elsewhere(holder) => {
+                let lags = self.claims_lag(sight);
+                // The claims of this look are still being read: one may be newer, and then all is as it should be.
+                if lags && track.elsewhere_since.is_none_or(|since| since >= sight.at) {
+                    return say(State::Waiting, Why::SecondLook { holder: holder.to_string() });
+                }
+                let reason = if holder.blackhole { DriftReason::Blackhole } else { DriftReason::Elsewhere };
+                let verdict = self.retake(held, binding, sight, track, holder.to_string(), look_at);
+                let step = verdict.step.filter(|_| !lags);
+                drifted(Verdict { step, ..verdict }, reason)
+            }
+        }
+    }
+
+    /// Somebody else holds what this leader had. Taken back only with the newest claim on record, after a second look,
+    /// and never against the watchdog's word.
+    fn retake(
+        &self,
+        held: &Held,
+        binding: &Binding,
+        sight: &Sight,
+        track: &Track,
+        holder: String,
+        look_at: &mut Option<Moment>,
+    ) -> Verdict {
+        if claim::record(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
+            return say(State::Blocked, Why::NoRecord { holder });
+        }
+        match self.observed.witness {
+            Witness::NotEscalated => return say(State::Blocked, Why::NotEscalated { holder }),
+            // Its answer wakes the loop.
+            Witness::Asking => return say(State::Drift, Why::SecondLook { holder }),
+            Witness::Unheard => return say(State::Blocked, Why::Unheard { holder }),
+            Witness::Silent | Witness::Escalated => {}
+        }
+        let due = track.elsewhere_since.unwrap_or(sight.at) + hold(track.retakes);
+        if sight.at < due {
+            sooner(look_at, due);
+            return say(State::Drift, Why::SecondLook { holder });
+        }
+        if !claim::has_looked_lately(&self.observed.claims, held, self.now) {
+            self.look_again(look_at);
+            return say(State::Drift, Why::SecondLook { holder });
+        }
+        if let Some(first) = self.waits_for(binding) {
+            return say(State::Drift, Why::After(first.clone()));
+        }
+        let action = point_here(binding, &sight.seen, Force::Take);
+        act(State::Drift, Why::Retaking { holder }, Purpose::Retake, action)
+    }
+
+    /// The record was read in an earlier round than the binding. It comes, or fails to, within this round.
+    fn claims_lag(&self, sight: &Sight) -> bool {
+        matches!(self.observed.claims, Claims::Read { at, .. } if at < sight.at)
+    }
+
+    /// What was read is too old to act on. If nothing could be read, the loop tries again by itself.
+    fn look_again(&self, look_at: &mut Option<Moment>) {
+        if matches!(self.observed.claims, Claims::Read { .. }) {
+            sooner(look_at, self.now);
+        }
+    }
+
+    /// A binding of a node that does not lead. What points elsewhere is nobody's business here.
+    fn release(&self, binding: &Binding, seen: &Seen, look_at: &mut Option<Moment>) -> Verdict {
+        let association = match seen {
+            Seen::Here { association } => association,
+            Seen::Absent if matches!(binding, Binding::SourceDestCheck { .. }) => return prepare(binding, seen),
+            Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_) => return not_here(seen),
+        };
+        let action = match binding {
+            Binding::LocalAddress { interface, address } => {
+                Action::RemoveLocalAddress { interface: interface.clone(), address: *address }
+            }
+            // The address takes its Elastic IP along when it moves, and the association stays the same: its id does not
+            // tell whose it is. Unassigning the address from the own ENI frees both.
+            Binding::ElasticIp { after: Some(first), .. } => return say(State::Waiting, Why::After(first.clone())),
+            Binding::ElasticIp { allocation, .. } => match association {
+                Some(association) => {
+                    Action::DisassociateAddress { allocation: allocation.clone(), association: association.clone() }
+                }
+                None => return say(State::Waiting, Why::NoAssociation),
+            },
+            Binding::SecondaryIp { eni, address } => Action::UnassignAddress { eni: eni.clone(), address: *address },
+            // A standby keeps it off.
+            Binding::SourceDestCheck { .. } => return in_place(binding),
+            Binding::Route { on_release: OnRelease::Keep, .. } => {
+                return say(State::InSync, Why::KeptForSuccessor);
+            }
+            Binding::Route { account, table, destination, eni, on_release: OnRelease::Delete } => {
+                let due = self.memory.standby_since.unwrap_or(self.now) + DELETE_ROUTE_AFTER;
+                if self.now < due {
+                    sooner(look_at, due);
+                    return say(State::Waiting, Why::DeletesLater);
+                }
+                Action::DeleteRoute {
+                    account: account.clone(),
+                    table: table.clone(),
+                    destination: *destination,
+                    eni: eni.clone(),
+                }
+            }
+        };
+        act(State::Waiting, Why::Releasing, Purpose::Release, action)
+    }
+
+    /// The binding that must point here before this one can, if it does not yet.
+    fn waits_for<'b>(&self, binding: &'b Binding) -> Option<&'b BindingKey> {
+        let Binding::ElasticIp { after: Some(first), .. } = binding else { return None };
+        let sight = self.observed.sights.get(first).unwrap_or(&NOT_READ);
+        let track = self.memory.tracks.get(first).unwrap_or(&NO_TRACK);
+        (!matches!(track.believe(sight), Seen::Here { .. })).then_some(first)
+    }
+
+    /// This node's own tag, where it is not as it should be.
+    fn record(&self, look_at: &mut Option<Moment>) -> Option<(Term, Action)> {
+        let anchor = self.vip.anchor.as_ref().filter(|_| self.vip.claims == ClaimMode::Tags)?;
+        let (claims, me) = (&self.observed.claims, &self.vip.instance);
+        let term = match (self.standing, &self.memory.claim) {
+            (Standing::Leader, Some(held)) => claim::to_record(claims, me, held)?,
+            // A superseded claim still stands: should the newer one be withdrawn, it follows. Recorded once, because its
+            // successor may forget it.
+            (Standing::Superseded(_), Some(held)) if !held.recorded => claim::to_record(claims, me, held)?,
+            (Standing::Standby, _) => self.withdrawal(look_at)?,
+            (Standing::Leader | Standing::Superseded(_) | Standing::Unknown, _) => return None,
+        };
+        let settling = self.memory.recorded.is_some_and(|(accepted, at)| {
+            accepted == term
+                && match claims {
+                    Claims::Read { at: read_at, .. } => *read_at < at + SETTLE,
+                    Claims::Unknown => true,
+                }
+        });
+        let action = Action::RecordClaim {
+            anchor: anchor.clone(),
+            key: claim_tag::tag_key(self.vip.delegate_ip, me),
+            value: claim_tag::tag_value(term),
+        };
+        (!settling).then_some((term, action))
+    }
+
+    fn withdrawal(&self, look_at: &mut Option<Moment>) -> Option<Term> {
+        let Claims::Read { at, .. } = &self.observed.claims else { return None };
+        let standby_since = self.memory.standby_since.unwrap_or(self.now);
+        let due = claim::withdraws_at(&self.observed.claims, &self.vip.instance, standby_since)?;
+        if *at < due {
+            sooner(look_at, due);
+            return None;
+        }
+        Some(claim_tag::WITHDRAWN)
+    }
+
+    /// An old claim that nobody needs any more. By its value, so that a claim which its node renews meanwhile stays.
+    fn forget(&self) -> Option<Action> {
+        let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
+            return None;
+        };
+        let Claims::Read { terms, edited, at } = &self.observed.claims else { return None };
+        let me = &self.vip.instance;
+        let rested = self.now >= held.adopted_at + FORGET_AFTER
+            && claim::record(&self.observed.claims, me, held) == Record::Newest;
+        let settled = self.memory.forgot_at.is_none_or(|forgot_at| *at >= forgot_at + SETTLE);
+        if self.vip.claims == ClaimMode::Off || !rested || !settled {
+            return None;
+        }
+        let (node, term) = terms.iter().find(|(node, _)| *node != me)?;
+        Some(Action::ForgetClaim {
+            anchor: anchor.clone(),
+            key: claim_tag::tag_key(self.vip.delegate_ip, node),
+            value: edited.get(node).cloned().unwrap_or_else(|| claim_tag::tag_value(*term)),
+        })
+    }
+}
+
+/// Nobody said who leads: whatever there is stays. How the check of the own ENI is set leads nobody here.
+fn undesired(binding: &Binding, seen: &Seen) -> Verdict {
+    match (binding, seen) {
+        (Binding::SourceDestCheck { .. }, Seen::Here { .. }) => in_place(binding),
+        (Binding::SourceDestCheck { .. }, Seen::Absent) => say(State::InSync, Why::CheckLeftOn),
+        (_, Seen::Here { .. }) => say(State::Blocked, Why::UndesiredButHere),
+        (_, Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_)) => not_here(seen),
+    }
+}
+
+/// A binding of a node that does not lead, which is not seen here.
+fn not_here(seen: &Seen) -> Verdict {
+    match seen {
+        Seen::Elsewhere(holder) => say(State::InSync, Why::PointsElsewhere { holder: holder.to_string() }),
+        Seen::Absent | Seen::Here { .. } => say(State::InSync, Why::NotHere),
+        Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
+    }
+}
+
+/// It is as this node needs it.
+fn in_place(binding: &Binding) -> Verdict {
+    let place = match binding {
+        Binding::ElasticIp { eni, private_ip, .. } => format!("at {eni} {private_ip}"),
+        Binding::Route { eni, .. } => format!("at {eni}"),
+        Binding::SecondaryIp { eni, .. } => format!("on {eni}"),
+        Binding::LocalAddress { interface, .. } => format!("on {interface}"),
+        Binding::SourceDestCheck { eni } => format!("off on {eni}"),
+    };
+    say(State::InSync, Why::PointsHere { place })
+}
+
+/// The source/destination check of a node that does not lead. It is an attribute of the own ENI and moves nothing: a
+/// standby keeps it off, so that a takeover does not depend on one call more, and what forbids it shows before one.
+fn prepare(binding: &Binding, seen: &Seen) -> Verdict {
+    act(State::Waiting, Why::SwitchingOff, Purpose::Prepare, point_here(binding, seen, Force::IfFree))
+}
+
+/// Puts back what is gone, unless somebody else took it meanwhile: EC2 itself decides that.
+fn restore(binding: &Binding, found: &Seen) -> Verdict {
+    let (why, reason) = match binding {
+        Binding::SourceDestCheck { .. } => (Why::CheckOn, DriftReason::CheckOn),
+        _ => (Why::Restoring, DriftReason::Absent),
+    };
+    let action = point_here(binding, found, Force::IfFree);
+    drifted(act(State::Drift, why, Purpose::Restore, action), reason)
+}
+
+/// The action that points a binding at this node.
+fn point_here(binding: &Binding, seen: &Seen, force: Force) -> Action {
+    match binding {
+        Binding::ElasticIp { allocation, eni, private_ip, .. } => Action::AssociateAddress {
+            allocation: allocation.clone(),
+            eni: eni.clone(),
+            private_ip: *private_ip,
+            force,
+        },
+        Binding::Route { account, table, destination, eni, .. } => Action::PointRoute {
+            account: account.clone(),
+            table: table.clone(),
+            destination: *destination,
+            eni: eni.clone(),
+            call: match (force, seen) {
+                (Force::IfFree, _) => RouteCall::CreateOnly,
+                (Force::Take, Seen::Absent) => RouteCall::CreateElseReplace,
+                // A route that was ever made usually stays: where nothing is known, replacing is the better guess.
+                (Force::Take, _) => RouteCall::ReplaceElseCreate,
+            },
+        },
+        Binding::SecondaryIp { eni, address } => Action::AssignAddress { eni: eni.clone(), address: *address, force },
+        Binding::LocalAddress { interface, address } => {
+            Action::AddLocalAddress { interface: interface.clone(), address: *address }
+        }
+        Binding::SourceDestCheck { eni } => Action::DisableSourceDestCheck { eni: eni.clone() },
+    }
+}
+
+fn hold(retakes: u32) -> Duration {
+    RETAKE_HOLD.saturating_mul(1 << retakes.min(8)).min(RETAKE_HOLD_MAX)
+}
+
+fn say(state: State, why: Why) -> Verdict {
+    Verdict { state, why, drift: None, step: None }
+}
+
+fn act(state: State, why: Why, purpose: Purpose, action: Action) -> Verdict {
+    Verdict { state, why, drift: None, step: Some(Step { purpose, action }) }
+}
+
+fn drifted(verdict: Verdict, reason: DriftReason) -> Verdict {
+    Verdict { drift: Some(reason), ..verdict }
+}
+
+fn sooner(look_at: &mut Option<Moment>, at: Moment) {
+    *look_at = Some(look_at.map_or(at, |before| before.min(at)));
+}
+
+/// Whether somebody keeps taking a binding from this leader: for reports.
+#[must_use]
+pub fn contested(memory: &Memory) -> bool {
+    memory.tracks.values().any(|track| track.retakes >= CONTESTED_FROM)
+}

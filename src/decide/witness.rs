@@ -1,0 +1,249 @@
+//! What follows when Pgpool's watchdog contradicts the desired-state file. Pure.
+
+use crate::config::WitnessMode;
+use crate::decide::timing::CONTRADICTION;
+use crate::desired::{Claim, Desired, WhyStandby, WhyUnknown};
+use crate::ids::ClaimId;
+use crate::observe::seen::{Moment, Witness};
+
+/// The watchdog's word, and when it was given. It is kept until the watchdog is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    pub word: Witness,
+    pub at: Moment,
+}
+
+/// A contradiction between file and watchdog, and since when it lasts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Contradiction {
+    /// The watchdog's word; the file says the opposite, or nothing.
+    escalated: bool,
+    /// What the file says. If that changes a hook has come, and begins anew. `None` while it is remembered only that it
+    /// does not say leader.
+    file: Option<Desired>,
+    since: Moment,
+    /// Until when the watchdog's word stood.
+    stood: Moment,
+    /// The watchdog gave it again when it had lasted for long enough to count.
+    lasts: bool,
+    /// The wall clock at its beginning: milliseconds since the Unix epoch.
+    since_ms: u64,
+    /// It lasted already when the daemon was restarted, and the watchdog was not asked since.
+    is_remembered: bool,
+}
+
+/// How the claims begin that follow from the watchdog's word.
+const CLAIM_PREFIX: &str = "watchdog-";
+
+impl Contradiction {
+    /// One on which an earlier daemon acted: it began this claim, or ended it.
+    #[must_use]
+    pub fn remembered(claim: &ClaimId, started_ms: u64, now: Moment) -> Self {
+        let escalated = claim.as_str().starts_with(CLAIM_PREFIX);
+        Self {
+            escalated,
+            file: (!escalated).then(|| Desired::Leader(Claim { id: claim.clone(), started_ms })),
+            since: now,
+            stood: now,
+            lasts: true,
+            since_ms: started_ms,
+            is_remembered: true,
+        }
+    }
+
+    /// Whether it is about this file.
+    fn is_about(&self, desired: &Desired) -> bool {
+        self.file.as_ref().map_or(!matches!(desired, Desired::Leader(_)), |file| file == desired)
+    }
+
+    /// Whether it still does without a new word: for a while, and for as long as nobody could be asked yet.
+    fn counts(&self, heard: Heard, now: Moment) -> bool {
+        now < self.stood + CONTRADICTION || (self.is_remembered && heard.at.is_zero())
+    }
+
+    /// What an operator reads.
+    #[must_use]
+    pub fn message(&self) -> &'static str {
+        if self.escalated {
+            "Pgpool's watchdog says that this node holds the VIP, but no `up` has come"
+        } else {
+            "Pgpool's watchdog says that this node does not hold the VIP, but no `down` has come"
+        }
+    }
+}
+
+/// What file and watchdog come to together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    pub desired: Desired,
+    /// They have contradicted each other for too long: a hook was lost.
+    pub hook_lost: bool,
+}
+
+/// Weighs the file against the watchdog's word. The word is acted upon only in mode `trust`; a contradiction that lasts
+/// is told in mode `check` as well.
+#[must_use]
+pub fn judge(
+    mode: WitnessMode,
+    desired: &Desired,
+    heard: Heard,
+    memory: &mut Option<Contradiction>,
+    now: Moment,
+    wall_ms: u64,
+) -> Judgement {
+    let contradicts = match (heard.word, desired) {
+        (Witness::Escalated, Desired::Unknown(_) | Desired::Standby(_)) => Some(true),
+        (Witness::NotEscalated, Desired::Leader(_)) => Some(false),
+        // An unknown role that the watchdog does not contradict needs no hook: nobody has called one yet.
+        (Witness::NotEscalated, Desired::Unknown(_) | Desired::Standby(_))
+        | (Witness::Escalated, Desired::Leader(_)) => None,
+        // No word is no news for a while: a watchdog that runs a hook stands still. One that is gone contradicts nothing.
+        (Witness::Silent | Witness::Asking | Witness::Unheard, _) => memory
+            .as_ref()
+            .filter(|before| before.is_about(desired) && before.counts(heard, now))
+            .map(|before| before.escalated),
+    };
+    let stands = matches!(heard.word, Witness::Escalated | Witness::NotEscalated);
+    let before = memory.take().filter(|before| before.is_about(desired));
+    *memory = contradicts.map(|escalated| match before {
+        Some(before) if before.escalated == escalated && stands => Contradiction {
+            file: Some(desired.clone()),
+            stood: now,
+            // What the watchdog said at the beginning says nothing of how long that lasts: it may be dead since.
+            lasts: before.lasts || heard.at >= before.since + CONTRADICTION,
+            is_remembered: false,
+            ..before
+        },
+        Some(before) if before.escalated == escalated => before,
+        _ => Contradiction {
+            escalated,
+            file: Some(desired.clone()),
+            since: now,
+            stood: now,
+            lasts: false,
+            since_ms: wall_ms,
+            is_remembered: false,
+        },
+    });
+    let lasting = memory.as_ref().filter(|contradiction| mode != WitnessMode::Off && contradiction.lasts);
+    let desired = match lasting {
+        Some(Contradiction { is_remembered: true, .. }) if mode == WitnessMode::Trust => {
+            Desired::Unknown(WhyUnknown::NotAskedSince)
+        }
+        // A claim of its own: the hook that should have begun one never came.
+        Some(Contradiction { escalated: true, since_ms, .. }) if mode == WitnessMode::Trust => {
+            Desired::Leader(Claim { id: ClaimId::new(format!("{CLAIM_PREFIX}{since_ms}")), started_ms: *since_ms })
+        }
+        Some(_) if mode == WitnessMode::Trust => Desired::Standby(WhyStandby::Watchdog),
+        _ => desired.clone(),
+    };
+    Judgement { desired, hook_lost: lasting.is_some() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn leader() -> Desired {
+        Desired::Leader(Claim { id: ClaimId::new("c1"), started_ms: 5 })
+    }
+
+    /// An answer, to be weighed at once.
+    fn said(word: Witness, at_s: u64) -> Heard {
+        Heard { word, at: S(at_s) }
+    }
+
+    #[test]
+    fn a_short_contradiction_is_a_hook_on_its_way() {
+        let mut memory = None;
+        let judged = judge(WitnessMode::Trust, &leader(), said(Witness::NotEscalated, 100), &mut memory, S(100), 0);
+        assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
+        let judged = judge(WitnessMode::Trust, &leader(), said(Witness::Escalated, 105), &mut memory, S(105), 0);
+        assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
+        assert_eq!(memory, None, "the next one begins anew");
+    }
+
+    #[test]
+    fn a_lasting_contradiction_is_a_lost_hook_and_acted_upon_only_in_mode_trust() {
+        for (mode, lost, desired) in [
+            (WitnessMode::Off, false, leader()),
+            (WitnessMode::Check, true, leader()),
+            (WitnessMode::Trust, true, Desired::Standby(WhyStandby::Watchdog)),
+        ] {
+            let mut memory = None;
+            let _ = judge(mode, &leader(), said(Witness::NotEscalated, 100), &mut memory, S(100), 0);
+            // A watchdog that is busy for a moment does not end it.
+            let _ = judge(mode, &leader(), said(Witness::Silent, 105), &mut memory, S(105), 0);
+            let judged = judge(mode, &leader(), said(Witness::NotEscalated, 110), &mut memory, S(110), 0);
+            assert_eq!(judged, Judgement { desired, hook_lost: lost }, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_watchdog_that_is_escalated_without_a_hook_begins_one_claim_and_keeps_it() {
+        let nothing = Desired::Unknown(WhyUnknown::NoFile);
+        let mut memory = None;
+        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 100), &mut memory, S(100), 7_000);
+        let first = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, S(110), 17_000);
+        let later = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 300), &mut memory, S(300), 207_000);
+        assert_eq!(first, later);
+        let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000 };
+        assert_eq!(first, Judgement { desired: Desired::Leader(claim), hook_lost: true });
+    }
+
+    #[test]
+    fn a_watchdog_that_is_gone_contradicts_nothing_for_long() {
+        let nothing = Desired::Unknown(WhyUnknown::NoFile);
+        let mut memory = None;
+        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 100), &mut memory, S(100), 7_000);
+        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, S(110), 17_000);
+        let busy = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 119), &mut memory, S(119), 26_000);
+        assert!(busy.hook_lost);
+        let gone = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 120), &mut memory, S(120), 27_000);
+        assert_eq!(gone, Judgement { desired: nothing, hook_lost: false });
+    }
+
+    #[test]
+    fn the_last_word_of_a_watchdog_that_died_is_no_lost_hook() {
+        let dead = Desired::Standby(WhyStandby::GuardDead);
+        let mut memory = None;
+        let before_it_died = said(Witness::Escalated, 95);
+        let _ = judge(WitnessMode::Trust, &dead, before_it_died, &mut memory, S(100), 7_000);
+        let _ = judge(WitnessMode::Trust, &dead, before_it_died, &mut memory, S(101), 8_000);
+        for now in 102..112 {
+            let judged = judge(WitnessMode::Trust, &dead, said(Witness::Silent, now), &mut memory, S(now), 9_000);
+            assert_eq!(judged, Judgement { desired: dead.clone(), hook_lost: false }, "at {now} s");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_daemon_did_on_the_watchdogs_word_stands_until_it_is_asked_and_no_hook_waits_for_that() {
+        let unasked = || Heard { word: Witness::Silent, at: Moment::ZERO };
+        let judged = |desired: &Desired, heard, memory: &mut Option<Contradiction>, now| {
+            judge(WitnessMode::Trust, desired, heard, memory, S(now), 9_000).desired
+        };
+        let (down, held_back) = (Desired::Standby(WhyStandby::Down), Desired::Unknown(WhyUnknown::NotAskedSince));
+        let began = || Some(Contradiction::remembered(&ClaimId::new("watchdog-7000"), 7_000, S(0)));
+        let mut memory = began();
+        assert_eq!(judged(&down, unasked(), &mut memory, 60), held_back, "however long that takes");
+        let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000 };
+        assert_eq!(judged(&down, said(Witness::Escalated, 61), &mut memory, 61), Desired::Leader(claim));
+        assert_eq!(judged(&down, said(Witness::NotEscalated, 62), &mut began(), 62), down);
+        assert_eq!(judged(&down, said(Witness::Silent, 62), &mut began(), 62), down, "Pgpool is gone");
+        assert_eq!(judged(&leader(), unasked(), &mut began(), 1), leader(), "its `up` came after all");
+
+        let ended = || Some(Contradiction::remembered(&ClaimId::new("c1"), 5, S(0)));
+        assert_eq!(judged(&leader(), unasked(), &mut ended(), 60), held_back);
+        let watchdog = Desired::Standby(WhyStandby::Watchdog);
+        assert_eq!(judged(&leader(), said(Witness::NotEscalated, 1), &mut ended(), 1), watchdog);
+        assert_eq!(judged(&leader(), said(Witness::Escalated, 1), &mut ended(), 1), leader());
+        let anew = Desired::Leader(Claim { id: ClaimId::new("c2"), started_ms: 8_000 });
+        assert_eq!(judged(&anew, unasked(), &mut ended(), 1), anew, "the next `up`");
+        let checked = judge(WitnessMode::Check, &down, unasked(), &mut began(), S(1), 9_000);
+        assert_eq!(checked.desired, down, "trusted no more");
+    }
+}

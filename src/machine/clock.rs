@@ -1,0 +1,76 @@
+//! The clocks of this machine. Hooks and daemon read them here and nowhere else.
+
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+const NS_PER_S: u64 = 1_000_000_000;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// One moment on two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clocks {
+    /// Nanoseconds since boot, suspended time included. This clock never steps.
+    pub boottime_ns: u64,
+    /// Milliseconds since the Unix epoch.
+    pub wall_ms: u64,
+}
+
+impl Clocks {
+    /// Reads both clocks.
+    #[must_use]
+    pub fn now() -> Self {
+        let time = clock_gettime(ClockId::Boottime);
+        let (s, ns) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+        let boottime_ns = s.unwrap_or(0).saturating_mul(NS_PER_S).saturating_add(ns.unwrap_or(0));
+        Self { boottime_ns, wall_ms: wall_ms() }
+    }
+
+    /// This moment in clock ticks since boot, as the kernel counts the starts of processes.
+    #[must_use]
+    pub fn ticks(self) -> u64 {
+        self.boottime_ns / ns_per_tick()
+    }
+
+    /// The wall clock at an earlier tick, in milliseconds since the Unix epoch; in the tick that this moment is in, the
+    /// wall clock now. The kernel tells the start of a process to the tick (10 ms), so a process that was held up before
+    /// it could read a clock still counts from its start.
+    #[must_use]
+    pub fn wall_ms_at_tick(self, tick: u64) -> u64 {
+        let end_of_tick_ns = tick.saturating_add(1).saturating_mul(ns_per_tick());
+        self.wall_ms.saturating_sub(self.boottime_ns.saturating_sub(end_of_tick_ns) / NS_PER_MS)
+    }
+}
+
+/// The wall clock of hooks and daemon alike: milliseconds since the Unix epoch.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "hooks and daemon ask for the time here")]
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn ns_per_tick() -> u64 {
+    NS_PER_S / rustix::param::clock_ticks_per_second().max(1)
+}
+
+/// The kernel's name for this boot: `/proc/sys/kernel/random/boot_id`.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn boot_id() -> io::Result<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_was_held_up_counts_from_its_start() {
+        let started = |boottime_ns| Clocks { boottime_ns, wall_ms: 50_000 }.wall_ms_at_tick(100);
+        assert_eq!(started(1_004_000_000), 50_000, "in the same tick");
+        assert_eq!(started(4_010_000_000), 47_000, "three seconds later");
+    }
+}

@@ -1,0 +1,277 @@
+//! The kernel's local addresses over rtnetlink (rtnetlink(7)).
+//!
+//! The kernel carries a request out inside the call that sends it, under a lock that it shares with every other change
+//! of the network; a driver that hangs there would take the loop with it. So a thread of its own talks to the kernel,
+//! one request after the other, each on a socket of its own, and the loop waits for it no longer than [`PATIENCE`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use rustix::net::netdevice::{index_to_name, name_to_index};
+use rustix::thread::{CapabilitySet, capabilities};
+use tokio::sync::oneshot;
+
+use super::kernel::{Kernel, KernelError, LocalAddress, host_prefix};
+
+pub(crate) mod socket;
+
+/// How long one look or change may take. The kernel answers within microseconds, or something is wrong with it.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Who added an address, as `IFA_PROTO` carries it: 1 to 3 are the kernel's (linux/if_addr.h), the rest is free.
+/// Linux before 5.18 neither keeps nor refuses it. It tells people, and our own watcher, who added the address; whose
+/// address it is follows from the configuration alone.
+pub const OUR_MARK: AddressProtocol = AddressProtocol::Other(118);
+
+/// The longest label of an IPv4 address: IFNAMSIZ, less its closing zero (linux/if.h).
+const LONGEST_LABEL: usize = 15;
+
+/// Whether this thread, and so a [`Netlink`] that it makes, may change addresses: whether it has CAP_NET_ADMIN.
+///
+/// # Errors
+/// capget(2).
+pub fn may_change_addresses() -> io::Result<bool> {
+    Ok(capabilities(None)?.effective.contains(CapabilitySet::NET_ADMIN))
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The kernel of the network namespace, and with the capabilities, of the thread that called [`Netlink::new`].
+#[derive(Debug)]
+pub struct Netlink {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Netlink {
+    /// Starts the thread that talks to the kernel. It ends when this value is dropped.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn new() -> Result<Self, KernelError> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        thread::Builder::new()
+            .name("netlink".to_owned())
+            .spawn(move || queue.into_iter().for_each(|job| job()))
+            .map_err(|error| failed("start a thread for netlink", &error))?;
+        Ok(Self { jobs })
+    }
+
+    /// Has `work` done by the kernel's thread. A job that nobody waits for any more when its turn comes is dropped:
+    /// what was asked for behind a hanging call must not happen when that call comes back minutes later.
+    async fn ask<T, W>(&self, doing: String, work: W) -> Result<T, KernelError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&str) -> Result<T, KernelError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job_doing = doing.clone();
+        let job: Job = Box::new(move || {
+            if !reply.is_closed() {
+                // A receiver that gave up meanwhile has told its caller so.
+                let _ = reply.send(work(&job_doing));
+            }
+        });
+        let gone = || KernelError::Kernel { doing: doing.clone(), message: "the netlink thread has ended".to_owned() };
+        self.jobs.send(job).map_err(|_| gone())?;
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(answer) => answer.map_err(|_| gone())?,
+            Err(_) => Err(KernelError::NoAnswer { doing, after: PATIENCE }),
+        }
+    }
+}
+
+impl Kernel for Netlink {
+    async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, KernelError> {
+        let doing = "list the local addresses";
+        self.ask(doing.to_owned(), |doing| list().map_err(|error| failed(doing, &error))).await
+    }
+
+    async fn add(&self, address: &LocalAddress) -> Result<(), KernelError> {
+        let wanted = address.clone();
+        self.ask(format!("add {address}"), move |doing| {
+            change(doing, &wanted, NLM_F_CREATE | NLM_F_EXCL, Errno::EXIST, |index| {
+                RouteNetlinkMessage::NewAddress(added(&wanted, index))
+            })
+        })
+        .await
+    }
+
+    async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError> {
+        let unwanted = address.clone();
+        self.ask(format!("remove {address}"), move |doing| {
+            // Without a label or a mark the kernel compares address and prefix length alone, so an address that
+            // somebody else added goes too: nobody but the leader may have it.
+            change(doing, &unwanted, 0, Errno::ADDRNOTAVAIL, |index| {
+                RouteNetlinkMessage::DelAddress(named(unwanted.address, index))
+            })
+        })
+        .await
+    }
+}
+
+/// The host-prefix addresses of all interfaces.
+fn list() -> io::Result<BTreeSet<LocalAddress>> {
+    let mut found = Vec::new();
+    // One family at a time: "all families" would bring those whose addresses are no IP addresses.
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut every = AddressMessage::default();
+        every.header.family = family;
+        for answer in socket::dump(&RouteNetlinkMessage::GetAddress(every), PATIENCE)? {
+            if let RouteNetlinkMessage::NewAddress(message) = answer
+                && let Some(address) = host_address(&message)
+            {
+                found.push((message.header.index, address));
+            }
+        }
+    }
+    let socket = socket::open(SocketFlags::empty())?;
+    let mut names = BTreeMap::new();
+    for &(index, _) in &found {
+        match index_to_name(&socket, index) {
+            Ok(name) => _ = names.insert(index, name),
+            // The interface went away after the dump, and its addresses with it.
+            Err(Errno::NODEV) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found
+        .into_iter()
+        .filter_map(|(index, address)| Some(LocalAddress { interface: names.get(&index)?.clone(), address }))
+        .collect())
+}
+
+/// The address of a message if it is one that this program could have added: a host prefix, and no other end of a
+/// point-to-point link in place of itself.
+fn host_address(message: &AddressMessage) -> Option<IpAddr> {
+    let (mut local, mut peer) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => local = Some(*address),
+            AddressAttribute::Address(address) => peer = Some(*address),
+            _ => {}
+        }
+    }
+    // IPv6 gives no IFA_LOCAL unless there is a peer.
+    let address = local.or(peer)?;
+    (message.header.prefix_len == host_prefix(address) && peer.is_none_or(|peer| peer == address)).then_some(address)
+}
+
+/// Makes one change, for which `already` says that it is made.
+fn change(
+    doing: &str,
+    address: &LocalAddress,
+    flags: u16,
+    already: Errno,
+    message: impl FnOnce(u32) -> RouteNetlinkMessage,
+) -> Result<(), KernelError> {
+    let no_interface = || KernelError::NoInterface(address.interface.clone());
+    let index = match index_of(&address.interface) {
+        Ok(index) => index,
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => return Err(no_interface()),
+        Err(error) => return Err(failed(doing, &error)),
+    };
+    let Err(error) = socket::exchange(message(index), flags | NLM_F_ACK, PATIENCE) else { return Ok(()) };
+    match Errno::from_io_error(&error) {
+        Some(errno) if errno == already => Ok(()),
+        Some(Errno::PERM) => Err(KernelError::NotPermitted),
+        Some(Errno::NODEV) => Err(no_interface()),
+        Some(Errno::ACCESS) if address.address.is_ipv6() => Err(KernelError::Kernel {
+            doing: doing.to_owned(),
+            message: format!("IPv6 is disabled on {} (sysctl disable_ipv6)", address.interface),
+        }),
+        _ => Err(failed(doing, &error)),
+    }
+}
+
+/// The index that the interface has now: it changes when a device goes and comes back.
+fn index_of(interface: &str) -> io::Result<u32> {
+    let socket = socket::open(SocketFlags::empty())?;
+    let index = name_to_index(&socket, interface)?;
+    // The kernel also knows interfaces by alternative names, but shows their addresses under the first. One that was
+    // added by the one name would be looked for in vain by the other.
+    let name = index_to_name(&socket, index)?;
+    if name == interface {
+        Ok(index)
+    } else {
+        Err(io::Error::other(format!("{interface} is another name of {name}; only that one can be used here")))
+    }
+}
+
+/// The address as it is asked for to be added.
+fn added(wanted: &LocalAddress, index: u32) -> AddressMessage {
+    let mut message = named(wanted.address, index);
+    message.attributes.push(AddressAttribute::Protocol(OUR_MARK));
+    match wanted.address {
+        IpAddr::V4(_) => {
+            let label = format!("{}:vip", wanted.interface);
+            if label.len() <= LONGEST_LABEL {
+                message.attributes.push(AddressAttribute::Label(label));
+            }
+        }
+        // No duplicate address detection: it would keep the address from being used for over a second, and find
+        // nothing, since a VPC decides by its own tables where an address leads. Never preferred ("deprecated"): it
+        // serves who connects to it, but is not chosen as the source of the node's own connections, which would break
+        // when it moves (RFC 6724, rule 3). For a /32 the kernel's choice of source does not fall on it anyway, since
+        // the interface's first address comes before it. No route either: the address itself suffices.
+        IpAddr::V6(_) => {
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Noprefixroute));
+            let mut lifetimes = CacheInfo::default();
+            lifetimes.ifa_preferred = 0;
+            lifetimes.ifa_valid = u32::MAX;
+            message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+        }
+    }
+    message
+}
+
+/// The address and its prefix length, and nothing else.
+fn named(address: IpAddr, index: u32) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.prefix_len = host_prefix(address);
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    message
+}
+
+fn failed(doing: &str, error: &io::Error) -> KernelError {
+    // What a receive timeout of the socket looks like.
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return KernelError::NoAnswer { doing: doing.to_owned(), after: PATIENCE };
+    }
+    KernelError::Kernel { doing: doing.to_owned(), message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kernel_that_hangs_is_not_waited_for_and_what_queued_up_behind_it_is_dropped() {
+        let kernel = Netlink::new().unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let hanging = kernel.ask("hang".to_owned(), move |_| released.recv().map_err(|_| unreachable!()));
+        assert_eq!(hanging.await, Err(KernelError::NoAnswer { doing: "hang".to_owned(), after: PATIENCE }));
+
+        let (told, tell) = mpsc::channel();
+        let behind = kernel.ask("queue".to_owned(), move |_| {
+            told.send("carried out after all").unwrap();
+            Ok(())
+        });
+        assert!(matches!(behind.await, Err(KernelError::NoAnswer { .. })));
+
+        tokio::time::resume();
+        release.send(()).unwrap();
+        assert_eq!(kernel.ask("work again".to_owned(), |_| Ok(7)).await, Ok(7));
+        assert!(tell.recv().is_err(), "nobody waited for it any more");
+    }
+}

@@ -1,0 +1,97 @@
+//! What EC2 and the kernel showed, and when: for each binding here, elsewhere, absent or unknown.
+//! `Unknown` is not `Absent`: only a read that succeeded can say that something is not there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::binding::BindingKey;
+use crate::ec2::Class;
+use crate::ids::{AssociationId, InstanceId, Term};
+
+/// A moment: the time since the daemon started. Never compared with one of another process.
+pub type Moment = Duration;
+
+/// Where one binding points.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Seen {
+    /// At this node. For an Elastic IP with the association that does it: only that one may be released.
+    Here {
+        association: Option<AssociationId>,
+    },
+    /// At something else.
+    Elsewhere(Holder),
+    Absent,
+    Unknown(WhyUnseen),
+}
+
+/// What a binding points at instead of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Holder {
+    /// The ENI, or another target of a route; for an Elastic IP at this node's own ENI, the wrong private address.
+    pub name: String,
+    /// EC2 says that the target of the route is not there any more.
+    pub blackhole: bool,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if self.blackhole { f.write_str(" (blackhole)") } else { Ok(()) }
+    }
+}
+
+/// Why a binding's state is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum WhyUnseen {
+    #[error("not read yet")]
+    NotRead,
+    #[error("the read failed: {why}")]
+    ReadFailed { class: Class, why: String },
+    #[error("{0} does not exist, or not in this account and region")]
+    NoSuchResource(String),
+    #[error("{0}")]
+    Unresolved(String),
+}
+
+/// One look at one binding. `at` is when the read began: what it shows may be as old as that.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sight {
+    pub seen: Seen,
+    pub at: Moment,
+}
+
+/// The claims on record for one VIP, this node's own included.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Claims {
+    /// Claims are off, or the anchor could not be read.
+    Unknown,
+    Read {
+        terms: BTreeMap<InstanceId, Term>,
+        /// The values among them that are not as vipkeeper writes them, word for word: somebody edited these.
+        edited: BTreeMap<InstanceId, String>,
+        at: Moment,
+    },
+}
+
+/// What Pgpool's watchdog says of this node, when asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Witness {
+    /// Not asked, or no answer: the desired-state file alone decides.
+    #[default]
+    Silent,
+    /// Asked, and not answered yet.
+    Asking,
+    /// There is a watchdog to ask, and it does not answer.
+    Unheard,
+    Escalated,
+    NotEscalated,
+}
+
+/// Everything seen of one VIP.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Observed {
+    pub sights: BTreeMap<BindingKey, Sight>,
+    pub claims: Claims,
+    pub witness: Witness,
+}

@@ -1,0 +1,272 @@
+//! What Pgpool's own watchdog says of this node, asked on its local socket.
+//!
+//! The protocol is that of Pgpool's `src/watchdog/wd_ipc_*.c` (4.2 to 4.7): one type byte, four bytes of length in
+//! network order, JSON; the same back. Who answers is checked by the kernel's word on the other end of the socket, not by
+//! where the socket lies: anybody may make a socket in `/tmp`.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::Access;
+use rustix::io::Errno;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::error::one_line;
+use crate::machine::trust::SharedOwners;
+use crate::observe::seen::Witness;
+
+/// How long the watchdog may take to answer. It stands still while a hook runs in its main loop.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// An answer lists some nodes; more than this is no answer.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// `WD_GET_NODES_LIST_COMMAND` and the two answers that matter (wd_ipc_defines.h).
+const LIST_NODES: u8 = b'3';
+const OK: u8 = b'7';
+
+/// Where Pgpool puts its socket: its packages' folders, and what a build from source takes.
+const FOLDERS: [&str; 4] = ["/run/pgpool", "/run/postgresql", "/var/run/pgpool", "/tmp"];
+const DEFAULT_PORT: u16 = 9000;
+
+/// How to ask the watchdog.
+#[derive(Debug, Clone)]
+pub struct Watchdog {
+    /// `None`: looked for where Pgpool's packages and its sources put it.
+    socket: Option<PathBuf>,
+    auth_key: Option<String>,
+    trusted: SharedOwners,
+}
+
+/// What the watchdog said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// This node holds the VIP, by Pgpool's own account.
+    pub escalated: bool,
+    /// The addresses that this Pgpool is about.
+    pub delegate_ips: BTreeSet<IpAddr>,
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    Word(Word),
+    /// The desired-state file alone decides.
+    Nobody(Nobody),
+    /// There is a watchdog, and it gave no word: why.
+    Unheard(String),
+}
+
+/// Why there is nobody to ask, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Nobody {
+    #[error("{}", no_socket(.0))]
+    NoSocket(Vec<PathBuf>),
+    /// Pgpool gives the socket the permissions that its umask leaves: with the usual 022 only its own user may connect.
+    #[error(
+        "the socket {} of Pgpool's watchdog is not for this user: give Pgpool's unit UMask=0002 and vipkeeper's unit \
+         SupplementaryGroups= with the socket's group; or set witness = \"off\"", .0.display()
+    )]
+    NotPermitted(PathBuf),
+    #[error("nobody answers at {}: Pgpool's watchdog is not running", .0.display())]
+    NotRunning(PathBuf),
+}
+
+fn no_socket(places: &[PathBuf]) -> String {
+    if places.is_empty() {
+        return "there is no Pgpool whose watchdog could be asked".to_owned();
+    }
+    let places = places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ");
+    format!("Pgpool's watchdog has no socket {places}; [pgpool] watchdog_socket names another one")
+}
+
+/// Why there is no word.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error("cannot ask Pgpool's watchdog at {}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the socket {} is served by uid {uid}, which is neither root nor one of hook_users", path.display())]
+    Stranger { path: PathBuf, uid: u32 },
+    #[error("Pgpool's watchdog did not answer within {PATIENCE:?}")]
+    TooLate,
+    #[error("Pgpool's watchdog refused to answer (type '{0}'): is the key that pgpool.conf has as wd_authkey set?")]
+    Refused(char),
+    #[error("Pgpool's watchdog gave an answer that makes no sense: {0}")]
+    Unclear(String),
+}
+
+impl Watchdog {
+    /// Asks nothing yet. Only a Pgpool that runs as one of `trusted` is believed.
+    #[must_use]
+    pub fn new(socket: Option<PathBuf>, auth_key: Option<String>, trusted: impl Into<SharedOwners>) -> Self {
+        Self { socket, auth_key, trusted: trusted.into() }
+    }
+
+    /// Where the socket may be.
+    fn places(&self) -> Vec<PathBuf> {
+        let usual = || FOLDERS.map(|folder| PathBuf::from(folder).join(format!(".s.PGPOOLWD_CMD.{DEFAULT_PORT}")));
+        self.socket.clone().map_or_else(|| usual().to_vec(), |path| vec![path])
+    }
+
+    /// The socket, if there is one.
+    fn path(&self) -> Option<PathBuf> {
+        self.places().into_iter().find(|path| path.exists())
+    }
+
+    /// Asks, and says why if there is nobody to ask.
+    pub async fn consult(&self) -> Asked {
+        match self.ask().await {
+            Ok(Some(word)) => Asked::Word(word),
+            Ok(None) => Asked::Nobody(self.why_nobody()),
+            Err(error) => Asked::Unheard(one_line(&error)),
+        }
+    }
+
+    fn why_nobody(&self) -> Nobody {
+        match self.path() {
+            None => Nobody::NoSocket(self.places()),
+            Some(path) if rustix::fs::access(&path, Access::WRITE_OK) == Err(Errno::ACCESS) => {
+                Nobody::NotPermitted(path)
+            }
+            Some(path) => Nobody::NotRunning(path),
+        }
+    }
+
+    /// Asks; `None` where there is no socket to ask at, or where it is not for this user: Pgpool's own user alone may
+    /// write to its socket, and whoever runs the daemon as another goes without a witness.
+    ///
+    /// # Errors
+    /// Why there is no word although there is a socket.
+    pub async fn ask(&self) -> Result<Option<Word>, AskError> {
+        let Some(path) = self.path() else { return Ok(None) };
+        match tokio::time::timeout(PATIENCE, self.ask_at(path)).await {
+            Ok(Err(AskError::Io { source, .. })) if is_nobody(source.kind()) => Ok(None),
+            Ok(word) => word.map(Some),
+            Err(_) => Err(AskError::TooLate),
+        }
+    }
+
+    async fn ask_at(&self, path: PathBuf) -> Result<Word, AskError> {
+        let io = |source| AskError::Io { path: path.clone(), source };
+        let mut stream = UnixStream::connect(&path).await.map_err(io)?;
+        let uid = stream.peer_cred().map_err(io)?.uid();
+        if !self.trusted.get().owns(uid) {
+            return Err(AskError::Stranger { path, uid });
+        }
+        let mut question = json!({ "NodeID": -1 });
+        if let Some(key) = &self.auth_key {
+            question["IPCAuthKey"] = json!(key);
+        }
+        let body = question.to_string();
+        let length = u32::try_from(body.len()).map_err(|_| AskError::Unclear("the key is too long".to_owned()))?;
+        let mut request = vec![LIST_NODES];
+        request.extend(length.to_be_bytes());
+        request.extend(body.as_bytes());
+        stream.write_all(&request).await.map_err(io)?;
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).await.map_err(io)?;
+        let [kind, length @ ..] = head;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > LONGEST_ANSWER {
+            return Err(AskError::Unclear(format!("it announces {length} bytes")));
+        }
+        let mut answer = vec![0; length];
+        stream.read_exact(&mut answer).await.map_err(io)?;
+        if kind != OK {
+            return Err(AskError::Refused(char::from(kind)));
+        }
+        Word::parse(&answer)
+    }
+}
+
+/// Not for this user, or the socket that a dead Pgpool left behind.
+fn is_nobody(error: io::ErrorKind) -> bool {
+    matches!(error, io::ErrorKind::PermissionDenied | io::ErrorKind::ConnectionRefused)
+}
+
+impl Word {
+    fn parse(answer: &[u8]) -> Result<Self, AskError> {
+        // Pgpool ends its JSON with a zero byte in some versions.
+        let text = answer.strip_suffix(&[0]).unwrap_or(answer);
+        let answer: Value = serde_json::from_slice(text).map_err(|error| AskError::Unclear(error.to_string()))?;
+        let escalated = match &answer["Escalated"] {
+            Value::Bool(escalated) => *escalated,
+            number => match number.as_i64() {
+                Some(number) => number != 0,
+                None => return Err(AskError::Unclear("it has no Escalated".to_owned())),
+            },
+        };
+        let nodes = answer["WatchdogNodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let delegate_ips = nodes.iter().filter_map(|node| node["DelegateIP"].as_str()?.parse().ok()).collect();
+        Ok(Self { escalated, delegate_ips })
+    }
+
+    /// What it says of one VIP: nothing if this Pgpool is about another.
+    #[must_use]
+    pub fn on(&self, delegate_ip: IpAddr) -> Witness {
+        match self.delegate_ips.contains(&delegate_ip) {
+            false => Witness::Silent,
+            true if self.escalated => Witness::Escalated,
+            true => Witness::NotEscalated,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::trust::TrustedOwners;
+
+    #[tokio::test]
+    async fn a_socket_that_a_killed_pgpool_left_behind_is_nobody_to_ask() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let watchdog = Watchdog::new(Some(path), None, TrustedOwners::root());
+        assert_eq!(watchdog.ask().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_asked_is_said_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let watchdog = Watchdog::new(Some(path.clone()), None, TrustedOwners::root());
+        assert_eq!(watchdog.consult().await, Asked::Nobody(Nobody::NoSocket(vec![path.clone()])));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        // What Pgpool's usual umask leaves.
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        drop(listener);
+        assert_eq!(watchdog.consult().await, Asked::Nobody(Nobody::NotRunning(path.clone())));
+        let said = Nobody::NotPermitted(path).to_string();
+        assert!(said.contains("UMask=0002") && said.contains("SupplementaryGroups="), "{said}");
+        assert_eq!(
+            Nobody::NoSocket(Vec::new()).to_string(),
+            "there is no Pgpool whose watchdog could be asked",
+            "as in the demo"
+        );
+        let unnamed = Watchdog::new(None, None, TrustedOwners::root());
+        assert!(unnamed.places().len() == FOLDERS.len());
+    }
+
+    #[test]
+    fn a_word_is_about_the_addresses_of_its_own_pgpool() {
+        let answer = br#"{"Escalated":1,"QuorumStatus":1,"WatchdogNodes":[{"ID":0,"DelegateIP":"20.0.0.50"}]}"#;
+        let word = Word::parse(answer).unwrap();
+        assert_eq!(word.on("20.0.0.50".parse().unwrap()), Witness::Escalated);
+        assert_eq!(word.on("20.0.0.51".parse().unwrap()), Witness::Silent);
+        let word = Word::parse(b"{\"Escalated\":false,\"WatchdogNodes\":[{\"DelegateIP\":\"20.0.0.50\"}]}\0").unwrap();
+        assert_eq!(word.on("20.0.0.50".parse().unwrap()), Witness::NotEscalated);
+        for nonsense in [&b""[..], b"[]", b"{}", b"{\"Escalated\":\"yes\"}"] {
+            assert!(Word::parse(nonsense).is_err(), "{nonsense:?}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The real machine: desired-state files, guards watched by pidfd, and what is persisted under the state folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::reserve::Reserve;
+use super::{Machine, Reading};
+use crate::decide::memory::{PERSISTED_VERSION, Persisted};
+use crate::desired::source::DesiredSource;
+use crate::machine::process;
+use crate::machine::trust::SharedOwners;
+use crate::machine::whole_file;
+use crate::wake::GuardWatch;
+
+/// The state folder of this machine, and the processes that its files name.
+#[derive(Debug)]
+pub struct Files {
+    state_dir: PathBuf,
+    boot_id: String,
+    trusted: SharedOwners,
+    sources: BTreeMap<IpAddr, DesiredSource>,
+    guards: Option<GuardWatch>,
+    reserve: Reserve,
+}
+
+impl Files {
+    /// `guards` is `None` where one look is all there is, as in `plan`.
+    ///
+    /// # Errors
+    /// When the kernel's boot id cannot be read: without it no file could be told from one of an earlier boot.
+    pub fn new(state_dir: &Path, trusted: impl Into<SharedOwners>, guards: Option<GuardWatch>) -> io::Result<Self> {
+        let boot_id = crate::machine::clock::boot_id()?;
+        Ok(Self {
+            state_dir: state_dir.to_owned(),
+            boot_id,
+            trusted: trusted.into(),
+            sources: BTreeMap::new(),
+            guards,
+            reserve: Reserve::new(state_dir),
+        })
+    }
+
+    fn claim_path(&self, vip: IpAddr) -> PathBuf {
+        self.state_dir.join("claims").join(format!("{vip}.json"))
+    }
+}
+
+impl Machine for Files {
+    fn desired(&mut self, vip: IpAddr) -> Reading {
+        let source = self.sources.entry(vip).or_insert_with(|| DesiredSource::new(&self.state_dir, vip));
+        let reading = source.read(&self.trusted.get(), &self.boot_id, process::is_alive);
+        let guard = reading.in_force.as_ref().and_then(super::super::desired::file::DesiredFile::guard);
+        if let Some(guards) = &mut self.guards {
+            match guard {
+                Some(guard) => guards.watch(vip, guard.pid, guard.start_time),
+                None => guards.forget(vip),
+            }
+        }
+        Reading { desired: reading.desired, invalid: reading.invalid, guard_alive: reading.guard_alive }
+    }
+
+    fn load(&self, vip: IpAddr) -> Option<Persisted> {
+        let bytes = fs::read(self.claim_path(vip)).ok()?;
+        let persisted: Persisted = serde_json::from_slice(&bytes).ok()?;
+        (persisted.version == PERSISTED_VERSION).then_some(persisted)
+    }
+
+    fn save(&self, vip: IpAddr, persisted: &Persisted) -> Result<(), String> {
+        let path = self.claim_path(vip);
+        let write = || {
+            if let Some(folder) = path.parent() {
+                match fs::create_dir(folder) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+            }
+            whole_file::replace(&path, &serde_json::to_vec_pretty(persisted)?)
+        };
+        write().map_err(|error: io::Error| format!("cannot write {}: {error}", path.display()))
+    }
+
+    fn keep_room(&mut self) -> Result<(), String> {
+        self.reserve.keep()
+    }
+
+    fn make_room(&mut self) -> bool {
+        self.reserve.leave()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        crate::machine::clock::wall_ms()
+    }
+}

@@ -1,0 +1,147 @@
+//! Time in the model: it passes by moving back all that a node remembers, and what no rule can tell apart is made equal.
+
+use std::time::Duration;
+
+use vipkeeper::decide::timing::{SETTLE, WITHDRAW_AFTER};
+use vipkeeper::ids::Term;
+use vipkeeper::observe::seen::{Claims, Moment, Seen};
+
+use super::{File, Local, Locals, NOW, claim_id, elsewhere, instance};
+use crate::rules::Pointing;
+
+impl Locals {
+    /// Makes equal what no rule can tell apart.
+    pub(super) fn normalise(&self, it: &mut Local) {
+        let back = |seconds: u64| NOW - Duration::from_secs(seconds);
+        let long = self.setup.long_pauses;
+        // What a claim leaves behind means nothing to the next one.
+        let current = matches!(it.reading, File::Leader(k) if it.memory.claim.as_ref().is_some_and(|held| held.id == claim_id(k)));
+        if !current {
+            it.memory.claim = None;
+            it.memory.tracks.values_mut().for_each(|track| track.applied = false);
+        }
+        let noticed =
+            matches!(it.file, File::Leader(k) if it.memory.claim.as_ref().is_some_and(|held| held.id == claim_id(k)));
+        let cap_age = |age: Duration| match age.as_secs() {
+            0..=5 => age,
+            61.. if long => Duration::from_secs(66),
+            _ => Duration::from_secs(6),
+        };
+        it.hook_age =
+            if noticed || !matches!(it.file, File::Leader(_)) { Duration::ZERO } else { cap_age(it.hook_age) };
+        self.forget(it);
+        // What is compared with one another stays in order; all else about when it was is dropped.
+        let adopted_at = it.memory.claim.as_ref().map(|held| held.adopted_at);
+        let adopted = adopted_at.map_or(back(100), |at| at.max(back(if long { 66 } else { 12 })));
+        let before = adopted - Duration::from_secs(1);
+        let under_claim = |at: Moment| if adopted_at.is_some_and(|adopted| at >= adopted) { adopted } else { before };
+        let slow = self.setup.slow_looks;
+        // Of a node that stands by: whether its look began late enough to withdraw by it; in routes, when it deletes.
+        let longest = if self.setup.pointing == Pointing::RouteDeleted { 36 } else { 12 };
+        let standby_since = it.memory.standby_since;
+        it.memory.standby_since = standby_since.map(|at| at.max(back(longest)));
+        let late_enough = |at: Moment| standby_since.is_some_and(|since| at >= since + WITHDRAW_AFTER);
+        if let Claims::Read { at, .. } = &mut it.observed.claims {
+            if let Some((_, recorded_at)) = &mut it.memory.recorded {
+                let settled = *at >= *recorded_at + SETTLE;
+                *recorded_at = if settled { back(120) } else { (*recorded_at).max(back(6)) };
+            }
+            // How long ago a look began tells whether anything may be taken by it.
+            *at = match it.memory.standby_since {
+                _ if adopted_at.is_some_and(|adopted| *at >= adopted) => (*at).max(back(12)).max(adopted),
+                Some(since) if adopted_at.is_none() && late_enough(*at) => since + WITHDRAW_AFTER,
+                _ => before,
+            };
+        } else if let Some((_, recorded_at)) = &mut it.memory.recorded {
+            *recorded_at = (*recorded_at).max(back(6));
+        }
+        if let Some(held) = &mut it.memory.claim {
+            held.adopted_at = adopted;
+            held.age_at_adoption = cap_age(held.age_at_adoption);
+            if held.superseded_by.is_none() {
+                held.rival_shown_at = Moment::ZERO;
+            } else {
+                held.rival_shown_at = held.rival_shown_at.max(back(if slow { 12 } else { 6 }));
+                // No newer claim may seem gone, or shown anew, because time was cut short.
+                if let Claims::Read { at, .. } = &mut it.observed.claims {
+                    *at = held.rival_shown_at;
+                }
+            }
+        }
+        for (key, sight) in &mut it.observed.sights {
+            let looked_at = sight.at;
+            sight.at = under_claim(looked_at);
+            let Some(track) = it.memory.tracks.get_mut(key) else { continue };
+            track.gone = false;
+            track.retakes = track.retakes.min(3);
+            track.last_retake = None;
+            if let Some(since) = &mut track.elsewhere_since {
+                let hold = [6, 12, 24, 30][track.retakes as usize];
+                let between = looked_at.saturating_sub(*since).min(Duration::from_secs(hold));
+                // A look counts for 12 s, so that long it keeps its place among those that the claims come from.
+                *since = (*since).max(back(hold + 12));
+                sight.at = *since + between;
+            }
+            if let Some((_, until)) = &mut track.expected {
+                *until = (*until).max(back(if slow { 7 } else { 1 }));
+                // It is believed against whatever was seen before.
+                sight.seen = elsewhere();
+            }
+        }
+    }
+}
+
+impl Locals {
+    /// Drops what was read and matters no more.
+    fn forget(&self, it: &mut Local) {
+        let me = instance(it.node);
+        let ordered = self.setup.spaced && self.setup.skew_ms == [0; 3];
+        let held = it.memory.claim.as_ref();
+        if held.is_none() {
+            // To a node that does not lead, nowhere and elsewhere are the same.
+            for sight in it.observed.sights.values_mut().filter(|sight| sight.seen == Seen::Absent) {
+                sight.seen = elsewhere();
+            }
+        }
+        if let Claims::Read { terms, .. } = &mut it.observed.claims {
+            let mine = held.map(|held| held.term).or(terms.get(&me).copied());
+            terms.retain(|node, term| *node == me || mine.is_some_and(|mine| *term >= mine));
+            if let (Some((term, at)), Some(on_record)) = (&it.memory.recorded, terms.get(&me))
+                && term == on_record
+            {
+                it.memory.recorded = Some((*term, (*at).min(NOW - Duration::from_secs(120))));
+            }
+        }
+        if let Some((term, _)) = it.memory.recorded
+            && term != held.map_or(Term(0), |held| held.term)
+        {
+            it.memory.recorded = None;
+        }
+        // Where terms come in the order of time, what was seen so far is older than any claim to come.
+        if ordered && !it.has_news() {
+            it.memory.newest_seen = None;
+        }
+    }
+}
+
+/// Time passes.
+pub(super) fn pass(it: &mut Local, by: Duration) {
+    let back = |at: &mut Moment| *at = at.saturating_sub(by);
+    it.hook_age += by;
+    it.look.iter_mut().for_each(back);
+    it.observed.sights.values_mut().for_each(|sight| back(&mut sight.at));
+    if let Claims::Read { at, .. } = &mut it.observed.claims {
+        back(at);
+    }
+    let memory = &mut it.memory;
+    if let Some(held) = &mut memory.claim {
+        back(&mut held.adopted_at);
+        back(&mut held.rival_shown_at);
+    }
+    memory.standby_since.iter_mut().for_each(back);
+    memory.recorded.iter_mut().for_each(|(_, at)| back(at));
+    for track in memory.tracks.values_mut() {
+        track.expected.iter_mut().for_each(|(_, until)| back(until));
+        track.elsewhere_since.iter_mut().for_each(back);
+    }
+}
