@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use crate::config::Config;
 use crate::ids::{EniId, InstanceId, SubnetId, VpcId};
 
 /// This node.
@@ -38,4 +39,12 @@ impl NodeInterface {
     pub fn named(eni: EniId, mac: Option<String>) -> Self {
         Self { eni, mac, primary_ip: None, subnet: None, vpc: None, owner: None }
     }
+}
+
+/// Finds out who this node is. A trait so that the loop can try again for as long as it takes.
+#[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
+pub trait Identify {
+    /// # Errors
+    /// One line that says what could not be found out, and what to do.
+    async fn identify(&self, config: &Config) -> Result<Node, String>;
 }

@@ -11,11 +11,11 @@ use crate::aws::imds::{Imds, Wanted, local_macs};
 use crate::aws::{AwsEc2, Observer};
 use crate::binding::Account;
 use crate::config::Config;
-use crate::daemon::Identify;
 use crate::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, RouteTable, TableQuery, Urgency,
 };
 use crate::error::one_line;
+use crate::identity::Identify;
 use crate::identity::Node;
 
 /// The MAC address of each interface of this machine.
@@ -35,7 +35,7 @@ impl Cloud {
         Self::with_macs(Box::new(local_macs), observer)
     }
 
-    /// The same for a node whose interfaces are not this machine's.
+    /// A node whose interfaces are not this machine's. Asks nothing yet.
     #[must_use]
     pub fn with_macs(macs: Macs, observer: Observer) -> Self {
         Self { macs, observer, ec2: OnceCell::new() }

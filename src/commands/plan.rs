@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use crate::binding::Kind;
 use crate::config::Config;
-use crate::daemon::Identify;
 use crate::decide::claim::Standing;
 use crate::decide::memory::Memory;
 use crate::decide::plan::{self, Plan, State, plan};
 use crate::desired::{Desired, WhyUnknown};
 use crate::ec2::{Class, Ec2Error, Ec2Read, TableQuery, Urgency};
+use crate::identity::Identify;
 use crate::machine::kernel::{KernelError, LocalAddress};
 use crate::observe::seen::Moment;
 use crate::observe::{Known, Queries, Source, World, choice_query, observe};

@@ -84,7 +84,7 @@ pub async fn run(config: Config, read_config: ReadConfig) -> Result<(), StartErr
 
     let surroundings = Surroundings {
         ec2: Rc::clone(&cloud),
-        host: Rc::new(Netlink::new().map_err(StartError::Netlink)?),
+        kernel: Rc::new(Netlink::new().map_err(StartError::Netlink)?),
         identify: Rc::clone(&cloud),
         machine,
         reporter: voice,

@@ -1,4 +1,4 @@
-//! What was tried and failed, and when it may be tried again: one backoff for each errand of a VIP.
+//! What was tried and failed, and when it may be tried again: one backoff for each subject of a VIP.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,9 @@ use crate::backoff::Backoff;
 use crate::ec2::{Class, Effect};
 use crate::observe::seen::Moment;
 
-use super::write::{Errand, Failure};
+use super::in_flight::Failure;
+use super::now::Now;
+use crate::decide::plan::Subject;
 
 /// What perhaps happened is not tried again before a look has shown whether it did, unless none could for this long.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
@@ -19,11 +21,38 @@ const FORGET_FLOOR: Duration = Duration::from_hours(1);
 /// What failed so often in a row is not helped by what EC2 does elsewhere.
 const FAILS_FOR_LONG: u32 = 8;
 
-/// The errands whose last try failed.
-#[derive(Debug, Default)]
-pub struct Attempts(BTreeMap<Errand, Attempt>);
+/// Why changes are tried before their next try is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Because {
+    /// EC2 accepted another change.
+    OneWasAccepted,
+    /// EC2 answers again after it did not.
+    FaultOver,
+}
 
-/// How often an errand failed in a row, and when it may be tried again.
+impl Because {
+    /// How many waiting changes are tried at most. EC2's buckets have filled up in a fault.
+    pub fn releases(self) -> Releases {
+        let left = match self {
+            Self::OneWasAccepted => 2,
+            Self::FaultOver => 8,
+        };
+        Releases { because: self, left }
+    }
+}
+
+/// The changes that may still be tried for one reason.
+#[derive(Debug)]
+pub struct Releases {
+    because: Because,
+    left: usize,
+}
+
+/// The subjects whose last try failed.
+#[derive(Debug, Default)]
+pub struct Attempts(BTreeMap<Subject, Attempt>);
+
+/// How often an subject failed in a row, and when it may be tried again.
 #[derive(Debug, Default)]
 struct Attempt {
     backoff: Backoff,
@@ -58,102 +87,101 @@ impl Attempts {
     /// Notes a failure. Says how often it failed in a row, and for how long it is held back now.
     pub fn failed(
         &mut self,
-        errand: &Errand,
+        subject: &Subject,
         failure: &Failure,
-        now: Moment,
-        wall_ms: u64,
+        now: Now,
         rng: &mut fastrand::Rng,
     ) -> (u32, Duration) {
-        if failure.class == Class::Throttled && self.hurries(errand) {
+        if failure.class == Class::Throttled && self.hurries(subject) {
             // What keeps the rest waiting is EC2's buckets, not a fault.
             self.0.values_mut().for_each(|attempt| attempt.hurries = false);
         }
-        let attempt = self.0.entry(errand.clone()).or_default();
+        let attempt = self.0.entry(subject.clone()).or_default();
         attempt.failures += 1;
         let delay = attempt.backoff.next_delay(rng);
         let delay = match failure.class {
-            Class::Denied | Class::Rejected if *errand == Errand::Forget => FORGET_FLOOR,
+            Class::Denied | Class::Rejected if *subject == Subject::OldClaim => FORGET_FLOOR,
             Class::Denied | Class::Rejected => delay.max(DENIED_FLOOR),
             Class::Transient | Class::Throttled | Class::Stale => delay,
         };
-        attempt.next_try = Some(now + delay);
-        attempt.unknown_since = (failure.effect == Effect::Unknown).then_some(now);
-        attempt.failed_at = now;
+        attempt.next_try = Some(now.at + delay);
+        attempt.unknown_since = (failure.effect == Effect::Unknown).then_some(now.at);
+        attempt.failed_at = now.at;
         attempt.hurries = false;
-        attempt.last = Some((wall_ms, failure.class, failure.message.clone()));
+        attempt.last = Some((now.wall_ms, failure.class, failure.message.clone()));
         (attempt.failures, delay)
     }
 
-    /// Forgets the failures of these errands. Gives those that had any.
-    pub fn forget(&mut self, which: impl Fn(&Errand) -> bool) -> Vec<Errand> {
-        self.0.extract_if(.., |errand, _| which(errand)).map(|(errand, _)| errand).collect()
+    /// Forgets the failures of these subjects. Gives those that had any.
+    pub fn forget(&mut self, which: impl Fn(&Subject) -> bool) -> Vec<Subject> {
+        self.0.extract_if(.., |subject, _| which(subject)).map(|(subject, _)| subject).collect()
     }
 
-    /// Lets up to `most` that are planned be tried now that wait because EC2 throttled or did not answer; where a fault is
-    /// over, what a claim takes does not wait for the rate limit either, if it `goes_at_once`. Says how many.
+    /// Lets planned changes be tried now that wait because EC2 throttled or did not answer, as many as `releases` allows.
+    /// Where a fault is over, a claim's takes do not wait for the rate limit either, if they can go at once.
     pub fn release(
         &mut self,
-        most: usize,
-        fault_over: bool,
+        releases: &mut Releases,
         now: Moment,
-        is_planned: impl Fn(&Errand) -> bool,
-        goes_at_once: impl Fn(&Errand) -> bool,
-    ) -> usize {
-        let waiting = self.0.iter_mut().filter(|(errand, attempt)| {
+        is_planned: impl Fn(&Subject) -> bool,
+        goes_at_once: impl Fn(&Subject) -> bool,
+    ) {
+        let fault_over = releases.because == Because::FaultOver;
+        let waiting = self.0.iter_mut().filter(|(subject, attempt)| {
             let held_back = attempt.next_try.is_some_and(|at| at > now);
-            attempt.is_passing() && is_planned(errand) && (held_back || (fault_over && goes_at_once(errand)))
+            attempt.is_passing() && is_planned(subject) && (held_back || (fault_over && goes_at_once(subject)))
         });
-        let released = waiting.take(most).map(|(_, attempt)| {
+        for (_, attempt) in waiting.take(releases.left) {
+            releases.left -= 1;
             attempt.next_try = None;
             attempt.hurries = fault_over;
-            // Should it be refused again, that is because others were faster, and no reason to wait longer than at first;
-            // unless it is of an account that stays out of reach.
+            // A new refusal would mean that others were faster, which is no reason to wait longer than at first; unless
+            // the subject is of an account that stays out of reach.
             if attempt.failures < FAILS_FOR_LONG {
                 attempt.backoff.reset();
             }
-        });
-        released.count()
+        }
     }
 
     /// Whether it is tried again because a fault is over.
-    pub fn hurries(&self, errand: &Errand) -> bool {
-        self.0.get(errand).is_some_and(|attempt| attempt.hurries)
+    pub fn hurries(&self, subject: &Subject) -> bool {
+        self.0.get(subject).is_some_and(|attempt| attempt.hurries)
     }
 
     /// Whether its last try failed because EC2 throttled or did not answer.
-    pub fn is_passing(&self, errand: &Errand) -> bool {
-        self.0.get(errand).is_some_and(Attempt::is_passing)
+    pub fn is_passing(&self, subject: &Subject) -> bool {
+        self.0.get(subject).is_some_and(Attempt::is_passing)
     }
 
     /// When EC2 could not be reached last, or not serve, for one of them.
     pub fn unanswered_at(&self) -> Option<Moment> {
         let is_unanswered = |attempt: &Attempt| matches!(&attempt.last, Some((_, Class::Transient, _)));
-        let unanswered = self.0.iter().filter(|(errand, attempt)| !errand.is_local() && is_unanswered(attempt));
+        let unanswered = self.0.iter().filter(|(subject, attempt)| !subject.is_local() && is_unanswered(attempt));
         unanswered.map(|(_, attempt)| attempt.failed_at).max()
     }
 
     /// Whether its last try failed.
-    pub fn has_failed(&self, errand: &Errand) -> bool {
-        self.0.contains_key(errand)
+    pub fn has_failed(&self, subject: &Subject) -> bool {
+        self.0.contains_key(subject)
     }
 
-    pub fn errands(&self) -> impl Iterator<Item = &Errand> {
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
         self.0.keys()
     }
 
-    /// When an errand that failed may be tried again. What perhaps happened waits for a look, though not for long: said
+    /// When an subject that failed may be tried again. What perhaps happened waits for a look, though not for long: said
     /// twice it does no harm, but EC2 may charge for it. `looked_at` is when the last look began that showed it.
-    pub fn due(&self, errand: &Errand, looked_at: Option<Moment>) -> Option<Moment> {
-        let attempt = self.0.get(errand)?;
+    pub fn due(&self, subject: &Subject, looked_at: Option<Moment>) -> Option<Moment> {
+        let attempt = self.0.get(subject)?;
         let unseen = attempt.unknown_since.filter(|since| looked_at.is_none_or(|at| at < *since));
         attempt.next_try.max(unseen.map(|since| since + UNKNOWN_FOR))
     }
 
-    /// The last failure of an errand.
-    pub fn last(&self, errand: &Errand, looked_at: Option<Moment>) -> Option<LastFailure<'_>> {
-        let attempt = self.0.get(errand)?;
+    /// The last failure of an subject.
+    pub fn last(&self, subject: &Subject, looked_at: Option<Moment>) -> Option<LastFailure<'_>> {
+        let attempt = self.0.get(subject)?;
         let (at_ms, class, message) = attempt.last.as_ref()?;
-        let (times, next_try) = (attempt.failures, self.due(errand, looked_at));
+        let (times, next_try) = (attempt.failures, self.due(subject, looked_at));
         Some(LastFailure { at_ms: *at_ms, class: *class, message, times, next_try })
     }
 }

@@ -10,7 +10,7 @@ use crate::decide::plan::{self, Blocker, Plan, Verdict, Why};
 use crate::desired::{Desired, WhyUnknown};
 use crate::identity::Node;
 use crate::observe::World;
-use crate::observe::seen::{Moment, WhyUnseen, Witness};
+use crate::observe::seen::{WhyUnseen, Witness};
 use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::report::{News, Reporter, Role};
 use crate::status::{
@@ -19,8 +19,9 @@ use crate::status::{
 };
 
 use super::attempts::LastFailure;
+use super::now::Now;
 use super::vip::VipLoop;
-use super::write::Errand;
+use crate::decide::plan::Subject;
 
 /// What is wrong with the daemon as a whole.
 #[derive(Debug, Default)]
@@ -109,8 +110,7 @@ impl VipLoop {
         world: &World,
         mode: WitnessMode,
         asked: Option<&Asked>,
-        now: Moment,
-        wall_ms: u64,
+        now: Now,
         reporter: &dyn Reporter,
     ) -> VipStatus {
         let mut since = std::mem::take(&mut self.since);
@@ -118,10 +118,10 @@ impl VipLoop {
         let bindings: Vec<_> = plan
             .into_iter()
             .flat_map(|plan| &plan.bindings)
-            .map(|(key, verdict)| self.binding(key, verdict, &mut since, now, wall_ms, reporter))
+            .map(|(key, verdict)| self.binding(key, verdict, &mut since, now, reporter))
             .collect();
         let unrecorded =
-            plan.filter(|plan| plan.standing == claim::Standing::Leader).and_then(|_| self.failure(&Errand::Record));
+            plan.filter(|plan| plan.standing == claim::Standing::Leader).and_then(|_| self.failure(&Subject::OwnClaim));
         let unread = self.why_claims_unread(world);
         let claim = self.memory().claim.as_ref().map(|held| ClaimStatus {
             id: held.id.clone(),
@@ -130,10 +130,10 @@ impl VipLoop {
             converged_ms: self.converged_ms(),
             superseded_by: held.superseded_by.as_ref().map(|rival| rival.node.clone()),
             record_error: unrecorded.as_ref().map(error),
-            next_record_ms: unrecorded.as_ref().and_then(|failure| next_try_ms(failure, now, wall_ms)),
+            next_record_ms: unrecorded.as_ref().and_then(|failure| next_try_ms(failure, now)),
             read_error_class: unread.as_ref().and_then(read_error_class),
         });
-        let conditions = self.conditions(plan, unread.as_ref(), mode, asked, &mut since, wall_ms);
+        let conditions = self.conditions(plan, unread.as_ref(), mode, asked, &mut since, now.wall_ms);
         let status = VipStatus {
             delegate_ip: self.config.delegate_ip,
             desired: self.desired(),
@@ -161,14 +161,13 @@ impl VipLoop {
         key: &BindingKey,
         verdict: &Verdict,
         since: &mut Since,
-        now: Moment,
-        wall_ms: u64,
+        now: Now,
         reporter: &dyn Reporter,
     ) -> BindingStatus {
         let state = self.state(key, verdict);
         let detail = verdict.why.to_string();
-        let failure = self.failure(&Errand::Binding(key.clone()));
-        let (since_ms, changed) = since.of(&key.to_string(), state.name(), wall_ms);
+        let failure = self.failure(&Subject::Binding(key.clone()));
+        let (since_ms, changed) = since.of(&key.to_string(), state.name(), now.wall_ms);
         if changed {
             // What EC2 refuses is blocked by that, whatever is planned.
             let refused = failure.as_ref().filter(|_| state != verdict.state).map(|failure| failure.message);
@@ -182,7 +181,7 @@ impl VipLoop {
             detail,
             since_ms,
             blocked_by: verdict.why.blocker().map(|blocker| blocker.name().to_owned()),
-            next_try_ms: failure.as_ref().and_then(|failure| next_try_ms(failure, now, wall_ms)),
+            next_try_ms: failure.as_ref().and_then(|failure| next_try_ms(failure, now)),
             last_error: failure.as_ref().map(error),
             read_error_class: match &verdict.why {
                 Why::Unseen(why) => read_error_class(why),
@@ -278,7 +277,7 @@ impl VipLoop {
         if plan.standing != claim::Standing::Leader {
             return (true, "NoClaim", String::new());
         }
-        if let Some(failure) = self.failure(&Errand::Record) {
+        if let Some(failure) = self.failure(&Subject::OwnClaim) {
             return (false, "NotWritable", failure.message.to_owned());
         }
         let record = self
@@ -315,8 +314,8 @@ fn error(failure: &LastFailure<'_>) -> ErrorStatus {
     }
 }
 
-fn next_try_ms(failure: &LastFailure<'_>, now: Moment, wall_ms: u64) -> Option<u64> {
-    failure.next_try.map(|at| wall_ms + millis(at.saturating_sub(now)))
+fn next_try_ms(failure: &LastFailure<'_>, now: Now) -> Option<u64> {
+    failure.next_try.map(|at| now.wall_ms_at(at))
 }
 
 /// Whether Pgpool's watchdog speaks about this VIP, and why not.
@@ -339,8 +338,4 @@ fn witness(mode: WitnessMode, asked: Option<&Asked>, vip: IpAddr) -> (bool, &'st
         }
         Some(Asked::Unheard(why)) => (false, "Unheard", why.clone()),
     }
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -22,13 +22,12 @@ use crate::status::SourceStatus;
 
 /// Route tables chosen by tag are looked for again this often: tables come and go rarely.
 const CHOOSE_AGAIN: Duration = Duration::from_mins(5);
-/// A node whose ENI EC2 does not show asks anew who it is, this often.
-pub const IDENTIFY_AGAIN: Duration = Duration::from_mins(1);
 /// After a failed round the next one is no sooner than this, however often it failed.
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
-/// The same while a claim is being taken: a fault that is over must be noticed within a second.
+/// The delay after a failed round while a claim is being taken: the end of a fault must be noticed within a second.
 const RETRY_WHILE_EAGER: Duration = Duration::from_millis(500);
-/// So many rounds may be under way then: what hangs is given up after a while, and must not pile up until then.
+/// So many rounds may be under way while a claim is being taken. A round that hangs is given up after some seconds, and
+/// rounds must not pile up until then.
 const ROUNDS_AT_ONCE: usize = 6;
 
 /// An answer that the loop waits for.
@@ -144,7 +143,6 @@ struct Outcome {
 /// The reads that are under way, and how the last ones went.
 #[derive(Default)]
 pub struct Reads {
-    pub identifying: bool,
     /// The kernel is being asked. It answers at once; if it ever hangs, nothing else waits for it.
     pub reading_local: bool,
     round: Option<Round>,

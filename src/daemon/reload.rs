@@ -3,35 +3,18 @@
 use std::rc::Rc;
 
 use super::vip::VipLoop;
-use super::{Daemon, Identify};
+use super::{Daemon, Reloaded};
 use crate::config::{Config, WitnessMode};
 use crate::ec2::{Ec2Read, Ec2Write};
+use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
 use crate::report::News;
 use crate::state_dir::Machine;
 
-/// Reads the configuration again, on SIGHUP, and sets up anew what is around the loop and depends on it.
-pub type Reload = Box<dyn Fn() -> Result<Reloaded, String>>;
-
-/// A changed config.
-#[derive(Debug)]
-pub struct Reloaded {
-    pub config: Config,
-    /// What was set up anew for it, by the reason that names its problem: whether that went well.
-    pub parts: Vec<(&'static str, Result<(), String>)>,
-}
-
-impl From<Config> for Reloaded {
-    /// One on which nothing around the loop depends.
-    fn from(config: Config) -> Self {
-        Self { config, parts: Vec::new() }
-    }
-}
-
-impl<E, H, I, M> Daemon<E, H, I, M>
+impl<E, K, I, M> Daemon<E, K, I, M>
 where
     E: Ec2Read + Ec2Write + 'static,
-    H: Kernel + 'static,
+    K: Kernel + 'static,
     I: Identify + 'static,
     M: Machine,
 {
@@ -65,14 +48,14 @@ where
         self.vips = config
             .vips
             .iter()
-            .map(|vip| match before.iter().position(|keeper| keeper.config.delegate_ip == vip.delegate_ip) {
+            .map(|vip| match before.iter().position(|vip_loop| vip_loop.config.delegate_ip == vip.delegate_ip) {
                 Some(index) => before.swap_remove(index).reconfigured(vip.clone(), &*reporter),
-                None => VipLoop::new(vip.clone(), &self.around.machine, now, wall_ms),
+                None => VipLoop::new(vip.clone(), &self.around.machine, now),
             })
             .collect();
         // What a VIP that is gone was still to write is not this node's business any more.
         for gone in &before {
-            self.busy.want_nothing(gone.config.delegate_ip);
+            self.in_flight.want_nothing(gone.config.delegate_ip);
         }
         self.config = config;
         // A witness that is switched off says nothing any more; one that is switched on is asked with the next round. What
@@ -82,12 +65,11 @@ where
         }
         self.reads.forget_choices();
         // Other VIPs may be on other interfaces.
-        self.identify_anew = true;
-        self.next_identify = self.now();
-        self.desired_stale = true;
+        self.identifying.anew(now.at);
+        self.stale.desired = true;
         // Whoever watches the addresses was perhaps set up anew: what changed meanwhile nobody told.
-        self.local_stale = true;
-        self.look_when_idle = true;
+        self.stale.local = true;
+        self.schedule.once_idle();
         reporter.news(&News::Reloaded { error: None });
     }
 }

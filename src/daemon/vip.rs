@@ -5,31 +5,59 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::action::Purpose;
 use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
 use crate::config::{VipConfig, WitnessMode};
 use crate::decide::claim::Standing;
 use crate::decide::memory::{Memory, Persisted};
-use crate::decide::plan::{self, Plan, State, Verdict};
+use crate::decide::plan::{self, Change, Plan, State, Subject, Verdict};
 use crate::decide::witness::{Contradiction, Heard, judge};
 use crate::desired::Desired;
-use crate::ec2::{Class, Ec2Write, Effect, Urgency};
+use crate::ec2::{Accepted, Class, Effect, Urgency};
 use crate::ids::{ClaimId, InstanceId, Term};
-use crate::machine::kernel::Kernel;
 use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen};
 use crate::observe::{self, World};
 use crate::report::{Direction, News, Outcome, Reporter};
 use crate::state_dir::{Machine, Reading};
 
-use super::attempts::{Attempts, LastFailure};
-use super::write::{After, Aim, Busy, Errand, Write, WriteFuture, Written};
+use super::attempts::{Attempts, LastFailure, Releases};
+use super::in_flight::{InFlight, RateWait, Write, Written};
+use super::now::Now;
 
 /// The looks of a claim do not wait for the account's rate limit this long: somewhat longer than the hooks' `wait`.
 const URGENT_FOR: Duration = Duration::from_secs(10);
 /// So long a claim that has not taken everything looks for the end of a fault as if it were young.
 const EAGER_FOR: Duration = Duration::from_mins(1);
-/// What fails more often than this in a row, though nobody knows whether it happened, is not looked at each time.
+/// A change whose answers were lost more often than this in a row is not looked for each time.
 const LOOKS_SOON: u32 = 5;
+
+/// Whether the kernel is being asked for its addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelLook {
+    UnderWay,
+    Done,
+}
+
+/// What the end of a change came to.
+#[derive(Debug)]
+pub struct Ending {
+    /// `None` for a change that was not sent.
+    pub outcome: Option<Outcome>,
+    pub follow_up: FollowUp,
+    /// How long the next try is held back, where that changed. Zero: not any more.
+    pub backoff: Option<Duration>,
+}
+
+/// The look that the end of a change asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowUp {
+    /// The change was accepted: EC2 is to show it.
+    Confirm,
+    /// The change was refused because the world is not as it was seen.
+    LookNow,
+    /// Nobody knows whether the change happened.
+    LookSoon,
+    Nothing,
+}
 
 /// One VIP.
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and they are independent")]
@@ -46,7 +74,7 @@ pub struct VipLoop {
     /// The VIP and what was seen of it, as they were planned with.
     seen: Option<(Vip, Observed)>,
     attempts: Attempts,
-    /// Counts what makes every errand start afresh: a new claim, its end, a changed config.
+    /// Counts what makes every subject start afresh: a new claim, its end, a changed config.
     starts: u64,
     persisted: Option<Persisted>,
     drifting: BTreeSet<BindingKey>,
@@ -61,19 +89,20 @@ pub struct VipLoop {
 
 impl VipLoop {
     /// A VIP as it is when a daemon starts to keep it: with what an earlier one persisted.
-    pub fn new(config: VipConfig, machine: &impl Machine, now: Moment, wall_ms: u64) -> Self {
+    pub fn new(config: VipConfig, machine: &impl Machine, now: Now) -> Self {
         let persisted = machine.load(config.delegate_ip);
         let converged =
             persisted.as_ref().and_then(|persisted| Some((persisted.claim.clone(), persisted.converged_ms?)));
         let overruled = persisted.as_ref().filter(|persisted| persisted.on_watchdogs_word);
         let contradiction =
-            overruled.map(|persisted| Contradiction::remembered(&persisted.claim, persisted.started_ms, now));
-        let memory = persisted.clone().map(|persisted| Memory::restore(persisted, now, wall_ms)).unwrap_or_default();
+            overruled.map(|persisted| Contradiction::remembered(&persisted.claim, persisted.started_ms, now.at));
+        let memory =
+            persisted.clone().map(|persisted| Memory::restore(persisted, now.at, now.wall_ms)).unwrap_or_default();
         Self {
             config,
             memory,
             reading: None,
-            desired_since_ms: wall_ms,
+            desired_since_ms: now.wall_ms,
             on_watchdogs_word: overruled.is_some(),
             contradiction,
             hook_lost: false,
@@ -91,7 +120,7 @@ impl VipLoop {
         }
     }
 
-    /// The same VIP under a changed config: what failed under the old one is tried at once.
+    /// This VIP under a changed config. Changes that failed under the old config are tried at once.
     pub fn reconfigured(mut self, config: VipConfig, reporter: &dyn Reporter) -> Self {
         self.config = config;
         self.start_afresh(reporter);
@@ -99,8 +128,8 @@ impl VipLoop {
     }
 
     fn start_afresh(&mut self, reporter: &dyn Reporter) {
-        for errand in self.attempts.forget(|_| true) {
-            tell_backoff(self.vip(), &errand, Duration::ZERO, reporter);
+        for subject in self.attempts.forget(|_| true) {
+            tell_backoff(self.vip(), &subject, Duration::ZERO, reporter);
         }
         self.starts += 1;
     }
@@ -115,12 +144,12 @@ impl VipLoop {
         machine: &mut impl Machine,
         mode: WitnessMode,
         heard: Heard,
-        now: Moment,
+        now: Now,
         reporter: &dyn Reporter,
     ) -> bool {
         let vip = self.vip();
         let mut reading = machine.desired(vip);
-        let judged = judge(mode, &reading.desired, heard, &mut self.contradiction, now, machine.wall_ms());
+        let judged = judge(mode, &reading.desired, heard, &mut self.contradiction, now.at, now.wall_ms);
         self.on_watchdogs_word = judged.desired != reading.desired;
         reading.desired = judged.desired;
         if judged.hook_lost != self.hook_lost {
@@ -141,7 +170,7 @@ impl VipLoop {
         }
         let changed = before.is_none_or(|before| before.desired != reading.desired);
         if changed {
-            self.desired_since_ms = machine.wall_ms();
+            self.desired_since_ms = now.wall_ms;
             // A new claim, or its end, is a new start: nothing waits for an old failure.
             self.start_afresh(reporter);
             reporter.news(&News::DesiredChanged { vip, desired: &reading.desired });
@@ -187,21 +216,21 @@ impl VipLoop {
     }
 
     /// Learns from what was seen and plans anew.
-    pub fn decide(&mut self, vip: Vip, observed: Observed, now: Moment, wall_ms: u64, reporter: &dyn Reporter) {
+    pub fn decide(&mut self, vip: Vip, observed: Observed, now: Now, reporter: &dyn Reporter) {
         let Some(reading) = &self.reading else { return };
         let desired = reading.desired.clone();
         let superseded_before = self.memory.claim.as_ref().is_some_and(|held| held.superseded_by.is_some());
-        self.memory.learn(&vip, &desired, &observed, now, wall_ms);
-        let plan = plan::plan(&vip, &desired, &observed, &self.memory, now);
+        self.memory.learn(&vip, &desired, &observed, now.at, now.wall_ms);
+        let plan = plan::plan(&vip, &desired, &observed, &self.memory, now.at);
         // Forgotten once it is as it should be. A binding that just cannot be seen keeps its backoff.
-        let is_due = |errand: &Errand| match errand {
-            Errand::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
-            Errand::Record | Errand::Forget => errand.planned(&plan).is_some(),
+        let is_due = |subject: &Subject| match subject {
+            Subject::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
+            Subject::OwnClaim | Subject::OldClaim => plan.action(subject).is_some(),
         };
-        for errand in self.attempts.forget(|errand| !is_due(errand)) {
-            tell_backoff(vip.delegate_ip, &errand, Duration::ZERO, reporter);
+        for subject in self.attempts.forget(|subject| !is_due(subject)) {
+            tell_backoff(vip.delegate_ip, &subject, Duration::ZERO, reporter);
         }
-        self.tell(&plan, superseded_before, wall_ms, reporter);
+        self.tell(&plan, superseded_before, now.wall_ms, reporter);
         self.plan = Some(plan);
         self.seen = Some((vip, observed));
     }
@@ -252,113 +281,91 @@ impl VipLoop {
         }
     }
 
-    /// Starts every planned action that is not under way and may be tried now. While the kernel is being asked for its
-    /// addresses, none is changed: the plan for them rests on an answer that is about to be replaced.
-    pub fn start<E: Ec2Write + 'static, H: Kernel + 'static>(
+    /// Every planned change that is not under way and may be tried now. While the kernel is being asked for its addresses,
+    /// none is added: the plan for them rests on an answer that is about to be replaced.
+    pub fn next_writes(
         &mut self,
-        ec2: &Rc<E>,
-        host: &Rc<H>,
-        busy: &mut Busy,
-        asking_kernel: bool,
+        in_flight: &mut InFlight,
+        kernel: KernelLook,
         now: Moment,
-        reporter: &Rc<dyn Reporter>,
-    ) -> Vec<WriteFuture> {
+    ) -> Vec<(Write, Rc<RateWait>)> {
         let vip = self.vip();
         let Some(plan) = &self.plan else { return Vec::new() };
-        busy.want_only(vip, plan);
+        in_flight.want_only(vip, plan);
         let claim = self.memory.claim.as_ref().map(|held| held.id.clone());
-        let steps = plan
-            .steps()
-            .map(|(key, step)| (Errand::Binding(key.clone()), Aim::Change(step.purpose), step.action.clone()));
-        let record = plan.record.iter().map(|(term, action)| (Errand::Record, Aim::Record(*term), action.clone()));
-        let forget = plan.forget.iter().map(|action| (Errand::Forget, Aim::Forget, action.clone()));
-        let mut wanted: Vec<_> = record.chain(forget).chain(steps).collect();
+        let mut wanted: Vec<_> = plan.changes().collect();
         // A node that lets go stops answering for the address first.
-        wanted.sort_by_key(|(.., action)| action.is_cloud());
-        let mut started: Vec<WriteFuture> = Vec::new();
-        for (errand, aim, action) in wanted {
-            let held_back = self.due(&errand).is_some_and(|at| now < at);
+        wanted.sort_by_key(|change| change.action().is_cloud());
+        let mut writes = Vec::new();
+        for change in wanted {
+            let subject = change.subject();
+            let held_back = self.due(&subject).is_some_and(|at| now < at);
             // A release does not wait for the kernel's answer: that this node answers for the address must end at once.
-            let waits_for_kernel = asking_kernel && !action.is_cloud() && aim != Aim::Change(Purpose::Release);
-            if held_back || busy.has(vip, &errand) || waits_for_kernel {
+            let waits_for_kernel = kernel == KernelLook::UnderWay && subject.is_local() && !change.is_release();
+            if held_back || in_flight.has(vip, &subject) || waits_for_kernel {
                 continue;
             }
-            // What a claim takes first is counted by the rate limit and not held back by it; so is its record. What
-            // failed of that does not wait until all that succeeded is paid for.
-            let first = !self.attempts.has_failed(&errand) || self.attempts.hurries(&errand);
-            let urgency = match aim {
-                Aim::Change(Purpose::Take) | Aim::Record(_) if first => Urgency::Urgent,
-                Aim::Change(Purpose::Take) | Aim::Record(_) => Urgency::Paced,
-                Aim::Change(_) | Aim::Forget => Urgency::Normal,
-            };
-            let turn = busy.begin(vip, &errand, &action, urgency);
-            let write = Write { vip, errand, aim, action, claim: claim.clone(), start: self.starts };
-            let (ec2, host, reporter) = (Rc::clone(ec2), Rc::clone(host), Rc::clone(reporter));
-            started.push(Box::pin(async move { write.carry_out(&*ec2, &*host, &turn, &*reporter).await }));
+            let wait = in_flight.begin(vip, &change, self.urgency_of(&change));
+            writes.push((Write { vip, change, claim: claim.clone(), start: self.starts }, wait));
         }
-        started
+        writes
     }
 
-    /// Takes the end of a write into account.
-    pub fn written(
-        &mut self,
-        written: &Written,
-        now: Moment,
-        wall_ms: u64,
-        rng: &mut fastrand::Rng,
-        reporter: &dyn Reporter,
-    ) -> After {
-        let Written { write: Write { vip, errand, aim, action, claim, start }, result, took } = written;
-        // Nothing happened: the next plan says what is wanted instead.
-        let Some(result) = result else { return After::Nothing };
-        let (outcome, after) = match result {
-            Ok(accepted) => {
-                for errand in self.attempts.forget(|failed| failed == errand) {
-                    tell_backoff(*vip, &errand, Duration::ZERO, reporter);
-                }
-                match (aim, errand) {
-                    (Aim::Change(purpose), Errand::Binding(key)) => {
-                        self.memory.record(key, *purpose, claim.as_ref(), accepted.association.clone(), now);
-                    }
-                    (Aim::Record(term), _) => self.memory.record_claim(*term, now),
-                    (Aim::Forget, _) => self.memory.forgot_at = Some(now),
-                    (Aim::Change(_), Errand::Record | Errand::Forget) => {}
-                }
-                (if accepted.changed { Outcome::Accepted } else { Outcome::Unchanged }, After::Confirm)
+    /// The rate limit counts a claim's first takes and its record, and does not hold them back. A take that failed does
+    /// not wait either until everything that succeeded is paid for.
+    fn urgency_of(&self, change: &Change) -> Urgency {
+        let subject = change.subject();
+        match (change.is_take(), self.attempts.has_failed(&subject)) {
+            (false, _) => Urgency::Normal,
+            (true, true) if !self.attempts.hurries(&subject) => Urgency::Paced,
+            (true, _) => Urgency::Urgent,
+        }
+    }
+
+    /// Takes the end of a change into account.
+    pub fn written(&mut self, written: &Written, now: Now, rng: &mut fastrand::Rng) -> Ending {
+        let Written { write: Write { change, claim, start, .. }, result, .. } = written;
+        let subject = change.subject();
+        match result {
+            // Nothing happened: the next plan says what is wanted instead.
+            None => Ending { outcome: None, follow_up: FollowUp::Nothing, backoff: None },
+            Some(Ok(accepted)) => {
+                let had_failed = !self.attempts.forget(|failed| *failed == subject).is_empty();
+                self.note_accepted(change, claim.as_ref(), accepted, now.at);
+                let outcome = if accepted.changed { Outcome::Accepted } else { Outcome::Unchanged };
+                let backoff = had_failed.then_some(Duration::ZERO);
+                Ending { outcome: Some(outcome), follow_up: FollowUp::Confirm, backoff }
             }
-            Err(failure) => {
-                let conditional = action.is_conditional();
+            Some(Err(failure)) => {
                 let outcome = match (failure.class, failure.effect) {
-                    (Class::Stale, _) if conditional => Outcome::Refused,
+                    (Class::Stale, _) if change.action().is_conditional() => Outcome::Refused,
                     (class, Effect::Unknown) => Outcome::Unknown(class),
                     (class, Effect::None) => Outcome::Failed(class),
                 };
-                let failures = if *start == self.starts {
-                    let (failures, delay) = self.attempts.failed(errand, failure, now, wall_ms, rng);
-                    tell_backoff(*vip, errand, delay, reporter);
-                    failures
+                let (failures, backoff) = if *start == self.starts {
+                    let (failures, delay) = self.attempts.failed(&subject, failure, now, rng);
+                    (failures, Some(delay))
                 } else {
-                    1
+                    (1, None)
                 };
-                let after = match (failure.class, failure.effect) {
-                    (Class::Stale, _) | (_, Effect::Unknown) if failures == 1 => After::LookNow,
-                    (Class::Stale, _) | (_, Effect::Unknown) if failures <= LOOKS_SOON => After::LookSoon,
-                    _ => After::Nothing,
+                let follow_up = match (failure.class, failure.effect) {
+                    (Class::Stale, _) | (_, Effect::Unknown) if failures == 1 => FollowUp::LookNow,
+                    (Class::Stale, _) | (_, Effect::Unknown) if failures <= LOOKS_SOON => FollowUp::LookSoon,
+                    _ => FollowUp::Nothing,
                 };
-                (outcome, after)
+                Ending { outcome: Some(outcome), follow_up, backoff }
             }
-        };
-        let failure = result.as_ref().err();
-        reporter.news(&News::ActionDone {
-            vip: *vip,
-            key: errand.key(),
-            action,
-            outcome,
-            code: failure.and_then(|failure| failure.code.as_deref()),
-            error: failure.map(|failure| failure.message.as_str()),
-            duration: *took,
-        });
-        after
+        }
+    }
+
+    fn note_accepted(&mut self, change: &Change, claim: Option<&ClaimId>, accepted: &Accepted, now: Moment) {
+        match change {
+            Change::OfBinding { key, purpose, .. } => {
+                self.memory.note_accepted(key, *purpose, claim, accepted.association.clone(), now);
+            }
+            Change::Record { term, .. } => self.memory.record_claim(*term, now),
+            Change::Forget { .. } => self.memory.forgot_at = Some(now),
+        }
     }
 
     /// Persists what a restart must find, if it changed.
@@ -379,53 +386,52 @@ impl VipLoop {
         Ok(())
     }
 
-    /// Lets up to `most` changes be tried now that wait because EC2 throttled or did not answer; where a fault is over,
-    /// what a claim takes does not wait for the rate limit either. Says how many.
-    pub fn release_held_back(&mut self, most: usize, fault_over: bool, busy: &Busy, now: Moment) -> usize {
+    /// Lets changes be tried now that wait because EC2 throttled or did not answer.
+    pub fn release_held_back(&mut self, releases: &mut Releases, in_flight: &InFlight, now: Moment) {
         let vip = self.vip();
-        let Some(plan) = &self.plan else { return 0 };
-        // What is not planned could not go, and would stand in the others' way.
-        let goes_at_once = |errand: &Errand| !busy.has(vip, errand) || busy.hurry(vip, errand);
-        self.attempts.release(most, fault_over, now, |errand| errand.planned(plan).is_some(), goes_at_once)
+        let Some(plan) = &self.plan else { return };
+        // A change that is not planned could not go, and would stand in the others' way.
+        let goes_at_once = |subject: &Subject| !in_flight.has(vip, subject) || in_flight.hurry(vip, subject);
+        self.attempts.release(releases, now, |subject| plan.action(subject).is_some(), goes_at_once);
     }
 
     /// Whether this change is tried again because a fault is over.
-    pub fn hurries(&self, errand: &Errand) -> bool {
-        self.attempts.hurries(errand)
+    pub fn hurries(&self, subject: &Subject) -> bool {
+        self.attempts.hurries(subject)
     }
 
     /// Whether its last try failed, and not for a reason of its own.
-    pub fn was_held_up(&self, errand: &Errand) -> bool {
-        self.attempts.is_passing(errand)
+    pub fn was_held_up(&self, subject: &Subject) -> bool {
+        self.attempts.is_passing(subject)
     }
 
     /// When the next held-back action may be tried. Those under way wake the loop by ending, and so does the kernel's
     /// answer, which local addresses wait for.
-    pub fn next_try(&self, busy: &Busy, asking_kernel: bool) -> Option<Moment> {
+    pub fn next_try(&self, in_flight: &InFlight, kernel: KernelLook) -> Option<Moment> {
         self.attempts
-            .errands()
-            .filter(|errand| self.plans(errand) && !busy.has(self.vip(), errand))
-            .filter(|errand| !(asking_kernel && errand.is_local()))
-            .filter_map(|errand| self.due(errand))
+            .subjects()
+            .filter(|subject| self.plans(subject) && !in_flight.has(self.vip(), subject))
+            .filter(|subject| !(kernel == KernelLook::UnderWay && subject.is_local()))
+            .filter_map(|subject| self.due(subject))
             .min()
     }
 
-    fn due(&self, errand: &Errand) -> Option<Moment> {
-        self.attempts.due(errand, self.looked_at(errand))
+    fn due(&self, subject: &Subject) -> Option<Moment> {
+        self.attempts.due(subject, self.looked_at(subject))
     }
 
-    /// When the last look began that showed what an errand is about.
-    fn looked_at(&self, errand: &Errand) -> Option<Moment> {
+    /// When the last look began that showed what an subject is about.
+    fn looked_at(&self, subject: &Subject) -> Option<Moment> {
         let (_, observed) = self.seen.as_ref()?;
-        match (errand, &observed.claims) {
-            (Errand::Binding(key), _) => observed.sights.get(key).map(|sight| sight.at),
-            (Errand::Record | Errand::Forget, Claims::Read { at, .. }) => Some(*at),
-            (Errand::Record | Errand::Forget, Claims::Unknown) => None,
+        match (subject, &observed.claims) {
+            (Subject::Binding(key), _) => observed.sights.get(key).map(|sight| sight.at),
+            (Subject::OwnClaim | Subject::OldClaim, Claims::Read { at, .. }) => Some(*at),
+            (Subject::OwnClaim | Subject::OldClaim, Claims::Unknown) => None,
         }
     }
 
-    fn plans(&self, errand: &Errand) -> bool {
-        self.plan.as_ref().is_some_and(|plan| errand.planned(plan).is_some())
+    fn plans(&self, subject: &Subject) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.action(subject).is_some())
     }
 
     /// When a look would change the plan.
@@ -433,17 +439,18 @@ impl VipLoop {
         self.plan.as_ref()?.look_at
     }
 
-    /// A claim whose takes are not all seen yet.
+    /// Whether its claim has takes that were not seen yet.
     pub fn is_taking(&self) -> bool {
         self.leads() && self.converged_ms().is_none()
     }
 
-    /// The same, and it has not lasted long: a fault that is over is to be noticed at once.
+    /// Whether its claim is young and has not taken everything yet. The end of a fault is to be noticed at once then.
     pub fn is_eager(&self, now: Moment) -> bool {
         self.is_taking() && self.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
     }
 
-    /// The same, where EC2 did not answer what it asked for: when that was last.
+    /// When EC2 last left a change of a young claim without an answer; `None` if EC2 answered them all, or the claim is not
+    /// young.
     pub fn held_up_at(&self, now: Moment) -> Option<Moment> {
         self.attempts.unanswered_at().filter(|_| self.is_eager(now))
     }
@@ -476,7 +483,7 @@ impl VipLoop {
 
     /// Something was tried and failed, and waits for its next try. Old claims that stay make no failover fail.
     pub fn is_failing(&self) -> bool {
-        self.attempts.errands().any(|errand| *errand != Errand::Forget)
+        self.attempts.subjects().any(|subject| *subject != Subject::OldClaim)
     }
 
     /// There is nothing to do, but for old claims that may be waiting to be forgotten.
@@ -487,15 +494,15 @@ impl VipLoop {
 
     /// How a binding stands, with what the loop knows of failures.
     pub(super) fn state(&self, key: &BindingKey, verdict: &Verdict) -> State {
-        match self.failure(&Errand::Binding(key.clone())).map(|failure| failure.class) {
+        match self.failure(&Subject::Binding(key.clone())).map(|failure| failure.class) {
             Some(Class::Denied | Class::Rejected) => State::Blocked,
             _ => verdict.state,
         }
     }
 
-    /// The last failure of an errand that has not succeeded since.
-    pub(super) fn failure(&self, errand: &Errand) -> Option<LastFailure<'_>> {
-        self.attempts.last(errand, self.looked_at(errand))
+    /// The last failure of an subject that has not succeeded since.
+    pub(super) fn failure(&self, subject: &Subject) -> Option<LastFailure<'_>> {
+        self.attempts.last(subject, self.looked_at(subject))
     }
 
     pub(super) fn mode(&self) -> Option<ClaimMode> {
@@ -519,8 +526,13 @@ impl VipLoop {
 }
 
 /// An old claim that stays holds nobody up, so it has no backoff that people need to see.
-fn tell_backoff(vip: IpAddr, errand: &Errand, delay: Duration, reporter: &dyn Reporter) {
-    if *errand != Errand::Forget {
-        reporter.news(&News::Backoff { vip, key: errand.key(), delay });
+pub(super) fn tell_backoff(vip: IpAddr, subject: &Subject, delay: Duration, reporter: &dyn Reporter) {
+    let key = match subject {
+        Subject::Binding(key) => Some(key),
+        Subject::OwnClaim => None,
+        Subject::OldClaim => return,
+    };
+    {
+        reporter.news(&News::Backoff { vip, key, delay });
     }
 }

@@ -173,7 +173,7 @@ pub enum Right {
     Any,
     /// Take it only if nobody holds it: the claim is too old to go without a record.
     OnlyIfFree,
-    /// The same for now: the record has to be read first.
+    /// Take it only if nobody holds it, until the record has been read.
     LookFirst,
 }
 

@@ -1,5 +1,5 @@
 //! What the loop must remember between passes so that `plan` can decide, and how it learns: plain data, changed only by
-//! [`Memory::learn`] (a look at the world) and [`Memory::record`] (the outcome of an action). Pure; time comes in as a
+//! [`Memory::learn`] (a look at the world) and [`Memory::note_accepted`] (the outcome of an action). Pure; time comes in as a
 //! parameter.
 
 use std::collections::BTreeMap;
@@ -139,7 +139,7 @@ impl Memory {
     }
 
     /// EC2 or the kernel accepted an action on a binding. `claim` is the claim under which it was planned.
-    pub fn record(
+    pub fn note_accepted(
         &mut self,
         key: &BindingKey,
         purpose: Purpose,

@@ -19,9 +19,11 @@ use crate::desired::Desired;
 use crate::ids::Term;
 use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
+pub use self::change::{Change, Subject};
 pub use self::verdict::{DriftReason, State, Step, Verdict};
 pub use self::why::{Blocker, Why};
 
+mod change;
 mod verdict;
 mod why;
 
@@ -54,6 +56,28 @@ impl Plan {
     /// The changes of bindings.
     pub fn steps(&self) -> impl Iterator<Item = (&BindingKey, &Step)> {
         self.bindings.iter().filter_map(|(key, verdict)| Some((key, verdict.step.as_ref()?)))
+    }
+
+    /// Everything that is to change, the record of claims first.
+    pub fn changes(&self) -> impl Iterator<Item = Change> + '_ {
+        let record = self.record.iter().map(|(term, action)| Change::Record { term: *term, action: action.clone() });
+        let forget = self.forget.iter().map(|action| Change::Forget { action: action.clone() });
+        let bindings = self.steps().map(|(key, step)| Change::OfBinding {
+            key: key.clone(),
+            purpose: step.purpose,
+            action: step.action.clone(),
+        });
+        record.chain(forget).chain(bindings)
+    }
+
+    /// The action that is planned about this subject.
+    #[must_use]
+    pub fn action(&self, subject: &Subject) -> Option<&Action> {
+        match subject {
+            Subject::Binding(key) => Some(&self.bindings.get(key)?.step.as_ref()?.action),
+            Subject::OwnClaim => self.record.as_ref().map(|(_, action)| action),
+            Subject::OldClaim => self.forget.as_ref(),
+        }
     }
 
     /// Nothing is to be done.

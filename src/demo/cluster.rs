@@ -311,7 +311,7 @@ interface = "{INTERFACE}"
         };
         let around = Surroundings {
             ec2: Rc::clone(&cloud),
-            host: Rc::clone(&self.kernel),
+            kernel: Rc::clone(&self.kernel),
             identify: cloud,
             machine,
             reporter: Rc::new(voice),

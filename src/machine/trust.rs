@@ -14,7 +14,7 @@ pub struct TrustedOwners {
     uids: BTreeSet<u32>,
 }
 
-/// The same for several who must agree, also after the configuration changed.
+/// Trusted users that several parts share, so that they agree also after the configuration changed.
 #[derive(Debug, Clone)]
 pub struct SharedOwners(Rc<RefCell<TrustedOwners>>);
 
@@ -83,7 +83,7 @@ impl TrustedOwners {
         }
     }
 
-    /// The same and one more uid.
+    /// These users and one more uid.
     #[must_use]
     pub fn with_uid(mut self, uid: u32) -> Self {
         self.uids.insert(uid);

@@ -264,7 +264,7 @@ impl Locals {
             }
             Event::Accepted { purpose, association, claim } => {
                 let association = self.association(association);
-                it.memory.record(&self.key, purpose, Some(&claim_id(claim)), association, NOW);
+                it.memory.note_accepted(&self.key, purpose, Some(&claim_id(claim)), association, NOW);
             }
             Event::TagAccepted(term) => it.memory.record_claim(Term(term.into()), NOW),
             Event::Failed => {}

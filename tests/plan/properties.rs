@@ -153,7 +153,7 @@ impl World {
             let Ok(association) = self.perform(key, step.purpose, &step.action) else { continue };
             if lost != Some(number) {
                 self.own.extend(association.clone());
-                self.memory.record(key, step.purpose, claim.as_ref(), association, self.now);
+                self.memory.note_accepted(key, step.purpose, claim.as_ref(), association, self.now);
             }
         }
         if let Some((term, _)) = plan.record {

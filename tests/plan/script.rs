@@ -208,7 +208,7 @@ impl Stage {
             self.associations += 1;
             let association = (key.kind == Kind::ElasticIp && step.purpose != Purpose::Release)
                 .then(|| format!("eipassoc-{}", self.associations).parse().unwrap());
-            self.memory.record(key, step.purpose, claim.as_ref(), association, now);
+            self.memory.note_accepted(key, step.purpose, claim.as_ref(), association, now);
         }
         if let Some((term, _)) = plan.record.filter(|_| only.is_empty() || only == "record") {
             self.memory.record_claim(term, now);

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vipkeeper::config::Config;
-use vipkeeper::daemon::{Daemon, Identify, Surroundings};
+use vipkeeper::daemon::{Daemon, Surroundings};
 use vipkeeper::decide::memory::Persisted;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
-use vipkeeper::identity::Node;
+use vipkeeper::identity::{Identify, Node};
 use vipkeeper::ids::ClaimId;
 use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
@@ -469,7 +469,7 @@ impl SimNode {
                 Box::pin(async move { asked })
             }),
             ec2: Rc::clone(&self.ec2),
-            host: Rc::new(self.computer.clone()),
+            kernel: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),
             machine: self.computer.clone(),
             reporter: Rc::clone(&self.recorder) as _,

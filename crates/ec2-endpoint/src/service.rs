@@ -35,7 +35,7 @@ impl Caller {
         Self { name: name.into(), role: None }
     }
 
-    /// The same caller in a role.
+    /// This caller in a role.
     #[must_use]
     pub fn in_role(self, role_arn: impl Into<String>) -> Self {
         Self { role: Some(role_arn.into()), ..self }

@@ -214,7 +214,7 @@ impl Subnet {
         self.cidr.contains(&address) && (first + 4..last).contains(&u32::from(address))
     }
 
-    /// The same for IPv6.
+    /// Whether an ENI of this subnet may have the IPv6 address.
     pub fn is_assignable_v6(&self, address: Ipv6Addr) -> bool {
         self.ipv6_cidr.is_some_and(|cidr| {
             let first = u128::from(cidr.network());

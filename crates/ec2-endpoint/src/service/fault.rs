@@ -143,7 +143,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// The same latency for every call.
+    /// A latency that is equal for every call.
     pub fn latency(latency: Duration) -> Self {
         Self::Latency { least: latency, most: latency }
     }

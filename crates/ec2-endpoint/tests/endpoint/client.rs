@@ -111,7 +111,7 @@ pub fn query(to: SocketAddr, access_key_id: &str, service: &str, form: &str) -> 
     query_within(to, access_key_id, service, form, PATIENCE)
 }
 
-/// The same, by a caller that waits no longer than this for the answer.
+/// Sends one query, by a caller that waits no longer than this for the answer.
 pub fn query_within(
     to: SocketAddr,
     access_key_id: &str,

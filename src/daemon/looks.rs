@@ -1,0 +1,178 @@
+//! The loop's looks: when one begins, and what its answers bring.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Daemon;
+use super::now::Now;
+use super::reads::{self, Answer, Reads};
+use super::schedule::Circumstances;
+use super::vip::VipLoop;
+use crate::ec2::{Ec2Read, Ec2Write, Urgency};
+use crate::identity::{Identify, Node};
+use crate::machine::kernel::Kernel;
+use crate::observe::Known;
+use crate::report::{News, PassResult};
+use crate::state_dir::Machine;
+
+/// The interval varies by this share, so that the nodes of an account do not look all at once.
+const JITTER: f64 = 0.25;
+
+impl<E, K, I, M> Daemon<E, K, I, M>
+where
+    E: Ec2Read + Ec2Write + 'static,
+    K: Kernel + 'static,
+    I: Identify + 'static,
+    M: Machine,
+{
+    /// An answer to a read came.
+    pub(super) fn answered(&mut self, answer: Answer) {
+        let now = self.now();
+        let reporter = Rc::clone(&self.around.reporter);
+        match answer {
+            Answer::Identity(identity) => self.identified(identity, now),
+            Answer::Choice(choice, tables) => {
+                let tables = self.reads.chosen(&choice, tables, now.wall_ms, &*reporter);
+                if let (Some(known), Some(tables)) = (&mut self.known, tables) {
+                    known.learn_choice(choice, &tables);
+                    if !tables.is_empty() {
+                        self.schedule.once_idle();
+                    }
+                }
+            }
+            Answer::Word(asked) => self.heard(asked),
+            Answer::Local(read) => {
+                self.reads.local(read, &mut self.world, now.wall_ms, &*reporter);
+            }
+            Answer::Source(read) => {
+                let recovered = self.reads.answered(read, &mut self.world, now.wall_ms, &*reporter);
+                if let Some(known) = &mut self.known {
+                    known.learn(&self.world);
+                }
+                if recovered {
+                    self.pulse.read_again();
+                }
+            }
+        }
+    }
+
+    fn identified(&mut self, identity: Result<Node, String>, now: Now) {
+        let reporter = Rc::clone(&self.around.reporter);
+        let node = match identity {
+            Ok(node) => node,
+            Err(message) => {
+                self.identifying.failed(now.at, &mut self.around.rng);
+                return self.problems.raise(&*reporter, "NoIdentity", message, now.wall_ms);
+            }
+        };
+        self.identifying.succeeded();
+        self.problems.solve(&*reporter, "NoIdentity");
+        if self.known.as_ref().is_some_and(|known| is_same(known.node(), &node)) {
+            return;
+        }
+        reporter.news(&News::Started {
+            version: env!("CARGO_PKG_VERSION"),
+            instance: Some(&node.instance),
+            region: Some(&node.region),
+        });
+        match &mut self.known {
+            Some(known) => known.become_node(node),
+            None => self.known = Some(Known::new(node)),
+        }
+        self.reads.forget_choices();
+        self.schedule.regularly_at(now.at);
+    }
+
+    /// A whole round was answered: says how it went and sets the next one.
+    pub(super) fn round_over(&mut self, round: &reads::Finished) {
+        let now = self.now().at;
+        self.tell_pass(round);
+        let eager = self.vips.iter().any(|vip| vip.is_eager(now));
+        let interval = self.interval();
+        let retry = self.reads.retry_delay(round, eager, &mut self.around.rng);
+        // One source that fails makes nobody look at the others less often.
+        self.schedule.regularly_at(now + retry.map_or(interval, |delay| delay.min(interval)));
+        // When each source was read is told once for all of them.
+        self.tell_by = now;
+    }
+
+    fn tell_pass(&self, round: &reads::Finished) {
+        let result = if round.failed == round.asked {
+            PassResult::Failed
+        } else if round.failed > 0 || self.vips.iter().any(VipLoop::is_failing) {
+            PassResult::Partial
+        } else if !self.writing.is_empty() {
+            PassResult::Acting
+        } else if self.vips.iter().all(VipLoop::is_quiet) {
+            PassResult::InSync
+        } else {
+            PassResult::Waiting
+        };
+        let duration = self.now().at.saturating_sub(round.began);
+        self.around.reporter.news(&News::PassDone { result, duration });
+    }
+
+    fn interval(&mut self) -> Duration {
+        let often = self.vips.iter().any(VipLoop::looks_often);
+        let interval = if often { self.config.intervals.leader } else { self.config.intervals.standby };
+        interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * self.around.rng.f64())
+    }
+
+    /// Asks who this node is, if that is not known, or its ENI is not shown any more.
+    pub(super) fn identify(&mut self) {
+        let (known, world) = (&self.known, &self.world);
+        let will_not_do = || known.as_ref().is_none_or(|known| Reads::own_eni_missing(known, world));
+        if self.identifying.begin(self.started.elapsed(), will_not_do) {
+            let (identify, config) = (Rc::clone(&self.around.identify), self.config.clone());
+            self.reading.push(Box::pin(async move { Answer::Identity(identify.identify(&config).await) }));
+        }
+    }
+
+    /// Everything besides the schedule that the next look depends on.
+    pub(super) fn circumstances(&self) -> Circumstances {
+        let now = self.now().at;
+        // A claim that EC2 did not answer waits for EC2 to answer again.
+        let failed_at = self.vips.iter().filter_map(|vip| vip.held_up_at(now)).max();
+        Circumstances {
+            writing: self.in_flight.writes_to_ec2(),
+            reading: self.reads.under_way(),
+            second_look: self.vips.iter().filter_map(VipLoop::look_at).min(),
+            overtakes: failed_at.and_then(|failed_at| self.reads.overtaken_at(failed_at)),
+        }
+    }
+
+    pub(super) fn look_is_due(&self) -> bool {
+        let next = self.schedule.next_look(&self.circumstances());
+        self.known.is_some() && next.is_some_and(|at| at <= self.now().at)
+    }
+
+    /// Starts a round of reads if one is due.
+    pub(super) fn look_if_due(&mut self) {
+        if !self.look_is_due() {
+            return;
+        }
+        self.keep_room();
+        if let Some(round) = self.reads.overtaken() {
+            self.tell_pass(&round);
+        }
+        let Some(known) = &self.known else { return };
+        let now = self.now().at;
+        let longest = self.config.intervals.standby.max(self.config.intervals.leader);
+        let circumstances = self.circumstances();
+        self.schedule.begin(now, &circumstances, now + longest * 2);
+        let urgency = self.vips.iter().map(|vip| vip.urgency(now)).max().unwrap_or(Urgency::Normal);
+        for read in self.reads.start(known, &self.config, &self.around.ec2, &mut self.world, urgency, now) {
+            self.reading.push(read);
+        }
+        self.ask();
+    }
+}
+
+/// Whether both are the same machine with the same ENIs, and the same one of them first: which that is was perhaps not
+/// asked for before. What is known of them may differ.
+fn is_same(known: &Node, asked: &Node) -> bool {
+    let enis = |node: &Node| -> Vec<_> {
+        node.interfaces.iter().map(|(name, interface)| (name.clone(), interface.eni.clone())).collect()
+    };
+    known.instance == asked.instance && known.first == asked.first && enis(known) == enis(asked)
+}

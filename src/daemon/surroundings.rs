@@ -1,0 +1,45 @@
+//! What the loop works with: EC2, the kernel, the state folder, the voice. Each is a trait or a function, so that the
+//! simulation runs this very loop.
+
+use std::rc::Rc;
+
+use futures_util::future::LocalBoxFuture;
+
+use crate::config::Config;
+use crate::pgpool::watchdog::Asked;
+use crate::report::Reporter;
+
+/// Asks Pgpool's watchdog for its word.
+pub type Ask = Box<dyn Fn() -> LocalBoxFuture<'static, Asked>>;
+
+/// Reads the configuration again, on SIGHUP, and sets up anew everything around the loop that depends on it.
+pub type Reload = Box<dyn Fn() -> Result<Reloaded, String>>;
+
+/// A changed config.
+#[derive(Debug)]
+pub struct Reloaded {
+    pub config: Config,
+    /// The parts around the loop that were set up anew, by the reason that names a part's problem: whether that went
+    /// well.
+    pub parts: Vec<(&'static str, Result<(), String>)>,
+}
+
+impl From<Config> for Reloaded {
+    /// A config on which nothing around the loop depends.
+    fn from(config: Config) -> Self {
+        Self { config, parts: Vec::new() }
+    }
+}
+
+/// Everything around the loop.
+pub struct Surroundings<E, K, I, M> {
+    pub ec2: Rc<E>,
+    pub kernel: Rc<K>,
+    pub identify: Rc<I>,
+    pub machine: M,
+    pub reporter: Rc<dyn Reporter>,
+    pub reload: Reload,
+    pub ask_watchdog: Ask,
+    /// Seeds the jitter.
+    pub rng: fastrand::Rng,
+}

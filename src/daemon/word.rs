@@ -1,0 +1,78 @@
+//! The last word of Pgpool's watchdog, and what it counts for meanwhile.
+
+use std::net::IpAddr;
+
+use crate::decide::witness::Heard;
+use crate::observe::seen::{Moment, Witness};
+use crate::pgpool::watchdog::Asked;
+
+/// The last word of Pgpool's watchdog.
+#[derive(Debug, Default)]
+pub struct LastWord {
+    asked: Option<Asked>,
+    at: Moment,
+    /// The watchdog is being asked anew.
+    asking: bool,
+}
+
+impl LastWord {
+    /// The last answer, for people.
+    pub fn asked(&self) -> Option<&Asked> {
+        self.asked.as_ref()
+    }
+
+    /// The word that counts for or against the file: none while the watchdog is asked anew.
+    pub fn heard(&self, delegate_ip: IpAddr) -> Heard {
+        let word = if self.asking { Witness::Asking } else { self.on(delegate_ip) };
+        Heard { word, at: self.at }
+    }
+
+    /// The word that a plan goes by. While the watchdog is asked anew, its old word still forbids what it forbade, and
+    /// permits nothing.
+    pub fn witness(&self, delegate_ip: IpAddr) -> Witness {
+        match self.on(delegate_ip) {
+            Witness::Silent | Witness::Escalated if self.asking => Witness::Asking,
+            word => word,
+        }
+    }
+
+    /// The watchdog is not asked any more. An answer that is still to come counts for nothing until it is asked again.
+    pub fn forget(&mut self) {
+        self.asked = None;
+        self.asking = false;
+    }
+
+    /// The watchdog is being asked.
+    pub fn ask(&mut self) {
+        self.asking = true;
+    }
+
+    pub fn is_asking(&self) -> bool {
+        self.asking
+    }
+
+    /// The watchdog answered, or gave no answer.
+    pub fn answered(&mut self, asked: Asked, now: Moment) {
+        self.asking = false;
+        self.at = now;
+        self.asked = Some(asked);
+    }
+
+    /// An answer came that is not to count any more.
+    pub fn ignored(&mut self) {
+        self.asking = false;
+    }
+
+    /// When the last answer came.
+    pub fn at(&self) -> Moment {
+        self.at
+    }
+
+    fn on(&self, delegate_ip: IpAddr) -> Witness {
+        match &self.asked {
+            None | Some(Asked::Nobody(_)) => Witness::Silent,
+            Some(Asked::Unheard(_)) => Witness::Unheard,
+            Some(Asked::Word(word)) => word.on(delegate_ip),
+        }
+    }
+}

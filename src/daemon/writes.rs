@@ -1,0 +1,131 @@
+//! The loop's changes: which start, and what follows when one ends.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use super::Daemon;
+use super::attempts::Because;
+use super::in_flight::{RateWait, Write, WriteFuture, Written, perform};
+use super::now::Now;
+use super::vip::{FollowUp, tell_backoff};
+use crate::ec2::{Ec2Read, Ec2Write};
+use crate::identity::Identify;
+use crate::machine::kernel::Kernel;
+use crate::report::News;
+use crate::state_dir::Machine;
+
+impl<E, K, I, M> Daemon<E, K, I, M>
+where
+    E: Ec2Read + Ec2Write + 'static,
+    K: Kernel + 'static,
+    I: Identify + 'static,
+    M: Machine,
+{
+    /// Starts the planned changes that may go now, and persists the claims that they rest on: a change goes out when it
+    /// is first polled, and by then its claim is kept.
+    pub(super) fn start_writes(&mut self, now: Now) {
+        let kernel = self.kernel_look();
+        let mut not_persisted = None;
+        let mut writes = Vec::new();
+        for vip in &mut self.vips {
+            writes.extend(vip.next_writes(&mut self.in_flight, kernel, now.at));
+            if let Err(message) = vip.persist(&self.around.machine) {
+                not_persisted = Some(message);
+            }
+        }
+        for (write, wait) in writes {
+            self.writing.push(self.carry_out(write, wait));
+        }
+        match not_persisted {
+            Some(message) => self.problems.raise(&*self.around.reporter, "NotPersisted", message, now.wall_ms),
+            None => self.problems.solve(&*self.around.reporter, "NotPersisted"),
+        }
+    }
+
+    /// Sends a change, unless nobody wants it any more once the rate limit lets it through.
+    fn carry_out(&self, write: Write, wait: Rc<RateWait>) -> WriteFuture {
+        let (ec2, kernel) = (Rc::clone(&self.around.ec2), Rc::clone(&self.around.kernel));
+        let reporter = Rc::clone(&self.around.reporter);
+        Box::pin(async move {
+            let urgency = wait.over(&*ec2).await;
+            let began = Instant::now();
+            let result = match urgency {
+                Some(urgency) => {
+                    let (key, action) = (write.change.key(), write.change.action());
+                    reporter.news(&News::ActionStarted { vip: write.vip, key, action });
+                    Some(perform(&*ec2, &*kernel, action, urgency).await)
+                }
+                None => None,
+            };
+            Written { write, result, took: began.elapsed() }
+        })
+    }
+
+    /// A change ended.
+    pub(super) fn written(&mut self, written: &Written) {
+        let now = self.now();
+        let Written { write: Write { vip: delegate_ip, change, .. }, took, .. } = written;
+        self.in_flight.done(&written.write);
+        let Some(vip) = self.vips.iter_mut().find(|vip| vip.config.delegate_ip == *delegate_ip) else { return };
+        let subject = change.subject();
+        let tells_of_fault = vip.hurries(&subject) || (vip.was_held_up(&subject) && self.pulse.has_been_silent(now.at));
+        let ending = vip.written(written, now, &mut self.around.rng);
+        let is_taking = vip.is_taking();
+        let reporter = &*self.around.reporter;
+        if let Some(delay) = ending.backoff {
+            tell_backoff(*delegate_ip, &subject, delay, reporter);
+        }
+        if let (Some(outcome), Some(result)) = (ending.outcome, &written.result) {
+            let failure = result.as_ref().err();
+            reporter.news(&News::ActionDone {
+                vip: *delegate_ip,
+                key: change.key(),
+                action: change.action(),
+                outcome,
+                code: failure.and_then(|failure| failure.code.as_deref()),
+                error: failure.map(|failure| failure.message.as_str()),
+                duration: *took,
+            });
+        }
+        if subject.is_local() {
+            self.stale.local = true;
+            return;
+        }
+        match ending.follow_up {
+            FollowUp::Confirm => {
+                self.schedule.confirm(now.at);
+                // A claim has converged once everything that it took was seen.
+                if is_taking {
+                    self.schedule.once_idle();
+                }
+            }
+            FollowUp::LookNow => self.schedule.once_idle(),
+            FollowUp::LookSoon => self.schedule.soon(now.at),
+            FollowUp::Nothing => {}
+        }
+        if written.is_accepted() {
+            self.pulse.accepted(now.at);
+            if tells_of_fault {
+                self.pulse.fault_over(now.at);
+            }
+            self.release_held_back(if tells_of_fault { Because::FaultOver } else { Because::OneWasAccepted });
+        } else if written.is_unanswered() && self.pulse.was_in_fault(now.at.saturating_sub(*took)) {
+            // Where the change perhaps happened, its next try waits for a look.
+            self.schedule.once_idle();
+            self.release_held_back(Because::FaultOver);
+        }
+    }
+
+    /// EC2 works again, by its last answer: a few of the changes that wait for their next try need not wait longer. Each
+    /// change that succeeds releases as many again, so that a fault is left quickly, and a bucket that is still nearly
+    /// empty is not run dry. The end of a fault is told by a read that had failed and succeeds, and by changes that were
+    /// tried again because of it.
+    pub(super) fn release_held_back(&mut self, because: Because) {
+        let now = self.now().at;
+        let mut releases = because.releases();
+        for vip in &mut self.vips {
+            vip.release_held_back(&mut releases, &self.in_flight, now);
+        }
+    }
+}
