@@ -2,6 +2,7 @@
 //! the token bucket, times and reports the request, and turns what comes back into an [`Ec2Error`]. Retrying is the
 //! loop's work, with one exception: credentials that EC2 calls expired are loaded afresh once.
 
+mod causes;
 mod convert;
 mod credentials;
 mod error;
@@ -14,7 +15,6 @@ mod read;
 mod tests;
 mod write;
 
-pub(crate) use error::causes;
 pub use http::{SetupError, client as http_client};
 pub use probe::ClockOffset;
 

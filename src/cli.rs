@@ -56,21 +56,21 @@ pub enum Command {
     ///
     /// Returns 0 once the daemon has seen every binding in place for the leadership that `up` recorded, so that the
     /// ping with which Pgpool goes on succeeds. At the timeout: one line why, and exit status 1.
-    Wait(Wait),
+    Wait(WaitOptions),
     /// Run the daemon.
     ///
     /// Its end moves nothing: addresses and routes stay where they are, and the next start goes on from there.
-    Run(Logging),
+    Run(LogOptions),
     /// Show what `run` would change now, and change nothing.
     ///
     /// Exit status 0: nothing to change. 2: changes. 1: could not tell.
-    Plan(Plan),
+    Plan(PlanOptions),
     /// Show what the daemon knows: desired state, claim, every binding, the last error and the next try.
     ///
     /// Exit status 0: in sync. 2: something needs attention. 1: the daemon does not run or is stuck.
-    Status(Status),
+    Status(StatusOptions),
     /// Watch three nodes fail over on an EC2 endpoint of our own: no AWS account, no configuration, no root.
-    Demo(Demo),
+    Demo(DemoOptions),
     /// Print the completions for a shell.
     ///
     /// For bash: vipkeeper completions bash > /usr/share/bash-completion/completions/vipkeeper
@@ -95,7 +95,7 @@ pub struct DelegateIp {
 }
 
 #[derive(Debug, Args)]
-pub struct Wait {
+pub struct WaitOptions {
     #[command(flatten)]
     pub vip: DelegateIp,
     /// How long at most, with its unit. Pgpool's watchdog can stand still meanwhile: stay well below its
@@ -105,16 +105,16 @@ pub struct Wait {
 }
 
 #[derive(Debug, Args)]
-pub struct Plan {
+pub struct PlanOptions {
     /// Print the plan as JSON.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub logging: Logging,
+    pub logging: LogOptions,
 }
 
 #[derive(Debug, Args)]
-pub struct Status {
+pub struct StatusOptions {
     /// Print the status as JSON.
     #[arg(long)]
     pub json: bool,
@@ -124,7 +124,7 @@ pub struct Status {
 }
 
 #[derive(Debug, Args)]
-pub struct Demo {
+pub struct DemoOptions {
     /// Go on after the last scene, with metrics and status served, until interrupted.
     #[arg(long)]
     pub keep: bool,
@@ -135,7 +135,7 @@ pub struct Demo {
 
 /// How the long-running commands log, to standard error.
 #[derive(Debug, Args)]
-pub struct Logging {
+pub struct LogOptions {
     /// The least severe events to log; overrides `log.level` of the configuration.
     #[arg(long, value_name = "LEVEL", value_parser = names(LOG_LEVELS))]
     pub log_level: Option<String>,
@@ -153,7 +153,7 @@ impl Cli {
     #[must_use]
     pub fn sources(&self) -> Sources {
         let logging = match &self.command {
-            Command::Run(logging) | Command::Plan(Plan { logging, .. }) => Some(logging),
+            Command::Run(logging) | Command::Plan(PlanOptions { logging, .. }) => Some(logging),
             _ => None,
         };
         // Nothing is lost: it was read from a `str`.

@@ -1,8 +1,9 @@
-//! The checked configuration: a `Config` in hand is valid. How it is read is in the submodules: `sources` lays file,
-//! environment and flags over one another, `reader` takes typed values out and collects what is wrong, `sections` and
+//! The checked configuration: a `Config` in hand is valid. How it is read is in the submodules: `layers` lays file,
+//! environment and flags over one another, `sources` loads them, `reader` takes typed values out and collects what is wrong, `sections` and
 //! `vips` know the keys, `values` knows what a good value looks like.
 
 mod error;
+mod layers;
 mod reader;
 mod sections;
 pub mod sources;
@@ -20,8 +21,9 @@ use std::time::Duration;
 use crate::binding::{Account, ClaimMode, OnRelease};
 use crate::ids::{AllocationId, EniId, InstanceId, RouteTableId};
 
-pub use error::{ConfigError, Key, Place, Problem, Step};
-pub use sources::{DEFAULT_FILE, FILE_VARIABLE, Flag, HookConfig, Sources};
+pub use error::{ConfigError, ConfigProblem, Key, KeyStep, Place};
+pub use layers::{FILE_VARIABLE, Flag};
+pub use sources::{DEFAULT_FILE, HookConfig, Sources};
 pub use values::{LOG_FORMATS, LOG_LEVELS, state_dir};
 
 /// Everything vipkeeper is told.
@@ -36,7 +38,7 @@ pub struct Config {
     /// Where metrics, health and status are served; `None` if switched off.
     pub listen: Option<SocketAddr>,
     pub intervals: Intervals,
-    pub log: Log,
+    pub log: LogSettings,
     pub claims: ClaimMode,
     pub witness: WitnessMode,
     pub pgpool: Pgpool,
@@ -65,7 +67,7 @@ impl Config {
             limits: Limits::default(),
             listen: Some(DEFAULT_LISTEN),
             intervals: Intervals::default(),
-            log: Log::default(),
+            log: LogSettings::default(),
             claims: ClaimMode::default(),
             witness: WitnessMode::default(),
             pgpool: Pgpool::default(),
@@ -155,12 +157,12 @@ pub struct Pgpool {
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
+pub struct LogSettings {
     pub level: tracing::Level,
     pub format: LogFormat,
 }
 
-impl Default for Log {
+impl Default for LogSettings {
     fn default() -> Self {
         Self { level: tracing::Level::INFO, format: LogFormat::Text }
     }

@@ -29,15 +29,13 @@ pub struct NodeInterface {
     pub primary_ip: Option<Ipv4Addr>,
     pub subnet: Option<SubnetId>,
     pub vpc: Option<VpcId>,
-    /// The account that owns the ENI: twelve digits.
-    pub owner: Option<String>,
 }
 
 impl NodeInterface {
     /// An interface whose ENI the configuration names.
     #[must_use]
     pub fn named(eni: EniId, mac: Option<String>) -> Self {
-        Self { eni, mac, primary_ip: None, subnet: None, vpc: None, owner: None }
+        Self { eni, mac, primary_ip: None, subnet: None, vpc: None }
     }
 }
 

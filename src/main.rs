@@ -81,13 +81,7 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(plan) => {
             let config = cli.sources().load()?;
             init_log(config.log.format, config.log.level.as_str())?;
-            let planned = runtime()?.block_on(plan_once(&config, plan.json));
-            if let (Err(error), true) = (&planned, plan.json) {
-                // An object for the program that reads it, and the line on stderr as ever.
-                let nothing = serde_json::json!({ "error": { "message": format!("{error:#}") } });
-                print(format!("{nothing:#}\n").as_bytes())?;
-            }
-            planned
+            plan_or_say_why(&config, plan.json)
         }
         Command::Demo(options) => {
             let passed = match options.serve_ec2 {
@@ -122,6 +116,17 @@ fn hook_context(cli: &Cli) -> Result<HookContext, HookError> {
         complain(&warning);
     }
     Ok(context)
+}
+
+/// Says what the daemon would do now; what prevents that is an object too, for the program that reads JSON.
+fn plan_or_say_why(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+    let planned = runtime()?.block_on(plan_once(config, json));
+    if let (Err(error), true) = (&planned, json) {
+        // The line on stderr stays as ever.
+        let nothing = serde_json::json!({ "error": { "message": format!("{error:#}") } });
+        print(format!("{nothing:#}\n").as_bytes())?;
+    }
+    planned
 }
 
 /// Says what the daemon would do now.

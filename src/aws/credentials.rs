@@ -13,8 +13,8 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 
-use super::error::{causes, chain, one_line};
-use crate::aws::imds;
+use super::causes::{causes, chain, one_line};
+use super::imds;
 use crate::ec2::Class;
 use crate::ec2::codes::{Answer, Failure};
 

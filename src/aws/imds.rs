@@ -17,7 +17,8 @@ use aws_config::provider_config::ProviderConfig;
 use aws_sdk_ec2::error::SdkError;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use crate::aws::{SetupError, http_client};
+use super::causes::causes;
+use super::http::{self, SetupError};
 use crate::config::{Aws, Identity};
 use crate::identity::{Node, NodeInterface};
 
@@ -99,7 +100,7 @@ impl Imds {
         if let Some(endpoint) = &aws.imds_endpoint {
             builder = builder.endpoint(endpoint).map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?;
         }
-        Ok(Self::with(builder, http_client(aws.ca_bundle.as_deref())?))
+        Ok(Self::with(builder, http::client(aws.ca_bundle.as_deref())?))
     }
 
     fn with(builder: Builder, http: SharedHttpClient) -> Self {
@@ -190,7 +191,6 @@ impl Imds {
             primary_ip: addresses.as_deref().and_then(|list| list.lines().next()?.trim().parse().ok()),
             subnet: Some(self.parsed(&path("subnet-id"), &of("the subnet")).await?),
             vpc: Some(self.parsed(&path("vpc-id"), &of("the VPC")).await?),
-            owner: self.optional(&path("owner-id"), &of("the account")).await?,
         })
     }
 
@@ -248,7 +248,7 @@ pub fn explain(error: &ImdsError) -> String {
             "no answer ({}); in a container its hop limit must be 2: \
              `aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`; elsewhere, set identity and \
              aws.region in the configuration",
-            crate::aws::causes(error)
+            causes(error)
         ),
     }
 }

@@ -21,11 +21,11 @@ use super::http;
 
 /// One per request. Clones see the same request.
 #[derive(Debug, Clone, Default)]
-pub struct Probe(Arc<Mutex<Seen>>);
+pub struct Probe(Arc<Mutex<Traced>>);
 
 /// What a [`Probe`] found.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Seen {
+pub struct Traced {
     /// Whether a connection had begun to write the request's body, which names the operation: from then on EC2 may
     /// have got it, and not before.
     pub sent: bool,
@@ -58,11 +58,11 @@ impl ClockOffset {
 
 impl Probe {
     /// What has been found so far.
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> Traced {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note(&self, change: impl FnOnce(&mut Seen)) {
+    fn note(&self, change: impl FnOnce(&mut Traced)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

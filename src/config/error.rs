@@ -8,12 +8,12 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
     /// Never empty.
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl ConfigError {
     /// `None` if there is no problem.
-    pub(super) fn new(mut problems: Vec<Problem>) -> Option<Self> {
+    pub(super) fn new(mut problems: Vec<ConfigProblem>) -> Option<Self> {
         problems.sort();
         problems.dedup();
         (!problems.is_empty()).then_some(Self { problems })
@@ -21,7 +21,7 @@ impl ConfigError {
 
     /// Every problem, sorted by its place.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
+    pub fn problems(&self) -> &[ConfigProblem] {
         &self.problems
     }
 
@@ -48,14 +48,14 @@ impl fmt::Display for ConfigError {
 
 /// One thing that is wrong: where, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
+pub struct ConfigProblem {
     pub place: Place,
     /// Empty where it is about the whole file.
     pub key: Key,
     pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
         if !self.key.0.is_empty() {
@@ -93,11 +93,11 @@ impl fmt::Display for Place {
 
 /// The path of a key from the top of the configuration, shown as `vip[0].route.tables[1]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Key(pub Vec<Step>);
+pub struct Key(pub Vec<KeyStep>);
 
 /// One step down: into a table, or into a list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub enum KeyStep {
     Name(String),
     /// Counted from 0.
     Item(usize),
@@ -106,15 +106,15 @@ pub enum Step {
 impl Key {
     #[must_use]
     pub fn name(&self, name: &str) -> Self {
-        self.step(Step::Name(name.to_owned()))
+        self.step(KeyStep::Name(name.to_owned()))
     }
 
     #[must_use]
     pub fn item(&self, index: usize) -> Self {
-        self.step(Step::Item(index))
+        self.step(KeyStep::Item(index))
     }
 
-    fn step(&self, step: Step) -> Self {
+    fn step(&self, step: KeyStep) -> Self {
         Self(self.0.iter().cloned().chain([step]).collect())
     }
 }
@@ -123,11 +123,11 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (depth, step) in self.0.iter().enumerate() {
             match step {
-                Step::Name(name) => {
+                KeyStep::Name(name) => {
                     f.write_str(if depth == 0 { "" } else { "." })?;
                     if is_bare(name) { f.write_str(name)? } else { write!(f, "{name:?}")? }
                 }
-                Step::Item(index) => write!(f, "[{index}]")?,
+                KeyStep::Item(index) => write!(f, "[{index}]")?,
             }
         }
         Ok(())

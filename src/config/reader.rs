@@ -7,21 +7,21 @@ use std::ops::RangeInclusive;
 
 use figment::value::{Dict, Num, Tag, Value};
 
-use super::error::{Key, Place, Problem};
-use super::sources::Layers;
+use super::error::{ConfigProblem, Key, Place};
+use super::layers::Layers;
 
 /// Says that the problem is on record already: nothing more needs to be said about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reported(());
 
-pub(super) type Read<T> = Result<T, Reported>;
+pub(super) type Checked<T> = Result<T, Reported>;
 
 /// How far an unknown key may be from a known one and still be taken for a slip of the finger.
 const SLIP: f64 = 0.6;
 
 pub(super) struct Reader<'a> {
     layers: &'a Layers,
-    problems: RefCell<Vec<Problem>>,
+    problems: RefCell<Vec<ConfigProblem>>,
 }
 
 impl<'a> Reader<'a> {
@@ -29,19 +29,19 @@ impl<'a> Reader<'a> {
         Self { layers, problems: RefCell::default() }
     }
 
-    pub fn into_problems(self) -> Vec<Problem> {
+    pub fn into_problems(self) -> Vec<ConfigProblem> {
         self.problems.into_inner()
     }
 }
 
 /// A value and where it stands.
-pub(super) struct Node<'r> {
+pub(super) struct Entry<'r> {
     reader: &'r Reader<'r>,
     key: Key,
     value: Value,
 }
 
-impl<'r> Node<'r> {
+impl<'r> Entry<'r> {
     pub fn place(&self) -> Place {
         self.reader.layers.place(&self.key, self.value.tag())
     }
@@ -51,7 +51,7 @@ impl<'r> Node<'r> {
     }
 
     /// A text that is more than text: `parse` checks it.
-    pub fn text<T, E: ToString>(&self, expected: &str, parse: impl Fn(&str) -> Result<T, E>) -> Read<T> {
+    pub fn text<T, E: ToString>(&self, expected: &str, parse: impl Fn(&str) -> Result<T, E>) -> Checked<T> {
         match self.value.as_str() {
             None => Err(self.wrong_type(expected)),
             Some(text) if text.trim().is_empty() => {
@@ -61,16 +61,16 @@ impl<'r> Node<'r> {
         }
     }
 
-    pub fn boolean(&self) -> Read<bool> {
+    pub fn boolean(&self) -> Checked<bool> {
         let spelled = self.spelled().and_then(|text| text.parse().ok());
         self.value.to_bool().or(spelled).ok_or_else(|| self.wrong_type("true or false"))
     }
 
-    pub fn number(&self, range: &RangeInclusive<f64>) -> Read<f64> {
+    pub fn number(&self, range: &RangeInclusive<f64>) -> Checked<f64> {
         self.number_as(&format!("a number from {} to {}", range.start(), range.end()), range)
     }
 
-    pub fn whole_number(&self, range: &RangeInclusive<u32>) -> Read<u32> {
+    pub fn whole_number(&self, range: &RangeInclusive<u32>) -> Checked<u32> {
         let (least, most) = (*range.start(), *range.end());
         let expected = format!("a whole number from {least} to {most}");
         let number = self.number_as(&expected, &(f64::from(least)..=f64::from(most)))?;
@@ -82,14 +82,14 @@ impl<'r> Node<'r> {
         }
     }
 
-    fn number_as(&self, expected: &str, range: &RangeInclusive<f64>) -> Read<f64> {
+    fn number_as(&self, expected: &str, range: &RangeInclusive<f64>) -> Checked<f64> {
         let spelled = self.spelled().and_then(|text| text.parse().ok());
         let number = self.value.to_num().and_then(to_f64).or(spelled).ok_or_else(|| self.wrong_type(expected))?;
         if range.contains(&number) { Ok(number) } else { Err(self.report(format!("{number} is not {expected}"))) }
     }
 
     /// A table as such; its keys are taken from the [`Table`], which must be finished.
-    pub fn table(self, expected: &str) -> Read<Table<'r>> {
+    pub fn table(self, expected: &str) -> Checked<Table<'r>> {
         let tag = self.value.tag();
         match self.value {
             Value::Dict(_, entries) => {
@@ -142,28 +142,37 @@ impl<'r> Table<'r> {
     }
 
     /// A key that may be missing; `read` gets its value.
-    pub fn optional<T>(&mut self, name: &'static str, read: impl FnOnce(Node<'r>) -> Read<T>) -> Read<Option<T>> {
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Entry<'r>) -> Checked<T>,
+    ) -> Checked<Option<T>> {
         self.known.push(name);
         let Some(value) = self.entries.remove(name) else { return Ok(None) };
-        read(Node { reader: self.reader, key: self.key.name(name), value }).map(Some)
+        read(Entry { reader: self.reader, key: self.key.name(name), value }).map(Some)
     }
 
     /// A key that must be there; `hint` says what to write.
-    pub fn required<T>(&mut self, name: &'static str, hint: &str, read: impl FnOnce(Node<'r>) -> Read<T>) -> Read<T> {
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        hint: &str,
+        read: impl FnOnce(Entry<'r>) -> Checked<T>,
+    ) -> Checked<T> {
         self.optional(name, read)?.ok_or_else(|| self.report(name, format!("is missing: {hint}")))
     }
 
-    /// A text that may be missing; see [`Node::text`].
+    /// A text that may be missing; see [`Entry::text`].
     pub fn text<T, E: ToString>(
         &mut self,
         name: &'static str,
         expected: &str,
         parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Read<Option<T>> {
+    ) -> Checked<Option<T>> {
         self.optional(name, |node| node.text(expected, parse))
     }
 
-    pub fn boolean(&mut self, name: &'static str) -> Read<Option<bool>> {
+    pub fn boolean(&mut self, name: &'static str) -> Checked<Option<bool>> {
         self.optional(name, |node| node.boolean())
     }
 
@@ -172,20 +181,24 @@ impl<'r> Table<'r> {
         &mut self,
         name: &'static str,
         expected: &str,
-        mut each: impl FnMut(Node<'r>) -> Read<T>,
-    ) -> Read<Option<Vec<T>>> {
+        mut each: impl FnMut(Entry<'r>) -> Checked<T>,
+    ) -> Checked<Option<Vec<T>>> {
         self.optional(name, |node| {
             let Value::Array(_, items) = node.value else { return Err(node.wrong_type(expected)) };
             let items = items.into_iter().enumerate();
             let read: Vec<_> = items
-                .map(|(index, value)| each(Node { reader: node.reader, key: node.key.item(index), value }))
+                .map(|(index, value)| each(Entry { reader: node.reader, key: node.key.item(index), value }))
                 .collect();
             read.into_iter().collect()
         })
     }
 
     /// A table that may be missing; whatever `read` leaves in it is unknown.
-    pub fn table<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Table<'r>) -> Read<T>) -> Read<Option<T>> {
+    pub fn table<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Table<'r>) -> Checked<T>,
+    ) -> Checked<Option<T>> {
         self.optional(name, |node| {
             let mut table = node.table(&format!("a table, [{name}]"))?;
             let value = read(&mut table);
@@ -198,8 +211,8 @@ impl<'r> Table<'r> {
     pub fn switchable<T>(
         &mut self,
         name: &'static str,
-        read: impl FnOnce(&mut Table<'r>) -> Read<T>,
-    ) -> Read<Option<T>> {
+        read: impl FnOnce(&mut Table<'r>) -> Checked<T>,
+    ) -> Checked<Option<T>> {
         let read = self.table(name, |table| {
             let enabled = table.boolean("enabled");
             let value = read(table);
@@ -214,15 +227,15 @@ impl<'r> Table<'r> {
         name: &'static str,
         expected: &str,
         key: impl Fn(&str) -> Result<K, E>,
-        value: impl Fn(&Node<'r>) -> Read<V>,
-    ) -> Read<Option<BTreeMap<K, V>>> {
+        value: impl Fn(&Entry<'r>) -> Checked<V>,
+    ) -> Checked<Option<BTreeMap<K, V>>> {
         self.optional(name, |node| {
             let table = node.table(expected)?;
-            let read: Vec<Read<(K, V)>> = table
+            let read: Vec<Checked<(K, V)>> = table
                 .entries
                 .into_iter()
                 .map(|(name, entry)| {
-                    let node = Node { reader: table.reader, key: table.key.name(&name), value: entry };
+                    let node = Entry { reader: table.reader, key: table.key.name(&name), value: entry };
                     let key = key(&name).map_err(|error| node.report(error.to_string()));
                     let value = value(&node);
                     Ok((key?, value?))
@@ -267,7 +280,7 @@ fn report(reader: &Reader<'_>, key: &Key, tag: Tag, message: &str) -> Reported {
     for c in message.chars() {
         if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
     }
-    reader.problems.borrow_mut().push(Problem { place, key: key.clone(), message: line });
+    reader.problems.borrow_mut().push(ConfigProblem { place, key: key.clone(), message: line });
     Reported(())
 }
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::reader::{Read, Table};
+use super::reader::{Checked, Table};
 use super::values::{self, one_of};
-use super::{Aws, Config, DEFAULT_LISTEN, Identity, Intervals, Limits, Log, Pgpool, WitnessMode, vips};
+use super::{Aws, Config, DEFAULT_LISTEN, Identity, Intervals, Limits, LogSettings, Pgpool, WitnessMode, vips};
 use crate::binding::ClaimMode;
 
 /// EC2 shares its request quota among all callers of an account: a leader that looks every 2 s makes about as many
@@ -16,7 +16,7 @@ const LEADER_INTERVAL: (Duration, Duration) = (Duration::from_secs(2), Duration:
 const STANDBY_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
 
 /// Everything, or the record of what is wrong.
-pub(super) fn config(mut root: Table<'_>) -> Read<Config> {
+pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
     let state_dir = state_dir(&mut root);
     let hook_users = root.list("hook_users", "a list of user names like [\"postgres\"]", |user| {
         user.text("the name of a user in quotes", values::user_name)
@@ -69,11 +69,11 @@ const WITNESS_MODES: &[(&str, WitnessMode)] =
 const CLAIM_MODES: &[(&str, ClaimMode)] = &[("tags", ClaimMode::Tags), ("off", ClaimMode::Off)];
 
 /// Alone too: a hook needs it from a configuration that is otherwise unusable.
-pub(super) fn state_dir(root: &mut Table<'_>) -> Read<Option<PathBuf>> {
+pub(super) fn state_dir(root: &mut Table<'_>) -> Checked<Option<PathBuf>> {
     root.text("state_dir", "an absolute path in quotes", values::state_dir)
 }
 
-fn identity(table: &mut Table<'_>) -> Read<Identity> {
+fn identity(table: &mut Table<'_>) -> Checked<Identity> {
     let instance_id = table.text("instance_id", "an instance id like \"i-0123456789abcdef0\"", str::parse);
     let interfaces =
         table.map("interfaces", "a table like { eth0 = \"eni-0123456789abcdef0\" }", values::interface, |eni| {
@@ -82,7 +82,7 @@ fn identity(table: &mut Table<'_>) -> Read<Identity> {
     Ok(Identity { instance_id: instance_id?, interfaces: interfaces?.unwrap_or_default() })
 }
 
-fn aws(table: &mut Table<'_>) -> Read<Aws> {
+fn aws(table: &mut Table<'_>) -> Checked<Aws> {
     let region = table.text("region", "a region like \"eu-central-1\"", values::region);
     let profile = table.text("profile", "the name of a profile in quotes", |text| Ok::<_, String>(text.to_owned()));
     let endpoint_url = table.text("endpoint_url", "a URL in quotes", values::endpoint_url);
@@ -113,7 +113,7 @@ fn aws(table: &mut Table<'_>) -> Read<Aws> {
     }
 }
 
-fn limits(table: &mut Table<'_>) -> Read<Limits> {
+fn limits(table: &mut Table<'_>) -> Checked<Limits> {
     let requests_per_s = table.optional("requests_per_s", |node| node.number(&(0.5..=50.0)));
     let burst = table.optional("burst", |node| node.whole_number(&(5..=500)));
     let default = Limits::default();
@@ -124,7 +124,7 @@ fn limits(table: &mut Table<'_>) -> Read<Limits> {
 }
 
 /// Without the table metrics are served at the default address.
-fn metrics(root: &mut Table<'_>) -> Read<Option<SocketAddr>> {
+fn metrics(root: &mut Table<'_>) -> Checked<Option<SocketAddr>> {
     let metrics = root.table("metrics", |table| {
         let enabled = table.boolean("enabled");
         let listen = table.text("listen", "an address with a port like \"127.0.0.1:9813\"", values::listen);
@@ -134,7 +134,7 @@ fn metrics(root: &mut Table<'_>) -> Read<Option<SocketAddr>> {
     Ok(enabled.then_some(listen.unwrap_or(DEFAULT_LISTEN)))
 }
 
-fn intervals(table: &mut Table<'_>) -> Read<Intervals> {
+fn intervals(table: &mut Table<'_>) -> Checked<Intervals> {
     let mut interval = |key, (least, most)| {
         table.text(key, "a time with its unit in quotes, like \"10s\"", values::interval(least..=most))
     };
@@ -144,9 +144,9 @@ fn intervals(table: &mut Table<'_>) -> Read<Intervals> {
     Ok(Intervals { leader: leader?.unwrap_or(default.leader), standby: standby?.unwrap_or(default.standby) })
 }
 
-fn log(table: &mut Table<'_>) -> Read<Log> {
+fn log(table: &mut Table<'_>) -> Checked<LogSettings> {
     let level = table.text("level", "a level like \"info\"", one_of(values::LOG_LEVELS));
     let format = table.text("format", "\"text\" or \"json\"", one_of(values::LOG_FORMATS));
-    let default = Log::default();
-    Ok(Log { level: level?.unwrap_or(default.level), format: format?.unwrap_or(default.format) })
+    let default = LogSettings::default();
+    Ok(LogSettings { level: level?.unwrap_or(default.level), format: format?.unwrap_or(default.format) })
 }

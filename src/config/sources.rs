@@ -1,43 +1,17 @@
 //! Where settings come from: the file, then `VIPKEEPER_…` variables, then flags, each overriding the ones before it.
-//! figment lays them over one another and remembers which of them every value came from.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use figment::value::{Dict, Map, Tag, Value};
-use figment::{Figment, Metadata, Profile, Provider};
-
-use super::error::{ConfigError, Key, Place, Problem};
+use super::error::{ConfigError, Place};
+use super::layers::{Flag, Layers};
 use super::reader::{Reader, Table};
-use super::text::{self, Document};
 use super::{Config, DEFAULT_STATE_DIR, sections};
 
 /// Where the configuration is, unless `--config` or [`FILE_VARIABLE`] says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/vipkeeper/vipkeeper.toml";
-
-/// The variable that names the file; no key of the file itself.
-pub const FILE_VARIABLE: &str = "VIPKEEPER_CONFIG";
-
-/// What the names of all variables begin with.
-const PREFIX: &str = "VIPKEEPER_";
-
-/// What separates a table from its key in a variable's name.
-const NESTING: &str = "__";
-
-/// Tables that a text may stand for: it is the value of this key of theirs.
-const SHORT_FORMS: &[(&str, &str)] = &[("claims", "mode")];
-
-/// A flag that overrides one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flag {
-    /// As it is typed, like `--state-dir`.
-    pub name: &'static str,
-    /// The table and the key, like `["log", "level"]`.
-    pub key: &'static [&'static str],
-    pub value: String,
-}
 
 /// Everything that a configuration is made of; kept by the daemon, which reads it again when it is told to.
 #[derive(Debug, Clone)]
@@ -66,19 +40,23 @@ impl Sources {
         Self { file, environment: std::env::vars_os().collect(), flags }
     }
 
+    fn layers(&self) -> Layers {
+        Layers::new(&self.file, &self.environment, &self.flags)
+    }
+
     /// Reads and checks everything.
     ///
     /// # Errors
     /// With all problems at once; a file that cannot be read is one of them.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        Layers::new(self).config()
+        checked(&self.layers())
     }
 
     /// Reads what a hook needs, as far as it can be read.
     #[must_use]
     pub fn load_for_hook(&self) -> HookConfig {
-        let layers = Layers::new(self);
-        match layers.config() {
+        let layers = self.layers();
+        match checked(&layers) {
             Ok(config) => HookConfig {
                 state_dir: config.state_dir,
                 delegate_ips: Some(config.vips.iter().map(|vip| vip.delegate_ip).collect()),
@@ -97,151 +75,19 @@ impl Sources {
     }
 }
 
-/// The merged values, and what is needed to say where each of them stands.
-pub(super) struct Layers {
-    pub values: Dict,
-    figment: Figment,
-    file: PathBuf,
-    document: Document,
-    /// What went wrong before anything could be looked at: an unreadable file, a line that is no TOML.
-    problems: Vec<Problem>,
-}
-
-impl Layers {
-    fn new(sources: &Sources) -> Self {
-        let mut problems = Vec::new();
-        let mut document = read_file(&sources.file).unwrap_or_else(|found| {
-            problems = found;
-            Document::default()
-        });
-        let values = std::mem::take(&mut document.values);
-        let mut figment = Figment::from(Layer::new(Metadata::from("file", sources.file.as_path()), values));
-        for (name, value) in variables(&sources.environment) {
-            let path: Vec<_> = name[PREFIX.len()..].split(NESTING).map(str::to_ascii_lowercase).collect();
-            match variable_value(&value) {
-                Ok(value) => figment = figment.merge(Layer::setting(&name, &path, value)),
-                Err(message) => {
-                    problems.push(Problem { place: Place::Named(name), key: Key::default(), message });
-                }
-            }
-        }
-        for flag in &sources.flags {
-            figment = figment.merge(Layer::setting(flag.name, flag.key, Value::from(flag.value.as_str())));
-        }
-        let mut profiles = figment.data().expect("no layer fails: what is wrong with it is in `problems`");
-        let values = profiles.remove(&Profile::Default).unwrap_or_default();
-        Self { values, figment, file: sources.file.clone(), document, problems }
+/// The checked configuration, or every problem of the layers and of the values in them.
+fn checked(layers: &Layers) -> Result<Config, ConfigError> {
+    let mut problems = layers.problems.clone();
+    if problems.iter().any(|problem| matches!(problem.place, Place::File { .. })) {
+        // What the rest of the layers lacks is in the file that could not be read.
+        return Err(ConfigError::new(problems).expect("there is one"));
     }
-
-    fn config(&self) -> Result<Config, ConfigError> {
-        let mut problems = self.problems.clone();
-        if problems.iter().any(|problem| matches!(problem.place, Place::File { .. })) {
-            // What the rest of the layers lacks is in the file that could not be read.
-            return Err(ConfigError::new(problems).expect("there is one"));
-        }
-        let reader = Reader::new(self);
-        let config = sections::config(Table::root(&reader));
-        problems.extend(reader.into_problems());
-        match (config, ConfigError::new(problems)) {
-            (_, Some(error)) => Err(error),
-            (Ok(config), None) => Ok(config),
-            (Err(_), None) => unreachable!("a `Reported` exists only where a problem was recorded"),
-        }
-    }
-
-    /// Where the value with this key and tag stands.
-    pub fn place(&self, key: &Key, tag: Tag) -> Place {
-        match self.setting(tag) {
-            Some(name) => Place::Named(name.to_owned()),
-            None => Place::File { path: self.file.clone(), line: self.document.line(key), column: None },
-        }
-    }
-
-    /// Whether the value is text because its source knows nothing else.
-    pub fn is_untyped(&self, tag: Tag) -> bool {
-        self.setting(tag).is_some()
-    }
-
-    /// The variable or flag that the value came from, if it was one.
-    fn setting(&self, tag: Tag) -> Option<&str> {
-        let metadata = self.figment.get_metadata(tag)?;
-        metadata.source.is_none().then_some(&*metadata.name)
-    }
-}
-
-/// One source's values, and how to speak of it: with a path it is the file, without one a variable or a flag.
-struct Layer {
-    metadata: Metadata,
-    values: Dict,
-}
-
-impl Layer {
-    /// Short forms are spelled out here, before layers meet: one layer's text and another's table then complete each
-    /// other key by key, instead of the later one throwing the earlier one away.
-    fn new(metadata: Metadata, mut values: Dict) -> Self {
-        for (table, key) in SHORT_FORMS {
-            if let Some(value) = values.get_mut(*table)
-                && value.as_str().is_some()
-            {
-                *value = Value::from(Dict::from([((*key).to_owned(), value.clone())]));
-            }
-        }
-        Self { metadata, values }
-    }
-
-    fn setting(name: &str, path: &[impl AsRef<str>], value: Value) -> Self {
-        let nested =
-            path.iter().rev().fold(value, |inner, key| Value::from(Dict::from([(key.as_ref().to_owned(), inner)])));
-        let values = nested.into_dict().unwrap_or_default();
-        Self::new(Metadata::named(name.to_owned()), values)
-    }
-}
-
-impl Provider for Layer {
-    fn metadata(&self) -> Metadata {
-        self.metadata.clone()
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Ok(Map::from([(Profile::Default, self.values.clone())]))
-    }
-}
-
-fn read_file(path: &Path) -> Result<Document, Vec<Problem>> {
-    let problem = |position: Option<(usize, usize)>, message: String| {
-        let (line, column) = position.unzip();
-        Problem { place: Place::File { path: path.to_owned(), line, column }, key: Key::default(), message }
-    };
-    let bytes = std::fs::read(path)
-        .map_err(|error| vec![problem(None, format!("cannot read the file: {error}; --config names another one"))])?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
-        vec![problem(
-            Some(text::position(&good, good.len())),
-            "is not UTF-8: save the file in that encoding".to_owned(),
-        )]
-    })?;
-    Document::parse(&text).map_err(|errors| {
-        errors.into_iter().map(|error| problem(error.position, format!("is not TOML: {}", error.message))).collect()
-    })
-}
-
-/// The variables that are meant for vipkeeper, by name: also with `__`, so that a table comes before its keys.
-/// An empty one counts as not set, as usual.
-fn variables(environment: &[(OsString, OsString)]) -> BTreeMap<String, OsString> {
-    let names = environment.iter().map(|(name, value)| (name.to_string_lossy(), value));
-    names
-        .filter(|(name, value)| name.starts_with(PREFIX) && name != FILE_VARIABLE && !value.is_empty())
-        .map(|(name, value)| (name.into_owned(), value.clone()))
-        .collect()
-}
-
-/// A variable holds plain text, or a list or a table as TOML writes it.
-fn variable_value(value: &OsStr) -> Result<Value, String> {
-    let text = value.to_str().ok_or("is not UTF-8")?;
-    if text.starts_with(['[', '{']) {
-        text::value(text).map_err(|error| format!("begins like a list or a table but is not TOML: {}", error.message))
-    } else {
-        Ok(Value::from(text))
+    let reader = Reader::new(layers);
+    let config = sections::config(Table::root(&reader));
+    problems.extend(reader.into_problems());
+    match (config, ConfigError::new(problems)) {
+        (_, Some(error)) => Err(error),
+        (Ok(config), None) => Ok(config),
+        (Err(_), None) => unreachable!("a `Reported` exists only where a problem was recorded"),
     }
 }

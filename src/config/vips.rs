@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::error::Place;
-use super::reader::{Node, Read, Table};
+use super::reader::{Checked, Entry, Table};
 use super::values::{self, one_of};
 use super::{
     AddressConfig, AnchorConfig, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
@@ -21,7 +21,7 @@ pub(super) fn vips(
     root: &mut Table<'_>,
     claims: ClaimMode,
     default_anchor: Option<&AnchorConfig>,
-) -> Read<Vec<VipConfig>> {
+) -> Checked<Vec<VipConfig>> {
     let mut seen = Seen::new();
     let vips = root.list("vip", "a list of tables, [[vip]]", |node| {
         let mut table = node.table("a table with delegate_ip")?;
@@ -98,7 +98,7 @@ fn unread_anchor(vips: &[VipConfig]) -> Option<String> {
     })
 }
 
-fn vip(table: &mut Table<'_>, seen: &mut Seen, default_anchor: Option<&AnchorConfig>) -> Read<VipConfig> {
+fn vip(table: &mut Table<'_>, seen: &mut Seen, default_anchor: Option<&AnchorConfig>) -> Checked<VipConfig> {
     let first = address(table, "delegate_ip", seen);
     let also = table.list("also", "a list of tables, [[vip.also]]", |node| {
         let mut table = node.table("a table with address")?;
@@ -116,12 +116,12 @@ fn vip(table: &mut Table<'_>, seen: &mut Seen, default_anchor: Option<&AnchorCon
 }
 
 /// The resource that carries the claims; also in `[claims]`, for all VIPs.
-pub(super) fn anchor(table: &mut Table<'_>) -> Read<Option<AnchorConfig>> {
+pub(super) fn anchor(table: &mut Table<'_>) -> Checked<Option<AnchorConfig>> {
     table.text("anchor", "an id in quotes, or \"subnet\"", values::anchor)
 }
 
 /// An address, and what points it at the leader: of the VIP itself or of an `also`, they differ in the `key` only.
-fn address(table: &mut Table<'_>, key: &'static str, seen: &mut Seen) -> Read<AddressConfig> {
+fn address(table: &mut Table<'_>, key: &'static str, seen: &mut Seen) -> Checked<AddressConfig> {
     let address = table.required(key, "write the address that clients connect to", |node| {
         let address = node.text("an IP address in quotes", values::vip_address)?;
         match seen.get(&address) {
@@ -160,18 +160,18 @@ fn address(table: &mut Table<'_>, key: &'static str, seen: &mut Seen) -> Read<Ad
     }
 }
 
-fn elastic_ip(table: &mut Table<'_>) -> Read<ElasticIpConfig> {
+fn elastic_ip(table: &mut Table<'_>) -> Checked<ElasticIpConfig> {
     let allocation_id = table.text("allocation_id", "an allocation id like \"eipalloc-0123456789abcdef0\"", str::parse);
     let interface = interface(table);
     let private_ip = table.text("private_ip", "an IPv4 address in quotes", values::private_ip);
     Ok(ElasticIpConfig { allocation_id: allocation_id?, interface: interface?, private_ip: private_ip? })
 }
 
-fn interface(table: &mut Table<'_>) -> Read<Option<String>> {
+fn interface(table: &mut Table<'_>) -> Checked<Option<String>> {
     table.text("interface", "the name of an interface like \"eth0\"", values::interface)
 }
 
-fn route(table: &mut Table<'_>) -> Read<RouteConfig> {
+fn route(table: &mut Table<'_>) -> Checked<RouteConfig> {
     let account = account(table);
     // Where the role is bad, that is said once: the tables are read with any.
     let inherited = account.clone().unwrap_or_default();
@@ -202,15 +202,15 @@ fn route(table: &mut Table<'_>) -> Read<RouteConfig> {
     Ok(RouteConfig { tables: tables?, interface: interface?, on_release: on_release?.unwrap_or_default() })
 }
 
-fn account(table: &mut Table<'_>) -> Read<Account> {
+fn account(table: &mut Table<'_>) -> Checked<Account> {
     let role = table.text("assume_role_arn", "the ARN of a role in quotes", values::role_arn);
     Ok(role?.map_or(Account::Own, Account::Role))
 }
 
 /// An id, or a table with the id and the role of the account that owns the route table.
-fn table_ref(node: Node<'_>, inherited: &Account, ids: &mut BTreeSet<RouteTableId>) -> Read<TableRef> {
+fn table_ref(node: Entry<'_>, inherited: &Account, ids: &mut BTreeSet<RouteTableId>) -> Checked<TableRef> {
     const EXPECTED: &str = "a route table id like \"rtb-0123456789abcdef0\"";
-    let mut once = |node: &Node<'_>| {
+    let mut once = |node: &Entry<'_>| {
         let id: RouteTableId = node.text(EXPECTED, str::parse)?;
         if ids.insert(id.clone()) { Ok(id) } else { Err(node.report(format!("{id} is in this list twice"))) }
     };

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::network::{Machine, Network, PUBLIC_IP, REGION, Served};
+use super::network::{DemoMachine, Network, PUBLIC_IP, REGION, Served};
 use super::timeline::Timeline;
 use crate::aws::node::Cloud;
 use crate::commands::run::tell_expiry;
@@ -46,14 +46,14 @@ const INTERVALS: (&str, &str) = ("2s", "5s");
 /// The network, and the three nodes.
 pub struct Cluster {
     pub served: Served,
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<DemoNode>,
     folder: Folder,
     timeline: Timeline,
 }
 
 /// One node: its machine, and the daemon on it while one runs.
-pub struct Node {
-    pub machine: Machine,
+pub struct DemoNode {
+    pub machine: DemoMachine,
     config: PathBuf,
     state_dir: PathBuf,
     kernel: Rc<MemoryKernel>,
@@ -77,7 +77,7 @@ impl Cluster {
         let folder = Folder::new()?;
         let mut nodes = Vec::new();
         for (machine, metadata) in served.network.machines.iter().zip(&served.metadata) {
-            nodes.push(Node::new(machine, &served, metadata, &folder.0).await?);
+            nodes.push(DemoNode::new(machine, &served, metadata, &folder.0).await?);
         }
         let mut cluster = Self { served, nodes, folder, timeline };
         for index in 0..cluster.nodes.len() {
@@ -236,8 +236,8 @@ impl Drop for Cluster {
     }
 }
 
-impl Node {
-    async fn new(machine: &Machine, served: &Served, metadata: &Server, folder: &Path) -> anyhow::Result<Self> {
+impl DemoNode {
+    async fn new(machine: &DemoMachine, served: &Served, metadata: &Server, folder: &Path) -> anyhow::Result<Self> {
         let state_dir = folder.join(machine.name);
         fs::create_dir_all(desired::folder(&state_dir))?;
         let config = folder.join(format!("{}.toml", machine.name));

@@ -19,12 +19,12 @@ pub struct Network {
     pub endpoint: Endpoint,
     pub allocation: String,
     pub tables: Vec<String>,
-    pub machines: Vec<Machine>,
+    pub machines: Vec<DemoMachine>,
 }
 
 /// One node's instance.
 #[derive(Debug, Clone)]
-pub struct Machine {
+pub struct DemoMachine {
     pub name: &'static str,
     pub instance: String,
     pub eni: String,
@@ -43,7 +43,7 @@ impl Network {
             let launched = account.add_instance(Launch::in_subnet(&subnet).named(name).role("vipkeeper"))?;
             let eni = launched.interfaces.first().context("an instance has an interface")?.clone();
             let mac = account.eni(&eni).context("the interface exists")?.mac.clone();
-            machines.push(Machine { name, instance: launched.instance_id, eni, mac });
+            machines.push(DemoMachine { name, instance: launched.instance_id, eni, mac });
         }
         let tables = vec![account.add_route_table(&vpc)?, account.add_route_table(&vpc)?];
         let allocation = account.allocate_address(PUBLIC_IP)?;
@@ -80,7 +80,7 @@ impl Served {
     pub fn introduction(&self) -> String {
         let mut text = format!("EC2 and STS at {}\n", self.api.url());
         for (machine, metadata) in self.network.machines.iter().zip(&self.metadata) {
-            let Machine { name, instance, eni, .. } = machine;
+            let DemoMachine { name, instance, eni, .. } = machine;
             // Writing into a string cannot fail.
             let _ = writeln!(text, "  {name}  {instance}  {eni}  metadata at {}", metadata.url());
         }

@@ -57,7 +57,6 @@ fn interface(eni: &str, ip: &str) -> NodeInterface {
         primary_ip: Some(ip.parse().unwrap()),
         subnet: Some("subnet-1".parse().unwrap()),
         vpc: Some("vpc-1".parse().unwrap()),
-        owner: None,
     }
 }
 

@@ -144,7 +144,6 @@ pub fn identity(estate: &Estate, place: &Place) -> Node {
         primary_ip: Some(place.primary_ip),
         subnet: estate.subnet.parse().ok(),
         vpc: estate.vpc.parse().ok(),
-        owner: None,
     };
     Node {
         instance: place.instance.parse().expect("the endpoint makes good ids"),

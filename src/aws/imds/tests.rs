@@ -112,7 +112,6 @@ const ITEMS: &[(&str, &str)] = &[
     ("network/interfaces/macs/0a:00:00:00:00:01/local-ipv4s", "10.0.1.7\n10.0.1.50"),
     ("network/interfaces/macs/0a:00:00:00:00:01/subnet-id", "subnet-01"),
     ("network/interfaces/macs/0a:00:00:00:00:01/vpc-id", "vpc-01"),
-    ("network/interfaces/macs/0a:00:00:00:00:01/owner-id", "123456789012"),
     ("network/interfaces/macs/0a:00:00:00:00:02/interface-id", "eni-02"),
     ("network/interfaces/macs/0a:00:00:00:00:02/subnet-id", "subnet-01"),
     ("network/interfaces/macs/0a:00:00:00:00:02/vpc-id", "vpc-01"),
@@ -128,13 +127,11 @@ async fn the_first_interface_is_the_one_with_the_first_enis_address() {
         primary_ip: Some("10.0.1.7".parse().unwrap()),
         subnet: Some("subnet-01".parse().unwrap()),
         vpc: Some("vpc-01".parse().unwrap()),
-        owner: Some("123456789012".to_owned()),
     };
     let second = NodeInterface {
         eni: "eni-02".parse().unwrap(),
         mac: Some("0a:00:00:00:00:02".to_owned()),
         primary_ip: None,
-        owner: None,
         ..first.clone()
     };
     let expected = Node {
