@@ -213,7 +213,7 @@ pub struct Ec2Error {
 pub struct RequestReport {
     /// EC2's name of the operation: one of [`OPERATIONS`].
     pub operation: &'static str,
-    /// `ok`, or what went wrong: one of [`classify::results`].
+    /// `ok`, or what went wrong: one of [`codes::results`].
     pub result: &'static str,
     /// From when it was let through to its answer.
     pub duration: Duration,

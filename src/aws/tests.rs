@@ -14,7 +14,7 @@ use aws_credential_types::provider::ProvideCredentials;
 
 use super::{AwsEc2, http};
 use crate::config::{Aws, Limits};
-use crate::ec2::{OPERATIONS, RequestReport, classify};
+use crate::ec2::{OPERATIONS, RequestReport, codes};
 use canned::Canned;
 
 /// No limit that a test could meet.
@@ -49,7 +49,7 @@ impl Tested {
         let observer = Rc::clone(&reports);
         let observer = Rc::new(move |report: &RequestReport| {
             assert!(OPERATIONS.contains(&report.operation), "{report:?}");
-            assert!(classify::results().any(|result| result == report.result), "{report:?}");
+            assert!(codes::results().any(|result| result == report.result), "{report:?}");
             observer.borrow_mut().push(report.clone());
         });
         let ec2 = AwsEc2::with_sdk(sdk, aws, &id("i-0aa"), LIMITS, observer).await;

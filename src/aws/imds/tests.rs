@@ -86,7 +86,7 @@ fn answer(
 }
 
 fn at(url: &str) -> Imds {
-    Imds::with(Client::builder().endpoint(url).unwrap(), http_client(None).unwrap())
+    Imds::with(Client::builder().endpoint(url).unwrap(), http::client(None).unwrap())
 }
 
 /// A region that is set: this machine's environment does not matter then.
