@@ -1,7 +1,8 @@
-//! What the hook's file asks for, as the planner sees it. The file's format is in `file`, how a hook replaces it in
-//! `write`, and what the daemon makes of one file after the other in `source`.
+//! What the hook's file asks for, as the planner sees it. The file's format is in `file`, which file a hook writes in
+//! `next`, how a hook replaces the file in `write`, and what the daemon makes of one file after the other in `source`.
 
 pub mod file;
+pub mod next;
 pub mod source;
 pub(crate) mod write;
 

@@ -9,12 +9,13 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use vipkeeper::aws::node::Cloud;
 use vipkeeper::cli::{Cli, Command};
-use vipkeeper::commands::hook::{self, Caller, HookContext, HookError};
+use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::preview;
 use vipkeeper::commands::run::{self, runtime};
 use vipkeeper::commands::status::{Format, Mode, show};
 use vipkeeper::config::{Config, ConfigError};
 use vipkeeper::demo;
+use vipkeeper::desired::next::Hook;
 use vipkeeper::error::one_line;
 use vipkeeper::machine::kernel::Kernel;
 use vipkeeper::machine::netlink::Netlink;
@@ -111,7 +112,7 @@ fn hook_context(cli: &Cli) -> Result<HookContext, HookError> {
         (Some(delegate_ips), _) => Ok(delegate_ips.into_iter().collect()),
         (None, error) => Err(error.as_ref().map(ConfigError::summary).unwrap_or_default()),
     };
-    let context = HookContext { state_dir: config.state_dir, configured, caller: Caller::this_process()? };
+    let context = HookContext { state_dir: config.state_dir, configured, caller: Hook::this_process()? };
     if let Some(warning) = context.warning() {
         complain(&warning);
     }

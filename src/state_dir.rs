@@ -1,27 +1,20 @@
 //! This machine but for its kernel's addresses, as a trait: desired-state files, what is persisted, guards, the clock.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::decide::memory::Persisted;
-use crate::desired::Desired;
+use crate::desired::source::Reading;
 
 pub mod files;
 mod reserve;
-
-/// What the desired-state file of one VIP says now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    pub desired: Desired,
-    /// Why the file that is there is not used; the last good one stays in force.
-    pub invalid: Option<String>,
-    /// Whether the guard that a leader's file names lives; `None` if it names none.
-    pub guard_alive: Option<bool>,
-}
 
 /// This machine. All calls are local and quick.
 pub trait Machine {
     /// Reads the VIP's desired-state file afresh, and has its guard watched from now on.
     fn desired(&mut self, vip: IpAddr) -> Reading;
+    /// Forgets all VIPs but these: their files were the last to be read, and nobody watches their guards any more.
+    fn keep_only(&mut self, vips: &BTreeSet<IpAddr>);
     /// What an earlier daemon persisted, if it can be read.
     fn load(&self, vip: IpAddr) -> Option<Persisted>;
     /// Persists what must survive a restart.

@@ -57,6 +57,7 @@ where
         for gone in &before {
             self.in_flight.want_nothing(gone.config.delegate_ip);
         }
+        self.around.machine.keep_only(&config.vips.iter().map(|vip| vip.delegate_ip).collect());
         self.config = config;
         // A witness that is switched off says nothing any more; one that is switched on is asked with the next round. What
         // it said of an unchanged config goes on to count.

@@ -12,12 +12,13 @@ use crate::decide::memory::{Memory, Persisted};
 use crate::decide::plan::{self, Change, Plan, State, Subject, Verdict};
 use crate::decide::witness::{Contradiction, Heard, judge};
 use crate::desired::Desired;
+use crate::desired::source::Reading;
 use crate::ec2::{Accepted, Class, Effect, Urgency};
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen};
 use crate::observe::{self, World};
 use crate::report::{Direction, News, Outcome, Reporter};
-use crate::state_dir::{Machine, Reading};
+use crate::state_dir::Machine;
 
 use super::attempts::{Attempts, LastFailure, Releases};
 use super::in_flight::{InFlight, RateWait, Write, Written};

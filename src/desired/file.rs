@@ -31,13 +31,13 @@ pub struct DesiredFile {
     /// The hook that wrote it. Of two hooks that overlap, the one that started later wins.
     pub hook: Process,
     #[serde(flatten)]
-    pub role: Role,
+    pub wanted: Wanted,
 }
 
-/// What the node should be.
+/// What the hook wants the node to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
-pub enum Role {
+pub enum Wanted {
     Leader(Leadership),
     Standby,
 }
@@ -58,12 +58,12 @@ impl DesiredFile {
     /// What the file asks for now, given which guards live.
     #[must_use]
     pub fn desired(&self, is_alive: impl Fn(&Process) -> bool) -> Desired {
-        match &self.role {
-            Role::Standby => Desired::Standby(WhyStandby::Down),
-            Role::Leader(Leadership { guard: Some(guard), .. }) if !is_alive(guard) => {
+        match &self.wanted {
+            Wanted::Standby => Desired::Standby(WhyStandby::Down),
+            Wanted::Leader(Leadership { guard: Some(guard), .. }) if !is_alive(guard) => {
                 Desired::Standby(WhyStandby::GuardDead)
             }
-            Role::Leader(leadership) => {
+            Wanted::Leader(leadership) => {
                 Desired::Leader(Claim { id: leadership.claim.clone(), started_ms: leadership.started_ms })
             }
         }
@@ -72,9 +72,9 @@ impl DesiredFile {
     /// The process whose end ends what the file asks for.
     #[must_use]
     pub fn guard(&self) -> Option<Process> {
-        match &self.role {
-            Role::Leader(leadership) => leadership.guard,
-            Role::Standby => None,
+        match &self.wanted {
+            Wanted::Leader(leadership) => leadership.guard,
+            Wanted::Standby => None,
         }
     }
 }
@@ -169,7 +169,7 @@ fn parse(bytes: &[u8]) -> Result<DesiredFile, Distrust> {
 mod tests {
     use super::*;
 
-    fn file(role: Role) -> DesiredFile {
+    fn file(wanted: Wanted) -> DesiredFile {
         DesiredFile {
             version: VERSION,
             delegate_ip: "20.0.0.50".parse().unwrap(),
@@ -177,12 +177,12 @@ mod tests {
             written_ms: 1_700_000_000_123,
             boot_id: "b".to_owned(),
             hook: Process { pid: 4, start_time: 5 },
-            role,
+            wanted,
         }
     }
 
     fn leader(guard: Option<Process>) -> DesiredFile {
-        file(Role::Leader(Leadership { claim: ClaimId::new("c"), started_ms: 1, guard, escalation: None }))
+        file(Wanted::Leader(Leadership { claim: ClaimId::new("c"), started_ms: 1, guard, escalation: None }))
     }
 
     #[test]
@@ -193,12 +193,12 @@ mod tests {
         assert_eq!(parse(text).unwrap(), leader(Some(Process { pid: 8, start_time: 9 })));
         let text = br#"{"version":1,"delegate_ip":"20.0.0.50","sequence":7,"written_ms":1700000000123,"boot_id":"b",
             "hook":{"pid":4,"start_time":5},"role":"standby"}"#;
-        assert_eq!(parse(text).unwrap(), file(Role::Standby));
+        assert_eq!(parse(text).unwrap(), file(Wanted::Standby));
     }
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        for file in [leader(None), leader(Some(Process { pid: 8, start_time: u64::MAX })), file(Role::Standby)] {
+        for file in [leader(None), leader(Some(Process { pid: 8, start_time: u64::MAX })), file(Wanted::Standby)] {
             assert_eq!(parse(&serde_json::to_vec(&file).unwrap()).unwrap(), file);
         }
     }
@@ -219,6 +219,6 @@ mod tests {
         assert_eq!(leader(Some(guard)).desired(|process| *process == guard), claim);
         assert_eq!(leader(Some(guard)).desired(|_| false), Desired::Standby(WhyStandby::GuardDead));
         assert_eq!(leader(None).desired(|_| false), claim);
-        assert_eq!(file(Role::Standby).desired(|_| true), Desired::Standby(WhyStandby::Down));
+        assert_eq!(file(Wanted::Standby).desired(|_| true), Desired::Standby(WhyStandby::Down));
     }
 }

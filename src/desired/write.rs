@@ -237,7 +237,7 @@ mod tests {
     use std::cell::Cell;
     use std::fs;
 
-    use crate::desired::file::{Role, VERSION};
+    use crate::desired::file::{VERSION, Wanted};
 
     const IP: &str = "20.0.0.50";
 
@@ -252,7 +252,7 @@ mod tests {
             written_ms: 0,
             boot_id,
             hook: Process { pid: 1, start_time: 1 },
-            role: Role::Standby,
+            wanted: Wanted::Standby,
         }
     }
 

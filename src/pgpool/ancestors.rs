@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::desired::next::WatchdogProcess;
 use crate::machine::process::{Process, stat};
 
 /// What the kernel calls each of Pgpool's processes, whatever title they give themselves.
@@ -10,16 +11,6 @@ const PGPOOL: &str = "pgpool";
 const WALKS: u32 = 3;
 /// More ancestors than this are no chain of processes but a misreading.
 const DEEPEST: usize = 64;
-
-/// Pgpool's watchdog as it stands above a hook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WatchdogProcess {
-    /// The watchdog process: its end is the end of the leadership.
-    pub guard: Process,
-    /// The process that the watchdog forked for this one gain or loss of leadership; `None` when the watchdog process
-    /// itself runs the hook, as it does after an address left the host.
-    pub escalation: Option<Process>,
-}
 
 /// One process above another.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,15 +1,16 @@
 //! The real machine: desired-state files, guards watched by pidfd, and what is persisted under the state folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::Machine;
 use super::reserve::Reserve;
-use super::{Machine, Reading};
 use crate::decide::memory::{PERSISTED_VERSION, Persisted};
-use crate::desired::source::DesiredSource;
+use crate::desired::file::DesiredFile;
+use crate::desired::source::{DesiredSource, Reading};
 use crate::machine::process;
 use crate::machine::trust::SharedOwners;
 use crate::machine::whole_file;
@@ -52,14 +53,20 @@ impl Machine for Files {
     fn desired(&mut self, vip: IpAddr) -> Reading {
         let source = self.sources.entry(vip).or_insert_with(|| DesiredSource::new(&self.state_dir, vip));
         let reading = source.read(&self.trusted.get(), &self.boot_id, process::is_alive);
-        let guard = reading.in_force.as_ref().and_then(super::super::desired::file::DesiredFile::guard);
         if let Some(guards) = &mut self.guards {
-            match guard {
-                Some(guard) => guards.watch(vip, guard.pid, guard.start_time),
+            match reading.in_force.as_ref().and_then(DesiredFile::guard) {
+                Some(guard) => guards.watch(vip, guard),
                 None => guards.forget(vip),
             }
         }
-        Reading { desired: reading.desired, invalid: reading.invalid, guard_alive: reading.guard_alive }
+        reading
+    }
+
+    fn keep_only(&mut self, vips: &BTreeSet<IpAddr>) {
+        self.sources.retain(|vip, _| vips.contains(vip));
+        if let Some(guards) = &mut self.guards {
+            guards.keep_only(vips);
+        }
     }
 
     fn load(&self, vip: IpAddr) -> Option<Persisted> {

@@ -1,6 +1,6 @@
 //! The guards: the watchdog processes whose death turns a leader's desired file into a standby's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::{Wake, Watcher, readable};
-use crate::machine::process;
+use crate::machine::process::{self, Process};
 
 /// How often a process is looked at where the kernel cannot tell of its end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -20,14 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct GuardWatch {
     wakes: mpsc::Sender<Wake>,
-    watched: BTreeMap<IpAddr, (Guard, Watcher)>,
-}
-
-/// A process: its id, and when it started, which tells it from a later one with the same id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Guard {
-    pid: u32,
-    start_time: u64,
+    watched: BTreeMap<IpAddr, (Process, Watcher)>,
 }
 
 impl GuardWatch {
@@ -37,17 +30,16 @@ impl GuardWatch {
         Self { wakes, watched: BTreeMap::new() }
     }
 
-    /// Sends [`Wake::GuardDied`] once when this process is gone: at once if it is already. `start_time` is in clock
-    /// ticks since boot ([`process::start_time`]). Replaces the VIP's earlier guard; for the same guard again it does
-    /// nothing, so that every pass may call it, and a dead guard wakes the loop once and not for ever.
-    pub fn watch(&mut self, vip: IpAddr, pid: u32, start_time: u64) {
-        let guard = Guard { pid, start_time };
+    /// Sends [`Wake::GuardDied`] once when this process is gone: at once if it is already. Replaces the VIP's earlier
+    /// guard; for the same guard again it does nothing, so that every pass may call it, and a dead guard wakes the loop
+    /// once and not for ever.
+    pub fn watch(&mut self, vip: IpAddr, guard: Process) {
         if self.watched.get(&vip).is_some_and(|(watched, _)| *watched == guard) {
             return;
         }
         let wakes = self.wakes.clone();
         let watcher = Watcher(tokio::spawn(async move {
-            guard.gone().await;
+            gone(guard).await;
             // Without a receiver there is no loop to wake.
             let _ = wakes.send(Wake::GuardDied(vip)).await;
         }));
@@ -58,39 +50,38 @@ impl GuardWatch {
     pub fn forget(&mut self, vip: IpAddr) {
         self.watched.remove(&vip);
     }
+
+    /// Ends the watch of the guards of all VIPs but these.
+    pub fn keep_only(&mut self, vips: &BTreeSet<IpAddr>) {
+        self.watched.retain(|vip, _| vips.contains(vip));
+    }
 }
 
-impl Guard {
-    /// Returns once the process is gone.
-    async fn gone(self) {
-        match self.open() {
-            // The descriptor stands for whatever process had the id when it was opened. Only if that is still the
-            // guard now, it is the guard's for good, whoever gets the id later.
-            Ok(process) if self.lives() => match process.readable().await {
-                Ok(_) => {}
-                Err(_) => self.poll().await,
-            },
-            Ok(_) | Err(Errno::SRCH) => {}
-            // Linux before 5.3 (ENOSYS), a sandbox (EPERM), no descriptor left (EMFILE): then by looking.
-            Err(_) => self.poll().await,
-        }
+/// Returns once the process is gone.
+async fn gone(guard: Process) {
+    match open(guard) {
+        // The descriptor stands for whatever process had the id when it was opened. Only if that is still the guard now,
+        // it is the guard's for good, whoever gets the id later.
+        Ok(descriptor) if process::is_alive(&guard) => match descriptor.readable().await {
+            Ok(_) => {}
+            Err(_) => poll(guard).await,
+        },
+        Ok(_) | Err(Errno::SRCH) => {}
+        // Linux before 5.3 (ENOSYS), a sandbox (EPERM), no descriptor left (EMFILE): then by looking.
+        Err(_) => poll(guard).await,
     }
+}
 
-    /// A descriptor that becomes readable when the process ends (pidfd_open(2)).
-    fn open(self) -> Result<AsyncFd<OwnedFd>, Errno> {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-        let process = pidfd_open(pid, PidfdFlags::empty())?;
-        readable(process).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-    }
+/// A descriptor that becomes readable when the process ends (pidfd_open(2)).
+fn open(guard: Process) -> Result<AsyncFd<OwnedFd>, Errno> {
+    let pid = i32::try_from(guard.pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
+    readable(descriptor).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
 
-    async fn poll(self) {
-        while self.lives() {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    fn lives(self) -> bool {
-        process::is_alive(&process::Process { pid: self.pid, start_time: self.start_time })
+async fn poll(guard: Process) {
+    while process::is_alive(&guard) {
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
@@ -104,11 +95,11 @@ mod tests {
     async fn without_help_from_the_kernel_the_end_is_found_by_looking() {
         let mut process = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = process.id();
-        let guard = Guard { pid, start_time: process::start_time(pid).unwrap() };
-        assert!(tokio::time::timeout(3 * LOOK_EVERY, guard.poll()).await.is_err(), "it lives");
+        let guard = Process { pid, start_time: process::start_time(pid).unwrap() };
+        assert!(tokio::time::timeout(3 * LOOK_EVERY, poll(guard)).await.is_err(), "it lives");
         // Not collected, so that what is found is a zombie.
         process.kill().unwrap();
-        let found = tokio::time::timeout(Duration::from_secs(5), guard.poll()).await;
+        let found = tokio::time::timeout(Duration::from_secs(5), poll(guard)).await;
         process.wait().unwrap();
         found.expect("found within a few looks");
     }

@@ -273,6 +273,7 @@ fn a_vip_that_joins_later_counts_its_claim_from_then() {
         let old = TagChange { resources: tables(&world), tags, dry_run: false };
         world.estate.by_hand(&Operation::CreateTags(old));
         pass(seconds(7200)).await;
+        assert_eq!(world.nodes[0].computer.watched(), [EIP.parse().unwrap()].into(), "the guard of a VIP that left");
         *world.nodes[0].config.borrow_mut() = whole;
         let mark = world.mark();
         world.nodes[0].wake(Wake::Config);

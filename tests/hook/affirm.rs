@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use vipkeeper::commands::hook::{Written, down, up};
-use vipkeeper::desired::file::{Leadership, Role};
+use vipkeeper::commands::hook::{HookOutcome, down, up};
+use vipkeeper::desired::file::{Leadership, Wanted};
+use vipkeeper::desired::next::WatchdogProcess;
 use vipkeeper::machine::process::{self, Process};
-use vipkeeper::pgpool::ancestors::WatchdogProcess;
 
 use crate::support::{IP, context, state};
 
@@ -25,11 +25,11 @@ fn watchdog(guard: Process, escalation: Option<u32>) -> Option<WatchdogProcess> 
 
 fn lead(state_dir: &Path, ms_ago: u64, watchdog: Option<WatchdogProcess>) -> (Leadership, u64) {
     match up(&context(state_dir, ms_ago, watchdog), IP).unwrap() {
-        Written::Yes(file) => match file.role {
-            Role::Leader(leadership) => (leadership, file.sequence),
-            Role::Standby => panic!("up wrote standby"),
+        HookOutcome::Written(file) => match file.wanted {
+            Wanted::Leader(leadership) => (leadership, file.sequence),
+            Wanted::Standby => panic!("up wrote standby"),
         },
-        Written::Overtaken => panic!("overtaken"),
+        HookOutcome::Overtaken => panic!("overtaken"),
     }
 }
 
@@ -44,7 +44,7 @@ fn the_watchdog_process_that_calls_up_again_affirms_its_claim() {
     );
     assert_eq!(lead(state.path(), 70, watchdog(guard(), Some(7))), (begun.clone(), sequence + 2), "a second command");
     // Affirmed means written: a `down` that started before must lose.
-    assert_eq!(down(&context(state.path(), 80, None), IP).unwrap(), Written::Overtaken);
+    assert_eq!(down(&context(state.path(), 80, None), IP).unwrap(), HookOutcome::Overtaken);
     assert_eq!(lead(state.path(), 60, watchdog(guard(), None)).0, begun);
 }
 

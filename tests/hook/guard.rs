@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
+use vipkeeper::desired::next::WatchdogProcess;
 use vipkeeper::machine::process::{self, Process};
-use vipkeeper::pgpool::ancestors::WatchdogProcess;
 
 use crate::support::{CHILD, copy_program, mode, program_for_all, result, this_program, uid};
 

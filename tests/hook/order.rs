@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rustix::fs::{FlockOperation, Mode, OFlags};
-use vipkeeper::commands::hook::{HookContext, Written, down, up};
-use vipkeeper::desired::file::{self, DesiredFile, Role};
+use vipkeeper::commands::hook::{HookContext, HookOutcome, down, up};
+use vipkeeper::desired::file::{self, DesiredFile, Wanted};
 use vipkeeper::machine::process::Process;
 
 use crate::support::{IP, context, hook, names, read, state, this_program, trusted};
 
-fn run(is_up: bool, context: &HookContext) -> Written {
+fn run(is_up: bool, context: &HookContext) -> HookOutcome {
     if is_up { up(context, IP) } else { down(context, IP) }.unwrap()
 }
 
@@ -77,12 +77,12 @@ proptest! {
         let start = |process: Process| (process.start_time, process.pid);
         let latest = (0..hooks.len()).max_by_key(|&number| start(contexts[number].caller.process)).unwrap();
         prop_assert_eq!(last.hook, contexts[latest].caller.process);
-        prop_assert_eq!(matches!(last.role, Role::Leader(_)), hooks[latest].0);
+        prop_assert_eq!(matches!(last.wanted, Wanted::Leader(_)), hooks[latest].0);
         let mut written: Vec<u64> = outcomes
             .iter()
             .filter_map(|outcome| match outcome {
-                Written::Yes(file) => Some(file.sequence),
-                Written::Overtaken => None,
+                HookOutcome::Written(file) => Some(file.sequence),
+                HookOutcome::Overtaken => None,
             })
             .collect();
         written.sort_unstable();
@@ -120,7 +120,7 @@ fn of_several_processes_the_one_that_started_last_wins() {
             .max()
             .unwrap();
         let file = read(state.path());
-        assert_eq!(((file.hook.start_time, file.hook.pid), matches!(file.role, Role::Leader(_))), (started, last));
+        assert_eq!(((file.hook.start_time, file.hook.pid), matches!(file.wanted, Wanted::Leader(_))), (started, last));
     }
 }
 
@@ -128,8 +128,8 @@ fn of_several_processes_the_one_that_started_last_wins() {
 fn a_late_down_does_not_undo_an_up_that_started_after_it() {
     let state = state();
     let leader = run(true, &context(state.path(), 10, None));
-    assert_eq!(run(false, &context(state.path(), 20, None)), Written::Overtaken);
-    assert_eq!(Written::Yes(read(state.path())), leader);
+    assert_eq!(run(false, &context(state.path(), 20, None)), HookOutcome::Overtaken);
+    assert_eq!(HookOutcome::Written(read(state.path())), leader);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_start_that_is_still_to_come_holds_nobody_up() {
     let sequence = read(state.path()).sequence;
     run(false, &context(state.path(), 0, None));
     let file = read(state.path());
-    assert_eq!((file.role, file.sequence), (Role::Standby, sequence + 1));
+    assert_eq!((file.wanted, file.sequence), (Wanted::Standby, sequence + 1));
 }
 
 #[test]
@@ -149,10 +149,10 @@ fn a_file_of_another_boot_holds_nobody_up_and_its_claim_is_over() {
     let state = state();
     let mut earlier = context(state.path(), 0, None);
     earlier.caller.boot_id = "an earlier one".to_owned();
-    let Written::Yes(old) = run(true, &earlier) else { panic!("overtaken") };
-    let Written::Yes(new) = run(true, &context(state.path(), 500, None)) else { panic!("overtaken") };
+    let HookOutcome::Written(old) = run(true, &earlier) else { panic!("overtaken") };
+    let HookOutcome::Written(new) = run(true, &context(state.path(), 500, None)) else { panic!("overtaken") };
     assert_eq!(new.sequence, old.sequence + 1);
-    assert_ne!(new.role, old.role);
+    assert_ne!(new.wanted, old.wanted);
 }
 
 #[test]
@@ -166,11 +166,11 @@ fn whoever_holds_the_lock_for_ever_holds_a_hook_up_for_a_second_only() {
     .unwrap();
     rustix::fs::flock(&folder, FlockOperation::LockExclusive).unwrap();
     let (contexts, began) = ([30, 20, 10].map(|ms_ago| context(state.path(), ms_ago, None)), Instant::now());
-    assert!(matches!(run(true, &contexts[1]), Written::Yes(_)));
+    assert!(matches!(run(true, &contexts[1]), HookOutcome::Written(_)));
     assert!(began.elapsed() > Duration::from_millis(900) && began.elapsed() < Duration::from_secs(3));
-    assert_eq!(run(false, &contexts[0]), Written::Overtaken, "the order holds all the same");
+    assert_eq!(run(false, &contexts[0]), HookOutcome::Overtaken, "the order holds all the same");
     drop(folder);
     let began = Instant::now();
-    assert!(matches!(run(false, &contexts[2]), Written::Yes(_)));
+    assert!(matches!(run(false, &contexts[2]), HookOutcome::Written(_)));
     assert!(began.elapsed() < Duration::from_millis(500), "the lock went with its holder");
 }

@@ -7,13 +7,13 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use tempfile::TempDir;
-use vipkeeper::commands::hook::{self, Caller, HookContext};
+use vipkeeper::commands::hook::{self, HookContext};
 use vipkeeper::desired::file::{self, DesiredFile};
+use vipkeeper::desired::next::{Hook, WatchdogProcess};
 use vipkeeper::error::one_line;
 use vipkeeper::machine::clock::Clocks;
 use vipkeeper::machine::process::{self, Process};
 use vipkeeper::machine::trust::TrustedOwners;
-use vipkeeper::pgpool::ancestors::WatchdogProcess;
 use vipkeeper::state_dir::Machine;
 use vipkeeper::state_dir::files::Files;
 use vipkeeper::wake::{self, Wake};
@@ -41,7 +41,7 @@ pub fn context(state_dir: &Path, ms_ago: u64, watchdog: Option<WatchdogProcess>)
     HookContext {
         state_dir: state_dir.to_owned(),
         configured: Ok(vec![IP]),
-        caller: Caller { process, started_ms, boot_id, watchdog },
+        caller: Hook { process, started_ms, boot_id, watchdog },
     }
 }
 
@@ -120,7 +120,7 @@ pub fn result(output: &Output) -> (i32, String) {
 #[ignore = "is no test: the others run it as a hook's process"]
 fn child() {
     let Ok(what) = env::var("HOOK") else { return };
-    let caller = Caller::this_process().unwrap();
+    let caller = Hook::this_process().unwrap();
     if let Ok(out) = env::var("OUT") {
         fs::write(out, format!("{:?}\n{} {}", caller.watchdog, caller.process.start_time, caller.process.pid)).unwrap();
     }

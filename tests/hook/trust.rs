@@ -8,11 +8,11 @@ use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
 use vipkeeper::commands::hook::{down, up};
 use vipkeeper::desired::file::MAX_BYTES;
+use vipkeeper::desired::next::WatchdogProcess;
 use vipkeeper::desired::source::{DesiredSource, Reading};
 use vipkeeper::desired::{Desired, WhyStandby, WhyUnknown};
 use vipkeeper::machine::process::{self, Process};
 use vipkeeper::machine::trust::TrustedOwners;
-use vipkeeper::pgpool::ancestors::WatchdogProcess;
 
 use crate::support::{IP, context, mode, state, trusted, uid};
 

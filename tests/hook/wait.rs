@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vipkeeper::commands::hook::{down, up, wait};
-use vipkeeper::desired::file::Role;
+use vipkeeper::desired::file::Wanted;
+use vipkeeper::desired::next::WatchdogProcess;
 use vipkeeper::error::one_line;
 use vipkeeper::machine::clock::Clocks;
 use vipkeeper::machine::process::Process;
-use vipkeeper::pgpool::ancestors::WatchdogProcess;
 use vipkeeper::status::Status;
 
 use crate::support::{IP, context, read, state};
@@ -21,9 +21,9 @@ const SHORT: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(20);
 
 fn claim(state_dir: &Path) -> String {
-    match read(state_dir).role {
-        Role::Leader(leadership) => leadership.claim.to_string(),
-        Role::Standby => panic!("no leader"),
+    match read(state_dir).wanted {
+        Wanted::Leader(leadership) => leadership.claim.to_string(),
+        Wanted::Standby => panic!("no leader"),
     }
 }
 

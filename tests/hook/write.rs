@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode};
-use vipkeeper::commands::hook::{Written, down, up};
-use vipkeeper::desired::file::Role;
+use vipkeeper::commands::hook::{HookOutcome, down, up};
+use vipkeeper::desired::file::Wanted;
 use vipkeeper::error::one_line;
 use vipkeeper::machine::clock::Clocks;
 
@@ -18,15 +18,17 @@ use crate::support::{CHILD, IP, context, hook, mode, names, program_for_all, rea
 fn up_and_down_each_replace_the_file_and_count_on() {
     let state = state();
     let (before, context_of_up) = (Clocks::now().wall_ms, context(state.path(), 20, None));
-    let Written::Yes(leader) = up(&context_of_up, IP).unwrap() else { panic!("overtaken") };
+    let HookOutcome::Written(leader) = up(&context_of_up, IP).unwrap() else { panic!("overtaken") };
     assert_eq!(read(state.path()), leader);
-    let Role::Leader(leadership) = &leader.role else { panic!("{leader:?}") };
+    let Wanted::Leader(leadership) = &leader.wanted else { panic!("{leader:?}") };
     assert_eq!(leadership.started_ms, context_of_up.caller.started_ms);
     assert!(leader.written_ms >= before);
 
-    let Written::Yes(standby) = down(&context(state.path(), 10, None), IP).unwrap() else { panic!("overtaken") };
+    let HookOutcome::Written(standby) = down(&context(state.path(), 10, None), IP).unwrap() else {
+        panic!("overtaken")
+    };
     assert_eq!(read(state.path()), standby);
-    assert_eq!((standby.role, standby.sequence), (Role::Standby, leader.sequence + 1));
+    assert_eq!((standby.wanted, standby.sequence), (Wanted::Standby, leader.sequence + 1));
     assert_eq!(names(state.path()), [format!("{IP}.json")], "nothing else stays");
 }
 
@@ -54,7 +56,7 @@ fn without_a_readable_configuration_the_file_is_written_all_the_same_with_a_warn
     let warning = context.warning().unwrap();
     assert!(warning.contains("vipkeeper.toml: Permission denied") && !warning.contains('\n'), "{warning}");
     up(&context, IP).unwrap();
-    assert!(matches!(read(state.path()).role, Role::Leader(_)));
+    assert!(matches!(read(state.path()).wanted, Wanted::Leader(_)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::mpsc::Receiver;
-use vipkeeper::machine::process;
+use vipkeeper::machine::process::{self, Process};
 use vipkeeper::wake::{self, GuardWatch, Wake, watch_folder, watch_signals};
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(20, 0, 0, 50));
@@ -159,19 +159,16 @@ async fn a_folder_that_cannot_be_watched_is_an_error_that_names_it() {
 }
 
 /// A process that ends with the test.
-struct Process(Child);
+struct Sleeper(Child);
 
-impl Process {
+impl Sleeper {
     fn start() -> Self {
         Self(Command::new("sleep").arg("60").spawn().unwrap())
     }
 
-    fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    fn start_time(&self) -> u64 {
-        process::start_time(self.id()).unwrap()
+    fn process(&self) -> Process {
+        let pid = self.0.id();
+        Process { pid, start_time: process::start_time(pid).unwrap() }
     }
 
     /// Ends it, without taking note of it as its parent: a zombie is left.
@@ -180,7 +177,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for Sleeper {
     fn drop(&mut self) {
         // Ended by the test already, perhaps.
         let _ = self.0.kill();
@@ -194,15 +191,15 @@ async fn the_death_of_a_guard_wakes_once() {
     let mut guards = GuardWatch::new(wakes);
     let mut delays = Vec::new();
     for _ in 0..20 {
-        let mut guard = Process::start();
-        let (id, start_time) = (guard.id(), guard.start_time());
-        guards.watch(VIP, id, start_time);
+        let mut guard = Sleeper::start();
+        let process = guard.process();
+        guards.watch(VIP, process);
         tokio::time::sleep(Duration::from_millis(2)).await;
         let before = Instant::now();
         guard.kill();
         assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
         delays.push(before.elapsed());
-        guards.watch(VIP, id, start_time);
+        guards.watch(VIP, process);
     }
     quiet(&mut woken_by).await;
     delays.sort();
@@ -215,24 +212,21 @@ async fn a_guard_that_is_gone_already_wakes_at_once() {
     let (wakes, mut woken_by) = wake::channel();
     let mut guards = GuardWatch::new(wakes);
 
-    let gone = {
-        let guard = Process::start();
-        (guard.id(), guard.start_time())
-    };
-    guards.watch(VIP, gone.0, gone.1);
+    let gone = Sleeper::start().process();
+    guards.watch(VIP, gone);
     assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
 
-    let mut zombie = Process::start();
-    let start_time = zombie.start_time();
+    let mut zombie = Sleeper::start();
+    let process = zombie.process();
     zombie.kill();
-    while process::is_alive(&process::Process { pid: zombie.id(), start_time }) {
+    while process::is_alive(&process) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    guards.watch(VIP, zombie.id(), start_time);
+    guards.watch(VIP, process);
     assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
 
-    for nobody in [0, u32::MAX] {
-        guards.watch(VIP, nobody, 1);
+    for pid in [0, u32::MAX] {
+        guards.watch(VIP, Process { pid, start_time: 1 });
         assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
     }
 }
@@ -241,8 +235,9 @@ async fn a_guard_that_is_gone_already_wakes_at_once() {
 async fn another_process_with_the_guards_id_is_not_the_guard() {
     let (wakes, mut woken_by) = wake::channel();
     let mut guards = GuardWatch::new(wakes);
-    let other = Process::start();
-    guards.watch(VIP, other.id(), other.start_time() - 1);
+    let other = Sleeper::start();
+    let later = other.process();
+    guards.watch(VIP, Process { start_time: later.start_time - 1, ..later });
     assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
     quiet(&mut woken_by).await;
 }
@@ -251,10 +246,10 @@ async fn another_process_with_the_guards_id_is_not_the_guard() {
 async fn a_guard_that_was_replaced_or_forgotten_wakes_nobody() {
     let (wakes, mut woken_by) = wake::channel();
     let mut guards = GuardWatch::new(wakes);
-    let (mut first, mut second, mut others) = (Process::start(), Process::start(), Process::start());
-    guards.watch(VIP, first.id(), first.start_time());
-    guards.watch(VIP, second.id(), second.start_time());
-    guards.watch(OTHER_VIP, others.id(), others.start_time());
+    let (mut first, mut second, mut others) = (Sleeper::start(), Sleeper::start(), Sleeper::start());
+    guards.watch(VIP, first.process());
+    guards.watch(VIP, second.process());
+    guards.watch(OTHER_VIP, others.process());
     first.kill();
     quiet(&mut woken_by).await;
     guards.forget(VIP);
@@ -262,6 +257,15 @@ async fn a_guard_that_was_replaced_or_forgotten_wakes_nobody() {
     quiet(&mut woken_by).await;
     others.kill();
     assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(OTHER_VIP));
+
+    let (mut kept, mut left) = (Sleeper::start(), Sleeper::start());
+    guards.watch(VIP, kept.process());
+    guards.watch(OTHER_VIP, left.process());
+    guards.keep_only(&[VIP].into());
+    left.kill();
+    quiet(&mut woken_by).await;
+    kept.kill();
+    assert_eq!(woken(&mut woken_by).await, Wake::GuardDied(VIP));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use ec2_endpoint::account::model::RouteTarget;
 use ec2_endpoint::service::Mark;
 use ec2_endpoint::{Account, Server};
 use tempfile::TempDir;
-use vipkeeper::desired::file::{DesiredFile, Leadership, Role};
+use vipkeeper::desired::file::{DesiredFile, Leadership, Wanted};
 use vipkeeper::ids::InstanceId;
 use vipkeeper::machine::trust::TrustedOwners;
 use vipkeeper::pgpool::watchdog::{Watchdog, Word};
@@ -335,9 +335,9 @@ impl Lab {
     }
 
     pub fn leadership(&self, node: usize) -> Option<Leadership> {
-        match self.desired(node)?.role {
-            Role::Leader(leadership) => Some(leadership),
-            Role::Standby => None,
+        match self.desired(node)?.wanted {
+            Wanted::Leader(leadership) => Some(leadership),
+            Wanted::Standby => None,
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ec2_endpoint::service::FaultId;
 use ec2_endpoint::{Endpoint, Fault, FaultKind};
-use vipkeeper::desired::file::{DesiredFile, Role};
+use vipkeeper::desired::file::{DesiredFile, Wanted};
 
 use super::client::now;
 use super::machine::has_address;
@@ -133,7 +133,7 @@ impl Shared {
     fn desired(&self, init: &Path) -> Option<bool> {
         let file = init.join(format!("root/run/vipkeeper/desired/{}.json", self.delegate_ip));
         let file: DesiredFile = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
-        Some(matches!(file.role, Role::Leader(_)))
+        Some(matches!(file.wanted, Wanted::Leader(_)))
     }
 
     /// `open` holds the place in the record of every fault that is on.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ec2_endpoint::service::FaultId;
+use vipkeeper::desired::next::Hook;
+use vipkeeper::machine::process::Process;
 
 use crate::by_hand;
 use crate::cluster::Cluster;
 use crate::support::millis;
-use crate::support::node::{Hook, Process};
 
 use self::trouble::{TROUBLES, Trouble};
 
@@ -230,10 +231,10 @@ impl Director {
             Happening::Trouble(trouble) => self.trouble(cluster, trouble).await,
             Happening::Election { vip, round } => self.election(cluster, vip, round),
             Happening::Up { vip, node, hook, boot } if boot == self.boot[node] => {
-                cluster.nodes[node].computer.up(cluster.vips[vip].ip, hook);
+                cluster.nodes[node].computer.up(cluster.vips[vip].ip, &hook);
             }
             Happening::Down { vip, node, hook, boot } if boot == self.boot[node] => {
-                cluster.nodes[node].computer.down(cluster.vips[vip].ip, hook);
+                cluster.nodes[node].computer.down(cluster.vips[vip].ip, &hook);
             }
             Happening::Affirmation { vip, node } => {
                 if let (Some(leader), Pgpool::Runs(process)) = (self.leader[vip], self.pgpool[vip][node])
@@ -243,7 +244,7 @@ impl Director {
                     // Where the `up` was lost there is nothing to affirm: it would begin a leadership right before the
                     // election that makes up for the loss, closer to it than clocks may differ.
                     if computer.claimed_at(ip).is_some() {
-                        computer.up(ip, computer.affirming_hook(process));
+                        computer.up(ip, &computer.affirming_hook(process));
                     }
                 }
             }

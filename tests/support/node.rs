@@ -11,12 +11,17 @@ use tokio::task::JoinHandle;
 use vipkeeper::config::Config;
 use vipkeeper::daemon::{Daemon, Surroundings};
 use vipkeeper::decide::memory::Persisted;
-use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
+use vipkeeper::desired::file::{DesiredFile, Leadership, Wanted};
+use vipkeeper::desired::next::{Call, Hook, Request, WatchdogProcess, next};
+use vipkeeper::desired::source::Reading;
+use vipkeeper::desired::{Desired, WhyUnknown};
 use vipkeeper::identity::{Identify, Node};
 use vipkeeper::ids::ClaimId;
+use vipkeeper::machine::clock::Clocks;
 use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
+use vipkeeper::machine::process::Process;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
-use vipkeeper::state_dir::{Machine, Reading};
+use vipkeeper::state_dir::Machine;
 use vipkeeper::wake::Wake;
 
 use super::ec2::{SimEc2, Watch};
@@ -26,36 +31,6 @@ use super::{Clock, Timeline};
 
 /// The wall clock when the simulated world begins: milliseconds since the Unix epoch.
 pub const EPOCH_MS: u64 = 1_800_000_000_000;
-
-/// A process that hooks are run by.
-pub type Process = u64;
-
-/// A hook that runs: what it will write down when it gets there.
-#[derive(Debug, Clone, Copy)]
-pub struct Hook {
-    /// Orders the hooks of a node by their start.
-    started: u64,
-    started_ms: u64,
-    guard: Process,
-    /// `None` if the watchdog process runs the hook itself.
-    escalation: Option<Process>,
-}
-
-/// What a hook wrote down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct File {
-    hook_started: u64,
-    leadership: Option<Leadership>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Leadership {
-    claim: Claim,
-    /// When it was written down first.
-    since: Duration,
-    guard: Process,
-    escalation: Option<Process>,
-}
 
 /// What the daemon keeps of the disk.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +46,17 @@ pub enum Room {
 #[derive(Debug, Default)]
 struct Memory {
     skew_ms: i64,
-    files: BTreeMap<IpAddr, File>,
-    /// VIPs whose file cannot be used just now, and the reading that stays in force.
-    invalid: BTreeMap<IpAddr, Desired>,
+    /// Counts how often the machine was switched on.
+    boots: u32,
+    files: BTreeMap<IpAddr, DesiredFile>,
+    /// When each claim was written down first.
+    claimed: BTreeMap<ClaimId, Duration>,
+    /// VIPs whose file cannot be used just now, and the last good one, which stays in force.
+    invalid: BTreeMap<IpAddr, Option<DesiredFile>>,
+    /// The VIPs whose file the daemon has read, and whose guard it watches.
+    read: BTreeSet<IpAddr>,
     living: BTreeSet<Process>,
-    processes: u64,
+    processes: u32,
     persisted: BTreeMap<IpAddr, Persisted>,
     addresses: BTreeSet<LocalAddress>,
     wakes: Option<mpsc::Sender<Wake>>,
@@ -96,14 +77,32 @@ impl Memory {
         }
     }
 
+    fn lives(&self, process: &Process) -> bool {
+        self.living.contains(process)
+    }
+
+    fn leadership(&self, vip: IpAddr) -> Option<&Leadership> {
+        match &self.files.get(&vip)?.wanted {
+            Wanted::Leader(leadership) => Some(leadership),
+            Wanted::Standby => None,
+        }
+    }
+
     fn desired(&self, vip: IpAddr) -> Desired {
-        match self.files.get(&vip).map(|file| &file.leadership) {
-            None => Desired::Unknown(WhyUnknown::NoFile),
-            Some(None) => Desired::Standby(WhyStandby::Down),
-            Some(Some(leadership)) if !self.living.contains(&leadership.guard) => {
-                Desired::Standby(WhyStandby::GuardDead)
-            }
-            Some(Some(leadership)) => Desired::Leader(leadership.claim.clone()),
+        let desired = self.files.get(&vip).map(|file| file.desired(|process| self.lives(process)));
+        desired.unwrap_or(Desired::Unknown(WhyUnknown::NoFile))
+    }
+
+    fn reading(&self, vip: IpAddr) -> Reading {
+        let spoiled = self.invalid.get(&vip);
+        let in_force = spoiled.cloned().unwrap_or_else(|| self.files.get(&vip).cloned());
+        let otherwise = if spoiled.is_some() { WhyUnknown::Invalid } else { WhyUnknown::NoFile };
+        let desired = in_force.as_ref().map(|file| file.desired(|process| self.lives(process)));
+        Reading {
+            desired: desired.unwrap_or(Desired::Unknown(otherwise)),
+            guard_alive: in_force.as_ref().and_then(DesiredFile::guard).map(|guard| self.lives(&guard)),
+            in_force,
+            invalid: spoiled.map(|_| "it is no desired-state file".to_owned()),
         }
     }
 }
@@ -122,11 +121,21 @@ impl Computer {
         (EPOCH_MS + elapsed_ms).saturating_add_signed(self.memory.borrow().skew_ms)
     }
 
+    fn clocks(&self) -> Clocks {
+        let boottime_ns = u64::try_from(self.clock.now().as_nanos()).expect("simulations are short");
+        Clocks { boottime_ns, wall_ms: self.wall_ms() }
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot-{}", self.memory.borrow().boots)
+    }
+
     /// Starts a process, Pgpool's watchdog say.
     pub fn spawn(&self) -> Process {
+        let start_time = self.clocks().ticks();
         let mut memory = self.memory.borrow_mut();
         memory.processes += 1;
-        let process = memory.processes;
+        let process = Process { pid: memory.processes, start_time };
         memory.living.insert(process);
         process
     }
@@ -134,12 +143,8 @@ impl Computer {
     pub fn kill(&self, process: Process) {
         let mut memory = self.memory.borrow_mut();
         memory.living.remove(&process);
-        let watched: Vec<_> = memory
-            .files
-            .iter()
-            .filter(|(_, file)| file.leadership.as_ref().is_some_and(|leadership| leadership.guard == process))
-            .map(|(vip, _)| *vip)
-            .collect();
+        let watched = memory.files.iter().filter(|(_, file)| file.guard() == Some(process));
+        let watched: Vec<_> = watched.map(|(vip, _)| *vip).collect();
         for vip in watched {
             memory.wake(Wake::GuardDied(vip));
         }
@@ -147,52 +152,45 @@ impl Computer {
 
     /// Pgpool's watchdog runs a hook, from a process that it forks.
     pub fn hook(&self, guard: Process) -> Hook {
-        let started = self.spawn();
-        Hook { started, started_ms: self.wall_ms(), guard, escalation: Some(started) }
+        let process = self.spawn();
+        let watchdog = Some(WatchdogProcess { guard, escalation: Some(process) });
+        Hook { process, started_ms: self.wall_ms(), boot_id: self.boot_id(), watchdog }
     }
 
     /// The watchdog process runs the hook itself, because an address left the host.
     pub fn affirming_hook(&self, guard: Process) -> Hook {
-        Hook { escalation: None, ..self.hook(guard) }
+        let watchdog = Some(WatchdogProcess { guard, escalation: None });
+        Hook { watchdog, ..self.hook(guard) }
     }
 
     /// The hook gets to writing down that this node leads.
-    pub fn up(&self, vip: IpAddr, hook: Hook) {
-        self.write(vip, hook, |present| match present {
-            Some(held)
-                if held.guard == hook.guard && (hook.escalation.is_none() || hook.escalation == held.escalation) =>
-            {
-                Some(held.clone())
-            }
-            _ => {
-                let id = ClaimId::new(format!("{}-{}", self.name, hook.started));
-                let claim = Claim { id, started_ms: hook.started_ms };
-                let since = self.clock.now();
-                Some(Leadership { claim, since, guard: hook.guard, escalation: hook.escalation })
-            }
-        });
+    pub fn up(&self, vip: IpAddr, hook: &Hook) {
+        self.write(&Request { hook, delegate_ip: vip, call: Call::Up });
     }
 
     /// The hook gets to writing down that this node stands by.
-    pub fn down(&self, vip: IpAddr, hook: Hook) {
-        self.write(vip, hook, |_| None);
+    pub fn down(&self, vip: IpAddr, hook: &Hook) {
+        self.write(&Request { hook, delegate_ip: vip, call: Call::Down });
     }
 
-    fn write(&self, vip: IpAddr, hook: Hook, compose: impl Fn(Option<&Leadership>) -> Option<Leadership>) {
+    fn write(&self, request: &Request<'_>) {
+        let (clocks, since) = (self.clocks(), self.clock.now());
+        let new_claim = ClaimId::new(format!("{}-{}", self.name, request.hook.process.pid));
         let mut memory = self.memory.borrow_mut();
-        let present = memory.files.get(&vip);
-        if present.is_some_and(|file| file.hook_started > hook.started) {
-            return;
+        let present = memory.files.get(&request.delegate_ip);
+        let next = next(present, request, clocks, new_claim, |process| memory.lives(process));
+        let Some(file) = next else { return };
+        if let Wanted::Leader(leadership) = &file.wanted {
+            memory.claimed.entry(leadership.claim.clone()).or_insert(since);
         }
-        let leadership = compose(present.and_then(|file| file.leadership.as_ref()));
-        memory.files.insert(vip, File { hook_started: hook.started, leadership });
+        memory.files.insert(request.delegate_ip, file);
         memory.wake(Wake::DesiredChanged);
     }
 
     /// Somebody puts garbage in place of the file.
     pub fn spoil_file(&self, vip: IpAddr) {
         let mut memory = self.memory.borrow_mut();
-        let last_good = memory.desired(vip);
+        let last_good = memory.files.get(&vip).cloned();
         memory.invalid.insert(vip, last_good);
         memory.wake(Wake::DesiredChanged);
     }
@@ -202,13 +200,19 @@ impl Computer {
         self.memory.borrow().wake(Wake::DesiredChanged);
     }
 
+    /// The VIPs whose guards the daemon watches.
+    pub fn watched(&self) -> BTreeSet<IpAddr> {
+        self.memory.borrow().read.clone()
+    }
+
     pub fn desired(&self, vip: IpAddr) -> Desired {
         self.memory.borrow().desired(vip)
     }
 
     /// Since when the file has named the claim that it names.
     pub fn claimed_at(&self, vip: IpAddr) -> Option<Duration> {
-        Some(self.memory.borrow().files.get(&vip)?.leadership.as_ref()?.since)
+        let memory = self.memory.borrow();
+        memory.claimed.get(&memory.leadership(vip)?.claim).copied()
     }
 
     pub fn persisted(&self, vip: IpAddr) -> Option<Persisted> {
@@ -269,23 +273,21 @@ impl Computer {
     /// Nothing but the clock is left.
     fn reboot(&self) {
         let mut memory = self.memory.borrow_mut();
-        let kept = (memory.skew_ms, memory.processes, memory.forgets);
-        *memory = Memory::default();
-        (memory.skew_ms, memory.processes, memory.forgets) = kept;
+        let (skew_ms, forgets) = (memory.skew_ms, memory.forgets);
+        let (processes, boots) = (memory.processes, memory.boots + 1);
+        *memory = Memory { skew_ms, forgets, processes, boots, ..Memory::default() };
     }
 }
 
 impl Machine for Computer {
     fn desired(&mut self, vip: IpAddr) -> Reading {
-        let memory = self.memory.borrow();
-        let invalid = memory.invalid.get(&vip);
-        let desired = invalid.cloned().unwrap_or_else(|| memory.desired(vip));
-        let leadership = memory.files.get(&vip).and_then(|file| file.leadership.as_ref());
-        Reading {
-            desired,
-            invalid: invalid.map(|_| "it is no desired-state file".to_owned()),
-            guard_alive: leadership.map(|leadership| memory.living.contains(&leadership.guard)),
-        }
+        let mut memory = self.memory.borrow_mut();
+        memory.read.insert(vip);
+        memory.reading(vip)
+    }
+
+    fn keep_only(&mut self, vips: &BTreeSet<IpAddr>) {
+        self.memory.borrow_mut().read.retain(|vip| vips.contains(vip));
     }
 
     fn load(&self, vip: IpAddr) -> Option<Persisted> {
@@ -514,11 +516,11 @@ impl SimNode {
 
     /// Pgpool makes this node the leader.
     pub fn up(&self, vip: &str, guard: Process) {
-        self.computer.up(vip.parse().expect("an address"), self.computer.hook(guard));
+        self.computer.up(vip.parse().expect("an address"), &self.computer.hook(guard));
     }
 
     pub fn down(&self, vip: &str, guard: Process) {
-        self.computer.down(vip.parse().expect("an address"), self.computer.hook(guard));
+        self.computer.down(vip.parse().expect("an address"), &self.computer.hook(guard));
     }
 
     pub fn has_local(&self, address: &str) -> bool {

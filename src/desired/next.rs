@@ -1,0 +1,121 @@
+//! The rule of the hooks: which desired-state file follows on the present one when a hook runs. Reads no clock and no
+//! file, and draws no random number, so that a simulation can play the rule itself.
+
+use std::net::IpAddr;
+
+use super::file::{DesiredFile, Leadership, VERSION, Wanted};
+use crate::ids::ClaimId;
+use crate::machine::clock::Clocks;
+use crate::machine::process::Process;
+
+/// One run of a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    pub process: Process,
+    /// When the hook started: milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// The boot in which the hook runs.
+    pub boot_id: String,
+    /// Pgpool's watchdog above the hook, if Pgpool runs it.
+    pub watchdog: Option<WatchdogProcess>,
+}
+
+/// Pgpool's watchdog as it stands above a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchdogProcess {
+    /// The watchdog process: its end is the end of the leadership.
+    pub guard: Process,
+    /// The process that the watchdog forked for this one gain or loss of leadership; `None` when the watchdog process
+    /// itself runs the hook, as it does after an address left the host.
+    pub escalation: Option<Process>,
+}
+
+/// The change that a hook asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    pub hook: &'a Hook,
+    pub delegate_ip: IpAddr,
+    pub call: Call,
+}
+
+/// Which of the two hooks runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Pgpool made this node the leader.
+    Up,
+    /// Pgpool took the leadership from this node.
+    Down,
+}
+
+/// The file that the hook writes, or `None` if a hook that started later has written already.
+///
+/// `present` is the file that stands there now, of whatever boot, if a hook can build upon it. `new_claim` is used if the
+/// hook begins a claim. `is_alive` is asked about the guard of a leadership that somebody claims anew by hand.
+#[must_use]
+pub fn next(
+    present: Option<&DesiredFile>,
+    request: &Request<'_>,
+    now: Clocks,
+    new_claim: ClaimId,
+    is_alive: impl Fn(&Process) -> bool,
+) -> Option<DesiredFile> {
+    let hook = request.hook;
+    let of_this_boot = present.filter(|file| file.boot_id == hook.boot_id);
+    if of_this_boot.is_some_and(|file| started_later(file, hook, now)) {
+        return None;
+    }
+    let held = match of_this_boot.map(|file| &file.wanted) {
+        Some(Wanted::Leader(held)) => Some(held),
+        Some(Wanted::Standby) | None => None,
+    };
+    Some(DesiredFile {
+        version: VERSION,
+        delegate_ip: request.delegate_ip,
+        // Without a file to build upon, the clock is beyond any number that was counted up from an earlier clock.
+        sequence: present.map_or(now.wall_ms, |file| file.sequence.saturating_add(1)),
+        written_ms: now.wall_ms,
+        boot_id: hook.boot_id.clone(),
+        hook: hook.process,
+        wanted: match request.call {
+            Call::Up => Wanted::Leader(leadership(hook, held, new_claim, is_alive)),
+            Call::Down => Wanted::Standby,
+        },
+    })
+}
+
+/// Whether a hook that started after this one wrote the file. A start in the future is no hook's, and must not keep all
+/// hooks from writing until that time comes.
+fn started_later(file: &DesiredFile, hook: &Hook, now: Clocks) -> bool {
+    file.hook.started_after(&hook.process) && file.hook.start_time <= now.ticks()
+}
+
+/// The claim that this `up` affirms, or a new one.
+///
+/// An `up` affirms a claim of its own watchdog process if that process itself calls it (as after each address that leaves
+/// the host), or if the escalation is the claim's own. The hook writes an affirmed claim again all the same: an older
+/// `down` that is still under way must see that an `up` started later. Another escalation of the watchdog process is
+/// another leadership, even if the `down` between them got lost: meanwhile another node may have led, and the old claim
+/// would lose against that node's.
+///
+/// Without a watchdog above, a person asks, and means it: the claim is new, so that it also takes a VIP back that was
+/// lost to another node. If Pgpool leads here, that leadership keeps its guard.
+fn leadership(
+    hook: &Hook,
+    held: Option<&Leadership>,
+    new_claim: ClaimId,
+    is_alive: impl Fn(&Process) -> bool,
+) -> Leadership {
+    let begin = |guard, escalation| Leadership { claim: new_claim, started_ms: hook.started_ms, guard, escalation };
+    match (&hook.watchdog, held) {
+        (Some(watchdog), Some(held)) if watchdog.affirms(held) => held.clone(),
+        (Some(watchdog), _) => begin(Some(watchdog.guard), watchdog.escalation),
+        (None, Some(held)) if held.guard.as_ref().is_some_and(is_alive) => begin(held.guard, held.escalation),
+        (None, _) => begin(None, None),
+    }
+}
+
+impl WatchdogProcess {
+    fn affirms(&self, held: &Leadership) -> bool {
+        held.guard == Some(self.guard) && (self.escalation.is_none() || self.escalation == held.escalation)
+    }
+}
