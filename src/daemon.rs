@@ -15,7 +15,7 @@ use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
 use crate::observe::seen::Moment;
-use crate::observe::{Known, Source, World, observe};
+use crate::observe::{Known, LastRead, World, observe};
 use crate::report::{HEARTBEAT, News};
 use crate::state_dir::Machine;
 use crate::status::Status;
@@ -172,7 +172,7 @@ where
                 self.make_room();
                 self.stale.desired = true;
                 // An address that is to go must be seen first. A look that failed is not waited out.
-                self.stale.local |= !matches!(self.world.local, Source::Read { .. });
+                self.stale.local |= !matches!(self.world.local, LastRead::Read { .. });
             }
             Wake::LocalAddress => self.stale.local = true,
             Wake::Config => self.reload(),

@@ -1,7 +1,7 @@
 //! `vipkeeper plan`: looks once, and says what the daemon would do. It holds an [`Ec2Read`] and nothing that writes, so
 //! that it changes nothing by its types and not by a flag.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::decide::claim::Standing;
 use crate::decide::memory::Memory;
 use crate::decide::plan::{self, Plan, State, plan};
 use crate::desired::{Desired, WhyUnknown};
-use crate::ec2::{Class, Ec2Error, Ec2Read, TableQuery, Urgency};
+use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
 use crate::machine::kernel::{KernelError, LocalAddress};
 use crate::observe::seen::Moment;
-use crate::observe::{Known, Queries, Source, World, choice_query, observe};
+use crate::observe::{Known, World, ask, observe};
 use crate::state_dir::Machine;
 
 /// What the daemon would do for every VIP.
@@ -74,6 +74,9 @@ impl Verdict {
     }
 }
 
+/// So many rounds of questions show every id.
+const ROUNDS: usize = 3;
+
 /// Looks once and plans.
 ///
 /// # Errors
@@ -85,31 +88,17 @@ pub async fn preview<E: Ec2Read + Identify>(
     machine: &mut impl Machine,
 ) -> Result<Preview, String> {
     let mut known = Known::new(ec2.identify(config).await?);
-    let mut world = World {
-        local: match local {
-            Ok(value) => Source::Read { value, at: Moment::ZERO },
-            Err(error) => Source::Failed { class: Class::Transient, why: error.to_string() },
-        },
-        ..World::default()
-    };
-    // The first round shows ids that the second one asks by: a VPC, a primary address, tables with a tag.
-    let mut asked = Queries::default();
-    for _ in 0..2 {
-        let queries = known.queries(config);
-        if queries != asked {
-            look(ec2, &queries, &mut world).await;
-            known.learn(&world);
-            asked = queries;
+    let mut world = World::default();
+    // Errors are part of the world.
+    let _ = world.put_local(local, Moment::ZERO);
+    // Each round shows ids that the next one asks by: a VPC and a primary address, then the tables with a tag.
+    let mut asked = Vec::new();
+    for _ in 0..ROUNDS {
+        let questions = known.questions(config);
+        for question in questions.into_iter().filter(|question| !asked.contains(question)).collect::<Vec<_>>() {
+            let _ = world.put(ask(ec2, &question, Urgency::Normal).await, Moment::ZERO);
+            asked.push(question);
         }
-        for choice in known.choices(config) {
-            if let Ok(tables) = ec2.route_tables(&choice.account, &choice_query(&choice), Urgency::Normal).await {
-                known.learn_choice(choice, &tables);
-            }
-        }
-    }
-    let queries = known.queries(config);
-    if queries != asked {
-        look(ec2, &queries, &mut world).await;
         known.learn(&world);
     }
     let wall_ms = machine.wall_ms();
@@ -125,32 +114,6 @@ pub async fn preview<E: Ec2Read + Identify>(
         VipPreview::new(vip_config.delegate_ip, &reading.desired, reading.invalid, &plan)
     });
     Ok(Preview { vips: vips.collect() })
-}
-
-async fn look<E: Ec2Read>(ec2: &E, queries: &Queries, world: &mut World) {
-    let urgency = Urgency::Normal;
-    if !queries.addresses.is_empty() {
-        world.addresses = source(ec2.addresses(&queries.addresses, urgency).await);
-    }
-    for (account, ids) in &queries.tables {
-        let read = ec2.route_tables(account, &TableQuery::Ids(ids.clone()), urgency).await;
-        world.tables.insert(account.clone(), source(read));
-    }
-    if let Some(query) = &queries.interfaces {
-        let read = ec2.interfaces(query, urgency).await;
-        world.interfaces = source(read.map(|enis| (query.clone(), enis)));
-    }
-    for subnet in &queries.tags {
-        let read: Result<BTreeMap<_, _>, _> = ec2.tags(subnet.as_str(), urgency).await;
-        world.tags.insert(subnet.clone(), source(read));
-    }
-}
-
-fn source<T>(read: Result<T, Ec2Error>) -> Source<T> {
-    match read {
-        Ok(value) => Source::Read { value, at: Moment::ZERO },
-        Err(error) => Source::Failed { class: error.class, why: error.to_string() },
-    }
 }
 
 impl VipPreview {

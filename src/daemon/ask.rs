@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Daemon;
-use super::reads::Answer;
+use super::reads::Event;
 use super::vip::VipLoop;
 use crate::config::WitnessMode;
 use crate::ec2::{Ec2Read, Ec2Write};
@@ -36,7 +36,7 @@ where
         }
         self.watchdog.ask();
         let asked = (self.around.ask_watchdog)();
-        self.reading.push(Box::pin(async move { Answer::Word(asked.await) }));
+        self.reading.push(Box::pin(async move { Event::Word(asked.await) }));
     }
 
     /// When the watchdog is to be asked, if no look asks it before.

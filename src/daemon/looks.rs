@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Daemon;
 use super::now::Now;
-use super::reads::{self, Answer, Reads};
+use super::reads::{self, Consequence, Event, Reads};
 use super::schedule::Circumstances;
 use super::vip::VipLoop;
 use crate::ec2::{Ec2Read, Ec2Write, Urgency};
@@ -26,31 +26,24 @@ where
     M: Machine,
 {
     /// An answer to a read came.
-    pub(super) fn answered(&mut self, answer: Answer) {
+    pub(super) fn answered(&mut self, event: Event) {
         let now = self.now();
         let reporter = Rc::clone(&self.around.reporter);
-        match answer {
-            Answer::Identity(identity) => self.identified(identity, now),
-            Answer::Choice(choice, tables) => {
-                let tables = self.reads.chosen(&choice, tables, now.wall_ms, &*reporter);
-                if let (Some(known), Some(tables)) = (&mut self.known, tables) {
-                    known.learn_choice(choice, &tables);
-                    if !tables.is_empty() {
-                        self.schedule.once_idle();
-                    }
-                }
-            }
-            Answer::Word(asked) => self.heard(asked),
-            Answer::Local(read) => {
+        match event {
+            Event::Identity(identity) => self.identified(identity, now),
+            Event::Word(asked) => self.heard(asked),
+            Event::Local(read) => {
                 self.reads.local(read, &mut self.world, now.wall_ms, &*reporter);
             }
-            Answer::Source(read) => {
-                let recovered = self.reads.answered(read, &mut self.world, now.wall_ms, &*reporter);
+            Event::Source(read) => {
+                let consequence = self.reads.answered(read, &mut self.world, now.wall_ms, &*reporter);
                 if let Some(known) = &mut self.known {
                     known.learn(&self.world);
                 }
-                if recovered {
-                    self.pulse.read_again();
+                match consequence {
+                    Consequence::Recovered => self.pulse.read_again(),
+                    Consequence::TablesFound => self.schedule.once_idle(),
+                    Consequence::None => {}
                 }
             }
         }
@@ -124,7 +117,7 @@ where
         let will_not_do = || known.as_ref().is_none_or(|known| Reads::own_eni_missing(known, world));
         if self.identifying.begin(self.started.elapsed(), will_not_do) {
             let (identify, config) = (Rc::clone(&self.around.identify), self.config.clone());
-            self.reading.push(Box::pin(async move { Answer::Identity(identify.identify(&config).await) }));
+            self.reading.push(Box::pin(async move { Event::Identity(identify.identify(&config).await) }));
         }
     }
 
@@ -161,9 +154,9 @@ where
         let circumstances = self.circumstances();
         self.schedule.begin(now, &circumstances, now + longest * 2);
         let urgency = self.vips.iter().map(|vip| vip.urgency(now)).max().unwrap_or(Urgency::Normal);
-        for read in self.reads.start(known, &self.config, &self.around.ec2, &mut self.world, urgency, now) {
-            self.reading.push(read);
-        }
+        let questions = known.questions(&self.config);
+        self.world.keep_only(&questions);
+        self.reading.extend(self.reads.start(questions, &self.around.ec2, urgency, now));
         self.ask();
     }
 }

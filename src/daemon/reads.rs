@@ -8,16 +8,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::binding::Account;
-use crate::config::Config;
-use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, RouteTable, TableQuery, Urgency};
+use crate::ec2::{Class, Ec2Error, Ec2Read, RouteTable, Urgency};
 use crate::identity::Node;
-use crate::ids::SubnetId;
 use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
+use crate::observe::question::{Answer, Question, Source, TagChoice, Topic, ask};
 use crate::observe::seen::Moment;
-use crate::observe::{Known, Queries, Source, TagChoice, World, choice_query};
+use crate::observe::{Known, LastRead, World};
 use crate::pgpool::watchdog::Asked;
-use crate::report::{self, News, Reporter};
+use crate::report::{News, Reporter};
 use crate::status::SourceStatus;
 
 /// Route tables chosen by tag are looked for again this often: tables come and go rarely.
@@ -30,47 +28,39 @@ const RETRY_WHILE_EAGER: Duration = Duration::from_millis(500);
 /// rounds must not pile up until then.
 const ROUNDS_AT_ONCE: usize = 6;
 
-/// An answer that the loop waits for.
-pub enum Answer {
+/// The end of a read that the loop waits for.
+pub enum Event {
     Identity(Result<Node, String>),
-    /// What Pgpool's watchdog said.
+    /// Pgpool's watchdog answered, or did not.
     Word(Asked),
-    Choice(TagChoice, Result<Vec<RouteTable>, Ec2Error>),
     Local(LocalRead),
     Source(Read),
 }
 
-pub type ReadFuture = Pin<Box<dyn Future<Output = Answer>>>;
+pub type ReadFuture = Pin<Box<dyn Future<Output = Event>>>;
 
-/// One source's answer. `at` is when it was asked, in which round.
+/// One answer of EC2. `at` is when EC2 was asked, in which round and about what.
 pub struct Read {
     at: Moment,
     round: u64,
-    what: What,
+    topic: Topic,
+    answer: Answer,
 }
 
-/// The kernel's answer. `at` is when it was asked.
+/// The kernel's answer. `at` is when the kernel was asked.
 pub struct LocalRead {
     at: Moment,
     addresses: Result<BTreeSet<LocalAddress>, KernelError>,
 }
 
-enum What {
-    Addresses(Result<Vec<Address>, Ec2Error>),
-    Tables(Account, Result<Vec<RouteTable>, Ec2Error>),
-    Interfaces(EniQuery, Result<Vec<Eni>, Ec2Error>),
-    Tags(SubnetId, Result<BTreeMap<String, String>, Ec2Error>),
-}
-
-impl What {
-    fn part(&self) -> Part {
-        match self {
-            Self::Addresses(_) => Part::Addresses,
-            Self::Tables(account, _) => Part::Tables(account.clone()),
-            Self::Interfaces(..) => Part::Interfaces,
-            Self::Tags(subnet, _) => Part::Tags(subnet.clone()),
-        }
-    }
+/// The consequence that an answer of EC2 has for the loop, beside a world that is up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequence {
+    None,
+    /// EC2 answers again after it had not.
+    Recovered,
+    /// Route tables carry the tags of a choice: the tables themselves are to be read.
+    TablesFound,
 }
 
 /// A round that is over.
@@ -91,53 +81,22 @@ struct Round {
     mildest: Option<Class>,
 }
 
-/// What is read and fails by itself: of some sources there are several, one for each account or subnet.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Addresses,
-    Tables(Account),
-    Interfaces,
-    Tags(SubnetId),
-    Local,
-}
-
-impl Part {
-    fn source(&self) -> report::Source {
-        match self {
-            Self::Addresses => report::Source::Addresses,
-            Self::Tables(_) => report::Source::RouteTables,
-            Self::Interfaces => report::Source::NetworkInterfaces,
-            Self::Tags(_) => report::Source::Tags,
-            Self::Local => report::Source::LocalAddresses,
-        }
-    }
-
-    /// Which one it is, where there are several of its source.
-    fn name(&self) -> Option<&str> {
-        match self {
-            Self::Tables(Account::Role(role)) => Some(role),
-            Self::Tags(subnet) => Some(subnet.as_str()),
-            Self::Addresses | Self::Tables(Account::Own) | Self::Interfaces | Self::Local => None,
-        }
-    }
-
-    /// What a round asks for.
-    fn asked(queries: &Queries) -> BTreeSet<Self> {
-        let addresses = (!queries.addresses.is_empty()).then_some(Self::Addresses);
-        let tables = queries.tables.keys().cloned().map(Self::Tables);
-        let interfaces = queries.interfaces.is_some().then_some(Self::Interfaces);
-        let tags = queries.tags.iter().cloned().map(Self::Tags);
-        [Self::Local].into_iter().chain(addresses).chain(tables).chain(interfaces).chain(tags).collect()
-    }
-}
-
-/// How its last read went.
+/// How the last read of a topic went.
 #[derive(Debug, Default)]
 struct Outcome {
     last_success_ms: Option<u64>,
     error: Option<String>,
-    /// When EC2 was asked what it answered last, if only that it refuses.
+    /// When EC2 was asked the question that it answered last, if only by a refusal.
     answered: Moment,
+}
+
+/// How the search for the tables of a choice goes. Its age is of no interest to people: it is made rarely.
+#[derive(Debug, Default)]
+struct Search {
+    /// When it was made last; `None` if it is to be made again in the next round.
+    asked_at: Option<Moment>,
+    under_way: bool,
+    error: Option<String>,
 }
 
 /// The reads that are under way, and how the last ones went.
@@ -150,11 +109,8 @@ pub struct Reads {
     /// Requests of this round and of those that it overtook that were not answered yet.
     open: usize,
     backoff: Backoff,
-    outcomes: BTreeMap<Part, Outcome>,
-    /// Why tables could not be looked for by their tags. How long ago they were is of no interest: that is done rarely.
-    not_chosen: BTreeMap<TagChoice, String>,
-    chosen_at: BTreeMap<TagChoice, Moment>,
-    choosing: BTreeSet<TagChoice>,
+    outcomes: BTreeMap<Topic, Outcome>,
+    searches: BTreeMap<TagChoice, Search>,
 }
 
 impl Reads {
@@ -166,155 +122,132 @@ impl Reads {
     /// waits for EC2 to answer again, which it did not at `failed_at`: what was sent while it could not be reached may hang
     /// until long after that. What is only slow has been answered since.
     pub fn overtaken_at(&self, failed_at: Moment) -> Option<Moment> {
-        let mut parts = self.outcomes.iter().filter(|(part, _)| **part != Part::Local);
-        let hangs = parts.any(|(_, outcome)| outcome.answered < failed_at);
+        let mut cloud = self.outcomes.iter().filter(|(topic, _)| **topic != Topic::LOCAL);
+        let hangs = cloud.any(|(_, outcome)| outcome.answered < failed_at);
         let round = self.round.as_ref().filter(|round| self.open <= (ROUNDS_AT_ONCE - 1) * round.asked)?;
         hangs.then(|| round.began + RETRY_WHILE_EAGER)
     }
 
-    /// Asks every source, and looks for tables by tag where that is due.
+    /// Asks all questions of a round, but for tables by tag only where that is due.
     pub fn start<E: Ec2Read + 'static>(
         &mut self,
-        known: &Known,
-        config: &Config,
+        questions: Vec<Question>,
         ec2: &Rc<E>,
-        world: &mut World,
         urgency: Urgency,
         now: Moment,
     ) -> Vec<ReadFuture> {
-        let queries = known.queries(config);
-        world.keep_only(&queries);
-        let parts = Part::asked(&queries);
-        self.outcomes.retain(|part, _| parts.contains(part));
-        for part in parts {
-            self.outcomes.entry(part).or_default();
-        }
-        let mut asked: Vec<ReadFuture> = Vec::new();
+        self.keep_only(&questions);
         self.rounds += 1;
-        let round = self.rounds;
-        let mut ask = |what: Pin<Box<dyn Future<Output = What>>>| {
-            asked.push(Box::pin(async move { Answer::Source(Read { at: now, round, what: what.await }) }));
-        };
-        if !queries.addresses.is_empty() {
-            let (ec2, ips) = (Rc::clone(ec2), queries.addresses);
-            ask(Box::pin(async move { What::Addresses(ec2.addresses(&ips, urgency).await) }));
-        }
-        for (account, ids) in queries.tables {
-            let (ec2, query) = (Rc::clone(ec2), TableQuery::Ids(ids));
-            ask(Box::pin(async move {
-                let tables = ec2.route_tables(&account, &query, urgency).await;
-                What::Tables(account, tables)
-            }));
-        }
-        if let Some(query) = queries.interfaces {
-            let ec2 = Rc::clone(ec2);
-            ask(Box::pin(async move {
-                let enis = ec2.interfaces(&query, urgency).await;
-                What::Interfaces(query, enis)
-            }));
-        }
-        for subnet in queries.tags {
-            let ec2 = Rc::clone(ec2);
-            ask(Box::pin(async move {
-                let tags = ec2.tags(subnet.as_str(), urgency).await;
-                What::Tags(subnet, tags)
-            }));
-        }
-        let open = asked.len();
+        let number = self.rounds;
+        let is_search = |question: &Question| matches!(question, Question::TaggedTables(_));
+        let open = questions.iter().filter(|question| !is_search(question)).count();
         self.open += open;
-        self.round =
-            (open > 0).then_some(Round { number: round, began: now, asked: open, open, failed: 0, mildest: None });
-        let choices = known.choices(config);
-        self.not_chosen.retain(|choice, _| choices.contains(choice));
-        for choice in choices {
-            let due = self.chosen_at.get(&choice).is_none_or(|at| now >= *at + CHOOSE_AGAIN);
-            if !due || !self.choosing.insert(choice.clone()) {
-                continue;
-            }
-            self.chosen_at.insert(choice.clone(), now);
+        self.round = (open > 0).then_some(Round { number, began: now, asked: open, open, failed: 0, mildest: None });
+        let due = questions.into_iter().filter(|question| match question {
+            Question::TaggedTables(choice) => self.search_is_due(choice, now),
+            _ => true,
+        });
+        let read = |question: Question| -> ReadFuture {
             let ec2 = Rc::clone(ec2);
-            asked.push(Box::pin(async move {
-                let tables = ec2.route_tables(&choice.account, &choice_query(&choice), urgency).await;
-                Answer::Choice(choice, tables)
-            }));
+            Box::pin(async move {
+                let answer = ask(&*ec2, &question, urgency).await;
+                Event::Source(Read { at: now, round: number, topic: question.topic(), answer })
+            })
+        };
+        due.map(read).collect()
+    }
+
+    /// Forgets how the reads went that are not made any more.
+    fn keep_only(&mut self, questions: &[Question]) {
+        let mut topics = BTreeSet::from([Topic::LOCAL]);
+        let mut choices = BTreeSet::new();
+        for question in questions {
+            match question {
+                Question::TaggedTables(choice) => _ = choices.insert(choice),
+                _ => _ = topics.insert(question.topic()),
+            }
         }
-        asked
+        self.searches.retain(|choice, _| choices.contains(choice));
+        self.outcomes.retain(|topic, _| topics.contains(topic));
+        for topic in topics {
+            self.outcomes.entry(topic).or_default();
+        }
+    }
+
+    /// Whether the tables of a choice are to be looked for now; notes that they are.
+    fn search_is_due(&mut self, choice: &TagChoice, now: Moment) -> bool {
+        let search = self.searches.entry(choice.clone()).or_default();
+        let due = !search.under_way && search.asked_at.is_none_or(|at| now >= at + CHOOSE_AGAIN);
+        if due {
+            (search.asked_at, search.under_way) = (Some(now), true);
+        }
+        due
     }
 
     /// Asks for the kernel's addresses.
     pub fn start_local<H: Kernel + 'static>(&mut self, host: &Rc<H>, now: Moment) -> ReadFuture {
         self.reading_local = true;
         let host = Rc::clone(host);
-        Box::pin(async move { Answer::Local(LocalRead { at: now, addresses: host.addresses().await }) })
+        Box::pin(async move { Event::Local(LocalRead { at: now, addresses: host.addresses().await }) })
     }
 
     /// Takes the kernel's addresses over.
     pub fn local(&mut self, read: LocalRead, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) {
         self.reading_local = false;
-        let failed = match read.addresses {
-            Ok(value) => {
-                world.local = Source::Read { value, at: read.at };
-                None
-            }
-            Err(error) => {
-                world.local = Source::Failed { class: Class::Transient, why: error.to_string() };
-                Some((Class::Transient, error.to_string()))
-            }
-        };
-        self.note(&Part::Local, failed, wall_ms, reporter);
+        let failed = world.put_local(read.addresses, read.at).err();
+        let failed = failed.map(|error| (Class::Transient, error.to_string()));
+        self.note(&Topic::LOCAL, failed, wall_ms, reporter);
     }
 
-    /// Notes how the read of a part went, and tells of its source: that it was observed once all its parts are well.
-    /// Says whether the part is well again.
-    fn note(&mut self, part: &Part, failed: Option<(Class, String)>, wall_ms: u64, reporter: &dyn Reporter) -> bool {
-        let source = part.source();
-        let outcome = self.outcomes.entry(part.clone()).or_default();
+    /// Notes how the read of a topic went, and tells of its source: that it was observed once all its topics are well.
+    /// Says whether the topic is well again.
+    fn note(&mut self, topic: &Topic, failed: Option<(Class, String)>, wall_ms: u64, reporter: &dyn Reporter) -> bool {
+        let outcome = self.outcomes.entry(topic.clone()).or_default();
         let was_failing = outcome.error.is_some();
         let Some((class, error)) = failed else {
             outcome.last_success_ms = Some(wall_ms);
             outcome.error = None;
-            self.tell_observed(source, wall_ms, reporter);
+            self.tell_observed(topic.source, wall_ms, reporter);
             return was_failing;
         };
-        reporter.news(&News::ReadFailed { source, class, error: &of(part.name(), &error) });
+        tell_failed(topic, class, &error, reporter);
         outcome.error = Some(error);
         false
     }
 
-    fn tell_observed(&self, source: report::Source, at_ms: u64, reporter: &dyn Reporter) {
-        let mut parts = self.outcomes.iter().filter(|(part, _)| part.source() == source);
-        let all_read = parts.all(|(_, outcome)| outcome.last_success_ms.is_some());
+    fn tell_observed(&self, source: Source, at_ms: u64, reporter: &dyn Reporter) {
+        let mut topics = self.outcomes.iter().filter(|(topic, _)| topic.source == source);
+        let all_read = topics.all(|(_, outcome)| outcome.last_success_ms.is_some());
         if all_read && !self.is_failing(source) {
             reporter.news(&News::Observed { source, at_ms });
         }
     }
 
     /// Whether a part of the source could not be read.
-    fn is_failing(&self, source: report::Source) -> bool {
-        let mut parts = self.outcomes.iter().filter(|(part, _)| part.source() == source);
-        parts.any(|(_, outcome)| outcome.error.is_some())
-            || (source == report::Source::RouteTables && !self.not_chosen.is_empty())
+    fn is_failing(&self, source: Source) -> bool {
+        let mut topics = self.outcomes.iter().filter(|(topic, _)| topic.source == source);
+        topics.any(|(_, outcome)| outcome.error.is_some())
+            || (source == Source::RouteTables && self.searches.values().any(|search| search.error.is_some()))
     }
 
-    /// Puts an answer where it belongs, unless a later question was answered before. Says whether EC2 answers again after
-    /// it had not.
-    pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) -> bool {
-        let Read { at, round, what } = read;
-        self.open -= 1;
-        let part = what.part();
-        if self.outcomes.get(&part).is_some_and(|outcome| outcome.answered > at) {
-            return false;
+    /// Makes an answer part of the world, unless a later question was answered before.
+    pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) -> Consequence {
+        let Read { at, round, topic, answer } = read;
+        if let Answer::TaggedTables(choice, tables) = &answer {
+            let consequence = self.found(choice, tables.as_deref(), wall_ms, reporter);
+            // The search tells of an error, and what was found before stays.
+            let _ = world.put(answer, at);
+            return consequence;
         }
-        let error = match what {
-            What::Addresses(result) => settle(&mut world.addresses, result, at),
-            What::Tables(account, result) => settle(world.tables.entry(account).or_default(), result, at),
-            What::Interfaces(query, result) => settle(&mut world.interfaces, result.map(|enis| (query, enis)), at),
-            What::Tags(subnet, result) => settle(world.tags.entry(subnet).or_default(), result, at),
-        };
+        self.open -= 1;
+        if self.outcomes.get(&topic).is_some_and(|outcome| outcome.answered > at) {
+            return Consequence::None;
+        }
+        let error = world.put(answer, at).err();
         let failed = error.as_ref().map(|error| (error.class, error.to_string()));
-        let recovered = self.note(&part, failed, wall_ms, reporter);
+        let recovered = self.note(&topic, failed, wall_ms, reporter);
         if error.as_ref().is_none_or(|error| error.class != Class::Transient) {
-            self.outcomes.entry(part).or_default().answered = at;
+            self.outcomes.entry(topic).or_default().answered = at;
         }
         if let Some(round) = self.round.as_mut().filter(|under_way| under_way.number == round) {
             round.open = round.open.saturating_sub(1);
@@ -323,7 +256,38 @@ impl Reads {
                 round.mildest = Some(round.mildest.map_or(error.class, |class| class.min(error.class)));
             }
         }
-        recovered
+        if recovered { Consequence::Recovered } else { Consequence::None }
+    }
+
+    /// Notes how the search for the tables of a choice went.
+    fn found(
+        &mut self,
+        choice: &TagChoice,
+        tables: Result<&[RouteTable], &Ec2Error>,
+        wall_ms: u64,
+        reporter: &dyn Reporter,
+    ) -> Consequence {
+        let search = self.searches.entry(choice.clone()).or_default();
+        search.under_way = false;
+        match tables {
+            Ok(tables) => {
+                // Tables may get their tags later than their nodes start.
+                if tables.is_empty() {
+                    search.asked_at = None;
+                }
+                if search.error.take().is_some() {
+                    self.tell_observed(choice.topic().source, wall_ms, reporter);
+                }
+                if tables.is_empty() { Consequence::None } else { Consequence::TablesFound }
+            }
+            Err(error) => {
+                // The next round searches again, not only one in some minutes.
+                search.asked_at = None;
+                search.error = Some(error.to_string());
+                tell_failed(&choice.topic(), error.class, &error.to_string(), reporter);
+                Consequence::None
+            }
+        }
     }
 
     /// The round that is overtaken now: what of it was not answered by now counts as failed.
@@ -359,97 +323,55 @@ impl Reads {
         }
     }
 
-    /// The tables of a choice, if they could be read.
-    pub fn chosen(
-        &mut self,
-        choice: &TagChoice,
-        tables: Result<Vec<RouteTable>, Ec2Error>,
-        wall_ms: u64,
-        reporter: &dyn Reporter,
-    ) -> Option<Vec<RouteTable>> {
-        self.choosing.remove(choice);
-        let source = report::Source::RouteTables;
-        match tables {
-            Ok(tables) => {
-                if self.not_chosen.remove(choice).is_some() {
-                    self.tell_observed(source, wall_ms, reporter);
-                }
-                // They may get their tags later than their nodes start.
-                if tables.is_empty() {
-                    self.chosen_at.remove(choice);
-                }
-                Some(tables)
-            }
-            Err(error) => {
-                // Asked again in the next round, not only after minutes.
-                self.chosen_at.remove(choice);
-                let (part, class, error) = (Part::Tables(choice.account.clone()), error.class, error.to_string());
-                reporter.news(&News::ReadFailed { source, class, error: &of(part.name(), &error) });
-                self.not_chosen.insert(choice.clone(), error);
-                None
-            }
-        }
-    }
-
     /// Looks for tables by tag again in the next round.
     pub fn forget_choices(&mut self) {
-        self.chosen_at.clear();
+        for search in self.searches.values_mut() {
+            search.asked_at = None;
+        }
     }
 
     /// EC2 was asked for this node's ENIs and does not show one of them: it was replaced, or the identity is wrong.
     pub fn own_eni_missing(known: &Known, world: &World) -> bool {
-        let Source::Read { value: (_, enis), .. } = &world.interfaces else { return false };
+        let LastRead::Read { value: (_, enis), .. } = &world.interfaces else { return false };
         known.node().interfaces.values().any(|own| !enis.iter().any(|eni| eni.id == own.eni))
     }
 
     /// Each source, in the parts in which it is read: what one of them says of itself holds for no other.
     pub fn document(&self) -> Vec<SourceStatus> {
-        let status = |part: &Part, last_success_ms, error| SourceStatus {
-            source: part.source().name().to_owned(),
-            part: part.name().map(str::to_owned),
+        let status = |topic: &Topic, last_success_ms, error| SourceStatus {
+            source: topic.source.name().to_owned(),
+            part: topic.part.clone(),
             last_success_ms,
             error,
         };
         let mut sources: BTreeMap<_, _> = self
             .outcomes
             .iter()
-            .map(|(part, outcome)| (part.clone(), status(part, outcome.last_success_ms, outcome.error.clone())))
+            .map(|(topic, outcome)| (topic.clone(), status(topic, outcome.last_success_ms, outcome.error.clone())))
             .collect();
-        for (choice, error) in &self.not_chosen {
-            let part = Part::Tables(choice.account.clone());
-            let told = sources.entry(part.clone()).or_insert_with(|| status(&part, None, None));
+        for (choice, search) in &self.searches {
+            let Some(error) = &search.error else { continue };
+            let topic = choice.topic();
+            let told = sources.entry(topic.clone()).or_insert_with(|| status(&topic, None, None));
             told.error.get_or_insert_with(|| error.clone());
         }
         sources.into_values().collect()
     }
 }
 
-/// An error, with the part of its source that it is about unless it names that itself.
-fn of(part: Option<&str>, error: &str) -> String {
-    match part {
-        Some(part) if !error.contains(part) => format!("{error} (of {part})"),
+/// Tells of a failed read, with the part of its source that it is about unless the error names that itself.
+fn tell_failed(topic: &Topic, class: Class, error: &str, reporter: &dyn Reporter) {
+    let error = match &topic.part {
+        Some(part) if !error.contains(part.as_str()) => format!("{error} (of {part})"),
         _ => error.to_owned(),
-    }
-}
-
-/// Replaces what a source said last; an error is handed back.
-fn settle<T>(source: &mut Source<T>, result: Result<T, Ec2Error>, at: Moment) -> Option<Ec2Error> {
-    match result {
-        Ok(value) => {
-            *source = Source::Read { value, at };
-            None
-        }
-        Err(error) => {
-            *source = Source::Failed { class: error.class, why: error.to_string() };
-            Some(error)
-        }
-    }
+    };
+    reporter.news(&News::ReadFailed { source: topic.source, class, error: &error });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ec2::Effect;
+    use crate::ec2::{Address, Effect};
     use crate::status::Status;
 
     struct Nobody;
@@ -464,11 +386,12 @@ mod tests {
         let (mut reads, mut world) = (Reads::default(), World::default());
         let mut answered = |at, result: Result<Vec<Address>, Ec2Error>| {
             reads.open += 1;
-            let read = Read { at: Duration::from_secs(at), round: at, what: What::Addresses(result) };
+            let topic = Question::Addresses(BTreeSet::new()).topic();
+            let read = Read { at: Duration::from_secs(at), round: at, topic, answer: Answer::Addresses(result) };
             reads.answered(read, &mut world, 0, &Nobody);
             world.addresses.clone()
         };
-        let at = |seconds| Source::Read { value: Vec::new(), at: Duration::from_secs(seconds) };
+        let at = |seconds| LastRead::Read { value: Vec::new(), at: Duration::from_secs(seconds) };
         let fails = Ec2Error {
             operation: "DescribeAddresses",
             class: Class::Transient,
@@ -480,7 +403,7 @@ mod tests {
         assert_eq!(answered(2, Ok(Vec::new())), at(2));
         assert_eq!(answered(1, Ok(Vec::new())), at(2));
         let failed = answered(3, Err(fails));
-        assert!(matches!(failed, Source::Failed { .. }));
+        assert!(matches!(failed, LastRead::Failed { .. }));
         assert_eq!(answered(1, Ok(Vec::new())), failed);
         assert_eq!(answered(4, Ok(Vec::new())), at(4));
     }

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::{Source, World};
 use crate::binding::{Anchor, Binding, Vip};
 use crate::claim_tag;
 use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget};
 use crate::ids::EniId;
 use crate::machine::kernel::LocalAddress;
 use crate::observe::seen::{Claims, Holder, Moment, Seen, WhyUnseen};
+use crate::observe::world::{LastRead, World};
 
 /// Where one binding points, by what was read.
 pub(super) fn look(binding: &Binding, world: &World) -> Result<(Seen, Moment), WhyUnseen> {
@@ -25,7 +25,7 @@ pub(super) fn look(binding: &Binding, world: &World) -> Result<(Seen, Moment), W
             Ok((elastic_ip(address, eni, *private_ip), at))
         }
         Binding::Route { account, table, destination, eni, .. } => {
-            let (tables, at) = world.tables.get(account).unwrap_or(&Source::NotRead).read()?;
+            let (tables, at) = world.tables.get(account).unwrap_or(&LastRead::NotRead).read()?;
             let found = tables
                 .iter()
                 .find(|found| found.id == *table)

@@ -7,6 +7,7 @@ use crate::ec2::{Class, codes};
 use crate::names::names;
 
 pub use crate::decide::plan::{DriftReason, State as BindingState};
+pub use crate::observe::question::Source;
 
 names!(
     /// What is wanted of this node for one VIP, without the why.
@@ -52,30 +53,6 @@ names!(
         Lost = "lost",
     }
 );
-
-names!(
-    /// What is read.
-    Source {
-        Addresses = "addresses",
-        RouteTables = "route_tables",
-        NetworkInterfaces = "network_interfaces",
-        Tags = "tags",
-        LocalAddresses = "local_addresses",
-    }
-);
-
-impl Source {
-    /// The source that shows a binding of this kind.
-    #[must_use]
-    pub fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::ElasticIp => Self::Addresses,
-            Kind::Route => Self::RouteTables,
-            Kind::SecondaryIp | Kind::SourceDestCheck => Self::NetworkInterfaces,
-            Kind::LocalAddress => Self::LocalAddresses,
-        }
-    }
-}
 
 /// What came of one action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

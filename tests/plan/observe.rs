@@ -8,11 +8,11 @@ use vipkeeper::binding::{Account, Anchor, ClaimMode, OnRelease, Vip};
 use vipkeeper::config::{
     AddressConfig, AnchorConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
-use vipkeeper::ec2::{Address, Class, Eni, EniQuery, Route, RouteTable, RouteTarget};
+use vipkeeper::ec2::{Address, Class, Ec2Error, Effect, Eni, EniQuery, Route, RouteTable, RouteTarget};
 use vipkeeper::identity::{Node, NodeInterface};
 use vipkeeper::machine::kernel::LocalAddress;
 use vipkeeper::observe::seen::{Claims, Moment, Observed, Seen};
-use vipkeeper::observe::{Known, Source, TagChoice, World, observe};
+use vipkeeper::observe::{Answer, Known, LastRead, Question, Source, TagChoice, Topic, World, observe};
 
 const AT: Moment = Duration::from_secs(7);
 
@@ -73,8 +73,36 @@ fn known() -> Known {
     })
 }
 
-fn read<T>(value: T) -> Source<T> {
-    Source::Read { value, at: AT }
+/// The choice by tag that the config makes.
+fn choice(known: &Known, config: &Config) -> TagChoice {
+    let choice = known.questions(config).into_iter().find_map(|question| match question {
+        Question::TaggedTables(choice) => Some(choice),
+        _ => None,
+    });
+    choice.expect("the VPC is known")
+}
+
+/// The query for network interfaces of one round.
+fn eni_query(known: &Known, config: &Config) -> Option<EniQuery> {
+    known.questions(config).into_iter().find_map(|question| match question {
+        Question::Interfaces(query) => Some(query),
+        _ => None,
+    })
+}
+
+fn no_answer() -> Ec2Error {
+    Ec2Error {
+        operation: "DescribeRouteTables",
+        class: Class::Transient,
+        effect: Effect::None,
+        code: None,
+        message: "no answer".to_owned(),
+        request_id: None,
+    }
+}
+
+fn read<T>(value: T) -> LastRead<T> {
+    LastRead::Read { value, at: AT }
 }
 
 /// An Elastic IP `eipalloc-1` that leads to an ENI and an address, if any.
@@ -199,7 +227,7 @@ fn an_elastic_ip_that_is_not_there_is_unknown_and_never_absent() {
         "elastic_ip 192.0.2.1 unknown: Elastic IP 192.0.2.1 does not exist, or not in this account and region";
     check(&config, &known(), &world, &[missing]);
     let failed = World {
-        addresses: Source::Failed { class: Class::Transient, why: "no answer".to_owned() },
+        addresses: LastRead::Failed { class: Class::Transient, why: "no answer".to_owned() },
         ..World::default()
     };
     check(&config, &known(), &failed, &["elastic_ip 192.0.2.1 unknown: the read failed: no answer"]);
@@ -221,7 +249,7 @@ fn ids_found_once_are_kept_when_a_later_read_fails() {
     let mut known = known();
     known.learn(&World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() });
     let failed = World {
-        addresses: Source::Failed { class: Class::Transient, why: "no answer".to_owned() },
+        addresses: LastRead::Failed { class: Class::Transient, why: "no answer".to_owned() },
         ..World::default()
     };
     let (vip, _) = resolve(&config, &known, &failed);
@@ -279,16 +307,24 @@ fn tables_chosen_by_tag_are_bindings_once_they_are_found() {
     assert_eq!(vip.anchor, None);
     assert!(observed.sights.values().all(|sight| matches!(sight.seen, Seen::Unknown(_))));
 
-    let choices = known.choices(&config);
-    let choice: TagChoice = choices.into_iter().next().unwrap();
+    let choice = choice(&known, &config);
     assert_eq!(choice.vpc.as_str(), "vpc-1");
-    known.learn_choice(choice.clone(), &[table("rtb-7", &[], &[]), table("rtb-8", &[], &[])]);
+    let mut world = World::default();
+    let found = vec![table("rtb-7", &[], &[]), table("rtb-8", &[], &[])];
+    world.put(Answer::TaggedTables(choice.clone(), Ok(found)), AT).unwrap();
+    known.learn(&world);
     let (vip, _) = resolve(&config, &known, &World::default());
     let keys: Vec<_> = vip.bindings.keys().map(ToString::to_string).collect();
     assert_eq!(keys, ["route rtb-7", "route rtb-8", "local_address 20.0.0.50", "source_dest_check eth0"]);
     assert_eq!(vip.anchor, None, "other nodes may have found other tables");
 
-    known.learn_choice(choice, &[]);
+    world.put(Answer::TaggedTables(choice.clone(), Err(no_answer())), AT).unwrap_err();
+    known.learn(&world);
+    let (vip, _) = resolve(&config, &known, &World::default());
+    assert!(vip.bindings.values().all(Option::is_some), "those found before stay: {vip:?}");
+
+    world.put(Answer::TaggedTables(choice, Ok(Vec::new())), AT).unwrap();
+    known.learn(&world);
     let (vip, observed) = resolve(&config, &known, &World::default());
     assert!(vip.bindings.values().next().unwrap().is_none());
     let why = "no route table in the ENI's VPC carries these tags";
@@ -458,21 +494,81 @@ fn one_pass_asks_each_source_once() {
         addresses: vec![address],
         anchor: None,
     }));
-    let queries = known().queries(&config);
-    assert_eq!(queries.addresses.len(), 2);
-    assert_eq!(queries.tables.len(), 1);
-    assert_eq!(queries.tables[&Account::Own].len(), 3);
-    let Some(EniQuery::PrivateIps { addresses, .. }) = &queries.interfaces else { panic!("{queries:?}") };
+    let questions = known().questions(&config);
+    let [
+        Question::Addresses(public_ips),
+        Question::RouteTables(Account::Own, tables),
+        Question::Interfaces(EniQuery::PrivateIps { addresses, .. }),
+        Question::Tags(_),
+    ] = questions.as_slice()
+    else {
+        panic!("{questions:?}")
+    };
+    assert_eq!((public_ips.len(), tables.len()), (2, 3));
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.0.0.9", "10.0.0.50", "10.0.1.9"]);
-    assert_eq!(queries.tags.len(), 1);
+}
+
+#[test]
+fn each_account_and_each_subnet_is_a_topic_of_its_own() {
+    let role = "arn:aws:iam::123456789012:role/shared";
+    let shared = Account::Role(role.to_owned());
+    let config = config(vec![
+        routed("20.0.0.50", tables(&["rtb-1"])),
+        routed("20.0.0.51", tagged_in(&shared)),
+        secondary("10.0.0.50"),
+    ]);
+    let mut known = known();
+    let found = vec![table("rtb-7", &[], &[])];
+    let mut world = World::default();
+    world.put(Answer::TaggedTables(choice(&known, &config), Ok(found)), AT).unwrap();
+    known.learn(&world);
+    let topics: Vec<_> = known.questions(&config).iter().map(Question::topic).collect();
+    let topic = |source, part: Option<&str>| Topic { source, part: part.map(str::to_owned) };
+    let wanted = [
+        topic(Source::RouteTables, None),
+        topic(Source::RouteTables, Some(role)),
+        topic(Source::NetworkInterfaces, None),
+        topic(Source::RouteTables, Some(role)),
+    ];
+    assert_eq!(topics, wanted, "the last one asks which tables carry the tags");
+    let subnet = Question::Tags("subnet-1".parse().unwrap()).topic();
+    assert_eq!(subnet, topic(Source::Tags, Some("subnet-1")));
+}
+
+#[test]
+fn what_no_question_asks_for_is_forgotten() {
+    let config = config(vec![elastic("192.0.2.1"), routed("20.0.0.50", tagged())]);
+    let known = known();
+    let questions = known.questions(&config);
+    let mut world = World::default();
+    let answers = [
+        Answer::Addresses(Ok(Vec::new())),
+        Answer::RouteTables(Account::Own, Ok(Vec::new())),
+        Answer::TaggedTables(choice(&known, &config), Ok(Vec::new())),
+        Answer::Interfaces(by_id(), Ok(Vec::new())),
+        Answer::Tags("subnet-1".parse().unwrap(), Ok(BTreeMap::new())),
+    ];
+    for answer in answers {
+        world.put(answer, AT).unwrap();
+    }
+    world.put_local(Ok(BTreeSet::new()), AT).unwrap();
+    let kept = |world: &World| {
+        let (addresses, interfaces) = (world.addresses != LastRead::NotRead, world.interfaces != LastRead::NotRead);
+        (addresses, world.tables.len(), world.chosen.len(), interfaces, world.tags.len())
+    };
+    world.keep_only(&questions);
+    assert_eq!(kept(&world), (true, 0, 1, true, 0), "{questions:?}");
+    world.keep_only(&[]);
+    assert_eq!(kept(&world), (false, 0, 0, false, 0));
+    assert_eq!(world.local, read(BTreeSet::new()), "no question to EC2 asks for them");
 }
 
 #[test]
 fn where_a_secondary_ipv6_address_is_configured_all_enis_of_the_subnets_are_asked_for() {
     let config = config(vec![secondary("10.0.0.50"), secondary("fd00::50")]);
     let mut known = known();
-    assert_eq!(known.queries(&config).interfaces, Some(of_subnets()), "those of every own ENI");
+    assert_eq!(eni_query(&known, &config), Some(of_subnets()), "those of every own ENI");
 
     let mut node = known.node().clone();
     let enis = node.interfaces.values_mut().map(|own| {
@@ -481,11 +577,11 @@ fn where_a_secondary_ipv6_address_is_configured_all_enis_of_the_subnets_are_aske
     });
     let by_id = EniQuery::Ids(enis.collect());
     known.become_node(node);
-    assert_eq!(known.queries(&config).interfaces, Some(by_id.clone()), "until a first look shows the subnets");
+    assert_eq!(eni_query(&known, &config), Some(by_id.clone()), "until a first look shows the subnets");
     let enis = vec![
         eni("eni-a0", &["10.0.0.9"], None),
         Eni { subnet: "subnet-2".parse().ok(), ..eni("eni-a1", &["10.0.1.9"], None) },
     ];
     known.learn(&World { interfaces: read((by_id, enis)), ..World::default() });
-    assert_eq!(known.queries(&config).interfaces, Some(of_subnets()));
+    assert_eq!(eni_query(&known, &config), Some(of_subnets()));
 }

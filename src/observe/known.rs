@@ -1,0 +1,320 @@
+//! Which ids the names and tags of the config stand for, by what was read so far, and which questions follow from that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use crate::binding::{Account, Anchor, Binding, BindingKey, Kind, Vip};
+use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
+use crate::ec2::EniQuery;
+use crate::identity::{Node, NodeInterface};
+use crate::ids::{AllocationId, RouteTableId};
+use crate::observe::question::{Question, TagChoice};
+use crate::observe::seen::WhyUnseen;
+use crate::observe::world::{LastRead, World};
+
+/// The machine's first interface, until the metadata service says which one that is.
+const FIRST: &str = "(first)";
+
+/// The ids that were found for names and tags. They are kept when a later read fails: that lets a claim be taken without a
+/// read before it.
+#[derive(Debug, Clone)]
+pub struct Known {
+    node: Node,
+    allocations: BTreeMap<Ipv4Addr, AllocationId>,
+    chosen: BTreeMap<TagChoice, BTreeSet<RouteTableId>>,
+}
+
+impl Known {
+    #[must_use]
+    pub fn new(node: Node) -> Self {
+        Self { node, allocations: BTreeMap::new(), chosen: BTreeMap::new() }
+    }
+
+    /// This node is another one than it was thought: what is known of the account stays.
+    pub fn become_node(&mut self, node: Node) {
+        self.node = node;
+    }
+
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Remembers the ids that a round of reads showed.
+    pub fn learn(&mut self, world: &World) {
+        if let LastRead::Read { value, .. } = &world.addresses {
+            for address in value {
+                self.allocations.insert(address.public_ip, address.allocation.clone());
+            }
+        }
+        for (choice, tables) in &world.chosen {
+            if let LastRead::Read { value, .. } = tables {
+                self.chosen.insert(choice.clone(), value.clone());
+            }
+        }
+        if let LastRead::Read { value: (_, enis), .. } = &world.interfaces {
+            for own in self.node.interfaces.values_mut() {
+                let Some(eni) = enis.iter().find(|eni| eni.id == own.eni) else { continue };
+                own.primary_ip = eni.primary_ip.or(own.primary_ip);
+                own.subnet = eni.subnet.clone().or(own.subnet.take());
+                own.vpc = eni.vpc.clone().or(own.vpc.take());
+            }
+        }
+    }
+
+    /// The choices by tag that the config makes, as far as the VPC is known.
+    fn choices(&self, config: &Config) -> BTreeSet<TagChoice> {
+        config.vips.iter().flat_map(|vip| &vip.addresses).filter_map(|address| self.choice(address)).collect()
+    }
+
+    fn choice(&self, address: &AddressConfig) -> Option<TagChoice> {
+        let route = address.route.as_ref()?;
+        let Tables::Tagged { tags, account } = &route.tables else { return None };
+        let vpc = self.interface(route.interface.as_deref()).ok()?.1.vpc.clone()?;
+        Some(TagChoice { account: account.clone(), vpc, tags: tags.clone() })
+    }
+
+    fn interface(&self, name: Option<&str>) -> Result<(&str, &NodeInterface), WhyUnseen> {
+        let Some(name) = name.or(self.node.first.as_deref()) else {
+            return Err(WhyUnseen::Unresolved("this machine's first interface is not known".to_owned()));
+        };
+        let (name, interface) = self
+            .node
+            .interfaces
+            .get_key_value(name)
+            .ok_or_else(|| WhyUnseen::Unresolved(format!("the ENI of interface {name} is not known")))?;
+        Ok((name, interface))
+    }
+
+    /// The tables of a route, and whose they are; with why there are none, if so.
+    fn tables(&self, address: &AddressConfig) -> Result<Vec<(Account, RouteTableId)>, WhyUnseen> {
+        let Some(route) = &address.route else { return Ok(Vec::new()) };
+        match &route.tables {
+            Tables::Ids(tables) => Ok(tables.iter().map(|table| (table.account.clone(), table.id.clone())).collect()),
+            Tables::Tagged { .. } => {
+                let unresolved = |why: &str| WhyUnseen::Unresolved(why.to_owned());
+                let choice = self.choice(address).ok_or_else(|| unresolved("the ENI's VPC is not known yet"))?;
+                let tables =
+                    self.chosen.get(&choice).ok_or_else(|| unresolved("tables with these tags were not read yet"))?;
+                if tables.is_empty() {
+                    return Err(unresolved("no route table in the ENI's VPC carries these tags"));
+                }
+                Ok(tables.iter().map(|table| (choice.account.clone(), table.clone())).collect())
+            }
+        }
+    }
+
+    /// The questions of one round, however many VIPs there are; first those that every round asks.
+    #[must_use]
+    pub fn questions(&self, config: &Config) -> Vec<Question> {
+        let mut public_ips = BTreeSet::new();
+        let mut tables: BTreeMap<Account, BTreeSet<RouteTableId>> = BTreeMap::new();
+        let mut subnets = BTreeSet::new();
+        for vip in &config.vips {
+            for address in &vip.addresses {
+                if let (Some(_), IpAddr::V4(public)) = (&address.elastic_ip, address.address) {
+                    public_ips.insert(public);
+                }
+                for (account, table) in self.tables(address).unwrap_or_default() {
+                    tables.entry(account).or_default().insert(table);
+                }
+            }
+            match self.anchor(vip) {
+                Some(Anchor::RouteTable(account, table)) => _ = tables.entry(account).or_default().insert(table),
+                Some(Anchor::Subnet(subnet)) => _ = subnets.insert(subnet),
+                Some(Anchor::ElasticIp(_)) | None => {}
+            }
+        }
+        let addresses = (!public_ips.is_empty()).then_some(Question::Addresses(public_ips));
+        let tables = tables.into_iter().map(|(account, ids)| Question::RouteTables(account, ids));
+        let interfaces = self.eni_query(config).map(Question::Interfaces);
+        let tags = subnets.into_iter().map(Question::Tags);
+        let choices = self.choices(config).into_iter().map(Question::TaggedTables);
+        addresses.into_iter().chain(tables).chain(interfaces).chain(tags).chain(choices).collect()
+    }
+
+    /// The query that shows this node's own ENIs and every holder of a secondary address.
+    fn eni_query(&self, config: &Config) -> Option<EniQuery> {
+        let addresses = config.vips.iter().flat_map(|vip| &vip.addresses);
+        let secondary = addresses.filter(|address| address.secondary_ip.is_some()).map(|address| address.address);
+        let (mut holders_of, mut any_ipv6) = (BTreeSet::new(), false);
+        for address in secondary {
+            match address {
+                IpAddr::V4(private) => _ = holders_of.insert(private),
+                IpAddr::V6(_) => any_ipv6 = true,
+            }
+        }
+        let own = || self.node.interfaces.values();
+        let enis: BTreeSet<_> = own().map(|interface| interface.eni.clone()).collect();
+        let primaries: Option<BTreeSet<_>> = own().map(|interface| interface.primary_ip).collect();
+        let subnets: Option<BTreeSet<_>> = own().map(|interface| interface.subnet.clone()).collect();
+        let vpcs: BTreeSet<_> = own().map(|interface| interface.vpc.clone()).collect();
+        let vpc = if vpcs.len() == 1 { vpcs.into_iter().next().flatten() } else { None };
+        match (subnets, primaries, vpc) {
+            _ if enis.is_empty() => None,
+            // No filter finds ENIs by an IPv4 or an IPv6 address, so one call that is to show own ENIs and holders of both
+            // kinds asks for all of the subnets.
+            (Some(subnets), ..) if any_ipv6 => Some(EniQuery::Subnets(subnets)),
+            // The query goes by address where that will do; own ENIs are found by their primary ones.
+            (_, Some(primaries), Some(vpc)) if !holders_of.is_empty() => {
+                Some(EniQuery::PrivateIps { vpc, addresses: primaries.union(&holders_of).copied().collect() })
+            }
+            _ => Some(EniQuery::Ids(enis)),
+        }
+    }
+
+    /// A VIP as this node would hold it, and why a binding has no ids yet.
+    pub(super) fn resolve(&self, config: &Config, vip: &VipConfig) -> (Vip, BTreeMap<BindingKey, WhyUnseen>) {
+        let mut bindings = BTreeMap::new();
+        let mut unresolved = BTreeMap::new();
+        let mut put = |key: BindingKey, binding: Result<Binding, WhyUnseen>| match binding {
+            Ok(binding) => drop(bindings.insert(key, Some(binding))),
+            Err(why) => {
+                bindings.insert(key.clone(), None);
+                unresolved.insert(key, why);
+            }
+        };
+        for address in &vip.addresses {
+            let ip = address.address;
+            if let Some(elastic) = &address.elastic_ip {
+                put(BindingKey::new(Kind::ElasticIp, ip), self.elastic_ip(vip, ip, elastic));
+            }
+            if let Some(secondary) = &address.secondary_ip {
+                let interface = self.interface(secondary.interface.as_deref());
+                let eni = interface.clone().map(|(_, interface)| interface.eni.clone());
+                put(BindingKey::new(Kind::SecondaryIp, ip), eni.map(|eni| Binding::SecondaryIp { eni, address: ip }));
+                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local_address(name, ip)));
+            }
+            if let Some(route) = &address.route {
+                let interface = self.interface(route.interface.as_deref());
+                match (self.tables(address), &interface) {
+                    (Ok(tables), Ok((_, interface))) => {
+                        for (account, table) in tables {
+                            let key = route_key(vip, address, &table);
+                            let destination = IpNet::from(ip);
+                            let eni = interface.eni.clone();
+                            let on_release = route.on_release;
+                            put(key, Ok(Binding::Route { account, table, destination, eni, on_release }));
+                        }
+                    }
+                    (Ok(tables), Err(why)) => {
+                        for (_, table) in tables {
+                            put(route_key(vip, address, &table), Err(why.clone()));
+                        }
+                    }
+                    (Err(why), _) => put(BindingKey::new(Kind::Route, "(by tag)"), Err(why)),
+                }
+                let name = route.interface.as_deref().or(self.node.first.as_deref()).unwrap_or(FIRST);
+                put(
+                    BindingKey::new(Kind::SourceDestCheck, name),
+                    interface.clone().map(|(_, interface)| Binding::SourceDestCheck { eni: interface.eni.clone() }),
+                );
+                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local_address(name, ip)));
+            }
+        }
+        let vip = Vip {
+            delegate_ip: vip.delegate_ip,
+            instance: self.node.instance.clone(),
+            bindings,
+            claims: config.claims,
+            anchor: self.anchor(vip),
+        };
+        (vip, unresolved)
+    }
+
+    fn elastic_ip(&self, vip: &VipConfig, ip: IpAddr, config: &ElasticIpConfig) -> Result<Binding, WhyUnseen> {
+        let (_, interface) = self.interface(config.interface.as_deref())?;
+        let found = match ip {
+            IpAddr::V4(public) => self.allocations.get(&public),
+            IpAddr::V6(_) => None,
+        };
+        let allocation = match (found, &config.allocation_id) {
+            (Some(found), Some(given)) if found != given => {
+                return Err(WhyUnseen::Unresolved(format!(
+                    "{ip} is {found}, but the config names {given}: correct allocation_id, or leave it out"
+                )));
+            }
+            (Some(id), _) | (None, Some(id)) => id.clone(),
+            (None, None) => return Err(WhyUnseen::NotRead),
+        };
+        let private_ip = config.private_ip.or(interface.primary_ip).ok_or_else(|| {
+            WhyUnseen::Unresolved(format!("the primary address of {} is not known yet", interface.eni))
+        })?;
+        let after = vip
+            .addresses
+            .iter()
+            .find(|other| other.secondary_ip.is_some() && other.address == IpAddr::V4(private_ip))
+            .map(|other| BindingKey::new(Kind::SecondaryIp, other.address));
+        Ok(Binding::ElasticIp { allocation, eni: interface.eni.clone(), private_ip, after })
+    }
+
+    /// Where claims on a VIP are recorded: what the config names; else its Elastic IP, the first route table that is
+    /// named by id, or the subnet of its secondary address. Never a table that was found by its tags: nodes find those
+    /// at different times, and two records have two winners.
+    fn anchor(&self, vip: &VipConfig) -> Option<Anchor> {
+        let subnet = || {
+            let secondary = vip.addresses.iter().find_map(|address| address.secondary_ip.as_ref())?;
+            self.interface(secondary.interface.as_deref()).ok()?.1.subnet.clone()
+        };
+        match &vip.anchor {
+            Some(AnchorConfig::ElasticIp(id)) => return Some(Anchor::ElasticIp(id.clone())),
+            Some(AnchorConfig::RouteTable(id)) => return Some(Anchor::RouteTable(vip.account_of(id), id.clone())),
+            Some(AnchorConfig::Subnet) => return subnet().map(Anchor::Subnet),
+            None => {}
+        }
+        let elastic = vip.addresses.iter().find(|address| address.elastic_ip.is_some());
+        if let Some(address) = elastic {
+            let given = address.elastic_ip.as_ref().and_then(|elastic| elastic.allocation_id.clone());
+            let IpAddr::V4(public) = address.address else { return None };
+            return given.or_else(|| self.allocations.get(&public).cloned()).map(Anchor::ElasticIp);
+        }
+        if let Some(table) = vip.named_tables().next() {
+            return Some(Anchor::RouteTable(table.account.clone(), table.id.clone()));
+        }
+        subnet().map(Anchor::Subnet)
+    }
+}
+
+/// The bindings that the config names, for metrics that must exist from the start. Those of tables chosen by tag come
+/// once they are found.
+#[must_use]
+pub fn configured_keys(config: &Config) -> Vec<(IpAddr, Vec<BindingKey>)> {
+    let keys = |vip: &VipConfig| {
+        let mut keys = BTreeSet::new();
+        for address in &vip.addresses {
+            let ip = address.address;
+            if address.elastic_ip.is_some() {
+                keys.insert(BindingKey::new(Kind::ElasticIp, ip));
+            }
+            if address.secondary_ip.is_some() {
+                keys.insert(BindingKey::new(Kind::SecondaryIp, ip));
+                keys.insert(BindingKey::new(Kind::LocalAddress, ip));
+            }
+            if let Some(route) = &address.route {
+                let name = route.interface.as_deref().unwrap_or(FIRST);
+                keys.insert(BindingKey::new(Kind::LocalAddress, ip));
+                keys.insert(BindingKey::new(Kind::SourceDestCheck, name));
+                if let Tables::Ids(tables) = &route.tables {
+                    keys.extend(tables.iter().map(|table| route_key(vip, address, &table.id)));
+                }
+            }
+        }
+        keys.into_iter().collect()
+    };
+    config.vips.iter().map(|vip| (vip.delegate_ip, keys(vip))).collect()
+}
+
+/// A route is called by its table; where the VIP has a second destination, by both.
+fn route_key(vip: &VipConfig, address: &AddressConfig, table: &RouteTableId) -> BindingKey {
+    if address.address == vip.delegate_ip {
+        BindingKey::new(Kind::Route, table)
+    } else {
+        BindingKey::new(Kind::Route, format_args!("{table} {}", address.address))
+    }
+}
+
+fn local_address(interface: &str, address: IpAddr) -> Binding {
+    Binding::LocalAddress { interface: interface.to_owned(), address }
+}

@@ -1,0 +1,116 @@
+//! The answers that each source of the world gave last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::binding::Account;
+use crate::ec2::{Address, Class, Ec2Error, Eni, EniQuery, RouteTable};
+use crate::ids::{RouteTableId, SubnetId};
+use crate::machine::kernel::{KernelError, LocalAddress};
+use crate::observe::question::{Answer, Question, TagChoice};
+use crate::observe::seen::{Moment, WhyUnseen};
+
+/// How the last read of one source went.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LastRead<T> {
+    #[default]
+    NotRead,
+    Failed {
+        class: Class,
+        why: String,
+    },
+    /// `at` is when the read began.
+    Read {
+        value: T,
+        at: Moment,
+    },
+}
+
+impl<T> LastRead<T> {
+    pub(super) fn read(&self) -> Result<(&T, Moment), WhyUnseen> {
+        match self {
+            Self::NotRead => Err(WhyUnseen::NotRead),
+            Self::Failed { class, why } => Err(WhyUnseen::ReadFailed { class: *class, why: why.clone() }),
+            Self::Read { value, at } => Ok((value, *at)),
+        }
+    }
+
+    /// Replaces the last read by a newer one, and hands its error back.
+    fn replace(&mut self, result: Result<T, Ec2Error>, at: Moment) -> Result<(), Ec2Error> {
+        match result {
+            Ok(value) => {
+                *self = Self::Read { value, at };
+                Ok(())
+            }
+            Err(error) => {
+                *self = Self::Failed { class: error.class, why: error.to_string() };
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Everything that was read last.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    pub addresses: LastRead<Vec<Address>>,
+    pub tables: BTreeMap<Account, LastRead<Vec<RouteTable>>>,
+    /// The tables that carry the tags which the config chooses by. [`World::tables`] says what is in them.
+    pub chosen: BTreeMap<TagChoice, LastRead<BTreeSet<RouteTableId>>>,
+    pub interfaces: LastRead<(EniQuery, Vec<Eni>)>,
+    pub tags: BTreeMap<SubnetId, LastRead<BTreeMap<String, String>>>,
+    pub local: LastRead<BTreeSet<LocalAddress>>,
+}
+
+impl World {
+    /// Makes an answer of EC2 part of the world. `at` is when EC2 was asked.
+    ///
+    /// # Errors
+    /// The one that EC2 answered with. The world knows of it as well.
+    pub fn put(&mut self, answer: Answer, at: Moment) -> Result<(), Ec2Error> {
+        match answer {
+            Answer::Addresses(result) => self.addresses.replace(result, at),
+            Answer::RouteTables(account, result) => self.tables.entry(account).or_default().replace(result, at),
+            Answer::TaggedTables(choice, result) => {
+                let ids = result.map(|tables| tables.into_iter().map(|table| table.id).collect());
+                self.chosen.entry(choice).or_default().replace(ids, at)
+            }
+            Answer::Interfaces(query, result) => self.interfaces.replace(result.map(|enis| (query, enis)), at),
+            Answer::Tags(subnet, result) => self.tags.entry(subnet).or_default().replace(result, at),
+        }
+    }
+
+    /// Makes the kernel's addresses part of the world. `at` is when the kernel was asked.
+    ///
+    /// # Errors
+    /// The one that the kernel answered with. The world knows of it as well.
+    pub fn put_local(
+        &mut self,
+        result: Result<BTreeSet<LocalAddress>, KernelError>,
+        at: Moment,
+    ) -> Result<(), KernelError> {
+        match result {
+            Ok(value) => {
+                self.local = LastRead::Read { value, at };
+                Ok(())
+            }
+            Err(error) => {
+                self.local = LastRead::Failed { class: Class::Transient, why: error.to_string() };
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets what none of the questions asks for: nothing may rest on what no later round brings up to date.
+    pub fn keep_only(&mut self, asked: &[Question]) {
+        let any = |wanted: &dyn Fn(&Question) -> bool| asked.iter().any(wanted);
+        if !any(&|question| matches!(question, Question::Addresses(_))) {
+            self.addresses = LastRead::NotRead;
+        }
+        if !any(&|question| matches!(question, Question::Interfaces(_))) {
+            self.interfaces = LastRead::NotRead;
+        }
+        self.tables.retain(|kept, _| any(&|question| matches!(question, Question::RouteTables(of, _) if of == kept)));
+        self.chosen.retain(|kept, _| any(&|question| matches!(question, Question::TaggedTables(of) if of == kept)));
+        self.tags.retain(|kept, _| any(&|question| matches!(question, Question::Tags(of) if of == kept)));
+    }
+}
