@@ -3,6 +3,7 @@
 
 pub mod bucket;
 pub mod codes;
+pub mod reason;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,6 +15,9 @@ use ipnet::IpNet;
 use crate::action::Action;
 use crate::binding::Account;
 use crate::ids::{AllocationId, AssociationId, EniId, InstanceId, RouteTableId, SubnetId, VpcId};
+use crate::names::names;
+
+use self::reason::Reason;
 
 /// An Elastic IP, as DescribeAddresses shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,36 +157,21 @@ pub struct Accepted {
     pub changed: bool,
 }
 
-/// What decides what happens after a failure. Nothing else does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Class {
-    /// Timeout, 5xx, a connection that broke: try again, with backoff.
-    Transient,
-    /// EC2's rate limit. As `Transient`; counted apart.
-    Throttled,
-    /// The world moved: look again and decide again.
-    Stale,
-    /// Not allowed, or the credentials do not work: an operator must act.
-    Denied,
-    /// The request or a limit of the account is at fault: an operator must act.
-    Rejected,
-}
-
-impl Class {
-    pub const ALL: [Self; 5] = [Self::Transient, Self::Throttled, Self::Stale, Self::Denied, Self::Rejected];
-
-    /// The name in metrics and logs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Transient => "transient",
-            Self::Throttled => "throttled",
-            Self::Stale => "stale",
-            Self::Denied => "denied",
-            Self::Rejected => "rejected",
-        }
+names!(
+    /// What decides what happens after a failure. Nothing else does.
+    Class {
+        /// Timeout, 5xx, a connection that broke: try again, with backoff.
+        Transient = "transient",
+        /// EC2's rate limit. As `Transient`; counted apart.
+        Throttled = "throttled",
+        /// The world moved: look again and decide again.
+        Stale = "stale",
+        /// Not allowed, or the credentials do not work: an operator must act.
+        Denied = "denied",
+        /// The request or a limit of the account is at fault: an operator must act.
+        Rejected = "rejected",
     }
-}
+);
 
 /// Whether EC2 may have carried out a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -201,6 +190,8 @@ pub struct Ec2Error {
     pub operation: &'static str,
     /// EC2's error code, when it gave one.
     pub code: Option<String>,
+    /// What the answer or its circumstances say beyond the code, if anything.
+    pub reason: Option<Reason>,
     /// The code and EC2's text, or what broke on the way; one line.
     pub message: String,
     pub request_id: Option<String>,

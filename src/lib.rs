@@ -10,7 +10,7 @@
 
 pub mod error;
 pub mod ids;
-mod names;
+pub mod names;
 
 pub mod action;
 pub mod binding;

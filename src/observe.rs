@@ -11,6 +11,7 @@ pub use self::look::tags;
 pub use self::question::{Answer, Question, Source, TagChoice, Topic, ask};
 pub use self::world::{LastRead, World};
 
+pub mod cause;
 mod known;
 mod look;
 pub mod question;

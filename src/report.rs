@@ -18,7 +18,7 @@ use crate::ids::{ClaimId, InstanceId, Term};
 use crate::status::Status;
 use crate::status::file::StatusFile;
 
-pub use self::labels::{BindingState, Direction, DriftReason, Outcome, PassResult, Role, Source};
+pub use self::labels::{BindingState, Direction, DriftReason, Outcome, PassResult, Source};
 pub use self::log::{LogFormat, init_log};
 
 pub mod health;
@@ -32,10 +32,6 @@ pub(crate) mod systemd;
 
 /// How often the loop hands over its status when nothing changed.
 pub const HEARTBEAT: Duration = Duration::from_secs(7);
-
-/// A status older than this means that the daemon is dead or stuck. Well above [`HEARTBEAT`], so that one slow step of
-/// the loop is no alarm.
-pub const STALE_AFTER: Duration = Duration::from_secs(30);
 
 /// What the loop tells.
 pub trait Reporter {

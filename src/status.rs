@@ -1,12 +1,20 @@
 //! What the daemon knows, as one document: written to `<state_dir>/status.json`, served at `/status`, shown by
-//! `vipkeeper status`, and read by `vipkeeper wait`. The fields are an interface: add, never rename.
+//! `vipkeeper status`, and read by `vipkeeper wait`. The fields are an interface: add, never rename. Words of closed sets
+//! are [`OneOf`] theirs, so that the document of a newer daemon can be read as well.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::binding::Kind;
+use crate::decide::plan::{Blocker, State};
+use crate::desired::Desired;
+use crate::ec2::Class;
 use crate::ids::{ClaimId, InstanceId, Term};
+use crate::names::{OneOf, names};
+use crate::observe::cause::Cause;
+use crate::observe::seen::{Unseen, WhyUnseen};
 
 pub mod file;
 mod hint;
@@ -15,6 +23,29 @@ pub mod page;
 
 /// The document's format; grows when a reader of the old one would be misled.
 pub const VERSION: u32 = 1;
+
+/// A status older than this means that the daemon is dead or stuck. Well above the heartbeat with which the loop tells
+/// its status, so that one slow step of the loop is no alarm.
+pub const STALE_AFTER: Duration = Duration::from_secs(30);
+
+names!(
+    /// What is wanted of this node for one VIP, without the why.
+    DesiredRole {
+        Leader = "leader",
+        Standby = "standby",
+        Unknown = "unknown",
+    }
+);
+
+impl From<&Desired> for DesiredRole {
+    fn from(desired: &Desired) -> Self {
+        match desired {
+            Desired::Leader(_) => Self::Leader,
+            Desired::Standby(_) => Self::Standby,
+            Desired::Unknown(_) => Self::Unknown,
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -61,8 +92,7 @@ pub struct VipStatus {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredStatus {
-    /// `leader`, `standby` or `unknown`.
-    pub role: String,
+    pub role: OneOf<DesiredRole>,
     /// Why, where the role alone does not say it: one sentence.
     pub reason: Option<String>,
     pub since_ms: u64,
@@ -87,47 +117,77 @@ pub struct ClaimStatus {
     pub next_record_ms: Option<u64>,
     /// The class of the failed read that leaves the claims on record unknown, as of an error.
     #[serde(default)]
-    pub read_error_class: Option<String>,
+    pub read_error_class: Option<OneOf<Class>>,
+    /// Why the claims on record are unknown, if they are.
+    #[serde(default)]
+    pub unread: Option<UnseenStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BindingStatus {
     pub kind: Kind,
     pub target: String,
-    /// `in_sync`, `drift`, `unknown`, `waiting` or `blocked`.
-    pub state: String,
+    pub state: OneOf<State>,
     /// What was seen or is being done: one short phrase.
     pub detail: String,
     pub since_ms: u64,
-    /// Who must act before this node does: `no_record`, `not_escalated`, `unheard` or `no_hook`.
+    /// Who must act before this node does.
     #[serde(default)]
-    pub blocked_by: Option<String>,
+    pub blocked_by: Option<OneOf<Blocker>>,
     pub last_error: Option<ErrorStatus>,
     pub next_try_ms: Option<u64>,
     /// The class of the failed read that left its state unknown, as of an error.
     #[serde(default)]
-    pub read_error_class: Option<String>,
+    pub read_error_class: Option<OneOf<Class>>,
+    /// Why its state is unknown, if it is.
+    #[serde(default)]
+    pub unseen: Option<UnseenStatus>,
+}
+
+/// Why something could not be seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnseenStatus {
+    pub why: OneOf<Unseen>,
+    /// The class of the read, if it failed.
+    pub class: Option<OneOf<Class>>,
+    #[serde(flatten)]
+    pub cause: Cause,
+}
+
+impl From<&WhyUnseen> for UnseenStatus {
+    fn from(why: &WhyUnseen) -> Self {
+        let failed = why.failed_read();
+        Self {
+            why: why.kind().into(),
+            class: failed.map(|failed| failed.class.into()),
+            cause: failed.map(|failed| failed.cause.clone()).unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorStatus {
     pub at_ms: u64,
-    pub class: String,
+    pub class: OneOf<Class>,
     pub message: String,
     /// How often in a row.
     pub failures: u32,
+    #[serde(flatten)]
+    pub cause: Cause,
 }
 
-/// The names of the conditions.
-pub mod condition {
-    pub const IN_SYNC: &str = "InSync";
-    pub const DESIRED_VALID: &str = "DesiredValid";
-    pub const CLAIM_RECORDED: &str = "ClaimRecorded";
-    pub const CONTESTED: &str = "Contested";
-    pub const SUPERSEDED: &str = "Superseded";
-    pub const HOOK_LOST: &str = "HookLost";
-    pub const WITNESS: &str = "Witness";
-}
+names!(
+    /// The names of the conditions.
+    ConditionName {
+        InSync = "InSync",
+        DesiredValid = "DesiredValid",
+        ClaimRecorded = "ClaimRecorded",
+        Contested = "Contested",
+        Superseded = "Superseded",
+        HookLost = "HookLost",
+        Witness = "Witness",
+    }
+);
 
 /// The reasons of conditions that more than people tell apart.
 pub mod reason {
@@ -145,8 +205,7 @@ pub mod reason {
 /// As in Kubernetes: a named statement that holds or does not, and since when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
-    /// One of [`condition`]'s.
-    pub name: String,
+    pub name: OneOf<ConditionName>,
     pub holds: bool,
     /// One CamelCase word.
     pub reason: String,

@@ -12,6 +12,7 @@ use vipkeeper::binding::{BindingKey, Kind};
 use vipkeeper::cli::Cli;
 use vipkeeper::config::Config;
 use vipkeeper::config::sources::Sources;
+use vipkeeper::ec2::codes::Label;
 use vipkeeper::report::{News, Report, Reporter, VipKeys, labels};
 
 /// Lines of a file. Above this one wants to be two; a test that plays through many stories may be longer.
@@ -103,8 +104,8 @@ fn every_metric_is_documented_with_its_type_and_labels() {
         .collect();
     let ours: BTreeMap<_, _> = metrics().into_iter().filter(|(name, _)| name.starts_with("vipkeeper_")).collect();
     assert_eq!(documented, ours);
-    for code in labels::CODES {
-        assert!(page.contains(&format!("`{code}`")), "{code}");
+    for label in Label::ALL {
+        assert!(page.contains(&format!("`{label}`")), "{label}");
     }
 }
 

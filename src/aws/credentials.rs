@@ -16,7 +16,8 @@ use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use super::causes::{causes, chain, one_line};
 use super::imds;
 use crate::ec2::Class;
-use crate::ec2::codes::{Answer, Failure};
+use crate::ec2::codes::{self, FailedCall, Label, Reply};
+use crate::ec2::reason::Reason;
 
 /// How long credentials may take to come from the metadata service or STS. Less than one request may take with all that
 /// belongs to it, so that it is they whom the error names.
@@ -87,6 +88,9 @@ struct NotAssumed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoCredentials {
     pub class: Class,
+    /// The code of STS, if it is STS that refused.
+    pub code: Option<String>,
+    pub reason: Option<Reason>,
     pub message: String,
 }
 
@@ -107,18 +111,20 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
     {
         let status = refused.raw_response().map_or(400, |response| response.status().as_u16());
         let message = refused.message().unwrap_or_default();
-        let failure = Failure { operation: "AssumeRole", code: Some(code), message, answer: Answer::Status(status) };
+        let failure = FailedCall { operation: "AssumeRole", code: Some(code), message, reply: Reply::Status(status) };
         let message = match role {
             Some(_) => of_role(&format!("{code}: {message}")),
             // One that the SDK's own profile names.
             None => one_line(&format!("cannot assume the role: {code}: {message}")),
         };
-        return Some(NoCredentials { class: failure.class(), message });
+        let is_forbidden = codes::label(failure.result()) == Label::NotAllowed;
+        let reason = is_forbidden.then_some(Reason::RoleNotAssumed);
+        return Some(NoCredentials { class: failure.class(), code: Some(code.to_owned()), reason, message });
     }
     if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<ImdsError>()) {
         let class = if imds::is_refusal(error) { Class::Denied } else { Class::Transient };
         let message = format!("no credentials from the metadata service: {}", imds::explain(error));
-        return Some(NoCredentials { class, message: of_role(&message) });
+        return Some(NoCredentials { class, code: None, reason: None, message: of_role(&message) });
     }
     let asked_sts = innermost.source().is_some_and(<dyn Error>::is::<SdkError<AssumeRoleError>>);
     let cause = innermost.source().map(|error| format!(": {}", causes(error))).unwrap_or_default();
@@ -138,5 +144,5 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
         _ if asked_sts => (Class::Transient, format!("STS does not answer{cause}")),
         _ => (Class::Transient, format!("cannot load credentials{cause}")),
     };
-    Some(NoCredentials { class, message: of_role(&message) })
+    Some(NoCredentials { class, code: None, reason: None, message: of_role(&message) })
 }

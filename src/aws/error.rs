@@ -8,7 +8,7 @@ use aws_sdk_ec2::operation::RequestId;
 use super::causes::{causes, one_line};
 use super::credentials;
 use super::probe::Traced;
-use crate::ec2::codes::{Answer, Failure, Missing};
+use crate::ec2::codes::{FailedCall, Missing, Reply};
 use crate::ec2::{Class, Ec2Error};
 
 /// What became of one request: the error, and its name in metrics.
@@ -25,35 +25,42 @@ where
 {
     let code = error.code().filter(|code| !code.is_empty());
     let text = error.message().unwrap_or_default();
-    let answer = match error {
-        SdkError::ServiceError(context) => Answer::Status(context.raw().status().as_u16()),
+    let reply = match error {
+        SdkError::ServiceError(context) => Reply::Status(context.raw().status().as_u16()),
         // The status came, and the connection broke within the body.
-        SdkError::ResponseError(_) => Answer::Missing { why: Missing::Io, sent: true },
-        SdkError::TimeoutError(_) => Answer::Missing { why: Missing::TimedOut, sent: seen.sent },
+        SdkError::ResponseError(_) => Reply::Missing { why: Missing::Io, sent: true },
+        SdkError::TimeoutError(_) => Reply::Missing { why: Missing::TimedOut, sent: seen.sent },
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            Answer::Missing { why: Missing::TimedOut, sent: seen.sent }
+            Reply::Missing { why: Missing::TimedOut, sent: seen.sent }
         }
         SdkError::DispatchFailure(failure) if failure.is_user() || seen.host.is_none() => {
-            Answer::Missing { why: Missing::NotMade, sent: false }
+            Reply::Missing { why: Missing::NotMade, sent: false }
         }
-        SdkError::DispatchFailure(_) => Answer::Missing { why: Missing::Io, sent: seen.sent },
-        _ => Answer::Missing { why: Missing::NotMade, sent: false },
+        SdkError::DispatchFailure(_) => Reply::Missing { why: Missing::Io, sent: seen.sent },
+        _ => Reply::Missing { why: Missing::NotMade, sent: false },
     };
-    let failure = Failure { operation, code, message: text, answer };
-    let (class, message) = match (code, answer) {
-        (Some(code), _) => (failure.class(), format!("{code}: {text}")),
-        (None, Answer::Status(200)) => (failure.class(), "an answer that is none of EC2's (HTTP 200)".to_owned()),
-        (None, Answer::Status(status)) => {
-            (failure.class(), format!("HTTP {status} without an EC2 error code, as from a proxy or a load balancer"))
+    let failure = FailedCall { operation, code, message: text, reply };
+    let no_credentials = match (code, reply) {
+        (None, Reply::Missing { .. }) => credentials::explain(error),
+        _ => None,
+    };
+    let class = no_credentials.as_ref().map_or_else(|| failure.class(), |none| none.class);
+    let reason = no_credentials.as_ref().and_then(|none| none.reason);
+    let refused_by = code.map(str::to_owned).or_else(|| no_credentials.as_ref().and_then(|none| none.code.clone()));
+    let message = match (code, reply) {
+        (Some(code), _) => format!("{code}: {text}"),
+        (None, Reply::Status(200)) => "an answer that is none of EC2's (HTTP 200)".to_owned(),
+        (None, Reply::Status(status)) => {
+            format!("HTTP {status} without an EC2 error code, as from a proxy or a load balancer")
         }
-        (None, Answer::Missing { why, sent }) => match credentials::explain(error) {
-            Some(none) => (none.class, none.message),
-            None => (failure.class(), broken(why, sent, seen.host.as_deref(), error)),
-        },
+        (None, Reply::Missing { why, sent }) => {
+            no_credentials.map_or_else(|| broken(why, sent, seen.host.as_deref(), error), |none| none.message)
+        }
     };
     let error = Ec2Error {
         operation,
-        code: code.map(str::to_owned),
+        code: refused_by,
+        reason,
         message: one_line(&message),
         request_id: error.request_id().map(str::to_owned),
         class,
@@ -78,6 +85,7 @@ pub fn refused(operation: &'static str, class: Class, message: impl Into<String>
     Ec2Error {
         operation,
         code: None,
+        reason: None,
         message: message.into(),
         request_id: None,
         class,

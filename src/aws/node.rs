@@ -51,6 +51,7 @@ impl Cloud {
         self.ec2.get().ok_or_else(|| Ec2Error {
             operation,
             code: None,
+            reason: None,
             message: "this node does not know yet who it is".to_owned(),
             request_id: None,
             class: Class::Transient,

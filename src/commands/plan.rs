@@ -12,8 +12,8 @@ use crate::binding::Kind;
 use crate::config::Config;
 use crate::decide::claim::Standing;
 use crate::decide::memory::Memory;
-use crate::decide::plan::{self, Plan, State, plan};
-use crate::desired::{Desired, WhyUnknown};
+use crate::decide::plan::{self, Plan, State, Unasked, plan};
+use crate::desired::Desired;
 use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
 use crate::machine::kernel::{KernelError, LocalAddress};
@@ -133,8 +133,8 @@ impl VipPreview {
                 Standing::Superseded(_) => "superseded",
                 Standing::Leader => "leader",
             },
-            reason: match desired {
-                Desired::Unknown(WhyUnknown::NoFile) if plan.nothing_stands_out() => {
+            reason: match plan.unasked {
+                Some(Unasked::NoHookYet) => {
                     Some("no hook has run yet, which is normal on a node that has not led since boot")
                 }
                 _ => desired.why(),
@@ -142,24 +142,22 @@ impl VipPreview {
             desired_invalid,
             bindings: bindings.collect(),
             record: plan.record.as_ref().map(|(_, action)| action.to_string()),
-            verdict: Verdict::of(desired, plan),
+            verdict: Verdict::of(plan),
         }
     }
 }
 
 impl Verdict {
-    fn of(desired: &Desired, plan: &Plan) -> Self {
+    fn of(plan: &Plan) -> Self {
         let of_binding = |verdict: &plan::Verdict| match (&verdict.step, verdict.state) {
             (None, State::Unknown) => Self::CouldNotTell,
             (None, State::InSync) => Self::InSync,
             // Where nothing is to be done now, something is still not as it should be.
             (Some(_), _) | (None, State::Drift | State::Waiting | State::Blocked) => Self::Changes,
         };
-        let of_desired = match desired {
-            Desired::Leader(_) | Desired::Standby(_) => Self::InSync,
-            // As on every node that has not led since it booted.
-            Desired::Unknown(WhyUnknown::NoFile) if plan.nothing_stands_out() => Self::InSync,
-            Desired::Unknown(_) => Self::CouldNotTell,
+        let of_desired = match plan.unasked {
+            None | Some(Unasked::NoHookYet) => Self::InSync,
+            Some(Unasked::NotSeen | Unasked::HookMissing) => Self::CouldNotTell,
         };
         let of_record = if plan.record.is_some() { Self::Changes } else { Self::InSync };
         plan.bindings.values().map(of_binding).fold(of_desired.max(of_record), Self::max)

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::machine::process;
 use crate::status::file::{self, ReadError};
-use crate::status::page::{Daemon, Look, Verdict, page};
+use crate::status::page::{DaemonLife, Overall, Style, page};
 use crate::status::{Status, layout::clean};
 
 /// The exit code when nothing can be told: no status, an unreadable one, an old one.
@@ -50,9 +50,9 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, no_colour: bool, cod
     loop {
         let size = if is_terminal { rustix::termios::tcgetwinsize(io::stdout()).ok() } else { None };
         let columns = size.map_or(80, |size| usize::from(size.ws_col).max(40));
-        let look = Look { width: is_terminal.then_some(columns), colour: is_terminal && !no_colour };
+        let style = Style { width: is_terminal.then_some(columns), colour: is_terminal && !no_colour };
         let shown;
-        (shown, *code) = once(&file::read(state_dir), format, mode, crate::machine::clock::wall_ms(), look);
+        (shown, *code) = once(&file::read(state_dir), format, mode, crate::machine::clock::wall_ms(), style);
         let mut out = io::stdout().lock();
         if mode == Mode::Watch && is_terminal {
             out.write_all(redrawn(&shown, size.map_or(24, |size| usize::from(size.ws_row))).as_bytes())?;
@@ -69,12 +69,12 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, no_colour: bool, cod
 }
 
 /// What to show of one reading, and the exit code.
-fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u64, look: Look) -> (String, u8) {
+fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u64, style: Style) -> (String, u8) {
     let status = match read {
         Ok(status) => status,
         Err(error) => {
             let shown = match (format, mode) {
-                (Format::Page, _) => unreadable(error, look),
+                (Format::Page, _) => unreadable(error, style),
                 (Format::Json, Mode::Watch) => json(serde_json::to_string(&NoStatus::from(error))),
                 (Format::Json, Mode::Once) => json(serde_json::to_string_pretty(&NoStatus::from(error))),
             };
@@ -82,9 +82,9 @@ fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u6
         }
     };
     let daemon = daemon(status.pid);
-    let code = Verdict::of(status, daemon, now_ms).exit_code();
+    let code = Overall::of(status, daemon, now_ms).exit_code();
     let shown = match (format, mode) {
-        (Format::Page, _) => page(status, daemon, now_ms, look),
+        (Format::Page, _) => page(status, daemon, now_ms, style),
         // One line each, for programs that follow.
         (Format::Json, Mode::Watch) => json(serde_json::to_string(status)),
         (Format::Json, Mode::Once) => json(serde_json::to_string_pretty(status)),
@@ -96,8 +96,8 @@ fn json(text: serde_json::Result<String>) -> String {
     text.expect("a status has no map with keys other than text, and its parts cannot fail to serialize") + "\n"
 }
 
-fn unreadable(error: &ReadError, look: Look) -> String {
-    look.paragraph(0, "what  ", &clean(&error.to_string())) + &look.paragraph(0, "do    ", to_do(error))
+fn unreadable(error: &ReadError, style: Style) -> String {
+    style.paragraph(0, "what  ", &clean(&error.to_string())) + &style.paragraph(0, "do    ", to_do(error))
 }
 
 /// What a program reads where there is no status: an object all the same, with nothing in it but `error`.
@@ -150,6 +150,6 @@ fn redrawn(page: &str, rows: usize) -> String {
     screen + "\x1b[J"
 }
 
-fn daemon(pid: u32) -> Daemon {
-    if process::exists(pid) { Daemon::Alive } else { Daemon::Gone }
+fn daemon(pid: u32) -> DaemonLife {
+    if process::exists(pid) { DaemonLife::Alive } else { DaemonLife::Gone }
 }

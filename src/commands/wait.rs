@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::hook::{HookContext, HookError};
+use crate::decide::plan::State;
 use crate::desired::file::{self, DesiredFileError};
 use crate::desired::{Desired, WhyStandby};
 use crate::error::one_line;
@@ -14,9 +15,8 @@ use crate::ids::{ClaimId, InstanceId};
 use crate::machine::clock::Clocks;
 use crate::machine::process;
 use crate::machine::trust::TrustedOwners;
-use crate::report::Role;
 use crate::status::file::ReadError;
-use crate::status::{self, BindingStatus, Condition, Status, VipStatus, condition};
+use crate::status::{self, BindingStatus, Condition, ConditionName, DesiredRole, Status, VipStatus};
 
 /// How often the files are looked at.
 const LOOK_EACH: Duration = Duration::from_millis(20);
@@ -131,7 +131,7 @@ impl Waiting<'_> {
             };
             return with_problem(why, status);
         }
-        let missing: Vec<_> = vip.bindings.iter().filter(|binding| binding.state != "in_sync").collect();
+        let missing: Vec<_> = vip.bindings.iter().filter(|binding| binding.state != State::InSync).collect();
         if missing.is_empty() {
             return with_problem(
                 format!("the daemon has not seen all bindings here yet; its status is {age} old"),
@@ -156,9 +156,9 @@ fn with_problem(why: String, status: &Status) -> String {
 
 /// What the daemon goes by if it is not the file: it does not trust the file, or Pgpool's watchdog contradicts it.
 fn went_by(vip: &VipStatus) -> Option<&str> {
-    let refused = |condition: &&Condition| condition.name == condition::DESIRED_VALID && !condition.holds;
+    let refused = |condition: &&Condition| condition.name == ConditionName::DesiredValid && !condition.holds;
     let invalid = vip.conditions.iter().find(refused).map(|condition| condition.message.as_str());
-    invalid.or_else(|| vip.desired.reason.as_deref().filter(|_| vip.desired.role == Role::Standby.name()))
+    invalid.or_else(|| vip.desired.reason.as_deref().filter(|_| vip.desired.role == DesiredRole::Standby))
 }
 
 /// `route rtb-1 is drift (Denied: not authorized)`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::ec2::{Class, Effect};
+use crate::observe::cause::Cause;
 use crate::observe::seen::Moment;
 
 use super::in_flight::Failure;
@@ -63,7 +64,16 @@ struct Attempt {
     failed_at: Moment,
     /// EC2 answers again after a fault: what a claim takes goes like a first try.
     hurries: bool,
-    last: Option<(u64, Class, String)>,
+    last: Option<LastTry>,
+}
+
+/// The failure of a subject's last try.
+#[derive(Debug)]
+struct LastTry {
+    at_ms: u64,
+    class: Class,
+    cause: Cause,
+    message: String,
 }
 
 /// A failure that has not been followed by a success.
@@ -71,6 +81,7 @@ struct Attempt {
 pub struct LastFailure<'a> {
     pub at_ms: u64,
     pub class: Class,
+    pub cause: &'a Cause,
     pub message: &'a str,
     /// How often in a row.
     pub times: u32,
@@ -79,7 +90,7 @@ pub struct LastFailure<'a> {
 
 impl Attempt {
     fn is_passing(&self) -> bool {
-        matches!(&self.last, Some((_, Class::Transient | Class::Throttled, _)))
+        matches!(&self.last, Some(LastTry { class: Class::Transient | Class::Throttled, .. }))
     }
 }
 
@@ -108,7 +119,12 @@ impl Attempts {
         attempt.unknown_since = (failure.effect == Effect::Unknown).then_some(now.at);
         attempt.failed_at = now.at;
         attempt.hurries = false;
-        attempt.last = Some((now.wall_ms, failure.class, failure.message.clone()));
+        attempt.last = Some(LastTry {
+            at_ms: now.wall_ms,
+            class: failure.class,
+            cause: failure.cause.clone(),
+            message: failure.message.clone(),
+        });
         (attempt.failures, delay)
     }
 
@@ -155,7 +171,7 @@ impl Attempts {
 
     /// When EC2 could not be reached last, or not serve, for one of them.
     pub fn unanswered_at(&self) -> Option<Moment> {
-        let is_unanswered = |attempt: &Attempt| matches!(&attempt.last, Some((_, Class::Transient, _)));
+        let is_unanswered = |attempt: &Attempt| matches!(&attempt.last, Some(LastTry { class: Class::Transient, .. }));
         let unanswered = self.0.iter().filter(|(subject, attempt)| !subject.is_local() && is_unanswered(attempt));
         unanswered.map(|(_, attempt)| attempt.failed_at).max()
     }
@@ -180,8 +196,8 @@ impl Attempts {
     /// The last failure of an subject.
     pub fn last(&self, subject: &Subject, looked_at: Option<Moment>) -> Option<LastFailure<'_>> {
         let attempt = self.0.get(subject)?;
-        let (at_ms, class, message) = attempt.last.as_ref()?;
+        let LastTry { at_ms, class, cause, message } = attempt.last.as_ref()?;
         let (times, next_try) = (attempt.failures, self.due(subject, looked_at));
-        Some(LastFailure { at_ms: *at_ms, class: *class, message, times, next_try })
+        Some(LastFailure { at_ms: *at_ms, class: *class, cause, message, times, next_try })
     }
 }

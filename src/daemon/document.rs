@@ -6,16 +6,18 @@ use std::net::IpAddr;
 use crate::binding::{BindingKey, ClaimMode};
 use crate::config::WitnessMode;
 use crate::decide::claim::{self, Record};
-use crate::decide::plan::{self, Blocker, Plan, Verdict, Why};
-use crate::desired::{Desired, WhyUnknown};
+use crate::decide::plan::{self, Plan, Unasked, Verdict, Why};
+use crate::desired::Desired;
+use crate::ec2::Class;
 use crate::identity::Node;
+use crate::names::OneOf;
 use crate::observe::World;
-use crate::observe::seen::{WhyUnseen, Witness};
+use crate::observe::seen::WhyUnseen;
 use crate::pgpool::watchdog::{Asked, Nobody};
-use crate::report::{News, Reporter, Role};
+use crate::report::{News, Reporter};
 use crate::status::{
-    BindingStatus, ClaimStatus, Condition, DesiredStatus, ErrorStatus, Problem, SourceStatus, Status, VERSION,
-    VipStatus, condition, reason,
+    BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, Problem,
+    SourceStatus, Status, UnseenStatus, VERSION, VipStatus, reason,
 };
 
 use super::attempts::LastFailure;
@@ -132,13 +134,14 @@ impl VipLoop {
             record_error: unrecorded.as_ref().map(error),
             next_record_ms: unrecorded.as_ref().and_then(|failure| next_try_ms(failure, now)),
             read_error_class: unread.as_ref().and_then(read_error_class),
+            unread: unread.as_ref().map(UnseenStatus::from),
         });
         let conditions = self.conditions(plan, unread.as_ref(), mode, asked, &mut since, now.wall_ms);
         let status = VipStatus {
             delegate_ip: self.config.delegate_ip,
             desired: self.desired(),
             claim,
-            in_sync: conditions.iter().any(|condition| condition.name == condition::IN_SYNC && condition.holds),
+            in_sync: conditions.iter().any(|condition| condition.name == ConditionName::InSync && condition.holds),
             bindings,
             conditions,
         };
@@ -149,7 +152,7 @@ impl VipLoop {
     fn desired(&self) -> DesiredStatus {
         let desired = self.reading().map(|reading| &reading.desired);
         DesiredStatus {
-            role: desired.map_or(Role::Unknown, Role::from).name().to_owned(),
+            role: desired.map_or(DesiredRole::Unknown, DesiredRole::from).into(),
             reason: desired.and_then(Desired::why).map(str::to_owned),
             since_ms: self.desired_since_ms(),
             guard_alive: self.reading().and_then(|reading| reading.guard_alive),
@@ -174,19 +177,21 @@ impl VipLoop {
             let detail = refused.unwrap_or(&detail);
             reporter.news(&News::BindingState { vip: self.config.delegate_ip, key, state, detail });
         }
+        let unseen = match &verdict.why {
+            Why::Unseen(why) => Some(why),
+            _ => None,
+        };
         BindingStatus {
             kind: key.kind,
             target: key.target.clone(),
-            state: state.name().to_owned(),
+            state: state.into(),
             detail,
             since_ms,
-            blocked_by: verdict.why.blocker().map(|blocker| blocker.name().to_owned()),
+            blocked_by: verdict.why.blocker().map(OneOf::Known),
             next_try_ms: failure.as_ref().and_then(|failure| next_try_ms(failure, now)),
             last_error: failure.as_ref().map(error),
-            read_error_class: match &verdict.why {
-                Why::Unseen(why) => read_error_class(why),
-                _ => None,
-            },
+            read_error_class: unseen.and_then(read_error_class),
+            unseen: unseen.map(UnseenStatus::from),
         }
     }
 
@@ -200,18 +205,18 @@ impl VipLoop {
         wall_ms: u64,
     ) -> Vec<Condition> {
         let mut conditions = Vec::new();
-        let mut put = |name: &str, holds: bool, reason: &str, message: String| {
-            let (since_ms, _) = since.of(name, if holds { "holds" } else { "does not" }, wall_ms);
-            let (name, reason) = (name.to_owned(), reason.to_owned());
+        let mut put = |name: ConditionName, holds: bool, reason: &str, message: String| {
+            let (since_ms, _) = since.of(name.name(), if holds { "holds" } else { "does not" }, wall_ms);
+            let (name, reason) = (name.into(), reason.to_owned());
             conditions.push(Condition { name, holds, reason, message, since_ms });
         };
-        let (in_sync, reason, message) = self.in_sync(plan, mode, asked);
-        put(condition::IN_SYNC, in_sync, reason, message);
+        let (in_sync, reason, message) = Self::in_sync(plan);
+        put(ConditionName::InSync, in_sync, reason, message);
         let invalid = self.reading().and_then(|reading| reading.invalid.clone());
         let reason = if invalid.is_none() { "Good" } else { "NotUsed" };
-        put(condition::DESIRED_VALID, invalid.is_none(), reason, invalid.unwrap_or_default());
+        put(ConditionName::DesiredValid, invalid.is_none(), reason, invalid.unwrap_or_default());
         let (recorded, reason, message) = self.recorded(plan, unread);
-        put(condition::CLAIM_RECORDED, recorded, reason, message);
+        put(ConditionName::ClaimRecorded, recorded, reason, message);
         let contested: Vec<_> = self
             .memory()
             .tracks
@@ -220,24 +225,24 @@ impl VipLoop {
             .map(|(key, track)| format!("{key} was taken back {} times", track.retakes))
             .collect();
         let reason = if contested.is_empty() { "Calm" } else { "TakenAgainAndAgain" };
-        put(condition::CONTESTED, !contested.is_empty(), reason, contested.join("; "));
+        put(ConditionName::Contested, !contested.is_empty(), reason, contested.join("; "));
         let (reason, message) = match self.hook_lost() {
             Some(contradiction) => ("Contradiction", contradiction.message()),
             None => ("Agreed", ""),
         };
-        put(condition::HOOK_LOST, self.hook_lost().is_some(), reason, message.to_owned());
+        put(ConditionName::HookLost, self.hook_lost().is_some(), reason, message.to_owned());
         let leader = matches!(self.reading().map(|reading| &reading.desired), Some(Desired::Leader(_)));
         let rival = self.memory().claim.as_ref().and_then(|held| held.superseded_by.as_ref()).filter(|_| leader);
         let reason = if rival.is_some() { "NewerClaim" } else { "Newest" };
         let message = rival.map(|rival| format!("{} holds the newer claim {}", rival.node, rival.term));
-        put(condition::SUPERSEDED, rival.is_some(), reason, message.unwrap_or_default());
+        put(ConditionName::Superseded, rival.is_some(), reason, message.unwrap_or_default());
         let (speaks, reason, message) = witness(mode, asked, self.config.delegate_ip);
-        put(condition::WITNESS, speaks, reason, message);
+        put(ConditionName::Witness, speaks, reason, message);
         conditions
     }
 
     /// Whether every binding is as it should be, and why not.
-    fn in_sync(&self, plan: Option<&Plan>, mode: WitnessMode, asked: Option<&Asked>) -> (bool, &'static str, String) {
+    fn in_sync(plan: Option<&Plan>) -> (bool, &'static str, String) {
         let Some(plan) = plan else {
             return (false, reason::NOT_LOOKED_YET, "nothing has been looked at yet".to_owned());
         };
@@ -247,21 +252,13 @@ impl VipLoop {
         let differing = plan.bindings.iter().filter(|(_, verdict)| verdict.state != plan::State::InSync);
         let differing: Vec<_> = differing.map(|(key, verdict)| format!("{key}: {}", verdict.why)).collect();
         let differing = differing.join("; ");
-        if plan.standing != claim::Standing::Unknown {
-            return (false, "Differs", differing);
-        }
-        let no_file = self.reading().is_some_and(|reading| reading.desired == Desired::Unknown(WhyUnknown::NoFile));
-        let escalated = match asked {
-            Some(Asked::Word(word)) if mode != WitnessMode::Off => {
-                word.on(self.config.delegate_ip) == Witness::Escalated
+        match plan.unasked {
+            None => (false, "Differs", differing),
+            Some(Unasked::NoHookYet) => {
+                (true, reason::NO_HOOK_YET, "no hook has run yet, and nothing points here".to_owned())
             }
-            _ => false,
-        };
-        let here = plan.bindings.values().any(|verdict| verdict.why.blocker() == Some(Blocker::NoHook));
-        match (no_file && !escalated && !here, plan.nothing_stands_out()) {
-            (true, true) => (true, reason::NO_HOOK_YET, "no hook has run yet, and nothing points here".to_owned()),
-            (true, false) => (false, reason::NOT_READ, differing),
-            (false, _) => (false, "NothingAsked", differing),
+            Some(Unasked::NotSeen) => (false, reason::NOT_READ, differing),
+            Some(Unasked::HookMissing) => (false, "NothingAsked", differing),
         }
     }
 
@@ -298,19 +295,17 @@ impl VipLoop {
 }
 
 /// The class of the failed read that left something unknown.
-fn read_error_class(why: &WhyUnseen) -> Option<String> {
-    match why {
-        WhyUnseen::ReadFailed { class, .. } => Some(class.name().to_owned()),
-        WhyUnseen::NotRead | WhyUnseen::NoSuchResource(_) | WhyUnseen::Unresolved(_) => None,
-    }
+fn read_error_class(why: &WhyUnseen) -> Option<OneOf<Class>> {
+    why.failed_read().map(|failed| failed.class.into())
 }
 
 fn error(failure: &LastFailure<'_>) -> ErrorStatus {
     ErrorStatus {
         at_ms: failure.at_ms,
-        class: failure.class.name().to_owned(),
+        class: failure.class.into(),
         message: failure.message.to_owned(),
         failures: failure.times,
+        cause: failure.cause.clone(),
     }
 }
 

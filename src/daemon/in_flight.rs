@@ -16,6 +16,7 @@ use crate::decide::plan::{Change, Plan, Subject};
 use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
 use crate::ids::ClaimId;
 use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
+use crate::observe::cause::Cause;
 
 /// One change that the loop carries out.
 #[derive(Debug)]
@@ -55,13 +56,13 @@ pub type WriteFuture = Pin<Box<dyn Future<Output = Written>>>;
 pub struct Failure {
     pub class: Class,
     pub effect: Effect,
-    pub code: Option<String>,
+    pub cause: Cause,
     pub message: String,
 }
 
 impl From<Ec2Error> for Failure {
     fn from(error: Ec2Error) -> Self {
-        Self { class: error.class, effect: error.effect, message: error.to_string(), code: error.code }
+        Self { class: error.class, effect: error.effect, cause: Cause::from(&error), message: error.to_string() }
     }
 }
 
@@ -76,7 +77,7 @@ impl From<KernelError> for Failure {
             KernelError::NoAnswer { .. } => Effect::Unknown,
             KernelError::NotPermitted | KernelError::NoInterface(_) | KernelError::Kernel { .. } => Effect::None,
         };
-        Self { class, effect, code: None, message: error.to_string() }
+        Self { class, effect, cause: Cause::from(&error), message: error.to_string() }
     }
 }
 

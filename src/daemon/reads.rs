@@ -397,6 +397,7 @@ mod tests {
             class: Class::Transient,
             effect: Effect::None,
             code: None,
+            reason: None,
             message: "no answer".to_owned(),
             request_id: None,
         };

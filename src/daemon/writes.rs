@@ -83,7 +83,7 @@ where
                 key: change.key(),
                 action: change.action(),
                 outcome,
-                code: failure.and_then(|failure| failure.code.as_deref()),
+                code: failure.and_then(|failure| failure.cause.code.as_deref()),
                 error: failure.map(|failure| failure.message.as_str()),
                 duration: *took,
             });

@@ -20,10 +20,12 @@ use crate::ids::Term;
 use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 pub use self::change::{Change, Subject};
+pub use self::unasked::Unasked;
 pub use self::verdict::{DriftReason, State, Step, Verdict};
 pub use self::why::{Blocker, Why};
 
 mod change;
+mod unasked;
 mod verdict;
 mod why;
 
@@ -31,6 +33,8 @@ mod why;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub standing: Standing,
+    /// What it means that no hook has said what is wanted; `None` where one has.
+    pub unasked: Option<Unasked>,
     pub bindings: BTreeMap<BindingKey, Verdict>,
     /// Writes this node's tag, where it is missing.
     pub record: Option<(Term, Action)>,
@@ -93,14 +97,15 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
     let standing = claim::standing(desired, memory.claim.as_ref());
     let planner = Planner { vip, observed, memory, standing: &standing, now };
     let mut look_at = None;
-    let bindings = vip
+    let bindings: BTreeMap<_, _> = vip
         .bindings
         .iter()
         .map(|(key, binding)| (key.clone(), planner.binding(key, binding.as_ref(), &mut look_at)))
         .collect();
+    let unasked = Unasked::of(desired, observed.witness, &bindings);
     let record = planner.record(&mut look_at);
     let forget = planner.forget();
-    Plan { standing, bindings, record, forget, look_at }
+    Plan { standing, unasked, bindings, record, forget, look_at }
 }
 
 struct Planner<'a> {

@@ -34,7 +34,7 @@ use crate::observe::configured_keys;
 use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::report::{News, Report, Reporter, VipKeys, http};
 use crate::state_dir::files::Files;
-use crate::status::Status;
+use crate::status::{DesiredRole, Status};
 use crate::wake::{self, Wake, watch_folder};
 
 /// The address of the route method: outside the VPC.
@@ -191,7 +191,7 @@ impl Cluster {
     pub fn says_in_sync(&self, index: usize) -> bool {
         let newest = self.nodes[index].newest.borrow();
         let vip = newest.as_ref().and_then(|status| status.vips.first());
-        vip.is_some_and(|vip| vip.in_sync && vip.desired.role == "leader")
+        vip.is_some_and(|vip| vip.in_sync && vip.desired.role == DesiredRole::Leader)
     }
 
     /// What each node sees, a line each.
@@ -206,8 +206,8 @@ impl Cluster {
                 None => "has not looked yet".to_owned(),
                 Some(vip) => {
                     let superseded = vip.claim.as_ref().is_some_and(|claim| claim.superseded_by.is_some());
-                    let role =
-                        if superseded && vip.desired.role == "leader" { "superseded" } else { &vip.desired.role };
+                    let role = &vip.desired.role;
+                    let role = if superseded && *role == DesiredRole::Leader { "superseded" } else { role.as_str() };
                     let bindings = vip.bindings.iter().map(|binding| format!("{} {}", binding.kind, binding.state));
                     format!("{role:<10} {}", bindings.collect::<Vec<_>>().join(", "))
                 }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use crate::report::{Direction, News, Outcome, Role};
+use crate::report::{Direction, News, Outcome};
+use crate::status::DesiredRole;
 
 /// The terminal, and when the demo started. Clones share it.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ impl Timeline {
     pub fn news(&self, node: &str, news: &News<'_>) {
         let (colour, text) = match news {
             News::DesiredChanged { desired, .. } => {
-                let (role, reason) = (Role::from(*desired), desired.why());
+                let (role, reason) = (DesiredRole::from(*desired), desired.why());
                 let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                 (FAINT, format!("is wanted as {role}{reason}"))
             }

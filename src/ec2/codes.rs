@@ -1,4 +1,5 @@
-//! What follows from one failed EC2 call: its class, and whether EC2 may have carried it out all the same. Pure.
+//! EC2's codes, in one table: class, metric label and advice. And what follows from one failed call: its class, and
+//! whether EC2 may have carried it out all the same. Pure.
 //!
 //! EC2's model declares no typed errors: everything arrives as a code, a text and an HTTP status. The codes and their
 //! meanings are those of "Error codes for the Amazon EC2 API"; where practice differs from it, the line says so.
@@ -6,22 +7,23 @@
 //! 5xx without any code.
 
 use crate::ec2::{Class, Effect};
+use crate::names::names;
 
 /// One failed call, as far as it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure<'a> {
+pub struct FailedCall<'a> {
     /// EC2's name of the operation, like `AssociateAddress`.
     pub operation: &'a str,
     /// EC2's error code, when there was one.
     pub code: Option<&'a str>,
     /// EC2's text for the code; empty without a code.
     pub message: &'a str,
-    pub answer: Answer,
+    pub reply: Reply,
 }
 
 /// What came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     /// An answer with this HTTP status. 200 means that its body could not be understood.
     Status(u16),
     /// None. Unless it was `sent`, EC2 cannot have done anything.
@@ -38,15 +40,15 @@ pub enum Missing {
     NotMade,
 }
 
-impl Failure<'_> {
+impl FailedCall<'_> {
     /// Decides what happens next.
     #[must_use]
     pub fn class(&self) -> Class {
-        match (self.code, self.answer) {
+        match (self.code, self.reply) {
             (Some(code), _) => self.class_of(code),
-            (None, Answer::Status(status)) => class_of_status(status),
-            (None, Answer::Missing { why: Missing::NotMade, .. }) => Class::Rejected,
-            (None, Answer::Missing { why: Missing::TimedOut | Missing::Io, .. }) => Class::Transient,
+            (None, Reply::Status(status)) => class_of_status(status),
+            (None, Reply::Missing { why: Missing::NotMade, .. }) => Class::Rejected,
+            (None, Reply::Missing { why: Missing::TimedOut | Missing::Io, .. }) => Class::Transient,
         }
     }
 
@@ -54,9 +56,9 @@ impl Failure<'_> {
     /// other 5xx, after a lost answer, and after a 200 that made no sense, only a later read can tell.
     #[must_use]
     pub fn effect(&self) -> Effect {
-        let executed = match self.answer {
-            Answer::Missing { sent, .. } => sent,
-            Answer::Status(status) => !(300..500).contains(&status) && self.class() != Class::Throttled,
+        let executed = match self.reply {
+            Reply::Missing { sent, .. } => sent,
+            Reply::Status(status) => !(300..500).contains(&status) && self.class() != Class::Throttled,
         };
         if executed && !is_read(self.operation) { Effect::Unknown } else { Effect::None }
     }
@@ -64,13 +66,12 @@ impl Failure<'_> {
     /// The name in metrics: one of [`results`].
     #[must_use]
     pub fn result(&self) -> &'static str {
-        let known = self.code.and_then(|code| CODES.iter().find(|(known, _)| *known == code));
-        match (known, self.answer) {
-            (Some((name, _)), _) => name,
-            (None, Answer::Status(500..=599)) => HTTP_5XX,
-            (None, Answer::Missing { why: Missing::TimedOut, .. }) => TIMEOUT,
-            (None, Answer::Missing { why: Missing::Io, .. }) => IO,
-            (None, Answer::Status(_) | Answer::Missing { why: Missing::NotMade, .. }) => OTHER,
+        match (self.code.and_then(known), self.reply) {
+            (Some(known), _) => known.code,
+            (None, Reply::Status(500..=599)) => HTTP_5XX,
+            (None, Reply::Missing { why: Missing::TimedOut, .. }) => TIMEOUT,
+            (None, Reply::Missing { why: Missing::Io, .. }) => IO,
+            (None, Reply::Status(_) | Reply::Missing { why: Missing::NotMade, .. }) => OTHER,
         }
     }
 
@@ -78,15 +79,15 @@ impl Failure<'_> {
         if let Some(class) = self.class_by_text(code) {
             return class;
         }
-        if let Some((_, class)) = CODES.iter().find(|(known, _)| *known == code) {
-            return *class;
+        if let Some(known) = known(code) {
+            return known.class;
         }
         if code.ends_with(".NotFound") {
             return Class::Stale;
         }
-        match self.answer {
-            Answer::Status(status) => class_of_status(status),
-            Answer::Missing { .. } => Class::Transient,
+        match self.reply {
+            Reply::Status(status) => class_of_status(status),
+            Reply::Missing { .. } => Class::Transient,
         }
     }
 
@@ -132,13 +133,7 @@ fn class_of_status(status: u16) -> Class {
 
 /// Every value of `code` in the metrics of requests: `ok`, what broke on the way, and EC2's known codes.
 pub fn results() -> impl Iterator<Item = &'static str> {
-    [OK, TIMEOUT, IO, HTTP_5XX, OTHER].into_iter().chain(CODES.iter().map(|(code, _)| *code))
-}
-
-/// Whether a result means EC2's rate limit.
-#[must_use]
-pub fn is_throttled(result: &str) -> bool {
-    CODES.iter().any(|(code, class)| *code == result && *class == Class::Throttled)
+    [OK, TIMEOUT, IO, HTTP_5XX, OTHER].into_iter().chain(KNOWN.iter().map(|known| known.code))
 }
 
 /// The result of a request that EC2 accepted.
@@ -148,100 +143,46 @@ pub const IO: &str = "io";
 pub const HTTP_5XX: &str = "http_5xx";
 pub const OTHER: &str = "other";
 
-/// EC2's known codes.
-const CODES: &[(&str, Class)] = &[
-    // The list that AWS's own clients take for throttling.
-    ("RequestLimitExceeded", Class::Throttled),
-    ("Throttling", Class::Throttled),
-    ("ThrottlingException", Class::Throttled),
-    ("EC2ThrottledException", Class::Throttled),
-    ("SlowDown", Class::Throttled),
-    ("BandwidthLimitExceeded", Class::Throttled),
-    ("Unavailable", Class::Transient),
-    ("ServiceUnavailable", Class::Transient),
-    ("InternalError", Class::Transient),
-    ("InternalFailure", Class::Transient),
-    ("ServerInternal", Class::Transient),
-    ("RetryableError", Class::Transient),
-    ("RequestTimeout", Class::Transient),
-    // Two changes of one thing at the same time: it passes by itself.
-    ("ConcurrentTagAccess", Class::Transient),
-    ("ConcurrentMutationLimitExceeded", Class::Transient),
-    ("IncorrectState", Class::Transient),
-    ("InvalidState", Class::Transient),
-    // Seen of CreateRoute and DeleteRoute while another change of the table is under way.
-    ("InvalidParameterException", Class::Transient),
-    ("InvalidAllocationID.NotFound", Class::Stale),
-    ("InvalidAddress.NotFound", Class::Stale),
-    ("InvalidAssociationID.NotFound", Class::Stale),
-    ("InvalidNetworkInterfaceID.NotFound", Class::Stale),
-    ("InvalidNetworkInterface.NotFound", Class::Stale),
-    ("InvalidInstanceID.NotFound", Class::Stale),
-    // Both spellings are seen.
-    ("InvalidRouteTableID.NotFound", Class::Stale),
-    ("InvalidRouteTableId.NotFound", Class::Stale),
-    ("InvalidRoute.NotFound", Class::Stale),
-    ("InvalidSubnetID.NotFound", Class::Stale),
-    ("InvalidVpcID.NotFound", Class::Stale),
-    ("IncorrectInstanceState", Class::Stale),
-    ("RouteAlreadyExists", Class::Stale),
-    ("Resource.AlreadyAssociated", Class::Stale),
-    ("Resource.AlreadyAssigned", Class::Stale),
-    ("InvalidIPAddress.InUse", Class::Stale),
-    ("UnauthorizedOperation", Class::Denied),
-    ("AccessDenied", Class::Denied),
-    ("AccessDeniedException", Class::Denied),
-    // Bad credentials, or an Elastic IP of another account.
-    ("AuthFailure", Class::Denied),
-    ("InvalidClientTokenId", Class::Denied),
-    ("UnrecognizedClientException", Class::Denied),
-    ("MissingAuthenticationToken", Class::Denied),
-    ("SignatureDoesNotMatch", Class::Denied),
-    ("IncompleteSignature", Class::Denied),
-    ("OptInRequired", Class::Denied),
-    ("Blocked", Class::Denied),
-    ("PendingVerification", Class::Denied),
-    ("AccountDisabled", Class::Denied),
-    ("TagPolicyViolation", Class::Denied),
-    ("RequestExpired", Class::Denied),
-    ("InvalidSecurity.RequestHasExpired", Class::Denied),
-    ("ExpiredToken", Class::Denied),
-    ("ExpiredTokenException", Class::Denied),
-    ("Gateway.NotAttached", Class::Rejected),
-    ("RouteLimitExceeded", Class::Rejected),
-    ("ResourceCountLimitExceeded", Class::Rejected),
-    ("PrivateIpAddressLimitExceeded", Class::Rejected),
-    ("AddressLimitExceeded", Class::Rejected),
-    ("TagLimitExceeded", Class::Rejected),
-    ("FilterLimitExceeded", Class::Rejected),
-    ("InsufficientFreeAddressesInSubnet", Class::Rejected),
-    ("InvalidParameter", Class::Rejected),
-    ("InvalidParameterValue", Class::Rejected),
-    ("InvalidParameterCombination", Class::Rejected),
-    ("InvalidParameterDependency", Class::Rejected),
-    ("MissingParameter", Class::Rejected),
-    ("UnknownParameter", Class::Rejected),
-    ("InvalidAction", Class::Rejected),
-    ("InvalidID", Class::Rejected),
-    ("InvalidInstanceID", Class::Rejected),
-    ("InvalidFilter", Class::Rejected),
-    ("InvalidMaxResults", Class::Rejected),
-    ("InvalidPaginationToken", Class::Rejected),
-    ("InvalidNextToken", Class::Rejected),
-    ("InvalidTagKey.Malformed", Class::Rejected),
-    ("InvalidRouteTableId.Malformed", Class::Rejected),
-    ("InvalidRoute.Malformed", Class::Rejected),
-    ("InvalidRoute.InvalidState", Class::Rejected),
-    ("InvalidNetworkInterface.InUse", Class::Rejected),
-    ("UnsupportedOperation", Class::Rejected),
-    ("OperationNotPermitted", Class::Rejected),
-    ("DependencyViolation", Class::Rejected),
-];
+names!(
+    /// The words of the label `code` in the metrics of requests: those that call for different things from an operator.
+    /// EC2's other codes share `other`, so that the number of series stays small and known.
+    Label {
+        Ok = "ok",
+        RateLimit = "RequestLimitExceeded",
+        NotAllowed = "UnauthorizedOperation",
+        NotAuthenticated = "AuthFailure",
+        Expired = "RequestExpired",
+        WrongState = "IncorrectState",
+        ServerFault = "InternalError",
+        NotFound = "NotFound",
+        AlreadyHeld = "AlreadyHeld",
+        Limit = "LimitExceeded",
+        NoAnswer = "no_answer",
+        Other = "other",
+    }
+);
+
+/// The label of one request, from its result as [`FailedCall::result`] names it.
+#[must_use]
+pub fn label(result: &str) -> Label {
+    match result {
+        OK => Label::Ok,
+        TIMEOUT | IO => Label::NoAnswer,
+        HTTP_5XX => Label::ServerFault,
+        code => known(code).map_or(Label::Other, |known| known.label),
+    }
+}
+
+/// Whether a result means EC2's rate limit.
+#[must_use]
+pub fn is_throttled(result: &str) -> bool {
+    known(result).is_some_and(|known| known.class == Class::Throttled)
+}
 
 /// The codes for credentials that have run out. EC2 documents `RequestExpired`; `ExpiredToken` is the STS's spelling.
 #[must_use]
 pub fn is_expired(code: &str) -> bool {
-    matches!(code, "RequestExpired" | "InvalidSecurity.RequestHasExpired" | "ExpiredToken" | "ExpiredTokenException")
+    known(code).is_some_and(|known| known.label == Label::Expired)
 }
 
 /// The codes for a page that cannot be had any more: the listing must start again.
@@ -250,104 +191,176 @@ pub fn is_bad_page(code: &str) -> bool {
     matches!(code, "InvalidPaginationToken" | "InvalidNextToken")
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn answered<'a>(operation: &'a str, status: u16, code: &'a str, message: &'a str) -> Failure<'a> {
-        let code = (!code.is_empty()).then_some(code);
-        Failure { operation, code, message, answer: Answer::Status(status) }
-    }
-
-    fn missing(operation: &str, why: Missing, sent: bool) -> Failure<'_> {
-        Failure { operation, code: None, message: "", answer: Answer::Missing { why, sent } }
-    }
-
-    #[test]
-    fn the_class_and_the_effect_follow_from_code_text_and_status() {
-        use Class::{Denied, Rejected, Stale, Throttled, Transient};
-        use Effect::{None, Unknown};
-        let no_route = "There is no route defined for '20.0.0.50/32' in the route table. Use CreateRoute instead.";
-        let taken = "[10.0.1.50] is already assigned but move is not allowed.";
-        let not_here = "Some of the specified addresses are not assigned to interface eni-0a";
-        let several = "There are multiple interfaces attached to instance 'i-0a'. Please specify an interface ID";
-        for (operation, status, code, message, class, effect) in [
-            // Throttling comes with a server's status, and nothing was done.
-            ("ReplaceRoute", 503, "RequestLimitExceeded", "", Throttled, None),
-            ("ReplaceRoute", 400, "Throttling", "", Throttled, None),
-            ("ReplaceRoute", 429, "", "", Throttled, None),
-            // A server's fault may have come after the change.
-            ("ReplaceRoute", 500, "InternalError", "", Transient, Unknown),
-            ("ReplaceRoute", 503, "Unavailable", "", Transient, Unknown),
-            ("ReplaceRoute", 503, "", "", Transient, Unknown),
-            ("ReplaceRoute", 502, "", "", Transient, Unknown),
-            ("ReplaceRoute", 599, "NobodyKnows", "", Transient, Unknown),
-            ("DescribeAddresses", 502, "", "", Transient, None),
-            // So may an accepted call whose answer made no sense.
-            ("AssociateAddress", 200, "", "", Transient, Unknown),
-            ("DescribeAddresses", 200, "", "", Transient, None),
-            // The world moved.
-            ("CreateRoute", 400, "RouteAlreadyExists", "", Stale, None),
-            ("ReplaceRoute", 400, "InvalidParameterValue", no_route, Stale, None),
-            ("ReplaceRoute", 400, "InvalidRoute.NotFound", "", Stale, None),
-            ("ReplaceRoute", 400, "InvalidRouteTableId.NotFound", "", Stale, None),
-            ("AssociateAddress", 400, "Resource.AlreadyAssociated", "", Stale, None),
-            ("AssociateAddress", 400, "IncorrectInstanceState", "", Stale, None),
-            ("AssociateAddress", 400, "InvalidInstanceID", "The pending instance 'i-0a'", Stale, None),
-            ("AssociateAddress", 400, "InvalidSomethingNew.NotFound", "", Stale, None),
-            ("AssignPrivateIpAddresses", 400, "InvalidParameterValue", taken, Stale, None),
-            ("AssignIpv6Addresses", 400, "InvalidIPAddress.InUse", "", Stale, None),
-            ("UnassignPrivateIpAddresses", 400, "InvalidParameterValue", not_here, Stale, None),
-            // An operator must act.
-            ("ReplaceRoute", 403, "UnauthorizedOperation", "", Denied, None),
-            ("ReplaceRoute", 401, "AuthFailure", "", Denied, None),
-            ("ReplaceRoute", 400, "RequestExpired", "", Denied, None),
-            ("ReplaceRoute", 403, "", "", Denied, None),
-            ("ReplaceRoute", 407, "", "", Denied, None),
-            // The request's own fault, or a limit.
-            ("ReplaceRoute", 400, "InvalidParameterValue", "invalid CIDR", Rejected, None),
-            ("CreateRoute", 400, "InvalidParameterValue", no_route, Rejected, None),
-            ("CreateRoute", 400, "RouteLimitExceeded", "", Rejected, None),
-            ("AssociateAddress", 400, "InvalidInstanceID", several, Rejected, None),
-            ("AssociateAddress", 400, "NobodyKnows", "", Rejected, None),
-            ("AssociateAddress", 404, "", "", Rejected, None),
-            ("AssociateAddress", 301, "", "", Rejected, None),
-        ] {
-            let failure = answered(operation, status, code, message);
-            assert_eq!((failure.class(), failure.effect()), (class, effect), "{failure:?}");
-        }
-    }
-
-    #[test]
-    fn only_a_change_that_was_sent_may_have_happened() {
-        for (operation, why, sent, class, effect, result) in [
-            ("CreateRoute", Missing::TimedOut, true, Class::Transient, Effect::Unknown, "timeout"),
-            ("CreateRoute", Missing::TimedOut, false, Class::Transient, Effect::None, "timeout"),
-            ("CreateRoute", Missing::Io, true, Class::Transient, Effect::Unknown, "io"),
-            ("CreateRoute", Missing::Io, false, Class::Transient, Effect::None, "io"),
-            ("CreateRoute", Missing::NotMade, false, Class::Rejected, Effect::None, "other"),
-            ("DescribeRouteTables", Missing::TimedOut, true, Class::Transient, Effect::None, "timeout"),
-        ] {
-            let failure = missing(operation, why, sent);
-            assert_eq!((failure.class(), failure.effect()), (class, effect), "{failure:?}");
-            assert_eq!(failure.result(), result, "{failure:?}");
-        }
-    }
-
-    #[test]
-    fn results_are_a_closed_set_without_repetition() {
-        let all: BTreeSet<_> = results().collect();
-        assert_eq!(all.len(), results().count());
-        for failure in [
-            answered("CreateRoute", 400, "RouteAlreadyExists", ""),
-            answered("CreateRoute", 400, "eni-made-up-by-somebody", ""),
-            answered("CreateRoute", 502, "", ""),
-            answered("CreateRoute", 200, "", ""),
-            missing("CreateRoute", Missing::Io, true),
-        ] {
-            assert!(all.contains(failure.result()), "{failure:?}");
-        }
-    }
+/// What an operator can do about a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// The sentence itself.
+    Say(&'static str),
+    /// A policy must allow the operation; which policy that is depends on the [`Reason`].
+    Allow,
+    /// The code says no more than its class.
+    OfClass,
 }
+
+/// One of EC2's codes, and everything that depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownCode {
+    pub code: &'static str,
+    pub class: Class,
+    pub label: Label,
+    pub advice: Advice,
+}
+
+/// The row of a code, if the table has one.
+#[must_use]
+pub fn known(code: &str) -> Option<&'static KnownCode> {
+    KNOWN.iter().find(|known| known.code == code)
+}
+
+const fn row(code: &'static str, class: Class, label: Label, advice: Advice) -> KnownCode {
+    KnownCode { code, class, label, advice }
+}
+
+const RATE_LIMIT: Advice = Advice::Say(
+    "EC2's rate limit for the whole account and region: it is tried again by itself; \
+     look for other programs that call EC2 too often",
+);
+const CREDENTIALS: Advice = Advice::Say(
+    "these credentials are not accepted, or the resource is another account's; \
+     'aws sts get-caller-identity' shows whose they are",
+);
+const EXPIRED: Advice = Advice::Say("check this machine's clock, and that its instance role gives fresh credentials");
+const ACCOUNT: Advice = Advice::Say(
+    "AWS does not serve this account: who pays for the account finds the reason in its billing console, or asks AWS Support",
+);
+const NO_ADDRESS: Advice = Advice::Say("no such Elastic IP in this account and region: correct it in the config");
+const NO_TABLE: Advice = Advice::Say("no such route table: correct or remove it in the config's route tables");
+const NO_ENI: Advice =
+    Advice::Say("this node's ENI is gone or was replaced: name the interface in the config, or see [identity] there");
+const AT_ONCE: Advice = Advice::Say("too many changes at once; it is tried again by itself");
+const HELD: Advice = Advice::Say("somebody else took it first; who holds it is looked at again by itself");
+const STARTING: Advice =
+    Advice::Say("the instance is starting or stopping: it is tried again by itself once its state allows it");
+const BAD_ID: Advice =
+    Advice::Say("an id in the config is misspelt: EC2 names it in its message; correct it in the config");
+const OURS: Advice = Advice::Say(
+    "EC2 does not take the request as vipkeeper makes it: a newer vipkeeper may help; else report it with this message",
+);
+
+const SERVER: Advice = Advice::Say(
+    "EC2 itself has trouble, and it is tried again by itself; if it lasts, the AWS Health Dashboard tells of this region",
+);
+const CHANGING: Advice =
+    Advice::Say("another change of the same thing is still under way in EC2; it is tried again by itself");
+const OPT_IN: Advice = Advice::Say(
+    "EC2 is not open to this account in this region: an administrator of the account enables the region, \
+     or completes the account's sign-up",
+);
+const TAG_POLICY: Advice = Advice::Say(
+    "a tag policy of the organization does not let the claim's tag be written: whoever administers the organization \
+     exempts tag keys that begin with vipkeeper/",
+);
+const NO_GATEWAY: Advice = Advice::Say("an Elastic IP needs an internet gateway, and this VPC has none attached");
+const FULL_TABLE: Advice =
+    Advice::Say("the route table is full: remove a route, or raise the quota 'Routes per route table'");
+const FULL_ENI: Advice = Advice::Say("the ENI has no free slot: remove an address, or take a larger instance type");
+const FULL_OF_TAGS: Advice = Advice::Say("the anchor has 50 tags: remove some, those of instances that are gone first");
+const FULL_SUBNET: Advice = Advice::Say("the subnet has no free address: remove an unused one");
+const FEWER: Advice =
+    Advice::Say("one question to EC2 names too many addresses or route tables: let this node keep fewer of them");
+const WRONG_ENDPOINT: Advice = Advice::Say(
+    "the endpoint is none of EC2's, or an older one: correct aws.endpoint_url in the config, or leave it out",
+);
+
+/// EC2's known codes: the class decides what the loop does, the label and the advice are for people.
+pub const KNOWN: &[KnownCode] = &[
+    // The list that AWS's own clients take for throttling.
+    row("RequestLimitExceeded", Class::Throttled, Label::RateLimit, RATE_LIMIT),
+    row("Throttling", Class::Throttled, Label::RateLimit, RATE_LIMIT),
+    row("ThrottlingException", Class::Throttled, Label::RateLimit, RATE_LIMIT),
+    row("EC2ThrottledException", Class::Throttled, Label::RateLimit, RATE_LIMIT),
+    row("SlowDown", Class::Throttled, Label::RateLimit, RATE_LIMIT),
+    row("BandwidthLimitExceeded", Class::Throttled, Label::RateLimit, RATE_LIMIT),
+    row("Unavailable", Class::Transient, Label::ServerFault, SERVER),
+    row("ServiceUnavailable", Class::Transient, Label::ServerFault, SERVER),
+    row("InternalError", Class::Transient, Label::ServerFault, SERVER),
+    row("InternalFailure", Class::Transient, Label::ServerFault, SERVER),
+    row("ServerInternal", Class::Transient, Label::ServerFault, SERVER),
+    row("RetryableError", Class::Transient, Label::Other, SERVER),
+    row("RequestTimeout", Class::Transient, Label::Other, Advice::OfClass),
+    // Two changes of one thing at the same time: it passes by itself.
+    row("ConcurrentTagAccess", Class::Transient, Label::WrongState, AT_ONCE),
+    row("ConcurrentMutationLimitExceeded", Class::Transient, Label::WrongState, AT_ONCE),
+    row("IncorrectState", Class::Transient, Label::WrongState, CHANGING),
+    row("InvalidState", Class::Transient, Label::WrongState, CHANGING),
+    // Seen of CreateRoute and DeleteRoute while another change of the table is under way.
+    row("InvalidParameterException", Class::Transient, Label::Other, CHANGING),
+    row("InvalidAllocationID.NotFound", Class::Stale, Label::NotFound, NO_ADDRESS),
+    row("InvalidAddress.NotFound", Class::Stale, Label::NotFound, NO_ADDRESS),
+    row("InvalidAssociationID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
+    row("InvalidNetworkInterfaceID.NotFound", Class::Stale, Label::NotFound, NO_ENI),
+    row("InvalidNetworkInterface.NotFound", Class::Stale, Label::NotFound, NO_ENI),
+    row("InvalidInstanceID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
+    // Both spellings are seen.
+    row("InvalidRouteTableID.NotFound", Class::Stale, Label::NotFound, NO_TABLE),
+    row("InvalidRouteTableId.NotFound", Class::Stale, Label::NotFound, NO_TABLE),
+    row("InvalidRoute.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
+    row("InvalidSubnetID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
+    row("InvalidVpcID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
+    row("IncorrectInstanceState", Class::Stale, Label::WrongState, STARTING),
+    row("RouteAlreadyExists", Class::Stale, Label::AlreadyHeld, HELD),
+    row("Resource.AlreadyAssociated", Class::Stale, Label::AlreadyHeld, HELD),
+    row("Resource.AlreadyAssigned", Class::Stale, Label::AlreadyHeld, HELD),
+    row("InvalidIPAddress.InUse", Class::Stale, Label::Other, HELD),
+    row("UnauthorizedOperation", Class::Denied, Label::NotAllowed, Advice::Allow),
+    row("AccessDenied", Class::Denied, Label::NotAllowed, Advice::Allow),
+    row("AccessDeniedException", Class::Denied, Label::NotAllowed, Advice::Allow),
+    // Bad credentials, or an Elastic IP of another account.
+    row("AuthFailure", Class::Denied, Label::NotAuthenticated, CREDENTIALS),
+    row("InvalidClientTokenId", Class::Denied, Label::NotAuthenticated, CREDENTIALS),
+    row("UnrecognizedClientException", Class::Denied, Label::NotAuthenticated, CREDENTIALS),
+    row("MissingAuthenticationToken", Class::Denied, Label::NotAuthenticated, CREDENTIALS),
+    row("SignatureDoesNotMatch", Class::Denied, Label::NotAuthenticated, CREDENTIALS),
+    row("IncompleteSignature", Class::Denied, Label::NotAuthenticated, CREDENTIALS),
+    row("OptInRequired", Class::Denied, Label::Other, OPT_IN),
+    row("Blocked", Class::Denied, Label::Other, ACCOUNT),
+    row("PendingVerification", Class::Denied, Label::Other, ACCOUNT),
+    row("AccountDisabled", Class::Denied, Label::Other, ACCOUNT),
+    row("TagPolicyViolation", Class::Denied, Label::Other, TAG_POLICY),
+    row("RequestExpired", Class::Denied, Label::Expired, EXPIRED),
+    row("InvalidSecurity.RequestHasExpired", Class::Denied, Label::Expired, EXPIRED),
+    row("ExpiredToken", Class::Denied, Label::Expired, EXPIRED),
+    row("ExpiredTokenException", Class::Denied, Label::Expired, EXPIRED),
+    row("Gateway.NotAttached", Class::Rejected, Label::Other, NO_GATEWAY),
+    row("RouteLimitExceeded", Class::Rejected, Label::Limit, FULL_TABLE),
+    row("ResourceCountLimitExceeded", Class::Rejected, Label::Limit, FULL_TABLE),
+    row("PrivateIpAddressLimitExceeded", Class::Rejected, Label::Limit, FULL_ENI),
+    row("AddressLimitExceeded", Class::Rejected, Label::Limit, Advice::OfClass),
+    row("TagLimitExceeded", Class::Rejected, Label::Limit, FULL_OF_TAGS),
+    row("FilterLimitExceeded", Class::Rejected, Label::Limit, FEWER),
+    row("InsufficientFreeAddressesInSubnet", Class::Rejected, Label::Other, FULL_SUBNET),
+    row("InvalidParameter", Class::Rejected, Label::Other, Advice::OfClass),
+    row("InvalidParameterValue", Class::Rejected, Label::Other, Advice::OfClass),
+    row("InvalidParameterCombination", Class::Rejected, Label::Other, OURS),
+    row("InvalidParameterDependency", Class::Rejected, Label::Other, OURS),
+    row("MissingParameter", Class::Rejected, Label::Other, OURS),
+    row("UnknownParameter", Class::Rejected, Label::Other, OURS),
+    row("InvalidAction", Class::Rejected, Label::Other, WRONG_ENDPOINT),
+    row("InvalidID", Class::Rejected, Label::Other, BAD_ID),
+    row("InvalidInstanceID", Class::Rejected, Label::Other, Advice::OfClass),
+    row("InvalidFilter", Class::Rejected, Label::Other, OURS),
+    row("InvalidMaxResults", Class::Rejected, Label::Other, OURS),
+    row("InvalidPaginationToken", Class::Rejected, Label::Other, OURS),
+    row("InvalidNextToken", Class::Rejected, Label::Other, OURS),
+    row("InvalidTagKey.Malformed", Class::Rejected, Label::Other, OURS),
+    row("InvalidRouteTableId.Malformed", Class::Rejected, Label::Other, BAD_ID),
+    row("InvalidRoute.Malformed", Class::Rejected, Label::Other, Advice::OfClass),
+    row("InvalidRoute.InvalidState", Class::Rejected, Label::Other, Advice::OfClass),
+    row("InvalidNetworkInterface.InUse", Class::Rejected, Label::Other, Advice::OfClass),
+    row("UnsupportedOperation", Class::Rejected, Label::Other, Advice::OfClass),
+    row("OperationNotPermitted", Class::Rejected, Label::Other, Advice::OfClass),
+    row("DependencyViolation", Class::Rejected, Label::Other, Advice::OfClass),
+];
+
+#[cfg(test)]
+mod tests;

@@ -94,12 +94,12 @@ impl Known {
         match &route.tables {
             Tables::Ids(tables) => Ok(tables.iter().map(|table| (table.account.clone(), table.id.clone())).collect()),
             Tables::Tagged { .. } => {
-                let unresolved = |why: &str| WhyUnseen::Unresolved(why.to_owned());
-                let choice = self.choice(address).ok_or_else(|| unresolved("the ENI's VPC is not known yet"))?;
+                let not_yet = |why: &str| WhyUnseen::NotYet(why.to_owned());
+                let choice = self.choice(address).ok_or_else(|| not_yet("the ENI's VPC is not known yet"))?;
                 let tables =
-                    self.chosen.get(&choice).ok_or_else(|| unresolved("tables with these tags were not read yet"))?;
+                    self.chosen.get(&choice).ok_or_else(|| not_yet("tables with these tags were not read yet"))?;
                 if tables.is_empty() {
-                    return Err(unresolved("no route table in the ENI's VPC carries these tags"));
+                    return Err(WhyUnseen::Unresolved("no route table in the ENI's VPC carries these tags".to_owned()));
                 }
                 Ok(tables.iter().map(|table| (choice.account.clone(), table.clone())).collect())
             }
@@ -239,9 +239,10 @@ impl Known {
             (Some(id), _) | (None, Some(id)) => id.clone(),
             (None, None) => return Err(WhyUnseen::NotRead),
         };
-        let private_ip = config.private_ip.or(interface.primary_ip).ok_or_else(|| {
-            WhyUnseen::Unresolved(format!("the primary address of {} is not known yet", interface.eni))
-        })?;
+        let private_ip = config
+            .private_ip
+            .or(interface.primary_ip)
+            .ok_or_else(|| WhyUnseen::NotYet(format!("the primary address of {} is not known yet", interface.eni)))?;
         let after = vip
             .addresses
             .iter()

@@ -107,7 +107,7 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
     if was_asked_for {
         Ok(Seen::Absent)
     } else {
-        Err(WhyUnseen::Unresolved(format!("who holds {address} was not read yet")))
+        Err(WhyUnseen::NotYet(format!("who holds {address} was not read yet")))
     }
 }
 

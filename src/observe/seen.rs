@@ -6,8 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::binding::BindingKey;
-use crate::ec2::Class;
 use crate::ids::{AssociationId, InstanceId, Term};
+use crate::names::names;
+use crate::observe::cause::FailedRead;
 
 /// A moment: the time since the daemon started. Never compared with one of another process.
 pub type Moment = Duration;
@@ -46,12 +47,50 @@ impl fmt::Display for Holder {
 pub enum WhyUnseen {
     #[error("not read yet")]
     NotRead,
-    #[error("the read failed: {why}")]
-    ReadFailed { class: Class, why: String },
+    /// Something that is asked by was not read yet: the next looks show it.
+    #[error("{0}")]
+    NotYet(String),
+    #[error("the read failed: {0}")]
+    ReadFailed(FailedRead),
     #[error("{0} does not exist, or not in this account and region")]
     NoSuchResource(String),
+    /// The config and what was read do not fit together.
     #[error("{0}")]
     Unresolved(String),
+}
+
+names!(
+    /// A [`WhyUnseen`] as one word.
+    Unseen {
+        NotRead = "not_read",
+        NotYet = "not_yet",
+        ReadFailed = "read_failed",
+        NoSuchResource = "no_such_resource",
+        Unresolved = "unresolved",
+    }
+);
+
+impl WhyUnseen {
+    /// The word for it.
+    #[must_use]
+    pub fn kind(&self) -> Unseen {
+        match self {
+            Self::NotRead => Unseen::NotRead,
+            Self::NotYet(_) => Unseen::NotYet,
+            Self::ReadFailed(_) => Unseen::ReadFailed,
+            Self::NoSuchResource(_) => Unseen::NoSuchResource,
+            Self::Unresolved(_) => Unseen::Unresolved,
+        }
+    }
+
+    /// The read that failed, if that is why.
+    #[must_use]
+    pub fn failed_read(&self) -> Option<&FailedRead> {
+        match self {
+            Self::ReadFailed(failed) => Some(failed),
+            Self::NotRead | Self::NotYet(_) | Self::NoSuchResource(_) | Self::Unresolved(_) => None,
+        }
+    }
 }
 
 /// One look at one binding. `at` is when the read began: what it shows may be as old as that.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::binding::Account;
-use crate::ec2::{Address, Class, Ec2Error, Eni, EniQuery, RouteTable};
+use crate::ec2::{Address, Ec2Error, Eni, EniQuery, RouteTable};
 use crate::ids::{RouteTableId, SubnetId};
 use crate::machine::kernel::{KernelError, LocalAddress};
+use crate::observe::cause::FailedRead;
 use crate::observe::question::{Answer, Question, TagChoice};
 use crate::observe::seen::{Moment, WhyUnseen};
 
@@ -14,10 +15,7 @@ use crate::observe::seen::{Moment, WhyUnseen};
 pub enum LastRead<T> {
     #[default]
     NotRead,
-    Failed {
-        class: Class,
-        why: String,
-    },
+    Failed(FailedRead),
     /// `at` is when the read began.
     Read {
         value: T,
@@ -29,7 +27,7 @@ impl<T> LastRead<T> {
     pub(super) fn read(&self) -> Result<(&T, Moment), WhyUnseen> {
         match self {
             Self::NotRead => Err(WhyUnseen::NotRead),
-            Self::Failed { class, why } => Err(WhyUnseen::ReadFailed { class: *class, why: why.clone() }),
+            Self::Failed(failed) => Err(WhyUnseen::ReadFailed(failed.clone())),
             Self::Read { value, at } => Ok((value, *at)),
         }
     }
@@ -42,7 +40,7 @@ impl<T> LastRead<T> {
                 Ok(())
             }
             Err(error) => {
-                *self = Self::Failed { class: error.class, why: error.to_string() };
+                *self = Self::Failed(FailedRead::from(&error));
                 Err(error)
             }
         }
@@ -94,7 +92,7 @@ impl World {
                 Ok(())
             }
             Err(error) => {
-                self.local = LastRead::Failed { class: Class::Transient, why: error.to_string() };
+                self.local = LastRead::Failed(FailedRead::from(&error));
                 Err(error)
             }
         }

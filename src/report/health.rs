@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{News, STALE_AFTER, Source, locked};
+use super::{News, Source, locked};
 use crate::ec2::Class;
-use crate::status::Status;
+use crate::status::{STALE_AFTER, Status};
 
 /// The newest status, and what the news say of the credentials.
 #[derive(Debug)]

@@ -2,31 +2,11 @@
 //! name out of the config: never an error's text.
 
 use crate::binding::{BindingKey, Kind};
-use crate::desired::Desired;
-use crate::ec2::{Class, codes};
+use crate::ec2::Class;
 use crate::names::names;
 
 pub use crate::decide::plan::{DriftReason, State as BindingState};
 pub use crate::observe::question::Source;
-
-names!(
-    /// What is wanted of this node for one VIP, without the why.
-    Role {
-        Leader = "leader",
-        Standby = "standby",
-        Unknown = "unknown",
-    }
-);
-
-impl From<&Desired> for Role {
-    fn from(desired: &Desired) -> Self {
-        match desired {
-            Desired::Leader(_) => Self::Leader,
-            Desired::Standby(_) => Self::Standby,
-            Desired::Unknown(_) => Self::Unknown,
-        }
-    }
-}
 
 names!(
     /// What one pass came to.
@@ -127,58 +107,6 @@ pub fn operations_of(key: &BindingKey) -> &'static [&'static str] {
     }
 }
 
-/// The label for a request that EC2 carried out.
-pub const OK: &str = "ok";
-
-/// The codes that have a label of their own: those that call for different things from an operator. EC2's other codes
-/// share `other`, so that the number of series stays small and known.
-pub const CODES: [&str; 12] = [
-    OK,
-    "RequestLimitExceeded",
-    "UnauthorizedOperation",
-    "AuthFailure",
-    "RequestExpired",
-    "IncorrectState",
-    "InternalError",
-    "NotFound",
-    "AlreadyHeld",
-    "LimitExceeded",
-    "no_answer",
-    "other",
-];
-
-/// The `code` label of one request, from its result as `ec2::classify` names it: EC2's many codes, in few words.
-#[must_use]
-pub fn code(result: &str) -> &'static str {
-    match result {
-        codes::OK => OK,
-        codes::TIMEOUT | codes::IO => "no_answer",
-        codes::HTTP_5XX => "InternalError",
-        _ if codes::is_throttled(result) => "RequestLimitExceeded",
-        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => "UnauthorizedOperation",
-        "RequestExpired" | "ExpiredToken" | "ExpiredTokenException" | "InvalidSecurity.RequestHasExpired" => {
-            "RequestExpired"
-        }
-        "AuthFailure"
-        | "InvalidClientTokenId"
-        | "MissingAuthenticationToken"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature" => "AuthFailure",
-        "IncorrectState"
-        | "IncorrectInstanceState"
-        | "InvalidState"
-        | "ConcurrentTagAccess"
-        | "ConcurrentMutationLimitExceeded" => "IncorrectState",
-        "InternalError" | "InternalFailure" | "ServerInternal" | "Unavailable" | "ServiceUnavailable" => {
-            "InternalError"
-        }
-        "RouteAlreadyExists" | "Resource.AlreadyAssociated" | "Resource.AlreadyAssigned" => "AlreadyHeld",
-        _ if result.ends_with(".NotFound") => "NotFound",
-        _ if result.ends_with("LimitExceeded") => "LimitExceeded",
-        _ => "other",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,31 +120,5 @@ mod tests {
         let mut all = Action::NAMES.to_vec();
         all.sort_unstable();
         assert_eq!(names, all);
-    }
-
-    #[test]
-    fn every_label_of_a_request_is_one_of_the_known_ones() {
-        let cases = [
-            ("ok", "ok"),
-            ("timeout", "no_answer"),
-            ("io", "no_answer"),
-            ("http_5xx", "InternalError"),
-            ("Throttling", "RequestLimitExceeded"),
-            ("AccessDenied", "UnauthorizedOperation"),
-            ("ExpiredToken", "RequestExpired"),
-            ("SignatureDoesNotMatch", "AuthFailure"),
-            ("IncorrectInstanceState", "IncorrectState"),
-            ("ServiceUnavailable", "InternalError"),
-            ("InvalidRouteTableID.NotFound", "NotFound"),
-            ("PrivateIpAddressLimitExceeded", "LimitExceeded"),
-            ("RouteAlreadyExists", "AlreadyHeld"),
-            ("other", "other"),
-        ];
-        for (result, label) in cases {
-            assert_eq!(code(result), label, "{result}");
-        }
-        for result in codes::results() {
-            assert!(CODES.contains(&code(result)), "{result}");
-        }
     }
 }

@@ -11,13 +11,14 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::News;
-use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult, Role};
+use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult};
 use super::repeats::{Repeats, Times};
 use crate::action::Action;
 use crate::binding::BindingKey;
 pub use crate::config::LogFormat;
 use crate::desired::{Claim, Desired, WhyUnknown};
 use crate::ec2::{Class, RequestReport};
+use crate::status::DesiredRole;
 
 /// Log settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +116,7 @@ impl Log {
             News::DesiredChanged { vip, desired } => {
                 // Another claim begins, or none: what it fails at is new.
                 self.repeats.forget(|topic| topic.strip_prefix(&vip.to_string()).is_some_and(|it| it.starts_with(' ')));
-                let (role, reason) = (Role::from(desired), desired.why());
+                let (role, reason) = (DesiredRole::from(desired), desired.why());
                 match desired {
                     Desired::Leader(Claim { id: claim, .. }) => {
                         info!(%vip, %role, %claim, reason, "this node is wanted as leader");

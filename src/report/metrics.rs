@@ -14,14 +14,13 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::labels::{
-    BindingState, CLAIM, CODES, Direction, DriftReason, Outcome, PassResult, Role, Source, actions_of, code,
-    operations_of,
+    BindingState, CLAIM, Direction, DriftReason, Outcome, PassResult, Source, actions_of, operations_of,
 };
 use super::{News, VipKeys, locked};
 use crate::binding::BindingKey;
 use crate::ec2::RequestReport;
-use crate::ec2::codes;
-use crate::status::{Condition, Status, condition, reason};
+use crate::ec2::codes::{self, Label};
+use crate::status::{Condition, ConditionName, DesiredRole, Status, reason};
 
 /// From one EC2 round trip to an operation's timeout and beyond.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -49,7 +48,7 @@ struct State {
 #[expect(clippy::struct_excessive_bools, reason = "each is a gauge of its own, and they are independent")]
 #[derive(Debug)]
 struct VipState {
-    role: Role,
+    role: DesiredRole,
     term: u64,
     claim_recorded: bool,
     contested: bool,
@@ -64,7 +63,7 @@ struct VipState {
 impl Default for VipState {
     fn default() -> Self {
         Self {
-            role: Role::Unknown,
+            role: DesiredRole::Unknown,
             term: 0,
             claim_recorded: false,
             contested: false,
@@ -175,20 +174,25 @@ impl State {
         for told in &status.vips {
             let vip = told.delegate_ip;
             let state = self.vip(vip);
-            state.role = Role::from_name(&told.desired.role).unwrap_or(Role::Unknown);
+            state.role = told.desired.role.known().unwrap_or(DesiredRole::Unknown);
             // A claim that has ended is still told, for `wait` and for people, but it claims nothing.
-            let claim = told.claim.as_ref().filter(|_| state.role == Role::Leader);
+            let claim = told.claim.as_ref().filter(|_| state.role == DesiredRole::Leader);
             state.term = claim.map_or(0, |claim| claim.term.0);
             state.guard_alive = told.desired.guard_alive == Some(true);
-            let holds = |name| told.conditions.iter().any(|condition| condition.name == name && condition.holds);
-            let fails = |name| told.conditions.iter().any(|condition| condition.name == name && !condition.holds);
+            let holds =
+                |name: ConditionName| told.conditions.iter().any(|condition| condition.name == name && condition.holds);
+            let fails = |name: ConditionName| {
+                told.conditions.iter().any(|condition| condition.name == name && !condition.holds)
+            };
             let on_record = |condition: &Condition| {
-                condition.name == condition::CLAIM_RECORDED && condition.holds && condition.reason == reason::ON_RECORD
+                condition.name == ConditionName::ClaimRecorded
+                    && condition.holds
+                    && condition.reason == reason::ON_RECORD
             };
             state.claim_recorded = claim.is_some() && told.conditions.iter().any(on_record);
-            state.contested = holds(condition::CONTESTED);
-            state.hook_lost = holds(condition::HOOK_LOST);
-            state.desired_invalid = fails(condition::DESIRED_VALID);
+            state.contested = holds(ConditionName::Contested);
+            state.hook_lost = holds(ConditionName::HookLost);
+            state.desired_invalid = fails(ConditionName::DesiredValid);
 
             let is_told = |key: &BindingKey| {
                 told.bindings.iter().any(|binding| binding.kind == key.kind && binding.target == key.target)
@@ -199,7 +203,7 @@ impl State {
             state.backoffs.retain(|key, _| key.as_ref().is_none_or(is_told));
             for binding in &told.bindings {
                 let key = BindingKey::new(binding.kind, &binding.target);
-                let now = BindingState::from_name(&binding.state).unwrap_or(BindingState::Unknown);
+                let now = binding.state.known().unwrap_or(BindingState::Unknown);
                 self.set_binding(vip, key, now);
             }
         }
@@ -215,7 +219,7 @@ impl State {
         gauge!("vipkeeper_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         for (vip, state) in &self.vips {
             let vip = vip.to_string();
-            for role in Role::ALL {
+            for role in DesiredRole::ALL {
                 gauge!("vipkeeper_desired_role", "vip" => vip.clone(), "role" => role.name())
                     .set(flag(*role == state.role));
             }
@@ -312,8 +316,8 @@ fn start_action(vip: &str, kind: &'static str, action: &'static str) {
 }
 
 fn start_operation(operation: &'static str) {
-    for code in CODES {
-        counter!("vipkeeper_ec2_requests_total", "operation" => operation, "code" => code).increment(0);
+    for label in Label::ALL {
+        counter!("vipkeeper_ec2_requests_total", "operation" => operation, "code" => label.name()).increment(0);
     }
     counter!("vipkeeper_ec2_throttled_total", "operation" => operation).increment(0);
     let _ = histogram!("vipkeeper_ec2_request_duration_seconds", "operation" => operation);
@@ -335,7 +339,8 @@ fn count(news: &News<'_>) {
             histogram!("vipkeeper_action_duration_seconds", "action" => action.name()).record(duration);
         }
         News::Request(&RequestReport { operation, result, duration, waited }) => {
-            counter!("vipkeeper_ec2_requests_total", "operation" => operation, "code" => code(result)).increment(1);
+            let label = codes::label(result).name();
+            counter!("vipkeeper_ec2_requests_total", "operation" => operation, "code" => label).increment(1);
             if codes::is_throttled(result) {
                 counter!("vipkeeper_ec2_throttled_total", "operation" => operation).increment(1);
             }

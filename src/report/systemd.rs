@@ -7,8 +7,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 
-use crate::report::Role;
-use crate::status::Status;
+use crate::status::{DesiredRole, Status};
 
 /// The service manager, if there is one.
 #[derive(Debug)]
@@ -66,8 +65,8 @@ impl Systemd {
 /// What `systemctl status` shows.
 fn summary(status: &Status) -> String {
     let vips = status.vips.iter().map(|vip| {
-        let state = match (vip.in_sync, Role::from_name(&vip.desired.role)) {
-            (true, Some(Role::Unknown)) => "no hook yet",
+        let state = match (vip.in_sync, vip.desired.role.known()) {
+            (true, Some(DesiredRole::Unknown)) => "no hook yet",
             (true, _) => "in sync",
             (false, _) => "not in sync",
         };

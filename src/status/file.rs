@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {path}: {source}: the daemon goes on, but `vipkeeper status` and `vipkeeper wait` show old news",
     path = .path.display())]
-pub struct WriteError {
+pub struct StatusWriteError {
     path: PathBuf,
     source: io::Error,
 }
@@ -51,12 +51,12 @@ impl StatusFile {
     ///
     /// # Errors
     /// What the file system says. The old file is untouched then.
-    pub fn write(&self, status: &Status) -> Result<(), WriteError> {
+    pub fn write(&self, status: &Status) -> Result<(), StatusWriteError> {
         let written = serde_json::to_vec_pretty(status).map_err(io::Error::from).and_then(|mut text| {
             text.push(b'\n');
             whole_file::replace(&self.path, &text)
         });
-        written.map_err(|source| WriteError { path: self.path.clone(), source })
+        written.map_err(|source| StatusWriteError { path: self.path.clone(), source })
     }
 }
 

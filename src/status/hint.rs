@@ -1,159 +1,176 @@
-//! What an operator can do about an error, by EC2's code or by its class.
+//! What an operator can do about an error: by EC2's code, by what the kernel did not do, by the reason that a source could
+//! not be read, and else by the class. Never by the text of a message.
 
-/// What to do, in one sentence. `class` and `message` as in [`super::ErrorStatus`];
-/// the class is empty where only the message is known.
-pub fn hint(class: &str, message: &str) -> String {
-    if let Some((_, advice)) = BY_TEXT.iter().find(|(text, _)| says(message, text)) {
-        return (*advice).to_owned();
-    }
-    let is_denied = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
-    if is_denied.iter().any(|code| says(message, code)) {
-        if says(message, "cannot assume the role") {
-            return NOT_ASSUMED.to_owned();
+use super::{BindingStatus, ClaimStatus, ErrorStatus, UnseenStatus};
+use crate::ec2::Class;
+use crate::ec2::codes::{self, Advice};
+use crate::ec2::reason::Reason;
+use crate::names::OneOf;
+use crate::observe::cause::{Cause, KernelFault};
+use crate::observe::seen::Unseen;
+
+/// What to do about a change that failed, in one sentence.
+pub fn of_error(error: &ErrorStatus) -> String {
+    advise(error.class.known(), &error.cause)
+}
+
+/// What to do where a binding could not be seen.
+pub fn of_unseen_binding(binding: &BindingStatus) -> String {
+    of_unseen(binding.unseen.as_ref(), binding.read_error_class.as_ref())
+}
+
+/// What to do where the claims on record could not be read.
+pub fn of_unread_claims(claim: Option<&ClaimStatus>) -> String {
+    let class = claim.and_then(|claim| claim.read_error_class.as_ref());
+    of_unseen(claim.and_then(|claim| claim.unread.as_ref()), class)
+}
+
+/// An older daemon told the class alone.
+fn of_unseen(unseen: Option<&UnseenStatus>, class: Option<&OneOf<Class>>) -> String {
+    let class = class.and_then(OneOf::known);
+    let Some(unseen) = unseen else { return of_class(class).to_owned() };
+    match unseen.why.known() {
+        Some(Unseen::NotRead | Unseen::NotYet) => {
+            "nothing yet: it is read in a moment; if it lasts, the table of sources tells what cannot be read"
+                .to_owned()
         }
-        let what = operation(message).map_or("this call".to_owned(), |operation| format!("ec2:{operation}"));
-        return format!("allow {what} to this node's role; the README has the least policy for each method");
+        Some(Unseen::NoSuchResource) => {
+            "see whether it was deleted, or is misspelt in the config; another region's are never seen, and another \
+             account's only in a role of that account"
+                .to_owned()
+        }
+        Some(Unseen::ReadFailed | Unseen::Unresolved) | None => advise(class, &unseen.cause),
     }
+}
+
+fn advise(class: Option<Class>, cause: &Cause) -> String {
+    if let Some(fault) = &cause.kernel {
+        return of_kernel(fault.known()).to_owned();
+    }
+    if let Some(reason) = cause.reason.as_ref().and_then(OneOf::known) {
+        return of_reason(reason).to_owned();
+    }
+    match cause.code.as_deref().and_then(codes::known).map(|known| known.advice) {
+        Some(Advice::Say(advice)) => advice.to_owned(),
+        Some(Advice::Allow) => {
+            let what = cause.operation.as_ref().map_or("this call".to_owned(), |operation| format!("ec2:{operation}"));
+            format!("allow {what} to this node's role; the README has the least policy for each method")
+        }
+        Some(Advice::OfClass) | None => of_class(class).to_owned(),
+    }
+}
+
+fn of_kernel(fault: Option<KernelFault>) -> &'static str {
+    match fault {
+        Some(KernelFault::NotPermitted) => "give the service CAP_NET_ADMIN (AmbientCapabilities= in its unit)",
+        Some(KernelFault::NoInterface) => "compare the interface in the config with 'ip link'",
+        Some(KernelFault::NoAnswer | KernelFault::Refused) | None => {
+            "it is this machine's kernel that was asked: 'ip address', and 'systemctl restart vipkeeper', which moves \
+             nothing"
+        }
+    }
+}
+
+fn of_reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::RoleNotAssumed => {
+            "allow sts:AssumeRole on that role to this node's own role, and name this node's role in that role's trust \
+             policy"
+        }
+    }
+}
+
+fn of_class(class: Option<Class>) -> &'static str {
     match class {
-        "transient" => {
+        Some(Class::Transient) => {
             "it is tried again by itself; if it lasts, see whether EC2 can be reached from here (NAT, VPC endpoint, \
              security group, proxy): 'vipkeeper plan' asks it once"
         }
-        "throttled" => RATE_LIMIT,
-        "stale" => "somebody else changed it meanwhile; it is looked at again by itself",
-        "denied" => "see whose credentials are used and what they may do: 'aws sts get-caller-identity'",
-        _ => "the message says what in the config or in the account stands in the way",
+        Some(Class::Throttled) => {
+            "EC2's rate limit for the whole account and region: it is tried again by itself; look for other programs that \
+             call EC2 too often"
+        }
+        Some(Class::Stale) => "somebody else changed it meanwhile; it is looked at again by itself",
+        Some(Class::Denied) => "see whose credentials are used and what they may do: 'aws sts get-caller-identity'",
+        Some(Class::Rejected) | None => "the message says what in the config or in the account stands in the way",
     }
-    .to_owned()
-}
-
-const RATE_LIMIT: &str = "EC2's rate limit for the whole account and region: it is tried again by itself; \
-     look for other programs that call EC2 too often";
-const CREDENTIALS: &str = "these credentials are not accepted, or the resource is another account's; \
-     'aws sts get-caller-identity' shows whose they are";
-const NOT_ASSUMED: &str =
-    "allow sts:AssumeRole on that role to this node's own role, and name this node's role in that role's trust policy";
-const NOT_READ: &str =
-    "nothing yet: it is read in a moment; if it lasts, the table of sources tells what cannot be read";
-const EXPIRED: &str = "check this machine's clock, and that its instance role gives fresh credentials";
-
-/// Words of a message, EC2's codes above all, and the advice. The first that fits wins.
-const BY_TEXT: [(&str, &str); 27] = [
-    ("RequestLimitExceeded", RATE_LIMIT),
-    ("Throttling", RATE_LIMIT),
-    ("ThrottlingException", RATE_LIMIT),
-    ("RequestExpired", EXPIRED),
-    ("ExpiredToken", EXPIRED),
-    ("ExpiredTokenException", EXPIRED),
-    ("AuthFailure", CREDENTIALS),
-    ("InvalidClientTokenId", CREDENTIALS),
-    ("SignatureDoesNotMatch", CREDENTIALS),
-    ("MissingAuthenticationToken", CREDENTIALS),
-    ("InvalidAllocationID.NotFound", "no such Elastic IP in this account and region: correct it in the config"),
-    ("InvalidAddress.NotFound", "no such Elastic IP in this account and region: correct it in the config"),
-    ("InvalidRouteTableID.NotFound", "no such route table: correct or remove it in the config's route tables"),
-    ("InvalidRouteTableId.NotFound", "no such route table: correct or remove it in the config's route tables"),
-    (
-        "InvalidNetworkInterfaceID.NotFound",
-        "this node's ENI is gone or was replaced: name the interface in the config, or see [identity] there",
-    ),
-    (
-        "InvalidNetworkInterface.NotFound",
-        "this node's ENI is gone or was replaced: name the interface in the config, or see [identity] there",
-    ),
-    ("RouteLimitExceeded", "the route table is full: remove a route, or raise the quota 'Routes per route table'"),
-    ("PrivateIpAddressLimitExceeded", "the ENI has no free slot: remove an address, or take a larger instance type"),
-    ("TagLimitExceeded", "the anchor has 50 tags: remove some, those of instances that are gone first"),
-    ("InsufficientFreeAddressesInSubnet", "the subnet has no free address: remove an unused one"),
-    ("Gateway.NotAttached", "an Elastic IP needs an internet gateway, and this VPC has none attached"),
-    ("ConcurrentMutationLimitExceeded", "too many changes at once; it is tried again by itself"),
-    ("CAP_NET_ADMIN", "give the service CAP_NET_ADMIN (AmbientCapabilities= in its unit)"),
-    ("no interface", "compare the interface in the config with 'ip link'"),
-    (
-        "list the local addresses",
-        "it is this machine's kernel that was asked: 'ip address', and 'systemctl restart vipkeeper', which moves nothing",
-    ),
-    ("not read yet", NOT_READ),
-    ("not known yet", NOT_READ),
-];
-
-/// Whether the message has these words, and not only as a part of others.
-fn says(message: &str, words: &str) -> bool {
-    let joins = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
-    message.match_indices(words).any(|(at, _)| {
-        let before = message[..at].chars().next_back();
-        // A full stop that ends a sentence does not lengthen the word before it.
-        let after = message[at + words.len()..].split(|c| !joins(c)).next().unwrap_or_default();
-        !before.is_some_and(joins) && matches!(after, "" | ".")
-    })
-}
-
-/// EC2's operation: an EC2 error's message begins with it and goes on with the code.
-fn operation(message: &str) -> Option<&str> {
-    let is_name = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_uppercase()) && part.chars().all(|c| c.is_ascii_alphanumeric())
-    };
-    let mut parts = message.split(": ");
-    let name = parts.find(|part| is_name(part))?;
-    parts.next().is_some_and(is_name).then_some(name)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    fn ec2(operation: &str, code: Option<&str>) -> Cause {
+        Cause { operation: Some(operation.to_owned()), code: code.map(str::to_owned), ..Cause::default() }
+    }
+
+    fn unseen(why: Unseen, class: Option<Class>, cause: Cause) -> String {
+        let unseen = UnseenStatus { why: why.into(), class: class.map(OneOf::Known), cause };
+        of_unseen(Some(&unseen), class.map(OneOf::Known).as_ref())
+    }
 
     #[test]
     fn a_missing_permission_is_named() {
+        let denied = Some(Class::Denied);
         assert_eq!(
-            hint("denied", "ReplaceRoute: UnauthorizedOperation: You are not authorized (request 1-2)"),
+            advise(denied, &ec2("ReplaceRoute", Some("UnauthorizedOperation"))),
             "allow ec2:ReplaceRoute to this node's role; the README has the least policy for each method"
         );
         assert_eq!(
-            hint("", "the read failed: DescribeRouteTables: UnauthorizedOperation: You are not authorized"),
+            unseen(Unseen::ReadFailed, denied, ec2("DescribeRouteTables", Some("UnauthorizedOperation"))),
             "allow ec2:DescribeRouteTables to this node's role; the README has the least policy for each method"
         );
+        let nameless = Cause { code: Some("AccessDenied".to_owned()), ..Cause::default() };
         assert_eq!(
-            hint("denied", "AccessDenied: no more is known"),
+            advise(denied, &nameless),
             "allow this call to this node's role; the README has the least policy for each method"
         );
     }
 
     #[test]
     fn what_could_not_be_read_or_was_not_yet_is_no_fault_of_the_config() {
-        let refused =
-            "the read failed: DescribeAddresses: no connection to ec2.example: Connection refused (os error 111)";
-        assert!(
-            hint("transient", refused).contains("see whether EC2 can be reached"),
-            "{}",
-            hint("transient", refused)
-        );
-        let silent = "the read failed: list the local addresses: the kernel has not answered within 1s";
-        assert!(hint("transient", silent).contains("this machine's kernel"));
-        for early in ["not read yet", "the ENI's VPC is not known yet", "who holds 10.0.1.50 was not read yet"] {
-            assert_eq!(hint("", early), NOT_READ);
+        let refused = unseen(Unseen::ReadFailed, Some(Class::Transient), ec2("DescribeAddresses", None));
+        assert!(refused.contains("see whether EC2 can be reached"), "{refused}");
+        for fault in [KernelFault::NoAnswer, KernelFault::Refused] {
+            let silent = Cause { kernel: Some(fault.into()), ..Cause::default() };
+            let read = unseen(Unseen::ReadFailed, Some(Class::Transient), silent.clone());
+            assert!(read.contains("this machine's kernel"), "{read}");
+            let changed = advise(Some(Class::Transient), &silent);
+            assert!(changed.contains("this machine's kernel"), "EC2 has no part in it: {changed}");
         }
+        for early in [Unseen::NotRead, Unseen::NotYet] {
+            assert!(unseen(early, None, Cause::default()).starts_with("nothing yet: "));
+        }
+        assert!(unseen(Unseen::NoSuchResource, None, Cause::default()).contains("in the config"));
     }
 
     #[test]
     fn a_role_that_may_not_be_assumed_needs_both_policies() {
-        let refused = "DescribeRouteTables: cannot assume the role arn:aws:iam::2:role/r: AccessDenied: User: x is not \
-                       authorized to perform: sts:AssumeRole on resource: arn:aws:iam::2:role/r";
-        assert_eq!(hint("denied", refused), NOT_ASSUMED);
+        let reason = Some(Reason::RoleNotAssumed.into());
+        let advice = advise(Some(Class::Denied), &Cause { reason, ..ec2("DescribeRouteTables", Some("AccessDenied")) });
+        assert!(advice.contains("sts:AssumeRole") && advice.contains("trust policy"), "{advice}");
     }
 
     #[test]
-    fn a_code_is_matched_whole() {
-        assert!(says("CreateRoute: RouteLimitExceeded: full", "RouteLimitExceeded"));
-        assert!(says("it says RouteLimitExceeded.", "RouteLimitExceeded"));
-        assert!(!says("CreateRoute: MyRouteLimitExceeded", "RouteLimitExceeded"));
-        assert!(!says("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "AuthFailure"));
-        assert!(hint("rejected", "CreateRoute: RouteLimitExceeded: full").starts_with("the route table is full"));
+    fn the_text_of_a_message_does_not_choose_the_advice() {
+        let error = ErrorStatus {
+            at_ms: 0,
+            class: Class::Rejected.into(),
+            message: "CreateRoute: RouteLimitExceeded: not UnauthorizedOperation, and CAP_NET_ADMIN is no interface"
+                .to_owned(),
+            failures: 1,
+            cause: ec2("CreateRoute", Some("RouteLimitExceeded")),
+        };
+        assert!(of_error(&error).starts_with("the route table is full"));
+        let unknown = ErrorStatus { cause: ec2("CreateRoute", Some("MyRouteLimitExceeded")), ..error };
+        assert_eq!(of_error(&unknown), of_class(Some(Class::Rejected)));
     }
 
     #[test]
     fn every_class_has_advice() {
-        let all: std::collections::BTreeSet<_> =
-            crate::ec2::Class::ALL.into_iter().map(|class| hint(class.name(), "it broke")).collect();
-        assert_eq!(all.len(), crate::ec2::Class::ALL.len(), "{all:?}");
+        let all: BTreeSet<_> = Class::ALL.iter().map(|class| of_class(Some(*class))).collect();
+        assert_eq!(all.len(), Class::ALL.len(), "{all:?}");
     }
 }

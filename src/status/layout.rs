@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct Style {
     /// Columns of the terminal; `None`: as wide as need be, in ASCII alone.
     pub width: Option<usize>,
     pub colour: bool,
@@ -21,7 +21,7 @@ pub enum Tone {
     Bad,
 }
 
-impl Look {
+impl Style {
     pub(super) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Plain => "",
@@ -163,20 +163,20 @@ mod tests {
 
     #[test]
     fn a_long_text_continues_under_its_first_word() {
-        let look = Look { width: Some(30), colour: false };
+        let style = Style { width: Some(30), colour: false };
         assert_eq!(
-            look.paragraph(2, "do  ", "allow it in the policy of this role"),
+            style.paragraph(2, "do  ", "allow it in the policy of this role"),
             concat!("  do  allow it in the policy\n", "      of this role\n")
         );
     }
 
     #[test]
     fn only_the_last_column_is_cut() {
-        let look = Look { width: Some(24), colour: false };
+        let style = Style { width: Some(24), colour: false };
         let rows = [vec![(Tone::Plain, "abcdef".to_owned()), (Tone::Plain, "0123456789012345678".to_owned())]];
-        assert_eq!(look.table(2, &["A", "B"], &rows), "  A       B\n  abcdef  0123456789012…\n");
+        assert_eq!(style.table(2, &["A", "B"], &rows), "  A       B\n  abcdef  0123456789012…\n");
         assert_eq!(
-            Look { width: None, ..look }.table(2, &["A", "B"], &rows),
+            Style { width: None, ..style }.table(2, &["A", "B"], &rows),
             "  A       B\n  abcdef  0123456789012345678\n"
         );
     }

@@ -3,16 +3,20 @@
 
 use std::time::Duration;
 
-use super::hint::hint;
-pub use super::layout::Look;
+use super::hint;
+pub use super::layout::Style;
 use super::layout::{Tone, age, clean, since};
-use super::{BindingStatus, Condition, ErrorStatus, SourceStatus, Status, VipStatus, condition, reason};
-use crate::decide::plan::Blocker;
-use crate::report::{BindingState, Role, STALE_AFTER};
+use super::{
+    BindingStatus, Condition, ConditionName, DesiredRole, ErrorStatus, STALE_AFTER, SourceStatus, Status, VipStatus,
+    reason,
+};
+use crate::decide::plan::{Blocker, State};
+use crate::ec2::Class;
+use crate::names::OneOf;
 
 /// Whether the daemon that wrote the status still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Daemon {
+pub enum DaemonLife {
     /// Its process lives.
     Alive,
     /// There is no such process.
@@ -21,7 +25,7 @@ pub enum Daemon {
 
 /// What a status comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Overall {
     /// Every VIP is as it should be.
     InSync,
     /// Something is wrong, or not done yet.
@@ -30,11 +34,11 @@ pub enum Verdict {
     Stale,
 }
 
-impl Verdict {
+impl Overall {
     /// Of a status as old as it is at `now_ms`.
     #[must_use]
-    pub fn of(status: &Status, daemon: Daemon, now_ms: u64) -> Self {
-        if daemon == Daemon::Gone || is_old(status, now_ms) {
+    pub fn of(status: &Status, daemon: DaemonLife, now_ms: u64) -> Self {
+        if daemon == DaemonLife::Gone || is_old(status, now_ms) {
             Self::Stale
         } else if status.problems.is_empty() && status.vips.iter().all(|vip| Headline::of(vip, now_ms).is_good()) {
             Self::InSync
@@ -60,52 +64,52 @@ fn is_old(status: &Status, now_ms: u64) -> bool {
 
 /// The whole page.
 #[must_use]
-pub fn page(status: &Status, daemon: Daemon, now_ms: u64, look: Look) -> String {
-    let is_stale = Verdict::of(status, daemon, now_ms) == Verdict::Stale;
-    let mut page = top(status, daemon, now_ms, look);
+pub fn page(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> String {
+    let is_stale = Overall::of(status, daemon, now_ms) == Overall::Stale;
+    let mut page = top(status, daemon, now_ms, style);
     for problem in &status.problems {
         let text = format!("{} (for {})", clean(&problem.message), since(problem.since_ms, now_ms));
-        page += &look.paragraph(0, "problem  ", &text);
+        page += &style.paragraph(0, "problem  ", &text);
     }
     for vip in &status.vips {
         page.push('\n');
-        page += &vip_section(vip, now_ms, is_stale, look);
+        page += &vip_section(vip, now_ms, is_stale, style);
     }
     if status.vips.is_empty() {
         page += "\nno VIP is configured, or the daemon has only just started\n";
     }
     if !status.sources.is_empty() {
         page.push('\n');
-        page += &sources(status, now_ms, look);
+        page += &sources(status, now_ms, style);
     }
-    if look.width.is_none() { ascii(&page) } else { page }
+    if style.width.is_none() { ascii(&page) } else { page }
 }
 
-fn top(status: &Status, daemon: Daemon, now_ms: u64, look: Look) -> String {
+fn top(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> String {
     let node = status.instance.as_ref().map_or("an unknown instance", |id| id.as_str());
     let region = status.region.as_deref().map(|region| format!(" in {}", clean(region))).unwrap_or_default();
     let program = clean(&status.program);
     let written = since(status.written_ms, now_ms);
-    let name = look.paint(Tone::Bold, &format!("vipkeeper {program}"));
+    let name = style.paint(Tone::Bold, &format!("vipkeeper {program}"));
     let up = age(Duration::from_millis(now_ms.saturating_sub(status.started_ms)));
     let pid = status.pid;
     match daemon {
-        Daemon::Gone => {
-            let what = look.paint(Tone::Bad, "NOT RUNNING");
+        DaemonLife::Gone => {
+            let what = style.paint(Tone::Bad, "NOT RUNNING");
             format!("{name} on {node}{region}  {what}: process {pid} is gone; this was true {written} ago\n")
-                + &look.paragraph(2, "do    ", "'systemctl start vipkeeper'; why it ended: 'journalctl -u vipkeeper'")
+                + &style.paragraph(2, "do    ", "'systemctl start vipkeeper'; why it ended: 'journalctl -u vipkeeper'")
         }
-        Daemon::Alive if is_old(status, now_ms) => {
-            let what = look.paint(Tone::Bad, "STUCK");
+        DaemonLife::Alive if is_old(status, now_ms) => {
+            let what = style.paint(Tone::Bad, "STUCK");
             format!("{name} on {node}{region}  {what}: process {pid} lives, but wrote this {written} ago\n")
-                + &look.paragraph(
+                + &style.paragraph(
                     2,
                     "do    ",
                     "'journalctl -u vipkeeper' tells why (state folder full or not writable?); \
                      'systemctl restart vipkeeper' moves no address",
                 )
         }
-        Daemon::Alive => format!("{name} on {node}{region}, process {pid}, up {up}\n"),
+        DaemonLife::Alive => format!("{name} on {node}{region}, process {pid}, up {up}\n"),
     }
 }
 
@@ -146,12 +150,12 @@ impl Headline {
             what: vec![clean(&condition.message)],
             to_do: Some(to_do.to_owned()),
         };
-        if let Some(lost) = told(vip, condition::HOOK_LOST, true) {
+        if let Some(lost) = told(vip, ConditionName::HookLost, true) {
             let to_do = "look at if_up_cmd and if_down_cmd in pgpool.conf, and at what Pgpool's log says of them; \
                          'pcp_watchdog_info' shows who leads";
             return Some(alert("HOOK LOST", lost, to_do));
         }
-        if let Some(invalid) = told(vip, condition::DESIRED_VALID, false) {
+        if let Some(invalid) = told(vip, ConditionName::DesiredValid, false) {
             let to_do = format!(
                 "write it anew as the hook's user: 'vipkeeper down {0}', or, only if 'pcp_watchdog_info' says that \
                  this node leads, 'vipkeeper up {0}'",
@@ -159,7 +163,7 @@ impl Headline {
             );
             return Some(alert("DESIRED STATE INVALID", invalid, &to_do));
         }
-        if let Some(contested) = told(vip, condition::CONTESTED, true) {
+        if let Some(contested) = told(vip, ConditionName::Contested, true) {
             let to_do = "find who else moves this address: another failover script, or a person; \
                          CloudTrail names the caller";
             return Some(alert("CONTESTED", contested, to_do));
@@ -177,9 +181,9 @@ impl Headline {
             what: vec![what],
             to_do: to_do.map(str::to_owned),
         };
-        let in_sync = vip.conditions.iter().find(|condition| condition.name == condition::IN_SYNC);
+        let in_sync = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync);
         match in_sync.map(|condition| &*condition.reason) {
-            _ if role(vip) != Role::Unknown => None,
+            _ if role(vip) != DesiredRole::Unknown => None,
             Some(reason::NO_HOOK_YET) => {
                 let what = "normal on a node that has not led since boot; nothing points here, nothing is touched";
                 Some(unknown(Tone::Good, "NO HOOK YET", what.to_owned(), None))
@@ -202,12 +206,12 @@ impl Headline {
             severity(a).cmp(&severity(b)).then(std::cmp::Ordering::Greater)
         })?;
         let (tone, word) = match state(worst) {
-            BindingState::Blocked => (Tone::Bad, "BLOCKED"),
-            BindingState::Drift => (Tone::Bad, "DRIFT"),
-            BindingState::Waiting => (Tone::Wait, "WAITING"),
-            BindingState::Unknown | BindingState::InSync => (Tone::Wait, "NOT KNOWN"),
+            State::Blocked => (Tone::Bad, "BLOCKED"),
+            State::Drift => (Tone::Bad, "DRIFT"),
+            State::Waiting => (Tone::Wait, "WAITING"),
+            State::Unknown | State::InSync => (Tone::Wait, "NOT KNOWN"),
         };
-        let good = vip.bindings.iter().filter(|binding| state(binding) == BindingState::InSync).count();
+        let good = vip.bindings.iter().filter(|binding| state(binding) == State::InSync).count();
         let mut what = vec![format!("{} {}: {}", worst.kind, clean(&worst.target), clean(&worst.detail))];
         what.extend(failed(worst.last_error.as_ref(), worst.next_try_ms, now_ms));
         Some(Self {
@@ -219,10 +223,8 @@ impl Headline {
             to_do: match (blocker(worst), &worst.last_error) {
                 // No try follows that could fail: its error is an old one.
                 (Some(blocker), _) => Some(unblock(blocker, vip)),
-                (None, Some(error)) => Some(hint(&error.class, &error.message)),
-                // It may say why the read failed.
-                (None, None) => (state(worst) == BindingState::Unknown)
-                    .then(|| hint(worst.read_error_class.as_deref().unwrap_or_default(), &worst.detail)),
+                (None, Some(error)) => Some(hint::of_error(error)),
+                (None, None) => (state(worst) == State::Unknown).then(|| hint::of_unseen_binding(worst)),
             },
         })
     }
@@ -236,10 +238,10 @@ impl Headline {
         Some(Self {
             tone: Tone::Bad,
             word: "CLAIM NOT RECORDED",
-            since_ms: told(vip, condition::CLAIM_RECORDED, false).map(|condition| condition.since_ms),
+            since_ms: told(vip, ConditionName::ClaimRecorded, false).map(|condition| condition.since_ms),
             aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
             what,
-            to_do: Some(hint(&error.class, &error.message)),
+            to_do: Some(hint::of_error(error)),
         })
     }
 
@@ -253,13 +255,13 @@ impl Headline {
             since_ms: Some(unread.since_ms),
             aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
             what: vec![what.to_owned(), clean(&unread.message)],
-            to_do: Some(hint(claims_read_class(vip), &unread.message)),
+            to_do: Some(hint::of_unread_claims(vip.claim.as_ref())),
         })
     }
 
     fn of_whole(vip: &VipStatus) -> Self {
-        let superseded = told(vip, condition::SUPERSEDED, true);
-        let in_sync_condition = vip.conditions.iter().find(|condition| condition.name == condition::IN_SYNC);
+        let superseded = told(vip, ConditionName::Superseded, true);
+        let in_sync_condition = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync);
         let (tone, word) = match (vip.in_sync, superseded) {
             (true, _) => (Tone::Good, "IN SYNC"),
             (false, _) => (Tone::Wait, "NOT YET IN SYNC"),
@@ -276,7 +278,7 @@ impl Headline {
             what.push(clean(&condition.message));
         }
         // One that has ended is of no interest any more.
-        let claim = vip.claim.as_ref().filter(|_| vip.desired.role == Role::Leader.name()).map(|claim| {
+        let claim = vip.claim.as_ref().filter(|_| role(vip) == DesiredRole::Leader).map(|claim| {
             let converged = claim.converged_ms.map(|at| format!(", converged in {}", precise(claim.started_ms, at)));
             // Enough of it to tell claims apart.
             let id: String = clean(claim.id.as_str()).chars().take(8).collect();
@@ -293,66 +295,66 @@ impl Headline {
     }
 }
 
-fn vip_section(vip: &VipStatus, now_ms: u64, is_stale: bool, look: Look) -> String {
+fn vip_section(vip: &VipStatus, now_ms: u64, is_stale: bool, style: Style) -> String {
     let headline = Headline::of(vip, now_ms);
-    let role = match told(vip, condition::SUPERSEDED, true) {
+    let role = match told(vip, ConditionName::Superseded, true) {
         Some(_) => "superseded".to_owned(),
-        None => clean(&vip.desired.role),
+        None => clean(vip.desired.role.as_str()),
     };
-    let ip = look.paint(Tone::Bold, &vip.delegate_ip.to_string());
+    let ip = style.paint(Tone::Bold, &vip.delegate_ip.to_string());
     let word = if is_stale {
-        look.paint(Tone::Wait, &format!("LAST KNOWN: {}", headline.word))
+        style.paint(Tone::Wait, &format!("LAST KNOWN: {}", headline.word))
     } else {
-        look.paint(headline.tone, headline.word)
+        style.paint(headline.tone, headline.word)
     };
     let age = headline.since_ms.map(|then| format!("  for {}", since(then, now_ms))).unwrap_or_default();
     let aside = headline.aside.map(|aside| format!(" ({aside})")).unwrap_or_default();
     let mut page = format!("{ip}  {role}  {word}{age}{aside}\n");
     for (number, line) in headline.what.iter().enumerate() {
-        page += &look.paragraph(2, if number == 0 { "what  " } else { "      " }, line);
+        page += &style.paragraph(2, if number == 0 { "what  " } else { "      " }, line);
     }
     if let Some(to_do) = headline.to_do {
-        page += &look.paragraph(2, "do    ", &to_do);
+        page += &style.paragraph(2, "do    ", &to_do);
     }
-    page += &bindings(vip, now_ms, look);
-    page += &conditions(vip, now_ms, look);
+    page += &bindings(vip, now_ms, style);
+    page += &conditions(vip, now_ms, style);
     page
 }
 
-fn bindings(vip: &VipStatus, now_ms: u64, look: Look) -> String {
+fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {
     if vip.bindings.is_empty() {
         return String::new();
     }
     let row = |binding: &BindingStatus| {
         let tone = match state(binding) {
-            BindingState::InSync => Tone::Good,
-            BindingState::Waiting | BindingState::Unknown => Tone::Wait,
-            BindingState::Drift | BindingState::Blocked => Tone::Bad,
+            State::InSync => Tone::Good,
+            State::Waiting | State::Unknown => Tone::Wait,
+            State::Drift | State::Blocked => Tone::Bad,
         };
         let error = binding.last_error.as_ref().map(|error| format!("; {}", clean(&error.message)));
         let detail = clean(&binding.detail) + &error.unwrap_or_default();
         vec![
             (Tone::Plain, binding.kind.to_string()),
             (Tone::Plain, clean(&binding.target)),
-            (tone, clean(&binding.state).replace('_', " ")),
+            (tone, clean(binding.state.as_str()).replace('_', " ")),
             (Tone::Plain, since(binding.since_ms, now_ms)),
             (Tone::Plain, next_try(binding.next_try_ms, now_ms).unwrap_or_else(|| "-".to_owned())),
             (Tone::Plain, detail),
         ]
     };
     let rows: Vec<_> = vip.bindings.iter().map(row).collect();
-    format!("\n{}", look.table(2, &["BINDING", "TARGET", "STATE", "FOR", "NEXT TRY", "DETAIL"], &rows))
+    format!("\n{}", style.table(2, &["BINDING", "TARGET", "STATE", "FOR", "NEXT TRY", "DETAIL"], &rows))
 }
 
 /// The conditions that are not as they should be, but for `InSync`, which the headline has said.
-fn conditions(vip: &VipStatus, now_ms: u64, look: Look) -> String {
+fn conditions(vip: &VipStatus, now_ms: u64, style: Style) -> String {
     let rows: Vec<_> = vip
         .conditions
         .iter()
-        .filter(|condition| condition.name != condition::IN_SYNC && !is_well(condition, vip))
+        .filter(|condition| condition.name != ConditionName::InSync && !is_well(condition, vip))
         .map(|condition| {
             vec![
-                (Tone::Wait, clean(&condition.name)),
+                (Tone::Wait, clean(condition.name.as_str())),
                 (Tone::Plain, if condition.holds { "yes" } else { "no" }.to_owned()),
                 (Tone::Plain, since(condition.since_ms, now_ms)),
                 (Tone::Plain, clean(&condition.message)),
@@ -362,10 +364,10 @@ fn conditions(vip: &VipStatus, now_ms: u64, look: Look) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    format!("\n{}", look.table(2, &["CONDITION", "HOLDS", "FOR", "WHY"], &rows))
+    format!("\n{}", style.table(2, &["CONDITION", "HOLDS", "FOR", "WHY"], &rows))
 }
 
-fn sources(status: &Status, now_ms: u64, look: Look) -> String {
+fn sources(status: &Status, now_ms: u64, style: Style) -> String {
     let rows: Vec<_> = status
         .sources
         .iter()
@@ -376,7 +378,7 @@ fn sources(status: &Status, now_ms: u64, look: Look) -> String {
             vec![(Tone::Plain, clean(&name(source))), (tone, read), (tone, error)]
         })
         .collect();
-    look.table(0, &["SOURCE", "LAST READ", "ERROR"], &rows)
+    style.table(0, &["SOURCE", "LAST READ", "ERROR"], &rows)
 }
 
 /// `route_tables of 123456789012:role/shared`.
@@ -386,65 +388,64 @@ fn name(source: &SourceStatus) -> String {
     format!("{} of {}", source.source, part.split_once("::").map_or(part.as_str(), |(_, role)| role))
 }
 
-fn told<'a>(vip: &'a VipStatus, name: &str, holds: bool) -> Option<&'a Condition> {
+fn told(vip: &VipStatus, name: ConditionName, holds: bool) -> Option<&Condition> {
     vip.conditions.iter().find(|condition| condition.name == name && condition.holds == holds)
 }
 
 fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
-    match condition.name.as_str() {
+    // One of a newer daemon is well where it holds, as most are.
+    let Some(name) = condition.name.known() else { return condition.holds };
+    match name {
         // Only a leader has a claim to record, and only while it leads.
-        condition::CLAIM_RECORDED => {
-            condition.holds || role(vip) != Role::Leader || told(vip, condition::SUPERSEDED, true).is_some()
+        ConditionName::ClaimRecorded => {
+            condition.holds || role(vip) != DesiredRole::Leader || told(vip, ConditionName::Superseded, true).is_some()
         }
         // A Pgpool that is not there, or is not to be asked, needs nobody's attention here.
-        condition::WITNESS => {
+        ConditionName::Witness => {
             condition.holds || ["Off", "NotAskedYet", "NoSocket", "NotRunning"].contains(&&*condition.reason)
         }
-        condition::CONTESTED | condition::SUPERSEDED | condition::HOOK_LOST => !condition.holds,
-        _ => condition.holds,
+        ConditionName::Contested | ConditionName::Superseded | ConditionName::HookLost => !condition.holds,
+        ConditionName::InSync | ConditionName::DesiredValid => condition.holds,
     }
 }
 
-fn role(vip: &VipStatus) -> Role {
-    Role::from_name(&vip.desired.role).unwrap_or(Role::Unknown)
+fn role(vip: &VipStatus) -> DesiredRole {
+    vip.desired.role.known().unwrap_or(DesiredRole::Unknown)
 }
 
-fn state(binding: &BindingStatus) -> BindingState {
-    BindingState::from_name(&binding.state).unwrap_or(BindingState::Unknown)
+fn state(binding: &BindingStatus) -> State {
+    binding.state.known().unwrap_or(State::Unknown)
 }
 
 /// How much a binding needs somebody's attention; 0: not at all.
 fn severity(binding: &BindingStatus) -> u8 {
-    let for_people = binding.last_error.as_ref().is_some_and(|error| ["denied", "rejected"].contains(&&*error.class));
+    let class = binding.last_error.as_ref().and_then(|error| error.class.known());
+    let for_people = matches!(class, Some(Class::Denied | Class::Rejected));
     match state(binding) {
-        BindingState::InSync => 0,
+        State::InSync => 0,
         _ if for_people => 5,
-        BindingState::Blocked => 4,
-        BindingState::Drift => 3,
-        BindingState::Unknown => 2,
-        BindingState::Waiting => 1,
+        State::Blocked => 4,
+        State::Drift => 3,
+        State::Unknown => 2,
+        State::Waiting => 1,
     }
 }
 
 fn blocker(binding: &BindingStatus) -> Option<Blocker> {
-    Blocker::from_name(binding.blocked_by.as_deref()?)
+    binding.blocked_by.as_ref().and_then(OneOf::known)
 }
 
 /// Why this leader's claim is not on record, if that is because its tag cannot be written.
 fn unrecorded(vip: &VipStatus) -> Option<&ErrorStatus> {
-    let leads = role(vip) == Role::Leader && told(vip, condition::SUPERSEDED, true).is_none();
+    let leads = role(vip) == DesiredRole::Leader && told(vip, ConditionName::Superseded, true).is_none();
     let error = vip.claim.as_ref()?.record_error.as_ref()?;
-    (leads && told(vip, condition::CLAIM_RECORDED, false).is_some()).then_some(error)
+    (leads && told(vip, ConditionName::ClaimRecorded, false).is_some()).then_some(error)
 }
 
 /// What is told where this leader's claim is not on record as far as anybody knows, because the anchor cannot be read.
 fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
-    let leads = role(vip) == Role::Leader && told(vip, condition::SUPERSEDED, true).is_none();
-    told(vip, condition::CLAIM_RECORDED, false).filter(|condition| leads && condition.reason == reason::NOT_READ)
-}
-
-fn claims_read_class(vip: &VipStatus) -> &str {
-    vip.claim.as_ref().and_then(|claim| claim.read_error_class.as_deref()).unwrap_or_default()
+    let leads = role(vip) == DesiredRole::Leader && told(vip, ConditionName::Superseded, true).is_none();
+    told(vip, ConditionName::ClaimRecorded, false).filter(|condition| leads && condition.reason == reason::NOT_READ)
 }
 
 const ASK_PGPOOL: &str = "start Pgpool, whose hooks say it";
@@ -454,12 +455,12 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
     let ip = vip.delegate_ip;
     match (blocker, unrecorded(vip), unread_claims(vip)) {
         (Blocker::NoRecord, Some(error), _) => {
-            format!("let it record its claim ({}): {}", clean(&error.message), hint(&error.class, &error.message))
+            format!("let it record its claim ({}): {}", clean(&error.message), hint::of_error(error))
         }
         (Blocker::NoRecord, None, Some(unread)) => format!(
             "let it read the claims ({}): {}",
             clean(&unread.message),
-            hint(claims_read_class(vip), &unread.message)
+            hint::of_unread_claims(vip.claim.as_ref())
         ),
         (Blocker::NoRecord, None, None) => format!(
             "if 'pcp_watchdog_info' says that this node leads, make a fresh claim, as the hook's user: \

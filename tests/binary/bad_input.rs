@@ -178,7 +178,7 @@ fn what_a_user_whom_nobody_trusts_writes_moves_nothing() {
     let daemon = machine.start_ready();
     machine.hook("down", ROUTED);
     eventually("the node stands by", || {
-        machine.status().is_some_and(|status| status.vips[0].desired.role == "standby")
+        machine.status().is_some_and(|status| status.vips[0].desired.role.as_str() == "standby")
     });
     // A good leader file, by way of another state folder.
     let other = machine.path("other");
@@ -199,7 +199,7 @@ fn what_a_user_whom_nobody_trusts_writes_moves_nothing() {
             status.vips[0]
                 .conditions
                 .iter()
-                .any(|it| it.name == "DesiredValid" && !it.holds && it.message.contains(wanted))
+                .any(|it| it.name.as_str() == "DesiredValid" && !it.holds && it.message.contains(wanted))
         });
     };
     put(&|new| {

@@ -114,7 +114,7 @@ fn a_daemon_that_starts_on_a_fresh_machine_touches_nothing() {
     assert!(stage.points_at(0));
     assert_eq!(stage.written(mark), a_claim(2));
     let status = fresh.status().unwrap();
-    assert_eq!(status.vips[0].desired.role, "unknown");
+    assert_eq!(status.vips[0].desired.role.as_str(), "unknown");
     assert!(status.vips[0].desired.reason.as_ref().is_some_and(|why| why.contains("no hook has run")));
 
     // It is so on every node that has not led: nobody need look for a fault.

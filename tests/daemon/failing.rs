@@ -12,10 +12,10 @@ fn a_binding_that_fails_for_ever_delays_no_other_and_is_not_tried_at_once_again(
         assert!(all.iter().all(|table| world.estate.route(table, ADDRESS) == world.eni(0)));
         pass(seconds(300)).await;
         let recorder = &world.nodes[0].recorder;
-        assert_eq!(recorder.binding(ADDRESS, "source_dest_check eth0").state, "blocked");
+        assert_eq!(recorder.binding(ADDRESS, "source_dest_check eth0").state.as_str(), "blocked");
         assert_eq!(recorder.heard("state: Blocked").len(), 1);
         assert_eq!(recorder.heard("state: Blocked, detail: \"ModifyNetworkInterfaceAttribute").len(), 1, "why");
-        assert_eq!(recorder.binding(ADDRESS, &format!("route {}", all[3])).state, "in_sync");
+        assert_eq!(recorder.binding(ADDRESS, &format!("route {}", all[3])).state.as_str(), "in_sync");
         let tries = world.writes(Mark::at(0)).iter().filter(|(_, name)| name.starts_with("Modify")).count();
         assert!((10..=21).contains(&tries), "every 15 to 30 s: {tries}");
         // What is denied does not keep what drifted from being repaired.
@@ -39,7 +39,7 @@ fn a_table_that_does_not_exist_delays_no_other() {
         }
         pass(seconds(120)).await;
         let missing = world.nodes[0].recorder.binding(ADDRESS, "route rtb-00000000000000bad");
-        assert!(missing.last_error.is_some_and(|error| error.class == "stale" && error.failures > 3));
+        assert!(missing.last_error.is_some_and(|error| error.class.as_str() == "stale" && error.failures > 3));
         let mark = world.mark();
         pass(seconds(300)).await;
         let calls = world.calls(mark).len();

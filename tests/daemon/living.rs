@@ -40,7 +40,7 @@ fn the_death_of_the_guard_is_a_down() {
         assert!(!world.nodes[0].has_local(ADDRESS));
         assert_eq!(world.estate.elastic_ip(EIP), None);
         let desired = world.nodes[0].recorder.vip(EIP).desired;
-        assert_eq!(desired.role, "standby");
+        assert_eq!(desired.role.as_str(), "standby");
         assert!(desired.reason.unwrap().contains("gone"));
     });
 }
@@ -211,7 +211,7 @@ fn a_kernel_that_refuses_is_told_and_tried_again() {
         world.up(0, ADDRESS);
         pass(seconds(10)).await;
         let binding = world.nodes[0].recorder.binding(ADDRESS, &format!("local_address {ADDRESS}"));
-        assert_eq!(binding.state, "blocked");
+        assert_eq!(binding.state.as_str(), "blocked");
         assert_eq!(world.estate.route(&tables(&world)[0], ADDRESS), world.eni(0));
         world.nodes[0].computer.fail_kernel(None);
         pass(seconds(31)).await;
@@ -296,7 +296,7 @@ fn a_kernel_that_does_not_answer_does_not_make_the_loop_spin() {
         world.up(0, ADDRESS);
         pass(seconds(10)).await;
         // Time passes: a loop that never rests would hold it up for ever.
-        assert_eq!(world.nodes[0].recorder.vip(ADDRESS).desired.role, "leader");
+        assert_eq!(world.nodes[0].recorder.vip(ADDRESS).desired.role.as_str(), "leader");
     });
 }
 

@@ -3,13 +3,13 @@
 
 use ec2_endpoint::ModifyNetworkInterfaceAttribute;
 use vipkeeper::pgpool::watchdog::Word;
-use vipkeeper::status::page::{Daemon, Look, Verdict, page};
-use vipkeeper::status::{Status, condition};
+use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
+use vipkeeper::status::{ConditionName, Status};
 
 use crate::golden;
 use crate::world::*;
 
-const PIPE: Look = Look { width: None, colour: false };
+const PIPE: Style = Style { width: None, colour: false };
 
 fn both(estate: &Estate) -> Config {
     estate.allocate(EIP);
@@ -17,12 +17,12 @@ fn both(estate: &Estate) -> Config {
     config(vec![vip(vec![by_route(ADDRESS, &tables), by_elastic_ip(EIP)])])
 }
 
-fn verdict(status: &Status) -> Verdict {
-    Verdict::of(status, Daemon::Alive, status.written_ms)
+fn verdict(status: &Status) -> Overall {
+    Overall::of(status, DaemonLife::Alive, status.written_ms)
 }
 
 fn shown(status: &Status) -> String {
-    page(status, Daemon::Alive, status.written_ms, PIPE)
+    page(status, DaemonLife::Alive, status.written_ms, PIPE)
 }
 
 #[test]
@@ -38,13 +38,13 @@ fn a_node_that_has_not_led_since_boot_wants_nobodys_attention() {
         world.start_with_leader_of(ADDRESS, seconds(60)).await;
         let told = world.nodes[1].recorder.last();
         let page = shown(&told);
-        assert!(verdict(&told) == Verdict::InSync && page.contains("unknown  NO HOOK YET"), "{page}");
+        assert!(verdict(&told) == Overall::InSync && page.contains("unknown  NO HOOK YET"), "{page}");
         assert!(!page.contains("do    "), "{page}");
         // What Pgpool's watchdog says of a standby changes nothing.
         let word = |escalated| Some(Word { escalated, delegate_ips: [ip(ADDRESS)].into() });
         world.nodes[1].word.replace(word(false));
         pass(seconds(60)).await;
-        assert_eq!(verdict(&world.nodes[1].recorder.last()), Verdict::InSync);
+        assert_eq!(verdict(&world.nodes[1].recorder.last()), Overall::InSync);
         // Of a leader whose hook was lost it does, from the first time on.
         world.nodes[1].word.replace(word(true));
         world.nodes[1].wake(Wake::Config);
@@ -52,7 +52,7 @@ fn a_node_that_has_not_led_since_boot_wants_nobodys_attention() {
         for _ in 0..100 {
             pass(seconds(1)).await;
             let told = world.nodes[1].recorder.last();
-            if verdict(&told) == Verdict::Attention {
+            if verdict(&told) == Overall::Attention {
                 let page = shown(&told);
                 words.extend(["NOT KNOWN", "HOOK LOST"].into_iter().filter(|word| page.contains(word)));
             }
@@ -68,22 +68,22 @@ fn what_points_at_a_node_without_a_hook_is_told_and_so_is_a_file_that_does_not_c
         let mut world = World::new(2, both);
         world.start();
         pass(seconds(1)).await;
-        assert_eq!(verdict(&world.nodes[0].recorder.last()), Verdict::InSync);
+        assert_eq!(verdict(&world.nodes[0].recorder.last()), Overall::InSync);
         point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[0].eni);
         pass(seconds(60)).await;
         let told = world.nodes[0].recorder.last();
         let page = shown(&told);
-        assert_eq!(verdict(&told), Verdict::Attention, "{page}");
+        assert_eq!(verdict(&told), Overall::Attention, "{page}");
         assert!(page.contains("unknown  NOT KNOWN") && page.contains("do    start Pgpool"), "{page}");
-        assert_eq!(world.nodes[0].recorder.binding(ADDRESS, &format!("elastic_ip {EIP}")).state, "blocked");
+        assert_eq!(world.nodes[0].recorder.binding(ADDRESS, &format!("elastic_ip {EIP}")).state.as_str(), "blocked");
 
         world.nodes[1].computer.spoil_file(ip(ADDRESS));
         pass(seconds(1)).await;
         let told = world.nodes[1].recorder.last();
-        assert_eq!(verdict(&told), Verdict::Attention, "{}", shown(&told));
+        assert_eq!(verdict(&told), Overall::Attention, "{}", shown(&told));
         world.nodes[1].computer.mend_file(ip(ADDRESS));
         pass(seconds(1)).await;
-        assert_eq!(verdict(&world.nodes[1].recorder.last()), Verdict::InSync);
+        assert_eq!(verdict(&world.nodes[1].recorder.last()), Overall::InSync);
     });
 }
 
@@ -98,7 +98,7 @@ fn a_leader_whose_claim_finds_no_room_on_the_anchor_is_not_well() {
         world.start_with_leader_of(ADDRESS, seconds(60)).await;
         let told = world.nodes[0].recorder.last();
         let page = shown(&told);
-        assert!(told.vips[0].in_sync && verdict(&told) == Verdict::Attention, "{page}");
+        assert!(told.vips[0].in_sync && verdict(&told) == Overall::Attention, "{page}");
         assert!(page.contains("leader  CLAIM NOT RECORDED") && page.contains("do    the anchor has 50 tags"), "{page}");
 
         // What another takes is not taken back, and the page says what would help.
@@ -111,8 +111,8 @@ fn a_leader_whose_claim_finds_no_room_on_the_anchor_is_not_well() {
         world.estate.by_hand(&Operation::DeleteTags(change()));
         pass(seconds(60)).await;
         let told = world.nodes[0].recorder.last();
-        assert_eq!(verdict(&told), Verdict::InSync, "{}", shown(&told));
-        assert!(world.nodes[0].recorder.condition(ADDRESS, condition::CLAIM_RECORDED).holds);
+        assert_eq!(verdict(&told), Overall::InSync, "{}", shown(&told));
+        assert!(world.nodes[0].recorder.condition(ADDRESS, ConditionName::ClaimRecorded).holds);
         assert_eq!(world.estate.route(&anchor[0], ADDRESS), world.eni(0));
     });
 }
@@ -125,10 +125,10 @@ fn a_leader_that_cannot_read_the_claims_is_not_well() {
         world.start_with_leader_of(SECONDARY, seconds(60)).await;
         let told = world.nodes[0].recorder.last();
         let page = shown(&told);
-        assert!(told.vips[0].in_sync && verdict(&told) == Verdict::Attention, "{page}");
+        assert!(told.vips[0].in_sync && verdict(&told) == Overall::Attention, "{page}");
         assert!(page.contains("leader  CLAIMS NOT READ"), "{page}");
         assert!(page.contains("do    allow ec2:DescribeTags to this node's role"), "{page}");
-        assert!(!world.nodes[0].recorder.condition(SECONDARY, condition::CLAIM_RECORDED).holds);
+        assert!(!world.nodes[0].recorder.condition(SECONDARY, ConditionName::ClaimRecorded).holds);
         // A standby has no claim that could be taken for the newest.
         let standby = world.nodes[1].recorder.last();
         assert!(!shown(&standby).contains("CLAIMS NOT READ"), "{}", shown(&standby));
@@ -147,8 +147,8 @@ fn a_leader_that_cannot_read_the_claims_is_not_well() {
         world.estate.service().remove_fault(denied);
         pass(seconds(60)).await;
         let told = world.nodes[0].recorder.last();
-        assert_eq!(verdict(&told), Verdict::InSync, "{}", shown(&told));
-        assert!(world.nodes[0].recorder.condition(SECONDARY, condition::CLAIM_RECORDED).holds);
+        assert_eq!(verdict(&told), Overall::InSync, "{}", shown(&told));
+        assert!(world.nodes[0].recorder.condition(SECONDARY, ConditionName::ClaimRecorded).holds);
     });
 }
 
@@ -174,7 +174,7 @@ fn the_page_of_a_leader_that_lacks_a_permission() {
         for source in &mut status.sources {
             source.last_success_ms = Some(now - 3000);
         }
-        let look = Look { width: Some(100), colour: false };
-        golden::check("page-readme.txt", &page(&status, Daemon::Alive, now, look));
+        let style = Style { width: Some(100), colour: false };
+        golden::check("page-readme.txt", &page(&status, DaemonLife::Alive, now, style));
     });
 }

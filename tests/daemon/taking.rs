@@ -231,7 +231,7 @@ fn without_claims_nothing_is_taken_back_from_another() {
         point_elastic_ip_by_hand(&world.estate, &stranger);
         pass(seconds(300)).await;
         assert_eq!(world.estate.elastic_ip(EIP), Some(stranger));
-        assert_eq!(world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}")).state, "blocked");
+        assert_eq!(world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}")).state.as_str(), "blocked");
         free_elastic_ip_by_hand(&world.estate);
         pass(seconds(15)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "what nobody holds is put back");

@@ -2,7 +2,7 @@
 
 use vipkeeper::config::WitnessMode;
 use vipkeeper::pgpool::watchdog::Word;
-use vipkeeper::status::condition;
+use vipkeeper::status::ConditionName;
 
 use crate::world::*;
 
@@ -19,7 +19,7 @@ fn with(mode: WitnessMode) -> impl FnOnce(&Estate) -> Config {
 fn hook_lost(world: &World) -> bool {
     let vip = world.nodes[0].recorder.vip(EIP);
     let mut conditions = vip.conditions.iter();
-    conditions.find(|condition| condition.name == condition::HOOK_LOST).expect("it is always told").holds
+    conditions.find(|condition| condition.name == ConditionName::HookLost).expect("it is always told").holds
 }
 
 /// A node that leads, and whose watchdog says so; the other one does not run.
@@ -96,7 +96,7 @@ fn status_says_whether_the_watchdog_speaks_and_why_not() {
         world.start();
         pass(seconds(1)).await;
         let witness = |world: &World| {
-            let condition = world.nodes[0].recorder.condition(EIP, condition::WITNESS);
+            let condition = world.nodes[0].recorder.condition(EIP, ConditionName::Witness);
             (condition.holds, condition.reason)
         };
         assert_eq!(witness(&world), (false, "NoSocket".to_owned()));
@@ -160,11 +160,11 @@ fn what_the_watchdog_forbids_stays_blocked_while_it_is_asked_anew() {
             pass(seconds(40)).await;
             let stolen = |world: &World| world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}"));
             let before = stolen(&world);
-            assert_eq!(before.state, "blocked");
+            assert_eq!(before.state.as_str(), "blocked");
             for _ in 0..600 {
                 pass(millis(100)).await;
                 let now = stolen(&world);
-                assert_eq!((now.state, now.since_ms), ("blocked".to_owned(), before.since_ms), "unheard: {unheard}");
+                assert_eq!((now.state, now.since_ms), (before.state.clone(), before.since_ms), "unheard: {unheard}");
             }
         });
     }

@@ -16,6 +16,7 @@ use vipkeeper::decide::plan::plan;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
+use vipkeeper::observe::cause::FailedRead;
 use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 use crate::hash::Fast;
@@ -257,8 +258,7 @@ impl Locals {
             }
             Event::LookFails => {
                 it.look = None;
-                let seen =
-                    Seen::Unknown(WhyUnseen::ReadFailed { class: Class::Transient, why: "no answer".to_owned() });
+                let seen = Seen::Unknown(WhyUnseen::ReadFailed(FailedRead::of_class(Class::Transient, "no answer")));
                 it.observed.sights.insert(self.key.clone(), Sight { seen, at: Moment::ZERO });
                 it.observed.claims = Claims::Unknown;
             }

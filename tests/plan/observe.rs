@@ -11,6 +11,7 @@ use vipkeeper::config::{
 use vipkeeper::ec2::{Address, Class, Ec2Error, Effect, Eni, EniQuery, Route, RouteTable, RouteTarget};
 use vipkeeper::identity::{Node, NodeInterface};
 use vipkeeper::machine::kernel::LocalAddress;
+use vipkeeper::observe::cause::FailedRead;
 use vipkeeper::observe::seen::{Claims, Moment, Observed, Seen};
 use vipkeeper::observe::{Answer, Known, LastRead, Question, Source, TagChoice, Topic, World, observe};
 
@@ -96,6 +97,7 @@ fn no_answer() -> Ec2Error {
         class: Class::Transient,
         effect: Effect::None,
         code: None,
+        reason: None,
         message: "no answer".to_owned(),
         request_id: None,
     }
@@ -226,10 +228,8 @@ fn an_elastic_ip_that_is_not_there_is_unknown_and_never_absent() {
     let missing =
         "elastic_ip 192.0.2.1 unknown: Elastic IP 192.0.2.1 does not exist, or not in this account and region";
     check(&config, &known(), &world, &[missing]);
-    let failed = World {
-        addresses: LastRead::Failed { class: Class::Transient, why: "no answer".to_owned() },
-        ..World::default()
-    };
+    let failed =
+        World { addresses: LastRead::Failed(FailedRead::of_class(Class::Transient, "no answer")), ..World::default() };
     check(&config, &known(), &failed, &["elastic_ip 192.0.2.1 unknown: the read failed: no answer"]);
 }
 
@@ -248,10 +248,8 @@ fn ids_found_once_are_kept_when_a_later_read_fails() {
     let config = config(vec![elastic("192.0.2.1")]);
     let mut known = known();
     known.learn(&World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() });
-    let failed = World {
-        addresses: LastRead::Failed { class: Class::Transient, why: "no answer".to_owned() },
-        ..World::default()
-    };
+    let failed =
+        World { addresses: LastRead::Failed(FailedRead::of_class(Class::Transient, "no answer")), ..World::default() };
     let (vip, _) = resolve(&config, &known, &failed);
     assert!(vip.bindings.values().all(Option::is_some), "{vip:?}");
     assert_eq!(vip.anchor, Some(Anchor::ElasticIp("eipalloc-1".parse().unwrap())));

@@ -12,6 +12,7 @@ use vipkeeper::decide::plan::{Plan, plan};
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
+use vipkeeper::observe::cause::FailedRead;
 use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 use crate::script::vip;
@@ -106,7 +107,7 @@ impl World {
                 self.own.insert(association.clone());
             }
             let seen = if blind == Some(number) {
-                Seen::Unknown(WhyUnseen::ReadFailed { class: Class::Transient, why: "no answer".to_owned() })
+                Seen::Unknown(WhyUnseen::ReadFailed(FailedRead::of_class(Class::Transient, "no answer")))
             } else {
                 seen.clone()
             };

@@ -23,6 +23,7 @@ use vipkeeper::decide::plan::{Plan, plan};
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
+use vipkeeper::observe::cause::FailedRead;
 use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 /// Plays the script on a VIP of these kinds (`elastic_ip`, `route`, `route delete`, `claims off`; see [`vip`]), and
@@ -229,7 +230,7 @@ fn seen(text: &str) -> Seen {
     match text {
         "here" => Seen::Here { association: None },
         "absent" => Seen::Absent,
-        "?" => Seen::Unknown(WhyUnseen::ReadFailed { class: Class::Transient, why: "no answer".to_owned() }),
+        "?" => Seen::Unknown(WhyUnseen::ReadFailed(FailedRead::of_class(Class::Transient, "no answer"))),
         other => match (other.strip_prefix("here:"), other.strip_suffix('!')) {
             (Some(association), _) => {
                 Seen::Here { association: Some(format!("eipassoc-{association}").parse().unwrap()) }

@@ -5,11 +5,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use vipkeeper::commands::status::{Format, Mode, show};
+use vipkeeper::observe::cause::Cause;
 use vipkeeper::report::{Report, Reporter};
 use vipkeeper::status::file::{ReadError, StatusFile, read};
+use vipkeeper::status::page::{DaemonLife, Style, page};
 
 use super::log::captured;
-use super::statuses::{leader, status};
+use super::statuses::{NOW_MS, denied, leader, status, unread_claims, unrecorded};
 
 #[test]
 fn what_was_written_is_read_and_everybody_may_read_it() {
@@ -84,4 +86,54 @@ fn why_there_is_no_status_is_said() {
     fs::write(&path, "{\"version\": 2}").unwrap();
     assert!(matches!(read(dir.path()), Err(ReadError::Version { found: 2, .. })));
     assert_eq!(show(dir.path(), Format::Json, Mode::Once, true).unwrap(), 1);
+}
+
+#[test]
+fn words_of_a_newer_daemon_are_shown_and_written_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut document = serde_json::to_value(status(vec![denied()])).unwrap();
+    let vip = &mut document["vips"][0];
+    vip["desired"]["role"] = "observer".into();
+    vip["bindings"][1]["state"] = "postponed".into();
+    vip["bindings"][1]["blocked_by"] = "moon".into();
+    vip["bindings"][1]["last_error"]["class"] = "tired".into();
+    vip["bindings"][1]["last_error"]["reason"] = "bad_mood".into();
+    vip["conditions"][2]["name"] = "Rested".into();
+    fs::write(dir.path().join("status.json"), document.to_string()).unwrap();
+    let newer = read(dir.path()).unwrap();
+    let page = page(&newer, DaemonLife::Alive, NOW_MS, Style { width: None, colour: false });
+    for word in ["observer", "postponed"] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
+    assert_eq!(serde_json::to_value(&newer).unwrap(), document);
+}
+
+#[test]
+fn the_document_of_an_older_daemon_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut document = serde_json::to_value(status(vec![denied(), unrecorded(), unread_claims()])).unwrap();
+    let mut taken = 0;
+    forget_keys(&mut document, &["operation", "code", "reason", "kernel", "unseen", "unread"], &mut taken);
+    assert!(taken > 10, "{taken}");
+    fs::write(dir.path().join("status.json"), document.to_string()).unwrap();
+    let older = read(dir.path()).unwrap();
+    assert_eq!(older.vips[0].bindings[1].last_error.as_ref().unwrap().cause, Cause::default());
+    assert_eq!(older.vips[2].claim.as_ref().unwrap().unread, None);
+    let page = page(&older, DaemonLife::Alive, NOW_MS, Style { width: None, colour: false });
+    assert!(page.contains("what they may do: 'aws sts get-caller-identity'"), "its class is known: {page}");
+}
+
+/// Takes the fields away that older documents have not, but for a condition's or a problem's own `reason`.
+fn forget_keys(value: &mut serde_json::Value, keys: &[&str], taken: &mut usize) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let is_statement = fields.contains_key("holds") || !fields.contains_key("class");
+            let before = fields.len();
+            fields.retain(|key, _| !keys.contains(&key.as_str()) || (key == "reason" && is_statement));
+            *taken += before - fields.len();
+            fields.values_mut().for_each(|field| forget_keys(field, keys, taken));
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| forget_keys(item, keys, taken)),
+        _ => {}
+    }
 }

@@ -9,7 +9,10 @@ use vipkeeper::action::{Action, RouteCall};
 use vipkeeper::binding::{Account, BindingKey, Kind};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::Term;
-use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys};
+use vipkeeper::report::{
+    BindingState, Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys,
+};
+use vipkeeper::status::ConditionName;
 
 use super::golden;
 use super::statuses::{NOW_MS, binding, condition, fresh, leader, standby, status, unread_claims, unrecorded};
@@ -186,9 +189,9 @@ fn each_event_moves_its_own_series() {
 fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
     let report = report();
     let mut vip = leader();
-    vip.bindings[0].state = "drift".to_owned();
-    vip.bindings.push(binding(Kind::Route, "rtb-0new", "waiting", "settling"));
-    vip.conditions.push(condition("HookLost", true, "escalated", 3));
+    vip.bindings[0].state = BindingState::Drift.into();
+    vip.bindings.push(binding(Kind::Route, "rtb-0new", BindingState::Waiting, "settling"));
+    vip.conditions.push(condition(ConditionName::HookLost, true, "escalated", 3));
     vip.conditions[1].holds = false;
     report.status(&status(vec![vip.clone()]));
     report.news(&News::Backoff { vip: vip.delegate_ip, key: Some(&route("rtb-0new")), delay: Duration::from_secs(2) });

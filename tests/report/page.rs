@@ -1,45 +1,47 @@
 //! The page for people, whole, as golden files; and what it comes to for scripts.
 
 use vipkeeper::binding::Kind;
-use vipkeeper::status::page::{Daemon, Look, Verdict, page};
-use vipkeeper::status::{Condition, Problem, SourceStatus, Status, VipStatus};
+use vipkeeper::decide::plan::{Blocker, State};
+use vipkeeper::ec2::Class;
+use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
+use vipkeeper::status::{Condition, ConditionName, DesiredRole, Problem, SourceStatus, Status, VipStatus};
 
 use super::golden;
 use super::statuses::{
-    NOW_MS, ago, binding, condition, denied, fresh, leader, standby, status, unread_claims, unrecorded,
+    NOW_MS, ago, binding, cause, condition, denied, fresh, leader, standby, status, unread_claims, unrecorded, unseen,
 };
 
-const TERMINAL: Look = Look { width: Some(100), colour: false };
-const PIPE: Look = Look { width: None, colour: false };
+const TERMINAL: Style = Style { width: Some(100), colour: false };
+const PIPE: Style = Style { width: None, colour: false };
 
-fn check(name: &str, status: &Status, daemon: Daemon, look: Look, verdict: Verdict) {
-    golden::check(name, &page(status, daemon, NOW_MS, look));
-    assert_eq!(Verdict::of(status, daemon, NOW_MS), verdict);
+fn check(name: &str, status: &Status, daemon: DaemonLife, style: Style, verdict: Overall) {
+    golden::check(name, &page(status, daemon, NOW_MS, style));
+    assert_eq!(Overall::of(status, daemon, NOW_MS), verdict);
 }
 
 #[test]
 fn in_sync_is_one_line_and_its_details() {
     let mut other = standby();
     other.delegate_ip = "20.0.0.51".parse().unwrap();
-    check("page-in-sync.txt", &status(vec![leader(), other]), Daemon::Alive, TERMINAL, Verdict::InSync);
+    check("page-in-sync.txt", &status(vec![leader(), other]), DaemonLife::Alive, TERMINAL, Overall::InSync);
 }
 
 #[test]
 fn a_missing_permission_says_which_one() {
     let status = status(vec![denied()]);
-    check("page-denied.txt", &status, Daemon::Alive, TERMINAL, Verdict::Attention);
-    check("page-denied-pipe.txt", &status, Daemon::Alive, PIPE, Verdict::Attention);
-    let narrow = Look { width: Some(60), colour: true };
-    check("page-denied-narrow-colour.txt", &status, Daemon::Alive, narrow, Verdict::Attention);
+    check("page-denied.txt", &status, DaemonLife::Alive, TERMINAL, Overall::Attention);
+    check("page-denied-pipe.txt", &status, DaemonLife::Alive, PIPE, Overall::Attention);
+    let narrow = Style { width: Some(60), colour: true };
+    check("page-denied-narrow-colour.txt", &status, DaemonLife::Alive, narrow, Overall::Attention);
 }
 
 #[test]
 fn a_witness_that_is_not_for_this_user_is_told_and_one_that_is_not_there_is_not() {
     let shown = |reason: &str| {
         let mut vip = leader();
-        let witness = condition("Witness", false, "the socket is not for this user: give UMask=0002", 60);
+        let witness = condition(ConditionName::Witness, false, "the socket is not for this user: give UMask=0002", 60);
         vip.conditions.push(Condition { reason: reason.to_owned(), ..witness });
-        page(&status(vec![vip]), Daemon::Alive, NOW_MS, TERMINAL).contains("UMask=0002")
+        page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, TERMINAL).contains("UMask=0002")
     };
     assert!(shown("NotPermitted") && shown("Unheard"));
     assert!(!shown("NoSocket") && !shown("NotRunning") && !shown("Off"));
@@ -48,9 +50,9 @@ fn a_witness_that_is_not_for_this_user_is_told_and_one_that_is_not_there_is_not(
 #[test]
 fn a_dead_daemon_and_a_stuck_one_are_told_before_anything_else() {
     let mut status = status(vec![standby()]);
-    check("page-gone.txt", &status, Daemon::Gone, TERMINAL, Verdict::Stale);
+    check("page-gone.txt", &status, DaemonLife::Gone, TERMINAL, Overall::Stale);
     status.written_ms = ago(40);
-    check("page-stuck.txt", &status, Daemon::Alive, TERMINAL, Verdict::Stale);
+    check("page-stuck.txt", &status, DaemonLife::Alive, TERMINAL, Overall::Stale);
 }
 
 #[test]
@@ -58,28 +60,33 @@ fn what_no_binding_shows_comes_first() {
     let mut unknown = fresh();
     unknown.in_sync = false;
     let detail = "points here, but no hook has said who leads: left alone";
-    unknown.conditions[0] = condition("InSync", false, &format!("route rtb-012345abcd: {detail}"), 90);
-    unknown.bindings = vec![binding(Kind::Route, "rtb-012345abcd", "blocked", detail)];
-    unknown.bindings[0].blocked_by = Some("no_hook".to_owned());
+    unknown.conditions[0] = condition(ConditionName::InSync, false, &format!("route rtb-012345abcd: {detail}"), 90);
+    unknown.bindings = vec![binding(Kind::Route, "rtb-012345abcd", State::Blocked, detail)];
+    unknown.bindings[0].blocked_by = Some(Blocker::NoHook.into());
     let mut contested = denied();
     contested.delegate_ip = "20.0.0.51".parse().unwrap();
-    contested.conditions.push(condition("Contested", true, "taken by eni-0c3 for the third time", 61));
+    contested.conditions.push(condition(ConditionName::Contested, true, "taken by eni-0c3 for the third time", 61));
     contested.conditions.remove(3);
     let mut superseded = standby();
     superseded.delegate_ip = "20.0.0.52".parse().unwrap();
-    superseded.desired.role = "leader".to_owned();
-    superseded.conditions.push(condition("Superseded", true, "i-0def claimed it 88 s ago", 88));
+    superseded.desired.role = DesiredRole::Leader.into();
+    superseded.conditions.push(condition(ConditionName::Superseded, true, "i-0def claimed it 88 s ago", 88));
     let mut lost = standby();
     lost.delegate_ip = "20.0.0.53".parse().unwrap();
-    lost.conditions.push(condition("HookLost", true, "Pgpool's watchdog is escalated, the file says standby", 12));
+    lost.conditions.push(condition(
+        ConditionName::HookLost,
+        true,
+        "Pgpool's watchdog is escalated, the file says standby",
+        12,
+    ));
     let mut invalid = leader();
     invalid.delegate_ip = "20.0.0.54".parse().unwrap();
-    invalid.conditions[1] = condition("DesiredValid", false, "owned by user 1000, who is not trusted", 5);
+    invalid.conditions[1] = condition(ConditionName::DesiredValid, false, "owned by user 1000, who is not trusted", 5);
     let mut converging = leader();
     converging.delegate_ip = "20.0.0.55".parse().unwrap();
     converging.in_sync = false;
     converging.claim.as_mut().unwrap().converged_ms = None;
-    converging.conditions[0] = condition("InSync", false, "written, not seen yet", 1);
+    converging.conditions[0] = condition(ConditionName::InSync, false, "written, not seen yet", 1);
 
     let mut status = status(vec![unknown, contested, superseded, lost, invalid, converging]);
     status.sources[1].last_success_ms = None;
@@ -89,77 +96,82 @@ fn what_no_binding_shows_comes_first() {
         message: "cannot listen on 127.0.0.1:9813: address in use".to_owned(),
         since_ms: ago(11_500),
     });
-    check("page-alerts.txt", &status, Daemon::Alive, TERMINAL, Verdict::Attention);
+    check("page-alerts.txt", &status, DaemonLife::Alive, TERMINAL, Overall::Attention);
 }
 
 #[test]
 fn a_node_that_has_not_led_since_boot_is_as_it_should_be() {
-    check("page-fresh.txt", &status(vec![fresh()]), Daemon::Alive, TERMINAL, Verdict::InSync);
+    check("page-fresh.txt", &status(vec![fresh()]), DaemonLife::Alive, TERMINAL, Overall::InSync);
 }
 
 #[test]
 fn a_fresh_node_that_cannot_read_says_why_and_not_that_pgpool_is_missing() {
     let mut vip = fresh();
     vip.in_sync = false;
-    vip.bindings[0].state = "unknown".to_owned();
+    vip.bindings[0].state = State::Unknown.into();
     vip.bindings[0].detail = "the read failed: DescribeRouteTables: UnauthorizedOperation: You may not".to_owned();
-    let in_sync = condition("InSync", false, "route rtb-012345abcd: the read failed", 90);
+    vip.bindings[0].unseen = Some(unseen(Class::Denied, cause("DescribeRouteTables", "UnauthorizedOperation")));
+    let in_sync = condition(ConditionName::InSync, false, "route rtb-012345abcd: the read failed", 90);
     vip.conditions[0] = Condition { reason: "NotRead".to_owned(), ..in_sync };
     let status = status(vec![vip]);
-    assert_eq!(Verdict::of(&status, Daemon::Alive, NOW_MS), Verdict::Attention);
-    let page = page(&status, Daemon::Alive, NOW_MS, PIPE);
+    assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::Attention);
+    let page = page(&status, DaemonLife::Alive, NOW_MS, PIPE);
     assert!(page.contains("do    allow ec2:DescribeRouteTables") && !page.contains("start Pgpool"), "{page}");
 }
 
 #[test]
 fn a_leader_whose_claim_cannot_be_recorded_is_not_well() {
-    check("page-unrecorded.txt", &status(vec![unrecorded()]), Daemon::Alive, TERMINAL, Verdict::Attention);
+    check("page-unrecorded.txt", &status(vec![unrecorded()]), DaemonLife::Alive, TERMINAL, Overall::Attention);
     let mut denied = denied();
     denied.claim = unrecorded().claim;
     denied.conditions[2] = unrecorded().conditions[2].clone();
-    let shown = page(&status(vec![denied]), Daemon::Alive, NOW_MS, PIPE);
+    let shown = page(&status(vec![denied]), DaemonLife::Alive, NOW_MS, PIPE);
     assert!(shown.contains("leader  BLOCKED"), "what is not in place comes first: {shown}");
     let mut superseded = unrecorded();
-    superseded.conditions.push(condition("Superseded", true, "i-0def claimed it 88 s ago", 88));
-    assert_eq!(Verdict::of(&status(vec![superseded]), Daemon::Alive, NOW_MS), Verdict::InSync, "it needs no record");
+    superseded.conditions.push(condition(ConditionName::Superseded, true, "i-0def claimed it 88 s ago", 88));
+    assert_eq!(
+        Overall::of(&status(vec![superseded]), DaemonLife::Alive, NOW_MS),
+        Overall::InSync,
+        "it needs no record"
+    );
 }
 
 #[test]
 fn a_leader_that_cannot_read_the_claims_is_not_well() {
-    check("page-unread-claims.txt", &status(vec![unread_claims()]), Daemon::Alive, TERMINAL, Verdict::Attention);
+    check("page-unread-claims.txt", &status(vec![unread_claims()]), DaemonLife::Alive, TERMINAL, Overall::Attention);
     let mut not_yet = unread_claims();
     not_yet.conditions[2].reason = "NotReadYet".to_owned();
-    let verdict = Verdict::of(&status(vec![not_yet]), Daemon::Alive, NOW_MS);
-    assert_eq!(verdict, Verdict::InSync, "a claim that has only just begun is read in a moment");
+    let verdict = Overall::of(&status(vec![not_yet]), DaemonLife::Alive, NOW_MS);
+    assert_eq!(verdict, Overall::InSync, "a claim that has only just begun is read in a moment");
     let mut superseded = unread_claims();
-    superseded.conditions.push(condition("Superseded", true, "i-0def claimed it 88 s ago", 88));
-    assert_eq!(Verdict::of(&status(vec![superseded]), Daemon::Alive, NOW_MS), Verdict::InSync);
+    superseded.conditions.push(condition(ConditionName::Superseded, true, "i-0def claimed it 88 s ago", 88));
+    assert_eq!(Overall::of(&status(vec![superseded]), DaemonLife::Alive, NOW_MS), Overall::InSync);
 }
 
 #[test]
 fn what_waits_for_people_says_what_they_can_do() {
-    let shown = |mut vip: VipStatus, blocked_by: &str| {
+    let shown = |mut vip: VipStatus, blocked_by: Blocker| {
         vip.in_sync = false;
-        vip.bindings[1] = binding(Kind::Route, "rtb-67890abcd", "blocked", "points at eni-0b2, and so on");
-        vip.bindings[1].blocked_by = Some(blocked_by.to_owned());
-        vip.conditions[0] = condition("InSync", false, "1 of 4", 42);
-        page(&status(vec![vip]), Daemon::Alive, NOW_MS, PIPE)
+        vip.bindings[1] = binding(Kind::Route, "rtb-67890abcd", State::Blocked, "points at eni-0b2, and so on");
+        vip.bindings[1].blocked_by = Some(blocked_by.into());
+        vip.conditions[0] = condition(ConditionName::InSync, false, "1 of 4", 42);
+        page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, PIPE)
     };
     for (vip, blocked_by, wanted) in [
-        (unrecorded(), "no_record", "  do    let it record its claim (CreateTags: TagLimitExceeded: "),
-        (unrecorded(), "no_record", "the anchor has 50 tags: remove some"),
+        (unrecorded(), Blocker::NoRecord, "  do    let it record its claim (CreateTags: TagLimitExceeded: "),
+        (unrecorded(), Blocker::NoRecord, "the anchor has 50 tags: remove some"),
         (
             unread_claims(),
-            "no_record",
+            Blocker::NoRecord,
             "  do    let it read the claims (the anchor's tags: the read failed: DescribeTags: ",
         ),
         (
             leader(),
-            "no_record",
+            Blocker::NoRecord,
             "make a fresh claim, as the hook's user: 'vipkeeper down 20.0.0.50', then 'vipkeeper up",
         ),
-        (leader(), "not_escalated", "  do    see who leads: 'pcp_watchdog_info'"),
-        (leader(), "unheard", "  do    see whether Pgpool hangs"),
+        (leader(), Blocker::NotEscalated, "  do    see who leads: 'pcp_watchdog_info'"),
+        (leader(), Blocker::Unheard, "  do    see whether Pgpool hangs"),
     ] {
         let page = shown(vip, blocked_by);
         assert!(page.contains("BLOCKED") && page.contains(wanted), "{blocked_by}: {page}");
@@ -172,10 +184,10 @@ fn an_ec2_that_cannot_be_reached_is_looked_for_in_the_network() {
     vip.in_sync = false;
     let detail = "the read failed: DescribeRouteTables: no connection to ec2.example: Connection refused";
     for route in [1, 2] {
-        vip.bindings[route] = binding(Kind::Route, "rtb-67890abcd", "unknown", detail);
-        vip.bindings[route].read_error_class = Some("transient".to_owned());
+        vip.bindings[route] = binding(Kind::Route, "rtb-67890abcd", State::Unknown, detail);
+        vip.bindings[route].read_error_class = Some(Class::Transient.into());
     }
-    let page = page(&status(vec![vip]), Daemon::Alive, NOW_MS, PIPE);
+    let page = page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, PIPE);
     assert!(
         page.contains("  do    it is tried again by itself; if it lasts, see whether EC2 can be reached"),
         "{page}"
@@ -192,7 +204,7 @@ fn each_account_has_a_line_of_its_own() {
         ..status.sources[1].clone()
     };
     status.sources.insert(2, shared);
-    let page = page(&status, Daemon::Alive, NOW_MS, PIPE);
+    let page = page(&status, DaemonLife::Alive, NOW_MS, PIPE);
     let line = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{page}"));
     assert!(line("route_tables  ").ends_with("  3 s ago    -"), "{page}");
     assert!(line("route_tables of 123456789012:role/shared  never  ").ends_with("UnauthorizedOperation"), "{page}");
@@ -201,9 +213,9 @@ fn each_account_has_a_line_of_its_own() {
 #[test]
 fn a_problem_of_the_daemon_alone_wants_attention() {
     let mut status = status(vec![leader()]);
-    assert_eq!(Verdict::of(&status, Daemon::Alive, NOW_MS), Verdict::InSync);
+    assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::InSync);
     status.problems.push(Problem { reason: "Listen".to_owned(), message: "in use".to_owned(), since_ms: ago(1) });
-    assert_eq!(Verdict::of(&status, Daemon::Alive, NOW_MS), Verdict::Attention);
+    assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::Attention);
 }
 
 #[test]
@@ -211,6 +223,6 @@ fn text_from_elsewhere_cannot_command_the_terminal() {
     let mut vip = denied();
     vip.bindings[1].last_error.as_mut().unwrap().message = "ReplaceRoute: \x1b]0;owned\x07\x1b[2J\nnext".to_owned();
     vip.bindings[1].detail = "points at\x1b[31m eni".to_owned();
-    let page = page(&status(vec![vip]), Daemon::Alive, NOW_MS, TERMINAL);
+    let page = page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, TERMINAL);
     assert!(page.chars().all(|c| c == '\n' || !c.is_control()), "{page:?}");
 }

@@ -1,9 +1,14 @@
 //! Statuses to report, as the loop would build them.
 
 use vipkeeper::binding::Kind;
+use vipkeeper::decide::plan::State;
+use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, Term};
+use vipkeeper::observe::cause::Cause;
+use vipkeeper::observe::seen::Unseen;
 use vipkeeper::status::{
-    BindingStatus, ClaimStatus, Condition, DesiredStatus, ErrorStatus, SourceStatus, Status, VERSION, VipStatus,
+    BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, SourceStatus,
+    Status, UnseenStatus, VERSION, VipStatus,
 };
 
 pub const NOW_MS: u64 = 1_800_000_000_000;
@@ -39,7 +44,12 @@ pub fn status(vips: Vec<VipStatus>) -> Status {
 pub fn leader() -> VipStatus {
     VipStatus {
         delegate_ip: "20.0.0.50".parse().unwrap(),
-        desired: DesiredStatus { role: "leader".to_owned(), reason: None, since_ms: ago(722), guard_alive: Some(true) },
+        desired: DesiredStatus {
+            role: DesiredRole::Leader.into(),
+            reason: None,
+            since_ms: ago(722),
+            guard_alive: Some(true),
+        },
         claim: Some(ClaimStatus {
             id: ClaimId::new("7f3a"),
             term: Term(ago(722)),
@@ -48,20 +58,21 @@ pub fn leader() -> VipStatus {
             superseded_by: None,
             record_error: None,
             read_error_class: None,
+            unread: None,
             next_record_ms: None,
         }),
         in_sync: true,
         bindings: vec![
-            binding(Kind::Route, "rtb-012345abcd", "in_sync", "at eni-0a1"),
-            binding(Kind::Route, "rtb-67890abcd", "in_sync", "at eni-0a1"),
-            binding(Kind::LocalAddress, "20.0.0.50", "in_sync", "on eth0"),
-            binding(Kind::SourceDestCheck, "eth0", "in_sync", "off on eni-0a1"),
+            binding(Kind::Route, "rtb-012345abcd", State::InSync, "at eni-0a1"),
+            binding(Kind::Route, "rtb-67890abcd", State::InSync, "at eni-0a1"),
+            binding(Kind::LocalAddress, "20.0.0.50", State::InSync, "on eth0"),
+            binding(Kind::SourceDestCheck, "eth0", State::InSync, "off on eni-0a1"),
         ],
         conditions: vec![
-            condition("InSync", true, "every binding leads to this node", 722),
-            condition("DesiredValid", true, "the file is good", 11_000),
-            Condition { reason: "OnRecord".to_owned(), ..condition("ClaimRecorded", true, "", 722) },
-            condition("Contested", false, "nobody else took it", 11_000),
+            condition(ConditionName::InSync, true, "every binding leads to this node", 722),
+            condition(ConditionName::DesiredValid, true, "the file is good", 11_000),
+            Condition { reason: "OnRecord".to_owned(), ..condition(ConditionName::ClaimRecorded, true, "", 722) },
+            condition(ConditionName::Contested, false, "nobody else took it", 11_000),
         ],
     }
 }
@@ -69,7 +80,7 @@ pub fn leader() -> VipStatus {
 pub fn standby() -> VipStatus {
     VipStatus {
         desired: DesiredStatus {
-            role: "standby".to_owned(),
+            role: DesiredRole::Standby.into(),
             reason: Some("the down hook said so".to_owned()),
             since_ms: ago(90),
             guard_alive: None,
@@ -77,34 +88,35 @@ pub fn standby() -> VipStatus {
         // The one that it served last.
         claim: leader().claim,
         bindings: vec![
-            binding(Kind::Route, "rtb-012345abcd", "in_sync", "at eni-0b2"),
-            binding(Kind::LocalAddress, "20.0.0.50", "in_sync", "not here"),
+            binding(Kind::Route, "rtb-012345abcd", State::InSync, "at eni-0b2"),
+            binding(Kind::LocalAddress, "20.0.0.50", State::InSync, "not here"),
         ],
         conditions: vec![
-            condition("InSync", true, "nothing here to release", 88),
-            condition("ClaimRecorded", false, "no claim", 90),
+            condition(ConditionName::InSync, true, "nothing here to release", 88),
+            condition(ConditionName::ClaimRecorded, false, "no claim", 90),
         ],
         ..leader()
     }
 }
 
-pub fn binding(kind: Kind, target: &str, state: &str, detail: &str) -> BindingStatus {
+pub fn binding(kind: Kind, target: &str, state: State, detail: &str) -> BindingStatus {
     BindingStatus {
         kind,
         target: target.to_owned(),
-        state: state.to_owned(),
+        state: state.into(),
         detail: detail.to_owned(),
         since_ms: ago(722),
         blocked_by: None,
         last_error: None,
         next_try_ms: None,
         read_error_class: None,
+        unseen: None,
     }
 }
 
-pub fn condition(name: &str, holds: bool, message: &str, seconds: u64) -> Condition {
+pub fn condition(name: ConditionName, holds: bool, message: &str, seconds: u64) -> Condition {
     Condition {
-        name: name.to_owned(),
+        name: name.into(),
         holds,
         reason: "Because".to_owned(),
         message: message.to_owned(),
@@ -112,13 +124,23 @@ pub fn condition(name: &str, holds: bool, message: &str, seconds: u64) -> Condit
     }
 }
 
+/// EC2 answered this operation with this code.
+pub fn cause(operation: &str, code: &str) -> Cause {
+    Cause { operation: Some(operation.to_owned()), code: Some(code.to_owned()), ..Cause::default() }
+}
+
+/// A read of this class failed.
+pub fn unseen(class: Class, cause: Cause) -> UnseenStatus {
+    UnseenStatus { why: Unseen::ReadFailed.into(), class: Some(class.into()), cause }
+}
+
 /// A node on which no hook has run since it booted, beside a leader.
 pub fn fresh() -> VipStatus {
     let mut vip = standby();
     let reason = Some("no hook has run since this machine started".to_owned());
-    vip.desired = DesiredStatus { role: "unknown".to_owned(), reason, ..vip.desired };
+    vip.desired = DesiredStatus { role: DesiredRole::Unknown.into(), reason, ..vip.desired };
     vip.claim = None;
-    let in_sync = condition("InSync", true, "no hook has run yet, and nothing points here", 90);
+    let in_sync = condition(ConditionName::InSync, true, "no hook has run yet, and nothing points here", 90);
     vip.conditions[0] = Condition { reason: "NoHookYet".to_owned(), ..in_sync };
     vip
 }
@@ -130,9 +152,11 @@ pub fn unrecorded() -> VipStatus {
                    (rtb-012345abcd)."
         .to_owned();
     vip.conditions[2] =
-        Condition { reason: "NotWritable".to_owned(), ..condition("ClaimRecorded", false, &message, 700) };
+        Condition { reason: "NotWritable".to_owned(), ..condition(ConditionName::ClaimRecorded, false, &message, 700) };
     let claim = vip.claim.as_mut().unwrap();
-    claim.record_error = Some(ErrorStatus { at_ms: ago(9), class: "rejected".to_owned(), message, failures: 31 });
+    let cause = cause("CreateTags", "TagLimitExceeded");
+    claim.record_error =
+        Some(ErrorStatus { at_ms: ago(9), class: Class::Rejected.into(), message, failures: 31, cause });
     claim.next_record_ms = Some(NOW_MS + 12_000);
     vip
 }
@@ -141,8 +165,11 @@ pub fn unrecorded() -> VipStatus {
 pub fn unread_claims() -> VipStatus {
     let mut vip = leader();
     let message = "the anchor's tags: the read failed: DescribeTags: UnauthorizedOperation: You may not.";
-    vip.conditions[2] = Condition { reason: "NotRead".to_owned(), ..condition("ClaimRecorded", false, message, 700) };
-    vip.claim.as_mut().unwrap().read_error_class = Some("denied".to_owned());
+    vip.conditions[2] =
+        Condition { reason: "NotRead".to_owned(), ..condition(ConditionName::ClaimRecorded, false, message, 700) };
+    let claim = vip.claim.as_mut().unwrap();
+    claim.read_error_class = Some(Class::Denied.into());
+    claim.unread = Some(unseen(Class::Denied, cause("DescribeTags", "UnauthorizedOperation")));
     vip
 }
 
@@ -155,14 +182,15 @@ pub fn denied() -> VipStatus {
         next_try_ms: Some(NOW_MS + 4_200),
         last_error: Some(ErrorStatus {
             at_ms: ago(5),
-            class: "denied".to_owned(),
+            class: Class::Denied.into(),
             message: "ReplaceRoute: UnauthorizedOperation: You are not authorized to perform this operation. \
                       (request 4b1c)"
                 .to_owned(),
             failures: 12,
+            cause: cause("ReplaceRoute", "UnauthorizedOperation"),
         }),
-        ..binding(Kind::Route, "rtb-67890abcd", "blocked", "points at eni-0b2, taking it back")
+        ..binding(Kind::Route, "rtb-67890abcd", State::Blocked, "points at eni-0b2, taking it back")
     };
-    vip.conditions[0] = condition("InSync", false, "1 of 4 bindings is not in sync", 42);
+    vip.conditions[0] = condition(ConditionName::InSync, false, "1 of 4 bindings is not in sync", 42);
     vip
 }

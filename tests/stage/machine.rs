@@ -276,7 +276,7 @@ standby = "5s"
         self.status().is_some_and(|status| {
             status.vips.iter().any(|found| {
                 let converged = found.claim.as_ref().is_some_and(|claim| claim.converged_ms.is_some());
-                found.delegate_ip == vip && found.in_sync && found.desired.role == "leader" && converged
+                found.delegate_ip == vip && found.in_sync && found.desired.role.as_str() == "leader" && converged
             })
         })
     }

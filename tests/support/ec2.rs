@@ -114,7 +114,7 @@ impl SimEc2 {
                 let (class, effect) = (classify::class(name, &error), classify::effect(name, &error));
                 self.timeline.say(&self.node, format_args!("  < {name}: {error}"));
                 let (code, message) = (Some(error.code.to_string()), error.to_string());
-                Err(Ec2Error { operation: name, code, message, request_id: None, class, effect })
+                Err(Ec2Error { operation: name, code, reason: None, message, request_id: None, class, effect })
             }
         }
     }
@@ -147,7 +147,7 @@ impl SimEc2 {
         self.timeline.say(&self.node, format_args!("  < {operation}: {message}"));
         let effect = if operation.starts_with("Describe") { Effect::None } else { Effect::Unknown };
         let (message, class) = (message.to_owned(), Class::Transient);
-        Ec2Error { operation, code: None, message, request_id: None, class, effect }
+        Ec2Error { operation, code: None, reason: None, message, request_id: None, class, effect }
     }
 
     fn learnt(&self, resource: &str, tags: &BTreeMap<String, String>, asked_at: Duration) {

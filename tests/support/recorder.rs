@@ -83,9 +83,10 @@ impl Recorder {
         found.unwrap_or_else(|| panic!("no {name} among {bindings:?}")).clone()
     }
 
-    pub fn condition(&self, delegate_ip: &str, name: &str) -> Condition {
+    pub fn condition(&self, delegate_ip: &str, name: impl std::fmt::Display) -> Condition {
+        let name = name.to_string();
         let conditions = self.vip(delegate_ip).conditions;
-        conditions.into_iter().find(|condition| condition.name == name).expect("a known condition")
+        conditions.into_iter().find(|condition| condition.name.as_str() == name).expect("a known condition")
     }
 
     /// When news that contain `text` came.

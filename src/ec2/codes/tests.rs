@@ -1,0 +1,129 @@
+//! The class, the effect and the label of failed calls.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn answered<'a>(operation: &'a str, status: u16, code: &'a str, message: &'a str) -> FailedCall<'a> {
+    let code = (!code.is_empty()).then_some(code);
+    FailedCall { operation, code, message, reply: Reply::Status(status) }
+}
+
+fn missing(operation: &str, why: Missing, sent: bool) -> FailedCall<'_> {
+    FailedCall { operation, code: None, message: "", reply: Reply::Missing { why, sent } }
+}
+
+#[test]
+fn the_class_and_the_effect_follow_from_code_text_and_status() {
+    use Class::{Denied, Rejected, Stale, Throttled, Transient};
+    use Effect::{None, Unknown};
+    let no_route = "There is no route defined for '20.0.0.50/32' in the route table. Use CreateRoute instead.";
+    let taken = "[10.0.1.50] is already assigned but move is not allowed.";
+    let not_here = "Some of the specified addresses are not assigned to interface eni-0a";
+    let several = "There are multiple interfaces attached to instance 'i-0a'. Please specify an interface ID";
+    for (operation, status, code, message, class, effect) in [
+        // Throttling comes with a server's status, and nothing was done.
+        ("ReplaceRoute", 503, "RequestLimitExceeded", "", Throttled, None),
+        ("ReplaceRoute", 400, "Throttling", "", Throttled, None),
+        ("ReplaceRoute", 429, "", "", Throttled, None),
+        // A server's fault may have come after the change.
+        ("ReplaceRoute", 500, "InternalError", "", Transient, Unknown),
+        ("ReplaceRoute", 503, "Unavailable", "", Transient, Unknown),
+        ("ReplaceRoute", 503, "", "", Transient, Unknown),
+        ("ReplaceRoute", 502, "", "", Transient, Unknown),
+        ("ReplaceRoute", 599, "NobodyKnows", "", Transient, Unknown),
+        ("DescribeAddresses", 502, "", "", Transient, None),
+        // So may an accepted call whose answer made no sense.
+        ("AssociateAddress", 200, "", "", Transient, Unknown),
+        ("DescribeAddresses", 200, "", "", Transient, None),
+        // The world moved.
+        ("CreateRoute", 400, "RouteAlreadyExists", "", Stale, None),
+        ("ReplaceRoute", 400, "InvalidParameterValue", no_route, Stale, None),
+        ("ReplaceRoute", 400, "InvalidRoute.NotFound", "", Stale, None),
+        ("ReplaceRoute", 400, "InvalidRouteTableId.NotFound", "", Stale, None),
+        ("AssociateAddress", 400, "Resource.AlreadyAssociated", "", Stale, None),
+        ("AssociateAddress", 400, "IncorrectInstanceState", "", Stale, None),
+        ("AssociateAddress", 400, "InvalidInstanceID", "The pending instance 'i-0a'", Stale, None),
+        ("AssociateAddress", 400, "InvalidSomethingNew.NotFound", "", Stale, None),
+        ("AssignPrivateIpAddresses", 400, "InvalidParameterValue", taken, Stale, None),
+        ("AssignIpv6Addresses", 400, "InvalidIPAddress.InUse", "", Stale, None),
+        ("UnassignPrivateIpAddresses", 400, "InvalidParameterValue", not_here, Stale, None),
+        // An operator must act.
+        ("ReplaceRoute", 403, "UnauthorizedOperation", "", Denied, None),
+        ("ReplaceRoute", 401, "AuthFailure", "", Denied, None),
+        ("ReplaceRoute", 400, "RequestExpired", "", Denied, None),
+        ("ReplaceRoute", 403, "", "", Denied, None),
+        ("ReplaceRoute", 407, "", "", Denied, None),
+        // The request's own fault, or a limit.
+        ("ReplaceRoute", 400, "InvalidParameterValue", "invalid CIDR", Rejected, None),
+        ("CreateRoute", 400, "InvalidParameterValue", no_route, Rejected, None),
+        ("CreateRoute", 400, "RouteLimitExceeded", "", Rejected, None),
+        ("AssociateAddress", 400, "InvalidInstanceID", several, Rejected, None),
+        ("AssociateAddress", 400, "NobodyKnows", "", Rejected, None),
+        ("AssociateAddress", 404, "", "", Rejected, None),
+        ("AssociateAddress", 301, "", "", Rejected, None),
+    ] {
+        let failure = answered(operation, status, code, message);
+        assert_eq!((failure.class(), failure.effect()), (class, effect), "{failure:?}");
+    }
+}
+
+#[test]
+fn only_a_change_that_was_sent_may_have_happened() {
+    for (operation, why, sent, class, effect, result) in [
+        ("CreateRoute", Missing::TimedOut, true, Class::Transient, Effect::Unknown, "timeout"),
+        ("CreateRoute", Missing::TimedOut, false, Class::Transient, Effect::None, "timeout"),
+        ("CreateRoute", Missing::Io, true, Class::Transient, Effect::Unknown, "io"),
+        ("CreateRoute", Missing::Io, false, Class::Transient, Effect::None, "io"),
+        ("CreateRoute", Missing::NotMade, false, Class::Rejected, Effect::None, "other"),
+        ("DescribeRouteTables", Missing::TimedOut, true, Class::Transient, Effect::None, "timeout"),
+    ] {
+        let failure = missing(operation, why, sent);
+        assert_eq!((failure.class(), failure.effect()), (class, effect), "{failure:?}");
+        assert_eq!(failure.result(), result, "{failure:?}");
+    }
+}
+
+#[test]
+fn results_are_a_closed_set_without_repetition() {
+    let all: BTreeSet<_> = results().collect();
+    assert_eq!(all.len(), results().count());
+    for failure in [
+        answered("CreateRoute", 400, "RouteAlreadyExists", ""),
+        answered("CreateRoute", 400, "eni-made-up-by-somebody", ""),
+        answered("CreateRoute", 502, "", ""),
+        answered("CreateRoute", 200, "", ""),
+        missing("CreateRoute", Missing::Io, true),
+    ] {
+        assert!(all.contains(failure.result()), "{failure:?}");
+    }
+}
+
+#[test]
+fn every_result_has_a_label() {
+    let cases = [
+        ("ok", "ok"),
+        ("timeout", "no_answer"),
+        ("io", "no_answer"),
+        ("http_5xx", "InternalError"),
+        ("Throttling", "RequestLimitExceeded"),
+        ("AccessDenied", "UnauthorizedOperation"),
+        ("ExpiredToken", "RequestExpired"),
+        ("SignatureDoesNotMatch", "AuthFailure"),
+        ("IncorrectInstanceState", "IncorrectState"),
+        ("ServiceUnavailable", "InternalError"),
+        ("InvalidRouteTableID.NotFound", "NotFound"),
+        ("PrivateIpAddressLimitExceeded", "LimitExceeded"),
+        ("RouteAlreadyExists", "AlreadyHeld"),
+        ("other", "other"),
+    ];
+    for (result, wanted) in cases {
+        assert_eq!(label(result).name(), wanted, "{result}");
+    }
+    for known in KNOWN {
+        let class = known.class;
+        assert_eq!(known.label == Label::RateLimit, class == Class::Throttled, "{known:?}");
+        assert_eq!(known.label == Label::NotFound, known.code.ends_with(".NotFound"), "{known:?}");
+        assert!(known.label != Label::Limit || class == Class::Rejected, "{known:?}");
+    }
+}
