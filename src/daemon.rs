@@ -16,17 +16,20 @@ use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
 use crate::observe::seen::Moment;
 use crate::observe::{Known, LastRead, World, observe};
+use crate::report::changes::Changes;
 use crate::report::{HEARTBEAT, News};
 use crate::state_dir::Machine;
-use crate::status::Status;
+use crate::status::{Status, VERSION, VipStatus, problem};
 use crate::wake::Wake;
 
 pub use self::surroundings::{Ask, Reload, Reloaded, Surroundings};
 
 use self::attempts::Because;
+use self::document::Context;
 use self::identifying::Identifying;
 use self::in_flight::{InFlight, WriteFuture};
 use self::now::Now;
+use self::problems::Problems;
 use self::pulse::Pulse;
 use self::reads::{ReadFuture, Reads};
 use self::schedule::Schedule;
@@ -40,6 +43,7 @@ mod identifying;
 mod in_flight;
 mod looks;
 mod now;
+mod problems;
 mod pulse;
 mod reads;
 mod reload;
@@ -69,7 +73,7 @@ pub struct Daemon<E, K, I, M> {
     stale: Stale,
     schedule: Schedule,
     identifying: Identifying,
-    problems: document::Problems,
+    problems: Problems,
     /// The status that was handed over last.
     told: Option<Status>,
     /// When the next status is to be handed over, even if it says nothing new.
@@ -113,7 +117,7 @@ where
             stale: Stale { desired: true, local: true },
             schedule: Schedule::default(),
             identifying: Identifying::default(),
-            problems: document::Problems::default(),
+            problems: Problems::default(),
             told: None,
             tell_by: Moment::ZERO,
             around,
@@ -123,7 +127,7 @@ where
     /// Something about the daemon as a whole that an operator should know from the start.
     pub fn problem(&mut self, reason: &'static str, message: String) {
         let wall_ms = self.around.machine.wall_ms();
-        self.problems.raise(&*self.around.reporter, reason, message, wall_ms);
+        self.problems.set(reason, message, wall_ms);
     }
 
     /// Turns until it is told to stop, or nobody is left to tell it. Moves nothing when it ends.
@@ -181,17 +185,11 @@ where
         true
     }
 
-    /// Keeps room for hooks that find the file system full, and tells whether there is any.
+    /// Keeps room for hooks that find the file system full, and notes whether there is any.
     fn keep_room(&mut self) {
-        const REASON: &str = "NoReserve";
-        let reporter = &*self.around.reporter;
         match self.around.machine.keep_room() {
-            Err(message) => {
-                reporter.news(&News::Reserve { missing: Some(&message) });
-                self.problems.note(REASON, message, self.around.machine.wall_ms());
-            }
-            Ok(()) if self.problems.forget(REASON) => reporter.news(&News::Reserve { missing: None }),
-            Ok(()) => {}
+            Err(message) => self.problems.set(problem::NO_RESERVE, message, self.around.machine.wall_ms()),
+            Ok(()) => self.problems.clear(problem::NO_RESERVE),
         }
     }
 
@@ -236,8 +234,7 @@ where
         for vip in &mut self.vips {
             let delegate_ip = vip.config.delegate_ip;
             let heard = self.watchdog.heard(delegate_ip);
-            let reporter = &*self.around.reporter;
-            if vip.read_desired(&mut self.around.machine, self.config.witness, heard, now, reporter) {
+            if vip.read_desired(&mut self.around.machine, self.config.witness, heard, now) {
                 self.schedule.after_takes(now.at);
                 // A change that the old word asked for, and that still waits for the rate limit, must not stand in the
                 // way of the new word's changes.
@@ -253,7 +250,7 @@ where
         for vip in &mut self.vips {
             let (resolved, mut observed) = observe(&self.config, &vip.config, known, &self.world);
             observed.witness = self.watchdog.witness(resolved.delegate_ip);
-            vip.decide(resolved, observed, now, &*self.around.reporter);
+            vip.decide(resolved, observed, now);
         }
         // The changes that wait are known only once a plan was made with the answer that tells of a fault's end.
         if self.pulse.take_recovery(now.at) {
@@ -281,21 +278,37 @@ where
         if self.reads.reading_local { KernelLook::UnderWay } else { KernelLook::Done }
     }
 
+    /// Hands the status over if it says anything new, and tells of everything that changed in it.
     fn say(&mut self) {
         let now = self.now();
-        let reporter = &*self.around.reporter;
-        let (mode, asked) = (self.config.witness, self.watchdog.asked());
-        let world = &self.world;
-        let vips = self.vips.iter_mut();
-        let vips = vips.map(|vip| vip.document(world, mode, asked, now, reporter)).collect();
-        let node = self.known.as_ref().map(Known::node);
-        let sources = self.reads.document();
-        let status = document::status(node, self.started_ms, now.wall_ms, sources, vips, &self.problems);
-        let is_new = self.told.as_ref().is_none_or(|told| !document::says_the_same(told, &status));
+        let context = Context { world: &self.world, mode: self.config.witness, asked: self.watchdog.asked(), now };
+        let told = self.told.as_ref();
+        let before = |ip: IpAddr| told.and_then(|told| told.vips.iter().find(|vip| vip.delegate_ip == ip));
+        let vips = self.vips.iter().map(|vip| vip.document(&context, before(vip.config.delegate_ip))).collect();
+        let status = self.document(vips, now.wall_ms);
+        let is_new = told.is_none_or(|told| !document::says_the_same(told, &status));
         if is_new || now.at >= self.tell_by {
-            self.around.reporter.status(&status);
+            let reporter = &*self.around.reporter;
+            Changes::between(told, &status).tell(|news| reporter.news(news));
+            reporter.status(&status);
             self.told = Some(status);
             self.tell_by = now.at + HEARTBEAT;
+        }
+    }
+
+    fn document(&self, vips: Vec<VipStatus>, wall_ms: u64) -> Status {
+        let node = self.known.as_ref().map(Known::node);
+        Status {
+            version: VERSION,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            written_ms: wall_ms,
+            started_ms: self.started_ms,
+            instance: node.map(|node| node.instance.clone()),
+            region: node.map(|node| node.region.clone()),
+            sources: self.reads.document(),
+            vips,
+            problems: self.problems.document(),
         }
     }
 

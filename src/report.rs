@@ -21,6 +21,7 @@ use crate::status::file::StatusFile;
 pub use self::labels::{BindingState, Direction, DriftReason, Outcome, PassResult, Source};
 pub use self::log::{LogFormat, init_log};
 
+pub mod changes;
 pub mod health;
 pub mod http;
 pub mod labels;
@@ -77,8 +78,6 @@ pub enum News<'a> {
     Drift { vip: IpAddr, key: &'a BindingKey, reason: DriftReason, detail: &'a str },
     /// A binding's state changed.
     BindingState { vip: IpAddr, key: &'a BindingKey, state: BindingState, detail: &'a str },
-    /// The next try of a binding, or of the claim's record (`None`), is held back this long; zero: not any more.
-    Backoff { vip: IpAddr, key: Option<&'a BindingKey>, delay: Duration },
 
     /// One round is over.
     PassDone { result: PassResult, duration: Duration },

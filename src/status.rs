@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::binding::Kind;
-use crate::decide::plan::{Blocker, State};
+use crate::decide::plan::{Blocker, DriftReason, State};
 use crate::desired::Desired;
 use crate::ec2::Class;
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::names::{OneOf, names};
 use crate::observe::cause::Cause;
+use crate::observe::question::Source;
 use crate::observe::seen::{Unseen, WhyUnseen};
 
 pub mod file;
@@ -67,8 +68,7 @@ pub struct Status {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
-    /// `addresses`, `route_tables`, `network_interfaces`, `tags`, `local_addresses`.
-    pub source: String,
+    pub source: OneOf<Source>,
     /// Which part of it, where it is read in several: the role whose route tables these are (`None`: this node's own
     /// account), or the subnet whose tags.
     #[serde(default)]
@@ -76,6 +76,12 @@ pub struct SourceStatus {
     pub last_success_ms: Option<u64>,
     /// Why the last read failed, if it did.
     pub error: Option<String>,
+    /// The class of that failure.
+    #[serde(default)]
+    pub class: Option<OneOf<Class>>,
+    /// How often in a row the read failed.
+    #[serde(default)]
+    pub failures: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,6 +92,10 @@ pub struct VipStatus {
     pub claim: Option<ClaimStatus>,
     /// Every binding agrees with desired; or no hook has run yet, and nothing of the VIP points here.
     pub in_sync: bool,
+    /// Whether this node was told to have gained the VIP, and not to have lost it since; `None` while nobody knows what
+    /// is wanted, or nothing was looked at.
+    #[serde(default)]
+    pub holds: Option<bool>,
     pub bindings: Vec<BindingStatus>,
     pub conditions: Vec<Condition>,
 }
@@ -99,6 +109,9 @@ pub struct DesiredStatus {
     /// Whether the watchdog process that a leader's file names lives; `None` if it names none.
     #[serde(default)]
     pub guard_alive: Option<bool>,
+    /// The word that is in force, in full. It is for this process alone; a document that was read has none.
+    #[serde(skip)]
+    pub asked: Option<Desired>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,6 +123,8 @@ pub struct ClaimStatus {
     pub converged_ms: Option<u64>,
     /// The newer claim that this one gave way to.
     pub superseded_by: Option<InstanceId>,
+    #[serde(default)]
+    pub superseded_term: Option<Term>,
     /// Why its tag could not be written, as long as it is not on record because of that.
     #[serde(default)]
     pub record_error: Option<ErrorStatus>,
@@ -131,6 +146,9 @@ pub struct BindingStatus {
     /// What was seen or is being done: one short phrase.
     pub detail: String,
     pub since_ms: u64,
+    /// In what way it differs although nobody asked for a change, if it does.
+    #[serde(default)]
+    pub drift: Option<OneOf<DriftReason>>,
     /// Who must act before this node does.
     #[serde(default)]
     pub blocked_by: Option<OneOf<Blocker>>,
@@ -172,6 +190,9 @@ pub struct ErrorStatus {
     pub message: String,
     /// How often in a row.
     pub failures: u32,
+    /// For how long the next try was held back when this one failed.
+    #[serde(default)]
+    pub held_back_ms: u64,
     #[serde(flatten)]
     pub cause: Cause,
 }
@@ -219,4 +240,15 @@ pub struct Problem {
     /// What is wrong and what to do about it.
     pub message: String,
     pub since_ms: u64,
+    /// How often the daemon met it.
+    #[serde(default)]
+    pub times: u32,
+}
+
+/// The reasons of problems that are told in words of their own.
+pub mod problem {
+    /// No room is kept for hooks that find the state folder's file system full.
+    pub const NO_RESERVE: &str = "NoReserve";
+    /// A changed config is not in force.
+    pub const CONFIG_INVALID: &str = "ConfigInvalid";
 }

@@ -74,6 +74,7 @@ struct LastTry {
     class: Class,
     cause: Cause,
     message: String,
+    held_back: Duration,
 }
 
 /// A failure that has not been followed by a success.
@@ -83,6 +84,7 @@ pub struct LastFailure<'a> {
     pub class: Class,
     pub cause: &'a Cause,
     pub message: &'a str,
+    pub held_back: Duration,
     /// How often in a row.
     pub times: u32,
     pub next_try: Option<Moment>,
@@ -95,14 +97,8 @@ impl Attempt {
 }
 
 impl Attempts {
-    /// Notes a failure. Says how often it failed in a row, and for how long it is held back now.
-    pub fn failed(
-        &mut self,
-        subject: &Subject,
-        failure: &Failure,
-        now: Now,
-        rng: &mut fastrand::Rng,
-    ) -> (u32, Duration) {
+    /// Notes a failure. Says how often the subject failed in a row.
+    pub fn failed(&mut self, subject: &Subject, failure: &Failure, now: Now, rng: &mut fastrand::Rng) -> u32 {
         if failure.class == Class::Throttled && self.hurries(subject) {
             // What keeps the rest waiting is EC2's buckets, not a fault.
             self.0.values_mut().for_each(|attempt| attempt.hurries = false);
@@ -124,13 +120,14 @@ impl Attempts {
             class: failure.class,
             cause: failure.cause.clone(),
             message: failure.message.clone(),
+            held_back: delay,
         });
-        (attempt.failures, delay)
+        attempt.failures
     }
 
-    /// Forgets the failures of these subjects. Gives those that had any.
-    pub fn forget(&mut self, which: impl Fn(&Subject) -> bool) -> Vec<Subject> {
-        self.0.extract_if(.., |subject, _| which(subject)).map(|(subject, _)| subject).collect()
+    /// Forgets the failures of these subjects.
+    pub fn forget(&mut self, which: impl Fn(&Subject) -> bool) {
+        self.0.retain(|subject, _| !which(subject));
     }
 
     /// Lets planned changes be tried now that wait because EC2 throttled or did not answer, as many as `releases` allows.
@@ -196,8 +193,8 @@ impl Attempts {
     /// The last failure of an subject.
     pub fn last(&self, subject: &Subject, looked_at: Option<Moment>) -> Option<LastFailure<'_>> {
         let attempt = self.0.get(subject)?;
-        let LastTry { at_ms, class, cause, message } = attempt.last.as_ref()?;
+        let LastTry { at_ms, class, cause, message, held_back } = attempt.last.as_ref()?;
         let (times, next_try) = (attempt.failures, self.due(subject, looked_at));
-        Some(LastFailure { at_ms: *at_ms, class: *class, cause, message, times, next_try })
+        Some(LastFailure { at_ms: *at_ms, class: *class, cause, message, held_back: *held_back, times, next_try })
     }
 }

@@ -1,6 +1,5 @@
 //! How things stand, as the document that status, health and metrics show.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::binding::{BindingKey, ClaimMode};
@@ -9,15 +8,13 @@ use crate::decide::claim::{self, Record};
 use crate::decide::plan::{self, Plan, Unasked, Verdict, Why};
 use crate::desired::Desired;
 use crate::ec2::Class;
-use crate::identity::Node;
 use crate::names::OneOf;
 use crate::observe::World;
 use crate::observe::seen::WhyUnseen;
 use crate::pgpool::watchdog::{Asked, Nobody};
-use crate::report::{News, Reporter};
 use crate::status::{
-    BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, Problem,
-    SourceStatus, Status, UnseenStatus, VERSION, VipStatus, reason,
+    BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, SourceStatus,
+    Status, UnseenStatus, VipStatus, reason,
 };
 
 use super::attempts::LastFailure;
@@ -25,102 +22,35 @@ use super::now::Now;
 use super::vip::VipLoop;
 use crate::decide::plan::Subject;
 
-/// What is wrong with the daemon as a whole.
-#[derive(Debug, Default)]
-pub struct Problems(BTreeMap<&'static str, Problem>);
-
-impl Problems {
-    /// Notes it, and says so; since when it lasts is kept while only its message changes.
-    pub fn raise(&mut self, reporter: &dyn Reporter, reason: &'static str, message: String, wall_ms: u64) {
-        reporter.news(&News::Problem { reason, message: &message });
-        self.note(reason, message, wall_ms);
-    }
-
-    /// Notes what is told otherwise.
-    pub fn note(&mut self, reason: &'static str, message: String, wall_ms: u64) {
-        let since_ms = self.0.get(reason).map_or(wall_ms, |problem| problem.since_ms);
-        self.0.insert(reason, Problem { reason: reason.to_owned(), message, since_ms });
-    }
-
-    /// It is over.
-    pub fn solve(&mut self, reporter: &dyn Reporter, reason: &'static str) {
-        if self.forget(reason) {
-            reporter.news(&News::ProblemSolved { reason });
-        }
-    }
-
-    /// What was noted is over. Says whether it was noted.
-    pub fn forget(&mut self, reason: &'static str) -> bool {
-        self.0.remove(reason).is_some()
-    }
-}
-
-/// Since when each thing has been as it is.
-#[derive(Debug, Default)]
-pub struct Since(BTreeMap<String, (String, u64)>);
-
-impl Since {
-    /// When `name` took this value, and whether that is news.
-    fn of(&mut self, name: &str, value: &str, wall_ms: u64) -> (u64, bool) {
-        match self.0.get(name) {
-            Some((before, since)) if before == value => (*since, false),
-            _ => {
-                self.0.insert(name.to_owned(), (value.to_owned(), wall_ms));
-                (wall_ms, true)
-            }
-        }
-    }
-}
-
-/// The whole document.
-pub fn status(
-    node: Option<&Node>,
-    started_ms: u64,
-    wall_ms: u64,
-    sources: Vec<SourceStatus>,
-    vips: Vec<VipStatus>,
-    problems: &Problems,
-) -> Status {
-    Status {
-        version: VERSION,
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        written_ms: wall_ms,
-        started_ms,
-        instance: node.map(|node| node.instance.clone()),
-        region: node.map(|node| node.region.clone()),
-        sources,
-        vips,
-        problems: problems.0.values().cloned().collect(),
-    }
-}
-
 /// Whether two documents of this process differ in nothing but when they were made and when each source was read.
 pub fn says_the_same(told: &Status, status: &Status) -> bool {
-    fn source(source: &SourceStatus) -> (&str, Option<&str>, bool, Option<&str>) {
-        (&source.source, source.part.as_deref(), source.last_success_ms.is_some(), source.error.as_deref())
+    fn source(source: &SourceStatus) -> SourceStatus {
+        SourceStatus { last_success_ms: source.last_success_ms.map(|_| 0), ..source.clone() }
     }
     told.sources.iter().map(source).eq(status.sources.iter().map(source))
         && (&told.instance, &told.region) == (&status.instance, &status.region)
         && (&told.vips, &told.problems) == (&status.vips, &status.problems)
 }
 
+/// Everything besides the VIP itself that its part of the document is made from.
+pub struct Context<'a> {
+    pub world: &'a World,
+    pub mode: WitnessMode,
+    /// The last answer of Pgpool's watchdog.
+    pub asked: Option<&'a Asked>,
+    pub now: Now,
+}
+
 impl VipLoop {
-    /// The VIP's part of the document. Tells of bindings whose state changed.
-    pub fn document(
-        &mut self,
-        world: &World,
-        mode: WitnessMode,
-        asked: Option<&Asked>,
-        now: Now,
-        reporter: &dyn Reporter,
-    ) -> VipStatus {
-        let mut since = std::mem::take(&mut self.since);
+    /// The VIP's part of the document. `before` is the one that was told last: since when things are as they are follows
+    /// from it.
+    pub fn document(&self, context: &Context<'_>, before: Option<&VipStatus>) -> VipStatus {
+        let Context { world, now, .. } = *context;
         let plan = self.plan();
         let bindings: Vec<_> = plan
             .into_iter()
             .flat_map(|plan| &plan.bindings)
-            .map(|(key, verdict)| self.binding(key, verdict, &mut since, now, reporter))
+            .map(|(key, verdict)| self.binding(key, verdict, before, now))
             .collect();
         let unrecorded =
             plan.filter(|plan| plan.standing == claim::Standing::Leader).and_then(|_| self.failure(&Subject::OwnClaim));
@@ -131,22 +61,22 @@ impl VipLoop {
             started_ms: held.started_ms,
             converged_ms: self.converged_ms(),
             superseded_by: held.superseded_by.as_ref().map(|rival| rival.node.clone()),
+            superseded_term: held.superseded_by.as_ref().map(|rival| rival.term),
             record_error: unrecorded.as_ref().map(error),
             next_record_ms: unrecorded.as_ref().and_then(|failure| next_try_ms(failure, now)),
             read_error_class: unread.as_ref().and_then(read_error_class),
             unread: unread.as_ref().map(UnseenStatus::from),
         });
-        let conditions = self.conditions(plan, unread.as_ref(), mode, asked, &mut since, now.wall_ms);
-        let status = VipStatus {
+        let conditions = self.conditions(context, plan, unread.as_ref(), before);
+        VipStatus {
             delegate_ip: self.config.delegate_ip,
             desired: self.desired(),
             claim,
             in_sync: conditions.iter().any(|condition| condition.name == ConditionName::InSync && condition.holds),
+            holds: self.holds(),
             bindings,
             conditions,
-        };
-        self.since = since;
-        status
+        }
     }
 
     fn desired(&self) -> DesiredStatus {
@@ -156,37 +86,27 @@ impl VipLoop {
             reason: desired.and_then(Desired::why).map(str::to_owned),
             since_ms: self.desired_since_ms(),
             guard_alive: self.reading().and_then(|reading| reading.guard_alive),
+            asked: desired.cloned(),
         }
     }
 
-    fn binding(
-        &self,
-        key: &BindingKey,
-        verdict: &Verdict,
-        since: &mut Since,
-        now: Now,
-        reporter: &dyn Reporter,
-    ) -> BindingStatus {
+    fn binding(&self, key: &BindingKey, verdict: &Verdict, before: Option<&VipStatus>, now: Now) -> BindingStatus {
         let state = self.state(key, verdict);
-        let detail = verdict.why.to_string();
         let failure = self.failure(&Subject::Binding(key.clone()));
-        let (since_ms, changed) = since.of(&key.to_string(), state.name(), now.wall_ms);
-        if changed {
-            // What EC2 refuses is blocked by that, whatever is planned.
-            let refused = failure.as_ref().filter(|_| state != verdict.state).map(|failure| failure.message);
-            let detail = refused.unwrap_or(&detail);
-            reporter.news(&News::BindingState { vip: self.config.delegate_ip, key, state, detail });
-        }
         let unseen = match &verdict.why {
             Why::Unseen(why) => Some(why),
             _ => None,
         };
+        let told = before
+            .and_then(|before| before.bindings.iter().find(|told| told.kind == key.kind && told.target == key.target));
+        let since_ms = told.filter(|told| told.state == state).map_or(now.wall_ms, |told| told.since_ms);
         BindingStatus {
             kind: key.kind,
             target: key.target.clone(),
             state: state.into(),
-            detail,
+            detail: verdict.why.to_string(),
             since_ms,
+            drift: verdict.drift.map(OneOf::Known),
             blocked_by: verdict.why.blocker().map(OneOf::Known),
             next_try_ms: failure.as_ref().and_then(|failure| next_try_ms(failure, now)),
             last_error: failure.as_ref().map(error),
@@ -197,16 +117,16 @@ impl VipLoop {
 
     fn conditions(
         &self,
+        context: &Context<'_>,
         plan: Option<&Plan>,
         unread: Option<&WhyUnseen>,
-        mode: WitnessMode,
-        asked: Option<&Asked>,
-        since: &mut Since,
-        wall_ms: u64,
+        before: Option<&VipStatus>,
     ) -> Vec<Condition> {
+        let Context { mode, asked, now, .. } = *context;
         let mut conditions = Vec::new();
         let mut put = |name: ConditionName, holds: bool, reason: &str, message: String| {
-            let (since_ms, _) = since.of(name.name(), if holds { "holds" } else { "does not" }, wall_ms);
+            let told = before.and_then(|before| before.conditions.iter().find(|told| told.name == name));
+            let since_ms = told.filter(|told| told.holds == holds).map_or(now.wall_ms, |told| told.since_ms);
             let (name, reason) = (name.into(), reason.to_owned());
             conditions.push(Condition { name, holds, reason, message, since_ms });
         };
@@ -305,6 +225,7 @@ fn error(failure: &LastFailure<'_>) -> ErrorStatus {
         class: failure.class.into(),
         message: failure.message.to_owned(),
         failures: failure.times,
+        held_back_ms: u64::try_from(failure.held_back.as_millis()).unwrap_or(u64::MAX),
         cause: failure.cause.clone(),
     }
 }

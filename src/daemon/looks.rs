@@ -28,15 +28,14 @@ where
     /// An answer to a read came.
     pub(super) fn answered(&mut self, event: Event) {
         let now = self.now();
-        let reporter = Rc::clone(&self.around.reporter);
         match event {
             Event::Identity(identity) => self.identified(identity, now),
             Event::Word(asked) => self.heard(asked),
             Event::Local(read) => {
-                self.reads.local(read, &mut self.world, now.wall_ms, &*reporter);
+                self.reads.local(read, &mut self.world, now.wall_ms);
             }
             Event::Source(read) => {
-                let consequence = self.reads.answered(read, &mut self.world, now.wall_ms, &*reporter);
+                let consequence = self.reads.answered(read, &mut self.world, now.wall_ms);
                 if let Some(known) = &mut self.known {
                     known.learn(&self.world);
                 }
@@ -50,20 +49,19 @@ where
     }
 
     fn identified(&mut self, identity: Result<Node, String>, now: Now) {
-        let reporter = Rc::clone(&self.around.reporter);
         let node = match identity {
             Ok(node) => node,
             Err(message) => {
                 self.identifying.failed(now.at, &mut self.around.rng);
-                return self.problems.raise(&*reporter, "NoIdentity", message, now.wall_ms);
+                return self.problems.set("NoIdentity", message, now.wall_ms);
             }
         };
         self.identifying.succeeded();
-        self.problems.solve(&*reporter, "NoIdentity");
+        self.problems.clear("NoIdentity");
         if self.known.as_ref().is_some_and(|known| is_same(known.node(), &node)) {
             return;
         }
-        reporter.news(&News::Started {
+        self.around.reporter.news(&News::Started {
             version: env!("CARGO_PKG_VERSION"),
             instance: Some(&node.instance),
             region: Some(&node.region),

@@ -11,11 +11,10 @@ use crate::backoff::Backoff;
 use crate::ec2::{Class, Ec2Error, Ec2Read, RouteTable, Urgency};
 use crate::identity::Node;
 use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
-use crate::observe::question::{Answer, Question, Source, TagChoice, Topic, ask};
+use crate::observe::question::{Answer, Question, TagChoice, Topic, ask};
 use crate::observe::seen::Moment;
 use crate::observe::{Known, LastRead, World};
 use crate::pgpool::watchdog::Asked;
-use crate::report::{News, Reporter};
 use crate::status::SourceStatus;
 
 /// Route tables chosen by tag are looked for again this often: tables come and go rarely.
@@ -85,7 +84,9 @@ struct Round {
 #[derive(Debug, Default)]
 struct Outcome {
     last_success_ms: Option<u64>,
-    error: Option<String>,
+    error: Option<(Class, String)>,
+    /// How often in a row the read failed.
+    failures: u32,
     /// When EC2 was asked the question that it answered last, if only by a refusal.
     answered: Moment,
 }
@@ -96,7 +97,8 @@ struct Search {
     /// When it was made last; `None` if it is to be made again in the next round.
     asked_at: Option<Moment>,
     under_way: bool,
-    error: Option<String>,
+    error: Option<(Class, String)>,
+    failures: u32,
 }
 
 /// The reads that are under way, and how the last ones went.
@@ -192,49 +194,30 @@ impl Reads {
     }
 
     /// Takes the kernel's addresses over.
-    pub fn local(&mut self, read: LocalRead, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) {
+    pub fn local(&mut self, read: LocalRead, world: &mut World, wall_ms: u64) {
         self.reading_local = false;
         let failed = world.put_local(read.addresses, read.at).err();
         let failed = failed.map(|error| (Class::Transient, error.to_string()));
-        self.note(&Topic::LOCAL, failed, wall_ms, reporter);
+        self.note(&Topic::LOCAL, failed, wall_ms);
     }
 
-    /// Notes how the read of a topic went, and tells of its source: that it was observed once all its topics are well.
-    /// Says whether the topic is well again.
-    fn note(&mut self, topic: &Topic, failed: Option<(Class, String)>, wall_ms: u64, reporter: &dyn Reporter) -> bool {
+    /// Notes how the read of a topic went. Says whether the topic is well again.
+    fn note(&mut self, topic: &Topic, failed: Option<(Class, String)>, wall_ms: u64) -> bool {
         let outcome = self.outcomes.entry(topic.clone()).or_default();
         let was_failing = outcome.error.is_some();
-        let Some((class, error)) = failed else {
+        if failed.is_none() {
             outcome.last_success_ms = Some(wall_ms);
-            outcome.error = None;
-            self.tell_observed(topic.source, wall_ms, reporter);
-            return was_failing;
-        };
-        tell_failed(topic, class, &error, reporter);
-        outcome.error = Some(error);
-        false
-    }
-
-    fn tell_observed(&self, source: Source, at_ms: u64, reporter: &dyn Reporter) {
-        let mut topics = self.outcomes.iter().filter(|(topic, _)| topic.source == source);
-        let all_read = topics.all(|(_, outcome)| outcome.last_success_ms.is_some());
-        if all_read && !self.is_failing(source) {
-            reporter.news(&News::Observed { source, at_ms });
         }
-    }
-
-    /// Whether a part of the source could not be read.
-    fn is_failing(&self, source: Source) -> bool {
-        let mut topics = self.outcomes.iter().filter(|(topic, _)| topic.source == source);
-        topics.any(|(_, outcome)| outcome.error.is_some())
-            || (source == Source::RouteTables && self.searches.values().any(|search| search.error.is_some()))
+        outcome.failures = if failed.is_some() { outcome.failures.saturating_add(1) } else { 0 };
+        outcome.error = failed;
+        was_failing && outcome.error.is_none()
     }
 
     /// Makes an answer part of the world, unless a later question was answered before.
-    pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64, reporter: &dyn Reporter) -> Consequence {
+    pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64) -> Consequence {
         let Read { at, round, topic, answer } = read;
         if let Answer::TaggedTables(choice, tables) = &answer {
-            let consequence = self.found(choice, tables.as_deref(), wall_ms, reporter);
+            let consequence = self.found(choice, tables.as_deref());
             // The search tells of an error, and what was found before stays.
             let _ = world.put(answer, at);
             return consequence;
@@ -245,7 +228,7 @@ impl Reads {
         }
         let error = world.put(answer, at).err();
         let failed = error.as_ref().map(|error| (error.class, error.to_string()));
-        let recovered = self.note(&topic, failed, wall_ms, reporter);
+        let recovered = self.note(&topic, failed, wall_ms);
         if error.as_ref().is_none_or(|error| error.class != Class::Transient) {
             self.outcomes.entry(topic).or_default().answered = at;
         }
@@ -260,13 +243,7 @@ impl Reads {
     }
 
     /// Notes how the search for the tables of a choice went.
-    fn found(
-        &mut self,
-        choice: &TagChoice,
-        tables: Result<&[RouteTable], &Ec2Error>,
-        wall_ms: u64,
-        reporter: &dyn Reporter,
-    ) -> Consequence {
+    fn found(&mut self, choice: &TagChoice, tables: Result<&[RouteTable], &Ec2Error>) -> Consequence {
         let search = self.searches.entry(choice.clone()).or_default();
         search.under_way = false;
         match tables {
@@ -275,16 +252,14 @@ impl Reads {
                 if tables.is_empty() {
                     search.asked_at = None;
                 }
-                if search.error.take().is_some() {
-                    self.tell_observed(choice.topic().source, wall_ms, reporter);
-                }
+                (search.error, search.failures) = (None, 0);
                 if tables.is_empty() { Consequence::None } else { Consequence::TablesFound }
             }
             Err(error) => {
                 // The next round searches again, not only one in some minutes.
                 search.asked_at = None;
-                search.error = Some(error.to_string());
-                tell_failed(&choice.topic(), error.class, &error.to_string(), reporter);
+                search.error = Some((error.class, error.to_string()));
+                search.failures = search.failures.saturating_add(1);
                 Consequence::None
             }
         }
@@ -338,48 +313,42 @@ impl Reads {
 
     /// Each source, in the parts in which it is read: what one of them says of itself holds for no other.
     pub fn document(&self) -> Vec<SourceStatus> {
-        let status = |topic: &Topic, last_success_ms, error| SourceStatus {
-            source: topic.source.name().to_owned(),
+        let status = |topic: &Topic| SourceStatus {
+            source: topic.source.into(),
             part: topic.part.clone(),
-            last_success_ms,
-            error,
+            last_success_ms: None,
+            error: None,
+            class: None,
+            failures: 0,
         };
-        let mut sources: BTreeMap<_, _> = self
-            .outcomes
-            .iter()
-            .map(|(topic, outcome)| (topic.clone(), status(topic, outcome.last_success_ms, outcome.error.clone())))
-            .collect();
+        let mut sources = BTreeMap::new();
+        for (topic, outcome) in &self.outcomes {
+            let told = SourceStatus {
+                last_success_ms: outcome.last_success_ms,
+                error: outcome.error.as_ref().map(|(_, error)| error.clone()),
+                class: outcome.error.as_ref().map(|(class, _)| (*class).into()),
+                failures: outcome.failures,
+                ..status(topic)
+            };
+            sources.insert(topic.clone(), told);
+        }
         for (choice, search) in &self.searches {
-            let Some(error) = &search.error else { continue };
+            let Some((class, error)) = &search.error else { continue };
             let topic = choice.topic();
-            let told = sources.entry(topic.clone()).or_insert_with(|| status(&topic, None, None));
-            told.error.get_or_insert_with(|| error.clone());
+            let told = sources.entry(topic.clone()).or_insert_with(|| status(&topic));
+            if told.error.is_none() {
+                (told.error, told.class) = (Some(error.clone()), Some((*class).into()));
+            }
+            told.failures = told.failures.saturating_add(search.failures);
         }
         sources.into_values().collect()
     }
-}
-
-/// Tells of a failed read, with the part of its source that it is about unless the error names that itself.
-fn tell_failed(topic: &Topic, class: Class, error: &str, reporter: &dyn Reporter) {
-    let error = match &topic.part {
-        Some(part) if !error.contains(part.as_str()) => format!("{error} (of {part})"),
-        _ => error.to_owned(),
-    };
-    reporter.news(&News::ReadFailed { source: topic.source, class, error: &error });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ec2::{Address, Effect};
-    use crate::status::Status;
-
-    struct Nobody;
-
-    impl Reporter for Nobody {
-        fn news(&self, _: &News<'_>) {}
-        fn status(&self, _: &Status) {}
-    }
 
     #[test]
     fn an_answer_to_an_earlier_question_replaces_no_later_one_that_something_hides() {
@@ -388,7 +357,7 @@ mod tests {
             reads.open += 1;
             let topic = Question::Addresses(BTreeSet::new()).topic();
             let read = Read { at: Duration::from_secs(at), round: at, topic, answer: Answer::Addresses(result) };
-            reads.answered(read, &mut world, 0, &Nobody);
+            reads.answered(read, &mut world, 0);
             world.addresses.clone()
         };
         let at = |seconds| LastRead::Read { value: Vec::new(), at: Duration::from_secs(seconds) };

@@ -10,6 +10,7 @@ use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
 use crate::report::News;
 use crate::state_dir::Machine;
+use crate::status::problem;
 
 impl<E, K, I, M> Daemon<E, K, I, M>
 where
@@ -27,21 +28,21 @@ where
             Err(message) => {
                 reporter.news(&News::Reloaded { error: Some(&message) });
                 let message = format!("the changed config is not in force: {message}");
-                return self.problems.note("ConfigInvalid", message, wall_ms);
+                return self.problems.set(problem::CONFIG_INVALID, message, wall_ms);
             }
         };
-        self.problems.forget("ConfigInvalid");
+        self.problems.clear(problem::CONFIG_INVALID);
         for (reason, outcome) in parts {
             match outcome {
-                Ok(()) => self.problems.solve(&*reporter, reason),
-                Err(message) => self.problems.raise(&*reporter, reason, message, wall_ms),
+                Ok(()) => self.problems.clear(reason),
+                Err(message) => self.problems.set(reason, message, wall_ms),
             }
         }
         if needs_restart(&self.started_with, &config) {
             let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
-            self.problems.raise(&*reporter, "RestartNeeded", message, wall_ms);
+            self.problems.set("RestartNeeded", message, wall_ms);
         } else {
-            self.problems.solve(&*reporter, "RestartNeeded");
+            self.problems.clear("RestartNeeded");
         }
         let now = self.now();
         let mut before = std::mem::take(&mut self.vips);
@@ -49,7 +50,7 @@ where
             .vips
             .iter()
             .map(|vip| match before.iter().position(|vip_loop| vip_loop.config.delegate_ip == vip.delegate_ip) {
-                Some(index) => before.swap_remove(index).reconfigured(vip.clone(), &*reporter),
+                Some(index) => before.swap_remove(index).reconfigured(vip.clone()),
                 None => VipLoop::new(vip.clone(), &self.around.machine, now),
             })
             .collect();

@@ -1,6 +1,5 @@
 //! One VIP in the loop: what is wanted and remembered of it, its plan, and which actions may start now.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,10 +13,10 @@ use crate::decide::witness::{Contradiction, Heard, judge};
 use crate::desired::Desired;
 use crate::desired::source::Reading;
 use crate::ec2::{Accepted, Class, Effect, Urgency};
-use crate::ids::{ClaimId, InstanceId, Term};
+use crate::ids::{ClaimId, InstanceId};
 use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen};
 use crate::observe::{self, World};
-use crate::report::{Direction, News, Outcome, Reporter};
+use crate::report::Outcome;
 use crate::state_dir::Machine;
 
 use super::attempts::{Attempts, LastFailure, Releases};
@@ -44,8 +43,6 @@ pub struct Ending {
     /// `None` for a change that was not sent.
     pub outcome: Option<Outcome>,
     pub follow_up: FollowUp,
-    /// How long the next try is held back, where that changed. Zero: not any more.
-    pub backoff: Option<Duration>,
 }
 
 /// The look that the end of a change asks for.
@@ -78,14 +75,10 @@ pub struct VipLoop {
     /// Counts what makes every subject start afresh: a new claim, its end, a changed config.
     starts: u64,
     persisted: Option<Persisted>,
-    drifting: BTreeSet<BindingKey>,
-    pub(super) since: super::document::Since,
     /// The claim under which every binding has been seen here, when that was, and how long it took.
     converged: Option<(ClaimId, u64)>,
     /// This node was said to have gained the VIP, and not to have lost it since.
     held: bool,
-    term_said: Option<Term>,
-    was_contested: bool,
 }
 
 impl VipLoop {
@@ -112,26 +105,20 @@ impl VipLoop {
             attempts: Attempts::default(),
             starts: 0,
             persisted,
-            drifting: BTreeSet::new(),
-            since: super::document::Since::default(),
             converged,
             held: false,
-            term_said: None,
-            was_contested: false,
         }
     }
 
     /// This VIP under a changed config. Changes that failed under the old config are tried at once.
-    pub fn reconfigured(mut self, config: VipConfig, reporter: &dyn Reporter) -> Self {
+    pub fn reconfigured(mut self, config: VipConfig) -> Self {
         self.config = config;
-        self.start_afresh(reporter);
+        self.start_afresh();
         self
     }
 
-    fn start_afresh(&mut self, reporter: &dyn Reporter) {
-        for subject in self.attempts.forget(|_| true) {
-            tell_backoff(self.vip(), &subject, Duration::ZERO, reporter);
-        }
+    fn start_afresh(&mut self) {
+        self.attempts.forget(|_| true);
         self.starts += 1;
     }
 
@@ -139,42 +126,18 @@ impl VipLoop {
         self.config.delegate_ip
     }
 
-    /// Reads the desired-state file afresh. Says whether what is wanted changed.
-    pub fn read_desired(
-        &mut self,
-        machine: &mut impl Machine,
-        mode: WitnessMode,
-        heard: Heard,
-        now: Now,
-        reporter: &dyn Reporter,
-    ) -> bool {
-        let vip = self.vip();
-        let mut reading = machine.desired(vip);
+    /// Reads the desired-state file afresh. Says whether the word that is in force changed.
+    pub fn read_desired(&mut self, machine: &mut impl Machine, mode: WitnessMode, heard: Heard, now: Now) -> bool {
+        let mut reading = machine.desired(self.vip());
         let judged = judge(mode, &reading.desired, heard, &mut self.contradiction, now.at, now.wall_ms);
         self.on_watchdogs_word = judged.desired != reading.desired;
+        self.hook_lost = judged.hook_lost;
         reading.desired = judged.desired;
-        if judged.hook_lost != self.hook_lost {
-            self.hook_lost = judged.hook_lost;
-            reporter.news(&News::HookLost { vip, lost: judged.hook_lost });
-        }
-        let before = self.reading.as_ref();
-        let invalid_before = before.and_then(|before| before.invalid.as_ref());
-        match &reading.invalid {
-            Some(why) if invalid_before != Some(why) => reporter.news(&News::DesiredInvalid { vip, why }),
-            None if invalid_before.is_some() => reporter.news(&News::DesiredValid { vip }),
-            _ => {}
-        }
-        if let Some(alive) = reading.guard_alive
-            && before.and_then(|before| before.guard_alive) != Some(alive)
-        {
-            reporter.news(&News::GuardAlive { vip, alive });
-        }
-        let changed = before.is_none_or(|before| before.desired != reading.desired);
+        let changed = self.reading.as_ref().is_none_or(|before| before.desired != reading.desired);
         if changed {
             self.desired_since_ms = now.wall_ms;
             // A new claim, or its end, is a new start: nothing waits for an old failure.
-            self.start_afresh(reporter);
-            reporter.news(&News::DesiredChanged { vip, desired: &reading.desired });
+            self.start_afresh();
         }
         self.reading = Some(reading);
         changed
@@ -216,70 +179,42 @@ impl VipLoop {
         self.converged.as_ref().filter(|(id, _)| *id == claim.id).map(|(_, at)| *at)
     }
 
-    /// Learns from what was seen and plans anew.
-    pub fn decide(&mut self, vip: Vip, observed: Observed, now: Now, reporter: &dyn Reporter) {
+    /// Learns from a look and plans anew.
+    pub fn decide(&mut self, vip: Vip, observed: Observed, now: Now) {
         let Some(reading) = &self.reading else { return };
         let desired = reading.desired.clone();
-        let superseded_before = self.memory.claim.as_ref().is_some_and(|held| held.superseded_by.is_some());
         self.memory.learn(&vip, &desired, &observed, now.at, now.wall_ms);
         let plan = plan::plan(&vip, &desired, &observed, &self.memory, now.at);
-        // Forgotten once it is as it should be. A binding that just cannot be seen keeps its backoff.
+        // A failure is forgotten once its subject is as it should be. A binding that just cannot be seen keeps its backoff.
         let is_due = |subject: &Subject| match subject {
             Subject::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
             Subject::OwnClaim | Subject::OldClaim => plan.action(subject).is_some(),
         };
-        for subject in self.attempts.forget(|subject| !is_due(subject)) {
-            tell_backoff(vip.delegate_ip, &subject, Duration::ZERO, reporter);
-        }
-        self.tell(&plan, superseded_before, now.wall_ms, reporter);
+        self.attempts.forget(|subject| !is_due(subject));
+        self.note_progress(&plan, now.wall_ms);
         self.plan = Some(plan);
         self.seen = Some((vip, observed));
     }
 
-    /// Tells what the new plan means, where it differs from the old one.
-    fn tell(&mut self, plan: &Plan, superseded_before: bool, wall_ms: u64, reporter: &dyn Reporter) {
-        let vip = self.vip();
-        self.drifting.retain(|key| plan.bindings.contains_key(key));
-        for (key, verdict) in &plan.bindings {
-            match verdict.drift {
-                Some(reason) => {
-                    if self.drifting.insert(key.clone()) {
-                        reporter.news(&News::Drift { vip, key, reason, detail: &verdict.why.to_string() });
-                    }
-                }
-                None => drop(self.drifting.remove(key)),
-            }
-        }
-        if let Some(held) = &self.memory.claim {
-            if self.term_said != Some(held.term) {
-                self.term_said = Some(held.term);
-                reporter.news(&News::ClaimTerm { vip, term: held.term });
-            }
-            if let (Some(by), false) = (&held.superseded_by, superseded_before) {
-                reporter.news(&News::Superseded { vip, by: &by.node, term: by.term });
-            }
-            let new = self.converged.as_ref().is_none_or(|(id, _)| *id != held.id);
-            if plan.standing == Standing::Leader && plan.in_sync() && new {
-                self.converged = Some((held.id.clone(), wall_ms));
-                let after = Duration::from_millis(wall_ms.saturating_sub(held.started_ms));
-                reporter.news(&News::Converged { vip, claim: &held.id, after });
-            }
-        }
+    /// Notes when a claim converged, and whether this node holds the VIP.
+    fn note_progress(&mut self, plan: &Plan, wall_ms: u64) {
         let leads = plan.standing == Standing::Leader;
-        // A daemon that was restarted under a claim that had converged has gained nothing.
+        if let Some(held) = &self.memory.claim {
+            let new = self.converged.as_ref().is_none_or(|(id, _)| *id != held.id);
+            if leads && plan.in_sync() && new {
+                self.converged = Some((held.id.clone(), wall_ms));
+            }
+        }
+        // A daemon that was restarted under a claim that had converged holds the VIP already.
         let led_before = self.plan.as_ref().is_none_or(|before| before.standing == Standing::Unknown);
         self.held |= leads && led_before && self.converged_ms().is_some();
-        let holds = leads && (self.held || plan.in_sync());
-        if holds != self.held {
-            self.held = holds;
-            let direction = if holds { Direction::Gained } else { Direction::Lost };
-            reporter.news(&News::Takeover { vip, direction });
-        }
-        let contested = plan::contested(&self.memory);
-        if contested != self.was_contested {
-            self.was_contested = contested;
-            reporter.news(&News::Contested { vip, contested });
-        }
+        self.held = leads && (self.held || plan.in_sync());
+    }
+
+    /// Whether this node holds the VIP; `None` while nobody knows what is wanted, or nothing was looked at.
+    pub(super) fn holds(&self) -> Option<bool> {
+        let plan = self.plan.as_ref().filter(|plan| plan.standing != Standing::Unknown)?;
+        Some(plan.standing == Standing::Leader && self.held)
     }
 
     /// Every planned change that is not under way and may be tried now. While the kernel is being asked for its addresses,
@@ -329,13 +264,12 @@ impl VipLoop {
         let subject = change.subject();
         match result {
             // Nothing happened: the next plan says what is wanted instead.
-            None => Ending { outcome: None, follow_up: FollowUp::Nothing, backoff: None },
+            None => Ending { outcome: None, follow_up: FollowUp::Nothing },
             Some(Ok(accepted)) => {
-                let had_failed = !self.attempts.forget(|failed| *failed == subject).is_empty();
+                self.attempts.forget(|failed| *failed == subject);
                 self.note_accepted(change, claim.as_ref(), accepted, now.at);
                 let outcome = if accepted.changed { Outcome::Accepted } else { Outcome::Unchanged };
-                let backoff = had_failed.then_some(Duration::ZERO);
-                Ending { outcome: Some(outcome), follow_up: FollowUp::Confirm, backoff }
+                Ending { outcome: Some(outcome), follow_up: FollowUp::Confirm }
             }
             Some(Err(failure)) => {
                 let outcome = match (failure.class, failure.effect) {
@@ -343,18 +277,14 @@ impl VipLoop {
                     (class, Effect::Unknown) => Outcome::Unknown(class),
                     (class, Effect::None) => Outcome::Failed(class),
                 };
-                let (failures, backoff) = if *start == self.starts {
-                    let (failures, delay) = self.attempts.failed(&subject, failure, now, rng);
-                    (failures, Some(delay))
-                } else {
-                    (1, None)
-                };
+                let failures =
+                    if *start == self.starts { self.attempts.failed(&subject, failure, now, rng) } else { 1 };
                 let follow_up = match (failure.class, failure.effect) {
                     (Class::Stale, _) | (_, Effect::Unknown) if failures == 1 => FollowUp::LookNow,
                     (Class::Stale, _) | (_, Effect::Unknown) if failures <= LOOKS_SOON => FollowUp::LookSoon,
                     _ => FollowUp::Nothing,
                 };
-                Ending { outcome: Some(outcome), follow_up, backoff }
+                Ending { outcome: Some(outcome), follow_up }
             }
         }
     }
@@ -523,17 +453,5 @@ impl VipLoop {
         let (vip, _) = self.seen.as_ref().filter(|(vip, _)| vip.claims == ClaimMode::Tags)?;
         let Some(anchor) = &vip.anchor else { return Some(WhyUnseen::NotRead) };
         observe::tags(anchor, world).err()
-    }
-}
-
-/// An old claim that stays holds nobody up, so it has no backoff that people need to see.
-pub(super) fn tell_backoff(vip: IpAddr, subject: &Subject, delay: Duration, reporter: &dyn Reporter) {
-    let key = match subject {
-        Subject::Binding(key) => Some(key),
-        Subject::OwnClaim => None,
-        Subject::OldClaim => return,
-    };
-    {
-        reporter.news(&News::Backoff { vip, key, delay });
     }
 }

@@ -8,7 +8,7 @@ use super::Daemon;
 use super::attempts::Because;
 use super::in_flight::{RateWait, Write, WriteFuture, Written, perform};
 use super::now::Now;
-use super::vip::{FollowUp, tell_backoff};
+use super::vip::FollowUp;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -38,8 +38,8 @@ where
             self.writing.push(self.carry_out(write, wait));
         }
         match not_persisted {
-            Some(message) => self.problems.raise(&*self.around.reporter, "NotPersisted", message, now.wall_ms),
-            None => self.problems.solve(&*self.around.reporter, "NotPersisted"),
+            Some(message) => self.problems.set("NotPersisted", message, now.wall_ms),
+            None => self.problems.clear("NotPersisted"),
         }
     }
 
@@ -73,9 +73,6 @@ where
         let ending = vip.written(written, now, &mut self.around.rng);
         let is_taking = vip.is_taking();
         let reporter = &*self.around.reporter;
-        if let Some(delay) = ending.backoff {
-            tell_backoff(*delegate_ip, &subject, delay, reporter);
-        }
         if let (Some(outcome), Some(result)) = (ending.outcome, &written.result) {
             let failure = result.as_ref().err();
             reporter.news(&News::ActionDone {

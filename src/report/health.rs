@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{News, Source, locked};
 use crate::ec2::Class;
-use crate::status::{STALE_AFTER, Status};
+use crate::status::{STALE_AFTER, SourceStatus, Status};
 
 /// The newest status, and what the news say of the credentials.
 #[derive(Debug)]
@@ -88,22 +88,23 @@ impl Health {
                     reasons.push(format!("the credentials expired {} s ago", (now_ms - expiry_ms) / 1000));
                 }
                 // What a changed config does not ask for any more may be denied for ever.
-                let is_asked = |source: &Source| status.sources.iter().any(|told| told.source == source.name());
+                let is_asked = |source: &Source| status.sources.iter().any(|told| told.source == *source);
                 let denied = credentials.denied.iter().filter(|(source, _)| is_asked(source));
                 reasons.extend(denied.map(|(source, error)| format!("{source} may not be read: {error}")));
                 let ready_within = *locked(&self.ready_within);
-                let is_denied = |source: &str| credentials.denied.keys().any(|denied| denied.name() == source);
+                let is_denied = |told: &SourceStatus| credentials.denied.keys().any(|denied| told.source == *denied);
                 // Nothing is read of EC2, nor the kernel regularly, by a node that does not know itself: that says it all.
                 let knows_itself = status.instance.is_some();
                 if !knows_itself && status.problems.is_empty() {
                     reasons.push("this node does not know yet who it is".to_owned());
                 }
-                let sources = status.sources.iter().filter(|source| knows_itself && !is_denied(&source.source));
+                let sources = status.sources.iter().filter(|source| knows_itself && !is_denied(source));
                 reasons.extend(sources.filter_map(|source| {
                     let error = source.error.as_deref().map(|error| format!(": {}", one_line(error)));
                     let error = error.unwrap_or_default();
                     let name = &source.source;
-                    let name = source.part.as_ref().map_or_else(|| name.clone(), |part| format!("{name} of {part}"));
+                    let name =
+                        source.part.as_ref().map_or_else(|| name.to_string(), |part| format!("{name} of {part}"));
                     let Some(last) = source.last_success_ms else {
                         return Some(format!("{name} were never read{error}"));
                     };

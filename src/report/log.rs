@@ -178,10 +178,6 @@ impl Log {
             News::BindingState { vip, key, state, detail } => {
                 debug!(%vip, kind = %key.kind, target = key.target, %state, "{detail}");
             }
-            News::Backoff { vip, key, delay } => {
-                let (kind, target) = place(key);
-                trace!(%vip, kind, target, delay_s = rounded(delay), "backoff");
-            }
 
             News::PassDone { result: PassResult::InSync, duration } => {
                 trace!(duration_s = rounded(duration), "in sync");

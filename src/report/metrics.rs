@@ -20,7 +20,7 @@ use super::{News, VipKeys, locked};
 use crate::binding::BindingKey;
 use crate::ec2::RequestReport;
 use crate::ec2::codes::{self, Label};
-use crate::status::{Condition, ConditionName, DesiredRole, Status, reason};
+use crate::status::{Condition, ConditionName, DesiredRole, ErrorStatus, Status, reason};
 
 /// From one EC2 round trip to an operation's timeout and beyond.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -158,9 +158,6 @@ impl State {
     /// What no status tells.
     fn news(&mut self, news: &News<'_>) {
         match *news {
-            News::Backoff { vip, key, delay } => {
-                self.vip(vip).backoffs.insert(key.cloned(), delay);
-            }
             News::Observed { source, at_ms } => {
                 self.observed.insert(source, seconds(at_ms));
             }
@@ -200,7 +197,17 @@ impl State {
             // Before the first look nothing is told of any: each stays unknown.
             let looked = !told.bindings.is_empty();
             state.bindings.retain(|key, _| !looked || is_told(key));
-            state.backoffs.retain(|key, _| key.as_ref().is_none_or(is_told));
+            let held_back = |error: &Option<ErrorStatus>| {
+                error.as_ref().map(|error| Duration::from_millis(error.held_back_ms)).unwrap_or_default()
+            };
+            state.backoffs.clear();
+            for binding in &told.bindings {
+                let key = BindingKey::new(binding.kind, &binding.target);
+                state.backoffs.insert(Some(key), held_back(&binding.last_error));
+            }
+            if let Some(claim) = &told.claim {
+                state.backoffs.insert(None, held_back(&claim.record_error));
+            }
             for binding in &told.bindings {
                 let key = BindingKey::new(binding.kind, &binding.target);
                 let now = binding.state.known().unwrap_or(BindingState::Unknown);
@@ -211,7 +218,7 @@ impl State {
         let keys = self.vips.values().flat_map(|state| state.bindings.keys());
         let mut read: BTreeSet<_> = keys.map(|key| Source::of(key.kind)).collect();
         read.insert(Source::NetworkInterfaces);
-        let is_told = |source: &Source| status.sources.iter().any(|told| told.source == source.name());
+        let is_told = |source: &Source| status.sources.iter().any(|told| told.source == *source);
         self.observed.retain(|source, _| read.contains(source) || is_told(source));
     }
 

@@ -161,6 +161,7 @@ mod tests {
             message: "CreateRoute: RouteLimitExceeded: not UnauthorizedOperation, and CAP_NET_ADMIN is no interface"
                 .to_owned(),
             failures: 1,
+            held_back_ms: 0,
             cause: ec2("CreateRoute", Some("RouteLimitExceeded")),
         };
         assert!(of_error(&error).starts_with("the route table is full"));

@@ -383,7 +383,7 @@ fn sources(status: &Status, now_ms: u64, style: Style) -> String {
 
 /// `route_tables of 123456789012:role/shared`.
 fn name(source: &SourceStatus) -> String {
-    let Some(part) = &source.part else { return source.source.clone() };
+    let Some(part) = &source.part else { return source.source.to_string() };
     // Of a role's ARN, its account and name.
     format!("{} of {}", source.source, part.split_once("::").map_or(part.as_str(), |(_, role)| role))
 }

@@ -1,6 +1,7 @@
 //! What is looked at, what is put right, and what is left alone.
 
 use vipkeeper::names::OneOf;
+use vipkeeper::observe::Source;
 
 use crate::world::*;
 
@@ -351,7 +352,7 @@ fn an_account_that_refuses_is_told_until_it_does_not_although_another_answers() 
         pass(seconds(120)).await;
         let recorder = Rc::clone(&world.nodes[0].recorder);
         let tables_of = |role: Option<&str>| {
-            let mut sources = recorder.last().sources.into_iter().filter(|source| source.source == "route_tables");
+            let mut sources = recorder.last().sources.into_iter().filter(|source| source.source == Source::RouteTables);
             sources.find(|source| source.part.as_deref() == role).expect("both accounts are read")
         };
         let is_well = |role| tables_of(role).error.is_none() && tables_of(role).last_success_ms.is_some();
@@ -433,7 +434,7 @@ fn tables_that_cannot_be_looked_for_by_tag_are_told() {
         world.start();
         pass(seconds(60)).await;
         let sources = world.nodes[0].recorder.last().sources;
-        let tables = sources.iter().find(|source| source.source == "route_tables").expect("it was to be read");
+        let tables = sources.iter().find(|source| source.source == Source::RouteTables).expect("it was to be read");
         assert!(tables.error.as_deref().is_some_and(|error| error.contains("UnauthorizedOperation")), "{tables:?}");
         assert_eq!(tables.last_success_ms, None);
     });

@@ -90,12 +90,12 @@ fn a_node_that_does_not_know_itself_says_that_and_not_what_follows_from_it() {
     let report = report();
     let mut status = status(vec![]);
     status.instance = None;
-    status.sources.retain(|source| source.source == "local_addresses");
+    status.sources.retain(|source| source.source == Source::LocalAddresses);
     status.sources[0].last_success_ms = Some(status.written_ms - 120_000);
     report.status(&status);
     assert_eq!(report.health().ready().unwrap_err(), ["this node does not know yet who it is"]);
     let message = "no interface of this machine has 02:00:00:00:00:01".to_owned();
-    status.problems.push(Problem { reason: "NoIdentity".to_owned(), message: message.clone(), since_ms: 0 });
+    status.problems.push(Problem { reason: "NoIdentity".to_owned(), message: message.clone(), since_ms: 0, times: 1 });
     report.status(&status);
     assert_eq!(report.health().ready().unwrap_err(), [message]);
 }
@@ -141,7 +141,7 @@ fn a_source_that_is_not_read_any_more_keeps_nobody_from_being_ready() {
     report.news(&News::ReadFailed { source, class: Class::Denied, error: "DescribeRouteTables: AuthFailure" });
     assert_eq!(report.health().ready().unwrap_err().len(), 1);
     // The config was changed, and names no route table any more.
-    status.sources.retain(|told| told.source != source.name());
+    status.sources.retain(|told| told.source != source);
     report.status(&status);
     assert_eq!(report.health().ready(), Ok(()));
 }

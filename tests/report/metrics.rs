@@ -9,10 +9,11 @@ use vipkeeper::action::{Action, RouteCall};
 use vipkeeper::binding::{Account, BindingKey, Kind};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::Term;
+use vipkeeper::observe::cause::Cause;
 use vipkeeper::report::{
     BindingState, Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys,
 };
-use vipkeeper::status::ConditionName;
+use vipkeeper::status::{ConditionName, ErrorStatus};
 
 use super::golden;
 use super::statuses::{NOW_MS, binding, condition, fresh, leader, standby, status, unread_claims, unrecorded};
@@ -127,8 +128,6 @@ fn everything_happens(report: &Report) {
         News::Superseded { vip, by: &"i-0b".parse().unwrap(), term: Term(9) },
         News::Converged { vip, claim: &vipkeeper::ids::ClaimId::new("7f3a"), after: Duration::from_millis(214) },
         News::Drift { vip, key, reason: DriftReason::Blackhole, detail: "eni-0b2 (blackhole)" },
-        News::Backoff { vip, key: Some(key), delay: Duration::from_millis(1500) },
-        News::Backoff { vip, key: None, delay: second },
         News::PassDone { result: PassResult::Acting, duration: second },
         done(Outcome::Accepted),
         done(Outcome::Failed(Class::Denied)),
@@ -157,9 +156,6 @@ fn each_event_moves_its_own_series() {
         (r#"vipkeeper_convergence_seconds_bucket{vip="20.0.0.50",le="600"}"#, 1.0),
         (r#"vipkeeper_drift_total{vip="20.0.0.50",kind="route",reason="blackhole"}"#, 1.0),
         (r#"vipkeeper_drift_total{vip="20.0.0.50",kind="route",reason="absent"}"#, 0.0),
-        (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="route",target="rtb-012345abcd"}"#, 1.5),
-        (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="route",target="rtb-67890abcd"}"#, 0.0),
-        (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="claim",target="claim"}"#, 1.0),
         (r#"vipkeeper_passes_total{result="acting"}"#, 1.0),
         ("vipkeeper_pass_duration_seconds_sum", 1.0),
         (r#"vipkeeper_actions_total{vip="20.0.0.50",kind="route",action="replace_route",outcome="accepted"}"#, 1.0),
@@ -193,8 +189,17 @@ fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
     vip.bindings.push(binding(Kind::Route, "rtb-0new", BindingState::Waiting, "settling"));
     vip.conditions.push(condition(ConditionName::HookLost, true, "escalated", 3));
     vip.conditions[1].holds = false;
+    let held_back = |seconds: u64| ErrorStatus {
+        at_ms: NOW_MS,
+        class: Class::Transient.into(),
+        message: "no answer".to_owned(),
+        failures: 3,
+        held_back_ms: 1000 * seconds,
+        cause: Cause::default(),
+    };
+    vip.bindings.last_mut().unwrap().last_error = Some(held_back(2));
+    vip.claim.as_mut().unwrap().record_error = Some(held_back(1));
     report.status(&status(vec![vip.clone()]));
-    report.news(&News::Backoff { vip: vip.delegate_ip, key: Some(&route("rtb-0new")), delay: Duration::from_secs(2) });
     let text = report.metrics();
     let state = |table: &str, state: &str| {
         format!(r#"vipkeeper_binding_state{{vip="20.0.0.50",kind="route",target="{table}",state="{state}"}}"#)
@@ -205,6 +210,8 @@ fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
         (state("rtb-67890abcd", "in_sync"), 1.0),
         (state("rtb-0new", "waiting"), 1.0),
         (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="route",target="rtb-0new"}"#.to_owned(), 2.0),
+        (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="route",target="rtb-67890abcd"}"#.to_owned(), 0.0),
+        (r#"vipkeeper_backoff_seconds{vip="20.0.0.50",kind="claim",target="claim"}"#.to_owned(), 1.0),
         (r#"vipkeeper_desired_role{vip="20.0.0.50",role="leader"}"#.to_owned(), 1.0),
         (r#"vipkeeper_desired_role{vip="20.0.0.50",role="unknown"}"#.to_owned(), 0.0),
         (r#"vipkeeper_hook_lost{vip="20.0.0.50"}"#.to_owned(), 1.0),
@@ -249,7 +256,7 @@ fn a_source_that_is_not_read_any_more_does_not_grow_old() {
         value(&report.metrics(), r#"vipkeeper_last_successful_observation_timestamp_seconds{source="addresses"}"#)
     };
     assert_eq!(told(&report), Some(0.0), "no VIP that is left has an Elastic IP, but one may be the anchor");
-    status.sources.retain(|told| told.source != "addresses");
+    status.sources.retain(|told| told.source != Source::Addresses);
     report.status(&status);
     assert_eq!(told(&report), None);
 }

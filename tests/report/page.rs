@@ -95,6 +95,7 @@ fn what_no_binding_shows_comes_first() {
         reason: "Listen".to_owned(),
         message: "cannot listen on 127.0.0.1:9813: address in use".to_owned(),
         since_ms: ago(11_500),
+        times: 1,
     });
     check("page-alerts.txt", &status, DaemonLife::Alive, TERMINAL, Overall::Attention);
 }
@@ -214,7 +215,12 @@ fn each_account_has_a_line_of_its_own() {
 fn a_problem_of_the_daemon_alone_wants_attention() {
     let mut status = status(vec![leader()]);
     assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::InSync);
-    status.problems.push(Problem { reason: "Listen".to_owned(), message: "in use".to_owned(), since_ms: ago(1) });
+    status.problems.push(Problem {
+        reason: "Listen".to_owned(),
+        message: "in use".to_owned(),
+        since_ms: ago(1),
+        times: 1,
+    });
     assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::Attention);
 }
 

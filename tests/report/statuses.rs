@@ -4,6 +4,7 @@ use vipkeeper::binding::Kind;
 use vipkeeper::decide::plan::State;
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, Term};
+use vipkeeper::observe::Source;
 use vipkeeper::observe::cause::Cause;
 use vipkeeper::observe::seen::Unseen;
 use vipkeeper::status::{
@@ -27,12 +28,14 @@ pub fn status(vips: Vec<VipStatus>) -> Status {
         started_ms: ago(11_520),
         instance: Some("i-0abc".parse().unwrap()),
         region: Some("eu-west-1".to_owned()),
-        sources: ["addresses", "route_tables", "local_addresses"]
+        sources: [Source::Addresses, Source::RouteTables, Source::LocalAddresses]
             .map(|source| SourceStatus {
-                source: source.to_owned(),
+                source: source.into(),
                 part: None,
                 last_success_ms: Some(ago(3)),
                 error: None,
+                class: None,
+                failures: 0,
             })
             .into(),
         vips,
@@ -49,6 +52,7 @@ pub fn leader() -> VipStatus {
             reason: None,
             since_ms: ago(722),
             guard_alive: Some(true),
+            asked: None,
         },
         claim: Some(ClaimStatus {
             id: ClaimId::new("7f3a"),
@@ -56,12 +60,14 @@ pub fn leader() -> VipStatus {
             started_ms: ago(722),
             converged_ms: Some(ago(722) + 214),
             superseded_by: None,
+            superseded_term: None,
             record_error: None,
             read_error_class: None,
             unread: None,
             next_record_ms: None,
         }),
         in_sync: true,
+        holds: Some(true),
         bindings: vec![
             binding(Kind::Route, "rtb-012345abcd", State::InSync, "at eni-0a1"),
             binding(Kind::Route, "rtb-67890abcd", State::InSync, "at eni-0a1"),
@@ -84,6 +90,7 @@ pub fn standby() -> VipStatus {
             reason: Some("the down hook said so".to_owned()),
             since_ms: ago(90),
             guard_alive: None,
+            asked: None,
         },
         // The one that it served last.
         claim: leader().claim,
@@ -106,6 +113,7 @@ pub fn binding(kind: Kind, target: &str, state: State, detail: &str) -> BindingS
         state: state.into(),
         detail: detail.to_owned(),
         since_ms: ago(722),
+        drift: None,
         blocked_by: None,
         last_error: None,
         next_try_ms: None,
@@ -155,8 +163,14 @@ pub fn unrecorded() -> VipStatus {
         Condition { reason: "NotWritable".to_owned(), ..condition(ConditionName::ClaimRecorded, false, &message, 700) };
     let claim = vip.claim.as_mut().unwrap();
     let cause = cause("CreateTags", "TagLimitExceeded");
-    claim.record_error =
-        Some(ErrorStatus { at_ms: ago(9), class: Class::Rejected.into(), message, failures: 31, cause });
+    claim.record_error = Some(ErrorStatus {
+        at_ms: ago(9),
+        class: Class::Rejected.into(),
+        message,
+        failures: 31,
+        held_back_ms: 0,
+        cause,
+    });
     claim.next_record_ms = Some(NOW_MS + 12_000);
     vip
 }
@@ -187,6 +201,7 @@ pub fn denied() -> VipStatus {
                       (request 4b1c)"
                 .to_owned(),
             failures: 12,
+            held_back_ms: 0,
             cause: cause("ReplaceRoute", "UnauthorizedOperation"),
         }),
         ..binding(Kind::Route, "rtb-67890abcd", State::Blocked, "points at eni-0b2, taking it back")

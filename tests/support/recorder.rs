@@ -100,14 +100,13 @@ impl Reporter for Recorder {
         let now = self.clock.now();
         match news {
             News::PassDone { result, .. } => self.passes.borrow_mut().push((now, *result)),
-            News::Backoff { delay, .. } => self.backoffs.borrow_mut().push((now, *delay)),
             News::Converged { vip, .. } => self.converged.borrow_mut().push((*vip, now)),
             _ => {}
         }
         if self.detail == Detail::Full {
             self.news.borrow_mut().push((now, format!("{news:?}")));
         }
-        let said_elsewhere = matches!(news, News::Observed { .. } | News::PassDone { .. } | News::Backoff { .. });
+        let said_elsewhere = matches!(news, News::Observed { .. } | News::PassDone { .. });
         if !said_elsewhere && self.timeline.is_kept() {
             self.timeline.say(&self.who, format_args!("{news:?}"));
         }
@@ -118,6 +117,13 @@ impl Reporter for Recorder {
         *self.synced.borrow_mut() = synced.collect();
         self.vips.set(status.vips.len());
         if self.detail == Detail::Full {
+            let held_back = |vip: &VipStatus| {
+                let errors = vip.bindings.iter().filter_map(|binding| binding.last_error.as_ref());
+                let errors = errors.chain(vip.claim.iter().filter_map(|claim| claim.record_error.as_ref()));
+                errors.map(|error| Duration::from_millis(error.held_back_ms)).max().unwrap_or_default()
+            };
+            let longest = status.vips.iter().map(held_back).max().unwrap_or_default();
+            self.backoffs.borrow_mut().push((self.clock.now(), longest));
             *self.status.borrow_mut() = Some(status.clone());
             self.told.borrow_mut().push(self.clock.now());
         }

@@ -1,0 +1,223 @@
+//! Everything that the daemon says because its status changed, derived from the status before and after. Events that no
+//! status shows (a pass, a change that begins or ends, a request) are told by the loop when they happen.
+
+use super::{Direction, News};
+use crate::binding::BindingKey;
+use crate::decide::plan::State;
+use crate::ec2::Class;
+use crate::observe::question::Source;
+use crate::status::{
+    BindingStatus, ClaimStatus, Condition, ConditionName, Problem, SourceStatus, Status, VipStatus, problem,
+};
+
+/// The news between the status that was told last and the next one. Owns the keys of bindings, which a status holds in
+/// parts.
+#[derive(Debug)]
+pub struct Changes<'a> {
+    before: Option<&'a Status>,
+    after: &'a Status,
+}
+
+impl<'a> Changes<'a> {
+    /// `before` is `None` for a daemon's first status.
+    #[must_use]
+    pub fn between(before: Option<&'a Status>, after: &'a Status) -> Self {
+        Self { before, after }
+    }
+
+    /// Tells them all, in the order in which an operator reads them: the daemon, each VIP, each source.
+    pub fn tell(&self, mut news: impl FnMut(&News<'_>)) {
+        self.problems(&mut news);
+        for after in &self.after.vips {
+            let before = self
+                .before
+                .and_then(|status| status.vips.iter().find(|before| before.delegate_ip == after.delegate_ip));
+            VipChanges { before, after, is_first: self.before.is_none() }.tell(&mut news);
+        }
+        self.sources(&mut news);
+    }
+
+    fn problems(&self, news: &mut impl FnMut(&News<'_>)) {
+        let before = self.before.map_or(&[][..], |status| &status.problems);
+        let same = |all: &[Problem], reason: &str| all.iter().find(|problem| problem.reason == reason).cloned();
+        for Problem { reason, message, times, .. } in &self.after.problems {
+            let told = same(before, reason).is_some_and(|told| told.times == *times && told.message == *message);
+            match reason.as_str() {
+                _ if told => {}
+                // The loop tells of the reload itself.
+                problem::CONFIG_INVALID => {}
+                problem::NO_RESERVE => news(&News::Reserve { missing: Some(message) }),
+                _ => news(&News::Problem { reason, message }),
+            }
+        }
+        for Problem { reason, .. } in before {
+            match reason.as_str() {
+                _ if same(&self.after.problems, reason).is_some() => {}
+                problem::CONFIG_INVALID => {}
+                problem::NO_RESERVE => news(&News::Reserve { missing: None }),
+                _ => news(&News::ProblemSolved { reason }),
+            }
+        }
+    }
+
+    /// A source is observed when each of its parts was read, and none of them fails.
+    fn sources(&self, news: &mut impl FnMut(&News<'_>)) {
+        let before = self.before.map_or(&[][..], |status| &status.sources);
+        let part_before = |after: &SourceStatus| {
+            before.iter().find(|before| before.source == after.source && before.part == after.part)
+        };
+        for after in &self.after.sources {
+            let failures_before = part_before(after).map_or(0, |before| before.failures);
+            if let (Some(source), Some(error)) = (after.source.known(), &after.error)
+                && after.failures != failures_before
+            {
+                let class = after.class.as_ref().and_then(|class| class.known()).unwrap_or(Class::Transient);
+                news(&News::ReadFailed { source, class, error: &told_with_part(after, error) });
+            }
+        }
+        for source in Source::ALL {
+            let parts: Vec<_> = self.after.sources.iter().filter(|part| part.source == *source).collect();
+            let read_again = parts
+                .iter()
+                .any(|after| part_before(after).is_none_or(|before| before.last_success_ms != after.last_success_ms));
+            let all_well = parts.iter().all(|part| part.error.is_none() && part.last_success_ms.is_some());
+            let newest = parts.iter().filter_map(|part| part.last_success_ms).max();
+            if let (true, true, Some(at_ms)) = (read_again, all_well, newest) {
+                news(&News::Observed { source: *source, at_ms });
+            }
+        }
+    }
+}
+
+/// An error, with the part of its source that it is about unless the error names that itself.
+fn told_with_part(source: &SourceStatus, error: &str) -> String {
+    match &source.part {
+        Some(part) if !error.contains(part.as_str()) => format!("{error} (of {part})"),
+        _ => error.to_owned(),
+    }
+}
+
+struct VipChanges<'a> {
+    before: Option<&'a VipStatus>,
+    after: &'a VipStatus,
+    /// Nothing was told of any VIP yet: an earlier daemon has told of everything that lasts since then.
+    is_first: bool,
+}
+
+impl VipChanges<'_> {
+    fn tell(&self, news: &mut impl FnMut(&News<'_>)) {
+        self.desired(news);
+        self.bindings(news);
+        if let Some(claim) = &self.after.claim {
+            self.claim(claim, news);
+        }
+        self.takeover(news);
+        let vip = self.after.delegate_ip;
+        if let Some(contested) = self.turned(ConditionName::Contested) {
+            news(&News::Contested { vip, contested });
+        }
+    }
+
+    fn desired(&self, news: &mut impl FnMut(&News<'_>)) {
+        let vip = self.after.delegate_ip;
+        if let Some(lost) = self.turned(ConditionName::HookLost) {
+            news(&News::HookLost { vip, lost });
+        }
+        let invalid = |status: &VipStatus| {
+            condition(status, ConditionName::DesiredValid)
+                .filter(|valid| !valid.holds)
+                .map(|valid| valid.message.clone())
+        };
+        match (self.before.and_then(invalid), invalid(self.after)) {
+            (before, Some(why)) if before.as_ref() != Some(&why) => news(&News::DesiredInvalid { vip, why: &why }),
+            (Some(_), None) => news(&News::DesiredValid { vip }),
+            _ => {}
+        }
+        let (before, after) = (self.before.map(|before| &before.desired), &self.after.desired);
+        if let Some(alive) = after.guard_alive
+            && before.and_then(|before| before.guard_alive) != Some(alive)
+        {
+            news(&News::GuardAlive { vip, alive });
+        }
+        if let Some(desired) = &after.asked
+            && before.and_then(|before| before.asked.as_ref()) != Some(desired)
+        {
+            news(&News::DesiredChanged { vip, desired });
+        }
+    }
+
+    fn bindings(&self, news: &mut impl FnMut(&News<'_>)) {
+        let vip = self.after.delegate_ip;
+        for after in &self.after.bindings {
+            let before = self.before.and_then(|status| {
+                status.bindings.iter().find(|before| before.kind == after.kind && before.target == after.target)
+            });
+            let key = BindingKey::new(after.kind, &after.target);
+            let drift = |binding: &BindingStatus| binding.drift.as_ref().and_then(|drift| drift.known());
+            if let (None, Some(reason)) = (before.and_then(drift), drift(after)) {
+                news(&News::Drift { vip, key: &key, reason, detail: &after.detail });
+            }
+            if let Some(state) = after.state.known()
+                && before.is_none_or(|before| before.state != after.state)
+            {
+                news(&News::BindingState { vip, key: &key, state, detail: refusal(after).unwrap_or(&after.detail) });
+            }
+        }
+    }
+
+    fn claim(&self, after: &ClaimStatus, news: &mut impl FnMut(&News<'_>)) {
+        let vip = self.after.delegate_ip;
+        let told = self.before.and_then(|before| before.claim.as_ref());
+        if told.is_none_or(|told| told.term != after.term) {
+            news(&News::ClaimTerm { vip, term: after.term });
+        }
+        let same_claim = told.filter(|told| told.id == after.id);
+        if let (Some(by), Some(term), false) = (&after.superseded_by, after.superseded_term, self.is_first)
+            && same_claim.is_none_or(|told| told.superseded_by.is_none())
+        {
+            news(&News::Superseded { vip, by, term });
+        }
+        if let (Some(converged_ms), false) = (after.converged_ms, self.is_first)
+            && same_claim.is_none_or(|told| told.converged_ms.is_none())
+        {
+            let after_hook = std::time::Duration::from_millis(converged_ms.saturating_sub(after.started_ms));
+            news(&News::Converged { vip, claim: &after.id, after: after_hook });
+        }
+    }
+
+    /// A daemon that was restarted under a claim that had converged has gained nothing.
+    fn takeover(&self, news: &mut impl FnMut(&News<'_>)) {
+        let vip = self.after.delegate_ip;
+        let had_converged = self.before.is_some_and(|before| {
+            before.claim.as_ref().is_some_and(|claim| {
+                claim.converged_ms.is_some() && self.after.claim.as_ref().is_some_and(|after| after.id == claim.id)
+            })
+        });
+        match (self.before.and_then(|before| before.holds), self.after.holds) {
+            (Some(false), Some(true)) => news(&News::Takeover { vip, direction: Direction::Gained }),
+            (None, Some(true)) if !had_converged && !self.is_first => {
+                news(&News::Takeover { vip, direction: Direction::Gained });
+            }
+            (Some(true), Some(false) | None) => news(&News::Takeover { vip, direction: Direction::Lost }),
+            _ => {}
+        }
+    }
+
+    /// Whether a condition holds, if that changed. A condition that nobody told of yet did not hold.
+    fn turned(&self, name: ConditionName) -> Option<bool> {
+        let holds = |status: &VipStatus| condition(status, name).is_some_and(|condition| condition.holds);
+        let after = holds(self.after);
+        (self.before.is_some_and(holds) != after).then_some(after)
+    }
+}
+
+fn condition(status: &VipStatus, name: ConditionName) -> Option<&Condition> {
+    status.conditions.iter().find(|condition| condition.name == name)
+}
+
+/// The words by which EC2 or the kernel blocks a binding, whatever is planned for it.
+fn refusal(binding: &BindingStatus) -> Option<&str> {
+    let error =
+        binding.last_error.as_ref().filter(|_| binding.state == State::Blocked && binding.blocked_by.is_none())?;
+    Some(&error.message)
+}
