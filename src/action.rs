@@ -124,6 +124,27 @@ impl Action {
         }
     }
 
+    /// EC2's operation that carries it out; the first one that is tried, where another may follow. `None` for a change of
+    /// this machine's kernel.
+    #[must_use]
+    pub fn operation(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::AssociateAddress { .. } => "AssociateAddress",
+            Self::DisassociateAddress { .. } => "DisassociateAddress",
+            Self::PointRoute { call: RouteCall::ReplaceElseCreate, .. } => "ReplaceRoute",
+            Self::PointRoute { call: RouteCall::CreateElseReplace | RouteCall::CreateOnly, .. } => "CreateRoute",
+            Self::DeleteRoute { .. } => "DeleteRoute",
+            Self::AssignAddress { address: IpAddr::V4(_), .. } => "AssignPrivateIpAddresses",
+            Self::AssignAddress { address: IpAddr::V6(_), .. } => "AssignIpv6Addresses",
+            Self::UnassignAddress { address: IpAddr::V4(_), .. } => "UnassignPrivateIpAddresses",
+            Self::UnassignAddress { address: IpAddr::V6(_), .. } => "UnassignIpv6Addresses",
+            Self::DisableSourceDestCheck { .. } => "ModifyNetworkInterfaceAttribute",
+            Self::RecordClaim { .. } => "CreateTags",
+            Self::ForgetClaim { .. } => "DeleteTags",
+            Self::AddLocalAddress { .. } | Self::RemoveLocalAddress { .. } => return None,
+        })
+    }
+
     /// All names, so that their metrics exist from the start.
     pub const NAMES: [&'static str; 12] = [
         "associate_address",
@@ -154,7 +175,7 @@ impl Action {
     /// Whether it is a call to EC2, and not to this machine's kernel.
     #[must_use]
     pub fn is_cloud(&self) -> bool {
-        !matches!(self, Self::AddLocalAddress { .. } | Self::RemoveLocalAddress { .. })
+        self.operation().is_some()
     }
 }
 

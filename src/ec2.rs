@@ -231,3 +231,56 @@ pub const OPERATIONS: [&str; 16] = [
     "UnassignIpv6Addresses",
     "UnassignPrivateIpAddresses",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::{Force, RouteCall};
+    use crate::binding::Anchor;
+
+    /// One of each action, with an address of each family and each way to point a route.
+    fn every_action() -> Vec<Action> {
+        let (eni, allocation): (EniId, AllocationId) = ("eni-a".parse().unwrap(), "eipalloc-1".parse().unwrap());
+        let (table, destination): (RouteTableId, IpNet) = ("rtb-1".parse().unwrap(), "20.0.0.50/32".parse().unwrap());
+        let (account, interface) = (Account::Own, "eth0".to_owned());
+        let anchor = Anchor::ElasticIp(allocation.clone());
+        let (key, value) = (String::new(), String::new());
+        let mut actions = vec![
+            Action::AssociateAddress {
+                allocation: allocation.clone(),
+                eni: eni.clone(),
+                private_ip: Ipv4Addr::LOCALHOST,
+                force: Force::Take,
+            },
+            Action::DisassociateAddress { allocation, association: "eipassoc-1".parse().unwrap() },
+            Action::DeleteRoute { account: account.clone(), table: table.clone(), destination, eni: eni.clone() },
+            Action::DisableSourceDestCheck { eni: eni.clone() },
+            Action::RecordClaim { anchor: anchor.clone(), key: key.clone(), value: value.clone() },
+            Action::ForgetClaim { anchor, key, value },
+        ];
+        for call in [RouteCall::CreateElseReplace, RouteCall::ReplaceElseCreate, RouteCall::CreateOnly] {
+            let (account, table, eni) = (account.clone(), table.clone(), eni.clone());
+            actions.push(Action::PointRoute { account, table, destination, eni, call });
+        }
+        for address in ["10.0.0.50", "fd00::50"].map(|address| address.parse().unwrap()) {
+            actions.push(Action::AssignAddress { eni: eni.clone(), address, force: Force::IfFree });
+            actions.push(Action::UnassignAddress { eni: eni.clone(), address });
+            actions.push(Action::AddLocalAddress { interface: interface.clone(), address });
+            actions.push(Action::RemoveLocalAddress { interface: interface.clone(), address });
+        }
+        actions
+    }
+
+    #[test]
+    fn every_action_of_ec2_names_one_of_its_operations_and_every_operation_that_writes_is_named() {
+        let actions = every_action();
+        let names: BTreeSet<_> = actions.iter().map(Action::name).collect();
+        assert_eq!(names, BTreeSet::from(Action::NAMES), "each action is here");
+        let named: BTreeSet<_> = actions.iter().filter_map(Action::operation).collect();
+        let writing = OPERATIONS.into_iter().filter(|operation| !operation.starts_with("Describe"));
+        assert_eq!(named, writing.collect());
+        let local = actions.iter().filter(|action| action.operation().is_none()).map(Action::name);
+        let local: BTreeSet<_> = local.collect();
+        assert_eq!(local, BTreeSet::from(["add_local_address", "remove_local_address"]));
+    }
+}

@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 use vipkeeper::aws::node::Cloud;
 use vipkeeper::cli::{Cli, Command};
 use vipkeeper::commands::hook::{self, HookContext, HookError};
-use vipkeeper::commands::plan::preview;
+use vipkeeper::commands::plan::{Inputs, preview};
 use vipkeeper::commands::run::{self, runtime};
 use vipkeeper::commands::status::{Format, Mode, show};
 use vipkeeper::config::{Config, ConfigError};
@@ -20,6 +20,7 @@ use vipkeeper::error::one_line;
 use vipkeeper::machine::kernel::Kernel;
 use vipkeeper::machine::netlink::Netlink;
 use vipkeeper::machine::trust::TrustedOwners;
+use vipkeeper::pgpool::watchdog::Watchdog;
 use vipkeeper::report::init_log;
 use vipkeeper::state_dir::files::Files;
 
@@ -135,11 +136,23 @@ async fn plan_once(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let cloud = Cloud::new(Rc::new(|_| {}));
     let local = Netlink::new()?.addresses().await;
     let (trusted, _) = TrustedOwners::resolve(&config.hook_users);
+    let (socket, auth_key) = (config.pgpool.watchdog_socket.clone(), config.pgpool.wd_authkey.clone());
+    let watchdog = Rc::new(Watchdog::new(socket, auth_key, trusted.clone()));
     let mut machine = Files::new(&config.state_dir, trusted, None).context("cannot read the boot id of the kernel")?;
-    let preview = preview(config, &cloud, local, &mut machine).await.map_err(anyhow::Error::msg)?;
+    let inputs = Inputs {
+        ec2: &cloud,
+        identify: &cloud,
+        machine: &mut machine,
+        local,
+        ask_watchdog: Box::new(move || {
+            let watchdog = Rc::clone(&watchdog);
+            Box::pin(async move { watchdog.consult().await })
+        }),
+    };
+    let preview = preview(config, inputs).await.map_err(anyhow::Error::msg)?;
     let text = if json { serde_json::to_string_pretty(&preview)? + "\n" } else { preview.page() };
     print(text.as_bytes())?;
-    Ok(ExitCode::from(preview.verdict().exit_code()))
+    Ok(ExitCode::from(preview.conclusion().exit_code()))
 }
 
 /// One line on stderr. A stderr that nobody reads is no reason to fail.

@@ -116,6 +116,8 @@ impl Ec2Write for Cloud {
     }
 
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error> {
-        Box::pin(self.ready("DescribeAddresses")?.perform(action, urgency)).await
+        // A change of the kernel is refused as "none" by the SDK's client as well.
+        let operation = action.operation().unwrap_or("none");
+        Box::pin(self.ready(operation)?.perform(action, urgency)).await
     }
 }

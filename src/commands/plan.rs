@@ -1,5 +1,6 @@
 //! `vipkeeper plan`: looks once, and says what the daemon would do. It holds an [`Ec2Read`] and nothing that writes, so
-//! that it changes nothing by its types and not by a flag.
+//! that it changes nothing by its types and not by a flag. It decides as the daemon does, through a [`Decider`]; it has no
+//! time to see whether a contradiction between file and watchdog lasts, and says so.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,15 +10,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::binding::Kind;
-use crate::config::Config;
+use crate::config::{Config, WitnessMode};
+use crate::daemon::Ask;
+use crate::decide::Decider;
 use crate::decide::claim::Standing;
-use crate::decide::memory::Memory;
-use crate::decide::plan::{self, Plan, State, Unasked, plan};
-use crate::desired::Desired;
+use crate::decide::plan::{Plan, State, Unasked, Verdict};
+use crate::decide::timing::CONTRADICTION;
+use crate::decide::witness::{Contradiction, Heard};
+use crate::desired::{Desired, WhyUnknown};
 use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
 use crate::machine::kernel::{KernelError, LocalAddress};
-use crate::observe::seen::Moment;
+use crate::observe::seen::{Moment, Witness};
 use crate::observe::{Known, World, ask, observe};
 use crate::state_dir::Machine;
 
@@ -34,14 +38,14 @@ pub struct VipPreview {
     /// `leader`, `superseded`, `standby` or `unknown`.
     pub standing: &'static str,
     /// Why that, where the word alone does not say it.
-    pub reason: Option<&'static str>,
+    pub reason: Option<String>,
     /// Why the desired-state file is not the one in force, if it is not.
     pub desired_invalid: Option<String>,
     pub bindings: Vec<BindingPreview>,
     /// The claim's tag, where it would be written.
     pub record: Option<String>,
     #[serde(skip)]
-    verdict: Verdict,
+    conclusion: Conclusion,
 }
 
 /// What the daemon would do about one binding.
@@ -56,13 +60,13 @@ pub struct BindingPreview {
 
 /// What the preview comes to, as an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum Conclusion {
     InSync,
     Changes,
     CouldNotTell,
 }
 
-impl Verdict {
+impl Conclusion {
     /// 0, 2 or 1.
     #[must_use]
     pub fn exit_code(self) -> u8 {
@@ -74,50 +78,123 @@ impl Verdict {
     }
 }
 
+/// Everything that a preview is made from.
+pub struct Inputs<'a, E, I, M> {
+    pub ec2: &'a E,
+    pub identify: &'a I,
+    pub machine: &'a mut M,
+    /// The kernel's addresses.
+    pub local: Result<BTreeSet<LocalAddress>, KernelError>,
+    pub ask_watchdog: Ask,
+}
+
 /// So many rounds of questions show every id.
 const ROUNDS: usize = 3;
+
+/// The moment of the preview: of the reads, the watchdog's word and the plans. It is not zero, because a word at zero
+/// would be none.
+const NOW: Moment = Duration::from_millis(1);
 
 /// Looks once and plans.
 ///
 /// # Errors
 /// One line when this node cannot find out who it is. A read that fails is part of the preview.
-pub async fn preview<E: Ec2Read + Identify>(
+pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
     config: &Config,
-    ec2: &E,
-    local: Result<BTreeSet<LocalAddress>, KernelError>,
-    machine: &mut impl Machine,
+    inputs: Inputs<'_, E, I, M>,
 ) -> Result<Preview, String> {
-    let mut known = Known::new(ec2.identify(config).await?);
+    let Inputs { ec2, identify, machine, local, ask_watchdog } = inputs;
+    let mut known = Known::new(identify.identify(config).await?);
     let mut world = World::default();
     // Errors are part of the world.
-    let _ = world.put_local(local, Moment::ZERO);
+    let _ = world.put_local(local, NOW);
     // Each round shows ids that the next one asks by: a VPC and a primary address, then the tables with a tag.
     let mut asked = Vec::new();
     for _ in 0..ROUNDS {
         let questions = known.questions(config);
         for question in questions.into_iter().filter(|question| !asked.contains(question)).collect::<Vec<_>>() {
-            let _ = world.put(ask(ec2, &question, Urgency::Normal).await, Moment::ZERO);
+            let _ = world.put(ask(ec2, &question, Urgency::Normal).await, NOW);
             asked.push(question);
         }
         known.learn(&world);
     }
+    let word = match config.witness {
+        WitnessMode::Off => None,
+        WitnessMode::Check | WitnessMode::Trust => Some(ask_watchdog().await),
+    };
     let wall_ms = machine.wall_ms();
-    // Everything was read at zero; the plan is made a moment later.
-    let now = Duration::from_millis(1);
     let vips = config.vips.iter().map(|vip_config| {
-        let reading = machine.desired(vip_config.delegate_ip);
-        let persisted = machine.load(vip_config.delegate_ip);
-        let mut memory = persisted.map(|kept| Memory::restore(kept, Moment::ZERO, wall_ms)).unwrap_or_default();
-        let (vip, observed) = observe(config, vip_config, &known, &world);
-        memory.learn(&vip, &reading.desired, &observed, Moment::ZERO, wall_ms);
-        let plan = plan(&vip, &reading.desired, &observed, &memory, now);
-        VipPreview::new(vip_config.delegate_ip, &reading.desired, reading.invalid, &plan)
+        let delegate_ip = vip_config.delegate_ip;
+        // A word that was not asked for has no time.
+        let heard = word.as_ref().map_or(Heard { word: Witness::Silent, at: Moment::ZERO }, |asked| Heard {
+            word: asked.on(delegate_ip),
+            at: NOW,
+        });
+        let reading = machine.desired(delegate_ip);
+        let mut decider = Decider::restore(machine.load(delegate_ip), Moment::ZERO, wall_ms);
+        let desired = decider.judge(config.witness, &reading.desired, heard, NOW, wall_ms);
+        let (vip, mut observed) = observe(config, vip_config, &known, &world);
+        observed.witness = heard.word;
+        let plan = decider.decide(&vip, &desired, &observed, NOW, wall_ms);
+        let dispute = Dispute::of(config.witness, heard, &decider);
+        VipPreview::new(&plan, &desired, dispute.as_ref(), delegate_ip, reading.invalid)
     });
     Ok(Preview { vips: vips.collect() })
 }
 
+/// File and watchdog contradict each other right now.
+struct Dispute<'a> {
+    contradiction: &'a Contradiction,
+    settlement: Settlement,
+}
+
+/// How the daemon settles a contradiction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settlement {
+    /// It has lasted, and the daemon goes by the watchdog's word.
+    Overruled,
+    /// The daemon goes by the watchdog's word if it lasts.
+    Open,
+    /// The daemon goes by the file.
+    FileStands,
+}
+
+impl<'a> Dispute<'a> {
+    fn of(mode: WitnessMode, heard: Heard, decider: &'a Decider) -> Option<Self> {
+        // Without a word there is only a memory of a contradiction.
+        let contradiction = match heard.word {
+            Witness::Escalated | Witness::NotEscalated => decider.contradiction()?,
+            Witness::Silent | Witness::Asking | Witness::Unheard => return None,
+        };
+        let settlement = match mode {
+            WitnessMode::Trust if decider.hook_lost().is_some() => Settlement::Overruled,
+            WitnessMode::Trust => Settlement::Open,
+            WitnessMode::Check | WitnessMode::Off => Settlement::FileStands,
+        };
+        Some(Self { contradiction, settlement })
+    }
+
+    fn reason(&self) -> String {
+        let message = self.contradiction.message();
+        match self.settlement {
+            Settlement::Overruled => format!("{message}: the daemon goes by the watchdog's word"),
+            Settlement::Open => format!(
+                "{message}: the daemon goes by the file, and by the watchdog's word once that has lasted for {} s",
+                CONTRADICTION.as_secs()
+            ),
+            Settlement::FileStands => format!("{message}: the daemon goes by the file"),
+        }
+    }
+}
+
 impl VipPreview {
-    fn new(delegate_ip: IpAddr, desired: &Desired, desired_invalid: Option<String>, plan: &Plan) -> Self {
+    fn new(
+        plan: &Plan,
+        desired: &Desired,
+        dispute: Option<&Dispute<'_>>,
+        delegate_ip: IpAddr,
+        desired_invalid: Option<String>,
+    ) -> Self {
         let bindings = plan.bindings.iter().map(|(key, verdict)| BindingPreview {
             kind: key.kind,
             target: key.target.clone(),
@@ -133,29 +210,37 @@ impl VipPreview {
                 Standing::Superseded(_) => "superseded",
                 Standing::Leader => "leader",
             },
-            reason: match plan.unasked {
-                Some(Unasked::NoHookYet) => {
-                    Some("no hook has run yet, which is normal on a node that has not led since boot")
+            reason: match (dispute, plan.unasked) {
+                (Some(dispute), _) => Some(dispute.reason()),
+                (None, Some(Unasked::NoHookYet)) => {
+                    Some("no hook has run yet, which is normal on a node that has not led since boot".to_owned())
                 }
-                _ => desired.why(),
+                (None, _) if *desired == Desired::Unknown(WhyUnknown::NotAskedSince) => Some(
+                    "the daemon went by the word of Pgpool's watchdog against the file, and the watchdog gives no word now"
+                        .to_owned(),
+                ),
+                (None, _) => desired.why().map(str::to_owned),
             },
             desired_invalid,
             bindings: bindings.collect(),
             record: plan.record.as_ref().map(|(_, action)| action.to_string()),
-            verdict: Verdict::of(plan),
+            conclusion: Conclusion::of(plan, dispute),
         }
     }
 }
 
-impl Verdict {
-    fn of(plan: &Plan) -> Self {
-        let of_binding = |verdict: &plan::Verdict| match (&verdict.step, verdict.state) {
+impl Conclusion {
+    fn of(plan: &Plan, dispute: Option<&Dispute<'_>>) -> Self {
+        let of_binding = |verdict: &Verdict| match (&verdict.step, verdict.state) {
             (None, State::Unknown) => Self::CouldNotTell,
             (None, State::InSync) => Self::InSync,
             // Where nothing is to be done now, something is still not as it should be.
             (Some(_), _) | (None, State::Drift | State::Waiting | State::Blocked) => Self::Changes,
         };
+        let is_open = dispute.is_some_and(|dispute| dispute.settlement == Settlement::Open);
         let of_desired = match plan.unasked {
+            // Only time can tell whether a hook was lost.
+            _ if is_open => Self::CouldNotTell,
             None | Some(Unasked::NoHookYet) => Self::InSync,
             Some(Unasked::NotSeen | Unasked::HookMissing) => Self::CouldNotTell,
         };
@@ -167,8 +252,8 @@ impl Verdict {
 impl Preview {
     /// The worst of all VIPs: what could not be told counts most.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        self.vips.iter().map(|vip| vip.verdict).max().unwrap_or(Verdict::InSync)
+    pub fn conclusion(&self) -> Conclusion {
+        self.vips.iter().map(|vip| vip.conclusion).max().unwrap_or(Conclusion::InSync)
     }
 
     /// The page for people.
@@ -177,7 +262,7 @@ impl Preview {
         let mut page = String::new();
         for vip in &self.vips {
             // Writing into a string cannot fail.
-            let reason = vip.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            let reason = vip.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             let _ = writeln!(page, "{}  {}{reason}", vip.delegate_ip, vip.standing);
             if let Some(why) = &vip.desired_invalid {
                 let _ = writeln!(page, "  the desired-state file is not used: {why}");
@@ -198,10 +283,10 @@ impl Preview {
                     writeln!(page, "  {:<18} {:<28} {:<8} {what}", binding.kind.name(), binding.target, binding.state);
             }
         }
-        let _ = match self.verdict() {
-            Verdict::InSync => writeln!(page, "In sync: nothing to do."),
-            Verdict::Changes => writeln!(page, "There are changes to make; nothing was changed."),
-            Verdict::CouldNotTell => writeln!(page, "Some state could not be told; nothing was changed."),
+        let _ = match self.conclusion() {
+            Conclusion::InSync => writeln!(page, "In sync: nothing to do."),
+            Conclusion::Changes => writeln!(page, "There are changes to make; nothing was changed."),
+            Conclusion::CouldNotTell => writeln!(page, "Some state could not be told; nothing was changed."),
         };
         page
     }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
 use crate::config::{VipConfig, WitnessMode};
+use crate::decide::Decider;
 use crate::decide::claim::Standing;
 use crate::decide::memory::{Memory, Persisted};
-use crate::decide::plan::{self, Change, Plan, State, Subject, Verdict};
-use crate::decide::witness::{Contradiction, Heard, judge};
+use crate::decide::plan::{Change, Plan, State, Subject, Verdict};
+use crate::decide::witness::{Contradiction, Heard};
 use crate::desired::Desired;
 use crate::desired::source::Reading;
 use crate::ec2::{Accepted, Class, Effect, Urgency};
@@ -61,13 +62,9 @@ pub enum FollowUp {
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and they are independent")]
 pub struct VipLoop {
     pub config: VipConfig,
-    memory: Memory,
+    decider: Decider,
     reading: Option<Reading>,
     desired_since_ms: u64,
-    contradiction: Option<Contradiction>,
-    /// What is wanted is what the watchdog said, and not the file.
-    on_watchdogs_word: bool,
-    hook_lost: bool,
     plan: Option<Plan>,
     /// The VIP and what was seen of it, as they were planned with.
     seen: Option<(Vip, Observed)>,
@@ -87,19 +84,11 @@ impl VipLoop {
         let persisted = machine.load(config.delegate_ip);
         let converged =
             persisted.as_ref().and_then(|persisted| Some((persisted.claim.clone(), persisted.converged_ms?)));
-        let overruled = persisted.as_ref().filter(|persisted| persisted.on_watchdogs_word);
-        let contradiction =
-            overruled.map(|persisted| Contradiction::remembered(&persisted.claim, persisted.started_ms, now.at));
-        let memory =
-            persisted.clone().map(|persisted| Memory::restore(persisted, now.at, now.wall_ms)).unwrap_or_default();
         Self {
             config,
-            memory,
+            decider: Decider::restore(persisted.clone(), now.at, now.wall_ms),
             reading: None,
             desired_since_ms: now.wall_ms,
-            on_watchdogs_word: overruled.is_some(),
-            contradiction,
-            hook_lost: false,
             plan: None,
             seen: None,
             attempts: Attempts::default(),
@@ -129,10 +118,7 @@ impl VipLoop {
     /// Reads the desired-state file afresh. Says whether the word that is in force changed.
     pub fn read_desired(&mut self, machine: &mut impl Machine, mode: WitnessMode, heard: Heard, now: Now) -> bool {
         let mut reading = machine.desired(self.vip());
-        let judged = judge(mode, &reading.desired, heard, &mut self.contradiction, now.at, now.wall_ms);
-        self.on_watchdogs_word = judged.desired != reading.desired;
-        self.hook_lost = judged.hook_lost;
-        reading.desired = judged.desired;
+        reading.desired = self.decider.judge(mode, &reading.desired, heard, now.at, now.wall_ms);
         let changed = self.reading.as_ref().is_none_or(|before| before.desired != reading.desired);
         if changed {
             self.desired_since_ms = now.wall_ms;
@@ -145,12 +131,12 @@ impl VipLoop {
 
     /// File and watchdog have contradicted each other for too long: in what way.
     pub(super) fn hook_lost(&self) -> Option<&Contradiction> {
-        self.contradiction.as_ref().filter(|_| self.hook_lost)
+        self.decider.hook_lost()
     }
 
     /// File and watchdog contradict each other, by what the watchdog said last.
     pub fn is_contradicted(&self) -> bool {
-        self.contradiction.is_some()
+        self.decider.contradiction().is_some()
     }
 
     /// No hook's word is there to go by.
@@ -167,7 +153,7 @@ impl VipLoop {
     }
 
     pub(super) fn memory(&self) -> &Memory {
-        &self.memory
+        &self.decider.memory
     }
 
     pub(super) fn plan(&self) -> Option<&Plan> {
@@ -175,7 +161,7 @@ impl VipLoop {
     }
 
     pub(super) fn converged_ms(&self) -> Option<u64> {
-        let claim = self.memory.claim.as_ref()?;
+        let claim = self.decider.memory.claim.as_ref()?;
         self.converged.as_ref().filter(|(id, _)| *id == claim.id).map(|(_, at)| *at)
     }
 
@@ -183,8 +169,7 @@ impl VipLoop {
     pub fn decide(&mut self, vip: Vip, observed: Observed, now: Now) {
         let Some(reading) = &self.reading else { return };
         let desired = reading.desired.clone();
-        self.memory.learn(&vip, &desired, &observed, now.at, now.wall_ms);
-        let plan = plan::plan(&vip, &desired, &observed, &self.memory, now.at);
+        let plan = self.decider.decide(&vip, &desired, &observed, now.at, now.wall_ms);
         // A failure is forgotten once its subject is as it should be. A binding that just cannot be seen keeps its backoff.
         let is_due = |subject: &Subject| match subject {
             Subject::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
@@ -199,7 +184,7 @@ impl VipLoop {
     /// Notes when a claim converged, and whether this node holds the VIP.
     fn note_progress(&mut self, plan: &Plan, wall_ms: u64) {
         let leads = plan.standing == Standing::Leader;
-        if let Some(held) = &self.memory.claim {
+        if let Some(held) = &self.decider.memory.claim {
             let new = self.converged.as_ref().is_none_or(|(id, _)| *id != held.id);
             if leads && plan.in_sync() && new {
                 self.converged = Some((held.id.clone(), wall_ms));
@@ -228,7 +213,7 @@ impl VipLoop {
         let vip = self.vip();
         let Some(plan) = &self.plan else { return Vec::new() };
         in_flight.want_only(vip, plan);
-        let claim = self.memory.claim.as_ref().map(|held| held.id.clone());
+        let claim = self.decider.memory.claim.as_ref().map(|held| held.id.clone());
         let mut wanted: Vec<_> = plan.changes().collect();
         // A node that lets go stops answering for the address first.
         wanted.sort_by_key(|change| change.action().is_cloud());
@@ -292,21 +277,17 @@ impl VipLoop {
     fn note_accepted(&mut self, change: &Change, claim: Option<&ClaimId>, accepted: &Accepted, now: Moment) {
         match change {
             Change::OfBinding { key, purpose, .. } => {
-                self.memory.note_accepted(key, *purpose, claim, accepted.association.clone(), now);
+                self.decider.memory.note_accepted(key, *purpose, claim, accepted.association.clone(), now);
             }
-            Change::Record { term, .. } => self.memory.record_claim(*term, now),
-            Change::Forget { .. } => self.memory.forgot_at = Some(now),
+            Change::Record { term, .. } => self.decider.memory.record_claim(*term, now),
+            Change::Forget { .. } => self.decider.memory.forgot_at = Some(now),
         }
     }
 
     /// Persists what a restart must find, if it changed.
     pub fn persist(&mut self, machine: &impl Machine) -> Result<(), String> {
-        let persisted = self.memory.to_persist();
-        let persisted = persisted.map(|persisted| Persisted {
-            converged_ms: self.converged_ms(),
-            on_watchdogs_word: self.on_watchdogs_word,
-            ..persisted
-        });
+        let persisted = self.decider.to_persist();
+        let persisted = persisted.map(|persisted| Persisted { converged_ms: self.converged_ms(), ..persisted });
         if persisted == self.persisted {
             return Ok(());
         }
@@ -377,7 +358,7 @@ impl VipLoop {
 
     /// Whether its claim is young and has not taken everything yet. The end of a fault is to be noticed at once then.
     pub fn is_eager(&self, now: Moment) -> bool {
-        self.is_taking() && self.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
+        self.is_taking() && self.decider.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
     }
 
     /// When EC2 last left a change of a young claim without an answer; `None` if EC2 answered them all, or the claim is not
@@ -389,7 +370,7 @@ impl VipLoop {
     /// How long the looks may wait for the rate limit: not at all while a claim is young; and as long as it is still
     /// taking, because its takes wait for a look by then, not until everything is paid for that failed before.
     pub fn urgency(&self, now: Moment) -> Urgency {
-        match &self.memory.claim {
+        match &self.decider.memory.claim {
             Some(held) if self.is_taking() && now < held.adopted_at + URGENT_FOR => Urgency::Urgent,
             Some(_) if self.is_taking() => Urgency::Paced,
             _ => Urgency::Normal,

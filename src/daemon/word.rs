@@ -69,10 +69,6 @@ impl LastWord {
     }
 
     fn on(&self, delegate_ip: IpAddr) -> Witness {
-        match &self.asked {
-            None | Some(Asked::Nobody(_)) => Witness::Silent,
-            Some(Asked::Unheard(_)) => Witness::Unheard,
-            Some(Asked::Word(word)) => word.on(delegate_ip),
-        }
+        self.asked.as_ref().map_or(Witness::Silent, |asked| asked.on(delegate_ip))
     }
 }

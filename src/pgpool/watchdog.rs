@@ -61,6 +61,18 @@ pub enum Asked {
     Unheard(String),
 }
 
+impl Asked {
+    /// What came of asking, for one VIP.
+    #[must_use]
+    pub fn on(&self, delegate_ip: IpAddr) -> Witness {
+        match self {
+            Self::Word(word) => word.on(delegate_ip),
+            Self::Nobody(_) => Witness::Silent,
+            Self::Unheard(_) => Witness::Unheard,
+        }
+    }
+}
+
 /// Why there is nobody to ask, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Nobody {

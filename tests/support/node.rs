@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vipkeeper::config::Config;
-use vipkeeper::daemon::{Daemon, Surroundings};
+use vipkeeper::daemon::{Ask, Daemon, Surroundings};
 use vipkeeper::decide::memory::Persisted;
 use vipkeeper::desired::file::{DesiredFile, Leadership, Wanted};
 use vipkeeper::desired::next::{Call, Hook, Request, WatchdogProcess, next};
@@ -455,21 +455,8 @@ impl SimNode {
             }
         }
         let config = Rc::clone(&self.config);
-        let (word, stands_still, asked) =
-            (Rc::clone(&self.word), Rc::clone(&self.stands_still), Rc::clone(&self.asked));
         let around = Surroundings {
-            ask_watchdog: Box::new(move || {
-                asked.set(asked.get() + 1);
-                if stands_still.get() {
-                    return Box::pin(async {
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                        Asked::Unheard("it did not answer within 1s".to_owned())
-                    });
-                }
-                let said = word.borrow().clone();
-                let asked = said.map_or_else(|| Asked::Nobody(Nobody::NoSocket(Vec::new())), Asked::Word);
-                Box::pin(async move { asked })
-            }),
+            ask_watchdog: self.ask_watchdog(),
             ec2: Rc::clone(&self.ec2),
             kernel: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),
@@ -480,6 +467,24 @@ impl SimNode {
         };
         let config = self.config.borrow().clone().expect("a daemon starts only with a good config");
         self.daemon = Some(tokio::task::spawn_local(Daemon::new(config, around).run(wakes)));
+    }
+
+    /// Asks Pgpool's watchdog on this node.
+    pub fn ask_watchdog(&self) -> Ask {
+        let (word, stands_still, asked) =
+            (Rc::clone(&self.word), Rc::clone(&self.stands_still), Rc::clone(&self.asked));
+        Box::new(move || {
+            asked.set(asked.get() + 1);
+            if stands_still.get() {
+                return Box::pin(async {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    Asked::Unheard("it did not answer within 1s".to_owned())
+                });
+            }
+            let said = word.borrow().clone();
+            let asked = said.map_or_else(|| Asked::Nobody(Nobody::NoSocket(Vec::new())), Asked::Word);
+            Box::pin(async move { asked })
+        })
     }
 
     pub fn is_running(&self) -> bool {
