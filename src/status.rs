@@ -152,6 +152,9 @@ pub struct BindingStatus {
     /// Who must act before this node does.
     #[serde(default)]
     pub blocked_by: Option<OneOf<Blocker>>,
+    /// The planned change, if there is one, as `vipkeeper plan` says it.
+    #[serde(default)]
+    pub action: Option<String>,
     pub last_error: Option<ErrorStatus>,
     pub next_try_ms: Option<u64>,
     /// The class of the failed read that left its state unknown, as of an error.

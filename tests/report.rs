@@ -18,5 +18,7 @@ mod log;
 mod metrics;
 #[path = "report/page.rs"]
 mod page;
+#[path = "report/reasons.rs"]
+mod reasons;
 #[path = "report/statuses.rs"]
 mod statuses;

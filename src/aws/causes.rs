@@ -4,6 +4,8 @@ use std::error::Error;
 
 /// The longest message, in characters.
 const LONGEST: usize = 400;
+/// So many ARNs are kept of what is cut.
+const MOST_ARNS: usize = 3;
 
 /// An error and its causes, the outermost first.
 pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -27,21 +29,25 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// One line of bounded length. Encoded authorization messages, a kilobyte each that says nothing to a reader, are cut.
+/// One line of bounded length. Encoded authorization messages, a kilobyte each that says nothing to a reader, are cut, and
+/// the line says where to find and how to read them. The ARNs of what is cut stay: one of them names the policy that denies.
 pub fn one_line(text: &str) -> String {
     const ENCODED: &str = "Encoded authorization failure message:";
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = match text.split_once(ENCODED) {
         Some((before, blob)) => {
             let start: String = blob.trim_start().chars().take(16).collect();
-            format!("{before}{ENCODED} {start}... (CloudTrail has it whole; sts:DecodeAuthorizationMessage reads it)")
+            format!(
+                "{before}{ENCODED} {start}... (CloudTrail has it whole; 'aws sts decode-authorization-message --encoded-message' reads it)"
+            )
         }
         None => text,
     };
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
+    let Some((end, _)) = text.char_indices().nth(LONGEST) else { return text };
+    // A name is kept whole, or told in the rest.
+    let end = text[..end].rfind(' ').unwrap_or(end);
+    let arns = text[end..].split(' ').filter(|word| word.starts_with("arn:")).take(MOST_ARNS);
+    std::iter::once(format!("{}...", &text[..end])).chain(arns.map(str::to_owned)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -55,8 +61,13 @@ mod tests {
         assert_eq!(
             one_line(&text),
             "You are not authorized to do this. Encoded authorization failure message: xxxxxxxxxxxxxxxx... \
-             (CloudTrail has it whole; sts:DecodeAuthorizationMessage reads it)"
+             (CloudTrail has it whole; 'aws sts decode-authorization-message --encoded-message' reads it)"
         );
+        let arn = format!("arn:aws:organizations::1:policy/o-a/service_control_policy/{}", "p".repeat(80));
+        for before in [300, 380, 399, 500] {
+            let line = one_line(&format!("{} with an explicit deny in a policy: {arn}", "w ".repeat(before / 2)));
+            assert!(line.split(' ').any(|word| word == arn), "the policy is named whole: {line}");
+        }
         assert_eq!(one_line(&"é".repeat(1000)).chars().count(), LONGEST + 3);
     }
 }

@@ -9,6 +9,7 @@ use super::causes::{causes, one_line};
 use super::credentials;
 use super::probe::Traced;
 use crate::ec2::codes::{FailedCall, Missing, Reply};
+use crate::ec2::reason::{self, Reason};
 use crate::ec2::{Class, Ec2Error};
 
 /// What became of one request: the error, and its name in metrics.
@@ -45,10 +46,15 @@ where
         _ => None,
     };
     let class = no_credentials.as_ref().map_or_else(|| failure.class(), |none| none.class);
-    let reason = no_credentials.as_ref().and_then(|none| none.reason);
+    let clock = seen.clock.and_then(|clock| reason::wrong_clock(code?, clock.ahead_s));
+    let reason = match (&no_credentials, &clock) {
+        (Some(none), _) => none.reason,
+        (None, Some(_)) => Some(Reason::ClockOff),
+        (None, None) => failure.reason(),
+    };
     let refused_by = code.map(str::to_owned).or_else(|| no_credentials.as_ref().and_then(|none| none.code.clone()));
     let message = match (code, reply) {
-        (Some(code), _) => format!("{code}: {text}"),
+        (Some(code), _) => format!("{code}: {text}{}", clock.map(|clock| format!(" ({clock})")).unwrap_or_default()),
         (None, Reply::Status(200)) => "an answer that is none of EC2's (HTTP 200)".to_owned(),
         (None, Reply::Status(status)) => {
             format!("HTTP {status} without an EC2 error code, as from a proxy or a load balancer")

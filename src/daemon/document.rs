@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::action::Action;
 use crate::binding::{BindingKey, ClaimMode};
 use crate::config::WitnessMode;
 use crate::decide::claim::{self, Record};
@@ -108,10 +109,19 @@ impl VipLoop {
             since_ms,
             drift: verdict.drift.map(OneOf::Known),
             blocked_by: verdict.why.blocker().map(OneOf::Known),
+            action: verdict.step.as_ref().map(|step| self.with_holder(key, &step.action)),
             next_try_ms: failure.as_ref().and_then(|failure| next_try_ms(failure, now)),
             last_error: failure.as_ref().map(error),
             read_error_class: unseen.and_then(read_error_class),
             unseen: unseen.map(UnseenStatus::from),
+        }
+    }
+
+    /// A change as people read it, with who has the thing now.
+    fn with_holder(&self, key: &BindingKey, action: &Action) -> String {
+        match self.holder(key) {
+            Some(holder) => format!("{action} (now at {holder})"),
+            None => action.to_string(),
         }
     }
 

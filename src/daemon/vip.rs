@@ -15,7 +15,7 @@ use crate::desired::Desired;
 use crate::desired::source::Reading;
 use crate::ec2::{Accepted, Class, Effect, Urgency};
 use crate::ids::{ClaimId, InstanceId};
-use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen};
+use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen};
 use crate::observe::{self, World};
 use crate::report::Outcome;
 use crate::state_dir::Machine;
@@ -423,6 +423,15 @@ impl VipLoop {
 
     pub(super) fn instance(&self) -> Option<&InstanceId> {
         self.seen.as_ref().map(|(vip, _)| &vip.instance)
+    }
+
+    /// What else a binding pointed at when it was seen last.
+    pub(super) fn holder(&self, key: &BindingKey) -> Option<&Holder> {
+        let (_, observed) = self.seen.as_ref()?;
+        match &observed.sights.get(key)?.seen {
+            Seen::Elsewhere(holder) => Some(holder),
+            Seen::Here { .. } | Seen::Absent | Seen::Unknown(_) => None,
+        }
     }
 
     pub(super) fn claims(&self) -> Option<&Claims> {

@@ -6,6 +6,7 @@
 //! The code decides; the status only where there is none, since EC2 sends throttling as 503 and load balancers send
 //! 5xx without any code.
 
+use crate::ec2::reason::{self, Reason};
 use crate::ec2::{Class, Effect};
 use crate::names::names;
 
@@ -73,6 +74,12 @@ impl FailedCall<'_> {
             (None, Reply::Missing { why: Missing::Io, .. }) => IO,
             (None, Reply::Status(_) | Reply::Missing { why: Missing::NotMade, .. }) => OTHER,
         }
+    }
+
+    /// What EC2's text says beyond the code.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        reason::of(self.operation, self.code?, self.message)
     }
 
     fn class_of(&self, code: &str) -> Class {
@@ -256,10 +263,9 @@ const OPT_IN: Advice = Advice::Say(
     "EC2 is not open to this account in this region: an administrator of the account enables the region, \
      or completes the account's sign-up",
 );
-const TAG_POLICY: Advice = Advice::Say(
-    "a tag policy of the organization does not let the claim's tag be written: whoever administers the organization \
-     exempts tag keys that begin with vipkeeper/",
-);
+/// Of a code and of a [`Reason`].
+pub const TAG_POLICY: &str = "a tag policy of the AWS organization does not let the claim's tag be written: whoever \
+                              administers the organization exempts tag keys that begin with vipkeeper/";
 const NO_GATEWAY: Advice = Advice::Say("an Elastic IP needs an internet gateway, and this VPC has none attached");
 const FULL_TABLE: Advice =
     Advice::Say("the route table is full: remove a route, or raise the quota 'Routes per route table'");
@@ -326,7 +332,7 @@ pub const KNOWN: &[KnownCode] = &[
     row("Blocked", Class::Denied, Label::Other, ACCOUNT),
     row("PendingVerification", Class::Denied, Label::Other, ACCOUNT),
     row("AccountDisabled", Class::Denied, Label::Other, ACCOUNT),
-    row("TagPolicyViolation", Class::Denied, Label::Other, TAG_POLICY),
+    row("TagPolicyViolation", Class::Denied, Label::Other, Advice::Say(TAG_POLICY)),
     row("RequestExpired", Class::Denied, Label::Expired, EXPIRED),
     row("InvalidSecurity.RequestHasExpired", Class::Denied, Label::Expired, EXPIRED),
     row("ExpiredToken", Class::Denied, Label::Expired, EXPIRED),

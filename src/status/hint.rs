@@ -48,16 +48,21 @@ fn advise(class: Option<Class>, cause: &Cause) -> String {
         return of_kernel(fault.known()).to_owned();
     }
     if let Some(reason) = cause.reason.as_ref().and_then(OneOf::known) {
-        return of_reason(reason).to_owned();
+        return of_reason(reason, &call(cause));
     }
     match cause.code.as_deref().and_then(codes::known).map(|known| known.advice) {
         Some(Advice::Say(advice)) => advice.to_owned(),
         Some(Advice::Allow) => {
-            let what = cause.operation.as_ref().map_or("this call".to_owned(), |operation| format!("ec2:{operation}"));
+            let what = call(cause);
             format!("allow {what} to this node's role; the README has the least policy for each method")
         }
         Some(Advice::OfClass) | None => of_class(class).to_owned(),
     }
+}
+
+/// The action as a policy names it.
+fn call(cause: &Cause) -> String {
+    cause.operation.as_ref().map_or("this call".to_owned(), |operation| format!("ec2:{operation}"))
 }
 
 fn of_kernel(fault: Option<KernelFault>) -> &'static str {
@@ -71,11 +76,70 @@ fn of_kernel(fault: Option<KernelFault>) -> &'static str {
     }
 }
 
-fn of_reason(reason: Reason) -> &'static str {
+fn of_reason(reason: Reason, call: &str) -> String {
     match reason {
         Reason::RoleNotAssumed => {
-            "allow sts:AssumeRole on that role to this node's own role, and name this node's role in that role's trust \
-             policy"
+            "allow sts:AssumeRole on that role to this node's own role, and name this node's role in \
+                                   that role's trust policy"
+                .to_owned()
+        }
+        Reason::ServiceControlPolicy => format!(
+            "a service control policy of the AWS organization does not let this account do {call}: only whoever \
+             administers the organization can change it; a policy of this role cannot"
+        ),
+        Reason::ResourceControlPolicy => format!(
+            "a resource control policy of the AWS organization does not let {call} reach the resource: only whoever \
+             administers the organization can change it"
+        ),
+        Reason::TagPolicy => codes::TAG_POLICY.to_owned(),
+        Reason::EndpointPolicy => format!(
+            "the policy of the VPC endpoint for EC2 does not let {call} through: whoever administers the VPC allows it \
+             there; the role's own policy is not the obstacle"
+        ),
+        Reason::PermissionsBoundary => format!(
+            "the permissions boundary of this node's role does not include {call}: whoever administers IAM in this \
+             account widens the boundary; more policies on the role do not help"
+        ),
+        Reason::SessionPolicy => format!(
+            "these credentials were handed out with a session policy that does not include {call}: whoever hands them out \
+             allows it there; 'aws sts get-caller-identity' shows whose they are"
+        ),
+        Reason::ResourcePolicy => {
+            format!("the resource's own policy does not let this node's role do {call}: its owner allows it there")
+        }
+        Reason::ExplicitDeny => format!(
+            "a policy of this node's role denies {call} explicitly, which no other policy outweighs: take the Deny out, or \
+             exempt this resource from it"
+        ),
+        Reason::Encoded => format!(
+            "allow {call} to this node's role; the README has the least policy for each method. If it is allowed there, \
+             'aws sts decode-authorization-message' tells which other policy denies it"
+        ),
+        Reason::ClockOff => "set this machine's clock: EC2 refuses what is signed more than 5 min off; \
+                             'chronyc tracking' or 'timedatectl' tells why it is wrong"
+            .to_owned(),
+        Reason::OtherRegion => {
+            "the endpoint serves another region than the requests are signed for: make aws.region and \
+                                aws.endpoint_url in the config agree"
+                .to_owned()
+        }
+        Reason::NotYours => "it is another account's, or an AWS service holds it, as a NAT gateway or a load balancer \
+                             holds its Elastic IP: release it there, or name one of this account in the config"
+            .to_owned(),
+        Reason::BadCredentials => {
+            "AWS does not know these credentials: they were deleted, are mistyped or are another \
+                                   partition's; 'aws sts get-caller-identity' shows whose they are"
+                .to_owned()
+        }
+        Reason::OutsideSubnet => {
+            "a secondary address must be of the subnet of this node's ENI, and none of the five that \
+                                  AWS keeps (the first four and the last): compare it with the subnet's CIDR"
+                .to_owned()
+        }
+        Reason::InsideVpc => {
+            "the VIP of a route must lie outside every CIDR of the VPC: choose another address, or keep \
+                              this one as a secondary address"
+                .to_owned()
         }
     }
 }
@@ -167,6 +231,12 @@ mod tests {
         assert!(of_error(&error).starts_with("the route table is full"));
         let unknown = ErrorStatus { cause: ec2("CreateRoute", Some("MyRouteLimitExceeded")), ..error };
         assert_eq!(of_error(&unknown), of_class(Some(Class::Rejected)));
+    }
+
+    #[test]
+    fn every_reason_has_advice_of_its_own() {
+        let all: BTreeSet<_> = Reason::ALL.iter().map(|reason| of_reason(*reason, "ec2:CreateTags")).collect();
+        assert_eq!(all.len(), Reason::ALL.len(), "{all:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::decide::plan::{Blocker, State};
 use crate::ec2::Class;
+use crate::ec2::reason::Reason;
 use crate::names::OneOf;
 
 /// Whether the daemon that wrote the status still runs.
@@ -214,6 +215,9 @@ impl Headline {
         let good = vip.bindings.iter().filter(|binding| state(binding) == State::InSync).count();
         let mut what = vec![format!("{} {}: {}", worst.kind, clean(&worst.target), clean(&worst.detail))];
         what.extend(failed(worst.last_error.as_ref(), worst.next_try_ms, now_ms));
+        if let Some(action) = tried(worst) {
+            what.insert(1, format!("tried to {}", clean(action)));
+        }
         Some(Self {
             tone,
             word,
@@ -476,6 +480,15 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
         }
         (Blocker::NoHook, ..) => ASK_PGPOOL.to_owned(),
     }
+}
+
+/// The change that EC2 refuses, where its error is about the change itself: EC2 often names neither the address nor who
+/// holds it.
+fn tried(binding: &BindingStatus) -> Option<&str> {
+    let error = binding.last_error.as_ref()?;
+    let about_it =
+        error.class == Class::Rejected || error.cause.reason.as_ref().is_some_and(|reason| *reason == Reason::NotYours);
+    binding.action.as_deref().filter(|_| about_it)
 }
 
 /// The last failure, how often it came in a row, and when the next try is.

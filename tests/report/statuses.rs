@@ -115,6 +115,7 @@ pub fn binding(kind: Kind, target: &str, state: State, detail: &str) -> BindingS
         since_ms: ago(722),
         drift: None,
         blocked_by: None,
+        action: None,
         last_error: None,
         next_try_ms: None,
         read_error_class: None,

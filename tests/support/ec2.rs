@@ -20,6 +20,7 @@ use vipkeeper::action::{Action, Force, RouteCall};
 use vipkeeper::binding::Account;
 use vipkeeper::config::Limits;
 use vipkeeper::ec2::bucket::Bucket;
+use vipkeeper::ec2::reason;
 use vipkeeper::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, Route, RouteTable, RouteTarget,
     TableQuery, Urgency,
@@ -113,8 +114,9 @@ impl SimEc2 {
             Ok(Outcome::Answered(Err(error))) => {
                 let (class, effect) = (classify::class(name, &error), classify::effect(name, &error));
                 self.timeline.say(&self.node, format_args!("  < {name}: {error}"));
-                let (code, message) = (Some(error.code.to_string()), error.to_string());
-                Err(Ec2Error { operation: name, code, reason: None, message, request_id: None, class, effect })
+                let (code, message) = (error.code.to_string(), error.to_string());
+                let reason = reason::of(name, &code, &message);
+                Err(Ec2Error { operation: name, code: Some(code), reason, message, request_id: None, class, effect })
             }
         }
     }

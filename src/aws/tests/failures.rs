@@ -71,7 +71,7 @@ async fn every_kind_of_failure_is_told_apart() {
             Effect::None,
             "UnauthorizedOperation",
             "CreateRoute: UnauthorizedOperation: Not allowed. Encoded authorization failure message: \
-             xxxxxxxxxxxxxxxx... (CloudTrail has it whole; sts:DecodeAuthorizationMessage reads it) (request req-1)",
+             xxxxxxxxxxxxxxxx... (CloudTrail has it whole; 'aws sts decode-authorization-message --encoded-message' reads it) (request req-1)",
         ),
         (
             error(400, "RouteLimitExceeded", "Too many."),

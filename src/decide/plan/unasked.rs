@@ -34,3 +34,37 @@ impl Unasked {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Why;
+    use super::*;
+    use crate::binding::Kind;
+    use crate::desired::WhyStandby;
+    use crate::observe::seen::WhyUnseen;
+
+    fn with(state: State, why: Why) -> BTreeMap<BindingKey, Verdict> {
+        let verdict = Verdict { state, why, drift: None, step: None };
+        BTreeMap::from([(BindingKey::new(Kind::Route, "rtb-0a"), verdict)])
+    }
+
+    #[test]
+    fn a_node_that_has_not_led_is_well_unless_something_says_otherwise() {
+        let no_file = Desired::Unknown(WhyUnknown::NoFile);
+        let elsewhere = with(State::InSync, Why::NotHere);
+        let unseen = with(State::Unknown, Why::Unseen(WhyUnseen::NotRead));
+        let here = with(State::Blocked, Why::UndesiredButHere);
+        for (desired, witness, bindings, wanted) in [
+            (&no_file, Witness::Silent, &elsewhere, Some(Unasked::NoHookYet)),
+            (&no_file, Witness::NotEscalated, &elsewhere, Some(Unasked::NoHookYet)),
+            // The watchdog says that this node leads: its hook was lost.
+            (&no_file, Witness::Escalated, &elsewhere, Some(Unasked::HookMissing)),
+            (&no_file, Witness::Silent, &unseen, Some(Unasked::NotSeen)),
+            (&no_file, Witness::Silent, &here, Some(Unasked::HookMissing)),
+            (&Desired::Unknown(WhyUnknown::Invalid), Witness::Silent, &elsewhere, Some(Unasked::HookMissing)),
+            (&Desired::Standby(WhyStandby::Down), Witness::Silent, &elsewhere, None),
+        ] {
+            assert_eq!(Unasked::of(desired, witness, bindings), wanted, "{desired:?}, {witness:?}, {bindings:?}");
+        }
+    }
+}

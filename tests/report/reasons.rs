@@ -1,0 +1,124 @@
+//! What the page says of a refusal that has several cures: from EC2's own words to the advice.
+
+use vipkeeper::binding::Kind;
+use vipkeeper::decide::plan::State;
+use vipkeeper::ec2::codes::known;
+use vipkeeper::ec2::reason::{self, Reason};
+use vipkeeper::observe::cause::Cause;
+use vipkeeper::status::page::{DaemonLife, Style, page};
+use vipkeeper::status::{BindingStatus, ConditionName, ErrorStatus, VipStatus};
+
+use super::golden;
+use super::statuses::{NOW_MS, ago, binding, cause, condition, leader, status};
+
+const SUBJECT: &str = "User: arn:aws:sts::123456789012:assumed-role/keeper/i-0abc is not authorized to perform: \
+                       ec2:ReplaceRoute on resource: arn:aws:ec2:eu-west-1:123456789012:route-table/rtb-67890abcd";
+
+/// A leader whose second binding EC2 refused with this code and text. The reason is what the text says, or `known_else`:
+/// what the adapter found out by itself.
+fn refused(operation: &str, code: &str, text: &str, known_else: Option<Reason>) -> VipStatus {
+    let reason = known_else.or_else(|| reason::of(operation, code, text)).map(Into::into);
+    let mut vip = leader();
+    vip.in_sync = false;
+    vip.bindings[1] = BindingStatus {
+        since_ms: ago(42),
+        next_try_ms: Some(NOW_MS + 4_200),
+        last_error: Some(ErrorStatus {
+            at_ms: ago(5),
+            class: known(code).expect("a code of the table").class.into(),
+            message: format!("{operation}: {code}: {text}"),
+            failures: 3,
+            held_back_ms: 0,
+            cause: Cause { reason, ..cause(operation, code) },
+        }),
+        ..binding(Kind::Route, "rtb-67890abcd", State::Blocked, "taking")
+    };
+    vip.conditions[0] = condition(ConditionName::InSync, false, "1 of 4 bindings is not in sync", 42);
+    vip
+}
+
+/// The first lines of each VIP: what is wrong, and what to do.
+fn check(name: &str, vips: Vec<VipStatus>) {
+    let page = page(&status(vips), DaemonLife::Alive, NOW_MS, Style { width: Some(100), colour: false });
+    let sections: Vec<_> = page.split("\n\n").filter(|section| section.starts_with("20.0.0.50")).collect();
+    golden::check(name, &(sections.join("\n\n") + "\n"));
+}
+
+#[test]
+fn a_denial_says_which_policy_it_is_and_who_can_change_it() {
+    let denied = |cause: &str| refused("ReplaceRoute", "UnauthorizedOperation", &format!("{SUBJECT} {cause}"), None);
+    let scp = "arn:aws:organizations::210987654321:policy/o-abcdefghij/service_control_policy/p-klmnopqr";
+    check(
+        "page-denials.txt",
+        vec![
+            denied("because no identity-based policy allows the ec2:ReplaceRoute action"),
+            denied(&format!("with an explicit deny in a service control policy: {scp}")),
+            denied("with an explicit deny in a resource control policy"),
+            denied("because no VPC endpoint policy allows the ec2:ReplaceRoute action"),
+            denied("because no permissions boundary allows the ec2:ReplaceRoute action"),
+            denied("because no session policy allows the ec2:ReplaceRoute action"),
+            denied("with an explicit deny in a resource-based policy"),
+            denied("with an explicit deny in an identity-based policy: arn:aws:iam::123456789012:policy/no-routes"),
+            refused(
+                "ReplaceRoute",
+                "UnauthorizedOperation",
+                "You are not authorized to perform this operation. Encoded authorization failure message: \
+                 4wJ1pYc0Zq8sTn2v... (CloudTrail has it whole; 'aws sts decode-authorization-message --encoded-message' \
+                 reads it)",
+                None,
+            ),
+            refused("CreateTags", "TagPolicyViolation", "The tag policy does not allow the tag key.", None),
+            refused("ReplaceRoute", "OptInRequired", "You are not subscribed to this service.", None),
+        ],
+    );
+}
+
+#[test]
+fn an_auth_failure_is_one_of_four_things() {
+    let mut not_yours = refused(
+        "AssociateAddress",
+        "AuthFailure",
+        "You do not have permission to access the specified resource.",
+        None,
+    );
+    let tried = "associate eipalloc-0a1 with eni-0a1 at 10.0.0.9 (now at eni-0nat)";
+    not_yours.bindings[1].action = Some(tried.to_owned());
+    let not_valid = "AWS was not able to validate the provided access credentials";
+    let late = format!("{not_valid} (this node's clock is 15 min behind EC2's)");
+    check(
+        "page-auth-failures.txt",
+        vec![
+            refused("AssociateAddress", "AuthFailure", &late, Some(Reason::ClockOff)),
+            refused("AssociateAddress", "AuthFailure", "Credential should be scoped to a valid region.", None),
+            not_yours,
+            refused("AssociateAddress", "AuthFailure", not_valid, None),
+        ],
+    );
+}
+
+#[test]
+fn a_terse_answer_is_completed_by_what_was_tried() {
+    let tried = |mut vip: VipStatus, action: &str| {
+        vip.bindings[1].action = Some(action.to_owned());
+        vip
+    };
+    let inside = "The destination CIDR block 10.0.0.50/32 is equal to or more specific than one of this VPC's CIDR blocks. \
+                  This route can target only an interface or an instance.";
+    check(
+        "page-terse.txt",
+        vec![
+            tried(
+                refused("AssignPrivateIpAddresses", "InvalidParameterValue", "secondary-addresses", None),
+                "assign 10.0.9.50 to eni-0a1",
+            ),
+            tried(
+                refused("CreateRoute", "InvalidParameterValue", inside, None),
+                "create route 10.0.0.50/32 in rtb-67890abcd to eni-0a1",
+            ),
+            tried(
+                refused("AssociateAddress", "InvalidParameterCombination", "private-ip", None),
+                "associate eipalloc-0a1 with eni-0a1 at 10.0.0.9",
+            ),
+        ],
+    );
+}
