@@ -153,6 +153,9 @@ pub struct Pgpool {
     pub watchdog_socket: Option<PathBuf>,
     /// Pgpool's `wd_authkey`.
     pub wd_authkey: Option<String>,
+    /// A file that holds Pgpool's `wd_authkey` alone, and counts before `wd_authkey`: every hook's user must be able to read
+    /// the config, and need not know the key.
+    pub wd_authkey_file: Option<PathBuf>,
 }
 
 /// What is logged, and how.

@@ -3,6 +3,8 @@
 
 pub mod clock;
 pub mod kernel;
+pub mod lock;
+pub mod namespace;
 pub mod netlink;
 pub mod process;
 pub mod trust;

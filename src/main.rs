@@ -76,8 +76,9 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
             let sources = cli.sources();
             let config = sources.load()?;
             init_log(config.log.format, config.log.level.as_str())?;
+            let missed = sources.state_dir_that_hooks_miss().map(|message| ("HooksElsewhere", message));
             let reload = Box::new(move || sources.load().map_err(|error| one_line(&error)));
-            runtime()?.block_on(run::run(config, reload))?;
+            runtime()?.block_on(run::run(config, reload, missed.into_iter().collect()))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Plan(plan) => {

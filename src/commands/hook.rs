@@ -10,7 +10,7 @@ use crate::desired::next::{Call, Hook, Request, next};
 use crate::desired::write;
 use crate::ids::ClaimId;
 use crate::machine::clock::{self, Clocks};
-use crate::machine::process;
+use crate::machine::{namespace, process};
 use crate::pgpool::ancestors;
 
 pub use super::wait::{WaitError, wait};
@@ -67,7 +67,8 @@ impl Hook {
         let process = process::this_process().map_err(HookError::Caller)?;
         let boot_id = clock::boot_id().map_err(HookError::Caller)?;
         let watchdog = ancestors::watchdog_above(process.pid);
-        Ok(Self { process, started_ms: process.started_ms(), boot_id, watchdog })
+        let pid_namespace = namespace::own();
+        Ok(Self { process, started_ms: process.started_ms(), boot_id, watchdog, pid_namespace })
     }
 }
 

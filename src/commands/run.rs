@@ -4,23 +4,24 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use rustix::fs::FlockOperation;
 use tokio::sync::mpsc;
 
 use crate::aws::node::Cloud;
-use crate::config::Config;
+use crate::config::{Config, Pgpool};
 use crate::daemon::{Daemon, Reloaded, Surroundings};
 use crate::desired;
 use crate::error::one_line;
+use crate::machine::lock::take_alone;
 use crate::machine::netlink::Netlink;
 use crate::machine::trust::{SharedOwners, TrustedOwners};
 use crate::observe::configured_keys;
-use crate::pgpool::watchdog::Watchdog;
+use crate::pgpool::watchdog::{Watchdog, auth_key};
 use crate::report::systemd::Systemd;
 use crate::report::{HEARTBEAT, News, Report, Reporter, VipKeys, http};
 use crate::state_dir::files::Files;
@@ -51,24 +52,26 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)
 }
 
-/// Runs until SIGTERM or SIGINT. Moves nothing when it ends.
+/// Runs until SIGTERM or SIGINT. Moves nothing when it ends. `problems` are known already, each by its reason.
 ///
 /// # Errors
 /// Only what leaves no daemon at all: see [`StartError`].
-pub async fn run(config: Config, read_config: ReadConfig) -> Result<(), StartError> {
+pub async fn run(
+    config: Config,
+    read_config: ReadConfig,
+    mut problems: Vec<(&'static str, String)>,
+) -> Result<(), StartError> {
     let (wakes, woken_by) = wake::channel();
-    let mut problems = Vec::new();
     let folder_problem = prepare_state_dir(&config).err();
     let _only_one = lock(&config.state_dir)?;
     problems.extend(folder_problem.map(|message| ("StateDir", message)));
     let report = Arc::new(report(&config));
     let around = Rc::new(Around::new(wakes.clone(), Arc::clone(&report)));
     problems.extend(around.set_up(&config).into_iter().filter_map(|(part, outcome)| Some((part, outcome.err()?))));
-    let (trusted, pgpool) = (&around.trusted, &config.pgpool);
-    let watchdog = Watchdog::new(pgpool.watchdog_socket.clone(), pgpool.wd_authkey.clone(), trusted.clone());
-    let watchdog = Rc::new(watchdog);
+    let (watchdog, key_problem) = watchdog(&config.pgpool, &around.trusted);
+    problems.extend(key_problem.map(|message| ("WatchdogKey", message)));
     let guards = GuardWatch::new(wakes.clone());
-    let machine = Files::new(&config.state_dir, trusted.clone(), Some(guards)).map_err(StartError::BootId)?;
+    let machine = Files::new(&config.state_dir, around.trusted.clone(), Some(guards)).map_err(StartError::BootId)?;
     let voice: Rc<dyn Reporter> = Rc::new(Voice { report: Arc::clone(&report), systemd: Systemd::of_process() });
     let observed = Arc::clone(&report);
     let cloud = Rc::new(Cloud::new(Rc::new(move |request| observed.news(&News::Request(request)))));
@@ -113,6 +116,12 @@ pub async fn run(config: Config, read_config: ReadConfig) -> Result<(), StartErr
     Ok(())
 }
 
+/// How Pgpool's watchdog is asked, and what is wrong with the file of its key.
+fn watchdog(config: &Pgpool, trusted: &SharedOwners) -> (Rc<Watchdog>, Option<String>) {
+    let (auth_key, problem) = auth_key(config);
+    (Rc::new(Watchdog::new(config.watchdog_socket.clone(), auth_key, trusted.clone())), problem)
+}
+
 /// The folders that hooks and the daemon write into. The unit makes them; without one, we try.
 fn prepare_state_dir(config: &Config) -> Result<(), String> {
     let folder = desired::folder(&config.state_dir);
@@ -123,12 +132,11 @@ fn prepare_state_dir(config: &Config) -> Result<(), String> {
 
 /// Two daemons with one state folder would record claims against each other. The lock goes with the process.
 fn lock(state_dir: &Path) -> Result<Option<File>, StartError> {
-    let path = state_dir.join("daemon.lock");
-    // A folder that cannot be written is told otherwise, and is no reason not to run.
-    let Ok(file) = File::options().create(true).append(true).open(&path) else { return Ok(None) };
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::AlreadyRunning(state_dir.to_owned())),
-        Ok(()) | Err(_) => Ok(Some(file)),
+    match take_alone(&state_dir.join("run.lock")) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(StartError::AlreadyRunning(state_dir.to_owned())),
+        // A folder that cannot be written has a problem of its own on the page, and is no reason not to run.
+        Err(_) => Ok(None),
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
     let pgpool = root.table("pgpool", |table| {
         let watchdog_socket = table.text("watchdog_socket", "an absolute path in quotes", values::absolute_path);
         let wd_authkey = table.text("wd_authkey", "the key in quotes", |text| Ok::<_, String>(text.to_owned()));
-        Ok(Pgpool { watchdog_socket: watchdog_socket?, wd_authkey: wd_authkey? })
+        let wd_authkey_file = table.text("wd_authkey_file", "an absolute path in quotes", values::absolute_path);
+        Ok(Pgpool { watchdog_socket: watchdog_socket?, wd_authkey: wd_authkey?, wd_authkey_file: wd_authkey_file? })
     });
     let vips = vips::vips(&mut root, mode, anchor.as_ref());
     root.finish();

@@ -52,6 +52,23 @@ impl Sources {
         checked(&self.layers())
     }
 
+    /// Says so if a variable gives this process another state folder than its file and flags do. Pgpool starts the hooks
+    /// without the variables of the daemon's unit: what they write would be lost, and nobody told.
+    #[must_use]
+    pub fn state_dir_that_hooks_miss(&self) -> Option<String> {
+        let without_variables = Self { environment: Vec::new(), ..self.clone() };
+        let (ours, theirs) = (self.load_for_hook().state_dir, without_variables.load_for_hook().state_dir);
+        (ours != theirs).then(|| {
+            format!(
+                "VIPKEEPER_STATE_DIR gives this daemon the state folder {}, but hooks do not get the variable from its unit \
+                 and write into {}: set state_dir in {} instead",
+                ours.display(),
+                theirs.display(),
+                self.file.display()
+            )
+        })
+    }
+
     /// Reads what a hook needs, as far as it can be read.
     #[must_use]
     pub fn load_for_hook(&self) -> HookConfig {

@@ -425,6 +425,19 @@ fn a_hook_gets_what_can_be_read() {
 }
 
 #[test]
+fn a_state_folder_that_only_a_variable_names_is_said_to_be_lost_on_hooks() {
+    let missed = |text: &str, environment: &[(&str, &str)]| {
+        File::new(&format!("{text}{MINIMAL}")).sources(environment, &[]).state_dir_that_hooks_miss()
+    };
+    let variable = [("VIPKEEPER_STATE_DIR", "/variable")];
+    let said = missed("", &variable).unwrap();
+    assert!(said.contains("folder /variable, but") && said.contains(" write into /run/vipkeeper: set "), "{said}");
+    assert!(missed("state_dir = '/file'\n", &variable).unwrap().contains(" write into /file: "));
+    assert_eq!(missed("state_dir = '/variable'\n", &variable), None);
+    assert_eq!(missed("state_dir = '/file'\n", &[("VIPKEEPER_CLAIMS", "off")]), None);
+}
+
+#[test]
 fn a_missing_file_is_an_error_that_a_hook_survives() {
     let file = File::new("");
     let mut sources = file.sources(&[("VIPKEEPER_VIP", "[{ delegate_ip = '20.0.0.51', secondary_ip = {} }]")], &[]);

@@ -82,9 +82,12 @@ impl VipLoop {
 
     fn desired(&self) -> DesiredStatus {
         let desired = self.reading().map(|reading| &reading.desired);
+        let unseen = self.reading().filter(|reading| reading.guard_unseen).map(|_| {
+            "the Pgpool watchdog process is in a pid namespace that vipkeeper cannot look into: its death goes unnoticed"
+        });
         DesiredStatus {
             role: desired.map_or(DesiredRole::Unknown, DesiredRole::from).into(),
-            reason: desired.and_then(Desired::why).map(str::to_owned),
+            reason: desired.and_then(Desired::why).or(unseen).map(str::to_owned),
             since_ms: self.desired_since_ms(),
             guard_alive: self.reading().and_then(|reading| reading.guard_alive),
             asked: desired.cloned(),

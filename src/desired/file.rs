@@ -52,6 +52,10 @@ pub struct Leadership {
     pub guard: Option<Process>,
     /// The process that the watchdog forked for the escalation that began the claim.
     pub escalation: Option<Process>,
+    /// The pid namespace in which `guard` and `escalation` have their ids, by its inode. `None` in files of programs that
+    /// did not know of namespaces: the daemon's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_namespace: Option<u64>,
 }
 
 impl DesiredFile {
@@ -67,6 +71,26 @@ impl DesiredFile {
                 Desired::Leader(Claim { id: leadership.claim.clone(), started_ms: leadership.started_ms })
             }
         }
+    }
+
+    /// The guard's pid namespace, if that is another one than `own`.
+    #[must_use]
+    pub fn foreign_namespace(&self, own: Option<u64>) -> Option<u64> {
+        match &self.wanted {
+            Wanted::Leader(leadership) => {
+                leadership.pid_namespace.filter(|theirs| own.is_some_and(|own| own != *theirs))
+            }
+            Wanted::Standby => None,
+        }
+    }
+
+    /// The file with another guard.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Option<Process>) -> Self {
+        if let Wanted::Leader(leadership) = &mut self.wanted {
+            leadership.guard = guard;
+        }
+        self
     }
 
     /// The process whose end ends what the file asks for.
@@ -105,6 +129,8 @@ pub enum Distrust {
     OtherIp(IpAddr),
     #[error("it was written before this boot")]
     OtherBoot,
+    #[error("it is older than the one that was read before")]
+    Outdated,
 }
 
 /// Reads the file if it counts: written in this boot, by somebody who may. `None` if there is none.
@@ -182,7 +208,13 @@ mod tests {
     }
 
     fn leader(guard: Option<Process>) -> DesiredFile {
-        file(Wanted::Leader(Leadership { claim: ClaimId::new("c"), started_ms: 1, guard, escalation: None }))
+        file(Wanted::Leader(Leadership {
+            claim: ClaimId::new("c"),
+            started_ms: 1,
+            guard,
+            escalation: None,
+            pid_namespace: None,
+        }))
     }
 
     #[test]

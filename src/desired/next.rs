@@ -18,6 +18,8 @@ pub struct Hook {
     pub boot_id: String,
     /// Pgpool's watchdog above the hook, if Pgpool runs it.
     pub watchdog: Option<WatchdogProcess>,
+    /// The pid namespace of the hook, by its inode; `None` if `/proc` does not tell.
+    pub pid_namespace: Option<u64>,
 }
 
 /// Pgpool's watchdog as it stands above a hook.
@@ -105,17 +107,35 @@ fn leadership(
     new_claim: ClaimId,
     is_alive: impl Fn(&Process) -> bool,
 ) -> Leadership {
-    let begin = |guard, escalation| Leadership { claim: new_claim, started_ms: hook.started_ms, guard, escalation };
+    let begin = |guard, escalation| Leadership {
+        claim: new_claim,
+        started_ms: hook.started_ms,
+        guard,
+        escalation,
+        pid_namespace: hook.pid_namespace,
+    };
     match (&hook.watchdog, held) {
-        (Some(watchdog), Some(held)) if watchdog.affirms(held) => held.clone(),
+        (Some(watchdog), Some(held)) if watchdog.affirms(hook.pid_namespace, held) => held.clone(),
         (Some(watchdog), _) => begin(Some(watchdog.guard), watchdog.escalation),
-        (None, Some(held)) if held.guard.as_ref().is_some_and(is_alive) => begin(held.guard, held.escalation),
+        (None, Some(held)) if keeps_guard(hook, held, is_alive) => {
+            Leadership { pid_namespace: held.pid_namespace, ..begin(held.guard, held.escalation) }
+        }
         (None, _) => begin(None, None),
     }
 }
 
+/// Whether a leadership that is claimed anew by hand keeps its guard: unless that is dead. A guard of another pid namespace
+/// cannot be asked here.
+fn keeps_guard(hook: &Hook, held: &Leadership, is_alive: impl Fn(&Process) -> bool) -> bool {
+    let is_foreign = held.pid_namespace.is_some() && held.pid_namespace != hook.pid_namespace;
+    held.guard.as_ref().is_some_and(|guard| is_foreign || is_alive(guard))
+}
+
 impl WatchdogProcess {
-    fn affirms(&self, held: &Leadership) -> bool {
-        held.guard == Some(self.guard) && (self.escalation.is_none() || self.escalation == held.escalation)
+    fn affirms(&self, pid_namespace: Option<u64>, held: &Leadership) -> bool {
+        // A file of a program that did not know of namespaces may be affirmed by one that does.
+        let is_here = held.pid_namespace.is_none_or(|theirs| Some(theirs) == pid_namespace);
+        let is_its_escalation = self.escalation.is_none() || self.escalation == held.escalation;
+        is_here && held.guard == Some(self.guard) && is_its_escalation
     }
 }

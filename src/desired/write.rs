@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -13,12 +13,17 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::file::{self, DesiredFile};
+use crate::machine::lock;
+use crate::machine::namespace;
 use crate::machine::process::{self, Process};
 use crate::machine::trust::TrustedOwners;
 
-/// How long a hook waits for another one. Hooks hold the lock for less than a millisecond; somebody who holds it for
-/// longer is stopped, or means harm. Then the file is more important than the order.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a hook waits for another one. Hooks hold the lock for less than a millisecond, on a slow disk for some more.
+/// Whoever holds the lock for longer is stopped, or means harm; the hook then goes on without the lock, because Pgpool's
+/// watchdog stands still until the hook returns.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+/// The hooks' lock file, in the folder of the desired-state files.
+const LOCK: &str = ".lock";
 const LOCK_RETRY: Duration = Duration::from_millis(1);
 /// How long a hook that finds the disk full waits for the daemon to make room, which takes milliseconds if one runs.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
@@ -70,7 +75,8 @@ pub(crate) fn replace(
     let folder = Folder::open(state_dir)?;
     let failed = |source: io::Error| WriteError::Io { path: path.clone(), uid: process_uid(), source };
     // The lock ends with the descriptor: also when this process is killed.
-    if folder.lock() {
+    let lock = folder.lock(delegate_ip, writer);
+    if lock.is_some() {
         folder.sweep();
     }
     let trusted = TrustedOwners::of_hook(&super::folder(state_dir));
@@ -95,7 +101,7 @@ fn process_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// The folder of the desired-state files: one descriptor to lock, to work in and to flush.
+/// The folder of the desired-state files: one descriptor to work in and to flush.
 struct Folder(OwnedFd);
 
 impl Folder {
@@ -125,18 +131,27 @@ impl Folder {
         }
     }
 
-    /// Takes the lock if it can be had in time. It is the folder's own: a lock file would belong to whoever made it.
-    #[expect(clippy::disallowed_methods, reason = "a hook has nothing else to do meanwhile, and for a second at most")]
-    fn lock(&self) -> bool {
+    /// Takes the hooks' lock if it can be had in time. The lock is a file that only those may open who may write into the
+    /// folder; anybody who may look into the folder could lock the folder itself.
+    #[expect(clippy::disallowed_methods, reason = "a hook has nothing else to do meanwhile, and for a moment at most")]
+    fn lock(&self, delegate_ip: IpAddr, writer: Process) -> Option<OwnedFd> {
         let mut waited = Duration::ZERO;
+        let mut opened = None;
         loop {
-            match rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return true,
-                Err(Errno::WOULDBLOCK | Errno::INTR) if waited < LOCK_PATIENCE => {
+            // The file is opened anew if another one has taken its place while we waited.
+            let file = match opened.take().filter(|file| lock::is_there(self.0.as_fd(), LOCK, file)) {
+                Some(file) => file,
+                None => lock::open_shared(self.0.as_fd(), LOCK, &temporary_name(delegate_ip, writer)).ok()?,
+            };
+            let taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+            match taken {
+                Ok(()) if lock::is_there(self.0.as_fd(), LOCK, &file) => return Some(file),
+                Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) if waited < LOCK_PATIENCE => {
                     thread::sleep(LOCK_RETRY);
                     waited += LOCK_RETRY;
+                    opened = taken.is_err().then_some(file);
                 }
-                Err(_) => return false,
+                Ok(()) | Err(_) => return None,
             }
         }
     }
@@ -145,9 +160,13 @@ impl Folder {
     /// is at: one may have gone on without the lock. What fails here fails again, louder, when we write.
     fn sweep(&self) {
         let Ok(entries) = Dir::read_from(&self.0) else { return };
+        let own = namespace::own().unwrap_or_default();
         for entry in entries.flatten() {
             let name = entry.file_name();
-            if writer_of(&name.to_string_lossy()).is_some_and(|writer| !process::is_alive(&writer)) {
+            let name_text = name.to_string_lossy();
+            // The id of a writer in another pid namespace says nothing here. The next hook of that namespace sweeps.
+            let is_ours = namespace_of(&name_text).is_none_or(|theirs| theirs == own);
+            if is_ours && writer_of(&name_text).is_some_and(|writer| !process::is_alive(&writer)) {
                 let _ = rustix::fs::unlinkat(&self.0, name, AtFlags::empty());
             }
         }
@@ -217,7 +236,8 @@ impl Drop for Temporary<'_> {
 fn temporary_name(delegate_ip: IpAddr, writer: Process) -> String {
     static WRITES: AtomicU32 = AtomicU32::new(0);
     let write = WRITES.fetch_add(1, Ordering::Relaxed);
-    format!(".{delegate_ip}.{}-{}-{write}{TEMPORARY}", writer.pid, writer.start_time)
+    let namespace = namespace::own().unwrap_or_default();
+    format!(".{delegate_ip}.{}-{}-{write}-{namespace}{TEMPORARY}", writer.pid, writer.start_time)
 }
 
 /// Whether a hook that writes makes files of this name.
@@ -229,6 +249,12 @@ fn writer_of(name: &str) -> Option<Process> {
     let (_, writer) = name.strip_prefix('.')?.strip_suffix(TEMPORARY)?.rsplit_once('.')?;
     let mut numbers = writer.split('-');
     Some(Process { pid: numbers.next()?.parse().ok()?, start_time: numbers.next()?.parse().ok()? })
+}
+
+/// The pid namespace of the hook that makes files of this name; `None` in names that older programs gave.
+fn namespace_of(name: &str) -> Option<u64> {
+    let (_, writer) = name.strip_suffix(TEMPORARY)?.rsplit_once('.')?;
+    writer.split('-').nth(3)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -293,7 +319,8 @@ mod tests {
         let mut left: Vec<_> =
             fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         left.sort();
-        let mut expected: Vec<_> = names.into_iter().chain(["20.0.0.50.json".to_owned()]).collect();
+        let made = [".lock", "20.0.0.50.json"].map(str::to_owned);
+        let mut expected: Vec<_> = names.into_iter().chain(made).collect();
         expected.sort();
         assert_eq!(left, expected);
     }

@@ -16,14 +16,19 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use crate::config::Pgpool;
 use crate::error::one_line;
 use crate::machine::trust::SharedOwners;
+use crate::machine::whole_file;
 use crate::observe::seen::Witness;
 
 /// How long the watchdog may take to answer. It stands still while a hook runs in its main loop.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// An answer lists some nodes; more than this is no answer.
 const LONGEST_ANSWER: usize = 1 << 20;
+
+/// A longer file holds something else than a key.
+const LONGEST_KEY: u64 = 4096;
 
 /// `WD_GET_NODES_LIST_COMMAND` and the two answers that matter (wd_ipc_defines.h).
 const LIST_NODES: u8 = b'3';
@@ -113,6 +118,26 @@ pub enum AskError {
     Refused(char),
     #[error("Pgpool's watchdog gave an answer that makes no sense: {0}")]
     Unclear(String),
+}
+
+/// The key with which Pgpool is asked, and what is wrong with the file that it is to be in.
+#[must_use]
+pub fn auth_key(config: &Pgpool) -> (Option<String>, Option<String>) {
+    let Some(path) = &config.wd_authkey_file else { return (config.wd_authkey.clone(), None) };
+    let failed = |why: &str| (None, Some(format!("the key of Pgpool's watchdog, {}: {why}", path.display())));
+    let file = match whole_file::read(path, LONGEST_KEY) {
+        Ok(Some(file)) => file,
+        Ok(None) => return failed("there is no such file"),
+        Err(error) => return failed(&one_line(&error)),
+    };
+    let Ok(text) = String::from_utf8(file.bytes) else { return failed("it is no text") };
+    let key = text.trim_end_matches(['\n', '\r']);
+    if key.is_empty() {
+        return failed("it is empty");
+    }
+    let is_open = file.stat.st_mode & 0o007 != 0;
+    let open = || format!("every user of this machine may open {}: chmod 640, chgrp vipkeeper", path.display());
+    (Some(key.to_owned()), is_open.then(open))
 }
 
 impl Watchdog {
@@ -267,6 +292,29 @@ mod tests {
         );
         let unnamed = Watchdog::new(None, None, TrustedOwners::root());
         assert!(unnamed.places().len() == FOLDERS.len());
+    }
+
+    #[test]
+    fn the_key_stands_in_a_file_of_its_own_that_strangers_may_not_open() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let config = Pgpool {
+            wd_authkey: Some("of the config".to_owned()),
+            wd_authkey_file: Some(path.clone()),
+            ..Pgpool::default()
+        };
+        let (key, problem) = auth_key(&config);
+        assert!(key.is_none() && problem.unwrap().ends_with("key: there is no such file"));
+        std::fs::write(&path, "secret\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(auth_key(&config), (Some("secret".to_owned()), None));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let (key, problem) = auth_key(&config);
+        assert!(key.is_some() && problem.unwrap().starts_with("every user of this machine may open "));
+        std::fs::write(&path, "\n").unwrap();
+        assert!(auth_key(&config).0.is_none());
+        assert_eq!(auth_key(&Pgpool { wd_authkey_file: None, ..config }), (Some("of the config".to_owned()), None));
     }
 
     #[test]

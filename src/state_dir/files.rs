@@ -44,15 +44,45 @@ impl Files {
         })
     }
 
+    /// Where the newest desired-state file stood that was read: an older one that is put back after a restart is ignored.
+    fn newest_path(&self, vip: IpAddr) -> PathBuf {
+        self.state_dir.join("newest").join(format!("{vip}.json"))
+    }
+
     fn claim_path(&self, vip: IpAddr) -> PathBuf {
         self.state_dir.join("claims").join(format!("{vip}.json"))
     }
 }
 
+/// Replaces a file, and makes its folder if need be.
+fn replace_in_folder(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    whole_file::replace(path, bytes)
+}
+
 impl Machine for Files {
     fn desired(&mut self, vip: IpAddr) -> Reading {
-        let source = self.sources.entry(vip).or_insert_with(|| DesiredSource::new(&self.state_dir, vip));
+        let newest_path = self.newest_path(vip);
+        let source = self.sources.entry(vip).or_insert_with(|| {
+            // A mark that cannot be read is none: then the first file counts, whatever its age.
+            let newest = fs::read(&newest_path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            DesiredSource::new(&self.state_dir, vip, newest)
+        });
+        let newest_before = source.newest().cloned();
         let reading = source.read(&self.trusted.get(), &self.boot_id, process::is_alive);
+        // One look, as in `plan`, writes nothing.
+        if let (Some(newest), true) = (source.newest(), self.guards.is_some())
+            && newest_before.as_ref() != Some(newest)
+            && let Ok(bytes) = serde_json::to_vec(newest)
+        {
+            // Whatever keeps the mark from being written keeps the claim from it too, and is reported there.
+            let _ = replace_in_folder(&newest_path, &bytes);
+        }
         if let Some(guards) = &mut self.guards {
             match reading.in_force.as_ref().and_then(DesiredFile::guard) {
                 Some(guard) => guards.watch(vip, guard),
@@ -77,15 +107,7 @@ impl Machine for Files {
 
     fn save(&self, vip: IpAddr, persisted: &Persisted) -> Result<(), String> {
         let path = self.claim_path(vip);
-        let write = || {
-            if let Some(folder) = path.parent() {
-                match fs::create_dir(folder) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                    _ => {}
-                }
-            }
-            whole_file::replace(&path, &serde_json::to_vec_pretty(persisted)?)
-        };
+        let write = || replace_in_folder(&path, &serde_json::to_vec_pretty(persisted)?);
         write().map_err(|error: io::Error| format!("cannot write {}: {error}", path.display()))
     }
 

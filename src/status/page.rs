@@ -136,6 +136,7 @@ impl Headline {
         Self::of_condition(vip)
             .or_else(|| Self::of_unknown(vip))
             .or_else(|| Self::of_bindings(vip, now_ms))
+            .or_else(|| Self::of_dead_guard(vip))
             .or_else(|| Self::of_claim(vip, now_ms))
             .or_else(|| Self::of_unread_claims(vip))
             .unwrap_or_else(|| Self::of_whole(vip))
@@ -196,6 +197,24 @@ impl Headline {
                 Some(unknown(Tone::Wait, "NOT KNOWN", format!("{why}; nothing is touched"), Some(ASK_PGPOOL)))
             }
         }
+    }
+
+    /// A standby whose file says leader: as it should be if another node leads by now, and an outage if none does.
+    fn of_dead_guard(vip: &VipStatus) -> Option<Self> {
+        if role(vip) != DesiredRole::Standby || vip.desired.guard_alive != Some(false) {
+            return None;
+        }
+        Some(Self {
+            tone: Tone::Wait,
+            word: "WATCHDOG GONE",
+            since_ms: Some(vip.desired.since_ms),
+            aside: None,
+            what: vec![vip.desired.reason.as_deref().map_or_else(String::new, clean)],
+            to_do: Some(format!(
+                "start Pgpool if it does not run; if it runs and stands by, say so as its user: 'vipkeeper down {}'",
+                vip.delegate_ip
+            )),
+        })
     }
 
     fn of_bindings(vip: &VipStatus, now_ms: u64) -> Option<Self> {
@@ -281,6 +300,8 @@ impl Headline {
         } else if let (false, Some(condition)) = (vip.in_sync, in_sync_condition) {
             what.push(clean(&condition.message));
         }
+        let leads = role(vip) == DesiredRole::Leader && superseded.is_none();
+        what.extend(vip.desired.reason.as_deref().filter(|_| leads).map(clean));
         // One that has ended is of no interest any more.
         let claim = vip.claim.as_ref().filter(|_| role(vip) == DesiredRole::Leader).map(|claim| {
             let converged = claim.converged_ms.map(|at| format!(", converged in {}", precise(claim.started_ms, at)));

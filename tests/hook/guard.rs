@@ -9,10 +9,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
+use vipkeeper::commands::hook::up;
+use vipkeeper::desired::file::{DesiredFile, Wanted};
 use vipkeeper::desired::next::WatchdogProcess;
+use vipkeeper::desired::{Desired, WhyStandby};
 use vipkeeper::machine::process::{self, Process};
 
-use crate::support::{CHILD, copy_program, mode, program_for_all, result, this_program, uid};
+use vipkeeper::state_dir::Machine;
+use vipkeeper::state_dir::files::Files;
+
+use crate::support::{
+    CHILD, IP, context, copy_program, mode, program_for_all, read, result, state, this_program, trusted, uid,
+};
 
 /// A tree of processes, one below the other; ends with the test, whatever comes of it.
 struct Tree {
@@ -25,6 +33,11 @@ impl Tree {
     /// From the top down: `pgpool` is one of Pgpool's processes, `sh` a shell, `wrapper` a script that is called
     /// `pgpool` too. Below the last one, a hook looks for its watchdog.
     fn grow(levels: &[&str]) -> Self {
+        Self::grow_in(&[], "watchdog", levels)
+    }
+
+    /// As [`Self::grow`], run by the command `around`, and with another word for the hook at the bottom.
+    fn grow_in(around: &[&str], what: &str, levels: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: String| folder.path().join(name);
         fs::create_dir(path("wrap".to_owned())).unwrap();
@@ -46,9 +59,9 @@ impl Tree {
                 fs::write(path(level.to_string()), script).unwrap();
             }
         }
-        let mut top = Command::new("sh");
-        top.args(["-c", &format!("{}\n:", start(0))]).process_group(0);
-        top.env("HOOK", "watchdog").env("STATE", folder.path()).env("OUT", path("found".to_owned()));
+        let mut top = Command::new("env");
+        top.args(around).args(["sh", "-c", &format!("{}\n:", start(0))]).process_group(0);
+        top.env("HOOK", what).env("STATE", folder.path()).env("OUT", path("found".to_owned()));
         let top = top.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         Self { levels: levels.len(), top, folder }
     }
@@ -173,4 +186,64 @@ fn a_guard_that_proc_hides_from_us_counts_as_alive_until_it_is_gone() {
         return;
     }
     assert_eq!((hidden, gone), ((0, String::new()), (3, String::new())));
+}
+
+/// A pid namespace of its own, with the `/proc` that belongs to it, as a container has them.
+const CONTAINER: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
+#[test]
+fn a_guard_in_a_container_is_watched_from_outside() {
+    if uid() != 0 {
+        eprintln!("not tested: it takes root to make a pid namespace");
+        return;
+    }
+    let tree = Tree::grow_in(&CONTAINER, "up", &["pgpool", "pgpool", "pgpool"]);
+    tree.found();
+    let file = vipkeeper::desired::path(tree.folder.path(), IP);
+    let began = Instant::now();
+    while !file.exists() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the hook wrote nothing");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let mut machine = Files::new(tree.folder.path(), trusted(), None).unwrap();
+    let reading = machine.desired(IP);
+    assert!(matches!(reading.desired, Desired::Leader(_)), "{reading:?}");
+    assert_eq!((reading.guard_alive, reading.guard_unseen), (Some(true), false));
+    let guard = reading.in_force.as_ref().and_then(DesiredFile::guard).unwrap();
+    let written = read(tree.folder.path()).guard().unwrap();
+    assert!(guard.pid != written.pid && guard.start_time == written.start_time, "{guard:?} is {written:?} there");
+
+    kill_process(Pid::from_raw(i32::try_from(guard.pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+    let began = Instant::now();
+    while process::is_alive(&guard) {
+        assert!(began.elapsed() < Duration::from_secs(5), "still alive");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let reading = machine.desired(IP);
+    assert_eq!((&reading.desired, reading.guard_alive), (&Desired::Standby(WhyStandby::GuardDead), Some(false)));
+}
+
+#[test]
+fn a_guard_outside_of_the_daemons_container_counts_as_alive_and_is_said_to_be_unseen() {
+    if uid() != 0 {
+        eprintln!("not tested: it takes root to make a pid namespace");
+        return;
+    }
+    let state = state();
+    let me = process::this_process().unwrap();
+    let watchdog = WatchdogProcess { guard: me, escalation: None };
+    up(&context(state.path(), 0, Some(watchdog)), IP).unwrap();
+    let mut command = Command::new("env");
+    command.args(CONTAINER).arg(this_program()).args(CHILD).env("HOOK", "desired").env("STATE", state.path());
+    let (code, text) = result(&command.output().unwrap());
+    assert!(code == 0 && text.contains("desired: Leader("), "{code} {text}");
+    assert!(text.contains("guard_alive: None, guard_unseen: true"), "{text}");
+    // The hook of an operator in the container keeps the guard that it cannot ask about, and its namespace.
+    let guard = || match read(state.path()).wanted {
+        Wanted::Leader(leadership) => (leadership.guard, leadership.pid_namespace),
+        Wanted::Standby => panic!("standby"),
+    };
+    let before = guard();
+    let (code, text) = result(&command.env("HOOK", "up").output().unwrap());
+    assert_eq!((code, guard()), (0, before), "{text}");
 }

@@ -1,7 +1,11 @@
 //! Hooks that overlap: the later start wins, whoever finishes first.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::process::Signal;
 use vipkeeper::commands::hook::{HookContext, HookOutcome, down, up};
 use vipkeeper::desired::file::{self, DesiredFile, Wanted};
 use vipkeeper::machine::process::Process;
 
-use crate::support::{IP, context, hook, names, read, state, this_program, trusted};
+use crate::support::{IP, context, hook, mode, names, program_for_all, read, state, this_program, trusted, uid};
 
 fn run(is_up: bool, context: &HookContext) -> HookOutcome {
     if is_up { up(context, IP) } else { down(context, IP) }.unwrap()
@@ -156,21 +161,85 @@ fn a_file_of_another_boot_holds_nobody_up_and_its_claim_is_over() {
 }
 
 #[test]
-fn whoever_holds_the_lock_for_ever_holds_a_hook_up_for_a_second_only() {
+fn whoever_holds_the_lock_for_ever_holds_a_hook_up_for_a_moment_only() {
     let state = state();
-    let folder = rustix::fs::open(
-        vipkeeper::desired::folder(state.path()),
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .unwrap();
-    rustix::fs::flock(&folder, FlockOperation::LockExclusive).unwrap();
+    run(true, &context(state.path(), 40, None));
+    let lock = vipkeeper::desired::folder(state.path()).join(".lock");
+    let lock = rustix::fs::open(lock, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).unwrap();
     let (contexts, began) = ([30, 20, 10].map(|ms_ago| context(state.path(), ms_ago, None)), Instant::now());
     assert!(matches!(run(true, &contexts[1]), HookOutcome::Written(_)));
-    assert!(began.elapsed() > Duration::from_millis(900) && began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() > Duration::from_millis(90) && began.elapsed() < Duration::from_secs(2));
     assert_eq!(run(false, &contexts[0]), HookOutcome::Overtaken, "the order holds all the same");
-    drop(folder);
+    drop(lock);
     let began = Instant::now();
     assert!(matches!(run(false, &contexts[2]), HookOutcome::Written(_)));
-    assert!(began.elapsed() < Duration::from_millis(500), "the lock went with its holder");
+    assert!(began.elapsed() < Duration::from_millis(90), "the lock went with its holder");
+}
+
+#[test]
+fn nobody_who_may_not_write_the_folder_holds_a_hook_up() {
+    if uid() != 0 {
+        eprintln!("not tested: it takes root to become another user");
+        return;
+    }
+    let state = state();
+    mode(state.path(), 0o755);
+    run(true, &context(state.path(), 40, None));
+    let folder = vipkeeper::desired::folder(state.path());
+    // A stranger locks whatever he can open, and says when he is done.
+    let script = r#"
+        for path in "$0" "$0"/.* "$0"/*; do
+            ( exec 9< "$path" && flock -n 9 && exec sleep 60 ) 2> /dev/null &
+        done
+        sleep 0.3
+        echo done
+        wait"#;
+    let mut stranger = Command::new("sh");
+    stranger.args(["-c", script]).arg(&folder).uid(65534).gid(65534).process_group(0);
+    let mut stranger = stranger.current_dir("/").stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(stranger.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let slowest = [30, 20, 10].map(|ms_ago| {
+        let began = Instant::now();
+        assert!(matches!(run(true, &context(state.path(), ms_ago, None)), HookOutcome::Written(_)));
+        began.elapsed()
+    });
+    let slowest = slowest.into_iter().max().unwrap();
+    rustix::process::kill_process_group(rustix::process::Pid::from_child(&stranger), Signal::KILL).unwrap();
+    stranger.wait().unwrap();
+    assert_eq!(said, "done\n");
+    assert!(slowest < Duration::from_millis(90), "{slowest:?}");
+}
+
+#[test]
+fn hooks_of_root_and_of_pgpools_user_share_one_lock_in_a_folder_of_both() {
+    if uid() != 0 {
+        eprintln!("not tested: it takes root to become another user");
+        return;
+    }
+    let (state, (_folder, program)) = (state(), program_for_all());
+    let folder = vipkeeper::desired::folder(state.path());
+    std::os::unix::fs::chown(&folder, Some(1), Some(65534)).unwrap();
+    mode(&folder, 0o775);
+    let lock = || {
+        let found = fs::metadata(folder.join(".lock")).unwrap();
+        (found.ino(), found.gid(), found.mode() & 0o7777)
+    };
+    run(true, &context(state.path(), 40, None));
+    let made = lock();
+    assert_eq!((made.1, made.2), (65534, 0o660));
+    let mut command = hook(&program, "down", state.path());
+    let done = command.uid(65534).gid(65534).current_dir("/").output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(lock(), made, "the other user's hook took the lock that root's made");
+    // As an attacker among those who may write there would leave it.
+    fs::remove_file(folder.join(".lock")).unwrap();
+    fs::write(folder.join(".lock"), "").unwrap();
+    mode(&folder.join(".lock"), 0o600);
+    let mut command = hook(&program, "up", state.path());
+    let done = command.uid(65534).gid(65534).current_dir("/").output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let anew = lock();
+    assert_eq!((anew.1, anew.2), (65534, 0o660), "a lock that this user could not open gives way");
 }

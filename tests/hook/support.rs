@@ -12,6 +12,7 @@ use vipkeeper::desired::file::{self, DesiredFile};
 use vipkeeper::desired::next::{Hook, WatchdogProcess};
 use vipkeeper::error::one_line;
 use vipkeeper::machine::clock::Clocks;
+use vipkeeper::machine::namespace;
 use vipkeeper::machine::process::{self, Process};
 use vipkeeper::machine::trust::TrustedOwners;
 use vipkeeper::state_dir::Machine;
@@ -41,7 +42,7 @@ pub fn context(state_dir: &Path, ms_ago: u64, watchdog: Option<WatchdogProcess>)
     HookContext {
         state_dir: state_dir.to_owned(),
         configured: Ok(vec![IP]),
-        caller: Hook { process, started_ms, boot_id, watchdog },
+        caller: Hook { process, started_ms, boot_id, watchdog, pid_namespace: namespace::own() },
     }
 }
 
@@ -59,10 +60,11 @@ pub fn read(state_dir: &Path) -> DesiredFile {
     file::read(&path, IP, &trusted(), &vipkeeper::machine::clock::boot_id().unwrap()).unwrap().expect("there is a file")
 }
 
-/// The names in the folder of desired-state files.
+/// The names in the folder of desired-state files, but for the hooks' lock.
 pub fn names(state_dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(vipkeeper::desired::folder(state_dir)).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != ".lock");
     names.sort();
     names
 }
@@ -131,6 +133,11 @@ fn child() {
         "down" => hook::down(&context, IP).map(|_| ()),
         "watchdog" => Ok(()),
         "room" => keep_room(&context.state_dir),
+        "desired" => {
+            let mut files = Files::new(&context.state_dir, trusted(), None).unwrap();
+            eprintln!("{:?}", files.desired(IP));
+            std::process::exit(0)
+        }
         "alive" => {
             let guard: Process = serde_json::from_str(&env::var("GUARD").unwrap()).unwrap();
             std::process::exit(if process::is_alive(&guard) { 0 } else { 3 })

@@ -13,6 +13,8 @@ use vipkeeper::desired::source::{DesiredSource, Reading};
 use vipkeeper::desired::{Desired, WhyStandby, WhyUnknown};
 use vipkeeper::machine::process::{self, Process};
 use vipkeeper::machine::trust::TrustedOwners;
+use vipkeeper::state_dir::Machine;
+use vipkeeper::state_dir::files::Files;
 
 use crate::support::{IP, context, mode, state, trusted, uid};
 
@@ -25,7 +27,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let state = state();
-        Self { source: DesiredSource::new(state.path(), IP), state, trusted: trusted() }
+        Self { source: DesiredSource::new(state.path(), IP, None), state, trusted: trusted() }
     }
 
     fn read(&mut self) -> Reading {
@@ -133,8 +135,13 @@ fn a_file_of_the_longest_length_counts() {
 #[test]
 fn a_missing_file_is_unknown_also_after_a_good_one() {
     let mut world = World::new();
-    let unknown =
-        Reading { desired: Desired::Unknown(WhyUnknown::NoFile), in_force: None, guard_alive: None, invalid: None };
+    let unknown = Reading {
+        desired: Desired::Unknown(WhyUnknown::NoFile),
+        in_force: None,
+        guard_alive: None,
+        guard_unseen: false,
+        invalid: None,
+    };
     assert_eq!(world.read(), unknown);
     world.up(10, None);
     assert!(matches!(world.read().desired, Desired::Leader(_)));
@@ -193,4 +200,64 @@ fn the_end_of_the_guard_ends_the_leadership_and_a_reused_pid_does_not_prolong_it
     down(&context(world.state.path(), 10, None), IP).unwrap();
     let reading = world.read();
     assert_eq!((reading.desired, reading.guard_alive), (Desired::Standby(WhyStandby::Down), None));
+}
+
+#[test]
+fn an_old_file_that_is_put_back_does_not_count_also_after_a_restart_and_a_fresh_one_does() {
+    let mut world = World::new();
+    world.up(50, None);
+    let old = world.state.path().join("kept aside");
+    fs::rename(world.path(), &old).unwrap();
+    world.up(40, None);
+    world.read();
+    down(&context(world.state.path(), 30, None), IP).unwrap();
+    let standby = world.read();
+    let put_back = |world: &World| {
+        fs::copy(&old, world.path().with_extension("copy")).unwrap();
+        fs::rename(world.path().with_extension("copy"), world.path()).unwrap();
+    };
+    put_back(&world);
+    let reading = world.read();
+    assert_eq!((&reading.desired, &reading.in_force), (&standby.desired, &standby.in_force));
+    assert!(reading.invalid.unwrap().contains("it is older than the one that was read before"));
+
+    fs::remove_file(world.path()).unwrap();
+    assert_eq!(world.read().desired, Desired::Unknown(WhyUnknown::NoFile));
+    put_back(&world);
+    assert_eq!(world.read().desired, Desired::Unknown(WhyUnknown::Invalid), "also where the newer one is gone");
+
+    let newest = world.source.newest().cloned();
+    world.source = DesiredSource::new(world.state.path(), IP, newest);
+    assert_eq!(world.read().desired, Desired::Unknown(WhyUnknown::Invalid), "also after a restart");
+
+    // A hook that cannot count on from the file begins with the clock, which may have stepped back.
+    fs::remove_file(world.path()).unwrap();
+    world.up(20, None);
+    let sequence = format!("\"sequence\":{}", world.read().in_force.unwrap().sequence);
+    world.edit(&sequence, "\"sequence\":1");
+    world.source = DesiredSource::new(world.state.path(), IP, world.source.newest().cloned());
+    world.up(10, None);
+    let reading = world.read();
+    assert!(matches!(reading.desired, Desired::Leader(_)) && reading.invalid.is_none(), "{reading:?}");
+}
+
+#[test]
+fn the_daemon_keeps_the_order_of_files_over_its_restart() {
+    let state = state();
+    let path = vipkeeper::desired::path(state.path(), IP);
+    let read = || {
+        let (wakes, _woken_by) = vipkeeper::wake::channel();
+        let guards = vipkeeper::wake::GuardWatch::new(wakes);
+        Files::new(state.path(), trusted(), Some(guards)).unwrap().desired(IP)
+    };
+    up(&context(state.path(), 30, None), IP).unwrap();
+    fs::copy(&path, state.path().join("old")).unwrap();
+    down(&context(state.path(), 20, None), IP).unwrap();
+    assert_eq!(read().desired, Desired::Standby(WhyStandby::Down));
+    fs::copy(state.path().join("old"), &path).unwrap();
+    assert_eq!(read().desired, Desired::Unknown(WhyUnknown::Invalid), "nothing is in force, and the old `up` is not");
+    for mark in ["garbage", "{}"] {
+        fs::write(state.path().join("newest").join(format!("{IP}.json")), mark).unwrap();
+        assert!(matches!(read().desired, Desired::Leader(_)), "without a mark the file counts");
+    }
 }

@@ -27,6 +27,30 @@ fn in_sync_is_one_line_and_its_details() {
 }
 
 #[test]
+fn a_standby_whose_file_says_leader_is_told_why_and_is_not_good() {
+    let mut vip = standby();
+    let reason = "the file says leader, but the Pgpool watchdog process that said so is gone";
+    vip.desired.reason = Some(reason.to_owned());
+    vip.desired.guard_alive = Some(false);
+    let status = status(vec![vip]);
+    let text = page(&status, DaemonLife::Alive, NOW_MS, PIPE);
+    assert!(
+        text.contains("WATCHDOG GONE") && text.contains(reason) && text.contains("vipkeeper down 20.0.0.50"),
+        "{text}"
+    );
+    assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::Attention);
+}
+
+#[test]
+fn a_leader_whose_watchdog_process_cannot_be_seen_says_so() {
+    let mut vip = leader();
+    vip.desired.guard_alive = None;
+    vip.desired.reason = Some("its death goes unnoticed".to_owned());
+    let text = page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, PIPE);
+    assert!(text.contains("IN SYNC") && text.contains("its death goes unnoticed"), "{text}");
+}
+
+#[test]
 fn a_missing_permission_says_which_one() {
     let status = status(vec![denied()]);
     check("page-denied.txt", &status, DaemonLife::Alive, TERMINAL, Overall::Attention);

@@ -102,6 +102,7 @@ impl Memory {
             desired: desired.unwrap_or(Desired::Unknown(otherwise)),
             guard_alive: in_force.as_ref().and_then(DesiredFile::guard).map(|guard| self.lives(&guard)),
             in_force,
+            guard_unseen: false,
             invalid: spoiled.map(|_| "it is no desired-state file".to_owned()),
         }
     }
@@ -154,7 +155,7 @@ impl Computer {
     pub fn hook(&self, guard: Process) -> Hook {
         let process = self.spawn();
         let watchdog = Some(WatchdogProcess { guard, escalation: Some(process) });
-        Hook { process, started_ms: self.wall_ms(), boot_id: self.boot_id(), watchdog }
+        Hook { process, started_ms: self.wall_ms(), boot_id: self.boot_id(), watchdog, pid_namespace: None }
     }
 
     /// The watchdog process runs the hook itself, because an address left the host.
