@@ -16,6 +16,8 @@ pub struct Node {
     pub first: Option<String>,
     /// By the name of the interface in the kernel.
     pub interfaces: BTreeMap<String, NodeInterface>,
+    /// Why an interface that was asked for is not among them, in one line. `None` stands for the machine's first one.
+    pub missing: BTreeMap<Option<String>, String>,
 }
 
 /// One of this node's interfaces. What is `None` was not asked for, because the configuration names the ENI:

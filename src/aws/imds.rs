@@ -50,6 +50,12 @@ pub enum IdentityError {
     NotOurs { name: String, mac: String, known: Vec<String> },
     #[error("no interface of this machine has {mac}, the address of this instance's first ENI: name the interface")]
     NoFirst { mac: String },
+    #[error(
+        "the interfaces {} all have {mac}, the address of this instance's first ENI: name the one that is meant, with \
+         interface = \"...\"",
+        list(names)
+    )]
+    ManyFirst { mac: String, names: Vec<String> },
 }
 
 fn list(names: &[String]) -> String {
@@ -65,21 +71,32 @@ pub struct Wanted {
     pub first: bool,
 }
 
-/// The MAC address of every interface of this machine that has one, as the kernel writes it.
+/// One interface of this machine, as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// In lower case with colons.
+    pub mac: String,
+    /// Whether a device stands behind it, as behind an ENI; nothing stands behind a macvlan or a bridge.
+    pub has_device: bool,
+}
+
+/// Every interface of this machine that has a MAC address, by its name.
 ///
 /// # Errors
 /// When the kernel's list of interfaces cannot be read.
-pub fn local_macs() -> std::io::Result<BTreeMap<String, String>> {
-    let mut macs = BTreeMap::new();
+pub fn local_cards() -> std::io::Result<BTreeMap<String, Card>> {
+    let mut cards = BTreeMap::new();
     for entry in std::fs::read_dir(Path::new(SYSFS))? {
         let entry = entry?;
         // An interface may go away between the listing and this.
         if let Ok(mac) = std::fs::read_to_string(entry.path().join("address")) {
-            macs.insert(entry.file_name().to_string_lossy().into_owned(), mac.trim().to_ascii_lowercase());
+            let has_device = entry.path().join("device").exists();
+            let card = Card { mac: mac.trim().to_ascii_lowercase(), has_device };
+            cards.insert(entry.file_name().to_string_lossy().into_owned(), card);
         }
     }
-    macs.retain(|_, mac| !mac.is_empty() && mac != "00:00:00:00:00:00");
-    Ok(macs)
+    cards.retain(|_, card| !card.mac.is_empty() && card.mac != "00:00:00:00:00:00");
+    Ok(cards)
 }
 
 /// The instance metadata service.
@@ -116,36 +133,44 @@ impl Imds {
         Self { client, config }
     }
 
-    /// Tells who this node is. `macs` are the machine's interfaces, as [`local_macs`] gives them.
+    /// Tells who this node is. `cards` are the machine's interfaces, as [`local_cards`] gives them. A wanted interface
+    /// that is not found is told as missing.
     ///
     /// # Errors
-    /// When the metadata service does not tell, with what to do about it; when a wanted interface does not exist.
+    /// When the metadata service does not tell the region or the instance, with what to do about it.
     pub async fn node(
         &self,
         identity: &Identity,
         aws: &Aws,
         wanted: &Wanted,
-        macs: &BTreeMap<String, String>,
+        cards: &BTreeMap<String, Card>,
     ) -> Result<Node, IdentityError> {
         let region = self.region(aws).await?;
         let instance = match &identity.instance_id {
             Some(instance) => instance.clone(),
             None => self.parsed("instance-id", "the instance id").await?,
         };
-        let first = match (wanted.first, identity.interfaces.keys().next()) {
-            (false, _) => None,
-            (true, Some(name)) => Some(name.clone()),
-            (true, None) => Some(self.first_interface(macs).await?),
-        };
-        let mut interfaces = BTreeMap::new();
-        for name in wanted.named.iter().chain(&first) {
-            let interface = match identity.interfaces.get(name) {
-                Some(eni) => NodeInterface::named(eni.clone(), macs.get(name).cloned()),
-                None => self.interface(name, macs).await?,
-            };
-            interfaces.insert(name.clone(), interface);
+        let mut node = Node { instance, region, first: None, interfaces: BTreeMap::new(), missing: BTreeMap::new() };
+        // An interface that cannot be found keeps no other VIP from its own.
+        match (wanted.first, identity.interfaces.keys().next()) {
+            (false, _) => {}
+            (true, Some(name)) => node.first = Some(name.clone()),
+            (true, None) => match self.first_interface(cards).await {
+                Ok(name) => node.first = Some(name),
+                Err(error) => _ = node.missing.insert(None, error.to_string()),
+            },
         }
-        Ok(Node { instance, region, first, interfaces })
+        for name in wanted.named.iter().chain(&node.first) {
+            let interface = match identity.interfaces.get(name) {
+                Some(eni) => Ok(NodeInterface::named(eni.clone(), cards.get(name).map(|card| card.mac.clone()))),
+                None => self.interface(name, cards).await,
+            };
+            match interface {
+                Ok(interface) => _ = node.interfaces.insert(name.clone(), interface),
+                Err(error) => _ = node.missing.insert(Some(name.clone()), error.to_string()),
+            }
+        }
+        Ok(node)
     }
 
     /// The region: the configuration's, the environment's, the profile's, or the one this instance runs in.
@@ -164,17 +189,23 @@ impl Imds {
         }
     }
 
-    async fn first_interface(&self, macs: &BTreeMap<String, String>) -> Result<String, IdentityError> {
+    async fn first_interface(&self, cards: &BTreeMap<String, Card>) -> Result<String, IdentityError> {
         let mac = self.required("mac", "the address of the first ENI").await?.to_ascii_lowercase();
-        match macs.iter().find(|(_, local)| **local == mac) {
-            Some((name, _)) => Ok(name.clone()),
-            None => Err(IdentityError::NoFirst { mac }),
+        let same: BTreeMap<_, _> = cards.iter().filter(|(_, card)| card.mac == mac).collect();
+        // A macvlan or a bridge may bear the address of the ENI that it stands on.
+        let devices = || same.iter().filter(|(_, card)| card.has_device).map(|(name, _)| (*name).clone());
+        let all = || same.keys().map(|name| (*name).clone());
+        let candidates: Vec<_> = if devices().next().is_some() { devices().collect() } else { all().collect() };
+        match candidates.as_slice() {
+            [name] => Ok(name.clone()),
+            [] => Err(IdentityError::NoFirst { mac }),
+            _ => Err(IdentityError::ManyFirst { mac, names: candidates }),
         }
     }
 
-    async fn interface(&self, name: &str, macs: &BTreeMap<String, String>) -> Result<NodeInterface, IdentityError> {
-        let Some(mac) = macs.get(name) else {
-            return Err(IdentityError::NoInterface { name: name.to_owned(), others: macs.keys().cloned().collect() });
+    async fn interface(&self, name: &str, cards: &BTreeMap<String, Card>) -> Result<NodeInterface, IdentityError> {
+        let Some(Card { mac, .. }) = cards.get(name) else {
+            return Err(IdentityError::NoInterface { name: name.to_owned(), others: cards.keys().cloned().collect() });
         };
         let listed = self.required("network/interfaces/macs/", "this instance's ENIs").await?;
         let known: Vec<_> = listed.lines().map(|line| line.trim().trim_end_matches('/').to_ascii_lowercase()).collect();

@@ -7,7 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use crate::action::Action;
-use crate::aws::imds::{Imds, Wanted, local_macs};
+use crate::aws::imds::{Card, Imds, Wanted, local_cards};
 use crate::aws::{AwsEc2, Observer};
 use crate::binding::Account;
 use crate::config::Config;
@@ -18,12 +18,12 @@ use crate::error::one_line;
 use crate::identity::Identify;
 use crate::identity::Node;
 
-/// The MAC address of each interface of this machine.
-pub type Macs = Box<dyn Fn() -> io::Result<BTreeMap<String, String>>>;
+/// Lists the interfaces of this machine.
+pub type Cards = Box<dyn Fn() -> io::Result<BTreeMap<String, Card>>>;
 
 /// EC2 and the metadata service of one node.
 pub struct Cloud {
-    macs: Macs,
+    cards: Cards,
     observer: Observer,
     ec2: OnceCell<AwsEc2>,
 }
@@ -32,13 +32,13 @@ impl Cloud {
     /// Asks nothing yet. `observer` is told of every request to EC2.
     #[must_use]
     pub fn new(observer: Observer) -> Self {
-        Self::with_macs(Box::new(local_macs), observer)
+        Self::with_cards(Box::new(local_cards), observer)
     }
 
     /// A node whose interfaces are not this machine's. Asks nothing yet.
     #[must_use]
-    pub fn with_macs(macs: Macs, observer: Observer) -> Self {
-        Self { macs, observer, ec2: OnceCell::new() }
+    pub fn with_cards(cards: Cards, observer: Observer) -> Self {
+        Self { cards, observer, ec2: OnceCell::new() }
     }
 
     /// The SDK's client, once the node knows who it is.
@@ -71,9 +71,9 @@ impl Identify for Cloud {
                 }
             }
         }
-        let macs = (self.macs)().map_err(|error| format!("cannot list the network interfaces: {error}"))?;
+        let cards = (self.cards)().map_err(|error| format!("cannot list the network interfaces: {error}"))?;
         let imds = Imds::new(&config.aws).map_err(|error| one_line(&error))?;
-        let node = imds.node(&config.identity, &config.aws, &wanted, &macs).await.map_err(|error| one_line(&error))?;
+        let node = imds.node(&config.identity, &config.aws, &wanted, &cards).await.map_err(|error| one_line(&error))?;
         if self.ec2.get().is_none() {
             let observer = Observer::clone(&self.observer);
             let ec2 = AwsEc2::new(&config.aws, &node.region, &node.instance, config.limits, observer).await;

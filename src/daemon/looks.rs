@@ -1,5 +1,6 @@
 //! The loop's looks: when one begins, and what its answers bring.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -56,11 +57,18 @@ where
                 return self.problems.set("NoIdentity", message, now.wall_ms);
             }
         };
-        self.identifying.succeeded();
         self.problems.clear("NoIdentity");
-        if self.known.as_ref().is_some_and(|known| is_same(known.node(), &node)) {
-            return;
-        }
+        self.look_for_missing(&node, now);
+        let node = match &mut self.known {
+            Some(known) => {
+                let node = known.completed(node);
+                if is_same(known.node(), &node) {
+                    return known.miss(node.missing);
+                }
+                node
+            }
+            None => node,
+        };
         self.around.reporter.news(&News::Started {
             version: env!("CARGO_PKG_VERSION"),
             instance: Some(&node.instance),
@@ -72,6 +80,19 @@ where
         }
         self.reads.forget_choices();
         self.schedule.regularly_at(now.at);
+    }
+
+    /// The search is over, unless an interface is missing: then it is repeated, because interfaces come late.
+    fn look_for_missing(&mut self, node: &Node, now: Now) {
+        const REASON: &str = "InterfaceMissing";
+        if node.missing.is_empty() {
+            self.identifying.succeeded();
+            return self.problems.clear(REASON);
+        }
+        self.identifying.failed(now.at, &mut self.around.rng);
+        let whys: BTreeSet<_> = node.missing.values().map(String::as_str).collect();
+        let message = whys.into_iter().collect::<Vec<_>>().join("; ");
+        self.problems.set(REASON, message, now.wall_ms);
     }
 
     /// A whole round was answered: says how it went and sets the next one.

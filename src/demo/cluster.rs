@@ -22,6 +22,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::network::{DemoMachine, Network, PUBLIC_IP, REGION, Served};
 use super::timeline::Timeline;
+use crate::aws::imds::Card;
 use crate::aws::node::Cloud;
 use crate::commands::run::tell_expiry;
 use crate::config::sources::Sources;
@@ -297,8 +298,9 @@ interface = "{INTERFACE}"
         let trusted = TrustedOwners::root().with_uid(rustix::process::getuid().as_raw());
         let machine = Files::new(&self.state_dir, trusted, None)?;
         let (observer, mac) = (Arc::clone(&self.report), self.machine.mac.clone());
-        let macs = Box::new(move || Ok(BTreeMap::from([(INTERFACE.to_owned(), mac.clone())])));
-        let cloud = Rc::new(Cloud::with_macs(macs, Rc::new(move |request| observer.news(&News::Request(request)))));
+        let card = Card { mac, has_device: true };
+        let cards = Box::new(move || Ok(BTreeMap::from([(INTERFACE.to_owned(), card.clone())])));
+        let cloud = Rc::new(Cloud::with_cards(cards, Rc::new(move |request| observer.news(&News::Request(request)))));
         let voice = Voice {
             node: self.machine.name,
             report: Arc::clone(&self.report),

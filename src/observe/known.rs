@@ -32,6 +32,30 @@ impl Known {
         Self { node, allocations: BTreeMap::new(), chosen: BTreeMap::new() }
     }
 
+    /// The node as it was found now, completed by the interfaces that were found before and are missing now: an
+    /// answer that does not come takes nothing away.
+    #[must_use]
+    pub fn completed(&self, mut node: Node) -> Node {
+        if node.instance != self.node.instance {
+            return node;
+        }
+        if node.missing.contains_key(&None) {
+            node.first.clone_from(&self.node.first);
+        }
+        let missing = node.missing.keys().flatten().chain(&node.first);
+        for name in missing.filter(|name| !node.interfaces.contains_key(*name)).cloned().collect::<Vec<_>>() {
+            if let Some(interface) = self.node.interfaces.get(&name) {
+                node.interfaces.insert(name, interface.clone());
+            }
+        }
+        node
+    }
+
+    /// These interfaces are missing now; nothing else changed.
+    pub fn miss(&mut self, missing: BTreeMap<Option<String>, String>) {
+        self.node.missing = missing;
+    }
+
     /// This node is another one than it was thought: what is known of the account stays.
     pub fn become_node(&mut self, node: Node) {
         self.node = node;
@@ -77,14 +101,18 @@ impl Known {
     }
 
     fn interface(&self, name: Option<&str>) -> Result<(&str, &NodeInterface), WhyUnseen> {
-        let Some(name) = name.or(self.node.first.as_deref()) else {
-            return Err(WhyUnseen::Unresolved("this machine's first interface is not known".to_owned()));
+        let missing = |name: Option<&str>, otherwise: String| {
+            let why = self.node.missing.get(&name.map(str::to_owned)).cloned();
+            WhyUnseen::Unresolved(why.unwrap_or(otherwise))
         };
+        let name = name
+            .or(self.node.first.as_deref())
+            .ok_or_else(|| missing(None, "this machine's first interface is not known".to_owned()))?;
         let (name, interface) = self
             .node
             .interfaces
             .get_key_value(name)
-            .ok_or_else(|| WhyUnseen::Unresolved(format!("the ENI of interface {name} is not known")))?;
+            .ok_or_else(|| missing(Some(name), format!("the ENI of interface {name} is not known")))?;
         Ok((name, interface))
     }
 

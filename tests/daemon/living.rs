@@ -131,6 +131,53 @@ fn who_the_node_is_is_asked_until_there_is_an_answer() {
 }
 
 #[test]
+fn an_interface_that_is_missing_keeps_only_its_own_vip_away() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| {
+            estate.allocate(EIP);
+            let tables = estate.add_tables(1);
+            let mut on_eth1 = by_route(ADDRESS, &tables);
+            on_eth1.route.as_mut().unwrap().interface = Some("eth1".to_owned());
+            config(vec![vip(vec![by_elastic_ip(EIP)]), vip(vec![on_eth1])])
+        });
+        let table = tables(&world)[0].clone();
+        let complete = world.nodes[0].identity.node.borrow().clone();
+        let why = "no interface eth1 on this machine; there are: eth0";
+        let mut partial = complete.clone();
+        partial.missing.insert(Some("eth1".to_owned()), why.to_owned());
+        *world.nodes[0].identity.node.borrow_mut() = partial;
+        world.start();
+        world.up(0, EIP);
+        world.up(0, ADDRESS);
+        pass(seconds(20)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        assert_eq!(world.estate.route(&table, ADDRESS), None);
+        let status = world.nodes[0].recorder.last();
+        let problem = &status.problems[0];
+        assert_eq!((problem.reason.as_str(), problem.message.as_str()), ("InterfaceMissing", why));
+        let bindings = world.nodes[0].recorder.vip(ADDRESS).bindings;
+        assert!(bindings.iter().any(|binding| format!("{binding:?}").contains(why)), "{bindings:?}");
+
+        // The interface comes late, under the name that the config waits for.
+        let mut come = complete;
+        let eth0 = come.interfaces["eth0"].clone();
+        come.interfaces.insert("eth1".to_owned(), eth0);
+        *world.nodes[0].identity.node.borrow_mut() = come.clone();
+        pass(seconds(90)).await;
+        assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0));
+        assert_eq!(world.nodes[0].recorder.last().problems, []);
+
+        // A later answer without it takes nothing away.
+        come.interfaces.remove("eth1");
+        come.missing.insert(Some("eth1".to_owned()), why.to_owned());
+        *world.nodes[0].identity.node.borrow_mut() = come;
+        world.nodes[0].wake(Wake::Config);
+        pass(seconds(60)).await;
+        assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0));
+    });
+}
+
+#[test]
 fn an_eni_that_ec2_does_not_show_makes_the_node_ask_anew_who_it_is() {
     in_paused_time(async {
         let mut world = World::new(2, routes(1));

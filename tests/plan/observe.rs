@@ -71,6 +71,7 @@ fn known() -> Known {
         region: "eu-central-1".to_owned(),
         first: Some("eth0".to_owned()),
         interfaces: interfaces.into(),
+        missing: BTreeMap::new(),
     })
 }
 

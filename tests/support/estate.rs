@@ -150,6 +150,7 @@ pub fn identity(estate: &Estate, place: &Place) -> Node {
         region: "us-east-1".to_owned(),
         first: Some(INTERFACE.to_owned()),
         interfaces: BTreeMap::from([(INTERFACE.to_owned(), interface)]),
+        missing: BTreeMap::new(),
     }
 }
 

@@ -94,9 +94,13 @@ fn aws() -> Aws {
     Aws { region: Some("eu-central-1".to_owned()), ..Aws::default() }
 }
 
-fn macs() -> BTreeMap<String, String> {
+fn card(mac: &str, has_device: bool) -> Card {
+    Card { mac: mac.to_owned(), has_device }
+}
+
+fn cards() -> BTreeMap<String, Card> {
     [("eth0", "0a:00:00:00:00:01"), ("eth1", "0a:00:00:00:00:02"), ("br0", "02:00:00:00:00:09")]
-        .map(|(name, mac)| (name.to_owned(), mac.to_owned()))
+        .map(|(name, mac)| (name.to_owned(), card(mac, name != "br0")))
         .into()
 }
 
@@ -120,7 +124,7 @@ const ITEMS: &[(&str, &str)] = &[
 #[tokio::test]
 async fn the_first_interface_is_the_one_with_the_first_enis_address() {
     let service = Service::start(200, ITEMS).await;
-    let node = service.imds().node(&Identity::default(), &aws(), &wanted(&["eth1"], true), &macs()).await.unwrap();
+    let node = service.imds().node(&Identity::default(), &aws(), &wanted(&["eth1"], true), &cards()).await.unwrap();
     let first = NodeInterface {
         eni: "eni-01".parse().unwrap(),
         mac: Some("0a:00:00:00:00:01".to_owned()),
@@ -139,6 +143,7 @@ async fn the_first_interface_is_the_one_with_the_first_enis_address() {
         region: "eu-central-1".to_owned(),
         first: Some("eth0".to_owned()),
         interfaces: [("eth0".to_owned(), first), ("eth1".to_owned(), second)].into(),
+        missing: BTreeMap::new(),
     };
     assert_eq!(node, expected);
 }
@@ -149,7 +154,7 @@ async fn what_the_configuration_names_is_not_asked_for() {
     let eni: EniId = "eni-0c".parse().unwrap();
     let identity =
         Identity { instance_id: Some("i-0cc".parse().unwrap()), interfaces: [("eth1".to_owned(), eni.clone())].into() };
-    let node = service.imds().node(&identity, &aws(), &wanted(&[], true), &macs()).await.unwrap();
+    let node = service.imds().node(&identity, &aws(), &wanted(&[], true), &cards()).await.unwrap();
     assert_eq!(node.first.as_deref(), Some("eth1"));
     let interface = NodeInterface::named(eni, Some("0a:00:00:00:00:02".to_owned()));
     assert_eq!(node.interfaces, [("eth1".to_owned(), interface)].into());
@@ -160,9 +165,11 @@ async fn what_the_configuration_names_is_not_asked_for() {
 async fn an_interface_that_is_none_of_the_instances_is_named() {
     let service = Service::start(200, ITEMS).await;
     let refusal = async |name: &str| {
-        let wanted = wanted(&[name], false);
-        let error = service.imds().node(&Identity::default(), &aws(), &wanted, &macs()).await.unwrap_err();
-        error.to_string()
+        let wanted = wanted(&[name], true);
+        let node = service.imds().node(&Identity::default(), &aws(), &wanted, &cards()).await.unwrap();
+        // The others are found all the same.
+        assert_eq!(node.interfaces.keys().collect::<Vec<_>>(), ["eth0"]);
+        node.missing[&Some(name.to_owned())].clone()
     };
     assert_eq!(refusal("eth7").await, "no interface eth7 on this machine; there are: br0, eth0, eth1");
     assert_eq!(
@@ -175,7 +182,7 @@ async fn an_interface_that_is_none_of_the_instances_is_named() {
 #[tokio::test]
 async fn a_failure_says_what_to_do_about_it() {
     let failure = async |imds: Imds| {
-        let outcome = imds.node(&Identity::default(), &aws(), &wanted(&[], false), &macs()).await;
+        let outcome = imds.node(&Identity::default(), &aws(), &wanted(&[], false), &cards()).await;
         outcome.unwrap_err().to_string()
     };
     let service = Service::start(403, ITEMS).await;
@@ -201,14 +208,29 @@ async fn a_service_that_is_silent_is_given_up_soon_with_the_hop_limit_as_a_hint(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let imds = at(&format!("http://{}", listener.local_addr().unwrap()));
     let start = Instant::now();
-    let error = imds.node(&Identity::default(), &aws(), &wanted(&[], false), &macs()).await.unwrap_err();
+    let error = imds.node(&Identity::default(), &aws(), &wanted(&[], false), &cards()).await.unwrap_err();
     assert!(error.to_string().contains("--http-put-response-hop-limit 2"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
 }
 
 #[test]
 fn this_machines_interfaces_are_listed_without_loopback() {
-    let macs = local_macs().unwrap();
-    assert!(!macs.contains_key("lo"), "{macs:?}");
-    assert!(macs.values().all(|mac| mac.contains(':')), "{macs:?}");
+    let cards = local_cards().unwrap();
+    assert!(!cards.contains_key("lo"), "{cards:?}");
+    assert!(cards.values().all(|card| card.mac.contains(':')), "{cards:?}");
+}
+
+#[tokio::test]
+async fn a_macvlan_with_the_address_of_an_eni_is_not_taken_for_it() {
+    let service = Service::start(200, ITEMS).await;
+    let first = async |cards: &[(&str, Card)]| {
+        let cards = cards.iter().map(|(name, card)| ((*name).to_owned(), card.clone())).collect();
+        service.imds().node(&Identity::default(), &aws(), &wanted(&[], true), &cards).await.unwrap()
+    };
+    let eni = "0a:00:00:00:00:01";
+    let node = first(&[("a-macvlan", card(eni, false)), ("eth0", card(eni, true))]).await;
+    assert_eq!(node.first.as_deref(), Some("eth0"));
+    let node = first(&[("a", card(eni, false)), ("b", card(eni, false))]).await;
+    assert_eq!(node.first, None);
+    assert!(node.missing[&None].starts_with("the interfaces a, b all have 0a:00:00:00:00:01"), "{node:?}");
 }
