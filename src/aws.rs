@@ -3,6 +3,7 @@
 //! loop's work, with one exception: credentials that EC2 calls expired are loaded afresh once.
 
 mod causes;
+mod chain;
 mod convert;
 mod credentials;
 mod error;
@@ -24,7 +25,6 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
@@ -88,8 +88,9 @@ impl Roles {
 }
 
 impl AwsEc2 {
-    /// Prepares the clients; asks nothing of anybody yet. Credentials come from the SDK's own chain (environment,
-    /// profile, web identity, container, instance role), or from `assume_role_arn` by way of it. The session of an
+    /// Prepares the clients; asks nothing of anybody yet. Credentials come from the profile that is configured, or from
+    /// the SDK's usual sources (environment, profile, web identity, container, instance role), or from
+    /// `assume_role_arn` by way of them. The session of an
     /// assumed role bears the instance's id, so that CloudTrail shows which node acted.
     ///
     /// Call it within a tokio runtime.
@@ -104,8 +105,10 @@ impl AwsEc2 {
         limits: Limits,
         observer: Observer,
     ) -> Result<Self, SetupError> {
+        let http = http::client(aws.ca_bundle.as_deref())?;
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http::client(aws.ca_bundle.as_deref())?)
+            .credentials_provider(chain::sources(aws, region, &http).await?)
+            .http_client(http)
             .region(Region::new(region.to_owned()))
             .app_name(AppName::new("vipkeeper").expect("only letters"));
         if let Some(profile) = &aws.profile {
@@ -117,11 +120,6 @@ impl AwsEc2 {
         }
         if aws.use_dual_stack {
             loader = loader.use_dual_stack(true);
-        }
-        if let Some(endpoint) = &aws.imds_endpoint {
-            let imds = aws_config::imds::Client::builder().endpoint(endpoint);
-            let imds = imds.map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?.build();
-            loader = loader.credentials_provider(ImdsCredentialsProvider::builder().imds_client(imds).build());
         }
         Ok(Self::with_sdk(loader.load().await, aws, instance, limits, observer).await)
     }
@@ -139,7 +137,7 @@ impl AwsEc2 {
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        let found = sdk.credentials_provider().expect("the SDK's loader always sets a chain of providers");
+        let found = sdk.credentials_provider().expect("`new` sets the sources, and the tests their own");
         let mut roles = Roles { sdk, session_name: format!("vipkeeper-{instance}") };
         let credentials = Watched::new(match &aws.assume_role_arn {
             Some(role_arn) => SharedCredentialsProvider::new(roles.credentials_of(role_arn).await),

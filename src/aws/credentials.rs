@@ -13,8 +13,8 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 
-use super::causes::{causes, chain, one_line};
-use super::imds;
+use super::causes::{self, causes, one_line};
+use super::{chain, imds};
 use crate::ec2::Class;
 use crate::ec2::codes::{self, FailedCall, Label, Reply};
 use crate::ec2::reason::Reason;
@@ -100,13 +100,14 @@ pub struct NoCredentials {
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
     // Assuming a role takes other credentials first, and those may be what is missing: the innermost cause counts.
-    let innermost = chain(error).filter_map(|error| error.downcast_ref::<CredentialsError>()).last()?;
-    let role = chain(error).filter_map(|error| error.downcast_ref::<NotAssumed>()).last();
+    let innermost = causes::chain(error).filter_map(|error| error.downcast_ref::<CredentialsError>()).last()?;
+    let role = causes::chain(error).filter_map(|error| error.downcast_ref::<NotAssumed>()).last();
     let of_role = |message: &str| match role {
         Some(role) => one_line(&format!("{role}: {message}")),
         None => one_line(message),
     };
-    if let Some(refused) = chain(error).filter_map(|error| error.downcast_ref::<SdkError<AssumeRoleError>>()).last()
+    if let Some(refused) =
+        causes::chain(error).filter_map(|error| error.downcast_ref::<SdkError<AssumeRoleError>>()).last()
         && let Some(code) = refused.code()
     {
         let status = refused.raw_response().map_or(400, |response| response.status().as_u16());
@@ -121,7 +122,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
         let reason = is_forbidden.then_some(Reason::RoleNotAssumed);
         return Some(NoCredentials { class: failure.class(), code: Some(code.to_owned()), reason, message });
     }
-    if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<ImdsError>()) {
+    if let Some(error) = causes::chain(error).find_map(|error| error.downcast_ref::<ImdsError>()) {
         let class = if imds::is_refusal(error) { Class::Denied } else { Class::Transient };
         let message = format!("no credentials from the metadata service: {}", imds::explain(error));
         return Some(NoCredentials { class, code: None, reason: None, message: of_role(&message) });
@@ -129,13 +130,11 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
     let asked_sts = innermost.source().is_some_and(<dyn Error>::is::<SdkError<AssumeRoleError>>);
     let cause = innermost.source().map(|error| format!(": {}", causes(error))).unwrap_or_default();
     let (class, message) = match innermost {
-        CredentialsError::CredentialsNotLoaded(_) => (
-            Class::Denied,
-            "no credentials found: none in the environment, in the profile, in a web identity token, in a container's \
-             metadata, nor a role attached to this instance (asked of its metadata service); attach an IAM role to the \
-             instance"
-                .to_owned(),
-        ),
+        CredentialsError::CredentialsNotLoaded(_) => match chain::nothing_found(innermost) {
+            Some(nothing) if nothing.final_word => (Class::Denied, nothing.message),
+            Some(nothing) => (Class::Transient, nothing.message),
+            None => (Class::Denied, format!("no credentials found{cause}")),
+        },
         CredentialsError::InvalidConfiguration(_) => (Class::Denied, format!("credentials are set up wrongly{cause}")),
         CredentialsError::ProviderTimedOut(_) => (
             Class::Transient,
