@@ -10,9 +10,21 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::error::{ConfigProblem, Key, Place};
 use super::text::{self, Document};
+use super::values;
 
 /// The variable that names the file; no key of the file itself.
 pub const FILE_VARIABLE: &str = "VIPKEEPER_CONFIG";
+
+/// Variables that the AWS CLI and the SDKs honour, and the key that each of them stands for where nothing else sets it.
+/// The first one that is set counts.
+const AWS_VARIABLES: &[(&str, &[&str; 2])] = &[
+    ("AWS_REGION", &["aws", "region"]),
+    ("AWS_DEFAULT_REGION", &["aws", "region"]),
+    ("AWS_CA_BUNDLE", &["aws", "ca_bundle"]),
+];
+
+/// Variables that name a proxy, as the SDK's HTTP client reads them. It goes past a proxy whose URL it cannot read.
+const PROXY_VARIABLES: [&str; 6] = ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"];
 
 /// What the names of all variables begin with.
 const PREFIX: &str = "VIPKEEPER_";
@@ -52,7 +64,19 @@ impl Layers {
             Document::default()
         });
         let values = std::mem::take(&mut document.values);
-        let mut figment = Figment::from(Layer::new(Metadata::from("file", path), values));
+        let mut figment = Figment::new();
+        for (name, key) in AWS_VARIABLES.iter().rev() {
+            if let Some(value) = variable(environment, name) {
+                figment = figment.merge(Layer::setting(name, *key, Value::from(value.to_string_lossy().as_ref())));
+            }
+        }
+        for name in PROXY_VARIABLES {
+            let proxy = variable(environment, name).map_or(Ok(()), |url| values::proxy(&url.to_string_lossy()));
+            if let Err(message) = proxy {
+                problems.push(ConfigProblem { place: Place::Named(name.to_owned()), key: Key::default(), message });
+            }
+        }
+        figment = figment.merge(Layer::new(Metadata::from("file", path), values));
         for (name, value) in variables(environment) {
             let path: Vec<_> = name[PREFIX.len()..].split(NESTING).map(str::to_ascii_lowercase).collect();
             match variable_value(&value) {
@@ -145,6 +169,12 @@ fn read_file(path: &Path) -> Result<Document, Vec<ConfigProblem>> {
     Document::parse(&text).map_err(|errors| {
         errors.into_iter().map(|error| problem(error.position, format!("is not TOML: {}", error.message))).collect()
     })
+}
+
+/// One variable, by its name. An empty one counts as not set, as usual.
+fn variable<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
+    let (_, value) = environment.iter().find(|(other, value)| other == name && !value.is_empty())?;
+    Some(value)
 }
 
 /// The variables that are meant for vipkeeper, by name: also with `__`, so that a table comes before its keys.

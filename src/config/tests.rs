@@ -514,3 +514,32 @@ fn two_contradictions_of_one_address_are_told_both() {
         assert!(problem.starts_with(&format!("v.toml:3: vip[0].secondary_ip: contradicts {other}:")), "{problem}");
     }
 }
+
+#[test]
+fn what_the_aws_cli_honours_is_honoured_or_named() {
+    let with = |environment: &[(&str, &str)]| load_with(MINIMAL, environment, &[]);
+    let config = with(&[("AWS_DEFAULT_REGION", "eu-west-1"), ("AWS_CA_BUNDLE", "/etc/ca.pem")]).unwrap();
+    assert_eq!(config.aws.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(config.aws.ca_bundle, Some(PathBuf::from("/etc/ca.pem")));
+    let both = [("AWS_DEFAULT_REGION", "eu-west-1"), ("AWS_REGION", "eu-north-1")];
+    assert_eq!(with(&both).unwrap().aws.region.as_deref(), Some("eu-north-1"));
+    let file = format!("[aws]\nregion = 'eu-south-1'\n{MINIMAL}");
+    assert_eq!(load_with(&file, &both, &[]).unwrap().aws.region.as_deref(), Some("eu-south-1"));
+
+    for (name, value, said) in [
+        ("AWS_REGION", " ", "AWS_REGION: aws.region: is empty"),
+        ("AWS_REGION", "eu-west-1 ", "AWS_REGION: aws.region: 'eu-west-1 ' is no region"),
+        ("AWS_REGION", "eu-west-1a", "with a letter at its end it is an availability zone"),
+        ("AWS_CA_BUNDLE", "ca.pem", "AWS_CA_BUNDLE: aws.ca_bundle: 'ca.pem' is relative"),
+        ("HTTPS_PROXY", "http://user:secret@:3128", "HTTPS_PROXY: '...@:3128' is no URL of a proxy"),
+        ("https_proxy", "http//proxy:3128", "https_proxy: 'http//proxy:3128' is no URL of a proxy"),
+        ("ALL_PROXY", "socks5://proxy:1080", "ALL_PROXY: 'socks5://proxy:1080' is no URL of a proxy"),
+    ] {
+        let problems = with(&[(name, value)]).expect_err(value);
+        assert!(problems.len() == 1 && problems[0].contains(said), "{problems:?}");
+        assert!(!problems[0].contains("secret"), "{problems:?}");
+    }
+    for value in ["http://proxy:3128", "proxy.example.com:3128", "https://user:secret@proxy", ""] {
+        with(&[("HTTPS_PROXY", value)]).expect(value);
+    }
+}

@@ -28,7 +28,10 @@ impl Document {
     pub fn parse(text: &str) -> Result<Self, Vec<SyntaxError>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
-            return Err(errors.iter().map(|error| SyntaxError::new(text, error)).collect());
+            let mut errors: Vec<_> = errors.iter().map(|error| SyntaxError::new(text, error)).collect();
+            // The parser may stumble over one word more than once.
+            errors.dedup_by(|a, b| a.message == b.message);
+            return Err(errors);
         }
         let mut document = Self::default();
         let mut walk = Walk { starts: line_starts(text), lines: &mut document.lines };
@@ -58,8 +61,24 @@ pub(super) fn value(text: &str) -> Result<Value, SyntaxError> {
 impl SyntaxError {
     fn new(text: &str, error: &toml::de::Error) -> Self {
         let position = error.span().map(|span| position(text, span.start));
-        Self { position, message: error.message().trim_end().replace('\n', "; ") }
+        let mut message = error.message().trim_end().replace('\n', "; ");
+        if let Some(bare) = error.span().and_then(|span| bare_text(text, span.start)) {
+            message = format!("{bare} is a text without quotes: write it in quotes, \"{bare}\"");
+        }
+        Self { position, message }
     }
+}
+
+/// The value at an offset that would be a text if it stood in quotes: an address, an id, a time.
+fn bare_text(text: &str, offset: usize) -> Option<&str> {
+    let part_of_word = |c: char| c.is_ascii_alphanumeric() || ".:-_/+".contains(c);
+    let before = text.get(..offset)?;
+    let start = before.trim_end_matches(part_of_word).len();
+    let word = &text[start..];
+    let word = &word[..word.find(|c: char| !part_of_word(c)).unwrap_or(word.len())];
+    let (line, follows) = (before[before.rfind('\n').map_or(0, |newline| newline + 1)..].trim_start(), &text[..start]);
+    let is_value = !line.starts_with('[') && line.contains('=') && follows.trim_end().ends_with(['=', '[', ',']);
+    (is_value && !word.is_empty() && word.parse::<f64>().is_err()).then_some(word)
 }
 
 /// Line and column of an offset, both from 1, the column in characters.
@@ -160,6 +179,28 @@ mod tests {
         assert_eq!(errors[0].position, Some((2, 1)));
         let errors = Document::parse("a = 'x\nb = [1, 2\nc = 3 3\n").unwrap_err();
         assert!(errors.len() >= 2, "{errors:?}");
+    }
+
+    #[test]
+    fn a_text_without_quotes_is_shown_in_quotes() {
+        for (line, bare) in [
+            ("a = 203.0.113.10", "203.0.113.10"),
+            ("a = 10.0.0.1 # the first", "10.0.0.1"),
+            ("a = fd00::1", "fd00::1"),
+            ("a = [rtb-0123, 'rtb-1']", "rtb-0123"),
+            ("a = 10s", "10s"),
+            ("a = eth0", "eth0"),
+        ] {
+            let errors = Document::parse(&format!("x = 1\n{line}\ny = 2\n")).expect_err(line);
+            let expected = format!("{bare} is a text without quotes: write it in quotes, \"{bare}\"");
+            let found: Vec<_> = errors.iter().map(|error| error.message.as_str()).collect();
+            assert_eq!(found, [expected], "{line}");
+            assert_eq!(errors[0].position.unwrap().0, 2, "{line}");
+        }
+        for other in ["a = 'x", "a = 3 3", "[vip", "delegate_ip", "a = "] {
+            let errors = Document::parse(other).expect_err(other);
+            assert!(errors.iter().all(|error| !error.message.contains("without quotes")), "{other}: {errors:?}");
+        }
     }
 
     #[test]

@@ -123,6 +123,28 @@ pub(super) fn endpoint_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// The URL of a proxy in the environment; one without a scheme is one of HTTP.
+pub(super) fn proxy(text: &str) -> Result<(), String> {
+    let parsed = text.parse::<hyper::Uri>().ok();
+    let scheme = parsed.as_ref().map(|uri| uri.scheme_str().unwrap_or("http"));
+    let host = parsed.as_ref().and_then(hyper::Uri::host).filter(|host| !host.is_empty());
+    match (scheme, host) {
+        (Some("http" | "https"), Some(_)) => Ok(()),
+        _ => Err(format!(
+            "{} is no URL of a proxy: write it like \"http://proxy.example.com:3128\", or unset the variable",
+            without_password(text)
+        )),
+    }
+}
+
+/// The URL with the part that may hold a password left out.
+fn without_password(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((_, host)) => format!("'...@{host}'"),
+        None => format!("'{url}'"),
+    }
+}
+
 pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
     if !path.is_absolute() {
