@@ -73,6 +73,8 @@ pub struct Eni {
     pub instance: Option<InstanceId>,
     pub subnet: Option<SubnetId>,
     pub vpc: Option<VpcId>,
+    /// In lower case with colons.
+    pub mac: Option<String>,
     pub primary_ip: Option<Ipv4Addr>,
     /// Every private IPv4 address, the primary one too.
     pub private_ips: BTreeSet<Ipv4Addr>,

@@ -85,6 +85,7 @@ pub fn eni(eni: &sdk::NetworkInterface) -> Option<Eni> {
         instance: eni.attachment().and_then(|attachment| parsed(attachment.instance_id())),
         subnet: parsed(eni.subnet_id()),
         vpc: parsed(eni.vpc_id()),
+        mac: text(eni.mac_address()).map(str::to_ascii_lowercase),
         primary_ip,
         private_ips: listed.chain(primary_ip).collect(),
         ipv6: eni.ipv6_addresses().iter().filter_map(|address| parsed(address.ipv6_address())).collect(),

@@ -24,6 +24,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::runtime::Handle;
 
+use crate::config::sources::no_proxy;
+
 /// How long an unused connection is kept. Longer than the pause between two passes of a standby (30 s and a quarter),
 /// so that a new leader's first call finds a connection that is already there; shorter than the 350 s after which NAT
 /// gateways forget one without telling. A connection that the other side closes leaves the pool at once.
@@ -75,7 +77,11 @@ pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, SetupError> 
             .expect("there is no limit of connections that could be zero, and one partition that is like no other");
         pool::Client::from_partition(&pool, PARTITION).expect("the partition is declared above")
     };
-    Ok(SharedHttpClient::new(Split { direct: pool(ProxyConfig::disabled()), proxied: pool(ProxyConfig::from_env()) }))
+    Ok(SharedHttpClient::new(Split {
+        direct: pool(ProxyConfig::disabled()),
+        proxied: pool(ProxyConfig::from_env()),
+        past_proxy: wildcards(&no_proxy()),
+    }))
 }
 
 /// The bundle, once every certificate in it is known to be usable: the TLS library panics on one that is not.
@@ -98,6 +104,21 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>, SetupError> {
 struct Split<T> {
     direct: T,
     proxied: T,
+    /// Hosts that end so are asked without a proxy.
+    past_proxy: Vec<String>,
+}
+
+/// The ends of names that `NO_PROXY` writes like `*.amazonaws.com`. The SDK's client understands every other form of an
+/// entry, and would take this one for a name.
+fn wildcards(no_proxy: &str) -> Vec<String> {
+    let entries = no_proxy.split(',').filter_map(|entry| entry.trim().strip_prefix('*'));
+    entries.filter(|end| end.starts_with('.')).map(str::to_ascii_lowercase).collect()
+}
+
+/// Whether the host ends like one of these.
+fn ends_like(uri: &str, ends: &[String]) -> bool {
+    let host = host(uri).unwrap_or_default().to_ascii_lowercase();
+    ends.iter().any(|end| host.ends_with(end))
 }
 
 impl HttpClient for Split<pool::Client> {
@@ -105,6 +126,7 @@ impl HttpClient for Split<pool::Client> {
         SharedHttpConnector::new(Split {
             direct: self.direct.http_connector(settings, components),
             proxied: self.proxied.http_connector(settings, components),
+            past_proxy: self.past_proxy.clone(),
         })
     }
 
@@ -124,7 +146,8 @@ impl HttpClient for Split<pool::Client> {
 
 impl HttpConnector for Split<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if is_local(request.uri()) { self.direct.call(request) } else { self.proxied.call(request) }
+        let direct = is_local(request.uri()) || ends_like(request.uri(), &self.past_proxy);
+        if direct { self.direct.call(request) } else { self.proxied.call(request) }
     }
 }
 
@@ -173,6 +196,16 @@ mod tests {
             "no uri",
         ] {
             assert!(!is_local(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_of_no_proxy_leads_past_the_proxy() {
+        let ends = wildcards("localhost, *.Amazonaws.com,10.0.0.0/8,*,.example.com");
+        assert_eq!(ends, [".amazonaws.com"]);
+        assert!(ends_like("https://ec2.eu-central-1.amazonaws.com/", &ends));
+        for other in ["https://amazonaws.com.example.net/", "https://notamazonaws.com/", "no uri"] {
+            assert!(!ends_like(other, &ends), "{other}");
         }
     }
 

@@ -92,6 +92,14 @@ impl Sources {
     }
 }
 
+/// `NO_PROXY` of this process: the hosts that are asked without a proxy, as the SDK's HTTP client reads it.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn no_proxy() -> String {
+    let first = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| std::env::var(name).ok());
+    first.unwrap_or_default()
+}
+
 /// The checked configuration, or every problem of the layers and of the values in them.
 fn checked(layers: &Layers) -> Result<Config, ConfigError> {
     let mut problems = layers.problems.clone();

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::binding::{Account, Anchor, Binding, BindingKey, Kind, Vip};
 use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
-use crate::ec2::EniQuery;
+use crate::ec2::{Eni, EniQuery};
 use crate::identity::{Node, NodeInterface};
 use crate::ids::{AllocationId, RouteTableId};
 use crate::observe::question::{Question, TagChoice};
@@ -24,12 +24,14 @@ pub struct Known {
     node: Node,
     allocations: BTreeMap<Ipv4Addr, AllocationId>,
     chosen: BTreeMap<TagChoice, BTreeSet<RouteTableId>>,
+    /// The interfaces whose ENI is none of this machine's, and why.
+    foreign: BTreeMap<String, String>,
 }
 
 impl Known {
     #[must_use]
     pub fn new(node: Node) -> Self {
-        Self { node, allocations: BTreeMap::new(), chosen: BTreeMap::new() }
+        Self { node, allocations: BTreeMap::new(), chosen: BTreeMap::new(), foreign: BTreeMap::new() }
     }
 
     /// The node as it was found now, completed by the interfaces that were found before and are missing now: an
@@ -58,6 +60,7 @@ impl Known {
 
     /// This node is another one than it was thought: what is known of the account stays.
     pub fn become_node(&mut self, node: Node) {
+        self.foreign.clear();
         self.node = node;
     }
 
@@ -79,8 +82,12 @@ impl Known {
             }
         }
         if let LastRead::Read { value: (_, enis), .. } = &world.interfaces {
-            for own in self.node.interfaces.values_mut() {
+            for (name, own) in &mut self.node.interfaces {
                 let Some(eni) = enis.iter().find(|eni| eni.id == own.eni) else { continue };
+                match foreign(name, own, eni) {
+                    Some(why) => _ = self.foreign.insert(name.clone(), why),
+                    None => _ = self.foreign.remove(name),
+                }
                 own.primary_ip = eni.primary_ip.or(own.primary_ip);
                 own.subnet = eni.subnet.clone().or(own.subnet.take());
                 own.vpc = eni.vpc.clone().or(own.vpc.take());
@@ -113,7 +120,10 @@ impl Known {
             .interfaces
             .get_key_value(name)
             .ok_or_else(|| missing(Some(name), format!("the ENI of interface {name} is not known")))?;
-        Ok((name, interface))
+        match self.foreign.get(name) {
+            Some(why) => Err(WhyUnseen::Unresolved(why.clone())),
+            None => Ok((name, interface)),
+        }
     }
 
     /// The tables of a route, and whose they are; with why there are none, if so.
@@ -304,6 +314,18 @@ impl Known {
         }
         subnet().map(Anchor::Subnet)
     }
+}
+
+/// Why the ENI that the interface is said to be is another one: the kernel and EC2 know different MAC addresses.
+fn foreign(name: &str, own: &NodeInterface, eni: &Eni) -> Option<String> {
+    let (here, there) = (own.mac.as_ref()?, eni.mac.as_ref()?);
+    (here != there).then(|| {
+        format!(
+            "{} is not the ENI of interface {name}: its MAC address is {there}, and that of {name} is {here}; correct \
+             identity.interfaces",
+            own.eni
+        )
+    })
 }
 
 /// The bindings that the config names, for metrics that must exist from the start. Those of tables chosen by tag come

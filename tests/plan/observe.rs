@@ -145,6 +145,7 @@ fn eni(id: &str, ips: &[&str], check: Option<bool>) -> Eni {
         instance: None,
         subnet: Some("subnet-1".parse().unwrap()),
         vpc: Some("vpc-1".parse().unwrap()),
+        mac: None,
         primary_ip: v4.first().copied(),
         private_ips: v4.into_iter().collect(),
         ipv6: ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
@@ -412,6 +413,35 @@ fn further_addresses_follow_the_same_leader_on_their_own_interfaces() {
             "source_dest_check eth1 absent",
         ],
     );
+}
+
+#[test]
+fn an_eni_with_another_mac_address_than_the_interface_is_never_called_here() {
+    let config = config(vec![secondary("10.0.0.50")]);
+    let mut node = known().node().clone();
+    node.interfaces.get_mut("eth0").unwrap().mac = Some("0a:00:00:00:00:0a".to_owned());
+    let known = Known::new(node);
+    let world = |mac: &str| {
+        let shown = Eni { mac: Some(mac.to_owned()), ..eni("eni-a0", &["10.0.0.9", "10.0.0.50"], None) };
+        World { interfaces: read((by_address(), vec![shown])), local: read(BTreeSet::new()), ..World::default() }
+    };
+    let own = world("0a:00:00:00:00:0a");
+    check(&config, &known, &own, &["secondary_ip 10.0.0.50 here", "local_address 10.0.0.50 absent"]);
+    let why = "unknown: eni-a0 is not the ENI of interface eth0: its MAC address is 0a:00:00:00:00:0b, and that of eth0 is \
+               0a:00:00:00:00:0a; correct identity.interfaces";
+    let wanted = [format!("secondary_ip 10.0.0.50 {why}"), format!("local_address 10.0.0.50 {why}")];
+    check(&config, &known, &world("0a:00:00:00:00:0b"), &[&wanted[0], &wanted[1]]);
+}
+
+#[test]
+fn a_missing_interface_says_why_it_is_missing() {
+    let config = config(vec![secondary("10.0.0.50")]);
+    let mut node = known().node().clone();
+    (node.first, node.interfaces) = (None, BTreeMap::new());
+    node.missing.insert(None, "no interface has the first ENI's address".to_owned());
+    let why = "unknown: no interface has the first ENI's address";
+    let wanted = [format!("secondary_ip 10.0.0.50 {why}"), format!("local_address 10.0.0.50 {why}")];
+    check(&config, &Known::new(node), &World::default(), &[&wanted[0], &wanted[1]]);
 }
 
 #[test]

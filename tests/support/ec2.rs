@@ -504,6 +504,7 @@ fn eni(view: &EniView) -> Eni {
         instance: eni.instance_id().and_then(|id| id.parse().ok()),
         subnet: eni.subnet_id.parse().ok(),
         vpc: eni.vpc_id.parse().ok(),
+        mac: Some(eni.mac.clone()),
         primary_ip: Some(eni.primary_ip()),
         private_ips: eni.private_ips.iter().copied().collect(),
         ipv6: eni.ipv6_addresses.iter().copied().collect(),

@@ -123,7 +123,7 @@ async fn an_eni_shows_its_addresses_and_who_has_it() {
     let endpoint = answering([xml(
         "DescribeNetworkInterfaces",
         "<networkInterfaceSet><item>
-           <networkInterfaceId>eni-0a</networkInterfaceId><subnetId>subnet-1</subnetId><vpcId>vpc-1</vpcId>
+           <networkInterfaceId>eni-0a</networkInterfaceId><macAddress>0A:00:00:00:00:0B</macAddress><subnetId>subnet-1</subnetId><vpcId>vpc-1</vpcId>
            <privateIpAddress>10.0.1.7</privateIpAddress><sourceDestCheck>false</sourceDestCheck>
            <attachment><instanceId>i-0aa</instanceId></attachment>
            <privateIpAddressesSet>
@@ -142,6 +142,7 @@ async fn an_eni_shows_its_addresses_and_who_has_it() {
         instance: Some(id("i-0aa")),
         subnet: Some(id("subnet-1")),
         vpc: Some(id("vpc-1")),
+        mac: Some("0a:00:00:00:00:0b".to_owned()),
         primary_ip: Some(id("10.0.1.7")),
         private_ips: [id("10.0.1.7"), id("10.0.1.50")].into(),
         ipv6: [id("2001:db8::50")].into(),
@@ -152,6 +153,7 @@ async fn an_eni_shows_its_addresses_and_who_has_it() {
         instance: None,
         subnet: None,
         vpc: None,
+        mac: None,
         primary_ip: None,
         private_ips: BTreeSet::new(),
         ipv6: BTreeSet::new(),
