@@ -237,6 +237,8 @@ mod tests {
             refusal(&chain).await,
             NoCredentials {
                 class: Class::Denied,
+                code: None,
+                reason: None,
                 message:
                     "no credentials found: the environment has none (environment variable not set), the instance's \
                           metadata service has none: no IAM role is attached to it"

@@ -55,10 +55,7 @@ where
     let refused_by = code.map(str::to_owned).or_else(|| no_credentials.as_ref().and_then(|none| none.code.clone()));
     let message = match (code, reply) {
         (Some(code), _) => format!("{code}: {text}{}", clock.map(|clock| format!(" ({clock})")).unwrap_or_default()),
-        (None, Reply::Status(200)) => "an answer that is none of EC2's (HTTP 200)".to_owned(),
-        (None, Reply::Status(status)) => {
-            format!("HTTP {status} without an EC2 error code, as from a proxy or a load balancer")
-        }
+        (None, Reply::Status(status)) => strange(status, error, seen.host.as_deref()),
         (None, Reply::Missing { why, sent }) => {
             no_credentials.map_or_else(|| broken(why, sent, seen.host.as_deref(), error), |none| none.message)
         }
@@ -75,14 +72,45 @@ where
     Failed { error, result: failure.result() }
 }
 
+/// The most that is shown of an answer that is not EC2's, in characters.
+const GLIMPSE: usize = 60;
+
+/// An answer without a code of EC2's: who was asked, and the beginning of the answer, by which people know its sender.
+fn strange<E>(status: u16, error: &SdkError<E>, host: Option<&str>) -> String {
+    let sender = match status {
+        407 => "a proxy that wants a password",
+        200 => "a proxy, or another service at that address",
+        _ => "a proxy or a load balancer",
+    };
+    let body = error.raw_response().and_then(|response| response.body().bytes()).unwrap_or_default();
+    let text = one_line(&String::from_utf8_lossy(body)).replace(char::is_control, " ");
+    let shown: String = text.chars().take(GLIMPSE).collect();
+    let more = if shown.len() < text.len() { "..." } else { "" };
+    let said =
+        if shown.is_empty() { "with an empty body".to_owned() } else { format!("that begins with '{shown}{more}'") };
+    format!("an answer to {} that is none of EC2's, as from {sender}: HTTP {status}, {said}", host.unwrap_or("EC2"))
+}
+
 fn broken(why: Missing, sent: bool, host: Option<&str>, error: &(dyn Error + 'static)) -> String {
     let host = host.unwrap_or("EC2");
     match (why, sent) {
         (Missing::TimedOut, true) => format!("no answer from {host} in time"),
         (Missing::TimedOut, false) => format!("no connection to {host} in time"),
         (Missing::Io, true) => format!("the connection to {host} broke before the answer: {}", causes(error)),
-        (Missing::Io, false) => format!("no connection to {host}: {}", causes(error)),
+        (Missing::Io, false) => format!("no connection to {host}: {}", with_cure(causes(error))),
         (Missing::NotMade, _) => format!("the request could not be made: {}", causes(error)),
+    }
+}
+
+/// The causes, and where trust is configured if it is trust that lacks.
+fn with_cure(causes: String) -> String {
+    if causes.contains("UnknownIssuer") {
+        format!(
+            "{causes}: the certificate's issuer is not trusted; if a proxy opens TLS on the way, put its CA into \
+             aws.ca_bundle (or AWS_CA_BUNDLE)"
+        )
+    } else {
+        causes
     }
 }
 

@@ -274,6 +274,9 @@ pub fn explain(error: &ImdsError) -> String {
                       user; `aws ec2 modify-instance-metadata-options --http-endpoint enabled` switches it on"
             .to_owned(),
         Some(404) => "there is no such item (HTTP 404)".to_owned(),
+        Some(200) => {
+            "something else than the metadata service answers at its address (HTTP 200, no session token)".to_owned()
+        }
         Some(status) => format!("HTTP {status}"),
         None => format!(
             "no answer ({}); in a container its hop limit must be 2: \

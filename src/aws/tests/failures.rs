@@ -85,21 +85,24 @@ async fn every_kind_of_failure_is_told_apart() {
             Class::Transient,
             Effect::Unknown,
             "http_5xx",
-            "CreateRoute: HTTP 502 without an EC2 error code, as from a proxy or a load balancer (request req-1)",
+            "CreateRoute: an answer to 127.0.0.1 that is none of EC2's, as from a proxy or a load balancer: HTTP 502, that \
+             begins with '<html><body>Bad Gateway</body></html>' (request req-1)",
         ),
         (
             proxy,
             Class::Denied,
             Effect::None,
             "other",
-            "CreateRoute: HTTP 407 without an EC2 error code, as from a proxy or a load balancer (request req-1)",
+            "CreateRoute: an answer to 127.0.0.1 that is none of EC2's, as from a proxy that wants a password: HTTP 407, \
+             with an empty body (request req-1)",
         ),
         (
             Reply::Answer(200, String::new()),
             Class::Transient,
             Effect::Unknown,
             "other",
-            "CreateRoute: an answer that is none of EC2's (HTTP 200) (request req-1)",
+            "CreateRoute: an answer to 127.0.0.1 that is none of EC2's, as from a proxy, or another service at that \
+             address: HTTP 200, with an empty body (request req-1)",
         ),
     ] {
         let (error, results) = failed(reply).await;
