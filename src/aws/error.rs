@@ -126,3 +126,15 @@ pub fn refused(operation: &'static str, class: Class, message: impl Into<String>
         effect: crate::ec2::Effect::None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_issuer_leads_to_the_setting_for_trust() {
+        let told = with_cure("invalid peer certificate: UnknownIssuer".to_owned());
+        assert!(told.contains("aws.ca_bundle (or AWS_CA_BUNDLE)"), "{told}");
+        assert_eq!(with_cure("Connection refused (os error 111)".to_owned()), "Connection refused (os error 111)");
+    }
+}

@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::ids::EniId;
 
+/// Stands for a service that answers 200 and is not the metadata service.
+const NO_METADATA_SERVICE: u16 = 0;
 const MACS: &str = "network/interfaces/macs/";
 
 /// A metadata service that has these items; gone when dropped.
@@ -71,7 +73,9 @@ fn answer(
 ) -> Response<Full<Bytes>> {
     let response = Response::builder();
     let (status, response, body) = if request.method() == Method::PUT {
-        (token, response.header("x-aws-ec2-metadata-token-ttl-seconds", "21600"), "token")
+        // A token without its lifetime is none: so another service answers that says 200 to everything.
+        let lifetime = if token == NO_METADATA_SERVICE { "x-other" } else { "x-aws-ec2-metadata-token-ttl-seconds" };
+        (if token == NO_METADATA_SERVICE { 200 } else { token }, response.header(lifetime, "21600"), "token")
     } else if request.headers().get("x-aws-ec2-metadata-token").is_none_or(|token| token != "token") {
         (401, response, "")
     } else {
@@ -189,6 +193,10 @@ async fn a_failure_says_what_to_do_about_it() {
     let off = failure(service.imds()).await;
     assert!(off.starts_with("the metadata service did not tell the instance id: it refuses (HTTP 403)"), "{off}");
     assert!(off.contains("--http-endpoint enabled"), "{off}");
+
+    let other = Service::start(NO_METADATA_SERVICE, ITEMS).await;
+    let other = failure(other.imds()).await;
+    assert!(other.contains("something else than the metadata service answers at its address"), "{other}");
 
     let empty = Service::start(200, &[]).await;
     let missing = failure(empty.imds()).await;
