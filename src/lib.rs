@@ -8,9 +8,12 @@
 //!
 //! The modules stand here in their order: each one imports only from those above it.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "these end the program where nobody reads")]
+
 pub mod error;
 pub mod ids;
 pub mod names;
+pub mod shown;
 
 pub mod action;
 pub mod binding;

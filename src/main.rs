@@ -1,5 +1,7 @@
 //! Arguments, then configuration, then the command. The one place where errors become exit codes.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "these end the program where nobody reads")]
+
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,7 +23,7 @@ use vipkeeper::machine::kernel::Kernel;
 use vipkeeper::machine::netlink::Netlink;
 use vipkeeper::machine::trust::TrustedOwners;
 use vipkeeper::pgpool::watchdog::Watchdog;
-use vipkeeper::report::init_log;
+use vipkeeper::report::{init_log, say};
 use vipkeeper::state_dir::files::Files;
 
 /// `EX_CONFIG` of sysexits.h: the unit does not restart on it.
@@ -51,17 +53,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         // The hooks: no runtime, no SDK, and no configuration error stops them.
-        Command::Up(vip) => {
-            hook::up(&hook_context(cli)?, vip.delegate_ip)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Down(vip) => {
-            hook::down(&hook_context(cli)?, vip.delegate_ip)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Up(vip) => as_hook(cli, |context| hook::up(context, vip.delegate_ip).map(drop)),
+        Command::Down(vip) => as_hook(cli, |context| hook::down(context, vip.delegate_ip).map(drop)),
         Command::Wait(wait) => {
-            hook::wait(&hook_context(cli)?, wait.vip.delegate_ip, wait.timeout)?;
-            Ok(ExitCode::SUCCESS)
+            as_hook(cli, |context| hook::wait(context, wait.vip.delegate_ip, wait.timeout).map(drop))
         }
         Command::Status(status) => {
             let config = cli.sources().load_for_hook();
@@ -75,7 +70,7 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Run(_) => {
             let sources = cli.sources();
             let config = sources.load()?;
-            init_log(config.log.format, config.log.level.as_str())?;
+            let _log = init_log(config.log.format, config.log.level.as_str())?;
             let missed = sources.state_dir_that_hooks_miss().map(|message| ("HooksElsewhere", message));
             let reload = Box::new(move || sources.load().map_err(|error| one_line(&error)));
             runtime()?.block_on(run::run(config, reload, missed.into_iter().collect()))?;
@@ -83,7 +78,7 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Plan(plan) => {
             let config = cli.sources().load()?;
-            init_log(config.log.format, config.log.level.as_str())?;
+            let _log = init_log(config.log.format, config.log.level.as_str())?;
             plan_or_say_why(&config, plan.json)
         }
         Command::Demo(options) => {
@@ -114,11 +109,18 @@ fn hook_context(cli: &Cli) -> Result<HookContext, HookError> {
         (Some(delegate_ips), _) => Ok(delegate_ips.into_iter().collect()),
         (None, error) => Err(error.as_ref().map(ConfigError::summary).unwrap_or_default()),
     };
-    let context = HookContext { state_dir: config.state_dir, configured, caller: Hook::this_process()? };
+    Ok(HookContext { state_dir: config.state_dir, configured, caller: Hook::this_process()? })
+}
+
+/// Does a hook's work. A warning comes afterwards: nobody may read it, and the work must not wait for that.
+fn as_hook(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<(), HookError>) -> anyhow::Result<ExitCode> {
+    let context = hook_context(cli)?;
+    let done = work(&context);
     if let Some(warning) = context.warning() {
         complain(&warning);
     }
-    Ok(context)
+    done?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what the daemon would do now; what prevents that is an object too, for the program that reads JSON.
@@ -156,9 +158,9 @@ async fn plan_once(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(preview.conclusion().exit_code()))
 }
 
-/// One line on stderr. A stderr that nobody reads is no reason to fail.
+/// One line on stderr. A stderr that nobody reads is no reason to fail, nor to wait long.
 fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "vipkeeper: {text}");
+    say(&format!("vipkeeper: {text}"));
 }
 
 /// The commands that have a manual page: clap's own `help` has none.

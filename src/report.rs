@@ -19,12 +19,14 @@ use crate::status::Status;
 use crate::status::file::StatusFile;
 
 pub use self::labels::{BindingState, Direction, DriftReason, Outcome, PassResult, Source};
+pub use self::lines::{OpenLog, say};
 pub use self::log::{LogFormat, init_log};
 
 pub mod changes;
 pub mod health;
 pub mod http;
 pub mod labels;
+mod lines;
 mod log;
 mod metrics;
 mod repeats;

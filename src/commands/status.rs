@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::machine::process;
+use crate::shown;
 use crate::status::file::{self, ReadError};
 use crate::status::page::{DaemonLife, Overall, Style, page};
 use crate::status::{Status, layout::clean};
@@ -93,7 +94,8 @@ fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u6
 }
 
 fn json(text: serde_json::Result<String>) -> String {
-    text.expect("a status has no map with keys other than text, and its parts cannot fail to serialize") + "\n"
+    let text = text.expect("a status has no map with keys other than text, and its parts cannot fail to serialize");
+    shown::json(text) + "\n"
 }
 
 fn unreadable(error: &ReadError, style: Style) -> String {

@@ -71,7 +71,7 @@ where
         // The bindings that wait for its word say so in status; the node can do the rest of its work without.
         match &asked {
             Asked::Word(_) => reporter.news(&News::Witness { silent: None }),
-            Asked::Nobody(why @ Nobody::NotPermitted(_)) => {
+            Asked::Nobody(why @ (Nobody::NotPermitted(_) | Nobody::Stranger { .. })) => {
                 reporter.news(&News::Witness { silent: Some(&why.to_string()) });
             }
             Asked::Nobody(_) => {}

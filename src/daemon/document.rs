@@ -262,6 +262,7 @@ fn witness(mode: WitnessMode, asked: Option<&Asked>, vip: IpAddr) -> (bool, &'st
                 Nobody::NoSocket(_) => "NoSocket",
                 Nobody::NotPermitted(_) => "NotPermitted",
                 Nobody::NotRunning(_) => "NotRunning",
+                Nobody::Stranger { .. } => "Stranger",
             };
             (false, reason, why.to_string())
         }

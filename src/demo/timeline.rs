@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io::{self, Write as _};
 use std::rc::Rc;
 
 use tokio::time::Instant;
@@ -34,22 +35,22 @@ impl Timeline {
     /// Text of any length, as it is.
     #[expect(clippy::unused_self, reason = "everything that is shown goes through the timeline")]
     pub fn say(&self, text: &str) {
-        println!("{text}");
+        show(text);
     }
 
     /// A scene begins.
     pub fn scene(&self, number: usize, title: &str) {
-        println!("\n{}", self.paint(BOLD, &format!("{number}. {title}")));
+        show(&format!("\n{}", self.paint(BOLD, &format!("{number}. {title}"))));
     }
 
     /// Something happens to the cluster from outside.
     pub fn event(&self, text: &str) {
-        println!("{}  {}", self.time(), self.paint(BOLD, text));
+        show(&format!("{}  {}", self.time(), self.paint(BOLD, text)));
     }
 
     /// How a scene came out.
     pub fn result(&self, right: bool, text: &str) {
-        println!("{}  {}", self.time(), self.paint(if right { GREEN } else { RED }, text));
+        show(&format!("{}  {}", self.time(), self.paint(if right { GREEN } else { RED }, text)));
     }
 
     /// A node speaks. Only what a person wants to see.
@@ -82,7 +83,7 @@ impl Timeline {
             News::Problem { message, .. } => (RED, (*message).to_owned()),
             _ => return,
         };
-        println!("{}  {node}  {}", self.time(), self.paint(colour, &text));
+        show(&format!("{}  {node}  {}", self.time(), self.paint(colour, &text)));
     }
 
     fn time(&self) -> String {
@@ -92,4 +93,9 @@ impl Timeline {
     fn paint(&self, code: &str, text: &str) -> String {
         if self.0.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// A reader that has seen enough, like `head`, does not end the demo.
+fn show(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
 }

@@ -7,11 +7,10 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::Access;
-use rustix::io::Errno;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -41,8 +40,8 @@ const DEFAULT_PORT: u16 = 9000;
 /// How to ask the watchdog.
 #[derive(Debug, Clone)]
 pub struct Watchdog {
-    /// `None`: looked for where Pgpool's packages and its sources put it.
-    socket: Option<PathBuf>,
+    /// Where the socket may be.
+    places: Vec<PathBuf>,
     auth_key: Option<String>,
     trusted: SharedOwners,
 }
@@ -91,6 +90,9 @@ pub enum Nobody {
     NotPermitted(PathBuf),
     #[error("nobody answers at {}: Pgpool's watchdog is not running", .0.display())]
     NotRunning(PathBuf),
+    /// Anybody may make a socket in `/tmp`: what strangers say counts for nothing, and neither does their silence.
+    #[error("the socket {} belongs to uid {uid}, which is neither root nor one of hook_users", path.display())]
+    Stranger { path: PathBuf, uid: u32 },
 }
 
 fn no_socket(places: &[PathBuf]) -> String {
@@ -110,8 +112,6 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
-    #[error("the socket {} is served by uid {uid}, which is neither root nor one of hook_users", path.display())]
-    Stranger { path: PathBuf, uid: u32 },
     #[error("Pgpool's watchdog did not answer within {PATIENCE:?}")]
     TooLate,
     #[error("Pgpool's watchdog refused to answer (type '{0}'): is the key that pgpool.conf has as wd_authkey set?")]
@@ -141,63 +141,75 @@ pub fn auth_key(config: &Pgpool) -> (Option<String>, Option<String>) {
 }
 
 impl Watchdog {
-    /// Asks nothing yet. Only a Pgpool that runs as one of `trusted` is believed.
+    /// Asks nothing yet. Without a `socket`, it is looked for where Pgpool's packages and its sources put it. Only a
+    /// Pgpool that runs as one of `trusted` is believed.
     #[must_use]
     pub fn new(socket: Option<PathBuf>, auth_key: Option<String>, trusted: impl Into<SharedOwners>) -> Self {
-        Self { socket, auth_key, trusted: trusted.into() }
-    }
-
-    /// Where the socket may be.
-    fn places(&self) -> Vec<PathBuf> {
         let usual = || FOLDERS.map(|folder| PathBuf::from(folder).join(format!(".s.PGPOOLWD_CMD.{DEFAULT_PORT}")));
-        self.socket.clone().map_or_else(|| usual().to_vec(), |path| vec![path])
-    }
-
-    /// The socket, if there is one.
-    fn path(&self) -> Option<PathBuf> {
-        self.places().into_iter().find(|path| path.exists())
+        let places = socket.map_or_else(|| usual().to_vec(), |path| vec![path]);
+        Self { places, auth_key, trusted: trusted.into() }
     }
 
     /// Asks, and says why if there is nobody to ask.
     pub async fn consult(&self) -> Asked {
-        match self.ask().await {
-            Ok(Some(word)) => Asked::Word(word),
-            Ok(None) => Asked::Nobody(self.why_nobody()),
+        match self.ask_all().await {
+            Ok(Ok(word)) => Asked::Word(word),
+            Ok(Err(nobody)) => Asked::Nobody(nobody),
             Err(error) => Asked::Unheard(one_line(&error)),
         }
     }
 
-    fn why_nobody(&self) -> Nobody {
-        match self.path() {
-            None => Nobody::NoSocket(self.places()),
-            Some(path) if rustix::fs::access(&path, Access::WRITE_OK) == Err(Errno::ACCESS) => {
-                Nobody::NotPermitted(path)
-            }
-            Some(path) => Nobody::NotRunning(path),
-        }
-    }
-
-    /// Asks; `None` where there is no socket to ask at, or where it is not for this user: Pgpool's own user alone may
+    /// Asks; `None` where there is nobody to ask: no socket, or none that is for this user. Pgpool's own user alone may
     /// write to its socket, and whoever runs the daemon as another goes without a witness.
     ///
     /// # Errors
-    /// Why there is no word although there is a socket.
+    /// Why there is no word although there is a watchdog.
     pub async fn ask(&self) -> Result<Option<Word>, AskError> {
-        let Some(path) = self.path() else { return Ok(None) };
-        match tokio::time::timeout(PATIENCE, self.ask_at(path)).await {
-            Ok(Err(AskError::Io { source, .. })) if is_nobody(source.kind()) => Ok(None),
-            Ok(word) => word.map(Some),
-            Err(_) => Err(AskError::TooLate),
-        }
+        Ok(self.ask_all().await?.ok())
     }
 
-    async fn ask_at(&self, path: PathBuf) -> Result<Word, AskError> {
-        let io = |source| AskError::Io { path: path.clone(), source };
-        let mut stream = UnixStream::connect(&path).await.map_err(io)?;
-        let uid = stream.peer_cred().map_err(io)?.uid();
-        if !self.trusted.get().owns(uid) {
-            return Err(AskError::Stranger { path, uid });
+    /// Asks at every place at once, so that no place holds up another. The first one in the list that gives a word
+    /// counts, and a place without a watchdog of a trusted user counts for nothing.
+    async fn ask_all(&self) -> Result<Result<Word, Nobody>, AskError> {
+        let places = &self.places;
+        let asked = places.iter().map(|path| async {
+            let asked = tokio::time::timeout(PATIENCE, self.ask_at(path.clone())).await;
+            asked.unwrap_or(Err(AskError::TooLate))
+        });
+        let (mut unheard, mut nobody) = (None, Nobody::NoSocket(places.clone()));
+        for asked in futures_util::future::join_all(asked).await {
+            match asked {
+                Ok(Ok(word)) => return Ok(Ok(word)),
+                Ok(Err(why)) if why.rank() > nobody.rank() => nobody = why,
+                Ok(Err(_)) => {}
+                Err(error) => drop(unheard.get_or_insert(error)),
+            }
         }
+        unheard.map_or(Ok(Err(nobody)), Err)
+    }
+
+    /// Asks at one place.
+    async fn ask_at(&self, path: PathBuf) -> Result<Result<Word, Nobody>, AskError> {
+        // Somebody else's entry may be a link to a socket of root's, or a socket with a full queue. Whoever may make
+        // sockets for this program counts as well: an operator may have given it the socket.
+        let Ok(entry) = std::fs::symlink_metadata(&path) else { return Ok(Err(Nobody::NoSocket(vec![path]))) };
+        let own = rustix::process::geteuid().as_raw();
+        if entry.uid() != own && !self.trusted.get().owns(entry.uid()) {
+            return Ok(Err(Nobody::Stranger { path, uid: entry.uid() }));
+        }
+        let mut stream = match UnixStream::connect(&path).await {
+            Ok(stream) => stream,
+            Err(error) => return why_not(path, error),
+        };
+        let uid = stream.peer_cred().map_err(|source| AskError::Io { path: path.clone(), source })?.uid();
+        if !self.trusted.get().owns(uid) {
+            return Ok(Err(Nobody::Stranger { path, uid }));
+        }
+        self.converse(&mut stream, path).await.map(Ok)
+    }
+
+    async fn converse(&self, stream: &mut UnixStream, path: PathBuf) -> Result<Word, AskError> {
+        let io = |source| AskError::Io { path: path.clone(), source };
         let mut question = json!({ "NodeID": -1 });
         if let Some(key) = &self.auth_key {
             question["IPCAuthKey"] = json!(key);
@@ -224,9 +236,27 @@ impl Watchdog {
     }
 }
 
-/// Not for this user, or the socket that a dead Pgpool left behind.
-fn is_nobody(error: io::ErrorKind) -> bool {
-    matches!(error, io::ErrorKind::PermissionDenied | io::ErrorKind::ConnectionRefused)
+/// Why a trusted user's socket cannot be connected to: it is not for this user, a dead Pgpool left it behind, or it went
+/// meanwhile; anything else is an error.
+fn why_not(path: PathBuf, error: io::Error) -> Result<Result<Word, Nobody>, AskError> {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Ok(Err(Nobody::NotPermitted(path))),
+        io::ErrorKind::ConnectionRefused => Ok(Err(Nobody::NotRunning(path))),
+        io::ErrorKind::NotFound => Ok(Err(Nobody::NoSocket(vec![path]))),
+        _ => Err(AskError::Io { path, source: error }),
+    }
+}
+
+impl Nobody {
+    /// How much it tells an operator where several places have nobody to ask.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::NoSocket(_) => 0,
+            Self::Stranger { .. } => 1,
+            Self::NotRunning(_) => 2,
+            Self::NotPermitted(_) => 3,
+        }
+    }
 }
 
 impl Word {
@@ -291,7 +321,77 @@ mod tests {
             "as in the demo"
         );
         let unnamed = Watchdog::new(None, None, TrustedOwners::root());
-        assert!(unnamed.places().len() == FOLDERS.len());
+        assert!(unnamed.places.len() == FOLDERS.len());
+    }
+
+    /// Looks for the watchdog in these places.
+    fn at(places: &[PathBuf]) -> Watchdog {
+        let own = rustix::process::geteuid().as_raw();
+        Watchdog { places: places.to_vec(), ..Watchdog::new(None, None, TrustedOwners::root().with_uid(own)) }
+    }
+
+    /// A watchdog that gives its word.
+    fn live(path: &std::path::Path) -> tokio::task::JoinHandle<()> {
+        let listener = tokio::net::UnixListener::bind(path).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 5]).await.unwrap();
+            let body = br#"{"Escalated":1,"WatchdogNodes":[{"DelegateIP":"20.0.0.50"}]}"#;
+            let mut answer = vec![OK];
+            answer.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
+            answer.extend(body);
+            stream.write_all(&answer).await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        })
+    }
+
+    #[tokio::test]
+    async fn every_place_is_tried_whatever_stands_at_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let [dead, mute, missing, good] = ["dead", "mute", "missing", "good"].map(|name| folder.path().join(name));
+        drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+        let _mute = std::os::unix::net::UnixListener::bind(&mute).unwrap();
+        let _live = live(&good);
+        let began = std::time::Instant::now();
+        let places = [dead.clone(), mute.clone(), missing.clone(), good];
+        assert!(matches!(at(&places).consult().await, Asked::Word(word) if word.escalated));
+        assert!(began.elapsed() < PATIENCE * 2, "{:?}", began.elapsed());
+        assert_eq!(
+            at(&[missing.clone(), dead.clone()]).consult().await,
+            Asked::Nobody(Nobody::NotRunning(dead.clone()))
+        );
+        let Asked::Unheard(why) = at(&[dead, mute, missing]).consult().await else { panic!("the mute one lives") };
+        assert!(why.contains("did not answer within"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_counts_for_nothing_and_costs_no_time() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root may give files away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let [mute, full, link, root] = ["mute", "full", "link", "root"].map(|name| folder.path().join(name));
+        let nobody = 65534;
+        let _mute = std::os::unix::net::UnixListener::bind(&mute).unwrap();
+        let _full = std::os::unix::net::UnixListener::bind(&full).unwrap();
+        rustix::net::listen(&_full, 0).unwrap();
+        let _waiting = [UnixStream::connect(&full).await, UnixStream::connect(&full).await];
+        let _root = std::os::unix::net::UnixListener::bind(&root).unwrap();
+        std::os::unix::fs::symlink(&root, &link).unwrap();
+        for path in [&mute, &full, &link] {
+            std::os::unix::fs::lchown(path, Some(nobody), None).unwrap();
+        }
+        let began = std::time::Instant::now();
+        let asked = at(&[mute.clone(), full, link]).consult().await;
+        assert_eq!(asked, Asked::Nobody(Nobody::Stranger { path: mute.clone(), uid: nobody }));
+        assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+
+        // The socket was given to this program, and whoever listens there is judged by the kernel's word.
+        let given = folder.path().join("given");
+        let _live = live(&given);
+        let asked = at(&[mute, given]).consult().await;
+        assert!(matches!(asked, Asked::Word(_)), "{asked:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{News, Source, locked};
 use crate::ec2::Class;
+use crate::shown;
 use crate::status::{STALE_AFTER, SourceStatus, Status};
 
 /// The newest status, and what the news say of the credentials.
@@ -19,7 +20,7 @@ pub struct Health {
     credentials: Mutex<Credentials>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Credentials {
     /// Unix time in milliseconds.
     expiry_ms: Option<u64>,
@@ -77,13 +78,15 @@ impl Health {
     /// Every reason, one line each.
     pub fn ready(&self) -> Result<(), Vec<String>> {
         let mut reasons: Vec<String> = self.live().err().into_iter().collect();
-        match &*locked(&self.newest) {
+        // The loop must not wait for the lock while reasons are put into words.
+        let newest = locked(&self.newest).clone();
+        match newest {
             None => reasons.push("nothing was observed yet".to_owned()),
             Some((at, status)) => {
                 // The status tells times of its own clock: its age in this process brings them up to date.
                 let now_ms = status.written_ms.saturating_add(milliseconds(at.elapsed()));
                 reasons.extend(status.problems.iter().map(|problem| one_line(&problem.message)));
-                let credentials = locked(&self.credentials);
+                let credentials = locked(&self.credentials).clone();
                 if let Some(expiry_ms) = credentials.expiry_ms.filter(|expiry_ms| *expiry_ms <= now_ms) {
                     reasons.push(format!("the credentials expired {} s ago", (now_ms - expiry_ms) / 1000));
                 }
@@ -122,5 +125,5 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    shown::line(&text.split_whitespace().collect::<Vec<_>>().join(" ")).into_owned()
 }

@@ -1,14 +1,19 @@
 //! `/metrics`, `/healthz`, `/readyz` and `/status` over HTTP/1, for Prometheus, probes and people.
 //!
-//! Needs no task of its own: the one future accepts, serves and closes everything, and dropping it drops everything.
-//! What a client may cost is bounded: how many at once, how long each, and how much each may say.
+//! Clients are served on a thread of their own, so that no number of clients holds up the loop. The cost of clients is
+//! bounded: how many are served at once, for how long, how much each may say, and how often an answer is rendered.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use futures_util::stream::FuturesUnordered;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -18,20 +23,33 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Report;
+use crate::error::one_line;
+use crate::shown;
+use crate::status::Status;
 
-/// Further clients wait in the kernel's queue until one of these has been served or has timed out.
-const MAX_CONNECTIONS: usize = 64;
+/// How many clients are served at once. A further client takes the place of the one that has kept the listener waiting
+/// longest.
+const PLACES: usize = 32;
 /// From accepting to the last byte. One request a connection: nobody holds a place by idling.
 const MAX_DURATION: Duration = Duration::from_secs(10);
-const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
+/// A client that has asked keeps its place this long, also if others wait for one.
+const TIME_TO_READ: Duration = Duration::from_secs(1);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_HEAD_BYTES: usize = 8 << 10;
 /// hyper's buffer for a connection; it accepts no less.
 const BUFFER_BYTES: usize = 16 << 10;
 /// After a failure to accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long the rendered metrics are good for. Prometheus asks each 15 s.
+const METRICS_FOR: Duration = Duration::from_secs(1);
+/// How long after a failure the address is tried again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// How far the listener's thread stands behind the loop's where both want the only processor, in steps of nice(2).
+const NICE: i32 = 10;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 /// The version of Prometheus' text format is part of its content type.
@@ -55,6 +73,52 @@ pub struct ListenError {
     source: io::Error,
 }
 
+/// A listener on a thread of its own. The thread ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "a listener that is dropped serves nobody"]
+pub struct Listener {
+    _stop: oneshot::Sender<()>,
+}
+
+/// Starts the thread that takes the address and serves the report there. An address that cannot be taken is tried again
+/// each second. `tell` hears how each try ended: it is called on the new thread and must not wait.
+///
+/// # Errors
+/// When the system gives no thread or no event queue.
+pub fn start(
+    address: SocketAddr,
+    report: Arc<Report>,
+    tell: impl Fn(Result<(), String>) + Send + 'static,
+) -> io::Result<Listener> {
+    let (stop, stopped) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let work = move || {
+        // A system that does not permit it shares the processor evenly.
+        let _ = rustix::process::nice(NICE);
+        runtime.block_on(async {
+            tokio::select! {
+                _ = stopped => {}
+                never = keep_serving(address, &report, tell) => match never {},
+            }
+        });
+    };
+    std::thread::Builder::new().name("http".to_owned()).spawn(work)?;
+    Ok(Listener { _stop: stop })
+}
+
+async fn keep_serving(address: SocketAddr, report: &Report, tell: impl Fn(Result<(), String>)) -> Infallible {
+    loop {
+        match listen(address).await {
+            Ok(listener) => {
+                tell(Ok(()));
+                return serve(listener, report).await;
+            }
+            Err(error) => tell(Err(one_line(&error))),
+        }
+        sleep(LISTEN_AGAIN).await;
+    }
+}
+
 /// Takes the address.
 ///
 /// # Errors
@@ -65,13 +129,24 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 
 /// Serves for as long as it is polled. What clients do wrong is theirs: it is neither logged nor an error.
 pub async fn serve(listener: TcpListener, report: &Report) -> Infallible {
+    let answers = Answers::new(report);
     let mut connections = FuturesUnordered::new();
+    let mut places = Places::default();
     loop {
+        let room_at = places.room_at();
         tokio::select! {
-            stream = accept(&listener), if connections.len() < MAX_CONNECTIONS => {
-                connections.push(connection(stream, report));
+            // Whoever was let in is heard before the next one is.
+            biased;
+            Some(number) = connections.next() => places.leave(number),
+            stream = accept(&listener), if room_at <= Instant::now() => {
+                let (number, asked, abort) = places.enter();
+                let connection = Abortable::new(connection(stream, &answers, asked), abort);
+                connections.push(async move {
+                    let _ = connection.await;
+                    number
+                });
             }
-            Some(()) = connections.next() => {}
+            () = sleep_until(room_at), if room_at > Instant::now() => {}
         }
     }
 }
@@ -85,9 +160,57 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn connection(stream: TcpStream, report: &Report) {
+/// Who is being served, longest first.
+#[derive(Default)]
+struct Places {
+    taken: VecDeque<Place>,
+    next: u64,
+}
+
+struct Place {
+    number: u64,
+    since: Instant,
+    /// The head of a request has come.
+    asked: Rc<Cell<bool>>,
+    abort: AbortHandle,
+}
+
+impl Places {
+    /// From when on a further client can be let in.
+    fn room_at(&self) -> Instant {
+        let now = Instant::now();
+        let Some(oldest) = self.taken.front() else { return now };
+        let is_free = self.taken.len() < PLACES || self.taken.iter().any(|place| !place.asked.get());
+        if is_free { now } else { oldest.since + TIME_TO_READ }
+    }
+
+    /// Lets one in. If all places are taken, another one goes: the longest of those that have not asked for anything,
+    /// or else the longest of all.
+    fn enter(&mut self) -> (u64, Rc<Cell<bool>>, AbortRegistration) {
+        if self.taken.len() >= PLACES {
+            let index = self.taken.iter().position(|place| !place.asked.get()).unwrap_or(0);
+            if let Some(place) = self.taken.remove(index) {
+                place.abort.abort();
+            }
+        }
+        self.next += 1;
+        let asked = Rc::new(Cell::new(false));
+        let (abort, registration) = AbortHandle::new_pair();
+        let place = Place { number: self.next, since: Instant::now(), asked: Rc::clone(&asked), abort };
+        self.taken.push_back(place);
+        (self.next, asked, registration)
+    }
+
+    /// The one with this number is gone.
+    fn leave(&mut self, number: u64) {
+        self.taken.retain(|place| place.number != number);
+    }
+}
+
+async fn connection(stream: TcpStream, answers: &Answers<'_>, asked: Rc<Cell<bool>>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = respond(request.method(), request.uri().path(), report);
+        asked.set(true);
+        let response = answers.to(request.method(), request.uri().path());
         async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -100,38 +223,114 @@ async fn connection(stream: TcpStream, report: &Report) {
     let _ = timeout(MAX_DURATION, connection).await;
 }
 
-fn respond(method: &Method, path: &str, report: &Report) -> Response<Full<Bytes>> {
-    let (status, content_type, text) = match (path, method) {
-        ("/" | "/metrics" | "/healthz" | "/readyz" | "/status", method)
-            if method != Method::GET && method != Method::HEAD =>
-        {
-            (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned())
-        }
-        ("/", _) => (StatusCode::OK, TEXT, INDEX.to_owned()),
-        ("/metrics", _) => (StatusCode::OK, METRICS, report.metrics()),
-        ("/healthz", _) => health(report.health().live().map_err(|reason| vec![reason])),
-        ("/readyz", _) => health(report.health().ready()),
-        ("/status", _) => match report.health().newest().as_deref().map(serde_json::to_string_pretty) {
-            Some(Ok(text)) => (StatusCode::OK, JSON, text + "\n"),
-            Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
-            None => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "no status yet\n".to_owned()),
-        },
-        _ => (StatusCode::NOT_FOUND, TEXT, format!("nothing here; there is\n\n{INDEX}")),
-    };
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
-    response
+/// What is answered. Each document is rendered once, and its bytes serve all who ask for it.
+struct Answers<'a> {
+    report: &'a Report,
+    metrics: RefCell<Option<(Instant, Bytes)>>,
+    status: RefCell<Option<(Arc<Status>, Result<Bytes, String>)>>,
 }
 
-fn health(answer: Result<(), Vec<String>>) -> (StatusCode, &'static str, String) {
+type Answer = (StatusCode, &'static str, Bytes);
+
+impl<'a> Answers<'a> {
+    fn new(report: &'a Report) -> Self {
+        Self { report, metrics: RefCell::default(), status: RefCell::default() }
+    }
+
+    fn to(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        let (status, content_type, bytes) = match (path, method) {
+            ("/" | "/metrics" | "/healthz" | "/readyz" | "/status", method)
+                if method != Method::GET && method != Method::HEAD =>
+            {
+                (StatusCode::METHOD_NOT_ALLOWED, TEXT, Bytes::from_static(b"only GET and HEAD\n"))
+            }
+            ("/", _) => (StatusCode::OK, TEXT, Bytes::from_static(INDEX.as_bytes())),
+            ("/metrics", _) => (StatusCode::OK, METRICS, self.metrics()),
+            ("/healthz", _) => health(self.report.health().live().map_err(|reason| vec![reason])),
+            ("/readyz", _) => health(self.report.health().ready()),
+            ("/status", _) => self.status(),
+            _ => (StatusCode::NOT_FOUND, TEXT, format!("nothing here; there is\n\n{INDEX}").into()),
+        };
+        let mut response = Response::new(Full::from(bytes));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+
+    /// The metrics as they stood at most [`METRICS_FOR`] ago.
+    fn metrics(&self) -> Bytes {
+        let mut rendered = self.metrics.borrow_mut();
+        if let Some((at, bytes)) = &*rendered
+            && at.elapsed() < METRICS_FOR
+        {
+            return bytes.clone();
+        }
+        let bytes = Bytes::from(self.report.metrics());
+        *rendered = Some((Instant::now(), bytes.clone()));
+        bytes
+    }
+
+    /// The newest status, rendered when it is asked for first.
+    fn status(&self) -> Answer {
+        let Some(newest) = self.report.health().newest() else {
+            return (StatusCode::SERVICE_UNAVAILABLE, TEXT, Bytes::from_static(b"no status yet\n"));
+        };
+        let mut rendered = self.status.borrow_mut();
+        let text = match &*rendered {
+            Some((of, text)) if Arc::ptr_eq(of, &newest) => text.clone(),
+            _ => {
+                let text = serde_json::to_string_pretty(&*newest);
+                let text = text.map(|text| Bytes::from(shown::json(text) + "\n")).map_err(|error| format!("{error}\n"));
+                *rendered = Some((newest, text.clone()));
+                text
+            }
+        };
+        match text {
+            Ok(bytes) => (StatusCode::OK, JSON, bytes),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.into()),
+        }
+    }
+}
+
+fn health(answer: Result<(), Vec<String>>) -> Answer {
     match answer {
-        Ok(()) => (StatusCode::OK, TEXT, "ok\n".to_owned()),
-        Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons.join("\n") + "\n"),
+        Ok(()) => (StatusCode::OK, TEXT, Bytes::from_static(b"ok\n")),
+        Err(reasons) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, (reasons.join("\n") + "\n").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Reporter;
+
+    #[test]
+    fn a_document_is_rendered_once_however_many_ask_for_it() {
+        let report = Report::new(&[], None, Duration::from_secs(90));
+        let answers = Answers::new(&report);
+        let status = Status {
+            version: crate::status::VERSION,
+            program: String::new(),
+            pid: 1,
+            written_ms: 1,
+            started_ms: 1,
+            instance: None,
+            region: None,
+            sources: Vec::new(),
+            vips: Vec::new(),
+            problems: Vec::new(),
+        };
+        report.status(&status);
+        let (first, second) = (answers.status().2, answers.status().2);
+        assert_eq!(first.as_ptr(), second.as_ptr(), "these are the bytes that were rendered");
+        report.status(&Status { pid: 2, ..status });
+        let changed = answers.status().2;
+        assert!(changed != first, "a new status is rendered anew");
+        assert_eq!(answers.metrics().as_ptr(), answers.metrics().as_ptr());
     }
 }

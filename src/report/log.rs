@@ -1,6 +1,5 @@
 //! Log lines: what each news says, at which level, and how often it is said again.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,6 +11,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::News;
 use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult};
+use super::lines::{Lines, OpenLog};
 use super::repeats::{Repeats, Times};
 use crate::action::Action;
 use crate::binding::BindingKey;
@@ -29,37 +29,38 @@ pub enum LogError {
     Filter { filter: String, source: tracing_subscriber::filter::ParseError },
     #[error("logging was set up already")]
     Twice,
+    #[error("cannot start the thread that writes the log")]
+    Thread(#[source] std::io::Error),
 }
 
-/// Sends the log to stderr, for the whole process. `filter` is a level, then meant for vipkeeper alone while its
+/// Sends the log to stderr, for the whole process, by a thread of its own: see [`OpenLog`]. `filter` is a level, then meant for vipkeeper alone while its
 /// libraries say warnings at most; or tracing's directives.
 ///
-/// In text, colours are for terminals (and not with `NO_COLOR`). Under systemd the journal knows the time, and each
-/// line carries its priority instead, so that `journalctl -p warning` works (see `sd-daemon(3)`).
+/// Under systemd the journal knows the time, and each line of text carries its priority instead, so that
+/// `journalctl -p warning` works (see `sd-daemon(3)`).
 ///
 /// # Errors
-/// A filter that is none, or a second call.
-#[expect(clippy::disallowed_methods, reason = "what terminal and journal say of themselves is no setting")]
-pub fn init_log(format: LogFormat, filter: &str) -> Result<(), LogError> {
+/// A filter that is none, a second call, or no thread to write with.
+pub fn init_log(format: LogFormat, filter: &str) -> Result<OpenLog, LogError> {
     let directives =
         if filter.parse::<Level>().is_ok() { format!("warn,vipkeeper={filter}") } else { filter.to_owned() };
     let filter =
         EnvFilter::try_new(directives).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = Lines::to_stderr(format).map_err(LogError::Thread)?;
+    let open = lines.open();
+    // Its own errors would go to stderr, and end the program where that cannot be written.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(lines);
     let result = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
         LogFormat::Text if stderr_is_journal() => builder.with_ansi(false).event_format(Journal::default()).try_init(),
-        LogFormat::Text => {
-            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            builder.with_target(false).with_ansi(colours).try_init()
-        }
+        LogFormat::Text => builder.with_target(false).with_ansi(false).try_init(),
     };
-    result.map_err(|_| LogError::Twice)
+    result.map(|()| open).map_err(|_| LogError::Twice)
 }
 
 /// Whether stderr is the stream that systemd says it connected to the journal (`systemd.exec(5)`): the variable alone
 /// is inherited by children whose stderr goes elsewhere.
-#[expect(clippy::disallowed_methods, reason = "what terminal and journal say of themselves is no setting")]
+#[expect(clippy::disallowed_methods, reason = "what the journal says of itself is no setting")]
 fn stderr_is_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(std::io::stderr()).is_ok_and(|stat| stream == *format!("{}:{}", stat.st_dev, stat.st_ino))

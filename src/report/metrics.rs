@@ -37,7 +37,7 @@ pub struct Metrics {
 }
 
 /// How things stand, as far as it is shown in metrics.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     vips: BTreeMap<IpAddr, VipState>,
     /// Unix times in seconds; 0: never.
@@ -46,7 +46,7 @@ struct State {
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a gauge of its own, and they are independent")]
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct VipState {
     role: DesiredRole,
     term: u64,
@@ -125,9 +125,11 @@ impl Metrics {
 
     pub fn render(&self) -> String {
         let now = recorder();
+        // The loop must not wait for the lock while this is rendered: a copy is made in no time.
+        let state = locked(&self.state).clone();
         with_local_recorder(&now, || {
             describe_state();
-            locked(&self.state).show();
+            state.show();
             let process = metrics_process::Collector::default();
             process.describe();
             process.collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,6 +10,11 @@ use tokio::time::Instant;
 /// After the first time; the last one repeats.
 const SAY_AGAIN_AFTER: [Duration; 4] =
     [Duration::from_mins(1), Duration::from_mins(5), Duration::from_mins(15), Duration::from_hours(1)];
+
+/// How many ways in which one topic fails are told apart. Others write what they like, and the rest counts as one way.
+const MOST_WAYS: usize = 8;
+/// How many topics are remembered. A topic that fails after that takes the place of the oldest.
+const MOST_TOPICS: usize = 1024;
 
 /// Everything that is failing now: for each topic, each way in which it fails.
 #[derive(Debug, Default)]
@@ -20,8 +26,8 @@ pub struct Repeats {
 struct Topic {
     failures: u32,
     since: Instant,
-    /// When each way of failing was last said, and how often.
-    said: BTreeMap<String, (Instant, usize)>,
+    /// When each way of failing was last said, and how often, by the hash of its signature; `None`: all further ways.
+    said: BTreeMap<Option<u64>, (Instant, usize)>,
 }
 
 /// How often something failed, as the end of a sentence; empty for once.
@@ -56,13 +62,18 @@ impl Repeats {
     /// Counts a failure of the topic, in the way that the signature names. `Some` when it is to be said.
     pub fn failed(&mut self, topic: &str, signature: &str, now: Instant) -> Option<Times> {
         if !self.topics.contains_key(topic) {
+            self.make_room();
             let fresh = Topic { failures: 0, since: now, said: BTreeMap::new() };
             self.topics.insert(topic.to_owned(), fresh);
         }
         let topic = self.topics.get_mut(topic)?;
         topic.failures = topic.failures.saturating_add(1);
         let times = Times { failures: topic.failures, over: now - topic.since, is_past: false };
-        if let Some((at, count)) = topic.said.get_mut(signature) {
+        let mut way = Some(hash(signature));
+        if topic.said.len() >= MOST_WAYS && !topic.said.contains_key(&way) {
+            way = None;
+        }
+        if let Some((at, count)) = topic.said.get_mut(&way) {
             let pause = SAY_AGAIN_AFTER[(*count - 1).min(SAY_AGAIN_AFTER.len() - 1)];
             if now - *at < pause {
                 return None;
@@ -70,7 +81,7 @@ impl Repeats {
             *at = now;
             *count += 1;
         } else {
-            topic.said.insert(signature.to_owned(), (now, 1));
+            topic.said.insert(way, (now, 1));
         }
         Some(times)
     }
@@ -81,8 +92,44 @@ impl Repeats {
         Some(Times { failures: topic.failures, over: now - topic.since, is_past: true })
     }
 
+    fn make_room(&mut self) {
+        if self.topics.len() >= MOST_TOPICS
+            && let Some((oldest, _)) = self.topics.iter().min_by_key(|(_, topic)| topic.since)
+        {
+            let oldest = oldest.clone();
+            self.topics.remove(&oldest);
+        }
+    }
+
     /// What failed of these topics counts for nothing any more.
     pub fn forget(&mut self, which: impl Fn(&str) -> bool) {
         self.topics.retain(|topic, _| !which(topic));
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_make_no_table_grow_and_no_log_long() {
+        let mut repeats = Repeats::default();
+        let now = Instant::now();
+        let said = (0..300).filter(|n| repeats.failed("file", &format!("bad in way {n}"), now).is_some()).count();
+        assert_eq!(said, MOST_WAYS + 1);
+        assert_eq!(repeats.topics["file"].said.len(), MOST_WAYS + 1);
+        let later = now + SAY_AGAIN_AFTER[0];
+        assert!(repeats.failed("file", "bad in another way", later).is_some(), "the rest is said again as well");
+        for n in 0..2 * MOST_TOPICS {
+            repeats.failed(&format!("topic {n}"), "", later);
+        }
+        assert_eq!(repeats.topics.len(), MOST_TOPICS);
+        assert!(!repeats.topics.contains_key("file"), "the oldest went");
     }
 }

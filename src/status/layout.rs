@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::shown;
+
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
@@ -88,10 +90,8 @@ fn cut(text: &str, room: usize) -> String {
 
 /// The text on one line, without anything that a terminal could take for a command: part of it comes from elsewhere.
 pub fn clean(text: &str) -> String {
-    text.split(|c: char| c.is_control() || c.is_whitespace())
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = text.split(|c: char| shown::is_unsafe(c) || c.is_whitespace()).filter(|word| !word.is_empty());
+    shown::line(&words.collect::<Vec<_>>().join(" ")).into_owned()
 }
 
 fn wrap(text: &str, room: usize) -> Vec<String> {
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_could_command_a_terminal_is_taken_out() {
-        assert_eq!(clean("a\x1b[2J b\r\n\tc\u{9b}d"), "a [2J b c d");
+        assert_eq!(clean("a\x1b[2J b\r\n\tc\u{9b}d\u{202e}e"), "a [2J b c d e");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The listener: what it answers, and what clients cannot do to it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -180,24 +182,115 @@ async fn a_head_without_end_is_refused() {
 }
 
 #[tokio::test]
-async fn silent_clients_do_not_shut_others_out() {
+async fn clients_that_do_not_ask_shut_nobody_out() {
     let report = report();
     with_server(&report, async |address| {
-        let mut silent = Vec::new();
-        for _ in 0..80 {
+        let mut half_open = Vec::new();
+        for _ in 0..400 {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(b"GET /met").await.unwrap();
-            silent.push(stream);
+            half_open.push(stream);
         }
         let start = Instant::now();
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
-        // The first 64 are given up after 3 s, and then the other 16 do not fill the places.
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
         let mut rest = Vec::new();
-        silent[0].read_to_end(&mut rest).await.unwrap();
+        let _ = half_open[0].read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "{rest:?}");
+        // The last one has its place for as long as no other needs it, and is then told why it goes.
+        half_open[399].read_to_end(&mut rest).await.unwrap();
         assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408 "), "{rest:?}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_hold_others_up_for_a_moment() {
+    let report = report();
+    // More than the kernel keeps for a client that does not read.
+    let mut much = status(vec![leader()]);
+    much.sources[0].error = Some("x".repeat(16 << 20));
+    report.status(&much);
+    with_server(&report, async |address| {
+        let mut unread = Vec::new();
+        for _ in 0..60 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            unread.push(stream);
+        }
+        let start = Instant::now();
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn metrics_are_rendered_at_most_once_a_second() {
+    let report = report();
+    with_server(&report, async |address| {
+        let passes = async || {
+            let answer = get(address, "/metrics").await;
+            let line = body(&answer).lines().find(|line| line.contains("vipkeeper_passes_total{result=\"in_sync\"}"));
+            line.unwrap().split(' ').next_back().unwrap().to_owned()
+        };
+        assert_eq!(passes().await, "0");
+        let start = Instant::now();
+        report.news(&News::PassDone { result: PassResult::InSync, duration: Duration::ZERO });
+        let at_once = passes().await;
+        assert!(at_once == "0" || start.elapsed() >= Duration::from_secs(1), "rendered for each who asks");
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert_eq!(passes().await, "1");
+    })
+    .await;
+}
+
+#[test]
+fn a_loop_that_does_not_turn_holds_no_answer_up_and_a_flood_holds_up_no_report() {
+    let report = Arc::new(report());
+    report.status(&status(vec![leader()]));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let _listener = http::start(address, Arc::clone(&report), move |outcome| tell.send(outcome).unwrap()).unwrap();
+    let error = told.recv().unwrap().unwrap_err();
+    assert!(error.contains("cannot listen"), "{error}");
+    drop(free);
+    while let Err(error) = told.recv_timeout(Duration::from_secs(10)).expect("the address is tried again") {
+        assert!(error.contains("cannot listen"), "{error}");
+    }
+
+    // This thread stands for the loop: while it waits here, it does not turn, and is answered all the same.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let served = Arc::new(AtomicUsize::new(0));
+    let flood: Vec<_> = (0..8)
+        .map(|_| {
+            let (is_over, served) = (Arc::clone(&is_over), Arc::clone(&served));
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    while !is_over.load(Ordering::Relaxed) {
+                        assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200 "));
+                        served.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            })
+        })
+        .collect();
+    while served.load(Ordering::Relaxed) < 100 {
+        assert!(runtime.block_on(get(address, "/healthz")).starts_with("HTTP/1.1 200 "));
+    }
+    let start = Instant::now();
+    for _ in 0..20 {
+        report.news(&News::PassDone { result: PassResult::InSync, duration: Duration::ZERO });
+        report.status(&status(vec![leader()]));
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    is_over.store(true, Ordering::Relaxed);
+    for client in flood {
+        client.join().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! What is logged, at which level, and how often.
 
+use std::fs::File;
 use std::io;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 use vipkeeper::action::Action;
@@ -11,7 +13,7 @@ use vipkeeper::desired::{Claim, Desired, WhyUnknown};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::{ClaimId, Term};
 use vipkeeper::report::{
-    BindingState, Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Source, init_log,
+    BindingState, Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Source, init_log, say,
 };
 
 #[derive(Clone, Default)]
@@ -43,19 +45,22 @@ pub fn captured(level: &str, happens: impl FnOnce()) -> Vec<String> {
     String::from_utf8(bytes).unwrap().lines().map(|line| line.trim_start().to_owned()).collect()
 }
 
-/// What a process of its own says on stderr after `init_log`.
+/// A process of its own that logs to this stderr after `init_log`.
+fn process(format: &str, name: &str, stderr: impl Into<Stdio>) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--ignored", "--nocapture"]).env("LOG_FORMAT", format);
+    command.stdout(Stdio::null()).stderr(stderr);
+    command
+}
+
+/// What such a process says.
 fn said_by_a_process(format: &str, is_journal: bool) -> String {
     let (mut reader, writer) = io::pipe().unwrap();
     let stat = rustix::fs::fstat(&writer).unwrap();
     let journal = if is_journal { stat.st_ino } else { stat.st_ino + 1 };
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "log::a_process_that_logs", "--ignored", "--nocapture"])
-        .env("LOG_FORMAT", format)
-        .env("JOURNAL_STREAM", format!("{}:{journal}", stat.st_dev))
-        .stdout(std::process::Stdio::null())
-        .stderr(writer)
-        .spawn()
-        .unwrap();
+    let mut command = process(format, "log::a_process_that_logs", writer);
+    let mut child = command.env("JOURNAL_STREAM", format!("{}:{journal}", stat.st_dev)).spawn().unwrap();
+    drop(command);
     let mut text = String::new();
     io::Read::read_to_string(&mut reader, &mut text).unwrap();
     assert!(child.wait().unwrap().success(), "{text}");
@@ -66,7 +71,7 @@ fn said_by_a_process(format: &str, is_journal: bool) -> String {
 #[ignore = "only in a process of its own: others start it"]
 fn a_process_that_logs() {
     let format = if std::env::var("LOG_FORMAT").unwrap() == "json" { LogFormat::Json } else { LogFormat::Text };
-    init_log(format, "info").unwrap();
+    let _log = init_log(format, "info").unwrap();
     assert!(init_log(format, "info").is_err(), "once is enough");
     let report = report();
     report.news(&News::DesiredInvalid { vip: vip(), why: "owned by \"x\"" });
@@ -104,6 +109,114 @@ fn json_is_one_object_a_line() {
     assert_eq!((&objects[0]["level"], &objects[0]["vip"]), (&"ERROR".into(), &"20.0.0.50".into()));
     assert_eq!(objects[0]["why"], "owned by \"x\"");
     assert_eq!(objects[1]["message"], "the VIP leads to this node now");
+}
+
+#[test]
+#[ignore = "only in a process of its own: others start it"]
+fn a_process_that_logs_much() {
+    let began = Instant::now();
+    {
+        let _log = init_log(LogFormat::Text, "info").unwrap();
+        let why = "x".repeat(100);
+        for _ in 0..30_000 {
+            report().news(&News::DesiredInvalid { vip: vip(), why: &why });
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        if std::env::var_os("WAIT_FOR_READER").is_some() {
+            let _ = io::Read::read(&mut io::stdin(), &mut [0]).unwrap();
+            report().news(&News::Takeover { vip: vip(), direction: Direction::Gained });
+        }
+    }
+    say("the last word");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (_, nobody_reads) = io::pipe().unwrap();
+    for stderr in [Stdio::from(full), nobody_reads.into()] {
+        let status = process("text", "log::a_process_that_logs_much", stderr).status().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up_and_what_was_lost_is_told() {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let status = process("text", "log::a_process_that_logs_much", writer.try_clone().unwrap()).status().unwrap();
+    assert!(status.success(), "{status}");
+    drop(writer);
+    let mut text = String::new();
+    io::Read::read_to_string(&mut reader, &mut text).unwrap();
+    assert!(!text.is_empty() && text.len() <= 1 << 20, "{}", text.len());
+
+    let (mut reader, writer) = io::pipe().unwrap();
+    let mut command = process("text", "log::a_process_that_logs_much", writer);
+    let mut child = command.env("WAIT_FOR_READER", "yes").stdin(Stdio::piped()).spawn().unwrap();
+    drop(command);
+    let mut stdin = child.stdin.take().unwrap();
+    let reading = std::thread::spawn(move || {
+        // The lines come faster than they are read: the pipe is full, then the queue.
+        std::thread::sleep(Duration::from_secs(2));
+        let mut text = String::new();
+        io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        text
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    io::Write::write_all(&mut stdin, b"!").unwrap();
+    assert!(child.wait().unwrap().success());
+    let text = reading.join().unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let lost = lines.iter().filter_map(|line| line.split_once("or nobody read them lost="));
+    let lost: usize = lost.map(|(_, lost)| lost.parse::<usize>().unwrap()).sum();
+    let said = lines.iter().filter(|line| line.contains("the desired-state file")).count();
+    assert!(lost > 0);
+    assert_eq!(said + lost, 30_000);
+    assert!(lines.iter().any(|line| line.contains("the VIP leads to this node now")), "{}", lines.len());
+    assert_eq!(lines.last(), Some(&"the last word"));
+}
+
+#[test]
+fn text_of_others_stays_on_its_line() {
+    for format in ["text", "json"] {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut command = process(format, "log::a_process_that_logs_forged_text", writer);
+        assert!(command.status().unwrap().success());
+        drop(command);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(!text.contains(['\u{202e}', '\u{1b}']), "{text:?}");
+        assert!(lines[0].contains("it is on") && lines[0].contains("forged"), "{text}");
+        assert!(lines[1].len() < 20_000, "{}", lines[1].len());
+        if format == "json" {
+            let object: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+            assert_eq!(object["message"], "drift: it is on\n<3>forged\u{202e}\u{1b}[2J");
+            serde_json::from_str::<serde_json::Value>(lines[1]).unwrap();
+        }
+    }
+}
+
+#[test]
+#[ignore = "only in a process of its own: others start it"]
+fn a_process_that_logs_forged_text() {
+    let format = if std::env::var("LOG_FORMAT").unwrap() == "json" { LogFormat::Json } else { LogFormat::Text };
+    let _log = init_log(format, "info").unwrap();
+    let detail = "it is on\n<3>forged\u{202e}\u{1b}[2J";
+    report().news(&News::Drift { vip: vip(), key: &key(), reason: DriftReason::CheckOn, detail });
+    report().news(&News::DesiredInvalid { vip: vip(), why: &"x".repeat(100_000) });
+}
+
+#[test]
+fn a_file_that_is_bad_in_ever_new_ways_is_few_lines() {
+    let report = report();
+    let lines = captured("info", || {
+        for n in 0..300 {
+            report.news(&News::DesiredInvalid { vip: vip(), why: &format!("line {n} is no JSON") });
+        }
+    });
+    assert!(lines.len() < 10, "{}", lines.len());
 }
 
 #[test]

@@ -1,0 +1,199 @@
+//! The lines of the log on their way to stderr. A thread of its own writes them, so that a log that cannot be written,
+//! or that nobody reads, neither ends nor holds up the program. Lines that find no room are lost, and their number is
+//! logged as soon as a line can be written again.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use tracing::warn;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::locked;
+use crate::config::LogFormat;
+use crate::shown;
+
+/// How many bytes may wait to be written.
+const ROOM: usize = 1 << 20;
+/// How long the end of the program waits for lines that are not written yet, and for a last word on stderr.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long after it a stream that would block is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// Takes lines at any time, without waiting.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    shared: Arc<Shared>,
+    format: LogFormat,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    lost: u64,
+    /// A line is being written that is none of `lines` any more.
+    writing: bool,
+}
+
+/// The log, until it is dropped: then the lines that still wait are written, if that is done soon.
+#[derive(Debug)]
+#[must_use = "the last lines of a log that is dropped at once may be lost"]
+pub struct OpenLog(Lines);
+
+impl Drop for OpenLog {
+    fn drop(&mut self) {
+        let shared = &self.0.shared;
+        let under_way = |waiting: &mut Waiting| waiting.writing || !waiting.lines.is_empty();
+        drop(shared.changed.wait_timeout_while(locked(&shared.waiting), LAST_WORDS, under_way));
+    }
+}
+
+/// Says one line on stderr, for which nobody waits long.
+pub fn say(text: &str) {
+    let text = shown::line(text).into_owned() + "\n";
+    let (done, is_done) = mpsc::channel();
+    // Another thread may hold std's lock of stderr for as long as nobody reads.
+    let said = stderr().and_then(|mut stream| {
+        std::thread::Builder::new().spawn(move || {
+            let _ = stream.write_all(text.as_bytes());
+            let _ = done.send(());
+        })
+    });
+    if said.is_ok() {
+        let _ = is_done.recv_timeout(LAST_WORDS);
+    }
+}
+
+fn stderr() -> io::Result<File> {
+    Ok(io::stderr().as_fd().try_clone_to_owned()?.into())
+}
+
+impl Lines {
+    /// Starts the thread that writes to stderr.
+    ///
+    /// # Errors
+    /// When there is no stderr, or no thread to be had.
+    pub fn to_stderr(format: LogFormat) -> io::Result<Self> {
+        Self::to(stderr()?, format)
+    }
+
+    fn to(stream: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
+        let lines = Self { shared: Arc::default(), format };
+        let shared = Arc::clone(&lines.shared);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_to(stream))?;
+        Ok(lines)
+    }
+
+    pub fn open(&self) -> OpenLog {
+        OpenLog(self.clone())
+    }
+
+    fn take(&self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let mut line = match self.format {
+            LogFormat::Text => shown::line(text).into_owned(),
+            LogFormat::Json => shown::json_line(text),
+        };
+        line.push('\n');
+        let mut waiting = locked(&self.shared.waiting);
+        if waiting.bytes + line.len() > ROOM {
+            waiting.lost += 1;
+            return;
+        }
+        waiting.bytes += line.len();
+        waiting.lines.push_back(line.into_bytes());
+        self.shared.changed.notify_all();
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+/// Each event comes as one write.
+impl Write for &Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.take(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Writes what comes, for ever.
+    fn write_to(&self, mut stream: impl Write) {
+        // A line was written in part: the next one begins on a line of its own.
+        let mut torn = false;
+        loop {
+            let mut line = self.next();
+            if torn {
+                line.insert(0, b'\n');
+            }
+            let written = self.write_whole(&mut stream, &line);
+            let is_written = written == line.len();
+            torn = !is_written && (torn || written > 0);
+            let lost = {
+                let mut waiting = locked(&self.waiting);
+                if is_written {
+                    std::mem::take(&mut waiting.lost)
+                } else {
+                    waiting.lost += 1;
+                    0
+                }
+            };
+            if lost > 0 {
+                warn!(lost, "earlier lines of the log are lost: they could not be written, or nobody read them");
+            }
+            locked(&self.waiting).writing = false;
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Vec<u8> {
+        let mut waiting = locked(&self.waiting);
+        loop {
+            if let Some(line) = waiting.lines.pop_front() {
+                waiting.bytes -= line.len();
+                waiting.writing = true;
+                return line;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    /// Says how many bytes were written: fewer after an error.
+    fn write_whole(&self, stream: &mut impl Write, line: &[u8]) -> usize {
+        let mut written = 0;
+        while written < line.len() {
+            match stream.write(&line[written..]) {
+                Ok(0) => break,
+                Ok(more) => written += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(self.changed.wait_timeout(locked(&self.waiting), TRY_AGAIN));
+                }
+                Err(_) => break,
+            }
+        }
+        written
+    }
+}

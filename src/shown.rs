@@ -1,0 +1,107 @@
+//! Text that others wrote, made fit to be shown: a tag's value, an error of EC2, the content of a file. Everything that
+//! people read goes through here, so that no such text can end a line, command a terminal, or reorder what stands beside
+//! it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// Longer text is cut. In bytes; the longest errors of EC2 are a quarter of it.
+pub const LONGEST: usize = 8 << 10;
+const MORE: &str = " … (cut)";
+
+/// Whether this is no part of a line's text: it ends the line, commands a terminal, or changes the direction in which
+/// the rest is read (Unicode's bidirectional controls, and the marks that have no width).
+#[must_use]
+pub fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// One line, with everything else as Rust writes it in a literal: `\n`, `\u{202e}`.
+#[must_use]
+pub fn line(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST && !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let (kept, rest) = text.split_at(text.floor_char_boundary(LONGEST));
+    let mut shown = String::with_capacity(kept.len());
+    for c in kept.chars() {
+        if is_unsafe(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    if !rest.is_empty() {
+        shown.push_str(MORE);
+    }
+    Cow::Owned(shown)
+}
+
+/// A JSON text in which such characters are escaped as JSON has it. It means what it meant before.
+#[must_use]
+pub fn json(text: String) -> String {
+    let is_unsafe = |c: char| is_unsafe(c) && !c.is_ascii();
+    if !text.contains(is_unsafe) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// One JSON object on one line, in which each text that is too long is cut.
+#[must_use]
+pub fn json_line(text: &str) -> String {
+    let text = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(mut object)) if text.len() > LONGEST => {
+            for value in object.values_mut() {
+                if let Value::String(text) = value
+                    && text.len() > LONGEST / 4
+                {
+                    text.truncate(text.floor_char_boundary(LONGEST / 4));
+                    text.push_str(MORE);
+                }
+            }
+            Value::Object(object).to_string()
+        }
+        _ => text.to_owned(),
+    };
+    json(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_stays_on_its_line_in_its_direction() {
+        assert_eq!(line("as it is: ä, 漢, …"), "as it is: ä, 漢, …");
+        assert_eq!(line("a\n<3>forged\r\t\u{1b}[2J\u{202e}drow\u{9b}"), r"a\n<3>forged\r\t\u{1b}[2J\u{202e}drow\u{9b}");
+        let long = line(&"é".repeat(LONGEST)).into_owned();
+        assert!(long.len() <= LONGEST + MORE.len() && long.ends_with("é … (cut)"), "{}", long.len());
+    }
+
+    #[test]
+    fn json_means_what_it_meant() {
+        let value = serde_json::json!({ "why": "a\n\u{202e}b\u{2028}", "n": 1 });
+        let shown = json(value.to_string());
+        assert!(shown.contains(r"\u202e") && !shown.contains(is_unsafe), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
+        let long = serde_json::json!({ "level": "ERROR", "why": "x".repeat(LONGEST * 2) }).to_string();
+        let shown: Value = serde_json::from_str(&json_line(&long)).unwrap();
+        assert_eq!(shown["level"], "ERROR");
+        assert!(shown["why"].as_str().unwrap().len() < LONGEST);
+    }
+}
