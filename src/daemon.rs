@@ -20,9 +20,9 @@ use crate::report::changes::Changes;
 use crate::report::{HEARTBEAT, News};
 use crate::state_dir::Machine;
 use crate::status::{Status, VERSION, VipStatus, problem};
-use crate::wake::Wake;
+use crate::wake::{Parts, Wake};
 
-pub use self::surroundings::{Ask, Reload, Reloaded, Surroundings};
+pub use self::surroundings::{Ask, Reload, Surroundings};
 
 use self::attempts::Because;
 use self::document::Context;
@@ -73,6 +73,7 @@ pub struct Daemon<E, K, I, M> {
     stale: Stale,
     schedule: Schedule,
     identifying: Identifying,
+    parts: Parts,
     problems: Problems,
     /// The status that was handed over last.
     told: Option<Status>,
@@ -117,6 +118,7 @@ where
             stale: Stale { desired: true, local: true },
             schedule: Schedule::default(),
             identifying: Identifying::default(),
+            parts: Parts::default(),
             problems: Problems::default(),
             told: None,
             tell_by: Moment::ZERO,
@@ -124,10 +126,9 @@ where
         }
     }
 
-    /// Something about the daemon as a whole that an operator should know from the start.
-    pub fn problem(&mut self, reason: &'static str, message: String) {
-        let wall_ms = self.around.machine.wall_ms();
-        self.problems.set(reason, message, wall_ms);
+    /// Shows the problems of these parts, each for as long as it lasts.
+    pub fn follow(&mut self, parts: Parts) {
+        self.parts = parts;
     }
 
     /// Turns until it is told to stop, or nobody is left to tell it. Moves nothing when it ends.
@@ -179,6 +180,8 @@ where
                 self.stale.local |= !matches!(self.world.local, LastRead::Read { .. });
             }
             Wake::LocalAddress => self.stale.local = true,
+            // The parts are asked in each turn.
+            Wake::Part => {}
             Wake::Config => self.reload(),
             Wake::Shutdown => return false,
         }
@@ -225,6 +228,7 @@ where
         if self.ask_is_due() {
             self.ask();
         }
+        self.hear_parts();
         self.say();
     }
 
@@ -257,6 +261,17 @@ where
             self.release_held_back(Because::FaultOver);
         }
         self.start_writes(now);
+    }
+
+    /// Takes over whether the parts around the loop work.
+    fn hear_parts(&mut self) {
+        let wall_ms = self.around.machine.wall_ms();
+        for (reason, outcome) in self.parts.changes() {
+            match outcome {
+                Ok(()) => self.problems.clear(reason),
+                Err(message) => self.problems.set(reason, message, wall_ms),
+            }
+        }
     }
 
     /// When something is due that no event tells of.

@@ -5,8 +5,8 @@
 //! the channel is full, it waits for room, so none is ever dropped, a shutdown least of all; meanwhile its source queues
 //! up in the kernel, and a queue that overflows there counts as a wake as well.
 //!
-//! Watchers are a convenience. The loop's timers find whatever they miss, so one that cannot be started is reported and
-//! the daemon runs on without it, and one that breaks later is opened anew.
+//! Watchers are a convenience: the loop's timers find whatever they miss. A watcher that cannot be started, or that breaks
+//! later, tells so as one of the [`Parts`] around the loop, and tries again until it works.
 //!
 //! Start the watchers before the first look, or what changes in between goes unnoticed until the timer.
 
@@ -19,17 +19,19 @@ use std::time::Duration;
 use rustix::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 mod addresses;
 mod folder;
 mod guard;
+mod parts;
 
 pub use addresses::{Concern, watch_addresses};
 pub use folder::watch_folder;
 pub use guard::GuardWatch;
+pub use parts::{PartVoice, Parts};
 
 /// How many wakes may wait for the loop. It takes all at once, so a few suffice.
 const ROOM: usize = 16;
@@ -48,19 +50,12 @@ pub enum Wake {
     GuardDied(IpAddr),
     /// One of the VIPs' local addresses or interfaces came, went or changed.
     LocalAddress,
+    /// A part around the loop works, or does not: see [`Parts`].
+    Part,
     /// SIGHUP: read the configuration again.
     Config,
     /// SIGTERM or SIGINT: end.
     Shutdown,
-}
-
-/// A watcher that could not be started.
-#[derive(Debug, thiserror::Error)]
-#[error("watch {what}")]
-pub struct WakeError {
-    pub what: String,
-    #[source]
-    pub source: io::Error,
 }
 
 /// A running watcher. It ends when this is dropped, or when the receiver of its wakes is.
@@ -82,26 +77,41 @@ pub fn channel() -> (mpsc::Sender<Wake>, mpsc::Receiver<Wake>) {
 
 /// Turns SIGHUP into [`Wake::Config`], SIGTERM and SIGINT into [`Wake::Shutdown`]. Afterwards, until the process ends,
 /// these signals do nothing else.
-///
-/// # Errors
-/// When a handler cannot be installed.
-pub fn watch_signals(wakes: mpsc::Sender<Wake>) -> Result<Watcher, WakeError> {
-    let handler = |kind| signal(kind).map_err(|source| WakeError { what: "signals".to_owned(), source });
-    let mut hangup = handler(SignalKind::hangup())?;
-    let mut terminate = handler(SignalKind::terminate())?;
-    let mut interrupt = handler(SignalKind::interrupt())?;
-    Ok(Watcher(tokio::spawn(async move {
-        loop {
-            let wake = tokio::select! {
-                _ = hangup.recv() => Wake::Config,
-                _ = terminate.recv() => Wake::Shutdown,
-                _ = interrupt.recv() => Wake::Shutdown,
-            };
-            if wakes.send(wake).await.is_err() {
-                return;
-            }
-        }
-    })))
+pub fn watch_signals(voice: impl Into<PartVoice>) -> Watcher {
+    watch(Signals { opened: None }, voice.into())
+}
+
+struct Signals {
+    opened: Option<[Signal; 3]>,
+}
+
+impl fmt::Display for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("signals")
+    }
+}
+
+impl Source for Signals {
+    const WAKE: Wake = Wake::Part;
+
+    fn open(&mut self) -> io::Result<()> {
+        let kinds = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()];
+        let [hangup, terminate, interrupt] = kinds.map(signal);
+        self.opened = Some([hangup?, terminate?, interrupt?]);
+        Ok(())
+    }
+
+    async fn changed(&mut self) -> io::Result<Wake> {
+        let Some([hangup, terminate, interrupt]) = &mut self.opened else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let (wake, came) = tokio::select! {
+            came = hangup.recv() => (Wake::Config, came),
+            came = terminate.recv() => (Wake::Shutdown, came),
+            came = interrupt.recv() => (Wake::Shutdown, came),
+        };
+        came.map(|()| wake).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// Something in the kernel that tells of changes. Displayed as what it watches.
@@ -122,33 +132,47 @@ fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
-/// Opens the source and starts a task that sends its wakes for as long as there is a loop to receive them.
-fn watch<S: Source>(mut source: S, wakes: mpsc::Sender<Wake>) -> Result<Watcher, WakeError> {
-    source.open().map_err(|error| WakeError { what: source.to_string(), source: error })?;
-    Ok(Watcher(tokio::spawn(async move {
+/// Opens the source and starts a task that sends its wakes for as long as there is a loop to receive them. A source that
+/// cannot be opened is tried again, whether that is its first time or not.
+fn watch<S: Source>(mut source: S, voice: PartVoice) -> Watcher {
+    let mut is_open = open(&mut source, &voice);
+    Watcher(tokio::spawn(async move {
         loop {
-            let wake = match source.changed().await {
-                Ok(wake) => wake,
-                Err(error) => {
-                    tracing::warn!("watching {source} broke, opening it again: {error}");
-                    reopen(&mut source).await;
-                    S::WAKE
-                }
+            let wake = match is_open {
+                true => source.changed().await,
+                false => reopen(&mut source, &voice).await,
             };
-            if wakes.send(wake).await.is_err() {
-                return;
+            match wake {
+                Ok(wake) => {
+                    is_open = true;
+                    if voice.wakes.send(wake).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    is_open = false;
+                    voice.tell(Err(format!("watching {source} broke and is tried again each second: {error}")));
+                }
             }
         }
-    })))
+    }))
 }
 
-/// Opens a source that broke, for as long as it takes. What it would have told meanwhile is lost, so a wake is due.
-async fn reopen<S: Source>(source: &mut S) {
+/// Says whether that went well.
+fn open<S: Source>(source: &mut S, voice: &PartVoice) -> bool {
+    let opened = source.open();
+    let told = opened.map_err(|error| format!("{source} cannot be watched, which is tried again each second: {error}"));
+    let is_open = told.is_ok();
+    voice.tell(told);
+    is_open
+}
+
+/// Opens a source that is not open, for as long as it takes. What it would have told meanwhile is lost, so a wake is due.
+async fn reopen<S: Source>(source: &mut S, voice: &PartVoice) -> io::Result<Wake> {
     loop {
         tokio::time::sleep(REOPEN_AFTER).await;
-        match source.open() {
-            Ok(()) => return,
-            Err(error) => tracing::debug!("watching {source} is still not possible: {error}"),
+        if open(source, voice) {
+            return Ok(S::WAKE);
         }
     }
 }

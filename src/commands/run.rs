@@ -1,32 +1,34 @@
 //! Puts the daemon together from the real parts: this machine's files and kernel, EC2 by the SDK, the voice; and starts
 //! what wakes the loop. A part that cannot be started is a problem that status shows, never a reason not to run.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::future::Future;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 
 use crate::aws::node::Cloud;
 use crate::config::{Config, Pgpool};
-use crate::daemon::{Daemon, Reloaded, Surroundings};
+use crate::daemon::{Daemon, Surroundings};
 use crate::desired;
 use crate::error::one_line;
 use crate::machine::lock::take_alone;
 use crate::machine::netlink::Netlink;
-use crate::machine::trust::{SharedOwners, TrustedOwners};
+use crate::machine::trust::{SharedOwners, TrustedOwners, UserError, uid_of};
 use crate::observe::configured_keys;
 use crate::pgpool::watchdog::{Watchdog, auth_key};
 use crate::report::systemd::Systemd;
 use crate::report::{HEARTBEAT, News, Report, Reporter, VipKeys, http};
 use crate::state_dir::files::Files;
 use crate::status::Status;
-use crate::wake::{self, Concern, GuardWatch, Wake, Watcher};
+use crate::wake::{self, Concern, GuardWatch, PartVoice, Parts, Wake, Watcher};
 
 /// Why the daemon cannot start at all.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +39,20 @@ pub enum StartError {
     BootId(#[source] std::io::Error),
     #[error("another vipkeeper runs with the state folder {}", .0.display())]
     AlreadyRunning(PathBuf),
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     #[error("cannot talk to the kernel about its addresses")]
     Netlink(#[source] crate::machine::kernel::KernelError),
 }
+
+/// How long the start waits for the hook users.
+const FIRST_ANSWER: Duration = Duration::from_millis(500);
+/// A lookup of users that takes longer is a problem.
+const LATE: Duration = Duration::from_secs(2);
+/// How long after it a user that was not found is looked up again.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(10);
+/// How often the state folder is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Reads the configuration afresh; an error is for people.
 pub type ReadConfig = Box<dyn Fn() -> Result<Config, String>>;
@@ -52,39 +65,42 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)
 }
 
-/// Runs until SIGTERM or SIGINT. Moves nothing when it ends. `problems` are known already, each by its reason.
+/// Runs until SIGTERM or SIGINT. Moves nothing when it ends. `missed` are problems that are known already, each by its reason.
 ///
 /// # Errors
 /// Only what leaves no daemon at all: see [`StartError`].
 pub async fn run(
     config: Config,
     read_config: ReadConfig,
-    mut problems: Vec<(&'static str, String)>,
+    missed: Vec<(&'static str, String)>,
 ) -> Result<(), StartError> {
     let (wakes, woken_by) = wake::channel();
-    let folder_problem = prepare_state_dir(&config).err();
-    let _only_one = lock(&config.state_dir)?;
-    problems.extend(folder_problem.map(|message| ("StateDir", message)));
+    let parts = Parts::default();
+    let part = |reason| parts.voice(reason, wakes.clone());
+    for (reason, message) in missed {
+        part(reason).tell(Err(message));
+    }
+    let mut folder = Folder::new(&config.state_dir, part("StateDir"));
+    folder.take()?;
     let report = Arc::new(report(&config));
-    let around = Rc::new(Around::new(wakes.clone(), Arc::clone(&report)));
-    problems.extend(around.set_up(&config).into_iter().filter_map(|(part, outcome)| Some((part, outcome.err()?))));
+    let (around, answers) = Around::start(&config, &report, &parts, &wakes).await?;
     let (watchdog, key_problem) = watchdog(&config.pgpool, &around.trusted);
-    problems.extend(key_problem.map(|message| ("WatchdogKey", message)));
+    part("WatchdogKey").tell(key_problem.map_or(Ok(()), Err));
     let guards = GuardWatch::new(wakes.clone());
     let machine = Files::new(&config.state_dir, around.trusted.clone(), Some(guards)).map_err(StartError::BootId)?;
     let voice: Rc<dyn Reporter> = Rc::new(Voice { report: Arc::clone(&report), systemd: Systemd::of_process() });
     let observed = Arc::clone(&report);
     let cloud = Rc::new(Cloud::new(Rc::new(move |request| observed.news(&News::Request(request)))));
 
-    let (watchers, failed) = watch(&config, &wakes);
-    problems.extend(failed);
-    let listen = serve(config.listen, Arc::clone(&report)).await;
-    let (serving, failed) = match listen {
-        Ok(serving) => (serving, None),
-        Err(message) => (None, Some(("Listen", message))),
-    };
-    problems.extend(failed);
+    let _watchers = [
+        wake::watch_signals(part("WatchSignals")),
+        wake::watch_folder(&desired::folder(&config.state_dir), part("WatchFiles")),
+    ];
+    let listens = part("Listen");
+    let serve = |address| http::start(address, Arc::clone(&report), move |outcome| listens.tell(outcome));
+    let _listener = config.listen.map(serve).transpose().map_err(StartError::Thread)?;
 
+    let kept = Rc::clone(&around);
     let surroundings = Surroundings {
         ec2: Rc::clone(&cloud),
         kernel: Rc::new(Netlink::new().map_err(StartError::Netlink)?),
@@ -93,8 +109,8 @@ pub async fn run(
         reporter: voice,
         reload: Box::new(move || {
             let config = read_config()?;
-            let parts = around.set_up(&config);
-            Ok(Reloaded { config, parts })
+            around.set_up(&config);
+            Ok(config)
         }),
         ask_watchdog: Box::new(move || {
             let watchdog = Rc::clone(&watchdog);
@@ -103,16 +119,13 @@ pub async fn run(
         rng: fastrand::Rng::new(),
     };
     let mut daemon = Daemon::new(config, surroundings);
-    for (reason, message) in problems {
-        daemon.problem(reason, message);
-    }
+    daemon.follow(parts.clone());
     let credentials = tell_expiry(&cloud, &report);
     tokio::select! {
         () = daemon.run(woken_by) => {}
         () = credentials => {}
-        () = maybe(serving) => {}
+        () = keep_up(&kept, folder, answers) => {}
     }
-    drop(watchers);
     Ok(())
 }
 
@@ -122,9 +135,66 @@ fn watchdog(config: &Pgpool, trusted: &SharedOwners) -> (Rc<Watchdog>, Option<St
     (Rc::new(Watchdog::new(config.watchdog_socket.clone(), auth_key, trusted.clone())), problem)
 }
 
+/// What around the loop is not there yet comes as soon as it can; for ever.
+async fn keep_up(around: &Around, mut folder: Folder, mut answers: mpsc::UnboundedReceiver<Found>) {
+    let mut again = tokio::time::interval(TRY_AGAIN);
+    loop {
+        tokio::select! {
+            Some(found) = answers.recv() => {
+                if around.learn(&found) {
+                    // Their files count now, or do not any more.
+                    let _ = around.wakes.send(Wake::DesiredChanged).await;
+                }
+            }
+            _ = again.tick() => {
+                folder.keep();
+                around.tell_of_late_users();
+            }
+        }
+    }
+}
+
+/// The folder that hooks and the daemon write into, and the lock in it.
+struct Folder {
+    state_dir: PathBuf,
+    is_made: bool,
+    /// The lock goes with the process.
+    lock: Option<File>,
+    voice: PartVoice,
+}
+
+impl Folder {
+    fn new(state_dir: &Path, voice: PartVoice) -> Self {
+        Self { state_dir: state_dir.to_owned(), is_made: false, lock: None, voice }
+    }
+
+    /// Makes the folder and takes the lock, as far as that can be done now.
+    ///
+    /// # Errors
+    /// When another daemon has the lock.
+    fn take(&mut self) -> Result<(), StartError> {
+        let made = prepare_state_dir(&self.state_dir);
+        self.is_made = made.is_ok();
+        self.voice.tell(made);
+        if self.lock.is_none() {
+            self.lock = lock(&self.state_dir)?;
+        }
+        Ok(())
+    }
+
+    /// Tries again, unless all is well. A daemon that was started meanwhile is not undone: both are told of.
+    fn keep(&mut self) {
+        if !(self.is_made && self.lock.is_some())
+            && let Err(error) = self.take()
+        {
+            self.voice.tell(Err(format!("{error}; stop one of them")));
+        }
+    }
+}
+
 /// The folders that hooks and the daemon write into. The unit makes them; without one, we try.
-fn prepare_state_dir(config: &Config) -> Result<(), String> {
-    let folder = desired::folder(&config.state_dir);
+fn prepare_state_dir(state_dir: &Path) -> Result<(), String> {
+    let folder = desired::folder(state_dir);
     std::fs::create_dir_all(&folder).map_err(|error| {
         format!("cannot make {}: {error}; the systemd unit or `systemd-tmpfiles --create` makes it", folder.display())
     })
@@ -151,45 +221,149 @@ fn ready_within(config: &Config) -> Duration {
     config.intervals.leader.max(config.intervals.standby) * 3
 }
 
-/// What is around the loop and follows the config, also when that changes.
+/// The parts around the loop that follow the config, also when that changes.
 struct Around {
     wakes: mpsc::Sender<Wake>,
     report: Arc<Report>,
     trusted: SharedOwners,
+    users: Users,
+    users_voice: PartVoice,
+    addresses_voice: PartVoice,
     addresses: RefCell<Option<Watcher>>,
+    /// Since when users are being looked up.
+    looking_up: Cell<Option<Instant>>,
+    /// The configured hook users, and who of them is known.
+    known_users: RefCell<BTreeMap<String, Option<u32>>>,
 }
 
 impl Around {
-    /// Trusts root alone and watches nothing yet.
-    fn new(wakes: mpsc::Sender<Wake>, report: Arc<Report>) -> Self {
-        Self { wakes, report, trusted: TrustedOwners::root().into(), addresses: RefCell::default() }
+    /// Sets the parts up, and gives the way on which later answers about users come. As a rule the first answer is there
+    /// at once. Without it, nobody but root is trusted until it comes.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    async fn start(
+        config: &Config,
+        report: &Arc<Report>,
+        parts: &Parts,
+        wakes: &mpsc::Sender<Wake>,
+    ) -> Result<(Rc<Self>, mpsc::UnboundedReceiver<Found>), StartError> {
+        let (users, mut answers) = Users::new().map_err(StartError::Thread)?;
+        let around = Self {
+            wakes: wakes.clone(),
+            report: Arc::clone(report),
+            trusted: TrustedOwners::root().into(),
+            users,
+            users_voice: parts.voice("HookUsers", wakes.clone()),
+            addresses_voice: parts.voice("WatchAddresses", wakes.clone()),
+            addresses: RefCell::default(),
+            looking_up: Cell::default(),
+            known_users: RefCell::default(),
+        };
+        around.set_up(config);
+        if let Ok(Some(found)) = timeout(FIRST_ANSWER, answers.recv()).await {
+            around.learn(&found);
+        }
+        Ok((Rc::new(around), answers))
     }
 
     /// Sets all of it up for this config. Users may have come since they were looked up last.
-    fn set_up(&self, config: &Config) -> Vec<(&'static str, Result<(), String>)> {
+    fn set_up(&self, config: &Config) {
         self.report.set_ready_within(ready_within(config));
-        let (trusted, unknown_users) = TrustedOwners::resolve(&config.hook_users);
-        self.trusted.replace(trusted);
-        let users: Vec<_> = unknown_users.iter().map(|error| one_line(error)).collect();
-        let users = if users.is_empty() { Ok(()) } else { Err(users.join("; ")) };
-        let watcher = wake::watch_addresses(concern(config), self.wakes.clone()).map_err(|error| one_line(&error));
+        let before = self.known_users.take();
+        let known = config.hook_users.iter().map(|name| (name.clone(), before.get(name).copied().flatten()));
+        self.known_users.replace(known.collect());
+        self.trust();
+        self.looking_up.set(Some(Instant::now()));
+        self.users.look_up(config.hook_users.clone());
+        let watcher = wake::watch_addresses(concern(config), self.addresses_voice.clone());
         // The old one ends only now, so that no change falls between the two.
-        let watching = watcher.map(|watcher| drop(self.addresses.replace(Some(watcher))));
-        vec![("HookUsers", users), ("WatchAddresses", watching)]
+        self.addresses.replace(Some(watcher));
+    }
+
+    /// Takes over how the users were found. Says whether other users are trusted now. One of whom nobody can tell now
+    /// stays trusted as he was.
+    fn learn(&self, found: &Found) -> bool {
+        let mut known = self.known_users.borrow_mut();
+        let mut errors = Vec::new();
+        for (name, uid) in found {
+            let Some(known) = known.get_mut(name) else { continue };
+            match uid {
+                Ok(uid) => *known = Some(*uid),
+                Err(error) => {
+                    errors.push(one_line(error));
+                    if matches!(error, UserError::Unknown(_)) {
+                        *known = None;
+                    }
+                }
+            }
+        }
+        let is_answered = known.keys().all(|name| found.iter().any(|(asked, _)| asked == name));
+        drop(known);
+        if is_answered {
+            self.looking_up.set(None);
+            self.users_voice.tell(if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) });
+        }
+        self.trust()
+    }
+
+    /// Trusts root and the known users. Says whether that changed anything.
+    fn trust(&self) -> bool {
+        let known = self.known_users.borrow();
+        let trusted = known.values().flatten().fold(TrustedOwners::root(), |trusted, uid| trusted.with_uid(*uid));
+        let changed = *self.trusted.get() != trusted;
+        self.trusted.replace(trusted);
+        changed
+    }
+
+    /// A server that does not answer is told of.
+    fn tell_of_late_users(&self) {
+        if self.looking_up.get().is_some_and(|since| since.elapsed() > LATE) {
+            let names = self.known_users.borrow().keys().cloned().collect::<Vec<_>>().join(", ");
+            self.users_voice.tell(Err(format!(
+                "the hook users ({names}) are still being looked up: until that ends, those who were known before count, \
+                 and root"
+            )));
+        }
     }
 }
 
-/// Everything that wakes the loop before its timer does, but for the kernel's addresses.
-fn watch(config: &Config, wakes: &mpsc::Sender<Wake>) -> (Vec<Watcher>, Vec<(&'static str, String)>) {
-    let mut watchers = Vec::new();
-    let mut problems = Vec::new();
-    let mut start = |reason, watcher: Result<Watcher, wake::WakeError>| match watcher {
-        Ok(watcher) => watchers.push(watcher),
-        Err(error) => problems.push((reason, one_line(&error))),
-    };
-    start("WatchSignals", wake::watch_signals(wakes.clone()));
-    start("WatchFiles", wake::watch_folder(&desired::folder(&config.state_dir), wakes.clone()));
-    (watchers, problems)
+/// How each user was found.
+type Found = Vec<(String, Result<u32, UserError>)>;
+
+/// The thread that looks users up: they may come from a server that does not answer.
+struct Users(std::sync::mpsc::Sender<Vec<String>>);
+
+impl Users {
+    fn new() -> std::io::Result<(Self, mpsc::UnboundedReceiver<Found>)> {
+        let (ask, asked) = std::sync::mpsc::channel();
+        let (tell, answers) = mpsc::unbounded_channel();
+        std::thread::Builder::new().name("users".to_owned()).spawn(move || look_up_users(&asked, &tell))?;
+        Ok((Self(ask), answers))
+    }
+
+    fn look_up(&self, names: Vec<String>) {
+        // The thread ends with the daemon alone.
+        let _ = self.0.send(names);
+    }
+}
+
+/// Looks up the users that were asked for last; those who are missing again and again, since they may come later.
+fn look_up_users(asked: &std::sync::mpsc::Receiver<Vec<String>>, tell: &mpsc::UnboundedSender<Found>) {
+    let Ok(mut names) = asked.recv() else { return };
+    loop {
+        let found: Found = names.iter().map(|name| (name.clone(), uid_of(name))).collect();
+        let all_found = found.iter().all(|(_, uid)| uid.is_ok());
+        if tell.send(found).is_err() {
+            return;
+        }
+        let next = if all_found { asked.recv().map_err(Into::into) } else { asked.recv_timeout(LOOK_UP_AGAIN) };
+        match next {
+            Ok(newer) => names = asked.try_iter().last().unwrap_or(newer),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
 }
 
 /// The addresses and interfaces whose changes are our business. An unnamed interface is the first ENI's, which EC2 never
@@ -198,25 +372,6 @@ fn concern(config: &Config) -> Concern {
     let addresses = config.vips.iter().flat_map(|vip| &vip.addresses);
     let named = addresses.clone().flat_map(crate::config::AddressConfig::interfaces).flatten().map(str::to_owned);
     Concern { addresses: addresses.map(|address| address.address).collect(), interfaces: named.collect() }
-}
-
-/// Binds the listener now, so that its failure is known, and serves it until dropped.
-async fn serve(
-    listen: Option<std::net::SocketAddr>,
-    report: Arc<Report>,
-) -> Result<Option<impl Future<Output = ()>>, String> {
-    let Some(address) = listen else { return Ok(None) };
-    let listener = http::listen(address).await.map_err(|error| one_line(&error))?;
-    Ok(Some(async move {
-        http::serve(listener, &report).await;
-    }))
-}
-
-async fn maybe<F: Future<Output = ()>>(serving: Option<F>) {
-    match serving {
-        Some(serving) => serving.await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Tells now and then when the credentials run out; for ever.

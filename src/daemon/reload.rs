@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use super::Daemon;
 use super::vip::VipLoop;
-use super::{Daemon, Reloaded};
 use crate::config::{Config, WitnessMode};
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
@@ -23,8 +23,8 @@ where
     pub(super) fn reload(&mut self) {
         let wall_ms = self.around.machine.wall_ms();
         let reporter = Rc::clone(&self.around.reporter);
-        let Reloaded { config, parts } = match (self.around.reload)() {
-            Ok(reloaded) => reloaded,
+        let config = match (self.around.reload)() {
+            Ok(config) => config,
             Err(message) => {
                 reporter.news(&News::Reloaded { error: Some(&message) });
                 let message = format!("the changed config is not in force: {message}");
@@ -32,12 +32,6 @@ where
             }
         };
         self.problems.clear(problem::CONFIG_INVALID);
-        for (reason, outcome) in parts {
-            match outcome {
-                Ok(()) => self.problems.clear(reason),
-                Err(message) => self.problems.set(reason, message, wall_ms),
-            }
-        }
         if needs_restart(&self.started_with, &config) {
             let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
             self.problems.set("RestartNeeded", message, wall_ms);

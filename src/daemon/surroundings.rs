@@ -13,23 +13,7 @@ use crate::report::Reporter;
 pub type Ask = Box<dyn Fn() -> LocalBoxFuture<'static, Asked>>;
 
 /// Reads the configuration again, on SIGHUP, and sets up anew everything around the loop that depends on it.
-pub type Reload = Box<dyn Fn() -> Result<Reloaded, String>>;
-
-/// A changed config.
-#[derive(Debug)]
-pub struct Reloaded {
-    pub config: Config,
-    /// The parts around the loop that were set up anew, by the reason that names a part's problem: whether that went
-    /// well.
-    pub parts: Vec<(&'static str, Result<(), String>)>,
-}
-
-impl From<Config> for Reloaded {
-    /// A config on which nothing around the loop depends.
-    fn from(config: Config) -> Self {
-        Self { config, parts: Vec::new() }
-    }
-}
+pub type Reload = Box<dyn Fn() -> Result<Config, String>>;
 
 /// Everything around the loop.
 pub struct Surroundings<E, K, I, M> {

@@ -294,7 +294,7 @@ interface = "{INTERFACE}"
         let config = sources.load()?;
         let (wakes, woken_by): (mpsc::Sender<Wake>, _) = wake::channel();
         self.kernel.wake_through(wakes.clone());
-        let watcher = watch_folder(&desired::folder(&self.state_dir), wakes).ok();
+        let watcher = watch_folder(&desired::folder(&self.state_dir), wakes);
         let trusted = TrustedOwners::root().with_uid(rustix::process::getuid().as_raw());
         let machine = Files::new(&self.state_dir, trusted, None)?;
         let (observer, mac) = (Arc::clone(&self.report), self.machine.mac.clone());
@@ -317,7 +317,7 @@ interface = "{INTERFACE}"
             identify: cloud,
             machine,
             reporter: Rc::new(voice),
-            reload: Box::new(move || sources.load().map(Into::into).map_err(|error| error.summary())),
+            reload: Box::new(move || sources.load().map_err(|error| error.summary())),
             ask_watchdog: Box::new(|| Box::pin(async { Asked::Nobody(Nobody::NoSocket(Vec::new())) })),
             rng: fastrand::Rng::new(),
         };

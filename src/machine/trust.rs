@@ -46,6 +46,18 @@ pub enum UserError {
     Lookup { name: String, message: String },
 }
 
+/// Looks a user up as the system does it (`getpwnam_r`), which may ask a server and take long.
+///
+/// # Errors
+/// When there is no such user, or nobody can tell.
+pub fn uid_of(name: &str) -> Result<u32, UserError> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        Ok(None) => Err(UserError::Unknown(name.to_owned())),
+        Err(errno) => Err(UserError::Lookup { name: name.to_owned(), message: errno.desc().to_owned() }),
+    }
+}
+
 impl TrustedOwners {
     /// Root alone.
     #[must_use]
@@ -61,12 +73,9 @@ impl TrustedOwners {
         let mut trusted = Self::root();
         let mut errors = Vec::new();
         for name in users {
-            match User::from_name(name) {
-                Ok(Some(user)) => {
-                    trusted.uids.insert(user.uid.as_raw());
-                }
-                Ok(None) => errors.push(UserError::Unknown(name.clone())),
-                Err(errno) => errors.push(UserError::Lookup { name: name.clone(), message: errno.desc().to_owned() }),
+            match uid_of(name) {
+                Ok(uid) => drop(trusted.uids.insert(uid)),
+                Err(error) => errors.push(error),
             }
         }
         (trusted, errors)

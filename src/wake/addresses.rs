@@ -12,9 +12,8 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
 
-use super::{Source, Wake, WakeError, Watcher, readable, watch};
+use super::{PartVoice, Source, Wake, Watcher, readable, watch};
 use crate::machine::netlink::OUR_MARK;
 use crate::machine::netlink::socket::{listen, messages, receive};
 
@@ -38,11 +37,9 @@ pub struct Concern {
 /// Sends [`Wake::LocalAddress`] when one of the addresses came, went or changed on whatever interface, or one of the
 /// interfaces did. An address that this program adds itself wakes nobody where the kernel tells who added it
 /// ([`OUR_MARK`]); one that it removes does, which costs a pass and is harmless.
-///
-/// # Errors
-/// When the kernel gives no netlink socket.
-pub fn watch_addresses(concern: Concern, wakes: mpsc::Sender<Wake>) -> Result<Watcher, WakeError> {
-    watch(Addresses { concern, socket: None, datagram: Vec::new() }, wakes)
+/// The voice tells when the kernel gives no netlink socket.
+pub fn watch_addresses(concern: Concern, voice: impl Into<PartVoice>) -> Watcher {
+    watch(Addresses { concern, socket: None, datagram: Vec::new() }, voice.into())
 }
 
 struct Addresses {

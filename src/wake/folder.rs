@@ -12,9 +12,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
 
-use super::{Source, Wake, WakeError, Watcher, readable, watch};
+use super::{PartVoice, Source, Wake, Watcher, readable, watch};
 use crate::desired::write;
 
 /// How often the folder may appear while its absence is being looked at before that counts as an error.
@@ -26,14 +25,10 @@ const BUFFER_BYTES: usize = 4096;
 /// Sends [`Wake::DesiredChanged`] when a desired file (`<address>.json`) in `folder` was written, replaced or removed,
 /// and when the folder itself came or went; it need not exist yet. [`Wake::HookWrites`] when a hook made the temporary
 /// file that becomes a desired file by renaming; at once with a change it goes unsaid. Other files wake nobody. That a
-/// folder above it is renamed goes unnoticed.
-///
-/// # Errors
-/// When inotify is not to be had: too many instances or watches, or a folder that may not be read.
-pub fn watch_folder(folder: &Path, wakes: mpsc::Sender<Wake>) -> Result<Watcher, WakeError> {
-    let absolute = std::path::absolute(folder)
-        .map_err(|source| WakeError { what: format!("folder {}", folder.display()), source })?;
-    watch(Folder { path: absolute, opened: None }, wakes)
+/// folder above it is renamed goes unnoticed. The voice tells when inotify is not to be had: too many instances or
+/// watches, or a folder that may not be read.
+pub fn watch_folder(folder: &Path, voice: impl Into<PartVoice>) -> Watcher {
+    watch(Folder { path: folder.to_owned(), opened: None }, voice.into())
 }
 
 struct Folder {
@@ -69,7 +64,7 @@ impl Source for Folder {
 
     fn open(&mut self) -> io::Result<()> {
         self.opened = None;
-        self.opened = Some(Opened::new(&self.path)?);
+        self.opened = Some(Opened::new(&std::path::absolute(&self.path)?)?);
         Ok(())
     }
 

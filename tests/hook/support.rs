@@ -102,7 +102,7 @@ pub fn this_program() -> PathBuf {
 fn keep_room(state_dir: &Path) -> ! {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let (wakes, mut woken_by) = wake::channel();
-        let _watcher = wake::watch_folder(&vipkeeper::desired::folder(state_dir), wakes).unwrap();
+        let _watcher = wake::watch_folder(&vipkeeper::desired::folder(state_dir), wakes);
         let mut files = Files::new(state_dir, trusted(), None).unwrap();
         files.keep_room().unwrap();
         loop {

@@ -155,7 +155,7 @@ fn without_the_capability_changes_are_not_permitted_but_looking_and_watching_is(
         assert_eq!(kernel.remove(&address).await, Err(KernelError::NotPermitted));
         assert_eq!(listed(&kernel).await, BTreeSet::from([address]));
 
-        let _watcher = watch_addresses(concern(), wakes).unwrap();
+        let _watcher = watch_addresses(concern(), wakes);
         mine.effective.insert(CapabilitySet::NET_ADMIN);
         set_capabilities(None, mine).unwrap();
         operator.remove(ip(IPV4)).await;
@@ -207,7 +207,7 @@ fn a_removal_by_hand_wakes_within_milliseconds() {
     in_namespace(async |operator: Network| {
         let kernel = Netlink::new().unwrap();
         let (wakes, mut woken_by) = wake::channel();
-        let _watcher = watch_addresses(concern(), wakes).unwrap();
+        let _watcher = watch_addresses(concern(), wakes);
         for address in [IPV4, IPV6] {
             let mut delays = Vec::new();
             for _ in 0..100 {
@@ -231,7 +231,7 @@ fn our_own_adding_and_others_addresses_wake_nobody() {
     in_namespace(async |operator: Network| {
         let kernel = Netlink::new().unwrap();
         let (wakes, mut woken_by) = wake::channel();
-        let _watcher = watch_addresses(concern(), wakes).unwrap();
+        let _watcher = watch_addresses(concern(), wakes);
         kernel.add(&local(INTERFACE, IPV4)).await.unwrap();
         kernel.add(&local(INTERFACE, IPV6)).await.unwrap();
         operator.churn(5).await;
@@ -250,7 +250,7 @@ fn a_link_that_goes_down_takes_the_ipv6_address_along_and_wakes() {
         kernel.add(&ipv4).await.unwrap();
         kernel.add(&ipv6).await.unwrap();
         let (wakes, mut woken_by) = wake::channel();
-        let _watcher = watch_addresses(concern(), wakes).unwrap();
+        let _watcher = watch_addresses(concern(), wakes);
         operator.down(INTERFACE).await;
         assert_eq!(woken(&mut woken_by).await, Wake::LocalAddress);
         assert_eq!(listed(&kernel).await, BTreeSet::from([ipv4.clone()]));
@@ -265,7 +265,7 @@ fn an_interface_that_goes_or_comes_wakes() {
     in_namespace(async |operator: Network| {
         let (wakes, mut woken_by) = wake::channel();
         let watched = Concern { addresses: BTreeSet::new(), interfaces: [INTERFACE.to_owned()].into() };
-        let _watcher = watch_addresses(watched, wakes).unwrap();
+        let _watcher = watch_addresses(watched, wakes);
         drain(&mut woken_by).await;
         for come in [false, true] {
             if come {
@@ -283,7 +283,7 @@ fn an_interface_that_goes_or_comes_wakes() {
 fn messages_that_the_kernel_had_to_throw_away_wake() {
     in_namespace(async |_| {
         let (wakes, mut woken_by) = wake::channel();
-        let _watcher = watch_addresses(concern(), wakes).unwrap();
+        let _watcher = watch_addresses(concern(), wakes);
         // This thread waits, so that nobody reads what the other one sets off: none of it concerns us, and only the
         // loss itself can wake.
         let flood = thread::spawn(|| {

@@ -43,7 +43,7 @@ async fn a_desired_file_that_is_renamed_into_place_or_removed_wakes() {
     let folder = state.path().join("desired");
     fs::create_dir(&folder).unwrap();
     let (wakes, mut woken_by) = wake::channel();
-    let _watcher = watch_folder(&folder, wakes).unwrap();
+    let _watcher = watch_folder(&folder, wakes);
 
     let mut delays = Vec::new();
     for _ in 0..100 {
@@ -68,7 +68,7 @@ async fn a_desired_file_that_is_renamed_into_place_or_removed_wakes() {
 async fn files_that_are_no_desired_files_wake_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let (wakes, mut woken_by) = wake::channel();
-    let _watcher = watch_folder(folder.path(), wakes).unwrap();
+    let _watcher = watch_folder(folder.path(), wakes);
     for name in [".20.0.0.50.json.tmp", "status.json", "20.0.0.50", ".json"] {
         fs::write(folder.path().join(name), "{}").unwrap();
     }
@@ -79,7 +79,7 @@ async fn files_that_are_no_desired_files_wake_nobody() {
 async fn a_hook_that_begins_to_write_wakes_before_it_is_done() {
     let folder = tempfile::tempdir().unwrap();
     let (wakes, mut woken_by) = wake::channel();
-    let _watcher = watch_folder(folder.path(), wakes).unwrap();
+    let _watcher = watch_folder(folder.path(), wakes);
     let temporary = folder.path().join(".20.0.0.50.1234-5678-0.tmp");
     let mut file = fs::File::create(&temporary).unwrap();
     assert_eq!(woken(&mut woken_by).await, Wake::HookWrites);
@@ -95,7 +95,7 @@ async fn a_folder_that_appears_later_is_watched_from_then_on() {
     let state = tempfile::tempdir().unwrap();
     let folder = state.path().join("vipkeeper/desired");
     let (wakes, mut woken_by) = wake::channel();
-    let _watcher = watch_folder(&folder, wakes).unwrap();
+    let _watcher = watch_folder(&folder, wakes);
     fs::create_dir(state.path().join("something-else")).unwrap();
     fs::create_dir(state.path().join("vipkeeper")).unwrap();
     quiet(&mut woken_by).await;
@@ -112,7 +112,7 @@ async fn a_folder_that_is_replaced_is_watched_again() {
     let folder = state.path().join("vipkeeper/desired");
     fs::create_dir_all(&folder).unwrap();
     let (wakes, mut woken_by) = wake::channel();
-    let _watcher = watch_folder(&folder, wakes).unwrap();
+    let _watcher = watch_folder(&folder, wakes);
     for removed in ["deleted", "deleted with the one above", "renamed"] {
         match removed {
             "deleted" => fs::remove_dir_all(&folder).unwrap(),
@@ -134,7 +134,7 @@ async fn a_folder_that_is_replaced_is_watched_again() {
 async fn events_that_the_kernel_had_to_throw_away_wake() {
     let folder = tempfile::tempdir().unwrap();
     let (wakes, mut woken_by) = wake::channel();
-    let _watcher = watch_folder(folder.path(), wakes).unwrap();
+    let _watcher = watch_folder(folder.path(), wakes);
     let room: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
     // The kernel merges an event with the one before it if they are equal, so two files in turn. Nothing here waits,
     // so the watcher sees none of it before the queue is full; and none of it but the loss concerns it. Some more than
@@ -150,12 +150,25 @@ async fn events_that_the_kernel_had_to_throw_away_wake() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_watched_is_an_error_that_names_it() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let (wakes, _woken_by) = wake::channel();
-    let error = watch_folder(file.path(), wakes).unwrap_err();
-    assert!(error.what.contains(file.path().to_str().unwrap()), "{error}");
-    assert_eq!(error.source.kind(), io::ErrorKind::NotADirectory);
+async fn a_folder_that_cannot_be_watched_at_first_is_named_and_watched_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("desired");
+    fs::write(&path, "no folder").unwrap();
+    let (wakes, mut woken_by) = wake::channel();
+    let parts = wake::Parts::default();
+    let _watcher = watch_folder(&path, parts.voice("WatchFiles", wakes));
+    assert_eq!(woken(&mut woken_by).await, Wake::Part);
+    let told = parts.changes();
+    let [("WatchFiles", Err(message))] = &told[..] else { panic!("{told:?}") };
+    assert!(message.contains(path.to_str().unwrap()), "{message}");
+
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let wakes = [woken(&mut woken_by).await, woken(&mut woken_by).await];
+    assert_eq!(wakes, [Wake::Part, Wake::DesiredChanged]);
+    assert_eq!(parts.changes(), [("WatchFiles", Ok(()))]);
+    fs::write(path.join("20.0.0.50.json"), "").unwrap();
+    assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
 }
 
 /// A process that ends with the test.
@@ -271,7 +284,7 @@ async fn a_guard_that_was_replaced_or_forgotten_wakes_nobody() {
 #[tokio::test]
 async fn signals_wake_and_a_full_channel_only_delays_them() {
     let (wakes, mut woken_by) = wake::channel();
-    let _watcher = watch_signals(wakes.clone()).unwrap();
+    let _watcher = watch_signals(wakes.clone());
     for (signal, wake) in [(Signal::HUP, Wake::Config), (Signal::TERM, Wake::Shutdown), (Signal::INT, Wake::Shutdown)] {
         kill_process(getpid(), signal).unwrap();
         assert_eq!(woken(&mut woken_by).await, wake);

@@ -1,7 +1,7 @@
 //! What is logged, at which level, and how often.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead as _};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -123,6 +123,7 @@ fn a_process_that_logs_much() {
         }
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         if std::env::var_os("WAIT_FOR_READER").is_some() {
+            println!("produced");
             let _ = io::Read::read(&mut io::stdin(), &mut [0]).unwrap();
             report().news(&News::Takeover { vip: vip(), direction: Direction::Gained });
         }
@@ -152,18 +153,22 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_what_was_lost_is_told() {
 
     let (mut reader, writer) = io::pipe().unwrap();
     let mut command = process("text", "log::a_process_that_logs_much", writer);
-    let mut child = command.env("WAIT_FOR_READER", "yes").stdin(Stdio::piped()).spawn().unwrap();
+    command.env("WAIT_FOR_READER", "yes").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     drop(command);
     let mut stdin = child.stdin.take().unwrap();
+    let mut said = io::BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("produced")));
     let reading = std::thread::spawn(move || {
-        // The lines come faster than they are read: the pipe is full, then the queue.
-        std::thread::sleep(Duration::from_secs(2));
         let mut text = String::new();
         io::Read::read_to_string(&mut reader, &mut text).unwrap();
         text
     });
-    std::thread::sleep(Duration::from_secs(3));
+    // Further lines find room once what waits has been read.
+    std::thread::sleep(Duration::from_secs(1));
     io::Write::write_all(&mut stdin, b"!").unwrap();
+    // The harness ends with some words on stdout.
+    said.for_each(drop);
     assert!(child.wait().unwrap().success());
     let text = reading.join().unwrap();
     let lines: Vec<_> = text.lines().collect();

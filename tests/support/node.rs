@@ -463,7 +463,7 @@ impl SimNode {
             identify: Rc::clone(&self.identity),
             machine: self.computer.clone(),
             reporter: Rc::clone(&self.recorder) as _,
-            reload: Box::new(move || config.borrow().clone().map(Into::into)),
+            reload: Box::new(move || config.borrow().clone()),
             rng: self.rng.fork(),
         };
         let config = self.config.borrow().clone().expect("a daemon starts only with a good config");

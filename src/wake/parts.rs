@@ -1,0 +1,93 @@
+//! The parts around the loop, such as a watcher or the listener: whether each one works, told from any task or thread.
+//! A part that does not work tries again by itself; the loop only shows the problem for as long as it lasts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::Wake;
+
+/// All parts of one daemon.
+#[derive(Debug, Clone, Default)]
+pub struct Parts(Arc<Mutex<Told>>);
+
+#[derive(Debug, Default)]
+struct Told {
+    /// By the reason that names a part's problem. A part that is not here works.
+    problems: BTreeMap<&'static str, String>,
+    /// These changed since the loop looked last.
+    changed: BTreeSet<&'static str>,
+}
+
+/// One part's way to tell whether it works, and to wake the loop.
+#[derive(Debug, Clone)]
+pub struct PartVoice {
+    reason: &'static str,
+    parts: Parts,
+    pub(super) wakes: mpsc::Sender<Wake>,
+}
+
+impl Parts {
+    /// A part whose problem has this name.
+    #[must_use]
+    pub fn voice(&self, reason: &'static str, wakes: mpsc::Sender<Wake>) -> PartVoice {
+        PartVoice { reason, parts: self.clone(), wakes }
+    }
+
+    /// The parts that changed since the last call: whether each works now, and why not.
+    #[must_use]
+    pub fn changes(&self) -> Vec<(&'static str, Result<(), String>)> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = std::mem::take(&mut told.changed);
+        changed.into_iter().map(|reason| (reason, told.problems.get(reason).cloned().map_or(Ok(()), Err))).collect()
+    }
+}
+
+impl PartVoice {
+    /// Tells how the part's last try ended. Does not wait. The loop is woken if that is new.
+    pub fn tell(&self, outcome: Result<(), String>) {
+        let mut told = self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.problems.get(self.reason) == outcome.as_ref().err() {
+            return;
+        }
+        match outcome {
+            Ok(()) => told.problems.remove(self.reason),
+            Err(message) => told.problems.insert(self.reason, message),
+        };
+        told.changed.insert(self.reason);
+        drop(told);
+        // Where the channel is full, the loop is about to look anyway.
+        let _ = self.wakes.try_send(Wake::Part);
+    }
+}
+
+impl From<mpsc::Sender<Wake>> for PartVoice {
+    /// A part of which no loop is told more than that it should look.
+    fn from(wakes: mpsc::Sender<Wake>) -> Self {
+        Parts::default().voice("", wakes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_once_and_so_is_its_end() {
+        let (wakes, mut woken_by) = crate::wake::channel();
+        let parts = Parts::default();
+        let voice = parts.voice("Listen", wakes);
+        voice.tell(Ok(()));
+        assert!(woken_by.try_recv().is_err() && parts.changes().is_empty(), "nobody asks after a part that works");
+        for _ in 0..50 {
+            voice.tell(Err("in use".to_owned()));
+        }
+        assert_eq!(woken_by.try_recv(), Ok(Wake::Part));
+        assert!(woken_by.try_recv().is_err());
+        assert_eq!(parts.changes(), [("Listen", Err("in use".to_owned()))]);
+        assert!(parts.changes().is_empty());
+        voice.tell(Ok(()));
+        assert_eq!(parts.changes(), [("Listen", Ok(()))]);
+    }
+}
