@@ -1,8 +1,8 @@
 //! How fast, how quiet and how small the real program is, as a table: `cargo bench --bench numbers`.
 //!
 //! It measures a release build. `cargo bench --profile dev --bench numbers` measures what the tests have built already,
-//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, buckets, passes, repair, guard,
-//! start, rest.
+//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, buckets, passes, repair,
+//! guard, flood, start, rest.
 //! It needs the same as tests/binary.rs: network namespaces. Nothing here is asserted; the machine may be busy.
 #![allow(
     clippy::pedantic,
@@ -17,6 +17,8 @@ mod stage;
 
 #[path = "numbers/claim.rs"]
 mod claim;
+#[path = "numbers/flood.rs"]
+mod flood;
 #[path = "numbers/guard.rs"]
 mod guard;
 #[path = "numbers/hook.rs"]
@@ -37,13 +39,14 @@ use stage::Stage;
 
 type Section = fn(&mut Table) -> Option<()>;
 
-const SECTIONS: [(&str, Section); 8] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("hook", hook::measure),
     ("claim", claim::measure),
     ("buckets", claim::measure_throttled),
     ("passes", passes::measure),
     ("repair", repair::measure),
     ("guard", guard::measure),
+    ("flood", flood::measure),
     ("start", start::measure),
     ("rest", rest::measure),
 ];
