@@ -68,7 +68,7 @@ pub struct DemoNode {
 
 struct Running {
     loop_task: JoinHandle<()>,
-    _watcher: Option<wake::Watcher>,
+    _watcher: wake::Watcher,
 }
 
 impl Cluster {

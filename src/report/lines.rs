@@ -153,12 +153,10 @@ impl Shared {
             torn = !is_written && (torn || written > 0);
             let lost = {
                 let mut waiting = locked(&self.waiting);
-                if is_written {
-                    std::mem::take(&mut waiting.lost)
-                } else {
-                    waiting.lost += 1;
-                    0
-                }
+                waiting.lost += u64::from(!is_written);
+                // The number is told once there is room for it.
+                let is_told = is_written && waiting.bytes < ROOM / 2;
+                if is_told { std::mem::take(&mut waiting.lost) } else { 0 }
             };
             if lost > 0 {
                 warn!(lost, "earlier lines of the log are lost: they could not be written, or nobody read them");

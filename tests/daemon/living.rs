@@ -178,6 +178,28 @@ fn an_interface_that_is_missing_keeps_only_its_own_vip_away() {
 }
 
 #[test]
+fn a_part_that_does_not_work_is_a_problem_for_as_long_as_that_lasts() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start();
+        world.nodes[0].part("Listen", Err("cannot listen"));
+        world.nodes[0].part("WatchFiles", Err("cannot watch"));
+        pass(seconds(1)).await;
+        assert_eq!(problems(&world), ["Listen", "WatchFiles"], "from the start on");
+        world.nodes[0].part("Listen", Ok(()));
+        pass(Duration::from_millis(10)).await;
+        assert_eq!(problems(&world), ["WatchFiles"]);
+        world.nodes[0].part("Listen", Err("nobody is let in any more"));
+        world.nodes[0].part("WatchFiles", Ok(()));
+        pass(Duration::from_millis(10)).await;
+        assert_eq!(problems(&world), ["Listen"], "and later as well");
+        world.nodes[0].part("Listen", Ok(()));
+        pass(Duration::from_millis(10)).await;
+        assert_eq!(problems(&world), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn an_eni_that_ec2_does_not_show_makes_the_node_ask_anew_who_it_is() {
     in_paused_time(async {
         let mut world = World::new(2, routes(1));

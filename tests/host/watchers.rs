@@ -164,6 +164,8 @@ async fn a_folder_that_cannot_be_watched_at_first_is_named_and_watched_later() {
 
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
+    // It is tried again each second.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let wakes = [woken(&mut woken_by).await, woken(&mut woken_by).await];
     assert_eq!(wakes, [Wake::Part, Wake::DesiredChanged]);
     assert_eq!(parts.changes(), [("WatchFiles", Ok(()))]);

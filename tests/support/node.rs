@@ -22,7 +22,7 @@ use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
 use vipkeeper::machine::process::Process;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
 use vipkeeper::state_dir::Machine;
-use vipkeeper::wake::Wake;
+use vipkeeper::wake::{Parts, Wake};
 
 use super::ec2::{SimEc2, Watch};
 use super::estate::{self, Estate, INTERFACE, Place};
@@ -391,6 +391,8 @@ pub struct SimNode {
     daemon: Option<JoinHandle<()>>,
     /// What Pgpool's watchdog on this node says when asked.
     pub word: Rc<RefCell<Option<Word>>>,
+    /// The parts around the loop.
+    pub parts: Parts,
     /// It runs a hook, and answers nobody.
     pub stands_still: Rc<Cell<bool>>,
     /// How often it was asked for its word.
@@ -435,6 +437,7 @@ impl SimNode {
             timeline,
             daemon: None,
             word: Rc::default(),
+            parts: Parts::default(),
             stands_still: Rc::default(),
             asked: Rc::default(),
             rng: fastrand::Rng::with_seed(shared.seed ^ (index as u64 + 1)),
@@ -467,7 +470,9 @@ impl SimNode {
             rng: self.rng.fork(),
         };
         let config = self.config.borrow().clone().expect("a daemon starts only with a good config");
-        self.daemon = Some(tokio::task::spawn_local(Daemon::new(config, around).run(wakes)));
+        let mut daemon = Daemon::new(config, around);
+        daemon.follow(self.parts.clone());
+        self.daemon = Some(tokio::task::spawn_local(daemon.run(wakes)));
     }
 
     /// Asks Pgpool's watchdog on this node.
@@ -518,6 +523,12 @@ impl SimNode {
 
     pub fn wake(&self, wake: Wake) {
         self.computer.memory.borrow().wake(wake);
+    }
+
+    /// A part around the loop tells whether it works.
+    pub fn part(&self, reason: &'static str, outcome: Result<(), &str>) {
+        let wakes = self.computer.memory.borrow().wakes.clone().expect("a daemon runs");
+        self.parts.voice(reason, wakes).tell(outcome.map_err(str::to_owned));
     }
 
     /// Pgpool makes this node the leader.
