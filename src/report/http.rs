@@ -27,7 +27,6 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Report;
-use crate::error::one_line;
 use crate::shown;
 use crate::status::Status;
 
@@ -113,7 +112,7 @@ async fn keep_serving(address: SocketAddr, report: &Report, tell: impl Fn(Result
                 tell(Ok(()));
                 return serve(listener, report).await;
             }
-            Err(error) => tell(Err(one_line(&error))),
+            Err(error) => tell(Err(error.to_string())),
         }
         sleep(LISTEN_AGAIN).await;
     }
