@@ -370,6 +370,27 @@ fn a_kernel_that_does_not_answer_does_not_make_the_loop_spin() {
 }
 
 #[test]
+fn a_kernel_change_without_an_answer_is_unknown_and_one_that_was_refused_has_failed() {
+    in_paused_time(async {
+        let refused = KernelError::Kernel { doing: "add the address".to_owned(), message: "no".to_owned() };
+        let unanswered = KernelError::NoAnswer { doing: "add the address".to_owned(), after: seconds(3) };
+        for (error, ended, not) in
+            [(refused, "Failed(Transient)", "Unknown("), (unanswered, "Unknown(Transient)", "Failed(")]
+        {
+            let mut world = World::new(1, routes(1));
+            world.start();
+            pass(seconds(1)).await;
+            world.nodes[0].computer.fail_kernel(Some(error));
+            world.up(0, ADDRESS);
+            pass(seconds(10)).await;
+            let recorder = &world.nodes[0].recorder;
+            assert_ne!(recorder.heard(&format!("outcome: {ended}")), []);
+            assert_eq!(recorder.heard(&format!("outcome: {not}")), []);
+        }
+    });
+}
+
+#[test]
 fn what_the_kernel_is_asked_meanwhile_does_not_hold_up_a_down() {
     in_paused_time(async {
         let mut world = World::new(1, |estate| {
