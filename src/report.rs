@@ -85,7 +85,9 @@ pub enum News<'a> {
     PassDone { result: PassResult, duration: Duration },
     /// One change of a binding, or of the claim's record (`None`), begins.
     ActionStarted { vip: IpAddr, key: Option<&'a BindingKey>, action: &'a Action },
-    /// It ended. `code` is EC2's, `error` the whole reason; neither for a success.
+    /// The connections of a local address were ended before the address goes: how many, or why they were not.
+    ConnectionsReset { vip: IpAddr, address: IpAddr, result: Result<u32, &'a str> },
+    /// A change ended. `code` is EC2's, `error` the whole reason; neither for a success.
     ActionDone {
         vip: IpAddr,
         key: Option<&'a BindingKey>,

@@ -9,6 +9,8 @@
 
 #[path = "host/addresses.rs"]
 mod addresses;
+#[path = "host/connections.rs"]
+mod connections;
 #[path = "host/namespace.rs"]
 #[expect(dead_code, reason = "`set_mac` is for machines with a place in EC2")]
 mod namespace;

@@ -1,5 +1,6 @@
 //! The loop's changes: which start, and what follows when one ends.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use tokio::time::Instant;
@@ -9,10 +10,11 @@ use super::attempts::Because;
 use super::in_flight::{RateWait, Write, WriteFuture, Written, perform};
 use super::now::Now;
 use super::vip::FollowUp;
+use crate::action::Action;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
-use crate::report::News;
+use crate::report::{News, Reporter};
 use crate::state_dir::Machine;
 
 impl<E, K, I, M> Daemon<E, K, I, M>
@@ -54,6 +56,9 @@ where
                 Some(urgency) => {
                     let (key, action) = (write.change.key(), write.change.action());
                     reporter.news(&News::ActionStarted { vip: write.vip, key, action });
+                    if let Action::RemoveLocalAddress { address, .. } = action {
+                        reset_connections(write.vip, *address, &*kernel, &*reporter).await;
+                    }
                     Some(perform(&*ec2, &*kernel, action, urgency).await)
                 }
                 None => None,
@@ -125,4 +130,11 @@ where
             vip.release_held_back(&mut releases, &self.in_flight, now);
         }
     }
+}
+
+/// Ends the connections of a local address that is about to go. Whatever comes of it, the address goes afterwards.
+async fn reset_connections<K: Kernel>(vip: IpAddr, address: IpAddr, kernel: &K, reporter: &dyn Reporter) {
+    let result = kernel.reset_connections(address).await.map_err(|error| error.to_string());
+    let result = result.as_ref().copied().map_err(String::as_str);
+    reporter.news(&News::ConnectionsReset { vip, address, result });
 }

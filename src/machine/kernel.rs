@@ -58,6 +58,15 @@ pub trait Kernel {
     /// # Errors
     /// No such interface, no CAP_NET_ADMIN, no answer, or what the kernel says.
     async fn add(&self, address: &LocalAddress) -> Result<(), KernelError>;
+    /// Ends the TCP connections whose local address this is, so that their peers are told while the address is still
+    /// there. Says how many it ended; listening sockets and other addresses are left alone. A kernel in memory has no
+    /// connections.
+    ///
+    /// # Errors
+    /// No CAP_NET_ADMIN, a kernel without CONFIG_INET_DIAG_DESTROY, or more connections than the time suffices for.
+    async fn reset_connections(&self, _address: IpAddr) -> Result<u32, KernelError> {
+        Ok(0)
+    }
     /// Removes it; gone already is success, on an interface that is there.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use super::kernel::{Kernel, KernelError, LocalAddress, host_prefix};
 
+mod sock_diag;
 pub(crate) mod socket;
 
 /// How long one look or change may take. The kernel answers within microseconds, or something is wrong with it.
@@ -100,6 +101,19 @@ impl Kernel for Netlink {
         self.ask(format!("add {address}"), move |doing| {
             change(doing, &wanted, NLM_F_CREATE | NLM_F_EXCL, Errno::EXIST, |index| {
                 RouteNetlinkMessage::NewAddress(added(&wanted, index))
+            })
+        })
+        .await
+    }
+
+    async fn reset_connections(&self, address: IpAddr) -> Result<u32, KernelError> {
+        self.ask(format!("reset the connections of {address}"), move |doing| {
+            sock_diag::reset(address).map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => KernelError::NotPermitted,
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                    KernelError::NoAnswer { doing: doing.to_owned(), after: sock_diag::RESET_WITHIN }
+                }
+                _ => failed(doing, &error),
             })
         })
         .await

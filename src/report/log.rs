@@ -188,6 +188,21 @@ impl Log {
                 let (kind, target) = place(key);
                 debug!(%vip, kind, target, "begin: {action}");
             }
+            News::ConnectionsReset { vip, address, result: Ok(0) } => {
+                debug!(%vip, %address, "no connection to reset before the address goes");
+            }
+            News::ConnectionsReset { vip, address, result: Ok(connections) } => {
+                info!(%vip, %address, connections, "reset the connections of the address before it goes");
+            }
+            News::ConnectionsReset { vip, address, result: Err(why) } => {
+                // Once: the address goes all the same, and a kernel without the feature stays without it.
+                if self.repeats.failed("connections", why, now).is_some_and(Times::is_first) {
+                    warn!(
+                        %vip, %address,
+                        "connections of the address may be left behind, and their clients may notice late: {why}"
+                    );
+                }
+            }
             News::ActionDone { vip, key, action, outcome, code, error, duration } => {
                 let what = ActionDone { vip, key, action, outcome, code, error, duration };
                 self.action_done(&what, now);

@@ -288,6 +288,7 @@ fn seconds(ms: u64) -> f64 {
 fn start_vip(vip: IpAddr) {
     let vip = vip.to_string();
     counter!("vipkeeper_superseded_total", "vip" => vip.clone()).increment(0);
+    counter!("vipkeeper_connections_reset_total", "vip" => vip.clone()).increment(0);
     for direction in Direction::ALL {
         counter!("vipkeeper_takeovers_total", "vip" => vip.clone(), "direction" => direction.name()).increment(0);
     }
@@ -366,6 +367,9 @@ fn count(news: &News<'_>) {
         News::Converged { vip, after, .. } => {
             histogram!(CONVERGENCE, "vip" => vip.to_string()).record(after);
         }
+        News::ConnectionsReset { vip, result: Ok(ended), .. } => {
+            counter!("vipkeeper_connections_reset_total", "vip" => vip.to_string()).increment(u64::from(ended));
+        }
         News::Superseded { vip, .. } => {
             counter!("vipkeeper_superseded_total", "vip" => vip.to_string()).increment(1);
         }
@@ -385,6 +389,10 @@ fn describe_events() {
     describe_counter!("vipkeeper_drift_total", "Episodes in which a binding differed from desired unasked.");
     describe_histogram!(CONVERGENCE, "Time from the start of the hook until every binding was seen at this node.");
     describe_counter!("vipkeeper_superseded_total", "Claims of this node that gave way to a newer one.");
+    describe_counter!(
+        "vipkeeper_connections_reset_total",
+        "TCP connections that this node ended before it removed their local address."
+    );
     describe_counter!("vipkeeper_takeovers_total", "Times that the VIP came to this node or left it.");
     describe_counter!("vipkeeper_ec2_requests_total", "Requests to EC2, by its answer.");
     describe_histogram!("vipkeeper_ec2_request_duration_seconds", "Duration of a request to EC2.");

@@ -391,6 +391,26 @@ fn a_kernel_change_without_an_answer_is_unknown_and_one_that_was_refused_has_fai
 }
 
 #[test]
+fn connections_end_before_their_address_goes_and_an_address_goes_where_they_cannot_end() {
+    in_paused_time(async {
+        let unsupported =
+            KernelError::Kernel { doing: "reset".to_owned(), message: "operation not supported".to_owned() };
+        for (failure, told) in [(None, "result: Ok(3)"), (Some(unsupported), "result: Err(")] {
+            let mut world = World::new(1, routes(1));
+            world.start_with_leader_of(ADDRESS, seconds(30)).await;
+            if let Some(error) = failure {
+                world.nodes[0].computer.fail_resets(error);
+            }
+            world.down(0, ADDRESS);
+            pass(millis(100)).await;
+            assert!(!world.nodes[0].has_local(ADDRESS));
+            assert_eq!(world.nodes[0].computer.resets(), [ip(ADDRESS)]);
+            assert_eq!(world.nodes[0].recorder.heard(told).len(), 1);
+        }
+    });
+}
+
+#[test]
 fn what_the_kernel_is_asked_meanwhile_does_not_hold_up_a_down() {
     in_paused_time(async {
         let mut world = World::new(1, |estate| {

@@ -61,6 +61,10 @@ struct Memory {
     addresses: BTreeSet<LocalAddress>,
     wakes: Option<mpsc::Sender<Wake>>,
     kernel_fails: Option<KernelError>,
+    /// Why the kernel does not end connections.
+    resets_fail: Option<KernelError>,
+    /// The addresses whose connections were to end while the address was there.
+    resets: Vec<IpAddr>,
     /// How long the kernel takes to say which addresses there are.
     kernel_takes: Duration,
     disk_full: bool,
@@ -237,6 +241,15 @@ impl Computer {
         self.memory.borrow_mut().kernel_fails = error;
     }
 
+    pub fn fail_resets(&self, error: KernelError) {
+        self.memory.borrow_mut().resets_fail = Some(error);
+    }
+
+    /// The addresses whose connections were to end while the address was there.
+    pub fn resets(&self) -> Vec<IpAddr> {
+        self.memory.borrow().resets.clone()
+    }
+
     pub fn slow_kernel(&self, takes: Duration) {
         self.memory.borrow_mut().kernel_takes = takes;
     }
@@ -344,6 +357,14 @@ impl Kernel for Computer {
         }
         memory.addresses.insert(address.clone());
         Ok(())
+    }
+
+    async fn reset_connections(&self, address: IpAddr) -> Result<u32, KernelError> {
+        let mut memory = self.memory.borrow_mut();
+        if memory.addresses.contains(&Self::local(address)) {
+            memory.resets.push(address);
+        }
+        memory.resets_fail.clone().map_or(Ok(3), Err)
     }
 
     async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError> {

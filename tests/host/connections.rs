@@ -1,0 +1,93 @@
+//! Clients of an address that goes: they are told, and nobody else is.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpSocket;
+use vipkeeper::machine::kernel::{Kernel, LocalAddress};
+use vipkeeper::machine::netlink::Netlink;
+
+use super::namespace::{INTERFACE, in_namespace};
+
+fn ip(address: &str) -> IpAddr {
+    address.parse().unwrap()
+}
+
+fn local(address: IpAddr) -> LocalAddress {
+    LocalAddress { interface: INTERFACE.to_owned(), address }
+}
+
+/// A client at an address of its own, which waits for an answer at most a second.
+async fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
+    socket.bind(SocketAddr::new(from, 0)).unwrap();
+    let stream = socket.connect(to).await.unwrap().into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    stream
+}
+
+/// A server on all addresses that accepts and says nothing, as one that was stopped by a signal.
+fn check_that_only_clients_of_the_vip_are_told(listen: &'static str, vip: &'static str, other: &str, client: &str) {
+    let (vip, other, client) = (ip(vip), ip(other), ip(client));
+    in_namespace(async move |_| {
+        let kernel = Netlink::new().unwrap();
+        for address in [vip, other, client] {
+            kernel.add(&local(address)).await.unwrap();
+        }
+        let listener = TcpListener::bind((ip(listen), 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut left_behind = connect(client, (vip, port).into()).await;
+        let (_silent, _) = listener.accept().unwrap();
+        let mut untouched = connect(client, (other, port).into()).await;
+        let (mut serving, _) = listener.accept().unwrap();
+
+        let began = Instant::now();
+        assert_eq!(kernel.reset_connections(vip).await, Ok(1), "{listen} {vip}");
+        kernel.remove(&local(vip)).await.unwrap();
+        let told = left_behind.read(&mut [0]).unwrap_err();
+        assert_eq!(told.kind(), ErrorKind::ConnectionReset, "{listen} {vip}");
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+
+        serving.write_all(b"x").unwrap();
+        assert_eq!(untouched.read(&mut [0]).unwrap(), 1, "the other address of the same port lives on");
+        connect(client, (other, port).into()).await;
+        assert_eq!(kernel.reset_connections(vip).await, Ok(0));
+    });
+}
+
+#[test]
+fn a_client_of_an_ipv4_address_is_told_before_the_address_goes() {
+    check_that_only_clients_of_the_vip_are_told("0.0.0.0", "10.99.0.10", "10.99.0.11", "10.99.0.1");
+}
+
+#[test]
+fn a_client_of_an_ipv4_address_on_an_ipv6_socket_is_told_before_the_address_goes() {
+    check_that_only_clients_of_the_vip_are_told("::", "10.99.0.10", "10.99.0.11", "10.99.0.1");
+}
+
+#[test]
+fn a_client_of_an_ipv6_address_is_told_before_the_address_goes() {
+    check_that_only_clients_of_the_vip_are_told("::", "2001:db8::10", "2001:db8::11", "2001:db8::1");
+}
+
+#[test]
+fn hundreds_of_connections_are_reset_within_the_time_that_a_removal_may_wait() {
+    const CLIENTS: u32 = 300;
+    in_namespace(async |_| {
+        let kernel = Netlink::new().unwrap();
+        let (vip, client) = (ip("10.99.0.10"), ip("10.99.0.1"));
+        kernel.add(&local(vip)).await.unwrap();
+        kernel.add(&local(client)).await.unwrap();
+        let listener = TcpListener::bind((vip, 0)).unwrap();
+        let mut open = Vec::new();
+        for _ in 0..CLIENTS {
+            let stream = connect(client, listener.local_addr().unwrap()).await;
+            open.push((stream, listener.accept().unwrap()));
+        }
+        let began = Instant::now();
+        assert_eq!(kernel.reset_connections(vip).await, Ok(CLIENTS));
+        println!("{CLIENTS} connections were reset in {:?}", began.elapsed());
+    });
+}
