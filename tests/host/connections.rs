@@ -10,6 +10,9 @@ use vipkeeper::machine::netlink::Netlink;
 
 use super::namespace::{INTERFACE, in_namespace};
 
+/// The longest that a new interface may take until its IPv6 addresses can be reached.
+const ROUTED_WITHIN: Duration = Duration::from_secs(5);
+
 fn ip(address: &str) -> IpAddr {
     address.parse().unwrap()
 }
@@ -20,9 +23,18 @@ fn local(address: IpAddr) -> LocalAddress {
 
 /// A client at an address of its own, which waits for an answer at most a second.
 async fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
-    socket.bind(SocketAddr::new(from, 0)).unwrap();
-    let stream = socket.connect(to).await.unwrap().into_std().unwrap();
+    let began = Instant::now();
+    let stream = loop {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        match socket.connect(to).await {
+            // The kernel routes to a new IPv6 address only a moment after the interface came up.
+            Err(error) if error.kind() == ErrorKind::NetworkUnreachable && began.elapsed() < ROUTED_WITHIN => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            result => break result.unwrap().into_std().unwrap(),
+        }
+    };
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     stream
