@@ -16,6 +16,25 @@ pub fn tag_key(delegate_ip: IpAddr, node: &InstanceId) -> String {
     format!("vipkeeper/{delegate_ip}/{node}")
 }
 
+/// The value of the tag of a claim that ended: older than every claim, and up to which term it gives up. A read that lags
+/// may show the end of an earlier claim, which must not be taken for that of a later one.
+#[must_use]
+pub fn withdrawn_value(given_up: Term) -> String {
+    format!("{WITHDRAWN} withdrawn {given_up}")
+}
+
+/// The terms that nodes gave up, among an anchor's tags.
+#[must_use]
+pub fn withdrawn_among(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeMap<InstanceId, Term> {
+    let withdrawn = claims_among(delegate_ip, tags).filter(|(_, term, _)| *term == WITHDRAWN);
+    withdrawn.filter_map(|(node, _, value)| Some((node, given_up(value)?))).collect()
+}
+
+fn given_up(value: &str) -> Option<Term> {
+    let term = value.strip_prefix("0 withdrawn ")?.parse().ok()?;
+    Some(Term(term))
+}
+
 /// The value of the tag: the term for machines, and the time that it stands for, for people.
 #[must_use]
 pub fn tag_value(term: Term) -> String {
@@ -36,7 +55,7 @@ pub fn from_tags(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeM
     claims_among(delegate_ip, tags).map(|(node, term, _)| (node, term)).collect()
 }
 
-/// The values of those tags that are not as [`tag_value`] makes them.
+/// The values of those tags that are not as [`tag_value`] makes them, word for word.
 #[must_use]
 pub fn edited_among(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeMap<InstanceId, String> {
     let edited = claims_among(delegate_ip, tags).filter(|(_, term, value)| tag_value(*term) != **value);

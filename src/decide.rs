@@ -31,7 +31,7 @@ impl Decider {
     /// A decider that goes on where an earlier daemon ended. `wall_ms` is the wall clock: milliseconds since the Unix epoch.
     #[must_use]
     pub fn restore(persisted: Option<Persisted>, now: Moment, wall_ms: u64) -> Self {
-        let Some(persisted) = persisted else { return Self::default() };
+        let Some(persisted) = persisted else { return Self { memory: Memory::of_nothing(now), ..Self::default() } };
         let on_watchdogs_word = persisted.on_watchdogs_word;
         let contradiction =
             on_watchdogs_word.then(|| Contradiction::remembered(&persisted.claim, persisted.started_ms, now));
@@ -59,8 +59,9 @@ impl Decider {
         self.contradiction.as_ref().filter(|_| self.hook_lost)
     }
 
-    /// Learns from a look, and plans. `desired` is what [`Decider::judge`] said. `wall_ms` as above.
-    pub fn decide(&mut self, vip: &Vip, desired: &Desired, observed: &Observed, now: Moment, wall_ms: u64) -> Plan {
+    /// Learns from a look, and plans. `desired` is what [`Decider::judge`] said. `wall_ms` as above; implausible terms are
+    /// set apart in `observed`.
+    pub fn decide(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Moment, wall_ms: u64) -> Plan {
         self.memory.learn(vip, desired, observed, now, wall_ms);
         plan::plan(vip, desired, observed, &self.memory, now)
     }

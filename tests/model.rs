@@ -69,7 +69,7 @@ fn an_elastic_ip_ends_at_the_newest_leader() {
 #[test]
 fn a_restarted_daemon_and_slow_answers_change_nothing() {
     holds(Setup { slow_looks: true, ..Setup::new("slow looks", ElasticIp) });
-    holds(Setup { restarts: 1, ..Setup::new("a restart", ElasticIp) });
+    holds(Setup { restarts: 1, forgetful: true, ..Setup::new("a restart", ElasticIp) });
     if deeper() {
         holds(Setup { slow_answers: true, ..Setup::new("slow answers", ElasticIp) });
         holds(Setup { slow_looks: true, stale: 1, ..Setup::new("slow looks, stale reads", ElasticIp) });
@@ -166,6 +166,7 @@ fn without_any_one_rule_something_breaks() {
         ("terms raised at any time", Mutant::RaisesAlways, base),
         ("one stale look revives a claim", Mutant::ForgetsRivals, base),
         ("claims are never withdrawn", Mutant::NeverWithdraws, base),
+        ("a withdrawal does not say what it ends", Mutant::EndsUnnamed, base),
     ] {
         let found = explore(Setup { name, mutant: Some(mutant), ..setup }, 3_000_000);
         println!("{found}");

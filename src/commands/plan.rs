@@ -135,7 +135,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         let desired = decider.judge(config.witness, &reading.desired, heard, NOW, wall_ms);
         let (vip, mut observed) = observe(config, vip_config, &known, &world);
         observed.witness = heard.word;
-        let plan = decider.decide(&vip, &desired, &observed, NOW, wall_ms);
+        let plan = decider.decide(&vip, &desired, &mut observed, NOW, wall_ms);
         let dispute = Dispute::of(config.witness, heard, &decider);
         VipPreview::new(&plan, &desired, dispute.as_ref(), delegate_ip, reading.invalid)
     });

@@ -155,7 +155,7 @@ impl VipLoop {
             .tracks
             .iter()
             .filter(|(_, track)| track.retakes >= crate::decide::timing::CONTESTED_FROM)
-            .map(|(key, track)| format!("{key} was taken back {} times", track.retakes))
+            .map(|(key, track)| format!("{key} was taken or put back {} times", track.retakes))
             .collect();
         let reason = if contested.is_empty() { "Calm" } else { "TakenAgainAndAgain" };
         put(ConditionName::Contested, !contested.is_empty(), reason, contested.join("; "));

@@ -166,10 +166,10 @@ impl VipLoop {
     }
 
     /// Learns from a look and plans anew.
-    pub fn decide(&mut self, vip: Vip, observed: Observed, now: Now) {
+    pub fn decide(&mut self, vip: Vip, mut observed: Observed, now: Now) {
         let Some(reading) = &self.reading else { return };
         let desired = reading.desired.clone();
-        let plan = self.decider.decide(&vip, &desired, &observed, now.at, now.wall_ms);
+        let plan = self.decider.decide(&vip, &desired, &mut observed, now.at, now.wall_ms);
         // A failure is forgotten once its subject is as it should be. A binding that just cannot be seen keeps its backoff.
         let is_due = |subject: &Subject| match subject {
             Subject::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),

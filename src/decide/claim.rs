@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::binding::ClaimMode;
 use crate::claim_tag::WITHDRAWN;
-use crate::decide::timing::{FRESH, LOOK_HOLDS, RAISE_WINDOW, SETTLE, UNRECORDED_TAKE_WINDOW, WITHDRAW_AFTER};
+use crate::decide::timing::{
+    CLOCK_WAS_WRONG, FRESH, LOOK_HOLDS, PLAUSIBLE_AHEAD, RAISE_WINDOW, SETTLE, UNRECORDED_TAKE_WINDOW,
+};
 use crate::desired::Desired;
 use crate::ids::ClaimId;
 use crate::ids::{InstanceId, Term};
@@ -38,6 +40,9 @@ pub struct Held {
     pub term_settled: bool,
     /// EC2 has accepted its record once.
     pub recorded: bool,
+    /// An earlier daemon may have served it, and nothing is remembered of that. Until its record is known, the own tag
+    /// tells its term.
+    pub unremembered: bool,
     pub superseded_by: Option<Rival>,
     /// When the read was answered that showed a newer claim last; means nothing while there is none.
     pub rival_shown_at: Moment,
@@ -48,6 +53,17 @@ impl Held {
     #[must_use]
     pub fn age(&self, now: Moment) -> Duration {
         self.age_at_adoption + now.saturating_sub(self.adopted_at)
+    }
+
+    /// Puts the term right if a wrong clock made it: the hook's own, or one that this node copied. The term is then when
+    /// the hook ran, by the wall clock of now.
+    pub fn mend_term(&mut self, now: Moment, wall_ms: u64) {
+        let began_ms = wall_ms.saturating_sub(millis(self.age(now)));
+        if self.term.0.abs_diff(began_ms) > millis(CLOCK_WAS_WRONG) {
+            self.term = Term(began_ms);
+            self.recorded = false;
+            self.term_settled = false;
+        }
     }
 
     /// Whether the daemon noticed it right after its hook.
@@ -81,6 +97,18 @@ pub fn standing(desired: &Desired, held: Option<&Held>) -> Standing {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Sets apart what cannot be a claim, because it is further ahead of the wall clock than clocks differ.
+pub fn set_apart_implausible(claims: &mut Claims, wall_ms: u64) {
+    let Claims::Read { terms, implausible, .. } = claims else { return };
+    let latest = Term(wall_ms.saturating_add(millis(PLAUSIBLE_AHEAD)));
+    implausible.append(terms);
+    *terms = implausible.extract_if(.., |_, term| *term <= latest).collect();
+}
+
 /// What the record says of this node's claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
@@ -88,7 +116,8 @@ pub enum Record {
     Newest,
     /// The record was read, and it is not there.
     Missing,
-    /// There is no record to go by.
+    /// There is no record to go by; or another node's term is implausible. Either it is no claim, or this node's own clock
+    /// is far behind and it is a newer one: nobody can tell.
     Unknown,
 }
 
@@ -100,9 +129,22 @@ pub fn record(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
         return Record::Missing;
     }
     match newest(terms, me) {
+        _ if implausible_of_others(claims, me).next().is_some() => Record::Unknown,
         Some(rival) if is_newer(&rival, me, held.term) => Record::Unknown,
         Some(_) | None => Record::Newest,
     }
+}
+
+/// The other nodes whose term is implausible.
+pub fn implausible_of_others<'a>(
+    claims: &'a Claims,
+    me: &'a InstanceId,
+) -> impl Iterator<Item = (&'a InstanceId, &'a Term)> {
+    let implausible = match claims {
+        Claims::Read { implausible, .. } => Some(implausible),
+        Claims::Unknown => None,
+    };
+    implausible.into_iter().flatten().filter(move |(node, _)| *node != me)
 }
 
 fn newest(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId) -> Option<Rival> {
@@ -119,12 +161,18 @@ pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
 
 /// Takes a read of the record into account: may raise a young claim's term once, and says whether a newer claim stands.
 pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
-    let Claims::Read { terms, at, .. } = claims else { return };
+    let Claims::Read { terms, withdrawn, at, .. } = claims else { return };
     let began_under_claim = *at >= held.adopted_at;
     // What was read before the claim began is older than it, whatever the clocks say; unless it was noticed too late to
     // be sure of that.
     if !began_under_claim && held.began_fresh() {
         return;
+    }
+    if began_under_claim && held.unremembered && !held.recorded {
+        // Each term of this node's own is newer than all that it had seen: a tag as new as the hook is this claim's.
+        if let Some(own) = terms.get(me).filter(|own| **own >= held.term) {
+            (held.term, held.recorded) = (*own, true);
+        }
     }
     if began_under_claim && !held.term_settled {
         held.term_settled = true;
@@ -145,7 +193,11 @@ pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
         }
         // Reads lag by [`SETTLE`] at most: one that began later than that shows nothing older than what was shown before.
         None if *at >= held.rival_shown_at + SETTLE => held.superseded_by = None,
-        None => {}
+        // That a claim is not shown may be old; that its node gave up this very claim can only be new.
+        None => {
+            held.superseded_by
+                .take_if(|rival| withdrawn.get(&rival.node).is_some_and(|given_up| *given_up >= rival.term));
+        }
     }
 }
 
@@ -210,12 +262,21 @@ pub fn to_record(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> 
     due.then_some(held.term)
 }
 
-/// When a node that stands by should withdraw its claim: by the first look that began then and still shows it as the
-/// newest. `None` if there is nothing to withdraw. A claim that is not the newest may stay: it keeps nobody away.
+/// The same for a superseded leader, whose claim is recorded once, so that it can follow.
 #[must_use]
-pub fn withdraws_at(claims: &Claims, me: &InstanceId, standby_since: Moment) -> Option<Moment> {
-    let Claims::Read { terms, .. } = claims else { return None };
-    let mine = *terms.get(me).filter(|term| **term != WITHDRAWN)?;
+pub fn to_record_superseded(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> {
+    let (_, at) = read_under(claims, held)?;
+    // An unremembered claim may be on record with a higher term that an early read does not show yet.
+    let tells = !held.unremembered || at >= held.adopted_at + SETTLE;
+    if held.recorded || !tells { None } else { to_record(claims, me, held) }
+}
+
+/// Up to which term a node that stands by should withdraw its claims: at once, so that an older claim that still stands may
+/// follow. `None` if there is nothing to withdraw. A claim that is not the newest may stay: it keeps nobody away.
+#[must_use]
+pub fn to_withdraw(claims: &Claims, me: &InstanceId, held: Option<&Held>) -> Option<Term> {
+    let Claims::Read { terms, implausible, .. } = claims else { return None };
+    let mine = *terms.get(me).or(implausible.get(me)).filter(|term| **term != WITHDRAWN)?;
     let succeeded = newest(terms, me).is_some_and(|rival| is_newer(&rival, me, mine));
-    (!succeeded).then_some(standby_since + WITHDRAW_AFTER)
+    (!succeeded).then(|| held.map_or(mine, |held| held.term.max(mine)))
 }

@@ -21,12 +21,14 @@ pub struct Memory {
     /// The claim that this node serves, or served last.
     pub claim: Option<Held>,
     pub tracks: BTreeMap<BindingKey, Track>,
-    /// The newest claim of another node in any read so far.
+    /// The newest claim of another node in the last read that succeeded: what the record no longer shows is forgotten.
     pub newest_seen: Option<Rival>,
     /// The term whose tag EC2 accepted last from this node, and when.
     pub recorded: Option<(Term, Moment)>,
     /// When EC2 accepted last that an old claim is forgotten.
     pub forgot_at: Option<Moment>,
+    /// Since when a daemon that found nothing persisted has kept the VIP: what was before, it does not know.
+    pub kept_since: Option<Moment>,
     /// Since when this node has stood by, or been superseded; `None` while it is neither.
     pub standby_since: Option<Moment>,
 }
@@ -42,7 +44,7 @@ pub struct Track {
     pub elsewhere_since: Option<Moment>,
     /// It has been seen pointing elsewhere, or nowhere, since this node has not been leader.
     pub gone: bool,
-    /// How often it had to be taken back, and when last.
+    /// How often it had to be taken back or put back, and when last.
     pub retakes: u32,
     pub last_retake: Option<Moment>,
 }
@@ -59,14 +61,22 @@ impl Track {
 }
 
 impl Memory {
+    /// The memory of a daemon that found nothing persisted, or nothing that it can use.
+    #[must_use]
+    pub fn of_nothing(now: Moment) -> Self {
+        Self { kept_since: Some(now), ..Self::default() }
+    }
+
     /// Takes what is wanted and what was seen into account. `wall_ms` is the wall clock now, in milliseconds since the
-    /// Unix epoch; it is used only when a new claim begins.
-    pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &Observed, now: Moment, wall_ms: u64) {
+    /// Unix epoch. Terms are compared with it, and those in `observed` that are implausible are set apart.
+    pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Moment, wall_ms: u64) {
+        claim::set_apart_implausible(&mut observed.claims, wall_ms);
         if let Desired::Leader(claim) = desired {
             if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {
                 self.adopt(claim, &vip.instance, now, wall_ms);
             }
             if let Some(held) = &mut self.claim {
+                held.mend_term(now, wall_ms);
                 let superseded_before = held.superseded_by.is_some();
                 claim::learn(held, &vip.instance, &observed.claims, now);
                 if vip.claims == ClaimMode::Off {
@@ -78,10 +88,8 @@ impl Memory {
                 }
             }
         }
-        if let Some(rival) = claim::newest_of_others(&observed.claims, &vip.instance)
-            && self.newest_seen.as_ref().is_none_or(|seen| claim::is_newer(&rival, &seen.node, seen.term))
-        {
-            self.newest_seen = Some(rival);
+        if matches!(observed.claims, Claims::Read { .. }) {
+            self.newest_seen = claim::newest_of_others(&observed.claims, &vip.instance);
         }
         let standing = claim::standing(desired, self.claim.as_ref());
         match standing {
@@ -113,7 +121,12 @@ impl Memory {
     /// newer one may have been seen in the meantime.
     fn adopt(&mut self, claim: &Claim, me: &InstanceId, now: Moment, wall_ms: u64) {
         let started = Term(claim.started_ms);
-        let age_at_adoption = Duration::from_millis(wall_ms.saturating_sub(claim.started_ms));
+        let mut age_at_adoption = Duration::from_millis(wall_ms.saturating_sub(claim.started_ms));
+        let unremembered = self.kept_since.is_some_and(|since| age_at_adoption > now.saturating_sub(since));
+        if unremembered {
+            // A restarted daemon looks before it takes, however young the claim is.
+            age_at_adoption = age_at_adoption.max(NOT_FRESH);
+        }
         let (term, superseded_by) = match &self.newest_seen {
             Some(seen) if age_at_adoption <= RAISE_WINDOW => (started.max(seen.term.next()), None),
             Some(seen) if claim::is_newer(seen, me, started) => (started, Some(seen.clone())),
@@ -127,6 +140,7 @@ impl Memory {
             age_at_adoption,
             term_settled: false,
             recorded: false,
+            unremembered,
             superseded_by,
             rival_shown_at: now,
         });
@@ -161,7 +175,7 @@ impl Memory {
         if for_claim && same_claim {
             track.applied = true;
         }
-        if purpose == Purpose::Retake {
+        if matches!(purpose, Purpose::Retake | Purpose::Restore) {
             track.retakes = track.retakes.saturating_add(1);
             track.last_retake = Some(now);
             track.elsewhere_since = None;
@@ -204,10 +218,10 @@ impl Memory {
                 term: persisted.term,
                 adopted_at: now,
                 // A restarted daemon looks before it takes, however young the claim is.
-                age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(persisted.started_ms))
-                    .max(FRESH + Duration::from_millis(1)),
+                age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(persisted.started_ms)).max(NOT_FRESH),
                 term_settled: false,
                 recorded: persisted.recorded,
+                unremembered: false,
                 superseded_by: persisted.superseded_by,
                 rival_shown_at: now,
             }),
@@ -253,6 +267,9 @@ impl Track {
         }
     }
 }
+
+/// The age from which a claim looks before it takes.
+const NOT_FRESH: Duration = FRESH.saturating_add(Duration::from_millis(1));
 
 /// The format of the persisted memory.
 pub const PERSISTED_VERSION: u32 = 1;

@@ -13,7 +13,8 @@ use crate::claim_tag;
 use crate::decide::claim::{self, Held, Record, Right, Standing};
 use crate::decide::memory::{Memory, Track};
 use crate::decide::timing::{
-    CONTESTED_FROM, DELETE_ROUTE_AFTER, FORGET_AFTER, FRESH, RETAKE_HOLD, RETAKE_HOLD_MAX, SETTLE,
+    CONTESTED_FROM, DELETE_ROUTE_AFTER, FOLLOW, FOLLOW_ESCALATED, FORGET_AFTER, FRESH, RETAKE_HOLD, RETAKE_HOLD_MAX,
+    SETTLE,
 };
 use crate::desired::Desired;
 use crate::ids::Term;
@@ -103,7 +104,8 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
         .map(|(key, binding)| (key.clone(), planner.binding(key, binding.as_ref(), &mut look_at)))
         .collect();
     let unasked = Unasked::of(desired, observed.witness, &bindings);
-    let record = planner.record(&mut look_at);
+    let record = planner.record();
+    planner.follow(&mut look_at);
     let forget = planner.forget();
     Plan { standing, unasked, bindings, record, forget, look_at }
 }
@@ -197,7 +199,7 @@ impl Planner<'_> {
             Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
             seen @ Seen::Absent => match self.waits_for(binding) {
                 Some(first) => drifted(say(State::Drift, Why::After(first.clone())), DriftReason::Absent),
-                None => restore(binding, seen),
+                None => self.restore(binding, seen, track, look_at),
             },
             Seen::Elsewhere(holder) => {
                 let lags = self.claims_lag(sight);
@@ -211,6 +213,24 @@ impl Planner<'_> {
                 drifted(Verdict { step, ..verdict }, reason)
             }
         }
+    }
+
+    /// Puts back what is gone, unless somebody else took it meanwhile: EC2 itself decides that. At once the first time;
+    /// what goes again and again is put back less and less often.
+    fn restore(&self, binding: &Binding, found: &Seen, track: &Track, look_at: &mut Option<Moment>) -> Verdict {
+        let (why, reason) = match binding {
+            Binding::SourceDestCheck { .. } => (Why::CheckOn, DriftReason::CheckOn),
+            _ => (Why::Restoring, DriftReason::Absent),
+        };
+        if let (Some(last), Some(holds)) = (track.last_retake, track.retakes.checked_sub(1)) {
+            let due = last + hold(holds);
+            if self.now < due {
+                sooner(look_at, due);
+                return drifted(say(State::Drift, Why::GoneAgain), reason);
+            }
+        }
+        let action = point_here(binding, found, Force::IfFree);
+        drifted(act(State::Drift, why, Purpose::Restore, action), reason)
     }
 
     /// Somebody else holds what this leader had. Taken back only with the newest claim on record, after a second look,
@@ -314,16 +334,20 @@ impl Planner<'_> {
     }
 
     /// This node's own tag, where it is not as it should be.
-    fn record(&self, look_at: &mut Option<Moment>) -> Option<(Term, Action)> {
+    fn record(&self) -> Option<(Term, Action)> {
         let anchor = self.vip.anchor.as_ref().filter(|_| self.vip.claims == ClaimMode::Tags)?;
         let (claims, me) = (&self.observed.claims, &self.vip.instance);
+        let mut given_up = None;
         let term = match (self.standing, &self.memory.claim) {
             (Standing::Leader, Some(held)) => claim::to_record(claims, me, held)?,
             // A superseded claim still stands: should the newer one be withdrawn, it follows. Recorded once, because its
             // successor may forget it.
-            (Standing::Superseded(_), Some(held)) if !held.recorded => claim::to_record(claims, me, held)?,
-            (Standing::Standby, _) => self.withdrawal(look_at)?,
-            (Standing::Leader | Standing::Superseded(_) | Standing::Unknown, _) => return None,
+            (Standing::Superseded(_), Some(held)) => claim::to_record_superseded(claims, me, held)?,
+            (Standing::Standby, held) => {
+                given_up = Some(claim::to_withdraw(claims, me, held.as_ref())?);
+                claim_tag::WITHDRAWN
+            }
+            (Standing::Leader | Standing::Superseded(_), None) | (Standing::Unknown, _) => return None,
         };
         let settling = self.memory.recorded.is_some_and(|(accepted, at)| {
             accepted == term
@@ -335,20 +359,19 @@ impl Planner<'_> {
         let action = Action::RecordClaim {
             anchor: anchor.clone(),
             key: claim_tag::tag_key(self.vip.delegate_ip, me),
-            value: claim_tag::tag_value(term),
+            value: given_up.map_or_else(|| claim_tag::tag_value(term), claim_tag::withdrawn_value),
         };
         (!settling).then_some((term, action))
     }
 
-    fn withdrawal(&self, look_at: &mut Option<Moment>) -> Option<Term> {
-        let Claims::Read { at, .. } = &self.observed.claims else { return None };
-        let standby_since = self.memory.standby_since.unwrap_or(self.now);
-        let due = claim::withdraws_at(&self.observed.claims, &self.vip.instance, standby_since)?;
-        if *at < due {
-            sooner(look_at, due);
-            return None;
+    /// A superseded leader looks often for the end of the newer claim, unless its watchdog says that it does not lead.
+    fn follow(&self, look_at: &mut Option<Moment>) {
+        let (Standing::Superseded(_), Claims::Read { at, .. }) = (self.standing, &self.observed.claims) else { return };
+        match self.observed.witness {
+            Witness::Escalated => sooner(look_at, *at + FOLLOW_ESCALATED),
+            Witness::Silent | Witness::Asking => sooner(look_at, *at + FOLLOW),
+            Witness::NotEscalated | Witness::Unheard => {}
         }
-        Some(claim_tag::WITHDRAWN)
     }
 
     /// An old claim that nobody needs any more. By its value, so that a claim which its node renews meanwhile stays.
@@ -356,7 +379,7 @@ impl Planner<'_> {
         let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
             return None;
         };
-        let Claims::Read { terms, edited, at } = &self.observed.claims else { return None };
+        let Claims::Read { terms, edited, at, .. } = &self.observed.claims else { return None };
         let me = &self.vip.instance;
         let rested = self.now >= held.adopted_at + FORGET_AFTER
             && claim::record(&self.observed.claims, me, held) == Record::Newest;
@@ -408,16 +431,6 @@ fn in_place(binding: &Binding) -> Verdict {
 /// standby keeps it off, so that a takeover does not depend on one call more, and what forbids it shows before one.
 fn prepare(binding: &Binding, seen: &Seen) -> Verdict {
     act(State::Waiting, Why::SwitchingOff, Purpose::Prepare, point_here(binding, seen, Force::IfFree))
-}
-
-/// Puts back what is gone, unless somebody else took it meanwhile: EC2 itself decides that.
-fn restore(binding: &Binding, found: &Seen) -> Verdict {
-    let (why, reason) = match binding {
-        Binding::SourceDestCheck { .. } => (Why::CheckOn, DriftReason::CheckOn),
-        _ => (Why::Restoring, DriftReason::Absent),
-    };
-    let action = point_here(binding, found, Force::IfFree);
-    drifted(act(State::Drift, why, Purpose::Restore, action), reason)
 }
 
 /// The action that points a binding at this node.

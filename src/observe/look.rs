@@ -116,7 +116,9 @@ pub(super) fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
         Ok((tags, at)) => {
             let (terms, edited) =
                 (claim_tag::from_tags(vip.delegate_ip, tags), claim_tag::edited_among(vip.delegate_ip, tags));
-            Claims::Read { terms, edited, at }
+            let withdrawn = claim_tag::withdrawn_among(vip.delegate_ip, tags);
+            // No clock is here: what is implausible is set apart where the claims are learnt from.
+            Claims::Read { terms, withdrawn, implausible: BTreeMap::new(), edited, at }
         }
         Err(_) => Claims::Unknown,
     }

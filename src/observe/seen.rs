@@ -107,6 +107,11 @@ pub enum Claims {
     Unknown,
     Read {
         terms: BTreeMap<InstanceId, Term>,
+        /// Of the nodes that withdrew a claim, whose term is `WITHDRAWN` above: the newest term that each gave up, if its
+        /// tag says that.
+        withdrawn: BTreeMap<InstanceId, Term>,
+        /// Terms further ahead of now than clocks differ: no claims, and kept apart so that people are told of them.
+        implausible: BTreeMap<InstanceId, Term>,
         /// The values among them that are not as vipkeeper writes them, word for word: somebody edited these.
         edited: BTreeMap<InstanceId, String>,
         at: Moment,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use vipkeeper::action::{Action, Force, Purpose, RouteCall};
 use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use vipkeeper::claim_tag::{self, WITHDRAWN};
 use vipkeeper::decide::claim::Held;
 use vipkeeper::decide::memory::Memory;
 use vipkeeper::decide::plan::plan;
@@ -47,7 +48,9 @@ pub enum Pointer {
     At(u8, u8),
 }
 
+/// The term of each node's tag; with this bit, one that its node gave up.
 pub type Tags = [Option<u32>; NODES];
+pub const GIVEN_UP: u32 = 1 << 31;
 
 /// What happens to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,11 +60,17 @@ pub enum Event {
     BeginLook,
     Answer(Pointer, Tags),
     LookFails,
-    Accepted { purpose: Purpose, association: u8, claim: u8 },
+    Accepted {
+        purpose: Purpose,
+        association: u8,
+        claim: u8,
+    },
     TagAccepted(u32),
     Failed,
     Pass(u8),
     Restart,
+    /// The same, and what was persisted is lost.
+    RestartWithout,
 }
 
 /// A write that a node wants.
@@ -253,8 +262,7 @@ impl Locals {
                     Pointer::Foreign | Pointer::At(..) => elsewhere(),
                 };
                 it.observed.sights.insert(self.key.clone(), Sight { seen, at });
-                let terms = (0u8..).zip(tags).filter_map(|(n, tag)| Some((instance(n), Term(tag?.into())))).collect();
-                it.observed.claims = Claims::Read { terms, edited: BTreeMap::new(), at };
+                it.observed.claims = claims(&tags, at);
             }
             Event::LookFails => {
                 it.look = None;
@@ -266,6 +274,7 @@ impl Locals {
                 let association = self.association(association);
                 it.memory.note_accepted(&self.key, purpose, Some(&claim_id(claim)), association, NOW);
             }
+            Event::TagAccepted(tag) if tag & GIVEN_UP != 0 => it.memory.record_claim(WITHDRAWN, NOW),
             Event::TagAccepted(term) => it.memory.record_claim(Term(term.into()), NOW),
             Event::Failed => {}
             Event::Pass(seconds) => {
@@ -280,14 +289,24 @@ impl Locals {
                     Memory::restore(it, NOW, wall_ms)
                 });
                 it.memory = restored.unwrap_or_default();
-                it.reading = it.file;
-                it.look = None;
-                it.observed.claims = Claims::Unknown;
-                let sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
-                it.observed.sights.insert(self.key.clone(), sight);
+                self.begin_anew(it);
+            }
+            Event::RestartWithout => {
+                it.hook_age = it.claim().map_or(it.hook_age, |held| held.age(NOW));
+                it.memory = Memory::of_nothing(NOW);
+                self.begin_anew(it);
             }
         }
         true
+    }
+
+    /// A daemon that has not looked yet.
+    fn begin_anew(&self, it: &mut Local) {
+        it.reading = it.file;
+        it.look = None;
+        it.observed.claims = Claims::Unknown;
+        let sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
+        it.observed.sights.insert(self.key.clone(), sight);
     }
 
     fn association(&self, number: u8) -> Option<AssociationId> {
@@ -311,6 +330,9 @@ impl Locals {
         if mutant == Some(Mutant::ClaimsNotRead) {
             observed.claims = Claims::Unknown;
         }
+        if let (Some(Mutant::EndsUnnamed), Claims::Read { withdrawn, .. }) = (mutant, &mut observed.claims) {
+            withdrawn.clear();
+        }
         if let Some(held) = &mut it.memory.claim {
             match mutant {
                 Some(Mutant::RaisesAlways) => {
@@ -325,7 +347,7 @@ impl Locals {
                 _ => {}
             }
         }
-        it.memory.learn(vip, &desired, &observed, NOW, wall_ms);
+        it.memory.learn(vip, &desired, &mut observed, NOW, wall_ms);
         match (mutant, &mut it.memory.claim) {
             (Some(Mutant::NeverSuperseded), Some(held)) => held.superseded_by = None,
             (Some(Mutant::OneLook), _) => {
@@ -333,6 +355,8 @@ impl Locals {
             }
             _ => {}
         }
+        // Whatever began before the daemon did was adopted just now.
+        it.memory.kept_since = None;
         let mut memory = it.memory.clone();
         if let (Some(Mutant::AlwaysFresh), Some(held)) = (mutant, &mut memory.claim) {
             held.age_at_adoption = Duration::ZERO;
@@ -348,12 +372,33 @@ impl Locals {
             }
             other => other,
         });
-        let tag = plan.record.map(|(term, _)| What::Tag {
-            term: u32::try_from(term.0).unwrap(),
-            claim: if term.0 == 0 { 0 } else { claim },
+        let tag = plan.record.map(|(term, action)| match given_up(&action) {
+            Some(given_up) => What::Tag { term: u32::try_from(given_up.0).unwrap() | GIVEN_UP, claim: 0 },
+            None => What::Tag { term: u32::try_from(term.0).unwrap(), claim },
         });
-        (binding, tag.filter(|tag| mutant != Some(Mutant::NeverWithdraws) || !matches!(tag, What::Tag { term: 0, .. })))
+        let never = mutant == Some(Mutant::NeverWithdraws);
+        (binding, tag.filter(|tag| !never || matches!(tag, What::Tag { term, .. } if term & GIVEN_UP == 0)))
     }
+}
+
+/// The record as a look shows it.
+fn claims(tags: &Tags, at: Moment) -> Claims {
+    let (mut terms, mut withdrawn) = (BTreeMap::new(), BTreeMap::new());
+    for (node, tag) in (0u8..).zip(tags).filter_map(|(node, tag)| Some((instance(node), (*tag)?))) {
+        let term = Term((tag & !GIVEN_UP).into());
+        if tag & GIVEN_UP != 0 {
+            withdrawn.insert(node.clone(), term);
+        }
+        terms.insert(node, if tag & GIVEN_UP != 0 { WITHDRAWN } else { term });
+    }
+    Claims::Read { terms, withdrawn, implausible: BTreeMap::new(), edited: BTreeMap::new(), at }
+}
+
+/// The term that a tag gives up.
+fn given_up(action: &Action) -> Option<Term> {
+    let Action::RecordClaim { key, value, .. } = action else { return None };
+    let tags = BTreeMap::from([(key.clone(), value.clone())]);
+    claim_tag::withdrawn_among("20.0.0.50".parse().unwrap(), &tags).into_values().next()
 }
 
 fn what(action: &Action, purpose: Purpose, claim: u8) -> What {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use vipkeeper::decide::timing::{SETTLE, WITHDRAW_AFTER};
+use vipkeeper::claim_tag::WITHDRAWN;
+use vipkeeper::decide::timing::SETTLE;
 use vipkeeper::ids::Term;
 use vipkeeper::observe::seen::{Claims, Moment, Seen};
 
@@ -36,22 +37,18 @@ impl Locals {
         let before = adopted - Duration::from_secs(1);
         let under_claim = |at: Moment| if adopted_at.is_some_and(|adopted| at >= adopted) { adopted } else { before };
         let slow = self.setup.slow_looks;
-        // Of a node that stands by: whether its look began late enough to withdraw by it; in routes, when it deletes.
-        let longest = if self.setup.pointing == Pointing::RouteDeleted { 36 } else { 12 };
-        let standby_since = it.memory.standby_since;
-        it.memory.standby_since = standby_since.map(|at| at.max(back(longest)));
-        let late_enough = |at: Moment| standby_since.is_some_and(|since| at >= since + WITHDRAW_AFTER);
+        // Since when a node has stood by tells when it deletes a route, and nothing else.
+        let deletes = self.setup.pointing == Pointing::RouteDeleted;
+        let standby_since = it.memory.standby_since.filter(|_| deletes);
+        it.memory.standby_since = standby_since.map(|at| at.max(back(36)));
         if let Claims::Read { at, .. } = &mut it.observed.claims {
             if let Some((_, recorded_at)) = &mut it.memory.recorded {
                 let settled = *at >= *recorded_at + SETTLE;
                 *recorded_at = if settled { back(120) } else { (*recorded_at).max(back(6)) };
             }
             // How long ago a look began tells whether anything may be taken by it.
-            *at = match it.memory.standby_since {
-                _ if adopted_at.is_some_and(|adopted| *at >= adopted) => (*at).max(back(12)).max(adopted),
-                Some(since) if adopted_at.is_none() && late_enough(*at) => since + WITHDRAW_AFTER,
-                _ => before,
-            };
+            let under_claim = adopted_at.is_some_and(|adopted| *at >= adopted);
+            *at = if under_claim { (*at).max(back(12)).max(adopted) } else { before };
         } else if let Some((_, recorded_at)) = &mut it.memory.recorded {
             *recorded_at = (*recorded_at).max(back(6));
         }
@@ -103,7 +100,11 @@ impl Locals {
                 sight.seen = elsewhere();
             }
         }
-        if let Claims::Read { terms, .. } = &mut it.observed.claims {
+        if let Claims::Read { terms, withdrawn, .. } = &mut it.observed.claims {
+            // A claim that was withdrawn is one that is not there, but to whom it keeps away.
+            terms.retain(|_, term| *term != WITHDRAWN);
+            let rival = held.and_then(|held| held.superseded_by.as_ref());
+            withdrawn.retain(|node, term| rival.is_some_and(|rival| rival.node == *node && *term >= rival.term));
             let mine = held.map(|held| held.term).or(terms.get(&me).copied());
             terms.retain(|node, term| *node == me || mine.is_some_and(|mine| *term >= mine));
             if let (Some((term, at)), Some(on_record)) = (&it.memory.recorded, terms.get(&me))

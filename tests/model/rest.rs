@@ -2,7 +2,7 @@
 
 use super::{State, Status, World};
 use crate::hash::fingerprint;
-use crate::local::{Event, File, Pointer, letter};
+use crate::local::{Event, File, GIVEN_UP, Pointer, letter};
 use crate::rules::{Pointing, Rightful};
 
 /// In the end all nodes pass in turn, this often: a standby's usual interval.
@@ -58,10 +58,37 @@ impl World {
         if let Some(wrong) = self.wrong(&state) {
             return Err(format!("{wrong}:{trace}"));
         }
+        if self.setup.rightful == Rightful::Newest {
+            self.older_goes_on(&state, order)?;
+        }
         if passes > self.setup.passes {
             return Err(format!("it takes {passes} passes of each node:{trace}"));
         }
         Ok(passes)
+    }
+
+    /// The newest leadership ends, and an older one goes on without an `up`: as soon as its node looks, it has the binding.
+    fn older_goes_on(&mut self, state: &State, order: &[u8]) -> Result<(), String> {
+        let mut live: Vec<_> = self.live(state).collect();
+        live.sort_by_key(|(_, k)| std::cmp::Reverse(*k));
+        let [(newer, _), (older, _), ..] = live[..] else { return Ok(()) };
+        let mut state = state.clone();
+        for node in order {
+            self.whole_pass(&mut state, *node)?;
+        }
+        self.event(&mut state, newer, Event::File(File::Standby), None).map_or(Ok(()), Err)?;
+        self.event(&mut state, newer, Event::Notice, None).map_or(Ok(()), Err)?;
+        self.finish(&mut state, newer)?;
+        self.whole_pass(&mut state, older)?;
+        match state.cloud.pointer {
+            Pointer::At(node, _) if node == older => Ok(()),
+            _ => Err(format!(
+                "{} is down, and {} does not follow at once: {}",
+                letter(newer),
+                letter(older),
+                state.cloud
+            )),
+        }
     }
 
     /// One node looks, does what it wants to, and hears what came of it. Says whether it wrote to the
@@ -118,7 +145,10 @@ impl World {
             Rightful::Newest => self.live(state).max_by_key(|(_, k)| *k).map(|(node, _)| node),
             Rightful::OnRecord => self
                 .live(state)
-                .max_by_key(|(node, _)| (state.cloud.tags[usize::from(*node)], *node))
+                .max_by_key(|(node, _)| {
+                    let tag = state.cloud.tags[usize::from(*node)];
+                    (tag.filter(|tag| tag & GIVEN_UP == 0), *node)
+                })
                 .map(|(node, _)| node),
             Rightful::OnlyLeader => {
                 let unowned =

@@ -36,6 +36,8 @@ pub enum Mutant {
     ForgetsRivals,
     /// A node that stands down leaves its claim on record.
     NeverWithdraws,
+    /// A withdrawal does not say which claim it ends.
+    EndsUnnamed,
 }
 
 /// Who should have the binding in the end.
@@ -63,6 +65,8 @@ pub struct Setup {
     /// Lost writes, lost replies, writes that arrive after their client gave up, reads that fail.
     pub faults: u8,
     pub restarts: u8,
+    /// What a daemon persisted may be lost in a restart.
+    pub forgetful: bool,
     /// How many earlier states of EC2 a stale read may show.
     pub stale: usize,
     /// Other things happen between a look's beginning and its answer.
@@ -97,6 +101,7 @@ impl Setup {
             drifts: 0,
             faults: 0,
             restarts: 0,
+            forgetful: false,
             stale: 0,
             slow_looks: false,
             slow_answers: false,

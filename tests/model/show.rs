@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Cloud, Step};
-use crate::local::{Pointer, Tags, What, letter};
+use crate::local::{GIVEN_UP, Pointer, Tags, What, letter};
 
 impl fmt::Display for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,8 +21,12 @@ fn show_pointer(pointer: Pointer) -> String {
 
 fn show_tags(tags: &Tags) -> String {
     let tags: Vec<_> =
-        (0u8..).zip(tags).filter_map(|(node, tag)| Some(format!("{}={}", letter(node), (*tag)?))).collect();
+        (0u8..).zip(tags).filter_map(|(node, tag)| Some(format!("{}={}", letter(node), show_tag((*tag)?)))).collect();
     if tags.is_empty() { "no claims".to_owned() } else { tags.join(" ") }
+}
+
+fn show_tag(tag: u32) -> String {
+    if tag & GIVEN_UP == 0 { tag.to_string() } else { format!("withdrawn-{}", tag & !GIVEN_UP) }
 }
 
 fn show_what(what: What) -> String {
@@ -31,7 +35,7 @@ fn show_what(what: What) -> String {
         What::Point { purpose, force: false, .. } => format!("{purpose:?}, if it is free").to_lowercase(),
         What::Free { association: 0, .. } => "release".to_owned(),
         What::Free { association, .. } => format!("release of association {association}"),
-        What::Tag { term, .. } => format!("tag {term}"),
+        What::Tag { term, .. } => format!("tag {}", show_tag(term)),
     }
 }
 
@@ -56,6 +60,9 @@ impl fmt::Display for Step {
             }
             Self::Late(node, what) => write!(f, "{}: {} carried out late", letter(*node), show_what(*what)),
             Self::Restart(node) => write!(f, "{}: its daemon restarts", letter(*node)),
+            Self::RestartWithout(node) => {
+                write!(f, "{}: its daemon restarts, and what it persisted is lost", letter(*node))
+            }
             Self::ByHand(pointer) => write!(f, "by hand: it now points {}", show_pointer(*pointer)),
             Self::Pass(seconds) => write!(f, "{seconds} s pass"),
         }

@@ -78,6 +78,7 @@ pub enum Step {
     GaveUp(u8, What),
     Late(u8, What),
     Restart(u8),
+    RestartWithout(u8),
     ByHand(Pointer),
     Pass(u8),
 }
@@ -149,6 +150,13 @@ impl World {
                     if let Some(write) = next.slots[usize::from(node)][slot].take() {
                         add_late(&mut next, node, write);
                     }
+                }
+                if self.setup.forgetful {
+                    let mut next = next.clone();
+                    // Nobody remembers what was shown.
+                    next.shown[usize::from(node)] = 0;
+                    let violation = self.event(&mut next, node, Event::RestartWithout, None);
+                    all.push(Next { step: Step::RestartWithout(node), state: next, violation });
                 }
                 let violation = self.event(&mut next, node, Event::Restart, None);
                 all.push(Next { step: Step::Restart(node), state: next, violation });
@@ -478,8 +486,7 @@ impl World {
                     if shared {
                         (cloud.tags, cloud.tag_claims) = ([None; NODES], [0; NODES]);
                     }
-                    // To every rule, a claim that was withdrawn is one that is not there.
-                    cloud.tags[usize::from(node)] = (term > 0).then_some(term);
+                    cloud.tags[usize::from(node)] = Some(term);
                     cloud.tag_claims[usize::from(node)] = claim;
                 });
             }

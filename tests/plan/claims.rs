@@ -94,6 +94,7 @@ fn a_claim_that_is_noticed_late_looks_for_a_newer_one_before_it_takes() {
           => superseded by i-b 103
           => elastic_ip in_sync: at eni-b
           => record 100
+          => look at 109
         ",
     );
 }
@@ -117,6 +118,7 @@ fn a_claim_that_could_not_take_in_time_looks_again_before_it_takes() {
           => superseded by i-b 120
           => elastic_ip in_sync: at eni-b
           => record 100
+          => look at 132
         ",
     );
 }
@@ -136,6 +138,7 @@ fn nothing_is_taken_by_force_on_an_old_look() {
         112 see elastic_ip=eni-b a=100 b=110
           => superseded by i-b 110
           => elastic_ip in_sync: at eni-b
+          => look at 114
         ",
     );
     check(
@@ -224,9 +227,11 @@ fn a_newer_claim_ends_an_older_one() {
         120 see elastic_ip=eni-b a=100 b=115
           => superseded by i-b 115
           => elastic_ip in_sync: at eni-b
+          => look at 122
         130 see elastic_ip=absent a=100 b=115
           => superseded by i-b 115
           => elastic_ip in_sync: not here
+          => look at 132
         ",
     );
 }
@@ -241,6 +246,7 @@ fn of_equal_terms_all_nodes_choose_the_same() {
           => superseded by i-b 100
           => elastic_ip in_sync: at eni-b
           => record 100
+          => look at 109
         ",
     );
 }
@@ -262,6 +268,7 @@ fn a_newer_claim_is_believed_although_an_own_write_is_settling() {
         112 see elastic_ip=eni-b a=100 b=110
           => superseded by i-b 110
           => elastic_ip in_sync: at eni-b
+          => look at 114
         ",
     );
 }
@@ -275,6 +282,7 @@ fn a_new_up_starts_over() {
         107 see elastic_ip=eni-b a=100 b=106
           => superseded by i-b 106
           => elastic_ip in_sync: at eni-b
+          => look at 109
         120 leader@120
           => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
           => record 120
@@ -293,10 +301,12 @@ fn a_superseded_claim_follows_when_the_newer_one_is_withdrawn() {
         120 see elastic_ip=eni-b a=100 b=115
           => superseded by i-b 115
           => elastic_ip in_sync: at eni-b
-        124.9 see elastic_ip=absent a=100 b=0
+          => look at 122
+        120.9 see elastic_ip=here:1 a=100 b=-110
           => superseded by i-b 115
-          => elastic_ip in_sync: not here
-        125 see elastic_ip=absent a=100 b=0
+          => elastic_ip release [here]: release eipalloc-1 by eipassoc-1
+          => look at 122.9
+        122 see elastic_ip=absent a=100 b=-115
           => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
         ",
     );
@@ -313,7 +323,8 @@ fn what_a_superseded_claim_saw_elsewhere_all_along_is_taken_back_when_it_follows
         120 see route=eni-b a=100 b=115
           => superseded by i-b 115
           => route in_sync: at eni-b
-        130 see route=eni-b a=100 b=0
+          => look at 122
+        126 see route=eni-b a=100 b=-115
           => route retake [elsewhere]: replace route 20.0.0.50/32 in rtb-1 with eni-a
         ",
     );
@@ -329,13 +340,16 @@ fn a_superseded_claim_is_recorded_once_so_that_it_can_follow() {
           => superseded by i-b 103
           => route in_sync: at eni-b
           => record 100
+          => look at 109
         107.2 accept
         117 see route=eni-b b=103 a=100
           => superseded by i-b 103
           => route in_sync: at eni-b
+          => look at 119
         4000 see route=eni-b claims=none b=103
           => superseded by i-b 103
           => route in_sync: at eni-b
+          => look at 4002
         ",
     );
 }
@@ -351,12 +365,53 @@ fn a_stale_look_does_not_revive_a_superseded_claim() {
         125 see elastic_ip=here:1 a=100
           => superseded by i-b 106
           => elastic_ip release [here]: release eipalloc-1 by eipassoc-1
+          => look at 127
         ",
     );
 }
 
 #[test]
-fn a_node_that_stands_down_withdraws_its_claim_once_if_nobody_follows() {
+fn a_claim_that_is_not_shown_any_more_is_over_only_once_no_read_can_lag() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        120 see elastic_ip=eni-b a=100 b=115
+        124.9 see elastic_ip=absent a=100
+          => superseded by i-b 115
+          => elastic_ip in_sync: not here
+          => look at 126.9
+        125 see elastic_ip=absent a=100
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn a_superseded_leader_looks_often_unless_its_watchdog_says_that_it_does_not_lead() {
+    check(
+        "route",
+        "
+        100 leader@100
+        107 see route=eni-b a=100 b=106
+          => superseded by i-b 106
+          => route in_sync: at eni-b
+          => look at 109
+        108 witness escalated
+          => superseded by i-b 106
+          => route in_sync: at eni-b
+          => look at 108
+        109 witness not-escalated
+          => superseded by i-b 106
+          => route in_sync: at eni-b
+        ",
+    );
+}
+
+#[test]
+fn a_node_that_stands_down_withdraws_its_claim_at_once() {
     check(
         "route",
         "
@@ -365,40 +420,32 @@ fn a_node_that_stands_down_withdraws_its_claim_once_if_nobody_follows() {
         106 see route=here a=100
         120 standby
           => route in_sync: kept until the successor replaces it
-          => look at 128
-        127.9 see route=here a=100
+          => record 0
+        120.2 accept
           => route in_sync: kept until the successor replaces it
-          => look at 128
-        128 see route=here a=100
+        121 see route=here a=100
+          => route in_sync: kept until the successor replaces it
+        125.2 see route=here a=100
           => route in_sync: kept until the successor replaces it
           => record 0
-        128.2 accept
-          => route in_sync: kept until the successor replaces it
-        129 see route=here a=100
-          => route in_sync: kept until the successor replaces it
-        133.2 see route=here a=100
-          => route in_sync: kept until the successor replaces it
-          => record 0
-        134 see route=here a=0
+        126 see route=here a=-100
           => route in_sync: kept until the successor replaces it
         ",
     );
 }
 
 #[test]
-fn a_node_that_stands_down_leaves_its_claim_where_a_newer_one_follows() {
+fn a_node_that_stands_down_leaves_its_claim_where_a_newer_one_stands() {
     check(
         "route",
         "
         100 leader@100
         100.2 accept
         106 see route=here a=100
-        120 standby
         122 see route=eni-b a=100 b=121
+        130 standby
           => route in_sync: at eni-b
-        150 see route=eni-b a=100 b=121
-          => route in_sync: at eni-b
-        190 see route=eni-b a=100 b=0
+        190 see route=eni-b a=100 b=-121
           => route in_sync: at eni-b
           => record 0
         ",

@@ -103,7 +103,8 @@ fn what_points_elsewhere_is_no_drift_before_the_claims_of_that_look_are_read() {
     for claims_of_that_look in [
         "a=100 b=115
           => superseded by i-b 115
-          => secondary_ip in_sync: at eni-b",
+          => secondary_ip in_sync: at eni-b
+          => look at 122",
         "claims=?
           => secondary_ip blocked [elsewhere]: points at eni-b, and this node's claim is not on record: without a record nothing is taken back",
     ] {

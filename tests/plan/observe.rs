@@ -503,7 +503,7 @@ fn claims_are_read_from_the_tags_of_the_anchor_and_of_this_vip_alone() {
     ];
     let world = World { addresses: read(vec![eip("192.0.2.1", None, &tags)]), ..World::default() };
     let (_, observed) = resolve(&config, &known(), &world);
-    let Claims::Read { terms, edited, at } = observed.claims else { panic!("the anchor was read") };
+    let Claims::Read { terms, edited, at, .. } = observed.claims else { panic!("the anchor was read") };
     let terms: Vec<_> = terms.iter().map(|(node, term)| (node.as_str(), term.0)).collect();
     assert_eq!((terms, at), (vec![("i-a", 1000), ("i-b", 0), ("i-d", 700)], AT));
 

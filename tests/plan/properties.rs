@@ -97,7 +97,8 @@ impl World {
     }
 
     fn decide(&mut self) -> Plan {
-        self.memory.learn(&self.vip, &self.desired, &self.observed, self.now, self.wall_ms());
+        let wall_ms = self.wall_ms();
+        self.memory.learn(&self.vip, &self.desired, &mut self.observed, self.now, wall_ms);
         plan(&self.vip, &self.desired, &self.observed, &self.memory, self.now)
     }
 
@@ -115,7 +116,13 @@ impl World {
         }
         self.observed.claims = match blind {
             Some(number) if number >= self.bindings.len() => Claims::Unknown,
-            _ => Claims::Read { terms: self.tags.clone(), edited: BTreeMap::new(), at: self.now },
+            _ => Claims::Read {
+                terms: self.tags.clone(),
+                withdrawn: BTreeMap::new(),
+                implausible: BTreeMap::new(),
+                edited: BTreeMap::new(),
+                at: self.now,
+            },
         };
     }
 

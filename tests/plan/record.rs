@@ -28,6 +28,7 @@ fn a_claim_rises_neither_later_nor_twice() {
           => superseded by i-b 103
           => elastic_ip in_sync: at eni-b
           => record 100
+          => look at 107.1
         ",
     );
     check(
@@ -39,6 +40,7 @@ fn a_claim_rises_neither_later_nor_twice() {
           => superseded by i-b 103
           => elastic_ip in_sync: at eni-b
           => record 100
+          => look at 104
         ",
     );
 }
@@ -67,6 +69,7 @@ fn a_claim_that_is_noticed_late_does_not_rise_above_what_was_seen_meanwhile() {
           => superseded by i-b 103
           => elastic_ip in_sync: at eni-b
           => record 100
+          => look at 108
         ",
     );
 }
@@ -151,6 +154,7 @@ fn a_restarted_daemon_looks_before_it_takes_and_does_not_raise_its_term() {
           => superseded by i-b 101
           => elastic_ip in_sync: at eni-b
           => record 100
+          => look at 104
         ",
     );
 }
@@ -168,6 +172,7 @@ fn a_restarted_daemon_remembers_that_its_claim_is_over() {
         109 see elastic_ip=absent a=100
           => superseded by i-b 106
           => elastic_ip in_sync: not here
+          => look at 111
         ",
     );
 }
@@ -241,6 +246,131 @@ fn nothing_is_forgotten_while_a_newer_claim_or_no_claim_of_this_node_is_on_recor
         3900 see elastic_ip=eni-b a=100 b=3890
           => superseded by i-b 3890
           => elastic_ip in_sync: at eni-b
+          => look at 3902
+        ",
+    );
+}
+
+#[test]
+fn a_restarted_daemon_that_remembers_nothing_finds_its_term_in_its_own_tag() {
+    // Raised over what a predecessor left, whose clock was ahead.
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        101 see elastic_ip=here:1 a=100 b=103
+        101.2 accept
+        300 forgetful-restart
+          => elastic_ip waiting: looking for a newer claim before taking
+        301 see elastic_ip=here:1 a=103+1 b=103
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        ",
+    );
+    // While the claim is young, too: nothing is written before the look, and an early look may not show the tag yet.
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        101 see elastic_ip=here:1 a=100 b=103
+        101.2 accept
+        102 forgetful-restart
+          => elastic_ip waiting: looking for a newer claim before taking
+        103 see elastic_ip=here:1 a=100 b=103
+          => superseded by i-b 103
+          => elastic_ip release [here]: release eipalloc-1 by eipassoc-1
+          => look at 105
+        108 see elastic_ip=here:1 a=103+1 b=103
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        ",
+    );
+    // Of an earlier claim it tells nothing.
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        200 forgetful-restart
+        201 see elastic_ip=eni-b a=90 b=103
+          => superseded by i-b 103
+          => elastic_ip in_sync: at eni-b
+          => look at 203
+        206 see elastic_ip=eni-b a=90 b=103
+          => superseded by i-b 103
+          => elastic_ip in_sync: at eni-b
+          => record 100
+          => look at 208
+        ",
+    );
+}
+
+#[test]
+fn a_term_too_far_ahead_is_no_claim_and_is_not_remembered() {
+    // Five minutes are plausible, a millisecond more is not.
+    check(
+        "elastic_ip",
+        "
+        99 see elastic_ip=eni-b b=399.001
+        100 leader@100
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        ",
+    );
+    check(
+        "elastic_ip",
+        "
+        99 see elastic_ip=eni-b b=399
+        99.5 see elastic_ip=eni-b claims=none
+        100 leader@100
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        101 see elastic_ip=here:1 a=100 b=500
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        ",
+    );
+}
+
+#[test]
+fn while_another_nodes_term_is_implausible_nothing_is_taken_back_by_force() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100 b=9999
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        120 see elastic_ip=eni-b a=100 b=9999
+        130 see elastic_ip=eni-b a=100 b=9999
+          => elastic_ip blocked [elsewhere]: points at eni-b, and this node's claim is not on record: without a record nothing is taken back
+        140 see elastic_ip=absent a=100 b=9999
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn a_claim_whose_hook_ran_by_a_wrong_clock_counts_by_the_right_one() {
+    // The hook's clock was a day ahead; the daemon's is right again.
+    check(
+        "elastic_ip",
+        "
+        100 leader@86500
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        ",
+    );
+    // Its own tag of then is no claim either, and is written anew.
+    check(
+        "elastic_ip",
+        "
+        100 leader@86500
+        100.2 accept
+        101 see elastic_ip=here:1 a=86500
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+          => record 100
+        110 standby
+          => elastic_ip release: release eipalloc-1 by eipassoc-1
+          => record 0
         ",
     );
 }

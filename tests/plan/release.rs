@@ -47,6 +47,7 @@ fn a_superseded_leader_releases_what_is_its_own() {
           => elastic_ip in_sync: at eni-b
           => secondary_ip release: unassign 10.0.0.50 from eni-a
           => local_address release: remove 20.0.0.50 from eth0
+          => look at 122
         ",
     );
 }
@@ -100,6 +101,7 @@ fn a_standby_keeps_the_source_destination_check_off_but_a_node_without_a_hook_do
           => superseded by i-b 115
           => elastic_ip in_sync: at eni-b
           => source_dest_check prepare: switch the source/destination check of eni-a off
+          => look at 122
         ",
     );
 }
@@ -193,6 +195,7 @@ fn a_route_of_a_superseded_leader_is_deleted_in_the_same_way() {
         150 see route=here a=100 b=115
           => superseded by i-b 115
           => route release: delete route 20.0.0.50/32 in rtb-1 if it still points at eni-a
+          => look at 152
         ",
     );
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Node `a` is this one. Where a binding points: `here`, `absent`, `?` (not known), or what else it points at
-//! (`eni-b`, `eni-b!` for a blackhole). Terms are seconds: `b=90+1` is one millisecond newer than `b=90`.
+//! (`eni-b`, `eni-b!` for a blackhole). Terms are seconds: `b=90+1` is one millisecond newer than `b=90`; with `b=-90`,
+//! node `b` has withdrawn all up to that.
 //! `claims=none`: the record was read and is empty; `claims=?`: it could not be read. What a look does not name stays
 //! as it was last seen.
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use vipkeeper::action::Purpose;
 use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use vipkeeper::claim_tag::WITHDRAWN;
 use vipkeeper::decide::claim::Standing;
 use vipkeeper::decide::memory::Memory;
 use vipkeeper::decide::plan::{Plan, plan};
@@ -152,6 +154,10 @@ impl Stage {
                 self.memory = persisted.map(|it| Memory::restore(it, now, wall_ms)).unwrap_or_default();
                 self.observed = unseen(&self.vip);
             }
+            ("forgetful-restart", _) => {
+                self.memory = Memory::of_nothing(now);
+                self.observed = unseen(&self.vip);
+            }
             ("witness", word) => {
                 self.observed.witness = match word {
                     "escalated" => Witness::Escalated,
@@ -165,14 +171,14 @@ impl Stage {
                 self.desired = Desired::Leader(claim);
             }
         }
-        self.memory.learn(&self.vip, &self.desired, &self.observed, now, wall_ms);
+        self.memory.learn(&self.vip, &self.desired, &mut self.observed, now, wall_ms);
         let planned = plan(&self.vip, &self.desired, &self.observed, &self.memory, now);
         self.plan = Some(planned.clone());
         planned
     }
 
     fn see(&mut self, what: &str, at: Moment) {
-        let mut terms = BTreeMap::new();
+        let (mut terms, mut withdrawn) = (BTreeMap::new(), BTreeMap::new());
         let mut read = false;
         for (name, value) in what.split_whitespace().map(|it| it.split_once('=').unwrap()) {
             if name == "claims" {
@@ -180,7 +186,9 @@ impl Stage {
                 self.observed.claims = Claims::Unknown;
             } else if name.len() == 1 {
                 read = true;
-                terms.insert(node(name), term(value));
+                let given_up = value.strip_prefix('-').map(term);
+                withdrawn.extend(given_up.map(|term| (node(name), term)));
+                terms.insert(node(name), given_up.map_or_else(|| term(value), |_| WITHDRAWN));
             } else {
                 let mut found = false;
                 let keys: Vec<_> = self.vip.bindings.keys().filter(|key| key.kind.name() == name).cloned().collect();
@@ -192,7 +200,8 @@ impl Stage {
             }
         }
         if read {
-            self.observed.claims = Claims::Read { terms, edited: BTreeMap::new(), at };
+            let (implausible, edited) = (BTreeMap::new(), BTreeMap::new());
+            self.observed.claims = Claims::Read { terms, withdrawn, implausible, edited, at };
         }
     }
 

@@ -45,6 +45,8 @@ pub enum Why {
     After(BindingKey),
     Taking,
     Restoring,
+    /// It went again, soon after this node brought it back.
+    GoneAgain,
     /// A leader's ENI that drops what is sent to the VIP.
     CheckOn,
     Retaking {
@@ -101,6 +103,7 @@ impl fmt::Display for Why {
             Self::After(key) => write!(f, "waits for {key}"),
             Self::Taking => f.write_str("taking"),
             Self::Restoring => f.write_str("gone, putting it back"),
+            Self::GoneAgain => f.write_str("gone again soon after it was brought back; waiting before putting it back"),
             Self::CheckOn => f.write_str("on, switching it off"),
             Self::Retaking { holder } => write!(f, "points at {holder}, taking it back"),
             Self::SecondLook { holder } => write!(f, "points at {holder}; looking twice before taking it back"),
