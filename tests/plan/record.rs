@@ -279,7 +279,7 @@ fn a_restarted_daemon_that_remembers_nothing_finds_its_term_in_its_own_tag() {
           => elastic_ip waiting: looking for a newer claim before taking
         103 see elastic_ip=here:1 a=100 b=103
           => superseded by i-b 103
-          => elastic_ip release [here]: release eipalloc-1 by eipassoc-1
+          => elastic_ip release: release eipalloc-1 by eipassoc-1
           => look at 105
         108 see elastic_ip=here:1 a=103+1 b=103
           => elastic_ip in_sync: at eni-a 10.0.0.9
@@ -365,7 +365,7 @@ fn a_claim_whose_hook_ran_by_a_wrong_clock_counts_by_the_right_one() {
         "
         100 leader@86500
         100.2 accept
-        101 see elastic_ip=here:1 a=86500
+        106 see elastic_ip=here:1 a=86500
           => elastic_ip in_sync: at eni-a 10.0.0.9
           => record 100
         110 standby
