@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::action::Action;
 use crate::binding::{BindingKey, ClaimMode};
+use crate::claim_tag;
 use crate::config::WitnessMode;
 use crate::decide::claim::{self, Record};
 use crate::decide::plan::{self, Plan, Unasked, Verdict, Why};
@@ -195,11 +196,25 @@ impl VipLoop {
         }
     }
 
+    /// The tags of other nodes that can be no claims.
+    fn implausible(&self) -> Option<String> {
+        let (claims, me) = self.claims().zip(self.instance())?;
+        let tags: Vec<_> = claim::implausible_of_others(claims, me)
+            .map(|(node, term)| format!("{} = {term}", claim_tag::tag_key(self.config.delegate_ip, node)))
+            .collect();
+        let why = "further ahead of this node's clock than clocks may differ: set the clock right, or remove the tag; \
+                   until then nothing is taken back";
+        (!tags.is_empty()).then(|| format!("{}: {why}", tags.join(", ")))
+    }
+
     /// Whether this node's claim is on record as far as it should be, and why not.
     fn recorded(&self, plan: Option<&Plan>, unread: Option<&WhyUnseen>) -> (bool, &'static str, String) {
         if self.mode() == Some(ClaimMode::Off) {
             let message = "claims are off: after the first minute of a leadership nothing is taken back from another";
             return (false, "ClaimsOff", message.to_owned());
+        }
+        if let Some(message) = self.implausible() {
+            return (false, "Implausible", message);
         }
         let (Some(held), Some(plan)) = (&self.memory().claim, plan) else {
             return (true, "NoClaim", String::new());

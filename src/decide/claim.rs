@@ -40,8 +40,8 @@ pub struct Held {
     pub term_settled: bool,
     /// EC2 has accepted its record once.
     pub recorded: bool,
-    /// An earlier daemon may have served it, and nothing is remembered of that. Until its record is known, the own tag
-    /// tells its term.
+    /// An earlier daemon may have served it, and nothing is remembered of that: the own tag tells its
+    /// term.
     pub unremembered: bool,
     pub superseded_by: Option<Rival>,
     /// When the read was answered that showed a newer claim last; means nothing while there is none.
@@ -168,7 +168,7 @@ pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
     if !began_under_claim && held.began_fresh() {
         return;
     }
-    if began_under_claim && held.unremembered && !held.recorded {
+    if began_under_claim && held.unremembered {
         // Each term of this node's own is newer than all that it had seen: a tag as new as the hook is this claim's.
         if let Some(own) = terms.get(me).filter(|own| **own >= held.term) {
             (held.term, held.recorded) = (*own, true);

@@ -2,6 +2,8 @@
 
 use vipkeeper::names::OneOf;
 use vipkeeper::observe::Source;
+use vipkeeper::pgpool::watchdog::Word;
+use vipkeeper::status::ConditionName;
 
 use crate::world::*;
 
@@ -153,7 +155,8 @@ fn what_is_gone_is_put_back_within_an_interval_and_what_was_taken_after_a_second
         assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0));
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
 
-        pass(seconds(30)).await;
+        // So long that what was put back is forgotten.
+        pass(seconds(610)).await;
         point_route_by_hand(&world.estate, &table, &stranger);
         point_elastic_ip_by_hand(&world.estate, &stranger);
         let taken_at = world.estate.clock.now();
@@ -322,7 +325,8 @@ fn a_source_that_fails_for_ever_makes_nobody_look_at_the_others_less_often() {
             free_elastic_ip_by_hand(&world.estate);
             pass(millis(12_600)).await;
             assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "back within an interval");
-            pass(seconds(7)).await;
+            // So long that this is not counted any more.
+            pass(seconds(607)).await;
         }
         let named = format!("(of {SHARED})");
         assert!(!world.nodes[0].recorder.heard(&named).is_empty(), "the log says whose tables could not be read");
@@ -457,5 +461,110 @@ fn tables_that_get_their_tag_after_the_node_has_looked_are_found_with_the_next_l
         world.estate.by_hand(&Operation::CreateTags(change));
         pass(seconds(15)).await;
         assert_eq!(world.estate.route(&tables[0], ADDRESS), world.eni(0));
+    });
+}
+
+#[test]
+fn what_is_removed_again_and_again_is_contested_and_put_back_less_and_less_often() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start_with_leader_of(EIP, seconds(30)).await;
+        let mark = world.mark();
+        for _ in 0..27 {
+            if world.estate.elastic_ip(EIP).is_some() {
+                free_elastic_ip_by_hand(&world.estate);
+            }
+            pass(seconds(4)).await;
+        }
+        let associates = world.writes(mark).into_iter().filter(|(_, name)| *name == "AssociateAddress").count();
+        assert!((3..=6).contains(&associates), "in 108 s: {associates}");
+        assert!(world.nodes[0].recorder.condition(EIP, ConditionName::Contested).holds);
+        pass(seconds(31)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "it does not give up");
+    });
+}
+
+/// Both lead because they do not see each other. Then Pgpool lets the older one go on without an `up`.
+async fn newer_of_two_leaders_stands_down(mut world: World, address: &str, escalated: bool) -> World {
+    if escalated {
+        let word = Word { escalated: true, delegate_ips: [ip(address)].into() };
+        world.nodes[0].word.replace(Some(word));
+    }
+    world.start_with_leader_of(address, seconds(30)).await;
+    world.up(1, address);
+    pass(seconds(25)).await;
+    world.down(1, address);
+    pass(if escalated { seconds(2) } else { seconds(5) }).await;
+    world
+}
+
+#[test]
+fn an_older_leader_that_goes_on_without_an_up_serves_soon_after_the_newer_ones_down() {
+    for escalated in [true, false] {
+        in_paused_time(async {
+            let world = newer_of_two_leaders_stands_down(World::new(2, elastic_ip), EIP, escalated).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "watchdog asked: {escalated}");
+        });
+        in_paused_time(async {
+            let world = newer_of_two_leaders_stands_down(World::new(2, routes(2)), ADDRESS, escalated).await;
+            for table in tables(&world) {
+                assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0), "watchdog asked: {escalated}");
+            }
+        });
+    }
+}
+
+/// Of a predecessor's clock that was ahead, its tag is left. What this node persisted is lost in each phase of its claim.
+#[test]
+fn a_restart_without_what_was_persisted_moves_nothing() {
+    for phase in [millis(300), seconds(3), seconds(30), seconds(300)] {
+        in_paused_time(async move {
+            let mut world = World::new(2, elastic_ip);
+            world.nodes[1].computer.set_skew_ms(4_000);
+            world.start();
+            pass(seconds(1)).await;
+            world.up(1, EIP);
+            pass(seconds(2)).await;
+            world.nodes[1].kill().await;
+            world.up(0, EIP);
+            pass(phase).await;
+            let before = world.estate.elastic_ip(EIP);
+            assert_eq!(before, world.eni(0));
+            world.nodes[0].kill().await;
+            world.nodes[0].computer.forget_everything_persisted();
+            let mark = world.mark();
+            world.nodes[0].start();
+            pass(seconds(60)).await;
+            let moved = world.writes(mark).into_iter().filter(|(_, name)| *name != "CreateTags").count();
+            assert_eq!((world.estate.elastic_ip(EIP), moved), (before, 0), "lost {phase:?} after the hook");
+        });
+    }
+}
+
+#[test]
+fn a_tag_that_can_be_no_claim_is_named_and_means_nothing_once_it_is_gone() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip);
+        let key = format!("vipkeeper/{EIP}/{}", world.estate.nodes[1].instance);
+        let anchor = world.estate.account().elastic_ips().next().unwrap().allocation_id.clone();
+        let tag = TagSpec { key: key.clone(), value: Some(u64::MAX.to_string()) };
+        let change = TagChange { resources: vec![anchor], tags: vec![tag], dry_run: false };
+        world.estate.by_hand(&Operation::CreateTags(change.clone()));
+        world.start_with_leader_of(EIP, seconds(30)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+        let recorded = world.nodes[0].recorder.condition(EIP, ConditionName::ClaimRecorded);
+        let names_it = recorded.message.contains(&format!("{key} = {}", u64::MAX));
+        assert!(!recorded.holds && names_it, "{recorded:?}");
+
+        world.estate.by_hand(&Operation::DeleteTags(change));
+        pass(seconds(30)).await;
+        assert!(world.nodes[0].recorder.condition(EIP, ConditionName::ClaimRecorded).holds);
+        // The next leader's term is a time again, and after its loss the first one leads.
+        world.up(1, EIP);
+        pass(seconds(30)).await;
+        world.down(1, EIP);
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
     });
 }

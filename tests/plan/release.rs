@@ -29,7 +29,7 @@ fn a_leader_whose_guard_died_is_a_standby() {
         110 guard-dead
           => elastic_ip release: release eipalloc-1 by eipassoc-1
           => local_address release: remove 20.0.0.50 from eth0
-          => look at 118
+          => record 0
         ",
     );
 }
@@ -191,7 +191,7 @@ fn a_route_of_a_superseded_leader_is_deleted_in_the_same_way() {
         120 see route=here a=100 b=115
           => superseded by i-b 115
           => route waiting: points here, to be deleted soon
-          => look at 150
+          => look at 122
         150 see route=here a=100 b=115
           => superseded by i-b 115
           => route release: delete route 20.0.0.50/32 in rtb-1 if it still points at eni-a
