@@ -2,8 +2,11 @@
 //! Who holds only an [`Ec2Read`] cannot change anything: that is how `plan` keeps its promise.
 
 pub mod bucket;
+mod class;
 pub mod codes;
 pub mod reason;
+
+pub use self::class::{Class, Effect};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +18,6 @@ use ipnet::IpNet;
 use crate::action::Action;
 use crate::binding::Account;
 use crate::ids::{AllocationId, AssociationId, EniId, InstanceId, RouteTableId, SubnetId, VpcId};
-use crate::names::names;
 
 use self::reason::Reason;
 
@@ -159,31 +161,6 @@ pub struct Accepted {
     pub changed: bool,
 }
 
-names!(
-    /// What decides what happens after a failure. Nothing else does.
-    Class {
-        /// Timeout, 5xx, a connection that broke: try again, with backoff.
-        Transient = "transient",
-        /// EC2's rate limit. As `Transient`; counted apart.
-        Throttled = "throttled",
-        /// The world moved: look again and decide again.
-        Stale = "stale",
-        /// Not allowed, or the credentials do not work: an operator must act.
-        Denied = "denied",
-        /// The request or a limit of the account is at fault: an operator must act.
-        Rejected = "rejected",
-    }
-);
-
-/// Whether EC2 may have carried out a call that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// EC2 answered that it did nothing, or never got the call.
-    None,
-    /// The answer was lost: only a later read can tell.
-    Unknown,
-}
-
 /// One EC2 call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{operation}: {message}{}", request_id.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default())]
@@ -278,9 +255,9 @@ mod tests {
         let actions = every_action();
         let names: BTreeSet<_> = actions.iter().map(Action::name).collect();
         assert_eq!(names, BTreeSet::from(Action::NAMES), "each action is here");
-        let named: BTreeSet<_> = actions.iter().filter_map(Action::operation).collect();
+        let operations: BTreeSet<_> = actions.iter().filter_map(Action::operation).collect();
         let writing = OPERATIONS.into_iter().filter(|operation| !operation.starts_with("Describe"));
-        assert_eq!(named, writing.collect());
+        assert_eq!(operations, writing.collect());
         let local = actions.iter().filter(|action| action.operation().is_none()).map(Action::name);
         let local: BTreeSet<_> = local.collect();
         assert_eq!(local, BTreeSet::from(["add_local_address", "remove_local_address"]));

@@ -138,10 +138,7 @@ fn watch<S: Source>(mut source: S, voice: PartVoice) -> Watcher {
     let mut is_open = open(&mut source, &voice);
     Watcher(tokio::spawn(async move {
         loop {
-            let wake = match is_open {
-                true => source.changed().await,
-                false => reopen(&mut source, &voice).await,
-            };
+            let wake = if is_open { source.changed().await } else { reopen(&mut source, &voice).await };
             match wake {
                 Ok(wake) => {
                     is_open = true;

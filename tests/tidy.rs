@@ -15,6 +15,9 @@ use vipkeeper::config::sources::Sources;
 use vipkeeper::ec2::codes::Label;
 use vipkeeper::report::{News, Report, Reporter, VipKeys, labels};
 
+#[path = "tidy/house.rs"]
+mod house;
+
 /// Lines of a file. Above this one wants to be two; a test that plays through many stories may be longer.
 const LONGEST: usize = 600;
 const LONGEST_TEST: usize = 900;

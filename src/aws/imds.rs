@@ -64,7 +64,7 @@ fn list(names: &[String]) -> String {
 
 /// Which interfaces a [`Node`] must tell of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wanted {
+pub struct WantedInterfaces {
     pub named: BTreeSet<String>,
     /// Also the first one of the machine: the ENI with device number 0, or, where the configuration names ENIs, the
     /// first interface by name.
@@ -142,7 +142,7 @@ impl Imds {
         &self,
         identity: &Identity,
         aws: &Aws,
-        wanted: &Wanted,
+        wanted: &WantedInterfaces,
         cards: &BTreeMap<String, Card>,
     ) -> Result<Node, IdentityError> {
         let region = self.region(aws).await?;

@@ -7,7 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use crate::action::Action;
-use crate::aws::imds::{Card, Imds, Wanted, local_cards};
+use crate::aws::imds::{Card, Imds, WantedInterfaces, local_cards};
 use crate::aws::{AwsEc2, Observer};
 use crate::binding::Account;
 use crate::config::Config;
@@ -62,7 +62,7 @@ impl Cloud {
 
 impl Identify for Cloud {
     async fn identify(&self, config: &Config) -> Result<Node, String> {
-        let mut wanted = Wanted::default();
+        let mut wanted = WantedInterfaces::default();
         for address in config.vips.iter().flat_map(|vip| &vip.addresses) {
             for name in address.interfaces() {
                 match name {

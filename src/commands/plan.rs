@@ -118,7 +118,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         }
         known.learn(&world);
     }
-    let word = match config.witness {
+    let answer = match config.witness {
         WitnessMode::Off => None,
         WitnessMode::Check | WitnessMode::Trust => Some(ask_watchdog().await),
     };
@@ -126,7 +126,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
     let vips = config.vips.iter().map(|vip_config| {
         let delegate_ip = vip_config.delegate_ip;
         // A word that was not asked for has no time.
-        let heard = word.as_ref().map_or(Heard { word: Witness::Silent, at: Moment::ZERO }, |asked| Heard {
+        let heard = answer.as_ref().map_or(Heard { word: Witness::Silent, at: Moment::ZERO }, |asked| Heard {
             word: asked.on(delegate_ip),
             at: NOW,
         });

@@ -59,7 +59,6 @@ pub enum FollowUp {
 }
 
 /// One VIP.
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and they are independent")]
 pub struct VipLoop {
     pub config: VipConfig,
     decider: Decider,

@@ -1,9 +1,9 @@
 //! The loop's changes: which start, and what follows when one ends.
 
-use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Daemon;
 use super::attempts::Because;
@@ -14,8 +14,11 @@ use crate::action::Action;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
-use crate::report::{News, Reporter};
+use crate::report::News;
 use crate::state_dir::Machine;
+
+/// The removal of a local address waits no longer than this for the reset of its connections.
+const RESET_WITHIN: Duration = Duration::from_millis(500);
 
 impl<E, K, I, M> Daemon<E, K, I, M>
 where
@@ -57,7 +60,14 @@ where
                     let (key, action) = (write.change.key(), write.change.action());
                     reporter.news(&News::ActionStarted { vip: write.vip, key, action });
                     if let Action::RemoveLocalAddress { address, .. } = action {
-                        reset_connections(write.vip, *address, &*kernel, &*reporter).await;
+                        // Whatever comes of the reset, and however long it takes, the address goes.
+                        let reset = timeout(RESET_WITHIN, kernel.reset_connections(*address)).await;
+                        let result = match &reset {
+                            Ok(result) => result.as_ref().copied().map_err(ToString::to_string),
+                            Err(_) => Err("the kernel has not answered in time".to_owned()),
+                        };
+                        let result = result.as_ref().copied().map_err(String::as_str);
+                        reporter.news(&News::ConnectionsReset { vip: write.vip, address: *address, result });
                     }
                     Some(perform(&*ec2, &*kernel, action, urgency).await)
                 }
@@ -130,11 +140,4 @@ where
             vip.release_held_back(&mut releases, &self.in_flight, now);
         }
     }
-}
-
-/// Ends the connections of a local address that is about to go. Whatever comes of it, the address goes afterwards.
-async fn reset_connections<K: Kernel>(vip: IpAddr, address: IpAddr, kernel: &K, reporter: &dyn Reporter) {
-    let result = kernel.reset_connections(address).await.map_err(|error| error.to_string());
-    let result = result.as_ref().copied().map_err(String::as_str);
-    reporter.news(&News::ConnectionsReset { vip, address, result });
 }

@@ -262,7 +262,8 @@ pub fn to_record(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> 
     due.then_some(held.term)
 }
 
-/// The same for a superseded leader, whose claim is recorded once, so that it can follow.
+/// The term that a superseded leader should write into its own tag; `None` if the tag is there. A superseded claim is
+/// recorded once, so that it can follow.
 #[must_use]
 pub fn to_record_superseded(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> {
     let (_, at) = read_under(claims, held)?;

@@ -13,8 +13,8 @@ use crate::claim_tag;
 use crate::decide::claim::{self, Held, Record, Right, Standing};
 use crate::decide::memory::{Memory, Track};
 use crate::decide::timing::{
-    CONTESTED_FROM, DELETE_ROUTE_AFTER, FOLLOW, FOLLOW_ESCALATED, FORGET_AFTER, FRESH, RETAKE_HOLD, RETAKE_HOLD_MAX,
-    SETTLE,
+    CONTESTED_FROM, DELETE_ROUTE_AFTER, FOLLOW, FOLLOW_ESCALATED, FOLLOW_FOR, FORGET_AFTER, FRESH, RETAKE_HOLD,
+    RETAKE_HOLD_MAX, SETTLE,
 };
 use crate::desired::Desired;
 use crate::ids::Term;
@@ -367,6 +367,10 @@ impl Planner<'_> {
     /// A superseded leader looks often for the end of the newer claim, unless its watchdog says that it does not lead.
     fn follow(&self, look_at: &mut Option<Moment>) {
         let (Standing::Superseded(_), Claims::Read { at, .. }) = (self.standing, &self.observed.claims) else { return };
+        // Looks cost the account: a rival that stays is followed at the interval.
+        if self.memory.standby_since.is_some_and(|since| self.now >= since + FOLLOW_FOR) {
+            return;
+        }
         match self.observed.witness {
             Witness::Escalated => sooner(look_at, *at + FOLLOW_ESCALATED),
             Witness::Silent | Witness::Asking => sooner(look_at, *at + FOLLOW),

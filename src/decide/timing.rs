@@ -33,8 +33,12 @@ pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_mins(1);
 /// `down`.
 pub const FOLLOW_ESCALATED: Duration = Duration::from_secs(1);
 
-/// One that has no watchdog to ask looks this often.
+/// A superseded leader that has no watchdog to ask looks this often.
 pub const FOLLOW: Duration = Duration::from_secs(2);
+
+/// A superseded leader looks so often for this long, and at its interval afterwards: a cut between two nodes that lasts
+/// longer costs the account no more than a standby does.
+pub const FOLLOW_FOR: Duration = Duration::from_mins(10);
 
 /// A binding that points elsewhere is looked at again after this long before it is taken back; after each retake twice
 /// as long, up to [`RETAKE_HOLD_MAX`].

@@ -99,7 +99,7 @@ impl DesiredSource {
             }
         };
         let (in_force, guard_unseen) = match self.last_good.clone() {
-            Some(file) => self.from_here(file),
+            Some(file) => self.as_seen_here(file),
             None => (None, false),
         };
         let desired = in_force.as_ref().map_or(Desired::Unknown(otherwise), |file| file.desired(is_alive));
@@ -121,7 +121,7 @@ impl DesiredSource {
 
     /// The file with its guard as this pid namespace knows it, and whether that guard cannot be seen here. A leadership
     /// whose guard cannot be seen goes on without one: nothing may be given up because we cannot see.
-    fn from_here(&mut self, file: DesiredFile) -> (Option<DesiredFile>, bool) {
+    fn as_seen_here(&mut self, file: DesiredFile) -> (Option<DesiredFile>, bool) {
         let (Some(theirs), Some(guard)) = (file.foreign_namespace(namespace::own()), file.guard()) else {
             return (Some(file), false);
         };

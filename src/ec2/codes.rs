@@ -6,8 +6,7 @@
 //! The code decides; the status only where there is none, since EC2 sends throttling as 503 and load balancers send
 //! 5xx without any code.
 
-use crate::ec2::reason::{self, Reason};
-use crate::ec2::{Class, Effect};
+use super::class::{Class, Effect};
 use crate::names::names;
 
 /// One failed call, as far as it got.
@@ -74,12 +73,6 @@ impl FailedCall<'_> {
             (None, Reply::Missing { why: Missing::Io, .. }) => IO,
             (None, Reply::Status(_) | Reply::Missing { why: Missing::NotMade, .. }) => OTHER,
         }
-    }
-
-    /// What EC2's text says beyond the code.
-    #[must_use]
-    pub fn reason(&self) -> Option<Reason> {
-        reason::of(self.operation, self.code?, self.message)
     }
 
     fn class_of(&self, code: &str) -> Class {

@@ -3,7 +3,7 @@
 //! The texts of denials are those of "Access denied error message examples" in the IAM user guide; the others were seen.
 //! A text that is not known has no reason: the code's own advice stands then.
 
-use super::codes::{Label, known};
+use super::codes::{FailedCall, Label, known};
 use crate::names::names;
 
 names!(
@@ -110,6 +110,14 @@ fn of_value(operation: &str, code: &str, text: &str) -> Option<Reason> {
             Some(Reason::InsideVpc)
         }
         _ => None,
+    }
+}
+
+impl FailedCall<'_> {
+    /// The reason that EC2's text gives beyond the code.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        of(self.operation, self.code?, self.message)
     }
 }
 

@@ -51,7 +51,7 @@ pub enum WhyUnseen {
     #[error("{0}")]
     NotYet(String),
     #[error("the read failed: {0}")]
-    ReadFailed(FailedRead),
+    ReadFailed(Box<FailedRead>),
     #[error("{0} does not exist, or not in this account and region")]
     NoSuchResource(String),
     /// The config and what was read do not fit together.

@@ -27,7 +27,7 @@ impl<T> LastRead<T> {
     pub(super) fn read(&self) -> Result<(&T, Moment), WhyUnseen> {
         match self {
             Self::NotRead => Err(WhyUnseen::NotRead),
-            Self::Failed(failed) => Err(WhyUnseen::ReadFailed(failed.clone())),
+            Self::Failed(failed) => Err(WhyUnseen::ReadFailed(Box::new(failed.clone()))),
             Self::Read { value, at } => Ok((value, *at)),
         }
     }

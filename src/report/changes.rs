@@ -5,6 +5,7 @@ use super::{Direction, News};
 use crate::binding::BindingKey;
 use crate::decide::plan::State;
 use crate::ec2::Class;
+use crate::names::OneOf;
 use crate::observe::question::Source;
 use crate::status::{
     BindingStatus, ClaimStatus, Condition, ConditionName, Problem, SourceStatus, Status, VipStatus, problem,
@@ -71,7 +72,7 @@ impl<'a> Changes<'a> {
             if let (Some(source), Some(error)) = (after.source.known(), &after.error)
                 && after.failures != failures_before
             {
-                let class = after.class.as_ref().and_then(|class| class.known()).unwrap_or(Class::Transient);
+                let class = after.class.as_ref().and_then(OneOf::known).unwrap_or(Class::Transient);
                 news(&News::ReadFailed { source, class, error: &told_with_part(after, error) });
             }
         }
@@ -153,7 +154,7 @@ impl VipChanges<'_> {
                 status.bindings.iter().find(|before| before.kind == after.kind && before.target == after.target)
             });
             let key = BindingKey::new(after.kind, &after.target);
-            let drift = |binding: &BindingStatus| binding.drift.as_ref().and_then(|drift| drift.known());
+            let drift = |binding: &BindingStatus| binding.drift.as_ref().and_then(OneOf::known);
             if let (None, Some(reason)) = (before.and_then(drift), drift(after)) {
                 news(&News::Drift { vip, key: &key, reason, detail: &after.detail });
             }

@@ -222,11 +222,14 @@ async fn connection(stream: TcpStream, answers: &Answers<'_>, asked: Rc<Cell<boo
     let _ = timeout(MAX_DURATION, connection).await;
 }
 
+/// A status, and its document or the reason why it has none.
+type RenderedStatus = (Arc<Status>, Result<Bytes, String>);
+
 /// What is answered. Each document is rendered once, and its bytes serve all who ask for it.
 struct Answers<'a> {
     report: &'a Report,
     metrics: RefCell<Option<(Instant, Bytes)>>,
-    status: RefCell<Option<(Arc<Status>, Result<Bytes, String>)>>,
+    status: RefCell<Option<RenderedStatus>>,
 }
 
 type Answer = (StatusCode, &'static str, Bytes);

@@ -266,7 +266,8 @@ impl Locals {
             }
             Event::LookFails => {
                 it.look = None;
-                let seen = Seen::Unknown(WhyUnseen::ReadFailed(FailedRead::of_class(Class::Transient, "no answer")));
+                let seen =
+                    Seen::Unknown(WhyUnseen::ReadFailed(Box::new(FailedRead::of_class(Class::Transient, "no answer"))));
                 it.observed.sights.insert(self.key.clone(), Sight { seen, at: Moment::ZERO });
                 it.observed.claims = Claims::Unknown;
             }

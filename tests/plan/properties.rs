@@ -108,7 +108,7 @@ impl World {
                 self.own.insert(association.clone());
             }
             let seen = if blind == Some(number) {
-                Seen::Unknown(WhyUnseen::ReadFailed(FailedRead::of_class(Class::Transient, "no answer")))
+                Seen::Unknown(WhyUnseen::ReadFailed(Box::new(FailedRead::of_class(Class::Transient, "no answer"))))
             } else {
                 seen.clone()
             };

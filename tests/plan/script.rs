@@ -239,7 +239,7 @@ fn seen(text: &str) -> Seen {
     match text {
         "here" => Seen::Here { association: None },
         "absent" => Seen::Absent,
-        "?" => Seen::Unknown(WhyUnseen::ReadFailed(FailedRead::of_class(Class::Transient, "no answer"))),
+        "?" => Seen::Unknown(WhyUnseen::ReadFailed(Box::new(FailedRead::of_class(Class::Transient, "no answer")))),
         other => match (other.strip_prefix("here:"), other.strip_suffix('!')) {
             (Some(association), _) => {
                 Seen::Here { association: Some(format!("eipassoc-{association}").parse().unwrap()) }

@@ -108,8 +108,8 @@ fn cards() -> BTreeMap<String, Card> {
         .into()
 }
 
-fn wanted(named: &[&str], first: bool) -> Wanted {
-    Wanted { named: named.iter().map(ToString::to_string).collect(), first }
+fn wanted(named: &[&str], first: bool) -> WantedInterfaces {
+    WantedInterfaces { named: named.iter().map(ToString::to_string).collect(), first }
 }
 
 const ITEMS: &[(&str, &str)] = &[

@@ -128,7 +128,7 @@ fn destroy(socket: &OwnedFd, connection: &Connection) -> io::Result<()> {
 fn send(socket: &OwnedFd, kind: u16, flags: u16, family: u8, id: &[u8; ID]) -> io::Result<()> {
     const LENGTH: usize = HEADER + 8 + ID;
     let mut bytes = Vec::with_capacity(LENGTH);
-    bytes.extend((LENGTH as u32).to_ne_bytes());
+    bytes.extend(u32::try_from(LENGTH).unwrap_or(u32::MAX).to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
     // Sequence number and port: each request waits for its answer, so that nothing need tell them apart.

@@ -1,0 +1,267 @@
+//! The shape of the source: no import circles, short functions, constants of the claim protocol in one place, and
+//! comments that say their subject.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::texts;
+
+/// Lines of a function, from its signature to its closing brace.
+const LONGEST_FUNCTION: usize = 60;
+
+/// Functions that may be longer: at most three, each with its reason.
+const LONGER_FUNCTIONS: [(&str, &str, &str); 2] = [
+    ("src/report/log.rs", "news", "a flat match: one line for each kind of news, in the order of the enum"),
+    ("src/status/hint.rs", "of_reason", "a flat match: one piece of advice for each reason, in the order of the enum"),
+];
+
+/// The program's modules by their paths, like `daemon::vip`, without their tests and without comments.
+fn modules() -> BTreeMap<String, String> {
+    let sources = texts(".rs").into_iter().filter(|(name, _)| name.starts_with("src/") && !name.contains("/tests"));
+    let modules = sources.filter_map(|(name, text)| {
+        let path = name.strip_prefix("src/")?.strip_suffix(".rs")?.replace('/', "::");
+        let path = if path == "lib" { String::new() } else { path };
+        let program = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let code: Vec<_> = program.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        (path != "main").then(|| (path, code.join("\n")))
+    });
+    modules.collect()
+}
+
+/// `a::{b, c::{d, e}}` as `a::b`, `a::c::d`, `a::c::e`.
+fn flattened(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((prefix, rest)) = tree.split_once('{') else {
+        return vec![tree.split(" as ").next().unwrap_or_default().trim().to_owned()];
+    };
+    let inner = rest.strip_suffix('}').unwrap_or(rest);
+    let (mut depth, mut parts) = (0_u32, vec![String::new()]);
+    for c in inner.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if c == ',' && depth == 0 {
+            parts.push(String::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(c);
+        }
+    }
+    let parts = parts.iter().filter(|part| !part.trim().is_empty());
+    parts.flat_map(|part| flattened(part)).map(|part| format!("{}{part}", prefix.trim())).collect()
+}
+
+/// A path as seen from the crate's root; `None` for other crates.
+fn absolute(module: &str, path: &str) -> Option<Vec<String>> {
+    let mut names: Vec<_> = path.split("::").map(|name| name.trim().to_owned()).collect();
+    let mut base: Vec<String> =
+        if module.is_empty() { Vec::new() } else { module.split("::").map(str::to_owned).collect() };
+    match names.first().map(String::as_str)? {
+        "crate" => return Some(names.split_off(1)),
+        "self" => names.remove(0),
+        "super" => {
+            while names.first().is_some_and(|name| name == "super") {
+                names.remove(0);
+                base.pop();
+            }
+            String::new()
+        }
+        _ => return None,
+    };
+    base.extend(names);
+    Some(base)
+}
+
+/// The statements that begin with `use`, and whether each is a re-export.
+fn uses(code: &str) -> Vec<(bool, String)> {
+    let mut found = Vec::new();
+    for statement in code.split(';') {
+        let Some(line) = statement.lines().position(|line| {
+            let line = line.trim_start();
+            line.starts_with("use ") || (line.starts_with("pub") && line.contains(" use ") && !line.contains("fn "))
+        }) else {
+            continue;
+        };
+        let text = statement.lines().skip(line).collect::<Vec<_>>().join(" ");
+        if let Some((before, tree)) = text.split_once("use ") {
+            found.push((before.trim_start().starts_with("pub"), tree.to_owned()));
+        }
+    }
+    found
+}
+
+/// Paths that the code names outside its `use` statements.
+fn inline_paths(code: &str) -> Vec<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let words = code.split(|c: char| !is_part(c));
+    let paths = words.filter(|word| ["crate::", "super::", "self::"].iter().any(|root| word.starts_with(root)));
+    paths.map(|path| path.trim_end_matches(':').to_owned()).collect()
+}
+
+/// Which module imports from which.
+fn imports(modules: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut reexported = BTreeMap::new();
+    for (module, code) in modules {
+        for (_, tree) in uses(code).iter().filter(|(is_reexport, _)| *is_reexport) {
+            for path in flattened(tree) {
+                if let Some(origin) = absolute(module, &path)
+                    && let Some(name) = origin.last().cloned()
+                {
+                    reexported.insert((module.clone(), name), origin);
+                }
+            }
+        }
+    }
+    let home = |path: Vec<String>| {
+        let mut path = path;
+        // A name that is re-exported again and again would be a circle of its own.
+        for _ in 0..5 {
+            let length = (0..=path.len()).rev().find(|length| modules.contains_key(&path[..*length].join("::")))?;
+            let module = path[..length].join("::");
+            let origin = path.get(length).and_then(|name| reexported.get(&(module.clone(), name.clone())));
+            match origin {
+                Some(origin) if *origin != path[..=length] => path = origin.clone(),
+                _ => return Some(module),
+            }
+        }
+        None
+    };
+    let mut imports = BTreeMap::new();
+    for (module, code) in modules {
+        let used = uses(code).into_iter().filter(|(is_reexport, _)| !is_reexport);
+        let named = used.flat_map(|(_, tree)| flattened(&tree)).chain(inline_paths(code));
+        let homes = named.filter_map(|path| home(absolute(module, &path)?));
+        let others: BTreeSet<_> = homes.filter(|home| home != module && !home.is_empty()).collect();
+        imports.insert(module.clone(), others);
+    }
+    imports
+}
+
+/// A way from a module back to itself, if there is one.
+fn circle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    fn back(
+        way: &mut Vec<String>,
+        imports: &BTreeMap<String, BTreeSet<String>>,
+        done: &mut BTreeSet<String>,
+    ) -> Option<Vec<String>> {
+        let here = way.last().cloned()?;
+        for next in imports.get(&here).into_iter().flatten() {
+            if let Some(begin) = way.iter().position(|module| module == next) {
+                return Some(way[begin..].iter().chain([next]).cloned().collect());
+            }
+            if !done.contains(next) {
+                way.push(next.clone());
+                if let Some(found) = back(way, imports, done) {
+                    return Some(found);
+                }
+                way.pop();
+            }
+        }
+        done.insert(here);
+        None
+    }
+    let mut done = BTreeSet::new();
+    imports.keys().find_map(|module| back(&mut vec![module.clone()], imports, &mut done))
+}
+
+#[test]
+fn no_file_imports_from_one_that_imports_from_it() {
+    let modules = modules();
+    assert!(modules.len() > 60, "{}", modules.len());
+    let imports = imports(&modules);
+    assert!(imports.values().map(BTreeSet::len).sum::<usize>() > 200, "{imports:?}");
+    assert_eq!(circle(&imports).map(|way| way.join(" -> ")), None);
+}
+
+#[test]
+fn no_top_level_module_imports_from_one_that_imports_from_it() {
+    let top = |module: &str| module.split("::").next().unwrap_or_default().to_owned();
+    let mut between: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, others) in imports(&modules()) {
+        let others = others.iter().map(|other| top(other)).filter(|other| *other != top(&module));
+        between.entry(top(&module)).or_default().extend(others);
+    }
+    assert_eq!(circle(&between).map(|way| way.join(" -> ")), None);
+}
+
+#[test]
+fn a_circle_is_found_and_told() {
+    let module = |name: &str, code: &str| (name.to_owned(), code.to_owned());
+    let straight = [
+        module("", ""),
+        module("a", "pub use self::b::B;\nmod b;"),
+        module("a::b", "use crate::c::{self, d::D};"),
+        module("c", "mod d;"),
+        module("c::d", "use std::fmt;"),
+    ];
+    assert_eq!(circle(&imports(&BTreeMap::from(straight.clone()))), None);
+    let [root, a, b, c, _] = straight;
+    // By a re-export: the name is `a`'s, its home is `a::b`.
+    let bent = BTreeMap::from([root, a, b, c, module("c::d", "fn f() { super::super::a::B::new() }")]);
+    assert_eq!(circle(&imports(&bent)), Some(["a::b", "c::d", "a::b"].map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn no_function_is_too_long() {
+    let mut too_long = Vec::new();
+    let mut excused = BTreeSet::new();
+    for (file, text) in
+        texts(".rs").into_iter().filter(|(name, _)| name.starts_with("src/") && !name.contains("/tests"))
+    {
+        let program = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let lines: Vec<_> = program.lines().collect();
+        for (begin, line) in lines.iter().enumerate() {
+            let code = line.trim_start();
+            let Some((before, after)) = code.split_once("fn ") else { continue };
+            let words = ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe"];
+            if !before.split_whitespace().all(|word| words.contains(&word)) {
+                continue;
+            }
+            let end = format!("{}}}", &line[..line.len() - code.len()]);
+            let length = lines[begin..].iter().position(|line| *line == end).map_or(1, |length| length + 1);
+            let name = after.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            let is_declared_only = lines[begin..].iter().find(|line| line.ends_with('{') || line.ends_with(';'));
+            if length <= LONGEST_FUNCTION || is_declared_only.is_some_and(|line| line.ends_with(';')) {
+                continue;
+            }
+            if LONGER_FUNCTIONS.iter().any(|(home, longer, _)| *home == file && *longer == name) {
+                excused.insert(name.to_owned());
+            } else {
+                too_long.push(format!("{file}: {name}: {length} lines"));
+            }
+        }
+    }
+    assert!(too_long.is_empty(), "{too_long:#?}");
+    assert_eq!(excused.len(), LONGER_FUNCTIONS.len(), "an excuse that nobody needs: {excused:?}");
+}
+
+#[test]
+fn the_claim_protocols_constants_stand_together() {
+    let scattered: Vec<_> = texts(".rs")
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("src/decide") && name != "src/decide/timing.rs")
+        .flat_map(|(name, text)| {
+            let program = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+            let lines = program.lines().filter(|line| line.contains("const ") && line.contains("Duration"));
+            lines.map(|line| format!("{name}: {}", line.trim())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(scattered.is_empty(), "{scattered:#?}");
+    let timing = &texts(".rs")["src/decide/timing.rs"];
+    let (constants, assertions) = (timing.matches("\npub const ").count(), timing.matches("= assert!(").count());
+    assert!(constants >= 10 && assertions >= 5, "{constants} constants, {assertions} assertions");
+}
+
+#[test]
+fn every_doc_comment_names_its_subject() {
+    let mut riddles = Vec::new();
+    for (file, text) in texts(".rs").into_iter().filter(|(name, _)| name.contains("src/")) {
+        for (number, line) in text.lines().enumerate() {
+            let comment = ["///", "//!"].iter().find_map(|mark| line.trim_start().strip_prefix(mark));
+            if comment.is_some_and(|comment| comment.trim_start().starts_with("The same")) {
+                riddles.push(format!("{file}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(riddles.is_empty(), "{riddles:#?}");
+}
