@@ -1,7 +1,8 @@
 //! Every decision about a VIP, as pure functions: who may hold it ([`claim`]), what is remembered between passes
-//! ([`memory`]), what must change ([`plan`]), and what the watchdog's word weighs ([`witness`]). No clock, no I/O.
+//! ([`memory`]), what must change ([`plan`]), and how the watchdog's word counts ([`witness`]). These functions read no
+//! clock and do no I/O.
 //!
-//! The daemon and `vipkeeper plan` decide through one [`Decider`], so that both come to one conclusion.
+//! The daemon and `vipkeeper plan` both decide through a [`Decider`], so that both come to the same conclusion.
 
 use crate::binding::Vip;
 use crate::config::WitnessMode;
@@ -23,12 +24,13 @@ pub struct Decider {
     pub memory: Memory,
     contradiction: Option<Contradiction>,
     hook_lost: bool,
-    /// The last judgement goes by the watchdog's word, and not by the file.
+    /// Whether the last judgement follows the watchdog's word instead of the file.
     on_watchdogs_word: bool,
 }
 
 impl Decider {
-    /// A decider that goes on where an earlier daemon ended. `wall_ms` is the wall clock: milliseconds since the Unix epoch.
+    /// A decider that continues from the memory of an earlier daemon. `wall_ms` is the wall clock, in milliseconds
+    /// since the Unix epoch.
     #[must_use]
     pub fn restore(persisted: Option<Persisted>, now: Moment, wall_ms: u64) -> Self {
         let Some(persisted) = persisted else { return Self { memory: Memory::of_nothing(now), ..Self::default() } };
@@ -39,7 +41,8 @@ impl Decider {
         Self { memory, contradiction, hook_lost: false, on_watchdogs_word }
     }
 
-    /// Weighs the desired-state file against the watchdog's word, and says what is wanted by both. `wall_ms` as above.
+    /// Weighs the desired-state file against the watchdog's word, and returns the desired state that follows from both.
+    /// `wall_ms` is the wall clock, in milliseconds since the Unix epoch.
     pub fn judge(&mut self, mode: WitnessMode, file: &Desired, heard: Heard, now: Moment, wall_ms: u64) -> Desired {
         let judged = witness::judge(mode, file, heard, &mut self.contradiction, now, wall_ms);
         self.hook_lost = judged.hook_lost;
@@ -47,26 +50,26 @@ impl Decider {
         judged.desired
     }
 
-    /// The contradiction between file and watchdog, by what the watchdog said last.
+    /// The contradiction between the file and the watchdog's last word; `None` if they agree.
     #[must_use]
     pub fn contradiction(&self) -> Option<&Contradiction> {
         self.contradiction.as_ref()
     }
 
-    /// The contradiction, once it has lasted for so long that a hook was lost.
+    /// The contradiction, once it has lasted so long that a hook must have been lost.
     #[must_use]
     pub fn hook_lost(&self) -> Option<&Contradiction> {
         self.contradiction.as_ref().filter(|_| self.hook_lost)
     }
 
-    /// Learns from a look, and plans. `desired` is what [`Decider::judge`] said. `wall_ms` as above; implausible terms are
-    /// set apart in `observed`.
+    /// Learns from a look, and plans. `desired` is the result of [`Decider::judge`]. `wall_ms` is the wall clock, in
+    /// milliseconds since the Unix epoch. Implausible terms in `observed` are set apart.
     pub fn decide(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Moment, wall_ms: u64) -> Plan {
         self.memory.learn(vip, desired, observed, now, wall_ms);
         plan::plan(vip, desired, observed, &self.memory, now)
     }
 
-    /// Everything that must survive a restart of the daemon, but for the time at which the claim converged.
+    /// Everything that must survive a restart of the daemon, except the time at which the claim converged.
     #[must_use]
     pub fn to_persist(&self) -> Option<Persisted> {
         Some(Persisted { on_watchdogs_word: self.on_watchdogs_word, ..self.memory.to_persist()? })

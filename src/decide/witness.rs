@@ -1,4 +1,5 @@
-//! What follows when Pgpool's watchdog contradicts the desired-state file. Pure.
+//! Decides which state is desired when Pgpool's watchdog contradicts the desired-state file. All functions here are
+//! pure.
 
 use crate::config::WitnessMode;
 use crate::decide::timing::CONTRADICTION;
@@ -6,37 +7,37 @@ use crate::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use crate::ids::ClaimId;
 use crate::observe::seen::{Moment, Witness};
 
-/// The watchdog's word, and when it was given. It is kept until the watchdog is asked again.
+/// The watchdog's word, and when the watchdog gave it. The word is kept until the watchdog is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heard {
     pub word: Witness,
     pub at: Moment,
 }
 
-/// A contradiction between file and watchdog, and since when it lasts.
+/// A contradiction between the file and the watchdog, and when it began.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Contradiction {
-    /// The watchdog's word; the file says the opposite, or nothing.
+    /// The watchdog's word: whether this node is escalated. The file says the opposite, or nothing.
     escalated: bool,
-    /// What the file says. If that changes a hook has come, and begins anew. `None` while it is remembered only that it
-    /// does not say leader.
+    /// The content of the file. If the content changes, a hook has run, and the contradiction begins anew. `None` after
+    /// a restart, while it is remembered only that the file does not say leader.
     file: Option<Desired>,
     since: Moment,
-    /// Until when the watchdog's word stood.
+    /// The last moment at which the watchdog's word stood.
     stood: Moment,
-    /// The watchdog gave it again when it had lasted for long enough to count.
+    /// Whether the watchdog repeated its word after the contradiction had lasted for [`CONTRADICTION`].
     lasts: bool,
-    /// The wall clock at its beginning: milliseconds since the Unix epoch.
+    /// The wall clock when the contradiction began, in milliseconds since the Unix epoch.
     since_ms: u64,
-    /// It lasted already when the daemon was restarted, and the watchdog was not asked since.
+    /// Whether the contradiction began before the daemon was restarted, and the watchdog has not confirmed it since.
     is_remembered: bool,
 }
 
-/// How the claims begin that follow from the watchdog's word.
+/// The prefix of the ids of claims that follow from the watchdog's word.
 const CLAIM_PREFIX: &str = "watchdog-";
 
 impl Contradiction {
-    /// One on which an earlier daemon acted: it began this claim, or ended it.
+    /// A contradiction on which an earlier daemon acted: that daemon began `claim`, or ended it.
     #[must_use]
     pub fn remembered(claim: &ClaimId, started_ms: u64, now: Moment) -> Self {
         let escalated = claim.as_str().starts_with(CLAIM_PREFIX);
@@ -51,17 +52,18 @@ impl Contradiction {
         }
     }
 
-    /// Whether it is about this file.
+    /// Whether the contradiction is about a file with this content.
     fn is_about(&self, desired: &Desired) -> bool {
         self.file.as_ref().map_or(!matches!(desired, Desired::Leader(_)), |file| file == desired)
     }
 
-    /// Whether it still does without a new word: for a while, and for as long as nobody could be asked yet.
+    /// Whether the contradiction still counts without a new word of the watchdog. It counts for [`CONTRADICTION`] after
+    /// the last word. A remembered contradiction also counts until the watchdog has been asked.
     fn counts(&self, heard: Heard, now: Moment) -> bool {
         now < self.stood + CONTRADICTION || (self.is_remembered && heard.at.is_zero())
     }
 
-    /// What an operator reads.
+    /// The sentence that an operator reads.
     #[must_use]
     pub fn message(&self) -> &'static str {
         if self.escalated {
@@ -72,16 +74,16 @@ impl Contradiction {
     }
 }
 
-/// What file and watchdog come to together.
+/// The result of weighing the file against the watchdog's word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub desired: Desired,
-    /// They have contradicted each other for too long: a hook was lost.
+    /// Whether file and watchdog have contradicted each other for so long that a hook must have been lost.
     pub hook_lost: bool,
 }
 
-/// Weighs the file against the watchdog's word. The word is acted upon only in mode `trust`; a contradiction that lasts
-/// is told in mode `check` as well.
+/// Weighs the file against the watchdog's word. The daemon acts on the word only in mode `trust`. A lasting
+/// contradiction is reported in mode `check` as well.
 #[must_use]
 pub fn judge(
     mode: WitnessMode,
@@ -97,7 +99,8 @@ pub fn judge(
         // An unknown role that the watchdog does not contradict needs no hook: nobody has called one yet.
         (Witness::NotEscalated, Desired::Unknown(_) | Desired::Standby(_))
         | (Witness::Escalated, Desired::Leader(_)) => None,
-        // No word is no news for a while: a watchdog that runs a hook stands still. One that is gone contradicts nothing.
+        // Without a word, an earlier contradiction still counts for a while, because a watchdog does not answer while
+        // it runs a hook. A watchdog that is gone contradicts nothing.
         (Witness::Silent | Witness::Asking | Witness::Unheard, _) => memory
             .as_ref()
             .filter(|before| before.is_about(desired) && before.counts(heard, now))
@@ -109,7 +112,8 @@ pub fn judge(
         Some(before) if before.escalated == escalated && stands => Contradiction {
             file: Some(desired.clone()),
             stood: now,
-            // What the watchdog said at the beginning says nothing of how long that lasts: it may be dead since.
+            // Only a word given late enough shows that the contradiction lasts: after its first word the watchdog may
+            // have died.
             lasts: before.lasts || heard.at >= before.since + CONTRADICTION,
             is_remembered: false,
             ..before
@@ -130,7 +134,7 @@ pub fn judge(
         Some(Contradiction { is_remembered: true, .. }) if mode == WitnessMode::Trust => {
             Desired::Unknown(WhyUnknown::NotAskedSince)
         }
-        // A claim of its own: the hook that should have begun one never came.
+        // The hook that should have begun a claim never ran, so the watchdog's word begins one.
         Some(Contradiction { escalated: true, since_ms, .. }) if mode == WitnessMode::Trust => {
             Desired::Leader(Claim { id: ClaimId::new(format!("{CLAIM_PREFIX}{since_ms}")), started_ms: *since_ms })
         }
@@ -152,7 +156,7 @@ mod tests {
         Desired::Leader(Claim { id: ClaimId::new("c1"), started_ms: 5 })
     }
 
-    /// An answer, to be weighed at once.
+    /// An answer that the watchdog gave at `at_s`.
     fn said(word: Witness, at_s: u64) -> Heard {
         Heard { word, at: S(at_s) }
     }
@@ -176,7 +180,7 @@ mod tests {
         ] {
             let mut memory = None;
             let _ = judge(mode, &leader(), said(Witness::NotEscalated, 100), &mut memory, S(100), 0);
-            // A watchdog that is busy for a moment does not end it.
+            // A watchdog that is busy for a moment does not end the contradiction.
             let _ = judge(mode, &leader(), said(Witness::Silent, 105), &mut memory, S(105), 0);
             let judged = judge(mode, &leader(), said(Witness::NotEscalated, 110), &mut memory, S(110), 0);
             assert_eq!(judged, Judgement { desired, hook_lost: lost }, "{mode:?}");

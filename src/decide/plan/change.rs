@@ -1,4 +1,4 @@
-//! A planned change as the loop carries it out, and what it is about.
+//! A planned change as the loop carries it out, and the subject of the change.
 
 use crate::action::{Action, Purpose};
 use crate::binding::{BindingKey, Kind};
@@ -23,7 +23,8 @@ pub enum Change {
     },
 }
 
-/// The thing that a change is about. Each has a backoff of its own, and at most one change of it is under way.
+/// The thing that a change is about. Each subject has its own backoff, and at most one change of a subject is under
+/// way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     Binding(BindingKey),
@@ -50,7 +51,7 @@ impl Change {
         }
     }
 
-    /// The binding that is changed; `None` for a change of the record.
+    /// The binding that the change is about; `None` for a change of the record.
     #[must_use]
     pub fn key(&self) -> Option<&BindingKey> {
         match self {
@@ -59,13 +60,14 @@ impl Change {
         }
     }
 
-    /// Whether a claim takes by this change: a binding that it has not had yet, or its place on the record.
+    /// Whether a claim uses this change to take a binding that it has not had yet, or to put itself on record. The
+    /// withdrawal of a claim also changes the record, and counts as a take.
     #[must_use]
     pub fn is_take(&self) -> bool {
         matches!(self, Self::OfBinding { purpose: Purpose::Take, .. } | Self::Record { .. })
     }
 
-    /// Whether this node lets go by this change.
+    /// Whether this node gives up a binding by this change.
     #[must_use]
     pub fn is_release(&self) -> bool {
         matches!(self, Self::OfBinding { purpose: Purpose::Release, .. })
@@ -73,7 +75,7 @@ impl Change {
 }
 
 impl Subject {
-    /// Whether the kernel carries its changes out, and not EC2.
+    /// Whether the kernel, and not EC2, carries out the changes of this subject.
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Binding(key) if key.kind == Kind::LocalAddress)

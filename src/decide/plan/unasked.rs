@@ -1,4 +1,4 @@
-//! What it means that no hook has said what is wanted of this node.
+//! Tells whether it is a problem that no hook has said what is wanted of this node.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use crate::binding::BindingKey;
 use crate::desired::{Desired, WhyUnknown};
 use crate::observe::seen::Witness;
 
-/// What it means for a VIP that nobody said what is wanted of this node.
+/// The meaning, for one VIP, of a node of which no hook has said what is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unasked {
-    /// No hook has had a reason to run since the node booted: nothing of the VIP points here, and Pgpool's watchdog does
-    /// not say that this node leads. That is as it should be.
+    /// No hook has had a reason to run since the node booted: nothing of the VIP points here, and Pgpool's watchdog
+    /// does not say that this node leads. Nothing is wrong.
     NoHookYet,
-    /// It would be so if everything could be seen.
+    /// No hook has been missed as far as can be seen, but some binding could not be seen.
     NotSeen,
     /// A hook's word is missing, or cannot be used.
     HookMissing,

@@ -1,4 +1,4 @@
-//! What a plan says of one binding: how it stands, why, and the change that it needs.
+//! The verdict of a plan on one binding: its state, the reason, and the change that it needs.
 
 use super::Why;
 use crate::action::{Action, Purpose};
@@ -6,32 +6,32 @@ use crate::binding::Kind;
 use crate::names::names;
 
 names!(
-    /// How one binding stands, for metrics and status.
+    /// The state of one binding, for metrics and status.
     State {
-        /// It agrees with desired.
+        /// The binding agrees with the desired state.
         InSync = "in_sync",
-        /// It differs although nobody asked for a change.
+        /// The binding differs from the desired state although nobody asked for a change.
         Drift = "drift",
-        /// It could not be observed.
+        /// The binding could not be observed.
         Unknown = "unknown",
-        /// A change is under way, or its turn comes.
+        /// A change is under way, or waits for its turn.
         Waiting = "waiting",
-        /// Nothing can be done before somebody else acts; the detail says who.
+        /// This node can do nothing before somebody else acts; the detail says who.
         Blocked = "blocked",
     }
 );
 
 names!(
-    /// In what way a binding drifted.
+    /// The way in which a binding drifted.
     DriftReason {
         Absent = "absent",
-        /// It points at something else.
+        /// The binding points at something else.
         Elsewhere = "elsewhere",
         /// A route whose target is gone.
         Blackhole = "blackhole",
         /// The source/destination check is on, so the ENI drops what is sent to the VIP.
         CheckOn = "check_on",
-        /// It points at this node, which stands by, after it had been gone.
+        /// The binding points at this node again, which does not lead, after it had been gone.
         Here = "here",
     }
 );
@@ -49,7 +49,7 @@ impl DriftReason {
     }
 }
 
-/// What is to be said and done about one binding.
+/// The state of one binding as it is reported, and the change that is planned for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub state: State,

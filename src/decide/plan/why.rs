@@ -9,9 +9,9 @@ use crate::observe::seen::WhyUnseen;
 names!(
     /// What must happen elsewhere before this node does anything about a binding.
     Blocker {
-        /// Its claim is not on record as the newest.
+        /// This node's claim is not on record as the newest.
         NoRecord = "no_record",
-        /// Pgpool's watchdog says that it does not lead.
+        /// Pgpool's watchdog says that this node does not lead.
         NotEscalated = "not_escalated",
         /// Pgpool's watchdog does not answer.
         Unheard = "unheard",
@@ -24,15 +24,15 @@ names!(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     PointsHere {
-        /// Where that is: what an operator would find in EC2 or the kernel.
+        /// The place as an operator finds it in EC2 or in the kernel.
         place: String,
     },
-    /// As it should be for a node that does not lead.
+    /// A binding that is in sync, because this node does not lead.
     PointsElsewhere {
         holder: String,
     },
     NotHere,
-    /// The source/destination check, of which nobody wants anything.
+    /// The source/destination check is on, and stays so while no hook has said who leads.
     CheckLeftOn,
     /// A standby's route that waits for the successor to replace it.
     KeptForSuccessor,
@@ -45,7 +45,7 @@ pub enum Why {
     After(BindingKey),
     Taking,
     Restoring,
-    /// It went again, soon after this node brought it back.
+    /// The binding went again soon after this node brought it back.
     GoneAgain,
     /// A leader's ENI that drops what is sent to the VIP.
     CheckOn,
@@ -58,23 +58,23 @@ pub enum Why {
     Releasing,
     DeletesLater,
     Unseen(WhyUnseen),
-    /// Without a record of claims nothing is taken from another.
+    /// This node's claim is not on record as the newest, and without that record this node takes nothing from another.
     NoRecord {
         holder: String,
     },
     NotEscalated {
         holder: String,
     },
-    /// Pgpool's watchdog is there and does not answer.
+    /// There is a watchdog of Pgpool to ask, and it does not answer.
     Unheard {
         holder: String,
     },
-    /// Nothing that could be released by name was seen.
+    /// The Elastic IP points here, but no association id was seen by which it could be released.
     NoAssociation,
 }
 
 impl Why {
-    /// Who must act first, where this node does not.
+    /// The thing that must happen elsewhere first; `None` if this node waits for nothing of the kind.
     #[must_use]
     pub fn blocker(&self) -> Option<Blocker> {
         match self {
