@@ -1,6 +1,6 @@
-//! What the loop must remember between passes so that `plan` can decide, and how it learns: plain data, changed only by
-//! [`Memory::learn`] (a look at the world) and [`Memory::note_accepted`] (the outcome of an action). Pure; time comes in as a
-//! parameter.
+//! The memory that the loop keeps between passes so that `plan` can decide. It is plain data. [`Memory::learn`] changes
+//! it after a look at the world; [`Memory::note_accepted`] and [`Memory::record_claim`] change it after an accepted
+//! action. All functions here are pure; time is a parameter.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,42 +15,46 @@ use crate::desired::{Claim, Desired};
 use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
 use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight};
 
-/// What is remembered of one VIP.
+/// The memory of one VIP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Memory {
     /// The claim that this node serves, or served last.
     pub claim: Option<Held>,
     pub tracks: BTreeMap<BindingKey, Track>,
-    /// The newest claim of another node in the last read that succeeded: what the record no longer shows is forgotten.
+    /// The newest claim of another node in the last read that succeeded. A claim that the record no longer shows is
+    /// forgotten.
     pub newest_seen: Option<Rival>,
-    /// The term whose tag EC2 accepted last from this node, and when.
+    /// The term of this node's tag that EC2 accepted last, and when EC2 accepted it.
     pub recorded: Option<(Term, Moment)>,
-    /// When EC2 accepted last that an old claim is forgotten.
+    /// When EC2 last accepted the deletion of an old claim's tag.
     pub forgot_at: Option<Moment>,
-    /// Since when a daemon that found nothing persisted has kept the VIP: what was before, it does not know.
+    /// When this daemon began to keep the VIP, if it found nothing persisted: it knows nothing of the time before.
+    /// `None` if an earlier daemon's memory was restored.
     pub kept_since: Option<Moment>,
-    /// Since when this node has stood by, or been superseded; `None` while it is neither.
+    /// Since when this node has been standby or superseded; `None` while it is neither.
     pub standby_since: Option<Moment>,
 }
 
-/// What is remembered of one binding.
+/// The memory of one binding.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Track {
-    /// It has pointed here under the current claim: from now on, its absence is drift.
+    /// Whether the binding has pointed here under the current claim. If so, its absence is drift.
     pub applied: bool,
-    /// What an own accepted write made of it, and until when looks that began earlier are not believed against it.
+    /// The state of the binding after this node's last accepted write. A look that began before the moment given is not
+    /// believed against this state.
     pub expected: Option<(Seen, Moment)>,
-    /// When it was first seen elsewhere since it last pointed here.
+    /// When the binding was first seen elsewhere since it last pointed here.
     pub elsewhere_since: Option<Moment>,
-    /// It has been seen pointing elsewhere, or nowhere, since this node has not been leader.
+    /// Whether the binding has been seen elsewhere, or absent, since this node stopped being leader.
     pub gone: bool,
-    /// How often it had to be taken back or put back, and when last.
+    /// How often this node took the binding back or put it back; `last_retake` is when it last did.
     pub retakes: u32,
     pub last_retake: Option<Moment>,
 }
 
 impl Track {
-    /// What to believe of the binding: the last look, or an own write that the look may not show yet.
+    /// The state of the binding to believe: the last look's, or the state after an own write that the look may not show
+    /// yet.
     #[must_use]
     pub fn believe<'a>(&'a self, sight: &'a Sight) -> &'a Seen {
         match &self.expected {
@@ -61,14 +65,14 @@ impl Track {
 }
 
 impl Memory {
-    /// The memory of a daemon that found nothing persisted, or nothing that it can use.
+    /// The memory of a daemon that found no persisted memory, or none that it can use.
     #[must_use]
     pub fn of_nothing(now: Moment) -> Self {
         Self { kept_since: Some(now), ..Self::default() }
     }
 
-    /// Takes what is wanted and what was seen into account. `wall_ms` is the wall clock now, in milliseconds since the
-    /// Unix epoch. Terms are compared with it, and those in `observed` that are implausible are set apart.
+    /// Takes the desired state and a look at the world into account. `wall_ms` is the wall clock now, in milliseconds
+    /// since the Unix epoch. Terms are compared with the wall clock, and implausible terms in `observed` are set apart.
     pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Moment, wall_ms: u64) {
         claim::set_apart_implausible(&mut observed.claims, wall_ms);
         if let Desired::Leader(claim) = desired {
@@ -80,7 +84,8 @@ impl Memory {
                 let superseded_before = held.superseded_by.is_some();
                 claim::learn(held, &vip.instance, &observed.claims, now);
                 if vip.claims == ClaimMode::Off {
-                    // Switched off since one was read: nothing will ever tell of its end.
+                    // The record was switched off after a newer claim had been read. No later read will show the end of
+                    // that claim.
                     held.superseded_by = None;
                 }
                 if held.superseded_by.is_some() && !superseded_before {
@@ -96,8 +101,8 @@ impl Memory {
             Standing::Standby | Standing::Superseded(_) => drop(self.standby_since.get_or_insert(now)),
             Standing::Leader | Standing::Unknown => self.standby_since = None,
         }
-        // What was applied is remembered until the next claim, even while a table chosen by tag is not found yet; and
-        // nothing else of what is not looked at.
+        // `applied` is remembered until the next claim, even while a table chosen by tag is not found yet. Nothing else
+        // is remembered of a binding that is not looked at.
         self.tracks.retain(|key, track| track.applied || vip.bindings.contains_key(key));
         for (_, track) in self.tracks.iter_mut().filter(|(key, _)| !vip.bindings.contains_key(key)) {
             *track = Track { applied: track.applied, ..Track::default() };
@@ -107,7 +112,8 @@ impl Memory {
         }
     }
 
-    /// A read that shows a newer claim is believed in all that it shows, whatever was written shortly before.
+    /// Believes everything that a read showed which also showed a newer claim, even against an own write shortly
+    /// before.
     fn believe_what_was_read_with(&mut self, observed: &Observed) {
         let Claims::Read { at: read_at, .. } = &observed.claims else { return };
         for (key, sight) in observed.sights.iter().filter(|(_, sight)| sight.at >= *read_at) {
@@ -117,8 +123,8 @@ impl Memory {
         }
     }
 
-    /// A claim begins. What this node has seen on record so far is older than it, unless it is noticed so late that a
-    /// newer one may have been seen in the meantime.
+    /// Begins a claim. The claims that this node has seen on record so far are older than the new claim. They may be
+    /// newer only if the daemon noticed the hook late, because it may have read a newer claim in the meantime.
     fn adopt(&mut self, claim: &Claim, me: &InstanceId, now: Moment, wall_ms: u64) {
         let started = Term(claim.started_ms);
         let mut age_at_adoption = Duration::from_millis(wall_ms.saturating_sub(claim.started_ms));
@@ -147,7 +153,7 @@ impl Memory {
         for track in self.tracks.values_mut() {
             track.applied = false;
             track.elsewhere_since = None;
-            // What an earlier claim took may have been taken from it since.
+            // Somebody else may meanwhile have taken a binding that this node took under an earlier claim.
             track.expected.take_if(|(seen, _)| matches!(seen, Seen::Here { .. }));
         }
     }
@@ -169,7 +175,7 @@ impl Memory {
             Purpose::Prepare => (here, false),
             Purpose::Take | Purpose::Restore | Purpose::Retake => (here, true),
         };
-        // The kernel's addresses are what they are at once; only a look that had begun by then may show what was before.
+        // The kernel shows an address change at once. Only a look that began before the change may show the old state.
         let lag = if key.kind == Kind::LocalAddress { Duration::from_nanos(1) } else { SETTLE };
         track.expected = Some((seen, now + lag));
         if for_claim && same_claim {
@@ -190,7 +196,7 @@ impl Memory {
         }
     }
 
-    /// What must survive a restart of the daemon, so that it moves nothing.
+    /// The part of the memory that must survive a restart of the daemon, so that the restart moves nothing.
     #[must_use]
     pub fn to_persist(&self) -> Option<Persisted> {
         let held = self.claim.as_ref()?;
@@ -207,7 +213,8 @@ impl Memory {
         })
     }
 
-    /// The memory of a daemon that was restarted. `wall_ms` is the wall clock now.
+    /// The memory of a daemon that was restarted. `wall_ms` is the wall clock now, in milliseconds since the Unix
+    /// epoch.
     #[must_use]
     pub fn restore(persisted: Persisted, now: Moment, wall_ms: u64) -> Self {
         let applied = Track { applied: true, ..Track::default() };
@@ -233,7 +240,8 @@ impl Memory {
 
 impl Track {
     fn learn(&mut self, sight: &Sight, standing: &Standing, claim: Option<&Held>, now: Moment) {
-        // After that time a look counts for what it shows, also if it shows nothing.
+        // The expected state is dropped once a look began late enough. A look that failed also drops it, once the time
+        // is over.
         let blind = matches!(sight.seen, Seen::Unknown(_));
         if self.expected.as_ref().is_some_and(|(_, until)| sight.at >= *until || (blind && now >= *until)) {
             self.expected = None;
@@ -247,12 +255,13 @@ impl Track {
         if leads {
             self.gone = false;
         } else {
-            // Who does not lead contests nothing.
+            // A node that does not lead contests nothing, so its retakes are not counted.
             self.retakes = 0;
             self.last_retake = None;
             self.gone |= matches!(seen, Seen::Absent | Seen::Elsewhere(_));
         }
-        // What a superseded claim sees meanwhile counts once it leads again: it has looked before.
+        // A superseded claim keeps the moment at which it saw a binding elsewhere, so that this look counts once the
+        // claim leads again.
         let claim = claim.filter(|_| leads || matches!(standing, Standing::Superseded(_)));
         match (seen, claim) {
             (Seen::Here { .. }, Some(held)) => {
@@ -281,16 +290,18 @@ pub struct Persisted {
     pub claim: ClaimId,
     pub started_ms: u64,
     pub term: Term,
-    /// EC2 has accepted its record once.
+    /// Whether EC2 has accepted this claim's tag once.
     #[serde(default)]
     pub recorded: bool,
     pub superseded_by: Option<Rival>,
     /// The bindings that have pointed here under this claim.
     pub applied: Vec<BindingKey>,
-    /// When all of them were first seen here, by the wall clock: milliseconds since the Unix epoch. The loop's to fill in.
+    /// When all bindings were first seen here, by the wall clock, in milliseconds since the Unix epoch. The loop fills
+    /// this in.
     #[serde(default)]
     pub converged_ms: Option<u64>,
-    /// Pgpool's watchdog began it, or ended it, against what the file says. The loop's to fill in.
+    /// Whether the watchdog's word began this claim, or ended it, against the desired-state file.
+    /// [`Decider::to_persist`] fills this in.
     #[serde(default)]
     pub on_watchdogs_word: bool,
 }

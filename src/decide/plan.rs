@@ -1,8 +1,8 @@
-//! What must change, as data. Reads no clock, calls nothing, cannot fail: the same inputs always give the same plan.
-//! It never acts on a guess: a binding whose state is unknown yields no action, except to a new leader, who takes
-//! whatever is there.
+//! Plans the changes of one VIP, as data. Planning reads no clock, calls nothing outside, and cannot fail: equal inputs
+//! always give equal plans. A plan never acts on a guess: a binding whose state is unknown yields no action, except for
+//! a new leader, which takes the binding in any state.
 //!
-//! When an action may be tried again after a failure is not decided here: the loop holds it back.
+//! The loop, and not the plan, decides when a failed action may be tried again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,14 +34,14 @@ mod why;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub standing: Standing,
-    /// What it means that no hook has said what is wanted; `None` where one has.
+    /// Whether it is a problem that no hook has said what is wanted; `None` if a hook has.
     pub unasked: Option<Unasked>,
     pub bindings: BTreeMap<BindingKey, Verdict>,
-    /// Writes this node's tag, where it is missing.
+    /// Writes this node's tag, if the tag is missing or does not say what it should.
     pub record: Option<(Term, Action)>,
-    /// Deletes an old claim of another node, one at a time.
+    /// Deletes an old claim of another node. A plan deletes one claim at most.
     pub forget: Option<Action>,
-    /// When a new look would change the plan though nothing else happens.
+    /// When a new look may change the plan although nothing else happens.
     pub look_at: Option<Moment>,
 }
 
@@ -52,18 +52,18 @@ impl Plan {
         self.standing != Standing::Unknown && self.nothing_stands_out()
     }
 
-    /// Every binding was seen, and is as it may be for what this node is; also where nobody said what that is.
+    /// Every binding was seen, and none needs a change. This may also hold while no hook has said what is wanted.
     #[must_use]
     pub fn nothing_stands_out(&self) -> bool {
         self.bindings.values().all(|verdict| verdict.state == State::InSync)
     }
 
-    /// The changes of bindings.
+    /// The planned changes of bindings.
     pub fn steps(&self) -> impl Iterator<Item = (&BindingKey, &Step)> {
         self.bindings.iter().filter_map(|(key, verdict)| Some((key, verdict.step.as_ref()?)))
     }
 
-    /// Everything that is to change, the record of claims first.
+    /// All planned changes, those of the record of claims first.
     pub fn changes(&self) -> impl Iterator<Item = Change> + '_ {
         let record = self.record.iter().map(|(term, action)| Change::Record { term: *term, action: action.clone() });
         let forget = self.forget.iter().map(|action| Change::Forget { action: action.clone() });
@@ -75,7 +75,7 @@ impl Plan {
         record.chain(forget).chain(bindings)
     }
 
-    /// The action that is planned about this subject.
+    /// The action that is planned about `subject`.
     #[must_use]
     pub fn action(&self, subject: &Subject) -> Option<&Action> {
         match subject {
@@ -85,14 +85,14 @@ impl Plan {
         }
     }
 
-    /// Nothing is to be done.
+    /// Whether the plan contains no change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.record.is_none() && self.forget.is_none() && self.steps().next().is_none()
     }
 }
 
-/// What must change for one VIP.
+/// Plans the changes of one VIP.
 #[must_use]
 pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, now: Moment) -> Plan {
     let standing = claim::standing(desired, memory.claim.as_ref());
@@ -141,7 +141,8 @@ impl Planner<'_> {
             (Standing::Leader, None) => say(State::Waiting, Why::LookingFirst),
             (Standing::Standby | Standing::Superseded(_), _) => {
                 let verdict = self.release(binding, seen, look_at);
-                // What was asked to go is no drift; what came back uncalled is.
+                // A binding that has not left yet is no drift. A binding that left and came back, though this node did
+                // not call it back, is drift.
                 let releases = verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release);
                 let uncalled = track.gone && releases;
                 if uncalled { drifted(verdict, DriftReason::Here) } else { verdict }
@@ -158,8 +159,9 @@ impl Planner<'_> {
         seen: &Seen,
         look_at: &mut Option<Moment>,
     ) -> Verdict {
-        // It may have been here since before the claim. Then there is nothing to write; the read under way will tell. Only a
-        // route also stays after its node stood down, and a leader in between may have it: that is not waited for.
+        // The binding may have pointed here since before the claim. Then there is nothing to write, and the read under
+        // way will confirm it. A route is an exception while the claim is young: it stays after its node stood down,
+        // and a leader in between may have moved it. A route is therefore taken without waiting for the read.
         let may_have_moved = matches!(binding, Binding::Route { .. }) && held.age(self.now) <= FRESH;
         if matches!(seen, Seen::Here { .. }) && !may_have_moved {
             return say(State::Waiting, Why::Confirming);
@@ -193,7 +195,7 @@ impl Planner<'_> {
         look_at: &mut Option<Moment>,
     ) -> Verdict {
         match track.believe(sight) {
-            // Accepted is not success; a later look is.
+            // An accepted change is no success yet: only a later look shows success.
             Seen::Here { .. } if matches!(sight.seen, Seen::Here { .. }) => in_place(binding),
             Seen::Here { .. } => say(State::Waiting, Why::Accepted),
             Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
@@ -203,7 +205,8 @@ impl Planner<'_> {
             },
             Seen::Elsewhere(holder) => {
                 let lags = self.claims_lag(sight);
-                // The claims of this look are still being read: one may be newer, and then all is as it should be.
+                // The record is still being read in this round. It may show a newer claim, and then the binding is
+                // where it should be.
                 if lags && track.elsewhere_since.is_none_or(|since| since >= sight.at) {
                     return say(State::Waiting, Why::SecondLook { holder: holder.to_string() });
                 }
@@ -215,8 +218,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Puts back what is gone, unless somebody else took it meanwhile: EC2 itself decides that. At once the first time;
-    /// what goes again and again is put back less and less often.
+    /// Puts back a binding that is gone. EC2 itself refuses if somebody else took it meanwhile. The first time, the
+    /// binding is put back at once; if it goes again and again, this node waits longer and longer before it puts the
+    /// binding back.
     fn restore(&self, binding: &Binding, found: &Seen, track: &Track, look_at: &mut Option<Moment>) -> Verdict {
         let (why, reason) = match binding {
             Binding::SourceDestCheck { .. } => (Why::CheckOn, DriftReason::CheckOn),
@@ -233,8 +237,8 @@ impl Planner<'_> {
         drifted(act(State::Drift, why, Purpose::Restore, action), reason)
     }
 
-    /// Somebody else holds what this leader had. Taken back only with the newest claim on record, after a second look,
-    /// and never against the watchdog's word.
+    /// Takes back a binding that this leader had and somebody else holds now. The leader does so only if its claim is
+    /// the newest on record, only after a second look, and never against the watchdog's word.
     fn retake(
         &self,
         held: &Held,
@@ -249,7 +253,7 @@ impl Planner<'_> {
         }
         match self.observed.witness {
             Witness::NotEscalated => return say(State::Blocked, Why::NotEscalated { holder }),
-            // Its answer wakes the loop.
+            // The watchdog's answer wakes the loop.
             Witness::Asking => return say(State::Drift, Why::SecondLook { holder }),
             Witness::Unheard => return say(State::Blocked, Why::Unheard { holder }),
             Witness::Silent | Witness::Escalated => {}
@@ -270,19 +274,21 @@ impl Planner<'_> {
         act(State::Drift, Why::Retaking { holder }, Purpose::Retake, action)
     }
 
-    /// The record was read in an earlier round than the binding. It comes, or fails to, within this round.
+    /// Whether the record was read in an earlier round than the binding. The record is read, or its read fails, within
+    /// this round.
     fn claims_lag(&self, sight: &Sight) -> bool {
         matches!(self.observed.claims, Claims::Read { at, .. } if at < sight.at)
     }
 
-    /// What was read is too old to act on. If nothing could be read, the loop tries again by itself.
+    /// Asks for a new look, because the last read of the record is too old to act on. If the record could not be read,
+    /// the loop tries again by itself.
     fn look_again(&self, look_at: &mut Option<Moment>) {
         if matches!(self.observed.claims, Claims::Read { .. }) {
             sooner(look_at, self.now);
         }
     }
 
-    /// A binding of a node that does not lead. What points elsewhere is nobody's business here.
+    /// A binding of a node that does not lead. A binding that points elsewhere is left alone.
     fn release(&self, binding: &Binding, seen: &Seen, look_at: &mut Option<Moment>) -> Verdict {
         let association = match seen {
             Seen::Here { association } => association,
@@ -293,8 +299,9 @@ impl Planner<'_> {
             Binding::LocalAddress { interface, address } => {
                 Action::RemoveLocalAddress { interface: interface.clone(), address: *address }
             }
-            // The address takes its Elastic IP along when it moves, and the association stays the same: its id does not
-            // tell whose it is. Unassigning the address from the own ENI frees both.
+            // When a secondary address moves, its Elastic IP moves along, and the association keeps its id. The id
+            // therefore does not tell which node holds the Elastic IP. Unassigning the address from the own ENI frees
+            // both.
             Binding::ElasticIp { after: Some(first), .. } => return say(State::Waiting, Why::After(first.clone())),
             Binding::ElasticIp { allocation, .. } => match association {
                 Some(association) => {
@@ -303,7 +310,7 @@ impl Planner<'_> {
                 None => return say(State::Waiting, Why::NoAssociation),
             },
             Binding::SecondaryIp { eni, address } => Action::UnassignAddress { eni: eni.clone(), address: *address },
-            // A standby keeps it off.
+            // A standby keeps the source/destination check off.
             Binding::SourceDestCheck { .. } => return in_place(binding),
             Binding::Route { on_release: OnRelease::Keep, .. } => {
                 return say(State::InSync, Why::KeptForSuccessor);
@@ -325,7 +332,8 @@ impl Planner<'_> {
         act(State::Waiting, Why::Releasing, Purpose::Release, action)
     }
 
-    /// The binding that must point here before this one can, if it does not yet.
+    /// The binding that must point here before `binding` can; `None` if there is no such binding, or if it points here
+    /// already.
     fn waits_for<'b>(&self, binding: &'b Binding) -> Option<&'b BindingKey> {
         let Binding::ElasticIp { after: Some(first), .. } = binding else { return None };
         let sight = self.observed.sights.get(first).unwrap_or(&NOT_READ);
@@ -333,15 +341,15 @@ impl Planner<'_> {
         (!matches!(track.believe(sight), Seen::Here { .. })).then_some(first)
     }
 
-    /// This node's own tag, where it is not as it should be.
+    /// The write of this node's own tag, if the tag does not say what it should.
     fn record(&self) -> Option<(Term, Action)> {
         let anchor = self.vip.anchor.as_ref().filter(|_| self.vip.claims == ClaimMode::Tags)?;
         let (claims, me) = (&self.observed.claims, &self.vip.instance);
         let mut given_up = None;
         let term = match (self.standing, &self.memory.claim) {
             (Standing::Leader, Some(held)) => claim::to_record(claims, me, held)?,
-            // A superseded claim still stands: should the newer one be withdrawn, it follows. Recorded once, because its
-            // successor may forget it.
+            // A superseded claim still stands: if the newer claim is withdrawn, the superseded one follows. It is
+            // recorded only once, because the successor may delete its tag as an old claim.
             (Standing::Superseded(_), Some(held)) => claim::to_record_superseded(claims, me, held)?,
             (Standing::Standby, held) => {
                 given_up = Some(claim::to_withdraw(claims, me, held.as_ref())?);
@@ -378,7 +386,8 @@ impl Planner<'_> {
         }
     }
 
-    /// An old claim that nobody needs any more. By its value, so that a claim which its node renews meanwhile stays.
+    /// The deletion of an old claim that nobody needs any more. The tag is deleted by its value, so that a claim which
+    /// its node renews meanwhile stays.
     fn forget(&self) -> Option<Action> {
         let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
             return None;
@@ -400,7 +409,8 @@ impl Planner<'_> {
     }
 }
 
-/// Nobody said who leads: whatever there is stays. How the check of the own ENI is set leads nobody here.
+/// A binding while no hook has said who leads: it stays as it is. The source/destination check of the own ENI is in
+/// sync either way, because it directs no traffic to this node.
 fn undesired(binding: &Binding, seen: &Seen) -> Verdict {
     match (binding, seen) {
         (Binding::SourceDestCheck { .. }, Seen::Here { .. }) => in_place(binding),
@@ -419,7 +429,7 @@ fn not_here(seen: &Seen) -> Verdict {
     }
 }
 
-/// It is as this node needs it.
+/// A binding that is as this node needs it.
 fn in_place(binding: &Binding) -> Verdict {
     let place = match binding {
         Binding::ElasticIp { eni, private_ip, .. } => format!("at {eni} {private_ip}"),
@@ -432,7 +442,8 @@ fn in_place(binding: &Binding) -> Verdict {
 }
 
 /// The source/destination check of a node that does not lead. It is an attribute of the own ENI and moves nothing: a
-/// standby keeps it off, so that a takeover does not depend on one call more, and what forbids it shows before one.
+/// standby keeps it off, so that a takeover needs one call less. A policy that forbids the call also shows before a
+/// takeover.
 fn prepare(binding: &Binding, seen: &Seen) -> Verdict {
     act(State::Waiting, Why::SwitchingOff, Purpose::Prepare, point_here(binding, seen, Force::IfFree))
 }
@@ -454,7 +465,8 @@ fn point_here(binding: &Binding, seen: &Seen, force: Force) -> Action {
             call: match (force, seen) {
                 (Force::IfFree, _) => RouteCall::CreateOnly,
                 (Force::Take, Seen::Absent) => RouteCall::CreateElseReplace,
-                // A route that was ever made usually stays: where nothing is known, replacing is the better guess.
+                // A route usually stays once it was made. If the state of the route is unknown, replacing it is the
+                // better guess.
                 (Force::Take, _) => RouteCall::ReplaceElseCreate,
             },
         },
@@ -486,7 +498,7 @@ fn sooner(look_at: &mut Option<Moment>, at: Moment) {
     *look_at = Some(look_at.map_or(at, |before| before.min(at)));
 }
 
-/// Whether somebody keeps taking a binding from this leader: for reports.
+/// Whether this leader had to take back or put back a binding so often that it counts as contested; for reports.
 #[must_use]
 pub fn contested(memory: &Memory) -> bool {
     memory.tracks.values().any(|track| track.retakes >= CONTESTED_FROM)
