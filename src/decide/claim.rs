@@ -1,8 +1,9 @@
-//! Who may hold a VIP: claims, their terms, and which is the newest. Pure.
+//! Decides who may hold a VIP, from the claims and their terms. All functions here are pure.
 //!
-//! Each node records its claim as a tag of its own on the VIP's anchor; nobody overwrites another's. The claim with the
-//! highest term wins; equal terms are told apart by the instance id, so that all nodes agree. A node that stood down and
-//! has no successor overwrites its own tag with `WITHDRAWN`, so that an older claim that still stands may follow.
+//! Each node records its claim as a tag of its own on the VIP's anchor; no node overwrites the tag of another. The
+//! claim with the highest term wins. Between equal terms the higher instance id wins, so that all nodes agree. A node
+//! that stood down and has no successor overwrites its own tag with `WITHDRAWN`, so that an older claim that still
+//! stands may follow.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,33 +31,35 @@ pub struct Rival {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Held {
     pub id: ClaimId,
-    /// When its hook started, by the wall clock: milliseconds since the Unix epoch.
+    /// When the claim's hook started, by the wall clock, in milliseconds since the Unix epoch.
     pub started_ms: u64,
     pub term: Term,
-    /// When the daemon first saw it, and how long after the hook's start that was.
+    /// When the daemon first saw the claim; `age_at_adoption` is how long the hook's start was ago then.
     pub adopted_at: Moment,
     pub age_at_adoption: Duration,
-    /// The first read of the record after the claim began has been taken into account: the term is final.
+    /// Whether the first read of the record after the claim began has been taken into account. From then on no read
+    /// raises the term above other nodes' terms.
     pub term_settled: bool,
-    /// EC2 has accepted its record once.
+    /// Whether EC2 has accepted the tag of this claim once.
     pub recorded: bool,
-    /// An earlier daemon may have served it, and nothing is remembered of that: the own tag tells its
-    /// term.
+    /// Whether an earlier daemon may have served this claim, of which nothing is remembered. This node's own tag then
+    /// tells the claim's term.
     pub unremembered: bool,
     pub superseded_by: Option<Rival>,
-    /// When the read was answered that showed a newer claim last; means nothing while there is none.
+    /// When the daemon learned from the last read that showed a newer claim. Meaningless while `superseded_by` is
+    /// `None`.
     pub rival_shown_at: Moment,
 }
 
 impl Held {
-    /// How long ago its hook started.
+    /// How long ago the claim's hook started.
     #[must_use]
     pub fn age(&self, now: Moment) -> Duration {
         self.age_at_adoption + now.saturating_sub(self.adopted_at)
     }
 
-    /// Puts the term right if a wrong clock made it: the hook's own, or one that this node copied. The term is then when
-    /// the hook ran, by the wall clock of now.
+    /// Corrects a term that came from a wrong clock: the hook's own clock, or the clock of another node over whose term
+    /// this claim was raised. The corrected term is the time at which the hook ran, by today's wall clock.
     pub fn mend_term(&mut self, now: Moment, wall_ms: u64) {
         let began_ms = wall_ms.saturating_sub(millis(self.age(now)));
         if self.term.0.abs_diff(began_ms) > millis(CLOCK_WAS_WRONG) {
@@ -66,25 +69,25 @@ impl Held {
         }
     }
 
-    /// Whether the daemon noticed it right after its hook.
+    /// Whether the daemon noticed the claim within [`FRESH`] of its hook.
     #[must_use]
     pub fn began_fresh(&self) -> bool {
         self.age_at_adoption <= FRESH
     }
 }
 
-/// What this node is to a VIP right now.
+/// The role of this node for a VIP right now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// Nobody said what it should be: touch nothing.
+    /// No hook has said what this node should be: it touches nothing.
     Unknown,
     Standby,
-    /// Its file says leader, but a newer claim of another node stands.
+    /// This node's file says leader, but a newer claim of another node stands.
     Superseded(Rival),
     Leader,
 }
 
-/// Where this node stands, from what it wants and what it has learnt.
+/// The standing of this node, from its desired state and the claim that it holds.
 #[must_use]
 pub fn standing(desired: &Desired, held: Option<&Held>) -> Standing {
     match desired {
@@ -101,7 +104,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Sets apart what cannot be a claim, because it is further ahead of the wall clock than clocks differ.
+/// Sets apart terms that are further ahead of the wall clock than clocks differ, because these cannot be claims.
 pub fn set_apart_implausible(claims: &mut Claims, wall_ms: u64) {
     let Claims::Read { terms, implausible, .. } = claims else { return };
     let latest = Term(wall_ms.saturating_add(millis(PLAUSIBLE_AHEAD)));
@@ -109,19 +112,20 @@ pub fn set_apart_implausible(claims: &mut Claims, wall_ms: u64) {
     *terms = implausible.extract_if(.., |_, term| *term <= latest).collect();
 }
 
-/// What the record says of this node's claim.
+/// The state of this node's claim on the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
-    /// It is there, and no other is newer.
+    /// The claim is on record, and no other claim is newer.
     Newest,
-    /// The record was read, and it is not there.
+    /// The record was read, and the claim is not there.
     Missing,
-    /// There is no record to go by; or another node's term is implausible. Either it is no claim, or this node's own clock
-    /// is far behind and it is a newer one: nobody can tell.
+    /// The record was not read under this claim, or shows a newer claim, or another node's term is implausible. An
+    /// implausible term is either no claim, or a newer claim while this node's own clock is far behind: this node
+    /// cannot tell which.
     Unknown,
 }
 
-/// What the last read said of this node's claim.
+/// The state of this node's claim in the last read of the record.
 #[must_use]
 pub fn record(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
     let Some((terms, _)) = read_under(claims, held) else { return Record::Unknown };
@@ -159,17 +163,19 @@ pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
     (rival.term, &rival.node) > (mine, me)
 }
 
-/// Takes a read of the record into account: may raise a young claim's term once, and says whether a newer claim stands.
+/// Takes a read of the record into account. The read may raise a young claim's term once. Afterwards `superseded_by`
+/// says whether a newer claim stands.
 pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
     let Claims::Read { terms, withdrawn, at, .. } = claims else { return };
     let began_under_claim = *at >= held.adopted_at;
-    // What was read before the claim began is older than it, whatever the clocks say; unless it was noticed too late to
-    // be sure of that.
+    // Claims that were read before this claim began are older, whatever the clocks say. This is not certain if the
+    // daemon noticed the hook late.
     if !began_under_claim && held.began_fresh() {
         return;
     }
     if began_under_claim && held.unremembered {
-        // Each term of this node's own is newer than all that it had seen: a tag as new as the hook is this claim's.
+        // Each own term of this node is newer than all terms that this node had seen. An own tag that is at least as
+        // new as the hook therefore belongs to this claim.
         if let Some(own) = terms.get(me).filter(|own| **own >= held.term) {
             (held.term, held.recorded) = (*own, true);
         }
@@ -191,9 +197,11 @@ pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
             }
             held.superseded_by = Some(rival);
         }
-        // Reads lag by [`SETTLE`] at most: one that began later than that shows nothing older than what was shown before.
+        // Reads lag by [`SETTLE`] at most. A read that began later than that after the newer claim was shown does not
+        // show an older state.
         None if *at >= held.rival_shown_at + SETTLE => held.superseded_by = None,
-        // That a claim is not shown may be old; that its node gave up this very claim can only be new.
+        // A read without the newer claim may show the state before that claim. A read in which its node gave up this
+        // very claim can only show the state after it.
         None => {
             held.superseded_by
                 .take_if(|rival| withdrawn.get(&rival.node).is_some_and(|given_up| *given_up >= rival.term));
@@ -201,7 +209,7 @@ pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
     }
 }
 
-/// The record as it was read since the claim began; `None` if it was not.
+/// The record as it was read since the claim began; `None` if the record was not read since then.
 fn read_under<'a>(claims: &'a Claims, held: &Held) -> Option<(&'a BTreeMap<InstanceId, Term>, Moment)> {
     match claims {
         Claims::Read { terms, at, .. } if *at >= held.adopted_at => Some((terms, *at)),
@@ -218,19 +226,20 @@ pub fn newest_of_others(claims: &Claims, me: &InstanceId) -> Option<Rival> {
     }
 }
 
-/// How far a claim may go with a binding that has not pointed here under it yet.
+/// The means that a claim may use to take a binding that has not pointed here under this claim yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// Take it from whoever holds it.
+    /// Take the binding from whoever holds it.
     Any,
-    /// Take it only if nobody holds it: the claim is too old to go without a record.
+    /// Take the binding only if nobody holds it: the claim is too old to take by force without being on record.
     OnlyIfFree,
-    /// Take it only if nobody holds it, until the record has been read.
+    /// Take the binding only if nobody holds it, until the record has been read.
     LookFirst,
 }
 
-/// A young claim takes before it looks. After [`FRESH`] it looks first, so that a daemon that could not reach EC2 takes
-/// nothing from a successor; after [`UNRECORDED_TAKE_WINDOW`] it takes nothing from anybody unless it is on record.
+/// A young claim takes before it looks. After [`FRESH`] the claim looks first, so that a daemon that could not reach
+/// EC2 takes nothing from a successor. After [`UNRECORDED_TAKE_WINDOW`] the claim takes nothing from anybody unless it
+/// is the newest on record.
 #[must_use]
 pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, held: &Held, now: Moment) -> Right {
     let age = held.age(now);
@@ -245,35 +254,36 @@ pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, held: &Held, now
     }
 }
 
-/// Whether the record was read under this claim, and not too long ago to take anything from anybody by it.
+/// Whether the record was read under this claim, and recently enough to take a binding from its holder.
 #[must_use]
 pub fn has_looked_lately(claims: &Claims, held: &Held, now: Moment) -> bool {
     read_under(claims, held).is_some_and(|(_, at)| now.saturating_sub(at) <= LOOK_HOLDS)
 }
 
-/// The term that a leader should write into its own tag; `None` if it is there.
+/// The term that a leader should write into its own tag; `None` if nothing is to be written now.
 #[must_use]
 pub fn to_record(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> {
     let due = match read_under(claims, held) {
         Some((terms, _)) => terms.get(me) != Some(&held.term),
-        // A restarted daemon has most likely recorded it: it looks first.
+        // An earlier daemon has most likely recorded a claim that is not fresh, so the daemon looks first.
         None => held.began_fresh(),
     };
     due.then_some(held.term)
 }
 
-/// The term that a superseded leader should write into its own tag; `None` if the tag is there. A superseded claim is
-/// recorded once, so that it can follow.
+/// The term that a superseded leader should write into its own tag. Its claim is recorded only once, so that it can
+/// follow when the newer claim ends.
 #[must_use]
 pub fn to_record_superseded(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> {
     let (_, at) = read_under(claims, held)?;
-    // An unremembered claim may be on record with a higher term that an early read does not show yet.
+    // An unremembered claim may be on record with a higher term, which an early read does not show yet.
     let tells = !held.unremembered || at >= held.adopted_at + SETTLE;
     if held.recorded || !tells { None } else { to_record(claims, me, held) }
 }
 
-/// Up to which term a node that stands by should withdraw its claims: at once, so that an older claim that still stands may
-/// follow. `None` if there is nothing to withdraw. A claim that is not the newest may stay: it keeps nobody away.
+/// The term up to which a node that stands by should withdraw its claims. It withdraws them at once, so that an older
+/// claim that still stands may follow. `None` if there is nothing to withdraw. A claim that is not the newest may stay,
+/// because it keeps nobody away.
 #[must_use]
 pub fn to_withdraw(claims: &Claims, me: &InstanceId, held: Option<&Held>) -> Option<Term> {
     let Claims::Read { terms, implausible, .. } = claims else { return None };

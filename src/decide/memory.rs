@@ -301,7 +301,7 @@ pub struct Persisted {
     #[serde(default)]
     pub converged_ms: Option<u64>,
     /// Whether the watchdog's word began this claim, or ended it, against the desired-state file.
-    /// [`Decider::to_persist`] fills this in.
+    /// [`crate::decide::Decider::to_persist`] fills this in.
     #[serde(default)]
     pub on_watchdogs_word: bool,
 }

@@ -1,4 +1,5 @@
-//! The constants of the claim protocol, and what each must be to the others. docs/claims.md says what they rest on.
+//! The constants of the claim protocol, and the relations that must hold between them. docs/claims.md gives the
+//! reasons.
 
 use std::time::Duration;
 
@@ -8,29 +9,31 @@ pub const LONGEST_ANSWER: Duration = Duration::from_secs(8);
 /// A claim whose hook ran no longer ago than this takes at once. An older claim looks for a newer one first.
 pub const FRESH: Duration = Duration::from_secs(5);
 
-/// A claim may raise its term over those that it reads for this long after its `up`: longer than clocks may differ, and
-/// shorter than the time between two leaderships.
+/// For this long after its `up`, a claim may raise its term over the terms that it reads. The window is longer than
+/// clocks may differ, and shorter than the time between two leaderships.
 pub const RAISE_WINDOW: Duration = Duration::from_secs(5);
 
-/// A term that is further ahead of the wall clock than this is no claim. EC2 refuses requests whose clock is as far off.
+/// A term that is further ahead of the wall clock than this is no claim. EC2 refuses requests that are signed by a
+/// clock as far off as this.
 pub const PLAUSIBLE_AHEAD: Duration = Duration::from_mins(5);
 
-/// A claim whose hook ran by a wall clock that differs from today's by more than this counts by today's. A term that was
-/// raised as far as one may be differs by less.
+/// A term that differs by more than this from the time at which its hook ran, by today's wall clock, came from a wrong
+/// clock. A term that was raised as far as a term may be raised differs by less.
 pub const CLOCK_WAS_WRONG: Duration = Duration::from_mins(11);
 
-/// A read that contradicts an own accepted write is not believed for this long: EC2's reads lag its writes.
+/// For this long after an accepted write, a read that contradicts the write is not believed, because EC2's reads lag
+/// its writes.
 pub const SETTLE: Duration = Duration::from_secs(5);
 
-/// A look that began longer ago than this allows nobody to take by force: a take that failed and is tried again must not
-/// rest on an old truth.
+/// A look that began longer ago than this no longer allows a take by force: a take that failed and is tried again must
+/// not rest on an old look.
 pub const LOOK_HOLDS: Duration = Duration::from_secs(10);
 
 /// A claim that is older than this and not on record takes nothing that somebody else holds.
 pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_mins(1);
 
-/// A superseded leader whose watchdog says that it leads looks this often: it is to serve within 2 s of the newer one's
-/// `down`.
+/// A superseded leader looks at the record this often if its watchdog says that it leads. It must serve within 2 s of
+/// the newer claim's `down`.
 pub const FOLLOW_ESCALATED: Duration = Duration::from_secs(1);
 
 /// A superseded leader that has no watchdog to ask looks this often.
@@ -56,26 +59,26 @@ pub const CALM: Duration = Duration::from_mins(10);
 /// Older claims of other nodes are forgotten once the newest has held for this long: a resource has room for 50 tags.
 pub const FORGET_AFTER: Duration = Duration::from_hours(1);
 
-/// A route whose node stood down is kept for this long, where it is to be deleted at all.
+/// With `on_release` set to delete, a route is kept for this long after its node stood down.
 pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 
-/// A contradiction between file and watchdog counts after this long: a hook takes a moment between Pgpool's decision and
-/// its file.
+/// A contradiction between file and watchdog counts after this long, because some time passes between Pgpool's decision
+/// and the file that its hook writes.
 pub const CONTRADICTION: Duration = Duration::from_secs(10);
 
-// A restarted daemon counts as not fresh, and must then still be able to raise nothing.
+// A claim that is too old to be fresh must also be too old to raise its term: a restarted daemon raises nothing.
 const _: () = assert!(RAISE_WINDOW.as_millis() <= FRESH.as_millis());
-// What was raised over the highest plausible term is not taken for a wrong clock.
+// A term that was raised over the highest plausible term does not count as made by a wrong clock.
 const _: () = assert!(CLOCK_WAS_WRONG.as_millis() > 2 * PLAUSIBLE_AHEAD.as_millis() + RAISE_WINDOW.as_millis());
 // A new leader's tag is written, or seen, within the hold between an older leader's two looks.
 const _: () = assert!(RETAKE_HOLD.as_millis() >= SETTLE.as_millis());
-// The second look of a retake can show everything that was true when the first one was answered.
+// The first hold before a retake is not longer than the longest one.
 const _: () = assert!(RETAKE_HOLD.as_millis() <= RETAKE_HOLD_MAX.as_millis());
-// A look may still be used when its answer took as long as an answer may.
+// A look is still recent enough to use even if its answer took as long as an answer may take.
 const _: () = assert!(LOOK_HOLDS.as_millis() > LONGEST_ANSWER.as_millis());
 // A route is deleted only after every successor had the time to replace it: Pgpool elects in 2 to 7 s.
 const _: () = assert!(DELETE_ROUTE_AFTER.as_millis() > 7000 + LONGEST_ANSWER.as_millis());
-// A claim that waits for its record has looked, and looked again, before it gives up on force.
+// A claim that waits for its record has time for two looks before it may no longer take by force.
 const _: () = assert!(UNRECORDED_TAKE_WINDOW.as_millis() > LOOK_HOLDS.as_millis() + RETAKE_HOLD.as_millis());
 // Old claims are forgotten only long after nothing is contested any more.
 const _: () = assert!(FORGET_AFTER.as_millis() > CALM.as_millis());
