@@ -1,5 +1,5 @@
-//! From the config, the node's identity and what was read to each VIP and what was seen of it. Pure: the loop does the
-//! reading.
+//! Derives each VIP, and the sights of its bindings, from the config, the node's identity and the last reads.
+//! [`observe()`] is pure: the loop does the reading.
 
 use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
 use crate::config::{Config, VipConfig};
@@ -18,7 +18,7 @@ pub mod question;
 pub mod seen;
 mod world;
 
-/// Each VIP of the config, and what was seen of it.
+/// One VIP of the config, and everything that was seen of it.
 #[must_use]
 pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -> (Vip, Observed) {
     let (vip, unresolved) = known.resolve(config, vip);
@@ -44,7 +44,8 @@ pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -
     (vip, Observed { sights, claims, witness: Witness::Silent })
 }
 
-/// Why a binding has no ids. One that only a read can give, and that a read did not give, does not exist.
+/// The reason why a binding has no ids. If the addresses were read and show no such Elastic IP, the Elastic IP does not
+/// exist.
 fn explain(key: &BindingKey, why: WhyUnseen, world: &World) -> WhyUnseen {
     match (key.kind, why) {
         (Kind::ElasticIp, WhyUnseen::NotRead) => match world.addresses.read() {

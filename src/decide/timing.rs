@@ -70,7 +70,8 @@ pub const CONTRADICTION: Duration = Duration::from_secs(10);
 const _: () = assert!(RAISE_WINDOW.as_millis() <= FRESH.as_millis());
 // A term that was raised over the highest plausible term does not count as made by a wrong clock.
 const _: () = assert!(CLOCK_WAS_WRONG.as_millis() > 2 * PLAUSIBLE_AHEAD.as_millis() + RAISE_WINDOW.as_millis());
-// A new leader's tag is written, or seen, within the hold between an older leader's two looks.
+// A new leader's tag is written, or seen, within the hold between an older leader's two looks. The second look also
+// shows everything that was true when the first look was answered.
 const _: () = assert!(RETAKE_HOLD.as_millis() >= SETTLE.as_millis());
 // The first hold before a retake is not longer than the longest one.
 const _: () = assert!(RETAKE_HOLD.as_millis() <= RETAKE_HOLD_MAX.as_millis());

@@ -1,5 +1,5 @@
-//! Why a read or a change failed, in words that a program can choose by: the advice to an operator follows from them, and
-//! never from the text of an error.
+//! The cause of a failed read or change, in words that a program can compare. The advice to an operator follows from
+//! these words, and never from the text of an error.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,24 +9,25 @@ use crate::machine::kernel::KernelError;
 use crate::names::{OneOf, names};
 
 names!(
-    /// What the node's own kernel did not do.
+    /// The fault of the node's own kernel.
     KernelFault {
         NotPermitted = "not_permitted",
         NoInterface = "no_interface",
         NoAnswer = "no_answer",
-        /// It refused for another reason.
+        /// The kernel refused for another reason.
         Refused = "refused",
     }
 );
 
-/// Who failed, and by which word. Of the kernel there is `kernel` alone; EC2 has an operation, and a code where it
-/// answered. Empty in a document of a program that did not tell it yet.
+/// The cause of a failure of EC2 or of the kernel. A failure of the kernel has `kernel` alone. A failure of EC2 has an
+/// operation, and a code if EC2 answered. The cause is empty in a document of an older program that did not write
+/// causes yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cause {
     /// EC2's name of the operation, like `AssociateAddress`.
     #[serde(default)]
     pub operation: Option<String>,
-    /// The code of EC2, or of STS where that did not let a role be assumed.
+    /// The error code of EC2, or that of STS if STS did not let a role be assumed.
     #[serde(default)]
     pub code: Option<String>,
     #[serde(default)]
@@ -69,7 +70,7 @@ pub struct FailedRead {
 }
 
 impl FailedRead {
-    /// One of which no more than its class and a line are known.
+    /// A failed read of which only the class and one line are known.
     #[must_use]
     pub fn of_class(class: Class, why: &str) -> Self {
         Self { class, why: why.to_owned(), cause: Cause::default() }
@@ -82,7 +83,7 @@ impl From<&Ec2Error> for FailedRead {
     }
 }
 
-/// A kernel that cannot be read is asked again by itself, whatever it said.
+/// Every failed read of the kernel is transient: the loop asks the kernel again by itself.
 impl From<&KernelError> for FailedRead {
     fn from(error: &KernelError) -> Self {
         Self { class: Class::Transient, why: error.to_string(), cause: error.into() }

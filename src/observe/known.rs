@@ -1,4 +1,5 @@
-//! Which ids the names and tags of the config stand for, by what was read so far, and which questions follow from that.
+//! The ids that the names and tags of the config stand for, as far as the reads have shown them, and the questions that
+//! follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,14 +18,14 @@ use crate::observe::world::{LastRead, World};
 /// The machine's first interface, until the metadata service says which one that is.
 const FIRST: &str = "(first)";
 
-/// The ids that were found for names and tags. They are kept when a later read fails: that lets a claim be taken without a
-/// read before it.
+/// The ids that were found for names and tags. They are kept when a later read fails, so that a claim can take without
+/// a read before it.
 #[derive(Debug, Clone)]
 pub struct Known {
     node: Node,
     allocations: BTreeMap<Ipv4Addr, AllocationId>,
     chosen: BTreeMap<TagChoice, BTreeSet<RouteTableId>>,
-    /// The interfaces whose ENI is none of this machine's, and why.
+    /// The interfaces whose ENI is not an ENI of this machine, each with the reason.
     foreign: BTreeMap<String, String>,
 }
 
@@ -34,8 +35,8 @@ impl Known {
         Self { node, allocations: BTreeMap::new(), chosen: BTreeMap::new(), foreign: BTreeMap::new() }
     }
 
-    /// The node as it was found now, completed by the interfaces that were found before and are missing now: an
-    /// answer that does not come takes nothing away.
+    /// The node as it was found now, completed by the interfaces that were found before and are missing now. A missing
+    /// answer takes no known interface away.
     #[must_use]
     pub fn completed(&self, mut node: Node) -> Node {
         if node.instance != self.node.instance {
@@ -53,12 +54,12 @@ impl Known {
         node
     }
 
-    /// These interfaces are missing now; nothing else changed.
+    /// Notes the interfaces that are missing now, while nothing else changed.
     pub fn miss(&mut self, missing: BTreeMap<Option<String>, String>) {
         self.node.missing = missing;
     }
 
-    /// This node is another one than it was thought: what is known of the account stays.
+    /// Replaces the node, when this node turns out to be another one than assumed. The ids of the account stay known.
     pub fn become_node(&mut self, node: Node) {
         self.foreign.clear();
         self.node = node;
@@ -95,7 +96,7 @@ impl Known {
         }
     }
 
-    /// The choices by tag that the config makes, as far as the VPC is known.
+    /// The choices of route tables by tag in the config, as far as the VPC is known.
     fn choices(&self, config: &Config) -> BTreeSet<TagChoice> {
         config.vips.iter().flat_map(|vip| &vip.addresses).filter_map(|address| self.choice(address)).collect()
     }
@@ -126,7 +127,7 @@ impl Known {
         }
     }
 
-    /// The tables of a route, and whose they are; with why there are none, if so.
+    /// The tables of a route, each with the account that owns it; or the reason why none is known.
     fn tables(&self, address: &AddressConfig) -> Result<Vec<(Account, RouteTableId)>, WhyUnseen> {
         let Some(route) = &address.route else { return Ok(Vec::new()) };
         match &route.tables {
@@ -144,7 +145,8 @@ impl Known {
         }
     }
 
-    /// The questions of one round, however many VIPs there are; first those that every round asks.
+    /// The questions of one round, for all VIPs together. The choices of tables by tag come last, because not every
+    /// round asks for these.
     #[must_use]
     pub fn questions(&self, config: &Config) -> Vec<Question> {
         let mut public_ips = BTreeSet::new();
@@ -195,7 +197,7 @@ impl Known {
             // No filter finds ENIs by an IPv4 or an IPv6 address, so one call that is to show own ENIs and holders of both
             // kinds asks for all of the subnets.
             (Some(subnets), ..) if any_ipv6 => Some(EniQuery::Subnets(subnets)),
-            // The query goes by address where that will do; own ENIs are found by their primary ones.
+            // A query by address suffices for IPv4. It finds the own ENIs by their primary addresses.
             (_, Some(primaries), Some(vpc)) if !holders_of.is_empty() => {
                 Some(EniQuery::PrivateIps { vpc, addresses: primaries.union(&holders_of).copied().collect() })
             }
@@ -203,7 +205,7 @@ impl Known {
         }
     }
 
-    /// A VIP as this node would hold it, and why a binding has no ids yet.
+    /// A VIP as this node would hold it, and, for each binding without ids, the reason.
     pub(super) fn resolve(&self, config: &Config, vip: &VipConfig) -> (Vip, BTreeMap<BindingKey, WhyUnseen>) {
         let mut bindings = BTreeMap::new();
         let mut unresolved = BTreeMap::new();
@@ -289,9 +291,10 @@ impl Known {
         Ok(Binding::ElasticIp { allocation, eni: interface.eni.clone(), private_ip, after })
     }
 
-    /// Where claims on a VIP are recorded: what the config names; else its Elastic IP, the first route table that is
-    /// named by id, or the subnet of its secondary address. Never a table that was found by its tags: nodes find those
-    /// at different times, and two records have two winners.
+    /// The anchor on which claims on a VIP are recorded. It is the anchor that the config names. If the config names
+    /// none, it is the VIP's Elastic IP, else the first route table that is named by id, else the subnet of the
+    /// secondary address. A table that was found by its tags is never the anchor: nodes find such tables at different
+    /// times, and two records would have two winners.
     fn anchor(&self, vip: &VipConfig) -> Option<Anchor> {
         let subnet = || {
             let secondary = vip.addresses.iter().find_map(|address| address.secondary_ip.as_ref())?;
@@ -316,7 +319,8 @@ impl Known {
     }
 }
 
-/// Why the ENI that the interface is said to be is another one: the kernel and EC2 know different MAC addresses.
+/// The reason why the ENI given for an interface is not the ENI of that interface: the kernel and EC2 know different
+/// MAC addresses. `None` if nothing contradicts it.
 fn foreign(name: &str, own: &NodeInterface, eni: &Eni) -> Option<String> {
     let (here, there) = (own.mac.as_ref()?, eni.mac.as_ref()?);
     (here != there).then(|| {
@@ -328,8 +332,8 @@ fn foreign(name: &str, own: &NodeInterface, eni: &Eni) -> Option<String> {
     })
 }
 
-/// The bindings that the config names, for metrics that must exist from the start. Those of tables chosen by tag come
-/// once they are found.
+/// The bindings that the config names, for metrics that must exist from the start. The routes of tables chosen by tag
+/// are added once the tables are found.
 #[must_use]
 pub fn configured_keys(config: &Config) -> Vec<(IpAddr, Vec<BindingKey>)> {
     let keys = |vip: &VipConfig| {
@@ -357,7 +361,8 @@ pub fn configured_keys(config: &Config) -> Vec<(IpAddr, Vec<BindingKey>)> {
     config.vips.iter().map(|vip| (vip.delegate_ip, keys(vip))).collect()
 }
 
-/// A route is called by its table; where the VIP has a second destination, by both.
+/// The key of a route. A route to the delegate IP is named by its table alone; a route to another address of the VIP is
+/// named by table and address.
 fn route_key(vip: &VipConfig, address: &AddressConfig, table: &RouteTableId) -> BindingKey {
     if address.address == vip.delegate_ip {
         BindingKey::new(Kind::Route, table)

@@ -1,4 +1,4 @@
-//! Where a binding points and which claims stand, by what was read.
+//! Reads from the world where a binding points and which claims are on record.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +13,7 @@ use crate::machine::kernel::LocalAddress;
 use crate::observe::seen::{Claims, Holder, Moment, Seen, WhyUnseen};
 use crate::observe::world::{LastRead, World};
 
-/// Where one binding points, by what was read.
+/// The state of one binding by the last read, and when that read began.
 pub(super) fn look(binding: &Binding, world: &World) -> Result<(Seen, Moment), WhyUnseen> {
     match binding {
         Binding::ElasticIp { allocation, eni, private_ip, .. } => {
@@ -62,7 +62,8 @@ fn elsewhere(name: impl ToString) -> Seen {
     Seen::Elsewhere(Holder { name: name.to_string(), blackhole: false })
 }
 
-/// By ENI and private address, never by instance or public address: those may stay equal while the ENI changes.
+/// Compares the ENI and the private address, never the instance or the public address: the latter two may stay equal
+/// while the ENI changes.
 fn elastic_ip(address: &Address, eni: &EniId, private_ip: Ipv4Addr) -> Seen {
     match (&address.eni, address.private_ip) {
         (Some(holder), Some(ip)) if holder == eni && ip == private_ip => {
@@ -98,7 +99,7 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
     if let Some(holder) = enis.iter().find(|eni| eni.vpc == mine.vpc && holds(eni)) {
         return Ok(elsewhere(&holder.id));
     }
-    // Would this query have shown another holder?
+    // Only a query that would have shown another holder can show that there is none.
     let was_asked_for = match query {
         EniQuery::Ids(_) => false,
         EniQuery::PrivateIps { addresses, .. } => matches!(address, IpAddr::V4(ip) if addresses.contains(&ip)),
@@ -117,17 +118,18 @@ pub(super) fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
             let (terms, edited) =
                 (claim_tag::from_tags(vip.delegate_ip, tags), claim_tag::edited_among(vip.delegate_ip, tags));
             let withdrawn = claim_tag::withdrawn_among(vip.delegate_ip, tags);
-            // No clock is here: what is implausible is set apart where the claims are learnt from.
+            // This function has no clock. `Memory::learn` sets implausible terms apart.
             Claims::Read { terms, withdrawn, implausible: BTreeMap::new(), edited, at }
         }
         Err(_) => Claims::Unknown,
     }
 }
 
-/// The tags of an anchor, or why they are not known: for people, because to the claim rules unknown is unknown.
+/// The tags of an anchor, or the reason why they are not known. The reason is for people; the claim rules make no
+/// difference between the reasons.
 ///
 /// # Errors
-/// Where they were not read, or the anchor is not there.
+/// If the tags were not read, or the anchor does not exist.
 pub fn tags<'w>(anchor: &Anchor, world: &'w World) -> Result<(&'w BTreeMap<String, String>, Moment), WhyUnseen> {
     match anchor {
         Anchor::ElasticIp(id) => {

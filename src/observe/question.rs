@@ -1,4 +1,4 @@
-//! The questions that the world is asked, and their answers: one for each source of EC2.
+//! The questions to EC2, and their answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -9,7 +9,7 @@ use crate::ids::{RouteTableId, SubnetId, VpcId};
 use crate::names::names;
 
 names!(
-    /// A source of the world: what is read.
+    /// A source from which the state of the world is read.
     Source {
         Addresses = "addresses",
         RouteTables = "route_tables",
@@ -37,13 +37,13 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Topic {
     pub source: Source,
-    /// The ARN of the role that reads an account's tables (`None`: this node's own account), or the subnet whose tags
-    /// these are.
+    /// The ARN of the role that reads an account's tables, or the subnet whose tags are read. `None` for a source that
+    /// has one part, and for the tables of this node's own account.
     pub part: Option<String>,
 }
 
 impl Topic {
-    /// The addresses of this machine's kernel, which is asked by itself.
+    /// The addresses of this machine's kernel, which is asked separately from EC2.
     pub const LOCAL: Self = Self { source: Source::LocalAddresses, part: None };
 
     fn tables_of(account: &Account) -> Self {
@@ -55,7 +55,7 @@ impl Topic {
     }
 }
 
-/// A set of route tables chosen by tags, and whose they are.
+/// A choice of route tables by their tags, in one VPC, and the account that owns the tables.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TagChoice {
     pub account: Account,
@@ -77,7 +77,7 @@ pub enum Question {
     Addresses(BTreeSet<Ipv4Addr>),
     /// These route tables of an account.
     RouteTables(Account, BTreeSet<RouteTableId>),
-    /// Which route tables carry the tags of a choice.
+    /// The route tables that carry the tags of a choice.
     TaggedTables(TagChoice),
     /// Network interfaces.
     Interfaces(EniQuery),
@@ -98,13 +98,13 @@ impl Question {
     }
 }
 
-/// The answer to one question. It names as much of the question as is needed to know what it is about.
+/// The answer to one question. The answer repeats the part of the question that tells what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Addresses(Result<Vec<Address>, Ec2Error>),
     RouteTables(Account, Result<Vec<RouteTable>, Ec2Error>),
     TaggedTables(TagChoice, Result<Vec<RouteTable>, Ec2Error>),
-    /// The query tells which ENIs would have been shown.
+    /// The query tells which ENIs the answer would have shown.
     Interfaces(EniQuery, Result<Vec<Eni>, Ec2Error>),
     Tags(SubnetId, Result<BTreeMap<String, String>, Ec2Error>),
 }

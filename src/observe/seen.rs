@@ -1,4 +1,4 @@
-//! What EC2 and the kernel showed, and when: for each binding here, elsewhere, absent or unknown.
+//! The looks at EC2 and the kernel: whether each binding was seen here, elsewhere, absent or unknown, and when.
 //! `Unknown` is not `Absent`: only a read that succeeded can say that something is not there.
 
 use std::collections::BTreeMap;
@@ -10,13 +10,14 @@ use crate::ids::{AssociationId, InstanceId, Term};
 use crate::names::names;
 use crate::observe::cause::FailedRead;
 
-/// A moment: the time since the daemon started. Never compared with one of another process.
+/// The time since the daemon started. Moments of two processes are never compared.
 pub type Moment = Duration;
 
 /// Where one binding points.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Seen {
-    /// At this node. For an Elastic IP with the association that does it: only that one may be released.
+    /// At this node. An Elastic IP carries the association that points it here, because only that association may be
+    /// released.
     Here {
         association: Option<AssociationId>,
     },
@@ -26,7 +27,7 @@ pub enum Seen {
     Unknown(WhyUnseen),
 }
 
-/// What a binding points at instead of this node.
+/// The thing that a binding points at instead of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// The ENI, or another target of a route; for an Elastic IP at this node's own ENI, the wrong private address.
@@ -42,12 +43,12 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Why a binding's state is not known.
+/// The reason why a binding's state is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum WhyUnseen {
     #[error("not read yet")]
     NotRead,
-    /// Something that is asked by was not read yet: the next looks show it.
+    /// An id by which EC2 is asked was not read yet: the next looks show it.
     #[error("{0}")]
     NotYet(String),
     #[error("the read failed: {0}")]
@@ -71,7 +72,7 @@ names!(
 );
 
 impl WhyUnseen {
-    /// The word for it.
+    /// The word for this reason.
     #[must_use]
     pub fn kind(&self) -> Unseen {
         match self {
@@ -83,7 +84,7 @@ impl WhyUnseen {
         }
     }
 
-    /// The read that failed, if that is why.
+    /// The failed read, if a failed read is the reason.
     #[must_use]
     pub fn failed_read(&self) -> Option<&FailedRead> {
         match self {
@@ -93,7 +94,7 @@ impl WhyUnseen {
     }
 }
 
-/// One look at one binding. `at` is when the read began: what it shows may be as old as that.
+/// One look at one binding. `at` is when the read began: the state seen may be as old as that moment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Sight {
     pub seen: Seen,
@@ -107,24 +108,26 @@ pub enum Claims {
     Unknown,
     Read {
         terms: BTreeMap<InstanceId, Term>,
-        /// Of the nodes that withdrew a claim, whose term is `WITHDRAWN` above: the newest term that each gave up, if its
-        /// tag says that.
+        /// The newest term that each node gave up, if its tag says so. The term of such a node in `terms` is
+        /// `WITHDRAWN`.
         withdrawn: BTreeMap<InstanceId, Term>,
-        /// Terms further ahead of now than clocks differ: no claims, and kept apart so that people are told of them.
+        /// The terms that are further ahead of the wall clock than clocks differ. They are no claims, and are kept
+        /// apart so that people are told of them.
         implausible: BTreeMap<InstanceId, Term>,
-        /// The values among them that are not as vipkeeper writes them, word for word: somebody edited these.
+        /// The tag values that differ from the value that vipkeeper writes for their term. A withdrawal that names the
+        /// given-up term is among them. Somebody edited the others.
         edited: BTreeMap<InstanceId, String>,
         at: Moment,
     },
 }
 
-/// What Pgpool's watchdog says of this node, when asked.
+/// The word of Pgpool's watchdog about this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Witness {
-    /// Not asked, or no answer: the desired-state file alone decides.
+    /// The watchdog was not asked, or did not answer: the desired-state file alone decides.
     #[default]
     Silent,
-    /// Asked, and not answered yet.
+    /// The watchdog was asked, and has not answered yet.
     Asking,
     /// There is a watchdog to ask, and it does not answer.
     Unheard,

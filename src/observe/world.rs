@@ -1,4 +1,4 @@
-//! The answers that each source of the world gave last.
+//! The last answer of each source of the world.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::observe::cause::FailedRead;
 use crate::observe::question::{Answer, Question, TagChoice};
 use crate::observe::seen::{Moment, WhyUnseen};
 
-/// How the last read of one source went.
+/// The result of the last read of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LastRead<T> {
     #[default]
@@ -32,7 +32,7 @@ impl<T> LastRead<T> {
         }
     }
 
-    /// Replaces the last read by a newer one, and hands its error back.
+    /// Replaces the last read by a newer one, and returns the error of the newer read.
     fn replace(&mut self, result: Result<T, Ec2Error>, at: Moment) -> Result<(), Ec2Error> {
         match result {
             Ok(value) => {
@@ -47,12 +47,12 @@ impl<T> LastRead<T> {
     }
 }
 
-/// Everything that was read last.
+/// The last reads of all sources.
 #[derive(Debug, Clone, Default)]
 pub struct World {
     pub addresses: LastRead<Vec<Address>>,
     pub tables: BTreeMap<Account, LastRead<Vec<RouteTable>>>,
-    /// The tables that carry the tags which the config chooses by. [`World::tables`] says what is in them.
+    /// The tables that carry the tags by which the config chooses tables. [`World::tables`] holds their routes.
     pub chosen: BTreeMap<TagChoice, LastRead<BTreeSet<RouteTableId>>>,
     pub interfaces: LastRead<(EniQuery, Vec<Eni>)>,
     pub tags: BTreeMap<SubnetId, LastRead<BTreeMap<String, String>>>,
@@ -63,7 +63,7 @@ impl World {
     /// Makes an answer of EC2 part of the world. `at` is when EC2 was asked.
     ///
     /// # Errors
-    /// The one that EC2 answered with. The world knows of it as well.
+    /// The error that EC2 answered with. The world keeps the error as well.
     pub fn put(&mut self, answer: Answer, at: Moment) -> Result<(), Ec2Error> {
         match answer {
             Answer::Addresses(result) => self.addresses.replace(result, at),
@@ -80,7 +80,7 @@ impl World {
     /// Makes the kernel's addresses part of the world. `at` is when the kernel was asked.
     ///
     /// # Errors
-    /// The one that the kernel answered with. The world knows of it as well.
+    /// The error that the kernel answered with. The world keeps the error as well.
     pub fn put_local(
         &mut self,
         result: Result<BTreeSet<LocalAddress>, KernelError>,
@@ -98,7 +98,8 @@ impl World {
         }
     }
 
-    /// Forgets what none of the questions asks for: nothing may rest on what no later round brings up to date.
+    /// Forgets every read that none of the questions repeats: no decision may rest on a read that no later round brings
+    /// up to date.
     pub fn keep_only(&mut self, asked: &[Question]) {
         let any = |wanted: &dyn Fn(&Question) -> bool| asked.iter().any(wanted);
         if !any(&|question| matches!(question, Question::Addresses(_))) {
