@@ -1,4 +1,4 @@
-//! The actions, and the sentence an operator reads for each.
+//! The actions, and the sentence that an operator reads for each action.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,35 +11,36 @@ use crate::ids::{AllocationId, AssociationId, EniId, RouteTableId};
 /// Whether a change may take what somebody else holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Force {
-    /// Whoever holds it loses it: for a new leader.
+    /// The present holder loses the thing. This is for a new leader, and for a leader that takes back a binding.
     Take,
-    /// EC2 itself refuses if somebody holds it: for what was seen absent.
+    /// EC2 itself refuses if somebody holds the thing. This is for a binding that was seen absent.
     IfFree,
 }
 
-/// Which call points a route, and whether the other one follows at once when EC2 says it was the wrong one.
+/// The call that points a route, and whether the other call follows at once if EC2 says that the first was the wrong
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RouteCall {
-    /// CreateRoute, and ReplaceRoute if there is a route already.
+    /// CreateRoute first; ReplaceRoute if there is a route already.
     CreateElseReplace,
-    /// ReplaceRoute, and CreateRoute if there is none.
+    /// ReplaceRoute first; CreateRoute if there is no route.
     ReplaceElseCreate,
     /// CreateRoute alone: EC2 refuses if there is a route.
     CreateOnly,
 }
 
-/// Why an action is planned.
+/// The purpose for which an action is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Purpose {
     /// A new claim takes the binding, whoever holds it.
     Take,
-    /// The binding is gone though this node should have it: put it back, if nobody else took it.
+    /// The binding is gone though this node should have it: put the binding back, if nobody else took it.
     Restore,
-    /// Somebody else holds what this node's claim is the newest for: take it back.
+    /// Somebody else holds the binding, but this node's claim is the newest: take the binding back.
     Retake,
     /// This node is not the leader, and the binding still points at it.
     Release,
-    /// This node is not the leader, and what concerns it alone is made ready for when it is.
+    /// This node is not the leader, but prepares a setting of its own ENI for the time when it leads.
     Prepare,
 }
 
@@ -63,7 +64,7 @@ pub enum Action {
         eni: EniId,
         call: RouteCall,
     },
-    /// Reads the table again directly before, and deletes only if the route still points at `eni`.
+    /// Reads the table again directly before the deletion, and deletes only if the route still points at `eni`.
     DeleteRoute {
         account: Account,
         table: RouteTableId,
@@ -90,13 +91,13 @@ pub enum Action {
         interface: String,
         address: IpAddr,
     },
-    /// Writes this node's own tag on the anchor: its claim.
+    /// Writes this node's own tag on the anchor: the claim, or its withdrawal.
     RecordClaim {
         anchor: Anchor,
         key: String,
         value: String,
     },
-    /// Deletes another node's tag from the anchor, if it still has this value.
+    /// Deletes another node's tag from the anchor, if the tag still has this value.
     ForgetClaim {
         anchor: Anchor,
         key: String,
@@ -105,7 +106,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The name in metrics: a closed set.
+    /// The name of the action in metrics, one of [`Action::NAMES`].
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -124,8 +125,8 @@ impl Action {
         }
     }
 
-    /// EC2's operation that carries it out; the first one that is tried, where another may follow. `None` for a change of
-    /// this machine's kernel.
+    /// The EC2 operation that carries the action out. If a second operation may follow, the first one tried. `None` for
+    /// a change of this machine's kernel.
     #[must_use]
     pub fn operation(&self) -> Option<&'static str> {
         Some(match self {
@@ -145,7 +146,7 @@ impl Action {
         })
     }
 
-    /// All names, so that their metrics exist from the start.
+    /// All names of actions, so that their metrics exist from the start.
     pub const NAMES: [&'static str; 12] = [
         "associate_address",
         "disassociate_address",
@@ -161,7 +162,7 @@ impl Action {
         "forget_claim",
     ];
 
-    /// Whether EC2 refuses it if the world is not as it was seen.
+    /// Whether EC2 refuses the action if the world has changed since it was seen.
     #[must_use]
     pub fn is_conditional(&self) -> bool {
         matches!(
@@ -172,7 +173,7 @@ impl Action {
         )
     }
 
-    /// Whether it is a call to EC2, and not to this machine's kernel.
+    /// Whether the action is a call to EC2, and not to this machine's kernel.
     #[must_use]
     pub fn is_cloud(&self) -> bool {
         self.operation().is_some()

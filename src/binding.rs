@@ -1,5 +1,5 @@
-//! What a VIP consists of on this node, with every id known: the bindings that point it here, and the anchor that
-//! carries its claims. Made by `observed` from the config, the node's identity and what EC2 showed.
+//! The parts of a VIP on this node, with their ids: the bindings that point the VIP here, and the anchor that carries
+//! its claims. [`crate::observe`] makes them from the config, the node's identity and the reads of EC2.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AllocationId, EniId, InstanceId, RouteTableId, SubnetId};
 
-/// What kind of place points a VIP at a node.
+/// The kind of a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -25,7 +25,7 @@ impl Kind {
     pub const ALL: [Self; 5] =
         [Self::ElasticIp, Self::Route, Self::SecondaryIp, Self::LocalAddress, Self::SourceDestCheck];
 
-    /// The name in metrics, status and logs.
+    /// The name of the kind in metrics, status and logs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -44,8 +44,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Names one binding of a VIP. The target is what an operator calls it: the address of an Elastic IP or of a secondary
-/// address, the table (and, where one VIP has several, the destination) of a route, the interface of the others.
+/// The name of one binding of a VIP. The target is the operator's name for the binding: the address of an Elastic IP,
+/// of a secondary address or of a local address; the table of a route, followed by the destination if that is not the
+/// delegate IP; the interface of a source/destination check.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BindingKey {
     pub kind: Kind,
@@ -65,18 +66,18 @@ impl fmt::Display for BindingKey {
     }
 }
 
-/// What becomes of a route when its node stands by.
+/// The fate of a route when its node stands by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum OnRelease {
-    /// It stays until the successor replaces it in one call. EC2 has no conditional delete of a route.
+    /// The route stays until the successor replaces it in one call. EC2 has no conditional delete of a route.
     #[default]
     Keep,
-    /// It is deleted after 30 s, if it still points here when read again directly before.
+    /// The route is deleted after 30 s, if it still points here when it is read again directly before.
     Delete,
 }
 
-/// Whose credentials a call uses: this node's own, or those of a role in the account that owns a shared route table.
+/// The credentials that a call uses: this node's own, or those of a role in the account that owns a shared route table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Account {
@@ -85,15 +86,15 @@ pub enum Account {
     Role(String),
 }
 
-/// One place that points a VIP at this node, and how it looks when it does.
+/// One place that points a VIP at this node, as it must be for that.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Binding {
     ElasticIp {
         allocation: AllocationId,
         eni: EniId,
         private_ip: Ipv4Addr,
-        /// The secondary address of this VIP that `private_ip` is, if it is one: EC2 associates nothing with an
-        /// address that the ENI does not have yet.
+        /// The binding of `private_ip`, if `private_ip` is a secondary address of this VIP. It must come first, because
+        /// EC2 associates no Elastic IP with an address that the ENI does not have yet.
         after: Option<BindingKey>,
     },
     Route {
@@ -116,7 +117,7 @@ pub enum Binding {
     },
 }
 
-/// The resource whose tags carry the claims on a VIP: one key per node, so that no node overwrites another's word.
+/// The resource whose tags carry the claims on a VIP: one key per node, so that no node overwrites another's claim.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Anchor {
     ElasticIp(AllocationId),
@@ -135,7 +136,7 @@ impl Anchor {
         }
     }
 
-    /// Whose credentials may tag it.
+    /// The account whose credentials may tag the anchor.
     #[must_use]
     pub fn account(&self) -> Account {
         match self {
@@ -160,7 +161,7 @@ pub struct Vip {
     pub delegate_ip: IpAddr,
     /// This node, as its claims name it.
     pub instance: InstanceId,
-    /// `None` for a binding whose ids are not known yet; the sight of it says why.
+    /// `None` for a binding whose ids are not known yet. The sight of the binding says why.
     pub bindings: BTreeMap<BindingKey, Option<Binding>>,
     pub claims: ClaimMode,
     /// `None` while the anchor's id is not known.

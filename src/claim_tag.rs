@@ -1,4 +1,4 @@
-//! A claim as a tag on the VIP's anchor: its key, its value, and both read back.
+//! Writes a claim as a tag on the VIP's anchor (key and value), and reads claims back from tags.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ids::{InstanceId, Term};
 
-/// What a node records once its claim has ended: older than every claim.
+/// The term that a node records once its claim has ended. It is older than every claim.
 pub const WITHDRAWN: Term = Term(0);
 
 /// The key of a node's tag on the anchor.
@@ -16,8 +16,9 @@ pub fn tag_key(delegate_ip: IpAddr, node: &InstanceId) -> String {
     format!("vipkeeper/{delegate_ip}/{node}")
 }
 
-/// The value of the tag of a claim that ended: older than every claim, and up to which term it gives up. A read that lags
-/// may show the end of an earlier claim, which must not be taken for that of a later one.
+/// The tag value that withdraws a node's claims: the term `WITHDRAWN`, and the term up to which the node gives up its
+/// claims. The given-up term is needed because a read that lags may show the end of an earlier claim, which must not
+/// count as the end of a later claim.
 #[must_use]
 pub fn withdrawn_value(given_up: Term) -> String {
     format!("{WITHDRAWN} withdrawn {given_up}")
@@ -35,7 +36,7 @@ fn given_up(value: &str) -> Option<Term> {
     Some(Term(term))
 }
 
-/// The value of the tag: the term for machines, and the time that it stands for, for people.
+/// The value of the tag: the term for machines, followed for people by the time that the term stands for.
 #[must_use]
 pub fn tag_value(term: Term) -> String {
     if term == WITHDRAWN {
@@ -43,7 +44,7 @@ pub fn tag_value(term: Term) -> String {
     }
     let mut value = format!("{term} ");
     if let Some(time) = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(term.0)) {
-        // A year beyond 9999 has no such form; then the number alone must do.
+        // A year beyond 9999 has no RFC 3339 form. The value is then the term alone.
         let _ = write!(value, "{}", humantime::format_rfc3339_seconds(time));
     }
     value.trim_end().to_owned()
@@ -55,7 +56,7 @@ pub fn from_tags(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeM
     claims_among(delegate_ip, tags).map(|(node, term, _)| (node, term)).collect()
 }
 
-/// The values of those tags that are not as [`tag_value`] makes them, word for word.
+/// The values of claim tags that differ from the value that [`tag_value`] makes for their term.
 #[must_use]
 pub fn edited_among(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeMap<InstanceId, String> {
     let edited = claims_among(delegate_ip, tags).filter(|(_, term, value)| tag_value(*term) != **value);

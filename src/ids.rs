@@ -1,11 +1,12 @@
-//! Names that EC2 and vipkeeper give to things, checked once on the way in and never a bare `String` afterwards.
+//! Names that EC2 and vipkeeper give to things. An EC2 id is checked once, when it is read, and is never a bare
+//! `String` afterwards.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that is no id of the wanted kind.
+/// The error for a text that is no id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is no {kind}: expected '{prefix}-' and then hexadecimal digits, like {prefix}-0123456789abcdef0")]
 pub struct InvalidId {
@@ -89,19 +90,21 @@ ec2_id!(
     /// A VPC.
     VpcId, "VPC id", "vpc");
 
-/// The name of one claim: made by the hook that starts a leadership, kept while that leadership is affirmed.
+/// The name of one claim. The hook that starts a leadership makes the name, and later hooks keep it while they affirm
+/// that leadership. A claim that follows from the watchdog's word is named by the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClaimId(String);
 
 impl ClaimId {
-    /// Takes any text: it comes from a file that has been checked for its writer, and is only ever compared.
+    /// Takes any text. The text comes from a file whose writer has been checked, or from the daemon itself, and is
+    /// never interpreted as a command or a path.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text as the hook wrote it.
+    /// The text of the claim's name, as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -114,8 +117,9 @@ impl fmt::Display for ClaimId {
     }
 }
 
-/// What orders claims: the newest wins. Milliseconds since the Unix epoch by the hook's clock, and always more than any
-/// term that this node had seen when the claim began.
+/// The number that orders claims: the highest term is the newest claim, and wins. A term is the start of the hook by
+/// the hook's clock, in milliseconds since the Unix epoch. It is raised if that is not more than every term that this
+/// node had seen when the claim began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(transparent)]
 pub struct Term(pub u64);

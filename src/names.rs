@@ -1,4 +1,4 @@
-//! Closed sets of words: enums whose variants have a name in metrics, status and logs.
+//! Enums that are closed sets of words: each variant has a name in metrics, status and logs.
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ pub trait Named: Copy + Eq + 'static {
     fn of_word(word: &str) -> Option<Self>;
 }
 
-/// A word of a closed set as a document has it. A document of a newer program may have words that this one does not know:
-/// those are kept as they are, so that everything else in the document can still be read.
+/// A word of a closed set, as a document has it. A document of a newer program may have words that this program does
+/// not know. Such words are kept as they are, so that everything else in the document can still be read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum OneOf<T> {
     Known(T),
@@ -30,7 +30,7 @@ impl<T: Named> OneOf<T> {
         }
     }
 
-    /// The variant, unless the word is a newer program's.
+    /// The variant; `None` if the word is not known to this program.
     #[must_use]
     pub fn known(&self) -> Option<T> {
         match self {
