@@ -86,7 +86,7 @@ pub enum Account {
     Role(String),
 }
 
-/// One place that points a VIP at this node, as it must be for that.
+/// One place that can point a VIP at this node, and the values that it must have to do so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Binding {
     ElasticIp {

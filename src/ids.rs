@@ -97,8 +97,8 @@ ec2_id!(
 pub struct ClaimId(String);
 
 impl ClaimId {
-    /// Takes any text. The text comes from a file whose writer has been checked, or from the daemon itself, and is
-    /// never interpreted as a command or a path.
+    /// Takes any text. The text comes from a file whose writer has been checked, or from the daemon itself, and
+    /// vipkeeper only compares it and looks for the daemon's own prefix.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())

@@ -44,8 +44,7 @@ pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -
     (vip, Observed { sights, claims, witness: Witness::Silent })
 }
 
-/// The reason why a binding has no ids. If the addresses were read and show no such Elastic IP, the Elastic IP does not
-/// exist.
+/// The reason why a binding has no ids. An Elastic IP whose id was not found does not exist if the addresses were read.
 fn explain(key: &BindingKey, why: WhyUnseen, world: &World) -> WhyUnseen {
     match (key.kind, why) {
         (Kind::ElasticIp, WhyUnseen::NotRead) => match world.addresses.read() {

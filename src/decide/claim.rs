@@ -157,7 +157,7 @@ fn newest(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId) -> Option<Rival> 
     Some(Rival { node: node.clone(), term: *term })
 }
 
-/// Whether another node's claim is newer than this node's with that term.
+/// Whether another node's claim is newer than this node's claim with the term `mine`.
 #[must_use]
 pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
     (rival.term, &rival.node) > (mine, me)
@@ -197,8 +197,8 @@ pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
             }
             held.superseded_by = Some(rival);
         }
-        // Reads lag by [`SETTLE`] at most. A read that began later than that after the newer claim was shown does not
-        // show an older state.
+        // Reads lag by [`SETTLE`] at most. A read that begins at least that long after the newer claim was shown cannot
+        // show the state before that claim.
         None if *at >= held.rival_shown_at + SETTLE => held.superseded_by = None,
         // A read without the newer claim may show the state before that claim. A read in which its node gave up this
         // very claim can only show the state after it.

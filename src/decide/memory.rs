@@ -41,7 +41,7 @@ pub struct Track {
     /// Whether the binding has pointed here under the current claim. If so, its absence is drift.
     pub applied: bool,
     /// The state of the binding after this node's last accepted write. A look that began before the moment given is not
-    /// believed against this state.
+    /// believed if it contradicts this state.
     pub expected: Option<(Seen, Moment)>,
     /// When the binding was first seen elsewhere since it last pointed here.
     pub elsewhere_since: Option<Moment>,
@@ -112,8 +112,8 @@ impl Memory {
         }
     }
 
-    /// Believes everything that a read showed which also showed a newer claim, even against an own write shortly
-    /// before.
+    /// Believes a round of reads that shows a newer claim in everything else that it shows, even if this node wrote
+    /// something else shortly before.
     fn believe_what_was_read_with(&mut self, observed: &Observed) {
         let Claims::Read { at: read_at, .. } = &observed.claims else { return };
         for (key, sight) in observed.sights.iter().filter(|(_, sight)| sight.at >= *read_at) {
@@ -158,7 +158,8 @@ impl Memory {
         }
     }
 
-    /// EC2 or the kernel accepted an action on a binding. `claim` is the claim under which it was planned.
+    /// Notes that EC2 or the kernel accepted an action on a binding. `claim` is the claim under which the action was
+    /// planned.
     pub fn note_accepted(
         &mut self,
         key: &BindingKey,
@@ -188,7 +189,7 @@ impl Memory {
         }
     }
 
-    /// EC2 accepted this node's tag.
+    /// Notes that EC2 accepted this node's tag with `term`.
     pub fn record_claim(&mut self, term: Term, now: Moment) {
         self.recorded = Some((term, now));
         if let Some(held) = self.claim.as_mut().filter(|held| held.term == term) {
@@ -240,8 +241,8 @@ impl Memory {
 
 impl Track {
     fn learn(&mut self, sight: &Sight, standing: &Standing, claim: Option<&Held>, now: Moment) {
-        // The expected state is dropped once a look began late enough. A look that failed also drops it, once the time
-        // is over.
+        // The expected state is dropped once a look began at its moment or later. A failed look also drops the expected
+        // state, once that moment has passed.
         let blind = matches!(sight.seen, Seen::Unknown(_));
         if self.expected.as_ref().is_some_and(|(_, until)| sight.at >= *until || (blind && now >= *until)) {
             self.expected = None;

@@ -46,13 +46,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Every binding agrees with what is desired.
+    /// Whether every binding agrees with the desired state.
     #[must_use]
     pub fn in_sync(&self) -> bool {
         self.standing != Standing::Unknown && self.nothing_stands_out()
     }
 
-    /// Every binding was seen, and none needs a change. This may also hold while no hook has said what is wanted.
+    /// Whether every binding is in sync. This may also hold while no hook has said what is wanted.
     #[must_use]
     pub fn nothing_stands_out(&self) -> bool {
         self.bindings.values().all(|verdict| verdict.state == State::InSync)

@@ -57,7 +57,7 @@ mod tests {
         for (desired, witness, bindings, wanted) in [
             (&no_file, Witness::Silent, &elsewhere, Some(Unasked::NoHookYet)),
             (&no_file, Witness::NotEscalated, &elsewhere, Some(Unasked::NoHookYet)),
-            // The watchdog says that this node leads: its hook was lost.
+            // The watchdog says that this node leads, so the hook of this node was lost.
             (&no_file, Witness::Escalated, &elsewhere, Some(Unasked::HookMissing)),
             (&no_file, Witness::Silent, &unseen, Some(Unasked::NotSeen)),
             (&no_file, Witness::Silent, &here, Some(Unasked::HookMissing)),

@@ -7,7 +7,7 @@ use crate::names::names;
 use crate::observe::seen::WhyUnseen;
 
 names!(
-    /// What must happen elsewhere before this node does anything about a binding.
+    /// The reason for which this node does nothing about a binding until something changes elsewhere.
     Blocker {
         /// This node's claim is not on record as the newest.
         NoRecord = "no_record",
@@ -74,7 +74,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// The thing that must happen elsewhere first; `None` if this node waits for nothing of the kind.
+    /// The blocker that keeps this node from acting; `None` if there is none.
     #[must_use]
     pub fn blocker(&self) -> Option<Blocker> {
         match self {
