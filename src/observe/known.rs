@@ -15,7 +15,7 @@ use crate::observe::question::{Question, TagChoice};
 use crate::observe::seen::WhyUnseen;
 use crate::observe::world::{LastRead, World};
 
-/// The machine's first interface, until the metadata service says which one that is.
+/// The placeholder for the name of the machine's first interface, until the metadata service tells the name.
 const FIRST: &str = "(first)";
 
 /// The ids that were found for names and tags. They are kept when a later read fails, so that a claim can take without
@@ -194,8 +194,8 @@ impl Known {
         let vpc = if vpcs.len() == 1 { vpcs.into_iter().next().flatten() } else { None };
         match (subnets, primaries, vpc) {
             _ if enis.is_empty() => None,
-            // No filter finds ENIs by an IPv4 or an IPv6 address, so one call that is to show own ENIs and holders of both
-            // kinds asks for all of the subnets.
+            // EC2 has no single filter that matches an IPv4 or an IPv6 address. One call that must show the own ENIs
+            // and the holders of both kinds of address therefore asks for all ENIs of the subnets.
             (Some(subnets), ..) if any_ipv6 => Some(EniQuery::Subnets(subnets)),
             // A query by address suffices for IPv4. It finds the own ENIs by their primary addresses.
             (_, Some(primaries), Some(vpc)) if !holders_of.is_empty() => {
@@ -320,7 +320,7 @@ impl Known {
 }
 
 /// The reason why the ENI given for an interface is not the ENI of that interface: the kernel and EC2 know different
-/// MAC addresses. `None` if nothing contradicts it.
+/// MAC addresses. `None` if the two addresses agree, or one is not known.
 fn foreign(name: &str, own: &NodeInterface, eni: &Eni) -> Option<String> {
     let (here, there) = (own.mac.as_ref()?, eni.mac.as_ref()?);
     (here != there).then(|| {

@@ -72,7 +72,7 @@ names!(
 );
 
 impl WhyUnseen {
-    /// The word for this reason.
+    /// The reason as one word.
     #[must_use]
     pub fn kind(&self) -> Unseen {
         match self {
