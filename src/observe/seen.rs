@@ -124,7 +124,8 @@ pub enum Claims {
 /// The word of Pgpool's watchdog about this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Witness {
-    /// The watchdog was not asked, or there is none that this daemon can ask: the desired-state file alone decides.
+    /// The watchdog was not asked, this daemon finds no watchdog that it can ask, or the watchdog does not keep this
+    /// VIP: the desired-state file alone decides.
     #[default]
     Silent,
     /// The watchdog was asked, and has not answered yet.
