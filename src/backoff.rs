@@ -1,5 +1,5 @@
-//! How long to wait before the next try of something that fails. The only module that knows the `backoff` crate; why
-//! that crate, and what would follow it, is in `docs/decisions/0001-backoff.md`.
+//! The delay before the next try of something that failed. Only this module knows the `backoff` crate.
+//! `docs/decisions/0001-backoff.md` says why that crate was chosen and what would follow it.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 /// The ceiling of the first delay.
 pub const FIRST: Duration = Duration::from_millis(200);
 
-/// No delay is longer.
+/// The highest ceiling: no delay is longer.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
-/// The delays of one thing that is tried again and again: below a ceiling that doubles from [`FIRST`] to [`LONGEST`].
-/// Each delay is uniform between nothing and the ceiling ("full jitter"), so that nodes which failed together do not come
-/// back together.
+/// The delays between the tries of one thing. The ceiling of a delay doubles from [`FIRST`] to [`LONGEST`]. Each delay
+/// is uniform between zero and its ceiling ("full jitter"), so that nodes which failed together do not come back
+/// together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     ceilings: ExponentialBackoff,
@@ -27,7 +27,7 @@ impl Backoff {
             .with_initial_interval(FIRST)
             .with_multiplier(2.0)
             .with_max_interval(LONGEST)
-            // The crate's own randomness cannot be seeded and is none of full jitter.
+            // The crate's own randomness cannot be seeded and is not full jitter.
             .with_randomization_factor(0.0)
             // A reconciler never gives up.
             .with_max_elapsed_time(None)
@@ -35,13 +35,14 @@ impl Backoff {
         Self { ceilings }
     }
 
-    /// The delay before the next try; raises the ceiling of the one after it. The same `rng` gives the same delays.
+    /// The delay before the next try. The call raises the ceiling of the delay after that. An `rng` with an equal seed
+    /// gives equal delays.
     pub fn next_delay(&mut self, rng: &mut fastrand::Rng) -> Duration {
         let ceiling = self.ceilings.next_backoff().unwrap_or(LONGEST).min(LONGEST);
         ceiling.mul_f64(rng.f64())
     }
 
-    /// Begins anew, after a success or when the thing to do has changed.
+    /// Starts again from the first ceiling: after a success, or when the thing to do has changed.
     pub fn reset(&mut self) {
         self.ceilings.reset();
     }

@@ -1,7 +1,8 @@
-//! The loop: why it woke, one pass, when to wake next. Owns time, backoff and shutdown; decides nothing about bindings.
+//! The loop of the daemon: it notes why it woke, makes one pass and computes when it wakes next. The loop owns time,
+//! backoff and shutdown. It decides nothing about bindings.
 //!
-//! Everything happens on one thread. Reads and writes are futures that the loop itself polls, so that dropping the
-//! daemon ends them: a daemon that ends moves nothing. An event says *when* to look, never *what* is true.
+//! Everything happens on one thread. Reads and writes are futures that the loop itself polls, so dropping the daemon
+//! ends them, and a daemon that ends moves nothing. An event says *when* the loop looks, never *what* is true.
 
 use std::net::IpAddr;
 
@@ -56,7 +57,8 @@ mod writes;
 /// The daemon of one node.
 pub struct Daemon<E, K, I, M> {
     config: Config,
-    /// A changed config is compared with this for settings that only a new process can take over.
+    /// The config that this process started with. A changed config is compared with it, to find settings that only a
+    /// new process can take over.
     started_with: Config,
     around: Surroundings<E, K, I, M>,
     started: Instant,
@@ -96,7 +98,7 @@ where
     I: Identify + 'static,
     M: Machine,
 {
-    /// A daemon that has not looked at anything yet, but for the claims that an earlier one persisted.
+    /// A daemon that has read nothing yet except the claims that an earlier daemon persisted.
     #[must_use]
     pub fn new(config: Config, around: Surroundings<E, K, I, M>) -> Self {
         let now = Now { at: Moment::ZERO, wall_ms: around.machine.wall_ms() };
@@ -126,12 +128,12 @@ where
         }
     }
 
-    /// Shows the problems of these parts, each for as long as it lasts.
+    /// Shows each problem of these parts for as long as the problem lasts.
     pub fn follow(&mut self, parts: Parts) {
         self.parts = parts;
     }
 
-    /// Turns until it is told to stop, or nobody is left to tell it. Moves nothing when it ends.
+    /// Runs the loop until a shutdown wake comes or every sender of wakes is gone. The end of the loop moves nothing.
     pub async fn run(mut self, mut wakes: mpsc::Receiver<Wake>) {
         self.keep_room();
         loop {
@@ -149,7 +151,7 @@ where
                 Some(written) = self.writing.next() => self.written(&written),
                 Some(answer) = self.reading.next() => {
                     self.answered(answer);
-                    // Those that have come as well belong to the same step.
+                    // Other answers that have come by now belong to the same step.
                     while let Some(Some(answer)) = self.reading.next().now_or_never() {
                         self.answered(answer);
                     }
@@ -168,7 +170,7 @@ where
         Now { at: self.started.elapsed(), wall_ms: self.around.machine.wall_ms() }
     }
 
-    /// Notes why we woke. The sources are read afterwards. Says whether to go on.
+    /// Notes why the loop woke. The sources are read afterwards. Returns whether the loop goes on.
     fn woken(&mut self, wake: Wake) -> bool {
         match wake {
             Wake::HookWrites => self.make_room(),
@@ -176,7 +178,8 @@ where
                 // Another hook may have begun to write meanwhile.
                 self.make_room();
                 self.stale.desired = true;
-                // An address that is to go must be seen first. A look that failed is not waited out.
+                // A local address must have been seen before it can be removed. After a failed look at the kernel's
+                // addresses the kernel is therefore asked again at once.
                 self.stale.local |= !matches!(self.world.local, LastRead::Read { .. });
             }
             Wake::LocalAddress => self.stale.local = true,
@@ -188,7 +191,7 @@ where
         true
     }
 
-    /// Keeps room for hooks that find the file system full, and notes whether there is any.
+    /// Keeps room for hooks that find the file system full. If there is no room, a problem says so.
     fn keep_room(&mut self) {
         match self.around.machine.keep_room() {
             Err(message) => self.problems.set(problem::NO_RESERVE, message, self.around.machine.wall_ms()),
@@ -196,7 +199,7 @@ where
         }
     }
 
-    /// Leaves it to a hook that needs it now.
+    /// Leaves the kept room to a hook that needs it now. If the room was left, tries to keep room again.
     fn make_room(&mut self) {
         if self.around.machine.make_room() {
             self.keep_room();
@@ -206,9 +209,10 @@ where
     /// One step: from the state known now to the changes that start now.
     fn turn(&mut self) {
         let finished = self.reads.finished();
-        // Every pass reads the files and the kernel afresh, whatever woke it.
+        // Every pass reads the files and the kernel afresh, whatever woke the loop.
         let due = self.look_is_due();
-        // The watchdog's word stands until it is asked again.
+        // The watchdog's word stands until the watchdog is asked again, so the files are judged by that word once more
+        // before the question.
         if self.stale.desired || due || self.ask_is_due() {
             self.read_desired();
         }
@@ -220,7 +224,7 @@ where
         }
         self.identify();
         self.decide();
-        // The plans that a round's answers lead to belong to its pass.
+        // The plans that a round's answers lead to belong to the pass of that round, so the round is over only now.
         if let Some(round) = finished {
             self.round_over(&round);
         }
@@ -240,8 +244,8 @@ where
             let heard = self.watchdog.heard(delegate_ip);
             if vip.read_desired(&mut self.around.machine, self.config.witness, heard, now) {
                 self.schedule.after_takes(now.at);
-                // A change that the old word asked for, and that still waits for the rate limit, must not stand in the
-                // way of the new word's changes.
+                // A change that the old word asked for may still wait for the rate limit. It must not stand in the way
+                // of the new word's changes.
                 self.in_flight.want_nothing(delegate_ip);
             }
         }
@@ -256,14 +260,15 @@ where
             observed.witness = self.watchdog.witness(resolved.delegate_ip);
             vip.decide(resolved, observed, now);
         }
-        // The changes that wait are known only once a plan was made with the answer that tells of a fault's end.
+        // An answer tells of a fault's end. The changes that wait are known only after a plan was made with that
+        // answer.
         if self.pulse.take_recovery(now.at) {
             self.release_held_back(Because::FaultOver);
         }
         self.start_writes(now);
     }
 
-    /// Takes over whether the parts around the loop work.
+    /// Sets and clears the problems of the parts around the loop, as the parts told them.
     fn hear_parts(&mut self) {
         let wall_ms = self.around.machine.wall_ms();
         for (reason, outcome) in self.parts.changes() {
@@ -274,10 +279,10 @@ where
         }
     }
 
-    /// When something is due that no event tells of.
+    /// The moment at which the loop wakes if no event wakes it before.
     fn next_wake(&self) -> Moment {
         let now = self.now().at;
-        // A kernel that is asked already is asked again once it has answered.
+        // While the kernel is being asked, the next question to the kernel waits for its answer.
         if self.stale.desired || (self.stale.local && !self.reads.reading_local) {
             return now;
         }
@@ -293,7 +298,8 @@ where
         if self.reads.reading_local { KernelLook::UnderWay } else { KernelLook::Done }
     }
 
-    /// Hands the status over if it says anything new, and tells of everything that changed in it.
+    /// Hands the status over if it says anything new or the heartbeat is due. Reports every change since the status
+    /// that was handed over last.
     fn say(&mut self) {
         let now = self.now();
         let context = Context { world: &self.world, mode: self.config.witness, asked: self.watchdog.asked(), now };

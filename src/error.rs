@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// An error and all that it comes from, in one line.
+/// An error and all its causes, in one line.
 #[must_use]
 pub fn one_line(error: &(dyn Error + 'static)) -> String {
     let causes: Vec<String> =

@@ -1,5 +1,5 @@
-//! Who this node is: its instance, its region, and the ENI of each interface that the configuration names.
-//! The metadata service tells, or the configuration does; the module `imds` asks the former.
+//! Who this node is: its instance, its region, and the ENI of each interface that the configuration names. Either the
+//! metadata service or the configuration tells. The module `imds` asks the metadata service.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,22 +12,23 @@ use crate::ids::{EniId, InstanceId, SubnetId, VpcId};
 pub struct Node {
     pub instance: InstanceId,
     pub region: String,
-    /// The interface that stands for the machine's first one, if that was asked for.
+    /// The interface that stands for the machine's first one; `None` if the first interface was not asked for.
     pub first: Option<String>,
-    /// By the name of the interface in the kernel.
+    /// This node's interfaces, by the interface's name in the kernel.
     pub interfaces: BTreeMap<String, NodeInterface>,
-    /// Why an interface that was asked for is not among them, in one line. `None` stands for the machine's first one.
+    /// The interfaces that were asked for and not found, each with the reason in one line. The key `None` stands for
+    /// the machine's first interface.
     pub missing: BTreeMap<Option<String>, String>,
 }
 
-/// One of this node's interfaces. What is `None` was not asked for, because the configuration names the ENI:
+/// One of this node's interfaces. If the configuration names the ENI, a field that is `None` was not asked for, and
 /// DescribeNetworkInterfaces shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeInterface {
     pub eni: EniId,
-    /// In lower case with colons, as the kernel and the metadata service write it.
+    /// The MAC address in lower case with colons, as the kernel and the metadata service write it.
     pub mac: Option<String>,
-    /// `None` too for an ENI without IPv4.
+    /// `None` also for an ENI without IPv4.
     pub primary_ip: Option<Ipv4Addr>,
     pub subnet: Option<SubnetId>,
     pub vpc: Option<VpcId>,
@@ -41,7 +42,7 @@ impl NodeInterface {
     }
 }
 
-/// Finds out who this node is. A trait so that the loop can try again for as long as it takes.
+/// Finds out who this node is. This is a trait so that the loop can repeat a failed search as often as needed.
 #[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
 pub trait Identify {
     /// # Errors

@@ -1,4 +1,5 @@
-//! This machine but for its kernel's addresses, as a trait: desired-state files, what is persisted, guards, the clock.
+//! This machine as a trait, without the kernel's addresses: desired-state files, persisted claims, guards, the wall
+//! clock.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,23 +12,25 @@ mod reserve;
 
 /// This machine. All calls are local and quick.
 pub trait Machine {
-    /// Reads the VIP's desired-state file afresh, and has its guard watched from now on.
+    /// Reads the VIP's desired-state file afresh. From then on the guard that the file names is watched.
     fn desired(&mut self, vip: IpAddr) -> Reading;
-    /// Forgets all VIPs but these: their files were the last to be read, and nobody watches their guards any more.
+    /// Forgets all VIPs but these. The files of a forgotten VIP are not read any more, and its guard is not watched any
+    /// more.
     fn keep_only(&mut self, vips: &BTreeSet<IpAddr>);
-    /// What an earlier daemon persisted, if it can be read.
+    /// The state of one VIP that an earlier daemon persisted; `None` if there is none or it cannot be read.
     fn load(&self, vip: IpAddr) -> Option<Persisted>;
-    /// Persists what must survive a restart.
+    /// Persists the state of one VIP that must survive a restart.
     ///
     /// # Errors
     /// One line that says what could not be written.
     fn save(&self, vip: IpAddr, persisted: &Persisted) -> Result<(), String>;
-    /// Keeps a little room for hooks that find the state folder's file system full, if it is not kept already.
+    /// Keeps a little room for hooks that find the state folder's file system full. Does nothing if the room is kept
+    /// already.
     ///
     /// # Errors
-    /// One line that says why there is none.
+    /// One line that says why there is no room.
     fn keep_room(&mut self) -> Result<(), String>;
-    /// A hook writes: leaves what is kept to it if it needs that. Says whether it was left.
+    /// Leaves the kept room to a hook that writes, if next to nothing else is free. Returns whether the room was left.
     fn make_room(&mut self) -> bool;
     /// The wall clock: milliseconds since the Unix epoch.
     fn wall_ms(&self) -> u64;

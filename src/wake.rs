@@ -1,14 +1,16 @@
-//! What wakes the loop before its timer does: the desired files, the guards, the kernel's addresses, signals.
+//! The events that wake the loop before its timer does: changes of the desired files, deaths of guards, changes of the
+//! kernel's addresses, signals.
 //!
-//! A wake says *when* to look, never *what* is true: the loop reads everything afresh, so that one wake stands for any
-//! number of equal ones. Each watcher is a task that takes all that its source has to tell and then sends one wake. If
-//! the channel is full, it waits for room, so none is ever dropped, a shutdown least of all; meanwhile its source queues
-//! up in the kernel, and a queue that overflows there counts as a wake as well.
+//! A wake says *when* the loop looks, never *what* is true. The loop reads everything afresh, so one wake stands for
+//! any number of equal ones. Each watcher is a task that takes all that its source has to tell and then sends one wake.
+//! If the channel is full, the watcher waits for room, so no wake of a watcher is dropped, a shutdown least of all.
+//! Meanwhile the events of its source queue up in the kernel. A queue that overflows there counts as a wake as well.
 //!
-//! Watchers are a convenience: the loop's timers find whatever they miss. A watcher that cannot be started, or that breaks
-//! later, tells so as one of the [`Parts`] around the loop, and tries again until it works.
+//! Watchers are a convenience: the loop's timers find the changes that a watcher misses. A watcher that cannot be
+//! started, or that breaks later, says so as one of the [`Parts`] around the loop, and tries again until it works.
 //!
-//! Start the watchers before the first look, or what changes in between goes unnoticed until the timer.
+//! Start the watchers before the first look. A change between the first look and a later start would go unnoticed until
+//! the timer.
 
 use std::fmt;
 use std::future::Future;
@@ -33,10 +35,10 @@ pub use folder::watch_folder;
 pub use guard::GuardWatch;
 pub use parts::{PartVoice, Parts};
 
-/// How many wakes may wait for the loop. It takes all at once, so a few suffice.
+/// The number of wakes that may wait for the loop. The loop takes all at once, so a few suffice.
 const ROOM: usize = 16;
 
-/// How long after it broke, or could not be opened, a source is opened again.
+/// The delay after which a source that broke, or could not be opened, is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the loop should look now.
@@ -58,7 +60,8 @@ pub enum Wake {
     Shutdown,
 }
 
-/// A running watcher. It ends when this is dropped, or when the receiver of its wakes is.
+/// A running watcher. The watcher ends when this value is dropped. It ends also when it sends a wake that nobody
+/// receives any more.
 #[derive(Debug)]
 #[must_use = "a watcher that is dropped watches nothing"]
 pub struct Watcher(JoinHandle<()>);
@@ -114,15 +117,16 @@ impl Source for Signals {
     }
 }
 
-/// Something in the kernel that tells of changes. Displayed as what it watches.
+/// Something in the kernel that tells of changes. A source is displayed as the name of the thing that it watches.
 trait Source: fmt::Display + Send + 'static {
-    /// What stands for all that went unnoticed while it was broken.
+    /// The wake that stands for all changes that went unnoticed while the source was broken.
     const WAKE: Wake;
 
-    /// Opens it, anew if it was open.
+    /// Opens the source, or opens it anew if it was open.
     fn open(&mut self) -> io::Result<()>;
 
-    /// Returns once something changed, having taken all that there was to tell. After an error it must be opened anew.
+    /// Returns once something changed, after taking all that the source had to tell. After an error the source must be
+    /// opened anew.
     fn changed(&mut self) -> impl Future<Output = io::Result<Wake>> + Send;
 }
 
@@ -132,8 +136,8 @@ fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
-/// Opens the source and starts a task that sends its wakes for as long as there is a loop to receive them. A source that
-/// cannot be opened is tried again, whether that is its first time or not.
+/// Opens the source and starts a task that sends its wakes for as long as there is a loop to receive them. A source
+/// that cannot be opened is tried again, at the start as well as later.
 fn watch<S: Source>(mut source: S, voice: PartVoice) -> Watcher {
     let mut is_open = open(&mut source, &voice);
     Watcher(tokio::spawn(async move {
@@ -155,7 +159,7 @@ fn watch<S: Source>(mut source: S, voice: PartVoice) -> Watcher {
     }))
 }
 
-/// Says whether that went well.
+/// Opens the source, tells the outcome by the voice, and returns whether the source is open.
 fn open<S: Source>(source: &mut S, voice: &PartVoice) -> bool {
     let opened = source.open();
     let told = opened.map_err(|error| format!("{source} cannot be watched, which is tried again each second: {error}"));
@@ -164,7 +168,7 @@ fn open<S: Source>(source: &mut S, voice: &PartVoice) -> bool {
     is_open
 }
 
-/// Opens a source that is not open, for as long as it takes. What it would have told meanwhile is lost, so a wake is due.
+/// Tries to open a source again and again until it is open. Changes meanwhile went unnoticed, so the result is a wake.
 async fn reopen<S: Source>(source: &mut S, voice: &PartVoice) -> io::Result<Wake> {
     loop {
         tokio::time::sleep(REOPEN_AFTER).await;

@@ -1,4 +1,5 @@
-//! The real machine: desired-state files, guards watched by pidfd, and what is persisted under the state folder.
+//! The real machine: desired-state files, guards watched by pidfd, and the state that is persisted under the state
+//! folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,10 +29,11 @@ pub struct Files {
 }
 
 impl Files {
-    /// `guards` is `None` where one look is all there is, as in `plan`.
+    /// `guards` is `None` for a single look, as in `plan`: then nothing is watched.
     ///
     /// # Errors
-    /// When the kernel's boot id cannot be read: without it no file could be told from one of an earlier boot.
+    /// Fails when the kernel's boot id cannot be read: without the boot id, a file of an earlier boot could not be
+    /// recognized.
     pub fn new(state_dir: &Path, trusted: impl Into<SharedOwners>, guards: Option<GuardWatch>) -> io::Result<Self> {
         let boot_id = crate::machine::clock::boot_id()?;
         Ok(Self {
@@ -44,7 +46,8 @@ impl Files {
         })
     }
 
-    /// Where the newest desired-state file stood that was read: an older one that is put back after a restart is ignored.
+    /// The path of the mark of the newest desired-state file that was read. By this mark, an older desired-state file
+    /// that is put back after a restart is ignored.
     fn newest_path(&self, vip: IpAddr) -> PathBuf {
         self.state_dir.join("newest").join(format!("{vip}.json"))
     }
@@ -69,18 +72,19 @@ impl Machine for Files {
     fn desired(&mut self, vip: IpAddr) -> Reading {
         let newest_path = self.newest_path(vip);
         let source = self.sources.entry(vip).or_insert_with(|| {
-            // A mark that cannot be read is none: then the first file counts, whatever its age.
+            // A mark that cannot be read counts as no mark. Then the first file counts, whatever its age.
             let newest = fs::read(&newest_path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
             DesiredSource::new(&self.state_dir, vip, newest)
         });
         let newest_before = source.newest().cloned();
         let reading = source.read(&self.trusted.get(), &self.boot_id, process::is_alive);
-        // One look, as in `plan`, writes nothing.
+        // A single look, as in `plan`, writes nothing.
         if let (Some(newest), true) = (source.newest(), self.guards.is_some())
             && newest_before.as_ref() != Some(newest)
             && let Ok(bytes) = serde_json::to_vec(newest)
         {
-            // Whatever keeps the mark from being written keeps the claim from it too, and is reported there.
+            // The error is dropped: an obstacle to writing the mark is also an obstacle to writing the claim, and is
+            // reported there.
             let _ = replace_in_folder(&newest_path, &bytes);
         }
         if let Some(guards) = &mut self.guards {

@@ -1,6 +1,7 @@
-//! Room in the state folder's file system that is kept for hooks, because Pgpool does not call one again that failed: a
-//! file whose blocks are taken while there are plenty, and left to whoever writes next once there are none. It also serves
-//! the claim and the status that follow from what the hook wrote.
+//! Room in the state folder's file system that is kept for hooks, because Pgpool does not call a failed hook again. The
+//! room is a file. Its blocks are taken while plenty are free. The file is removed once next to nothing is free, so
+//! that the next writer finds room. The room also serves the claim and the status that the daemon writes after the
+//! hook.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -11,19 +12,19 @@ use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
 const NAME: &str = "reserve";
-/// Many times what a hook writes, and enough for the status of a hundred VIPs.
+/// The size of the file in bytes: many times the size of a hook's file, and enough for the status of a hundred VIPs.
 const BYTES: u64 = 256 * 1024;
-/// Where less is free, a hook may find too little.
+/// If fewer bytes than this are free, a hook may find too little room.
 const LITTLE: u64 = 64 * 1024;
-/// Where less is free, keeping would itself fill the file system.
+/// If fewer bytes than this are free, keeping room would itself fill the file system.
 const AMPLE: u64 = 2 * BYTES;
 
-/// The file, and what became of it.
+/// The file, and whether it was left to a hook.
 #[derive(Debug)]
 pub struct Reserve {
     state_dir: PathBuf,
     path: PathBuf,
-    /// It was left to a hook, and not made again since.
+    /// Whether the file was left to a hook and not made again since.
     is_left: bool,
 }
 
@@ -32,7 +33,7 @@ impl Reserve {
         Self { state_dir: state_dir.to_owned(), path: state_dir.join(NAME), is_left: false }
     }
 
-    /// Makes the file if it is not there. The error says why it is not.
+    /// Makes the file unless it is there in its full size. The error says why there is no file.
     pub fn keep(&mut self) -> Result<(), String> {
         let is_kept = fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file() && found.len() == BYTES);
         if !is_kept {
@@ -42,7 +43,7 @@ impl Reserve {
         Ok(())
     }
 
-    /// Removes the file if next to nothing is free without. Says whether it was there.
+    /// Removes the file if next to nothing else is free. Returns whether the file was removed.
     pub fn leave(&mut self) -> bool {
         let is_left = self.free().is_ok_and(|free| free < LITTLE) && fs::remove_file(&self.path).is_ok();
         self.is_left |= is_left;
@@ -54,7 +55,7 @@ impl Reserve {
         if free < AMPLE {
             return Err(io::Error::other(format!("{} KiB are free, it takes {}", free / 1024, AMPLE / 1024)));
         }
-        // What else has the name, or only a part of the room.
+        // Something else may have the file's name, or an earlier file may have only a part of the size.
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -71,7 +72,7 @@ impl Reserve {
     /// How many bytes the daemon could still write.
     fn free(&self) -> io::Result<u64> {
         let found = rustix::fs::statvfs(&self.state_dir)?;
-        // A tmpfs without a limit says zero of everything.
+        // A tmpfs without a size limit reports zero blocks, total and free.
         let is_limited = found.f_blocks > 0;
         Ok(if is_limited { found.f_bavail.saturating_mul(found.f_frsize) } else { u64::MAX })
     }
@@ -88,10 +89,10 @@ impl Reserve {
     }
 }
 
-/// Gives the file its length, and every block of it.
+/// Gives the file its full length and takes a block for every part of it.
 fn take_blocks(mut file: File) -> io::Result<()> {
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, BYTES) {
-        // Not every file system can.
+        // Some file systems cannot take blocks in advance. There the file is filled with zeros.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => io::copy(&mut io::repeat(0).take(BYTES), &mut file).map(drop),
         taken => Ok(taken?),
     }

@@ -1,4 +1,5 @@
-//! The kernel's addresses and interfaces, by rtnetlink's multicast groups (rtnetlink(7)). Needs no capability.
+//! The kernel's addresses and interfaces, watched by rtnetlink's multicast groups (rtnetlink(7)). The watch needs no
+//! capability.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,23 +22,24 @@ use crate::machine::netlink::socket::{listen, messages, receive};
 /// `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV6_IFADDR`), where number n is bit n - 1.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 
-/// How many datagrams are taken before the loop gets its turn, so that a flood of changes cannot keep it from it.
+/// The number of datagrams that are taken before the loop gets its turn, so that a flood of changes cannot keep the
+/// loop waiting.
 const AT_ONCE: usize = 64;
 
-/// What the configuration names. Nothing else wakes the loop: a machine that runs containers changes addresses and
-/// interfaces all the time, and each pass costs calls to EC2.
+/// The addresses and interfaces that the configuration names. Nothing else wakes the loop: a machine that runs
+/// containers changes addresses and interfaces all the time, and each pass costs calls to EC2.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Concern {
     /// The VIPs' local addresses.
     pub addresses: BTreeSet<IpAddr>,
-    /// The interfaces that they belong on.
+    /// The interfaces that the VIPs' local addresses belong on.
     pub interfaces: BTreeSet<String>,
 }
 
-/// Sends [`Wake::LocalAddress`] when one of the addresses came, went or changed on whatever interface, or one of the
-/// interfaces did. An address that this program adds itself wakes nobody where the kernel tells who added it
-/// ([`OUR_MARK`]); one that it removes does, which costs a pass and is harmless.
-/// The voice tells when the kernel gives no netlink socket.
+/// Sends [`Wake::LocalAddress`] when one of the addresses or one of the interfaces came, went or changed. An address
+/// counts on every interface. An address that this program itself adds wakes nobody if the kernel tells who added it
+/// ([`OUR_MARK`]). An address that this program removes wakes the loop, which costs a pass and is harmless. The voice
+/// tells when the kernel gives no netlink socket.
 pub fn watch_addresses(concern: Concern, voice: impl Into<PartVoice>) -> Watcher {
     watch(Addresses { concern, socket: None, datagram: Vec::new() }, voice.into())
 }
@@ -71,7 +73,7 @@ impl Source for Addresses {
             for _ in 0..AT_ONCE {
                 match ready.try_io(|socket| Ok(receive(socket, datagram)?)) {
                     Ok(Ok(())) => changed |= messages(datagram).any(|message| concern.in_message(message.ok())),
-                    // The kernel had more to tell than the socket, or we, could hold, and threw some of it away.
+                    // The kernel had more to tell than the socket or the buffer could hold, and dropped a part.
                     Ok(Err(error)) if matches!(Errno::from_io_error(&error), Some(Errno::NOBUFS | Errno::MSGSIZE)) => {
                         changed = true;
                     }
@@ -85,7 +87,8 @@ impl Source for Addresses {
 }
 
 impl Concern {
-    /// Whether a message tells of something named here. One that cannot be read may.
+    /// Whether a message tells of an address or interface of this concern. A message that cannot be read may, so it
+    /// counts.
     fn in_message(&self, message: Option<NetlinkMessage<RouteNetlinkMessage>>) -> bool {
         let Some(message) = message else { return true };
         let NetlinkPayload::InnerMessage(message) = message.payload else { return false };

@@ -1,4 +1,4 @@
-//! The folder of the desired files, by inotify(7).
+//! The folder of the desired files, watched by inotify(7).
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -16,17 +16,18 @@ use tokio::io::unix::AsyncFd;
 use super::{PartVoice, Source, Wake, Watcher, readable, watch};
 use crate::desired::write;
 
-/// How often the folder may appear while its absence is being looked at before that counts as an error.
+/// The number of attempts to open the folder before an error is returned. An attempt fails if the folder appears or
+/// disappears during the attempt.
 const OPEN_ATTEMPTS: u32 = 16;
 
-/// Room for a few dozen events; what does not fit stays in the kernel.
+/// Room for a few dozen events. Events that do not fit stay in the kernel.
 const BUFFER_BYTES: usize = 4096;
 
 /// Sends [`Wake::DesiredChanged`] when a desired file (`<address>.json`) in `folder` was written, replaced or removed,
-/// and when the folder itself came or went; it need not exist yet. [`Wake::HookWrites`] when a hook made the temporary
-/// file that becomes a desired file by renaming; at once with a change it goes unsaid. Other files wake nobody. That a
-/// folder above it is renamed goes unnoticed. The voice tells when inotify is not to be had: too many instances or
-/// watches, or a folder that may not be read.
+/// and when the folder itself came or went. The folder need not exist yet. Sends [`Wake::HookWrites`] when a hook made
+/// the temporary file that becomes a desired file by renaming. If a change comes in the same batch of events, only the
+/// change is told. Other files wake nobody. The renaming of a folder above `folder` goes unnoticed. The voice tells
+/// when inotify is not available: too many instances or watches, or a folder that may not be read.
 pub fn watch_folder(folder: &Path, voice: impl Into<PartVoice>) -> Watcher {
     watch(Folder { path: folder.to_owned(), opened: None }, voice.into())
 }
@@ -42,14 +43,14 @@ struct Opened {
     missing: Option<OsString>,
 }
 
-/// What a batch of events amounts to.
+/// The meaning of a batch of events.
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
     /// A desired file changed, or may have.
     changed: bool,
     /// A hook began to write.
     begun: bool,
-    /// What is watched is not there any more, or what was missing is: look anew at what there is.
+    /// The watched folder is gone, or the missing folder appeared: the folder must be opened anew.
     moved: bool,
 }
 
@@ -104,7 +105,7 @@ impl Opened {
                 return Ok(Self { inotify: readable(inotify)?, missing: None });
             }
             let Some((parent, child)) = nearest(inotify.as_fd(), folder)? else { continue };
-            // It may have appeared before the watch was set, and no event would tell.
+            // The missing folder may have appeared before the watch was set, and no event would tell.
             if !parent.join(child).exists() {
                 return Ok(Self { inotify: readable(inotify)?, missing: Some(child.to_owned()) });
             }
@@ -147,7 +148,7 @@ impl Seen {
         } else if missing.is_some() {
             Self { moved: name == missing, ..nothing }
         } else if event.intersects(ReadFlags::CREATE) {
-            // A desired file that is made in place is told once it is written.
+            // A desired file that is made in place is told once it was written.
             let is_temporary = |name: &OsStr| name.to_str().is_some_and(write::is_temporary);
             Self { begun: name.is_some_and(is_temporary), ..nothing }
         } else {
@@ -164,7 +165,7 @@ impl Seen {
     }
 }
 
-/// Watches the nearest existing folder above; returns it with the name of the first one that is missing in it.
+/// Watches the nearest existing folder above `folder`. Returns that folder and the name that is missing in it.
 fn nearest<'a>(inotify: BorrowedFd<'_>, folder: &'a Path) -> io::Result<Option<(&'a Path, &'a OsStr)>> {
     let arrivals = WatchFlags::CREATE
         | WatchFlags::MOVED_TO
@@ -181,7 +182,7 @@ fn nearest<'a>(inotify: BorrowedFd<'_>, folder: &'a Path) -> io::Result<Option<(
     Ok(None)
 }
 
-/// Whether the folder was there to be watched.
+/// Watches the folder. Returns whether the folder was there.
 fn add(inotify: BorrowedFd<'_>, folder: &Path, events: WatchFlags) -> io::Result<bool> {
     match inotify::add_watch(inotify, folder, events) {
         Ok(_) => Ok(true),

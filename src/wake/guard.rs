@@ -24,15 +24,15 @@ pub struct GuardWatch {
 }
 
 impl GuardWatch {
-    /// Watches nothing yet.
+    /// A watch of no process yet.
     #[must_use]
     pub const fn new(wakes: mpsc::Sender<Wake>) -> Self {
         Self { wakes, watched: BTreeMap::new() }
     }
 
-    /// Sends [`Wake::GuardDied`] once when this process is gone: at once if it is already. Replaces the VIP's earlier
-    /// guard; for the same guard again it does nothing, so that every pass may call it, and a dead guard wakes the loop
-    /// once and not for ever.
+    /// Sends [`Wake::GuardDied`] once when this process is gone, or at once if it is gone already. The VIP's earlier
+    /// guard is not watched any more. A call for the guard that is watched already does nothing, so every pass may call
+    /// this function, and a dead guard wakes the loop only once.
     pub fn watch(&mut self, vip: IpAddr, guard: Process) {
         if self.watched.get(&vip).is_some_and(|(watched, _)| *watched == guard) {
             return;
@@ -46,7 +46,7 @@ impl GuardWatch {
         self.watched.insert(vip, (guard, watcher));
     }
 
-    /// The VIP has no guard any more.
+    /// Ends the watch of a VIP that has no guard any more.
     pub fn forget(&mut self, vip: IpAddr) {
         self.watched.remove(&vip);
     }
@@ -60,14 +60,16 @@ impl GuardWatch {
 /// Returns once the process is gone.
 async fn gone(guard: Process) {
     match open(guard) {
-        // The descriptor stands for whatever process had the id when it was opened. Only if that is still the guard now,
-        // it is the guard's for good, whoever gets the id later.
+        // The descriptor stands for the process that had the id when the descriptor was opened. If the guard is still
+        // alive now, that process is the guard, and the descriptor stays the guard's even if another process gets the
+        // id later.
         Ok(descriptor) if process::is_alive(&guard) => match descriptor.readable().await {
             Ok(_) => {}
             Err(_) => poll(guard).await,
         },
         Ok(_) | Err(Errno::SRCH) => {}
-        // Linux before 5.3 (ENOSYS), a sandbox (EPERM), no descriptor left (EMFILE): then by looking.
+        // The kernel gives no descriptor: Linux before 5.3 (ENOSYS), a sandbox (EPERM), no descriptor left (EMFILE).
+        // Then the guard is polled.
         Err(_) => poll(guard).await,
     }
 }
@@ -97,7 +99,7 @@ mod tests {
         let pid = process.id();
         let guard = Process { pid, start_time: process::start_time(pid).unwrap() };
         assert!(tokio::time::timeout(3 * LOOK_EVERY, poll(guard)).await.is_err(), "it lives");
-        // Not collected, so that what is found is a zombie.
+        // The killed process is not collected yet, so the poll must recognize a zombie.
         process.kill().unwrap();
         let found = tokio::time::timeout(Duration::from_secs(5), poll(guard)).await;
         process.wait().unwrap();

@@ -1,5 +1,6 @@
-//! The parts around the loop, such as a watcher or the listener: whether each one works, told from any task or thread.
-//! A part that does not work tries again by itself; the loop only shows the problem for as long as it lasts.
+//! The parts around the loop, such as a watcher or the listener. Each part tells whether it works, from any task or
+//! thread. A part that does not work tries again by itself. The loop only shows the part's problem for as long as it
+//! lasts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +15,9 @@ pub struct Parts(Arc<Mutex<Told>>);
 
 #[derive(Debug, Default)]
 struct Told {
-    /// By the reason that names a part's problem. A part that is not here works.
+    /// The problems, by the reason that names each. A part without an entry works.
     problems: BTreeMap<&'static str, String>,
-    /// These changed since the loop looked last.
+    /// The reasons of the parts that changed since the loop looked last.
     changed: BTreeSet<&'static str>,
 }
 
@@ -29,7 +30,7 @@ pub struct PartVoice {
 }
 
 impl Parts {
-    /// A part whose problem has this name.
+    /// The voice of a part whose problem has this reason.
     #[must_use]
     pub fn voice(&self, reason: &'static str, wakes: mpsc::Sender<Wake>) -> PartVoice {
         PartVoice { reason, parts: self.clone(), wakes }
@@ -45,7 +46,7 @@ impl Parts {
 }
 
 impl PartVoice {
-    /// Tells how the part's last try ended. Does not wait. The loop is woken if that is new.
+    /// Tells the outcome of the part's last try. Does not wait. Wakes the loop if the outcome is new.
     pub fn tell(&self, outcome: Result<(), String>) {
         let mut told = self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.problems.get(self.reason) == outcome.as_ref().err() {
@@ -57,13 +58,13 @@ impl PartVoice {
         };
         told.changed.insert(self.reason);
         drop(told);
-        // Where the channel is full, the loop is about to look anyway.
+        // If the channel is full, the loop is about to look anyway.
         let _ = self.wakes.try_send(Wake::Part);
     }
 }
 
 impl From<mpsc::Sender<Wake>> for PartVoice {
-    /// A part of which no loop is told more than that it should look.
+    /// The voice of a part that only wakes the loop: no loop reads whether the part works.
     fn from(wakes: mpsc::Sender<Wake>) -> Self {
         Parts::default().voice("", wakes)
     }
