@@ -14,12 +14,14 @@ use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::report::News;
 use crate::state_dir::Machine;
 
-/// Pgpool's watchdog is asked again this long after its word: a hook that never comes is to be noticed within seconds,
+/// Pgpool's watchdog is asked again this long after its last word: a hook that never comes must be noticed within
+/// seconds.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
-/// sooner where no hook has said anything yet, so that its silence may be the lost one,
+/// The watchdog is asked again this long after its last word while there is no hook's word: a hook may have been lost.
 const ASK_WITHOUT_DESIRED: Duration = Duration::from_secs(5);
-/// and soonest while its word and the file contradict each other, and it is not yet known that this lasts, or still does:
-/// it may have stood still for a moment, and without a new word the contradiction is over soon.
+/// The watchdog is asked again this long after its last word while that word and the file contradict each other. Once
+/// the contradiction has lasted for too long, [`ASK_AGAIN`] suffices as long as the watchdog gives its word. The
+/// watchdog may have stood still for a moment, and without a new word the contradiction is over soon.
 const ASK_IN_CONTRADICTION: Duration = Duration::from_secs(2);
 
 impl<E, K, I, M> Daemon<E, K, I, M>
@@ -29,7 +31,7 @@ where
     I: Identify + 'static,
     M: Machine,
 {
-    /// Asks it, unless it is not to be, or is being asked.
+    /// Asks the watchdog, unless the config forbids it or the watchdog is being asked already.
     pub(super) fn ask(&mut self) {
         if self.config.witness == WitnessMode::Off || self.watchdog.is_asking() {
             return;
@@ -61,14 +63,15 @@ where
         self.known.is_some() && self.next_ask().is_some_and(|at| at <= self.now().at)
     }
 
-    /// An answer came, or none.
+    /// Takes the end of a question to the watchdog into account, with or without an answer.
     pub(super) fn heard(&mut self, asked: Asked) {
         if self.config.witness == WitnessMode::Off {
-            // It was switched off while it was being asked.
+            // The witness was switched off while the watchdog was being asked.
             return self.watchdog.ignored();
         }
         let reporter = &*self.around.reporter;
-        // The bindings that wait for its word say so in status; the node can do the rest of its work without.
+        // The bindings that wait for the watchdog's word say so in status. The node can do the rest of its work without
+        // that word.
         match &asked {
             Asked::Word(_) => reporter.news(&News::Witness { silent: None }),
             Asked::Nobody(why @ (Nobody::NotPermitted(_) | Nobody::Stranger { .. })) => {
@@ -79,7 +82,7 @@ where
         }
         let now = self.now().at;
         self.watchdog.answered(asked, now);
-        // What is wanted may follow from it.
+        // The desired state may follow from the watchdog's word.
         self.stale.desired = true;
     }
 }

@@ -1,4 +1,4 @@
-//! What was tried and failed, and when it may be tried again: one backoff for each subject of a VIP.
+//! The changes that failed, and when each may be tried again. Each subject of a VIP has a backoff of its own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,14 +12,16 @@ use super::in_flight::Failure;
 use super::now::Now;
 use crate::decide::plan::Subject;
 
-/// What perhaps happened is not tried again before a look has shown whether it did, unless none could for this long.
+/// A change that perhaps happened is tried again once a look has shown whether it did, or after this long without such
+/// a look.
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
-/// What only an operator can mend is tried again at least this long after.
+/// The shortest delay after a failure that only an operator can mend.
 const DENIED_FLOOR: Duration = Duration::from_secs(15);
-/// Old claims that may not be forgotten do no harm for a long time: the anchor has room for 50 tags.
+/// The delay after EC2 refused to forget an old claim. Old claims do no harm for a long time: the anchor has room for
+/// 50 tags.
 const FORGET_FLOOR: Duration = Duration::from_hours(1);
 
-/// What failed so often in a row is not helped by what EC2 does elsewhere.
+/// A subject that failed this often in a row keeps its backoff, even if EC2 accepts other changes.
 const FAILS_FOR_LONG: u32 = 8;
 
 /// Why changes are tried before their next try is due.
@@ -32,7 +34,8 @@ pub enum Because {
 }
 
 impl Because {
-    /// How many waiting changes are tried at most. EC2's buckets have filled up in a fault.
+    /// The greatest number of waiting changes that are tried. After a fault more are tried, because EC2's buckets have
+    /// filled up during the fault.
     pub fn releases(self) -> Releases {
         let left = match self {
             Self::OneWasAccepted => 2,
@@ -53,16 +56,16 @@ pub struct Releases {
 #[derive(Debug, Default)]
 pub struct Attempts(BTreeMap<Subject, Attempt>);
 
-/// How often an subject failed in a row, and when it may be tried again.
+/// How often a subject failed in a row, and when it may be tried again.
 #[derive(Debug, Default)]
 struct Attempt {
     backoff: Backoff,
     failures: u32,
     next_try: Option<Moment>,
-    /// Since when nobody knows whether it happened; the next look tells.
+    /// When the last try failed, if nobody knows whether the change happened. The next look tells.
     unknown_since: Option<Moment>,
     failed_at: Moment,
-    /// EC2 answers again after a fault: what a claim takes goes like a first try.
+    /// Whether the subject is tried again because a fault is over. A claim's take then goes like a first try.
     hurries: bool,
     last: Option<LastTry>,
 }
@@ -77,7 +80,7 @@ struct LastTry {
     held_back: Duration,
 }
 
-/// A failure that has not been followed by a success.
+/// The last failure of a subject that has not succeeded since.
 #[derive(Debug, Clone, Copy)]
 pub struct LastFailure<'a> {
     pub at_ms: u64,
@@ -85,7 +88,7 @@ pub struct LastFailure<'a> {
     pub cause: &'a Cause,
     pub message: &'a str,
     pub held_back: Duration,
-    /// How often in a row.
+    /// How often the subject failed in a row.
     pub times: u32,
     pub next_try: Option<Moment>,
 }
@@ -97,10 +100,10 @@ impl Attempt {
 }
 
 impl Attempts {
-    /// Notes a failure. Says how often the subject failed in a row.
+    /// Notes a failure. Returns how often the subject failed in a row.
     pub fn failed(&mut self, subject: &Subject, failure: &Failure, now: Now, rng: &mut fastrand::Rng) -> u32 {
         if failure.class == Class::Throttled && self.hurries(subject) {
-            // What keeps the rest waiting is EC2's buckets, not a fault.
+            // EC2 throttled a hurried try: EC2's buckets keep the rest waiting, not a fault.
             self.0.values_mut().for_each(|attempt| attempt.hurries = false);
         }
         let attempt = self.0.entry(subject.clone()).or_default();
@@ -125,13 +128,13 @@ impl Attempts {
         attempt.failures
     }
 
-    /// Forgets the failures of these subjects.
+    /// Forgets the failures of the subjects that `which` selects.
     pub fn forget(&mut self, which: impl Fn(&Subject) -> bool) {
         self.0.retain(|subject, _| !which(subject));
     }
 
-    /// Lets planned changes be tried now that wait because EC2 throttled or did not answer, as many as `releases` allows.
-    /// Where a fault is over, a claim's takes do not wait for the rate limit either, if they can go at once.
+    /// Lets planned changes go now that wait because EC2 throttled or did not answer, as many as `releases` allows. If
+    /// a fault is over, a claim's takes do not wait for the rate limit either, if they can go at once.
     pub fn release(
         &mut self,
         releases: &mut Releases,
@@ -148,32 +151,33 @@ impl Attempts {
             releases.left -= 1;
             attempt.next_try = None;
             attempt.hurries = fault_over;
-            // A new refusal would mean that others were faster, which is no reason to wait longer than at first; unless
-            // the subject is of an account that stays out of reach.
+            // If EC2 refuses again, other callers were faster. That is no reason to wait longer than at first. A
+            // subject that failed for long keeps its backoff, because its account may stay out of reach.
             if attempt.failures < FAILS_FOR_LONG {
                 attempt.backoff.reset();
             }
         }
     }
 
-    /// Whether it is tried again because a fault is over.
+    /// Whether the subject is tried again because a fault is over.
     pub fn hurries(&self, subject: &Subject) -> bool {
         self.0.get(subject).is_some_and(|attempt| attempt.hurries)
     }
 
-    /// Whether its last try failed because EC2 throttled or did not answer.
+    /// Whether the subject's last try failed because EC2 throttled or did not answer.
     pub fn is_passing(&self, subject: &Subject) -> bool {
         self.0.get(subject).is_some_and(Attempt::is_passing)
     }
 
-    /// When EC2 could not be reached last, or not serve, for one of them.
+    /// When a change last failed because EC2 could not be reached or could not serve; only the last try of each subject
+    /// counts.
     pub fn unanswered_at(&self) -> Option<Moment> {
         let is_unanswered = |attempt: &Attempt| matches!(&attempt.last, Some(LastTry { class: Class::Transient, .. }));
         let unanswered = self.0.iter().filter(|(subject, attempt)| !subject.is_local() && is_unanswered(attempt));
         unanswered.map(|(_, attempt)| attempt.failed_at).max()
     }
 
-    /// Whether its last try failed.
+    /// Whether the subject's last try failed.
     pub fn has_failed(&self, subject: &Subject) -> bool {
         self.0.contains_key(subject)
     }
@@ -182,15 +186,16 @@ impl Attempts {
         self.0.keys()
     }
 
-    /// When an subject that failed may be tried again. What perhaps happened waits for a look, though not for long: said
-    /// twice it does no harm, but EC2 may charge for it. `looked_at` is when the last look began that showed it.
+    /// When a subject that failed may be tried again. A change that perhaps happened waits for a look, though not for
+    /// long: a repeated change does no harm, but EC2 may charge for it. `looked_at` is when the last look began that
+    /// showed the subject.
     pub fn due(&self, subject: &Subject, looked_at: Option<Moment>) -> Option<Moment> {
         let attempt = self.0.get(subject)?;
         let unseen = attempt.unknown_since.filter(|since| looked_at.is_none_or(|at| at < *since));
         attempt.next_try.max(unseen.map(|since| since + UNKNOWN_FOR))
     }
 
-    /// The last failure of an subject.
+    /// The last failure of a subject.
     pub fn last(&self, subject: &Subject, looked_at: Option<Moment>) -> Option<LastFailure<'_>> {
         let attempt = self.0.get(subject)?;
         let LastTry { at_ms, class, cause, message, held_back } = attempt.last.as_ref()?;

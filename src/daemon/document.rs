@@ -1,4 +1,4 @@
-//! How things stand, as the document that status, health and metrics show.
+//! The document that status, health and metrics show, as far as it tells of a VIP.
 
 use std::net::IpAddr;
 
@@ -24,7 +24,8 @@ use super::now::Now;
 use super::vip::VipLoop;
 use crate::decide::plan::Subject;
 
-/// Whether two documents of this process differ in nothing but when they were made and when each source was read.
+/// Whether two documents of this process are equal, apart from the times at which they were made and at which each
+/// source was read.
 pub fn says_the_same(told: &Status, status: &Status) -> bool {
     fn source(source: &SourceStatus) -> SourceStatus {
         SourceStatus { last_success_ms: source.last_success_ms.map(|_| 0), ..source.clone() }
@@ -34,7 +35,7 @@ pub fn says_the_same(told: &Status, status: &Status) -> bool {
         && (&told.vips, &told.problems) == (&status.vips, &status.problems)
 }
 
-/// Everything besides the VIP itself that its part of the document is made from.
+/// The inputs of a VIP's part of the document, besides the VIP itself.
 pub struct Context<'a> {
     pub world: &'a World,
     pub mode: WitnessMode,
@@ -44,8 +45,8 @@ pub struct Context<'a> {
 }
 
 impl VipLoop {
-    /// The VIP's part of the document. `before` is the one that was told last: since when things are as they are follows
-    /// from it.
+    /// The VIP's part of the document. `before` is the part that was told last. A state that has not changed keeps the
+    /// time of its beginning from there.
     pub fn document(&self, context: &Context<'_>, before: Option<&VipStatus>) -> VipStatus {
         let Context { world, now, .. } = *context;
         let plan = self.plan();
@@ -121,7 +122,7 @@ impl VipLoop {
         }
     }
 
-    /// A change as people read it, with who has the thing now.
+    /// A change as people read it, with the other holder of the binding if one was seen.
     fn with_holder(&self, key: &BindingKey, action: &Action) -> String {
         match self.holder(key) {
             Some(holder) => format!("{action} (now at {holder})"),
@@ -175,7 +176,7 @@ impl VipLoop {
         conditions
     }
 
-    /// Whether every binding is as it should be, and why not.
+    /// Whether every binding is as it should be, and if not, why.
     fn in_sync(plan: Option<&Plan>) -> (bool, &'static str, String) {
         let Some(plan) = plan else {
             return (false, reason::NOT_LOOKED_YET, "nothing has been looked at yet".to_owned());
@@ -196,7 +197,8 @@ impl VipLoop {
         }
     }
 
-    /// The tags of other nodes that can be no claims.
+    /// The tags of other nodes whose term is too far ahead of this node's clock to be a claim; `None` if there are
+    /// none.
     fn implausible(&self) -> Option<String> {
         let (claims, me) = self.claims().zip(self.instance())?;
         let tags: Vec<_> = claim::implausible_of_others(claims, me)
@@ -207,7 +209,7 @@ impl VipLoop {
         (!tags.is_empty()).then(|| format!("{}: {why}", tags.join(", ")))
     }
 
-    /// Whether this node's claim is on record as far as it should be, and why not.
+    /// Whether this node's claim is on record as far as it should be, and if not, why.
     fn recorded(&self, plan: Option<&Plan>, unread: Option<&WhyUnseen>) -> (bool, &'static str, String) {
         if self.mode() == Some(ClaimMode::Off) {
             let message = "claims are off: after the first minute of a leadership nothing is taken back from another";
@@ -262,7 +264,7 @@ fn next_try_ms(failure: &LastFailure<'_>, now: Now) -> Option<u64> {
     failure.next_try.map(|at| now.wall_ms_at(at))
 }
 
-/// Whether Pgpool's watchdog speaks about this VIP, and why not.
+/// Whether Pgpool's watchdog speaks about this VIP, and if not, why.
 fn witness(mode: WitnessMode, asked: Option<&Asked>, vip: IpAddr) -> (bool, &'static str, String) {
     match asked {
         _ if mode == WitnessMode::Off => (false, "Off", "it is not asked: witness = \"off\"".to_owned()),

@@ -1,5 +1,5 @@
-//! The changes that are under way: at most one of each subject, so that no two of ours can overtake one another. A change
-//! that still waits for the rate limit is given up when the plan no longer wants it.
+//! The changes that are under way. Each subject has at most one, so that no two changes of this daemon can overtake one
+//! another. A change that still waits for the rate limit is given up when the plan no longer wants it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -23,9 +23,10 @@ use crate::observe::cause::Cause;
 pub struct Write {
     pub vip: IpAddr,
     pub change: Change,
-    /// The claim under which it was planned.
+    /// The claim under which the change was planned.
     pub claim: Option<ClaimId>,
-    /// The start that it belongs to. A failure before a new start holds nothing back after it.
+    /// The number of the fresh start that the change belongs to. A failure from before a fresh start holds nothing back
+    /// after it.
     pub start: u64,
 }
 
@@ -33,7 +34,7 @@ pub struct Write {
 #[derive(Debug)]
 pub struct Written {
     pub write: Write,
-    /// `None` if it was withdrawn before it was sent.
+    /// `None` if the change was withdrawn before it was sent.
     pub result: Option<Result<Accepted, Failure>>,
     pub took: Duration,
 }
@@ -51,7 +52,7 @@ impl Written {
 /// A change on its way, as the loop polls it.
 pub type WriteFuture = Pin<Box<dyn Future<Output = Written>>>;
 
-/// Why a change failed, whoever refused it.
+/// Why a change failed, in EC2 or in the kernel.
 #[derive(Debug)]
 pub struct Failure {
     pub class: Class,
@@ -81,7 +82,7 @@ impl From<KernelError> for Failure {
     }
 }
 
-/// Carries out one action, wherever it belongs.
+/// Carries out one action, in EC2 or in the kernel.
 pub async fn perform<E: Ec2Write, K: Kernel>(
     ec2: &E,
     kernel: &K,
@@ -111,19 +112,20 @@ struct UnderWay {
     wait: Rc<RateWait>,
 }
 
-/// A change's wait for the rate limit, and how the wait may end otherwise.
+/// A change's wait for the rate limit. The wait ends early if the change is withdrawn or hurried.
 #[derive(Debug)]
 pub struct RateWait {
     urgency: Urgency,
-    /// The change is not wanted any more, and not sent.
+    /// Tells the wait that the change is not wanted any more. The change is then not sent.
     withdrawn: Notify,
-    /// The change is sent without waiting any longer.
+    /// Tells the wait that the change is to be sent without waiting any longer.
     hurried: Notify,
     is_over: Cell<bool>,
 }
 
 impl RateWait {
-    /// Waits, and says how the change may go then; `None` if it is not to. A change of the kernel's never waits.
+    /// Waits, and returns the urgency with which the change goes then; `None` if the change was withdrawn. A change in
+    /// the kernel never waits.
     pub async fn over<E: Ec2Write>(&self, ec2: &E) -> Option<Urgency> {
         if self.is_over.get() {
             return Some(self.urgency);
@@ -140,7 +142,7 @@ impl RateWait {
 }
 
 impl InFlight {
-    /// A change begins.
+    /// Notes that a change begins.
     pub fn begin(&mut self, vip: IpAddr, change: &Change, urgency: Urgency) -> Rc<RateWait> {
         let action = change.action().clone();
         let (withdrawn, hurried, is_over) = (Notify::new(), Notify::new(), Cell::new(!action.is_cloud()));
@@ -149,7 +151,7 @@ impl InFlight {
         wait
     }
 
-    /// Lets a claim's next try go at once, if it still waits for the rate limit. Says whether it did.
+    /// Lets a claim's next try go at once, if it still waits for the rate limit. Returns whether it was waiting.
     pub fn hurry(&self, vip: IpAddr, subject: &Subject) -> bool {
         let wait = self.0.get(&(vip, subject.clone())).map(|under_way| &under_way.wait);
         let waiting = wait.filter(|wait| wait.urgency == Urgency::Paced && !wait.is_over.get());
@@ -164,7 +166,7 @@ impl InFlight {
         self.0.contains_key(&(vip, subject.clone()))
     }
 
-    /// A VIP has a new plan: changes that the plan does not want any more need not be sent.
+    /// Withdraws the changes of a VIP that its new plan does not want any more. A change that was sent already goes on.
     pub fn want_only(&self, vip: IpAddr, plan: &Plan) {
         for ((_, subject), under_way) in self.0.iter().filter(|((of, _), _)| *of == vip) {
             if plan.action(subject) != Some(&under_way.action) {
@@ -173,7 +175,7 @@ impl InFlight {
         }
     }
 
-    /// Nothing of the VIP that was not sent yet is to be sent.
+    /// Withdraws all changes of the VIP that were not sent yet.
     pub fn want_nothing(&self, vip: IpAddr) {
         self.0
             .iter()

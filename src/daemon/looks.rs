@@ -1,4 +1,4 @@
-//! The loop's looks: when one begins, and what its answers bring.
+//! The loop's looks: when a look begins, and what its answers bring.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::observe::Known;
 use crate::report::{News, PassResult};
 use crate::state_dir::Machine;
 
-/// The interval varies by this share, so that the nodes of an account do not look all at once.
+/// The interval varies by this share up and down, so that the nodes of an account do not look all at once.
 const JITTER: f64 = 0.25;
 
 impl<E, K, I, M> Daemon<E, K, I, M>
@@ -26,7 +26,7 @@ where
     I: Identify + 'static,
     M: Machine,
 {
-    /// An answer to a read came.
+    /// Takes the answer to a read into account.
     pub(super) fn answered(&mut self, event: Event) {
         let now = self.now();
         match event {
@@ -82,7 +82,8 @@ where
         self.schedule.regularly_at(now.at);
     }
 
-    /// The search is over, unless an interface is missing: then it is repeated, because interfaces come late.
+    /// Ends the search for this node's identity. If an interface is missing, the search is repeated, because interfaces
+    /// come late.
     fn look_for_missing(&mut self, node: &Node, now: Now) {
         const REASON: &str = "InterfaceMissing";
         if node.missing.is_empty() {
@@ -95,16 +96,16 @@ where
         self.problems.set(REASON, message, now.wall_ms);
     }
 
-    /// A whole round was answered: says how it went and sets the next one.
+    /// Reports the outcome of a round that was answered as a whole, and sets the moment of the next round.
     pub(super) fn round_over(&mut self, round: &reads::Finished) {
         let now = self.now().at;
         self.tell_pass(round);
         let eager = self.vips.iter().any(|vip| vip.is_eager(now));
         let interval = self.interval();
         let retry = self.reads.retry_delay(round, eager, &mut self.around.rng);
-        // One source that fails makes nobody look at the others less often.
+        // A source that fails must not make the looks at the other sources rarer.
         self.schedule.regularly_at(now + retry.map_or(interval, |delay| delay.min(interval)));
-        // When each source was read is told once for all of them.
+        // The status says when each source was read, and is handed over once for the whole round.
         self.tell_by = now;
     }
 
@@ -130,7 +131,8 @@ where
         interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * self.around.rng.f64())
     }
 
-    /// Asks who this node is, if that is not known, or its ENI is not shown any more.
+    /// Asks who this node is, if that is not known, if the question was asked for anew, or if EC2 does not show one of
+    /// the node's ENIs any more.
     pub(super) fn identify(&mut self) {
         let (known, world) = (&self.known, &self.world);
         let will_not_do = || known.as_ref().is_none_or(|known| Reads::own_eni_missing(known, world));
@@ -143,7 +145,7 @@ where
     /// Everything besides the schedule that the next look depends on.
     pub(super) fn circumstances(&self) -> Circumstances {
         let now = self.now().at;
-        // A claim that EC2 did not answer waits for EC2 to answer again.
+        // A claim whose change EC2 did not answer waits for EC2 to answer again.
         let failed_at = self.vips.iter().filter_map(|vip| vip.held_up_at(now)).max();
         Circumstances {
             writing: self.in_flight.writes_to_ec2(),
@@ -180,8 +182,8 @@ where
     }
 }
 
-/// Whether both are the same machine with the same ENIs, and the same one of them first: which that is was perhaps not
-/// asked for before. What is known of them may differ.
+/// Whether both nodes are the same machine with the same ENIs and the same first interface. If the first interface was
+/// not asked for before, the nodes differ. Other details of the interfaces may differ.
 fn is_same(known: &Node, asked: &Node) -> bool {
     let enis = |node: &Node| -> Vec<_> {
         node.interfaces.iter().map(|(name, interface)| (name.clone(), interface.eni.clone())).collect()

@@ -2,10 +2,10 @@
 
 use crate::observe::seen::Moment;
 
-/// Now.
+/// The present moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// Since the daemon started.
+    /// The time since the daemon started.
     pub at: Moment,
     /// The wall clock: milliseconds since the Unix epoch.
     pub wall_ms: u64,

@@ -9,19 +9,19 @@ use crate::status::Problem;
 pub struct Problems(BTreeMap<&'static str, Problem>);
 
 impl Problems {
-    /// Something is wrong, again or for the first time. The beginning of a problem is kept while only its message changes.
+    /// Notes that something is wrong, again or for the first time. A problem whose message changes keeps its beginning.
     pub fn set(&mut self, reason: &'static str, message: String, wall_ms: u64) {
         let before = self.0.get(reason);
         let (since_ms, times) = before.map_or((wall_ms, 1), |before| (before.since_ms, before.times.saturating_add(1)));
         self.0.insert(reason, Problem { reason: reason.to_owned(), message, since_ms, times });
     }
 
-    /// It is over, if it was ever wrong.
+    /// Removes the problem of this reason, if there is one.
     pub fn clear(&mut self, reason: &'static str) {
         self.0.remove(reason);
     }
 
-    /// All of them, for the status.
+    /// All problems, for the status.
     pub fn document(&self) -> Vec<Problem> {
         self.0.values().cloned().collect()
     }

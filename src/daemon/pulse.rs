@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::observe::seen::Moment;
 
-/// A change that had failed, and succeeds when nothing else has for this long, tells that a fault is over.
+/// If EC2 accepted no change for this long, the success of a change that had failed tells that a fault is over.
 const NOTHING_ACCEPTED_FOR: Duration = Duration::from_secs(2);
 
 /// EC2's last signs of life.
@@ -12,19 +12,19 @@ const NOTHING_ACCEPTED_FOR: Duration = Duration::from_secs(2);
 pub struct Pulse {
     /// When EC2 last accepted a change.
     accepted_at: Moment,
-    /// When EC2 last answered again after it had not.
+    /// When a fault was last found to be over, because EC2 answered again.
     fault_over_at: Moment,
-    /// A read succeeded that had failed, since the last plans were made.
+    /// Whether a read that had failed succeeded since the last plans were made.
     recovered: bool,
 }
 
 impl Pulse {
-    /// A read succeeded that had failed.
+    /// Notes that a read that had failed succeeded.
     pub fn read_again(&mut self) {
         self.recovered = true;
     }
 
-    /// Whether a read succeeded that had failed, since this was asked last.
+    /// Whether a read that had failed succeeded since the last call.
     pub fn take_recovery(&mut self, now: Moment) -> bool {
         let recovered = std::mem::take(&mut self.recovered);
         if recovered {
@@ -46,7 +46,7 @@ impl Pulse {
         self.fault_over_at = now;
     }
 
-    /// Whether a change that was sent then was sent into a fault that has been over since.
+    /// Whether a change that was sent at `sent_at` was sent before the end of the last fault.
     pub fn was_in_fault(&self, sent_at: Moment) -> bool {
         sent_at < self.fault_over_at
     }

@@ -1,5 +1,5 @@
-//! Rounds of reads: one request to each source, all at once, and each answer used as soon as it comes. A source that is
-//! slow or refuses delays nobody else.
+//! Rounds of reads. A round sends one request to each source, all at once, and each answer is used as soon as it comes.
+//! A source that is slow or refuses delays no other source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -19,18 +19,18 @@ use crate::status::SourceStatus;
 
 /// Route tables chosen by tag are looked for again this often: tables come and go rarely.
 const CHOOSE_AGAIN: Duration = Duration::from_mins(5);
-/// After a failed round the next one is no sooner than this, however often it failed.
+/// The shortest delay after a failed round, however often rounds failed before.
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
 /// The delay after a failed round while a claim is being taken: the end of a fault must be noticed within a second.
 const RETRY_WHILE_EAGER: Duration = Duration::from_millis(500);
-/// So many rounds may be under way while a claim is being taken. A round that hangs is given up after some seconds, and
-/// rounds must not pile up until then.
+/// The number of rounds that may be under way at once while a claim is being taken. A round that hangs is given up
+/// after some seconds, and rounds must not pile up until then.
 const ROUNDS_AT_ONCE: usize = 6;
 
 /// The end of a read that the loop waits for.
 pub enum Event {
     Identity(Result<Node, String>),
-    /// Pgpool's watchdog answered, or did not.
+    /// The end of a question to Pgpool's watchdog, with or without an answer.
     Word(Asked),
     Local(LocalRead),
     Source(Read),
@@ -38,7 +38,7 @@ pub enum Event {
 
 pub type ReadFuture = Pin<Box<dyn Future<Output = Event>>>;
 
-/// One answer of EC2. `at` is when EC2 was asked, in which round and about what.
+/// One answer of EC2. EC2 was asked about `topic` at the moment `at`, in the round with this number.
 pub struct Read {
     at: Moment,
     round: u64,
@@ -52,11 +52,11 @@ pub struct LocalRead {
     addresses: Result<BTreeSet<LocalAddress>, KernelError>,
 }
 
-/// The consequence that an answer of EC2 has for the loop, beside a world that is up to date.
+/// The consequence that an answer of EC2 has for the loop, besides the update of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consequence {
     None,
-    /// EC2 answers again after it had not.
+    /// A read that had failed succeeded.
     Recovered,
     /// Route tables carry the tags of a choice: the tables themselves are to be read.
     TablesFound,
@@ -67,7 +67,7 @@ pub struct Finished {
     pub began: Moment,
     pub asked: usize,
     pub failed: usize,
-    /// The failure that may pass soonest, for the delay before the next one.
+    /// The class of the failure that may pass soonest. The delay before the next round depends on it.
     mildest: Option<Class>,
 }
 
@@ -87,14 +87,15 @@ struct Outcome {
     error: Option<(Class, String)>,
     /// How often in a row the read failed.
     failures: u32,
-    /// When EC2 was asked the question that it answered last, if only by a refusal.
+    /// When EC2 was asked the latest question that it answered. A refusal is an answer too.
     answered: Moment,
 }
 
-/// How the search for the tables of a choice goes. Its age is of no interest to people: it is made rarely.
+/// The search for the route tables of one tag choice. The status does not show the age of a search, because searches
+/// are rare.
 #[derive(Debug, Default)]
 struct Search {
-    /// When it was made last; `None` if it is to be made again in the next round.
+    /// When the last search began; `None` if the next round is to search again.
     asked_at: Option<Moment>,
     under_way: bool,
     error: Option<(Class, String)>,
@@ -104,11 +105,12 @@ struct Search {
 /// The reads that are under way, and how the last ones went.
 #[derive(Default)]
 pub struct Reads {
-    /// The kernel is being asked. It answers at once; if it ever hangs, nothing else waits for it.
+    /// Whether the kernel is being asked. The kernel answers at once. If its answer ever hangs, nothing else waits for
+    /// it.
     pub reading_local: bool,
     round: Option<Round>,
     rounds: u64,
-    /// Requests of this round and of those that it overtook that were not answered yet.
+    /// The number of requests without an answer yet, of this round and of the rounds that it overtook.
     open: usize,
     backoff: Backoff,
     outcomes: BTreeMap<Topic, Outcome>,
@@ -120,9 +122,10 @@ impl Reads {
         self.round.is_some()
     }
 
-    /// When the round that is under way is followed by another one although not all of it was answered, for a claim that
-    /// waits for EC2 to answer again, which it did not at `failed_at`: what was sent while it could not be reached may hang
-    /// until long after that. What is only slow has been answered since.
+    /// The moment at which another round overtakes the round under way, for a claim that waits for EC2 to answer again.
+    /// EC2 did not answer that claim at `failed_at`. A request that was sent while EC2 could not be reached may hang
+    /// until long after EC2 answers again. `None` if every topic has been answered since `failed_at`, because such
+    /// reads do not hang, or if too many requests are without an answer.
     pub fn overtaken_at(&self, failed_at: Moment) -> Option<Moment> {
         let mut cloud = self.outcomes.iter().filter(|(topic, _)| **topic != Topic::LOCAL);
         let hangs = cloud.any(|(_, outcome)| outcome.answered < failed_at);
@@ -130,7 +133,7 @@ impl Reads {
         hangs.then(|| round.began + RETRY_WHILE_EAGER)
     }
 
-    /// Asks all questions of a round, but for tables by tag only where that is due.
+    /// Asks all questions of a round. The tables of a tag choice are looked for only if their search is due.
     pub fn start<E: Ec2Read + 'static>(
         &mut self,
         questions: Vec<Question>,
@@ -159,7 +162,7 @@ impl Reads {
         due.map(read).collect()
     }
 
-    /// Forgets how the reads went that are not made any more.
+    /// Forgets the outcomes of reads and searches that are not made any more.
     fn keep_only(&mut self, questions: &[Question]) {
         let mut topics = BTreeSet::from([Topic::LOCAL]);
         let mut choices = BTreeSet::new();
@@ -176,7 +179,7 @@ impl Reads {
         }
     }
 
-    /// Whether the tables of a choice are to be looked for now; notes that they are.
+    /// Whether the search for the tables of a choice begins now. If it begins, notes that.
     fn search_is_due(&mut self, choice: &TagChoice, now: Moment) -> bool {
         let search = self.searches.entry(choice.clone()).or_default();
         let due = !search.under_way && search.asked_at.is_none_or(|at| now >= at + CHOOSE_AGAIN);
@@ -193,7 +196,7 @@ impl Reads {
         Box::pin(async move { Event::Local(LocalRead { at: now, addresses: host.addresses().await }) })
     }
 
-    /// Takes the kernel's addresses over.
+    /// Takes the kernel's answer over into the world.
     pub fn local(&mut self, read: LocalRead, world: &mut World, wall_ms: u64) {
         self.reading_local = false;
         let failed = world.put_local(read.addresses, read.at).err();
@@ -201,7 +204,7 @@ impl Reads {
         self.note(&Topic::LOCAL, failed, wall_ms);
     }
 
-    /// Notes how the read of a topic went. Says whether the topic is well again.
+    /// Notes the outcome of a topic's read. Returns whether the read succeeded after a failure.
     fn note(&mut self, topic: &Topic, failed: Option<(Class, String)>, wall_ms: u64) -> bool {
         let outcome = self.outcomes.entry(topic.clone()).or_default();
         let was_failing = outcome.error.is_some();
@@ -213,12 +216,12 @@ impl Reads {
         was_failing && outcome.error.is_none()
     }
 
-    /// Makes an answer part of the world, unless a later question was answered before.
+    /// Makes an answer part of the world, unless a later question about the topic was answered before.
     pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64) -> Consequence {
         let Read { at, round, topic, answer } = read;
         if let Answer::TaggedTables(choice, tables) = &answer {
             let consequence = self.found(choice, tables.as_deref());
-            // The search tells of an error, and what was found before stays.
+            // The search has noted an error already. The tables that an earlier search found stay in the world.
             let _ = world.put(answer, at);
             return consequence;
         }
@@ -242,13 +245,13 @@ impl Reads {
         if recovered { Consequence::Recovered } else { Consequence::None }
     }
 
-    /// Notes how the search for the tables of a choice went.
+    /// Notes the outcome of the search for the tables of a choice.
     fn found(&mut self, choice: &TagChoice, tables: Result<&[RouteTable], &Ec2Error>) -> Consequence {
         let search = self.searches.entry(choice.clone()).or_default();
         search.under_way = false;
         match tables {
             Ok(tables) => {
-                // Tables may get their tags later than their nodes start.
+                // Tables may get their tags later than their nodes start, so the next round searches again.
                 if tables.is_empty() {
                     search.asked_at = None;
                 }
@@ -256,7 +259,7 @@ impl Reads {
                 if tables.is_empty() { Consequence::None } else { Consequence::TablesFound }
             }
             Err(error) => {
-                // The next round searches again, not only one in some minutes.
+                // After an error the next round searches again, without the wait of some minutes.
                 search.asked_at = None;
                 search.error = Some((error.class, error.to_string()));
                 search.failures = search.failures.saturating_add(1);
@@ -265,7 +268,7 @@ impl Reads {
         }
     }
 
-    /// The round that is overtaken now: what of it was not answered by now counts as failed.
+    /// Ends the round that is overtaken now. Its requests without an answer count as failed.
     pub fn overtaken(&mut self) -> Option<Finished> {
         let round = self.round.take()?;
         Some(Finished {
@@ -276,15 +279,16 @@ impl Reads {
         })
     }
 
-    /// The round, once nothing of it is open any more.
+    /// The round under way, once all its requests are answered.
     pub fn finished(&mut self) -> Option<Finished> {
         let round = self.round.take_if(|round| round.open == 0)?;
         Some(Finished { began: round.began, asked: round.asked, failed: round.failed, mildest: round.mildest })
     }
 
-    /// How long to wait after a round that failed; `None` after a good one, or where only an operator can help and the
-    /// usual interval will do. What an operator must mend hides nothing that passes by itself. While a claim is eager to
-    /// take the looks do not grow rarer: the first that succeeds tells that EC2 answers again.
+    /// The delay after a failed round; `None` after a good round, and after a round in which only an operator can help,
+    /// because the usual interval suffices then. The mildest failure decides, so a failure that an operator must mend
+    /// hides no failure that passes by itself. While a claim is eager to take, the delay does not grow: the first look
+    /// that succeeds tells that EC2 answers again.
     pub fn retry_delay(&mut self, round: &Finished, eager: bool, rng: &mut fastrand::Rng) -> Option<Duration> {
         match round.mildest {
             None | Some(Class::Denied | Class::Rejected) => {
@@ -305,13 +309,15 @@ impl Reads {
         }
     }
 
-    /// EC2 was asked for this node's ENIs and does not show one of them: it was replaced, or the identity is wrong.
+    /// Whether EC2 was asked for this node's ENIs and does not show one of them. Then the ENI was replaced, or the
+    /// identity is wrong.
     pub fn own_eni_missing(known: &Known, world: &World) -> bool {
         let LastRead::Read { value: (_, enis), .. } = &world.interfaces else { return false };
         known.node().interfaces.values().any(|own| !enis.iter().any(|eni| eni.id == own.eni))
     }
 
-    /// Each source, in the parts in which it is read: what one of them says of itself holds for no other.
+    /// The status of each source, in the parts in which the source is read. The outcome of one part says nothing about
+    /// another part.
     pub fn document(&self) -> Vec<SourceStatus> {
         let status = |topic: &Topic| SourceStatus {
             source: topic.source.into(),

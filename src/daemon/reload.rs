@@ -1,4 +1,4 @@
-//! A changed configuration: what of it is taken over at once, and what only a new process can take over.
+//! A changed configuration: the settings that are taken over at once, and the settings that need a new process.
 
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ where
     I: Identify + 'static,
     M: Machine,
 {
-    /// Takes a changed config over. What cannot change while the daemon runs is said.
+    /// Takes a changed config over. A problem tells of settings that cannot change while the daemon runs.
     pub(super) fn reload(&mut self) {
         let wall_ms = self.around.machine.wall_ms();
         let reporter = Rc::clone(&self.around.reporter);
@@ -48,22 +48,23 @@ where
                 None => VipLoop::new(vip.clone(), &self.around.machine, now),
             })
             .collect();
-        // What a VIP that is gone was still to write is not this node's business any more.
+        // A VIP that is gone from the config is not this node's business any more. Its changes that were not sent yet
+        // are withdrawn.
         for gone in &before {
             self.in_flight.want_nothing(gone.config.delegate_ip);
         }
         self.around.machine.keep_only(&config.vips.iter().map(|vip| vip.delegate_ip).collect());
         self.config = config;
-        // A witness that is switched off says nothing any more; one that is switched on is asked with the next round. What
-        // it said of an unchanged config goes on to count.
+        // The word of a witness that is switched off does not count any more. A witness that is switched on is asked
+        // with the next round. If the witness stays switched on, its last word still counts.
         if self.config.witness == WitnessMode::Off {
             self.watchdog.forget();
         }
         self.reads.forget_choices();
-        // Other VIPs may be on other interfaces.
+        // The VIPs of the changed config may be on other interfaces.
         self.identifying.anew(now.at);
         self.stale.desired = true;
-        // Whoever watches the addresses was perhaps set up anew: what changed meanwhile nobody told.
+        // The watcher of the addresses was perhaps set up anew. Changes during that time may have gone unnoticed.
         self.stale.local = true;
         self.schedule.once_idle();
         reporter.news(&News::Reloaded { error: None });

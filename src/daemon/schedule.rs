@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::observe::seen::Moment;
 
-/// After an own write, EC2 is looked at again this long after it: its reads lag its writes.
+/// The delays of the looks that follow an own write: EC2's reads lag its writes.
 const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// A claim's first look waits for its takes to be accepted, but no longer than this.
 const LOOK_DESPITE_WRITES: Duration = Duration::from_secs(1);
@@ -13,17 +13,18 @@ const LOOK_DESPITE_WRITES: Duration = Duration::from_secs(1);
 /// The looks that somebody asked for.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    /// The interval's next look.
+    /// The next look of the regular interval.
     regular: Moment,
     /// Looks that own writes asked for.
     after_writes: BTreeSet<Moment>,
-    /// A claim's first look, although its writes are still under way; `None` once that look began.
+    /// The moment by which a claim's first look comes, even if its writes are still under way; `None` once that look
+    /// began.
     first_of_claim: Option<Moment>,
-    /// A look is due as soon as no write is under way.
+    /// Whether a look is due as soon as no write is under way.
     when_idle: bool,
 }
 
-/// What else the next look depends on.
+/// The circumstances outside the schedule that the next look depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances {
     /// Whether a change is on its way to EC2.
@@ -32,7 +33,7 @@ pub struct Circumstances {
     pub reading: bool,
     /// When a second look would change a plan.
     pub second_look: Option<Moment>,
-    /// When the round that is under way is given up, for a claim that waits for EC2 to answer again.
+    /// When a new round overtakes the round under way, for a claim that waits for EC2 to answer again.
     pub overtakes: Option<Moment>,
 }
 
@@ -50,7 +51,8 @@ impl Schedule {
         Some(asked.fold(self.regular, Moment::min))
     }
 
-    /// A look begins. Should its round never end, the next one comes at `regular` all the same.
+    /// Notes that a look begins. The next regular look comes at `regular`, unless the end of the round sets another
+    /// moment.
     pub fn begin(&mut self, now: Moment, seen: &Circumstances, regular: Moment) {
         self.when_idle &= seen.writing;
         self.after_writes.retain(|at| *at > now);
@@ -58,29 +60,31 @@ impl Schedule {
         self.regular = regular;
     }
 
-    /// The interval's next look comes at this moment.
+    /// Sets the moment of the next regular look.
     pub fn regularly_at(&mut self, at: Moment) {
         self.regular = at;
     }
 
-    /// A look is wanted as soon as no write is under way.
+    /// Asks for a look as soon as no write is under way.
     pub fn once_idle(&mut self) {
         self.when_idle = true;
     }
 
-    /// A claim began, or ended. Its first look belongs after its takes: what that look would show before them is about to
-    /// change.
+    /// Asks for the first look after a claim began or ended. The look belongs after the takes of the claim, because the
+    /// takes are about to change the things that the look shows.
     pub fn after_takes(&mut self, now: Moment) {
         self.when_idle = true;
         self.first_of_claim = Some(now + LOOK_DESPITE_WRITES);
     }
 
-    /// EC2 accepted a change. The looks after the last change serve those before it as well.
+    /// Asks for the looks after a change that EC2 accepted. They replace the looks after earlier changes, because they
+    /// show the earlier changes as well.
     pub fn confirm(&mut self, now: Moment) {
         self.after_writes = AFTER_WRITE.iter().map(|delay| now + *delay).collect();
     }
 
-    /// A look is wanted a moment after a change whose answer was lost.
+    /// Asks for a look a moment after a change whose answer was lost, or that EC2 refused because the world had
+    /// changed.
     pub fn soon(&mut self, now: Moment) {
         self.after_writes.insert(now + AFTER_WRITE[0]);
     }

@@ -1,5 +1,5 @@
-//! What the loop works with: EC2, the kernel, the state folder, the voice. Each is a trait or a function, so that the
-//! simulation runs this very loop.
+//! The surroundings of the loop: EC2, the kernel, the state folder, the voice, and more. Each is a trait or a function,
+//! so that the simulation runs this very loop.
 
 use std::rc::Rc;
 
@@ -24,6 +24,6 @@ pub struct Surroundings<E, K, I, M> {
     pub reporter: Rc<dyn Reporter>,
     pub reload: Reload,
     pub ask_watchdog: Ask,
-    /// Seeds the jitter.
+    /// The random numbers of the jitter.
     pub rng: fastrand::Rng,
 }

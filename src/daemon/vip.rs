@@ -1,4 +1,4 @@
-//! One VIP in the loop: what is wanted and remembered of it, its plan, and which actions may start now.
+//! One VIP in the loop: its desired state, its memory, its plan, and the changes that may start now.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -24,9 +24,11 @@ use super::attempts::{Attempts, LastFailure, Releases};
 use super::in_flight::{InFlight, RateWait, Write, Written};
 use super::now::Now;
 
-/// The looks of a claim do not wait for the account's rate limit this long: somewhat longer than the hooks' `wait`.
+/// For this long after its beginning a claim's looks do not wait for the account's rate limit: somewhat longer than the
+/// hooks' `wait`.
 const URGENT_FOR: Duration = Duration::from_secs(10);
-/// So long a claim that has not taken everything looks for the end of a fault as if it were young.
+/// For this long after its beginning a claim that has not taken everything is eager: it looks for the end of a fault as
+/// a young claim does.
 const EAGER_FOR: Duration = Duration::from_mins(1);
 /// A change whose answers were lost more often than this in a row is not looked for each time.
 const LOOKS_SOON: u32 = 5;
@@ -38,7 +40,7 @@ pub enum KernelLook {
     Done,
 }
 
-/// What the end of a change came to.
+/// The result of a change that ended.
 #[derive(Debug)]
 pub struct Ending {
     /// `None` for a change that was not sent.
@@ -49,7 +51,7 @@ pub struct Ending {
 /// The look that the end of a change asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FollowUp {
-    /// The change was accepted: EC2 is to show it.
+    /// The change was accepted, and EC2 should show it.
     Confirm,
     /// The change was refused because the world is not as it was seen.
     LookNow,
@@ -65,20 +67,21 @@ pub struct VipLoop {
     reading: Option<Reading>,
     desired_since_ms: u64,
     plan: Option<Plan>,
-    /// The VIP and what was seen of it, as they were planned with.
+    /// The VIP and the observations that the last plan was made from.
     seen: Option<(Vip, Observed)>,
     attempts: Attempts,
-    /// Counts what makes every subject start afresh: a new claim, its end, a changed config.
+    /// The number of fresh starts. A new claim, the end of a claim and a changed config are fresh starts of every
+    /// subject.
     starts: u64,
     persisted: Option<Persisted>,
-    /// The claim under which every binding has been seen here, when that was, and how long it took.
+    /// The claim under which every binding has been seen here, and when that was, in milliseconds since the Unix epoch.
     converged: Option<(ClaimId, u64)>,
-    /// This node was said to have gained the VIP, and not to have lost it since.
+    /// Whether this node has gained the VIP and not lost it since.
     held: bool,
 }
 
 impl VipLoop {
-    /// A VIP as it is when a daemon starts to keep it: with what an earlier one persisted.
+    /// A VIP as a daemon starts to keep it, with the state that an earlier daemon persisted.
     pub fn new(config: VipConfig, machine: &impl Machine, now: Now) -> Self {
         let persisted = machine.load(config.delegate_ip);
         let converged =
@@ -114,31 +117,31 @@ impl VipLoop {
         self.config.delegate_ip
     }
 
-    /// Reads the desired-state file afresh. Says whether the word that is in force changed.
+    /// Reads the desired-state file afresh. Returns whether the word that is in force changed.
     pub fn read_desired(&mut self, machine: &mut impl Machine, mode: WitnessMode, heard: Heard, now: Now) -> bool {
         let mut reading = machine.desired(self.vip());
         reading.desired = self.decider.judge(mode, &reading.desired, heard, now.at, now.wall_ms);
         let changed = self.reading.as_ref().is_none_or(|before| before.desired != reading.desired);
         if changed {
             self.desired_since_ms = now.wall_ms;
-            // A new claim, or its end, is a new start: nothing waits for an old failure.
+            // A new claim and the end of a claim are fresh starts: no change waits for an old failure.
             self.start_afresh();
         }
         self.reading = Some(reading);
         changed
     }
 
-    /// File and watchdog have contradicted each other for too long: in what way.
+    /// The contradiction between file and watchdog, if it has lasted for too long.
     pub(super) fn hook_lost(&self) -> Option<&Contradiction> {
         self.decider.hook_lost()
     }
 
-    /// File and watchdog contradict each other, by what the watchdog said last.
+    /// Whether file and watchdog contradict each other, by the watchdog's last word.
     pub fn is_contradicted(&self) -> bool {
         self.decider.contradiction().is_some()
     }
 
-    /// No hook's word is there to go by.
+    /// Whether there is no hook's word to go by.
     pub fn is_unknown(&self) -> bool {
         matches!(&self.reading, Some(Reading { desired: Desired::Unknown(_), .. }))
     }
@@ -169,7 +172,8 @@ impl VipLoop {
         let Some(reading) = &self.reading else { return };
         let desired = reading.desired.clone();
         let plan = self.decider.decide(&vip, &desired, &mut observed, now.at, now.wall_ms);
-        // A failure is forgotten once its subject is as it should be. A binding that just cannot be seen keeps its backoff.
+        // A failure is forgotten once its subject is as it should be. A binding that cannot be seen at present keeps
+        // its backoff.
         let is_due = |subject: &Subject| match subject {
             Subject::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
             Subject::OwnClaim | Subject::OldClaim => plan.action(subject).is_some(),
@@ -201,8 +205,8 @@ impl VipLoop {
         Some(plan.standing == Standing::Leader && self.held)
     }
 
-    /// Every planned change that is not under way and may be tried now. While the kernel is being asked for its addresses,
-    /// none is added: the plan for them rests on an answer that is about to be replaced.
+    /// Every planned change that is not under way and may be tried now. While the kernel is being asked for its
+    /// addresses, no local address is added: the plan for it rests on an answer that is about to be replaced.
     pub fn next_writes(
         &mut self,
         in_flight: &mut InFlight,
@@ -214,7 +218,7 @@ impl VipLoop {
         in_flight.want_only(vip, plan);
         let claim = self.decider.memory.claim.as_ref().map(|held| held.id.clone());
         let mut wanted: Vec<_> = plan.changes().collect();
-        // A node that lets go stops answering for the address first.
+        // Local changes come first, so that a node that lets go stops answering for the address first.
         wanted.sort_by_key(|change| change.action().is_cloud());
         let mut writes = Vec::new();
         for change in wanted {
@@ -231,8 +235,9 @@ impl VipLoop {
         writes
     }
 
-    /// The rate limit counts a claim's first takes and its record, and does not hold them back. A take that failed does
-    /// not wait either until everything that succeeded is paid for.
+    /// The urgency of a change. The rate limit counts a claim's first takes and its record, and does not hold them
+    /// back. A take that failed waits for the rate limit, but not until everything that succeeded is paid for. A take
+    /// that is tried again because a fault is over does not wait.
     fn urgency_of(&self, change: &Change) -> Urgency {
         let subject = change.subject();
         match (change.is_take(), self.attempts.has_failed(&subject)) {
@@ -247,7 +252,7 @@ impl VipLoop {
         let Written { write: Write { change, claim, start, .. }, result, .. } = written;
         let subject = change.subject();
         match result {
-            // Nothing happened: the next plan says what is wanted instead.
+            // The change was withdrawn before it was sent. The next plan holds the changes that are wanted instead.
             None => Ending { outcome: None, follow_up: FollowUp::Nothing },
             Some(Ok(accepted)) => {
                 self.attempts.forget(|failed| *failed == subject);
@@ -283,7 +288,7 @@ impl VipLoop {
         }
     }
 
-    /// Persists what a restart must find, if it changed.
+    /// Persists the state that a restart must find, if that state changed.
     pub fn persist(&mut self, machine: &impl Machine) -> Result<(), String> {
         let persisted = self.decider.to_persist();
         let persisted = persisted.map(|persisted| Persisted { converged_ms: self.converged_ms(), ..persisted });
@@ -297,11 +302,12 @@ impl VipLoop {
         Ok(())
     }
 
-    /// Lets changes be tried now that wait because EC2 throttled or did not answer.
+    /// Lets changes go now that wait because EC2 throttled or did not answer.
     pub fn release_held_back(&mut self, releases: &mut Releases, in_flight: &InFlight, now: Moment) {
         let vip = self.vip();
         let Some(plan) = &self.plan else { return };
-        // A change that is not planned could not go, and would stand in the others' way.
+        // Only planned changes are released. A change that is not planned could not go and would take the place of
+        // another change.
         let goes_at_once = |subject: &Subject| !in_flight.has(vip, subject) || in_flight.hurry(vip, subject);
         self.attempts.release(releases, now, |subject| plan.action(subject).is_some(), goes_at_once);
     }
@@ -311,13 +317,13 @@ impl VipLoop {
         self.attempts.hurries(subject)
     }
 
-    /// Whether its last try failed, and not for a reason of its own.
+    /// Whether the last try of this subject failed because EC2 throttled or did not answer.
     pub fn was_held_up(&self, subject: &Subject) -> bool {
         self.attempts.is_passing(subject)
     }
 
-    /// When the next held-back action may be tried. Those under way wake the loop by ending, and so does the kernel's
-    /// answer, which local addresses wait for.
+    /// When the next held-back change may be tried. A change that is under way is left out, because its end wakes the
+    /// loop. A local address is left out while the kernel is being asked, because the kernel's answer wakes the loop.
     pub fn next_try(&self, in_flight: &InFlight, kernel: KernelLook) -> Option<Moment> {
         self.attempts
             .subjects()
@@ -331,7 +337,7 @@ impl VipLoop {
         self.attempts.due(subject, self.looked_at(subject))
     }
 
-    /// When the last look began that showed what an subject is about.
+    /// When the last look began that showed this subject.
     fn looked_at(&self, subject: &Subject) -> Option<Moment> {
         let (_, observed) = self.seen.as_ref()?;
         match (subject, &observed.claims) {
@@ -345,17 +351,18 @@ impl VipLoop {
         self.plan.as_ref().is_some_and(|plan| plan.action(subject).is_some())
     }
 
-    /// When a look would change the plan.
+    /// The moment from which a look would change the plan.
     pub fn look_at(&self) -> Option<Moment> {
         self.plan.as_ref()?.look_at
     }
 
-    /// Whether its claim has takes that were not seen yet.
+    /// Whether this node leads and its claim has takes that were not seen yet.
     pub fn is_taking(&self) -> bool {
         self.leads() && self.converged_ms().is_none()
     }
 
-    /// Whether its claim is young and has not taken everything yet. The end of a fault is to be noticed at once then.
+    /// Whether this node's claim is young and has not taken everything yet. Until then the end of a fault must be
+    /// noticed at once.
     pub fn is_eager(&self, now: Moment) -> bool {
         self.is_taking() && self.decider.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
     }
@@ -366,8 +373,9 @@ impl VipLoop {
         self.attempts.unanswered_at().filter(|_| self.is_eager(now))
     }
 
-    /// How long the looks may wait for the rate limit: not at all while a claim is young; and as long as it is still
-    /// taking, because its takes wait for a look by then, not until everything is paid for that failed before.
+    /// How long the looks may wait for the rate limit. While a claim is young and still taking, the looks do not wait
+    /// at all. While an older claim is still taking, its takes wait for a look, so the looks do not wait until
+    /// everything that failed before is paid for. All other looks wait for a token.
     pub fn urgency(&self, now: Moment) -> Urgency {
         match &self.decider.memory.claim {
             Some(held) if self.is_taking() && now < held.adopted_at + URGENT_FOR => Urgency::Urgent,
@@ -380,8 +388,9 @@ impl VipLoop {
         self.plan.as_ref().is_some_and(|plan| plan.standing == Standing::Leader)
     }
 
-    /// Whether to look at a leader's intervals: it leads; it would but for a newer claim, whose end it must not miss; or
-    /// nobody holds a binding, so that somebody soon will, and a successor should know of it.
+    /// Whether this VIP is looked at in a leader's intervals. There are three reasons: This node leads. This node would
+    /// lead but for a newer claim, whose end it must not miss. Nobody holds a binding, so that somebody soon will, and
+    /// a successor should know of the free binding.
     pub fn looks_often(&self) -> bool {
         let would_lead = self.plan.as_ref().is_some_and(|plan| matches!(plan.standing, Standing::Superseded(_)));
         let is_free = |(key, sight): (&BindingKey, &Sight)| {
@@ -392,18 +401,20 @@ impl VipLoop {
             || self.seen.as_ref().is_some_and(|(_, observed)| observed.sights.iter().any(is_free))
     }
 
-    /// Something was tried and failed, and waits for its next try. Old claims that stay make no failover fail.
+    /// Whether some change failed and waits for its next try. Old claims do not count: an old claim that stays on
+    /// record makes no failover fail.
     pub fn is_failing(&self) -> bool {
         self.attempts.subjects().any(|subject| *subject != Subject::OldClaim)
     }
 
-    /// There is nothing to do, but for old claims that may be waiting to be forgotten.
+    /// Whether there is nothing to do, apart from old claims that may be waiting to be forgotten.
     pub fn is_quiet(&self) -> bool {
         let at_rest = |plan: &Plan| plan.in_sync() || plan.standing == Standing::Unknown;
         self.plan.as_ref().is_some_and(|plan| plan.record.is_none() && plan.steps().next().is_none() && at_rest(plan))
     }
 
-    /// How a binding stands, with what the loop knows of failures.
+    /// The state of a binding: the state in the plan, or `Blocked` if the last change of the binding was denied or
+    /// rejected.
     pub(super) fn state(&self, key: &BindingKey, verdict: &Verdict) -> State {
         match self.failure(&Subject::Binding(key.clone())).map(|failure| failure.class) {
             Some(Class::Denied | Class::Rejected) => State::Blocked,
@@ -411,7 +422,7 @@ impl VipLoop {
         }
     }
 
-    /// The last failure of an subject that has not succeeded since.
+    /// The last failure of a subject that has not succeeded since.
     pub(super) fn failure(&self, subject: &Subject) -> Option<LastFailure<'_>> {
         self.attempts.last(subject, self.looked_at(subject))
     }
@@ -424,7 +435,7 @@ impl VipLoop {
         self.seen.as_ref().map(|(vip, _)| &vip.instance)
     }
 
-    /// What else a binding pointed at when it was seen last.
+    /// The other holder that a binding pointed at when it was seen last.
     pub(super) fn holder(&self, key: &BindingKey) -> Option<&Holder> {
         let (_, observed) = self.seen.as_ref()?;
         match &observed.sights.get(key)?.seen {
@@ -437,7 +448,7 @@ impl VipLoop {
         self.seen.as_ref().map(|(_, observed)| &observed.claims)
     }
 
-    /// Why the claims on record are not known, where they are to be read.
+    /// Why the claims on record are not known, if they are kept as tags.
     pub(super) fn why_claims_unread(&self, world: &World) -> Option<WhyUnseen> {
         let (vip, _) = self.seen.as_ref().filter(|(vip, _)| vip.claims == ClaimMode::Tags)?;
         let Some(anchor) = &vip.anchor else { return Some(WhyUnseen::NotRead) };

@@ -1,4 +1,4 @@
-//! The last word of Pgpool's watchdog, and what it counts for meanwhile.
+//! The last word of Pgpool's watchdog, and how far the word counts while the watchdog is asked anew.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::pgpool::watchdog::Asked;
 pub struct LastWord {
     asked: Option<Asked>,
     at: Moment,
-    /// The watchdog is being asked anew.
+    /// Whether the watchdog is being asked anew.
     asking: bool,
 }
 
@@ -21,7 +21,7 @@ impl LastWord {
         self.asked.as_ref()
     }
 
-    /// The word that counts for or against the file: none while the watchdog is asked anew.
+    /// The word that counts for or against the file. While the watchdog is asked anew, no word counts.
     pub fn heard(&self, delegate_ip: IpAddr) -> Heard {
         let word = if self.asking { Witness::Asking } else { self.on(delegate_ip) };
         Heard { word, at: self.at }
@@ -36,13 +36,14 @@ impl LastWord {
         }
     }
 
-    /// The watchdog is not asked any more. An answer that is still to come counts for nothing until it is asked again.
+    /// Forgets the last word, because the watchdog is not asked any more. An answer that is still to come does not
+    /// count, unless the watchdog is asked again before.
     pub fn forget(&mut self) {
         self.asked = None;
         self.asking = false;
     }
 
-    /// The watchdog is being asked.
+    /// Notes that the watchdog is being asked.
     pub fn ask(&mut self) {
         self.asking = true;
     }
@@ -51,14 +52,14 @@ impl LastWord {
         self.asking
     }
 
-    /// The watchdog answered, or gave no answer.
+    /// Notes the end of a question to the watchdog, with or without an answer.
     pub fn answered(&mut self, asked: Asked, now: Moment) {
         self.asking = false;
         self.at = now;
         self.asked = Some(asked);
     }
 
-    /// An answer came that is not to count any more.
+    /// Notes the end of a question whose answer does not count any more.
     pub fn ignored(&mut self) {
         self.asking = false;
     }

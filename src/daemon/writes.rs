@@ -1,4 +1,4 @@
-//! The loop's changes: which start, and what follows when one ends.
+//! The loop's changes: which changes start, and what follows the end of a change.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,8 +27,8 @@ where
     I: Identify + 'static,
     M: Machine,
 {
-    /// Starts the planned changes that may go now, and persists the claims that they rest on: a change goes out when it
-    /// is first polled, and by then its claim is kept.
+    /// Starts the planned changes that may go now, and persists the claims that they rest on. A change goes out when
+    /// its future is first polled, and the claim is written before that.
     pub(super) fn start_writes(&mut self, now: Now) {
         let kernel = self.kernel_look();
         let mut not_persisted = None;
@@ -48,7 +48,7 @@ where
         }
     }
 
-    /// Sends a change, unless nobody wants it any more once the rate limit lets it through.
+    /// Sends a change once the rate limit lets it through, unless the change was withdrawn before.
     fn carry_out(&self, write: Write, wait: Rc<RateWait>) -> WriteFuture {
         let (ec2, kernel) = (Rc::clone(&self.around.ec2), Rc::clone(&self.around.kernel));
         let reporter = Rc::clone(&self.around.reporter);
@@ -77,7 +77,7 @@ where
         })
     }
 
-    /// A change ended.
+    /// Takes the end of a change into account and asks for the look that it calls for.
     pub(super) fn written(&mut self, written: &Written) {
         let now = self.now();
         let Written { write: Write { vip: delegate_ip, change, .. }, took, .. } = written;
@@ -107,7 +107,7 @@ where
         match ending.follow_up {
             FollowUp::Confirm => {
                 self.schedule.confirm(now.at);
-                // A claim has converged once everything that it took was seen.
+                // A claim has converged once all its takes were seen, so a look is wanted soon.
                 if is_taking {
                     self.schedule.once_idle();
                 }
@@ -123,16 +123,17 @@ where
             }
             self.release_held_back(if tells_of_fault { Because::FaultOver } else { Because::OneWasAccepted });
         } else if written.is_unanswered() && self.pulse.was_in_fault(now.at.saturating_sub(*took)) {
-            // Where the change perhaps happened, its next try waits for a look.
+            // If the change perhaps happened, its next try waits for a look.
             self.schedule.once_idle();
             self.release_held_back(Because::FaultOver);
         }
     }
 
-    /// EC2 works again, by its last answer: a few of the changes that wait for their next try need not wait longer. Each
-    /// change that succeeds releases as many again, so that a fault is left quickly, and a bucket that is still nearly
-    /// empty is not run dry. The end of a fault is told by a read that had failed and succeeds, and by changes that were
-    /// tried again because of it.
+    /// Lets a few of the changes that wait for their next try go now, because EC2's last answer shows that EC2 works
+    /// again. Each change that succeeds lets a few more go. So a fault is left quickly, and a bucket that is still
+    /// nearly empty is not run dry. These events tell of the end of a fault: a read that had failed succeeds; a change
+    /// that had failed is accepted after a time without accepted changes; a change that was tried again because of the
+    /// fault's end is accepted.
     pub(super) fn release_held_back(&mut self, because: Because) {
         let now = self.now().at;
         let mut releases = because.releases();
