@@ -12,7 +12,8 @@ use crate::ids::{EniId, InstanceId, SubnetId, VpcId};
 pub struct Node {
     pub instance: InstanceId,
     pub region: String,
-    /// The interface that stands for the machine's first one; `None` if the first interface was not asked for.
+    /// The interface that stands for the machine's first one; `None` if the first interface was not asked for or not
+    /// found.
     pub first: Option<String>,
     /// This node's interfaces, by the interface's name in the kernel.
     pub interfaces: BTreeMap<String, NodeInterface>,

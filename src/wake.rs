@@ -2,9 +2,10 @@
 //! kernel's addresses, signals.
 //!
 //! A wake says *when* the loop looks, never *what* is true. The loop reads everything afresh, so one wake stands for
-//! any number of equal ones. Each watcher is a task that takes all that its source has to tell and then sends one wake.
-//! If the channel is full, the watcher waits for room, so no wake of a watcher is dropped, a shutdown least of all.
-//! Meanwhile the events of its source queue up in the kernel. A queue that overflows there counts as a wake as well.
+//! any number of equal wakes. Each watcher is a task that takes all that its source has to tell and then sends one
+//! wake. If the channel is full, the watcher waits for room, so no wake of a watcher is dropped, a shutdown least of
+//! all. Meanwhile the events of its source queue up in the kernel. A queue that overflows there counts as a wake as
+//! well.
 //!
 //! Watchers are a convenience: the loop's timers find the changes that a watcher misses. A watcher that cannot be
 //! started, or that breaks later, says so as one of the [`Parts`] around the loop, and tries again until it works.
@@ -54,9 +55,9 @@ pub enum Wake {
     LocalAddress,
     /// A part around the loop works, or does not: see [`Parts`].
     Part,
-    /// SIGHUP: read the configuration again.
+    /// SIGHUP came: the loop reads the configuration again.
     Config,
-    /// SIGTERM or SIGINT: end.
+    /// SIGTERM or SIGINT came: the loop ends.
     Shutdown,
 }
 

@@ -221,7 +221,7 @@ impl Reads {
         let Read { at, round, topic, answer } = read;
         if let Answer::TaggedTables(choice, tables) = &answer {
             let consequence = self.found(choice, tables.as_deref());
-            // The search has noted an error already. The tables that an earlier search found stay in the world.
+            // `found` has noted an error already. Tables that an earlier search found stay known.
             let _ = world.put(answer, at);
             return consequence;
         }

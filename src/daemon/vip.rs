@@ -24,11 +24,11 @@ use super::attempts::{Attempts, LastFailure, Releases};
 use super::in_flight::{InFlight, RateWait, Write, Written};
 use super::now::Now;
 
-/// For this long after its beginning a claim's looks do not wait for the account's rate limit: somewhat longer than the
-/// hooks' `wait`.
+/// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit: somewhat
+/// longer than the hooks' `wait`.
 const URGENT_FOR: Duration = Duration::from_secs(10);
-/// For this long after its beginning a claim that has not taken everything is eager: it looks for the end of a fault as
-/// a young claim does.
+/// For this long after the daemon adopted a claim, a claim that has not taken everything is eager: the loop looks for
+/// the end of a fault as under a young claim.
 const EAGER_FOR: Duration = Duration::from_mins(1);
 /// A change whose answers were lost more often than this in a row is not looked for each time.
 const LOOKS_SOON: u32 = 5;
@@ -224,7 +224,7 @@ impl VipLoop {
         for change in wanted {
             let subject = change.subject();
             let held_back = self.due(&subject).is_some_and(|at| now < at);
-            // A release does not wait for the kernel's answer: that this node answers for the address must end at once.
+            // A release does not wait for the kernel's answer: this node must stop answering for the address at once.
             let waits_for_kernel = kernel == KernelLook::UnderWay && subject.is_local() && !change.is_release();
             if held_back || in_flight.has(vip, &subject) || waits_for_kernel {
                 continue;
@@ -367,8 +367,8 @@ impl VipLoop {
         self.is_taking() && self.decider.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
     }
 
-    /// When EC2 last left a change of a young claim without an answer; `None` if EC2 answered them all, or the claim is not
-    /// young.
+    /// When EC2 last left a change of a young claim without an answer; `None` if EC2 answered all changes, or if the
+    /// claim is not young.
     pub fn held_up_at(&self, now: Moment) -> Option<Moment> {
         self.attempts.unanswered_at().filter(|_| self.is_eager(now))
     }
@@ -388,9 +388,9 @@ impl VipLoop {
         self.plan.as_ref().is_some_and(|plan| plan.standing == Standing::Leader)
     }
 
-    /// Whether this VIP is looked at in a leader's intervals. There are three reasons: This node leads. This node would
-    /// lead but for a newer claim, whose end it must not miss. Nobody holds a binding, so that somebody soon will, and
-    /// a successor should know of the free binding.
+    /// Whether this VIP is looked at in a leader's intervals: because this node leads; because this node would lead but
+    /// for a newer claim, whose end it must not miss; or because nobody holds a binding. In the last case somebody soon
+    /// will hold the binding, and a successor should know that it is free.
     pub fn looks_often(&self) -> bool {
         let would_lead = self.plan.as_ref().is_some_and(|plan| matches!(plan.standing, Standing::Superseded(_)));
         let is_free = |(key, sight): (&BindingKey, &Sight)| {

@@ -28,7 +28,8 @@ where
     M: Machine,
 {
     /// Starts the planned changes that may go now, and persists the claims that they rest on. A change goes out when
-    /// its future is first polled, and the claim is written before that.
+    /// its future is first polled, and its claim is persisted before that. A problem tells of a claim that could not be
+    /// persisted.
     pub(super) fn start_writes(&mut self, now: Now) {
         let kernel = self.kernel_look();
         let mut not_persisted = None;

@@ -22,8 +22,8 @@ use crate::machine::netlink::socket::{listen, messages, receive};
 /// `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV6_IFADDR`), where number n is bit n - 1.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 
-/// The number of datagrams that are taken before the loop gets its turn, so that a flood of changes cannot keep the
-/// loop waiting.
+/// The greatest number of datagrams that are taken before the loop gets its turn, so that a flood of changes cannot
+/// keep the loop waiting.
 const AT_ONCE: usize = 64;
 
 /// The addresses and interfaces that the configuration names. Nothing else wakes the loop: a machine that runs
