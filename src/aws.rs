@@ -1,6 +1,8 @@
-//! EC2 by the AWS SDK: the only place that knows it. One method, `AwsEc2::call`, sends every request: it waits for
-//! the token bucket, times and reports the request, and turns what comes back into an [`Ec2Error`]. Retrying is the
-//! loop's work, with one exception: credentials that EC2 calls expired are loaded afresh once.
+//! EC2 by the AWS SDK. Only this module and its submodules use the SDK's EC2 client.
+//!
+//! One method, `AwsEc2::call`, sends every request. `AwsEc2::call` waits for the token bucket, times and reports the
+//! request, and turns a failure into an [`Ec2Error`]. Retrying is the loop's work, with one exception: when EC2 calls
+//! the credentials expired, `AwsEc2::call` loads fresh ones and sends the request once more.
 
 mod causes;
 mod chain;
@@ -45,42 +47,44 @@ use crate::ec2::codes::is_expired;
 use crate::ec2::{Ec2Error, RequestReport, Urgency};
 use crate::ids::InstanceId;
 
-/// To get a connection: name lookup, TCP and TLS.
+/// The time limit for making a connection: name lookup, TCP and TLS.
 const CONNECT: Duration = Duration::from_secs(1);
-/// For one request, from its first byte to the last of the answer. The SDK sets no such limit by itself.
+/// The time limit for one request, from its first byte to the last byte of the answer. The SDK sets no such limit by
+/// itself.
 const ATTEMPT: Duration = Duration::from_secs(3);
-/// For one call of the SDK, whatever it does inside.
+/// The time limit for one call of the SDK, with everything that the SDK does inside it.
 const OPERATION: Duration = Duration::from_secs(8);
 
-/// Told of every single request to EC2.
+/// A function that is called with the report of every single request to EC2.
 pub type Observer = Rc<dyn Fn(&RequestReport)>;
 
-/// EC2, in one region, by one set of credentials and those of the roles that are assumed from it.
+/// EC2 in one region. Requests are signed with this node's own credentials, or with those of a role that these
+/// credentials assume.
 ///
-/// Not `Sync`: it lives on the loop's thread. Its connections live on after a call, for the next one.
+/// `AwsEc2` is not `Sync`: it lives on the loop's thread. Its connections stay open after a call, for the next call.
 pub struct AwsEc2 {
     roles: Roles,
-    /// This node's own, also when they are an assumed role's.
+    /// This node's own credentials. With `assume_role_arn`, they are the credentials of that role.
     credentials: Watched,
-    /// Where EC2's requests go, and only those.
+    /// The endpoint for requests to EC2, and for no other requests.
     endpoint_url: Option<String>,
     clients: RefCell<BTreeMap<Account, Rc<OnceCell<Client>>>>,
     bucket: Bucket,
-    /// What the write that goes next has waited already.
+    /// The time that the next request has already waited in [`Ec2Write::admit`](crate::ec2::Ec2Write::admit).
     waited: Cell<Duration>,
     clock: Cell<Option<ClockOffset>>,
     observer: Observer,
 }
 
-/// What roles are assumed with, and all clients are made of.
+/// The settings for assuming roles and for making the EC2 clients.
 struct Roles {
-    /// HTTP, region, timeouts, and the credentials that may assume a role.
+    /// HTTP client, region, timeouts, and the credentials that may assume a role.
     sdk: SdkConfig,
     session_name: String,
 }
 
 impl Roles {
-    /// A role's credentials; loaded when first needed.
+    /// The credentials of a role. They are loaded when a request first needs them.
     async fn credentials_of(&self, role_arn: &str) -> Watched {
         let role = AssumeRoleProvider::builder(role_arn).session_name(&self.session_name).configure(&self.sdk);
         Watched::of_role(role_arn, SharedCredentialsProvider::new(role.build().await))
@@ -88,15 +92,15 @@ impl Roles {
 }
 
 impl AwsEc2 {
-    /// Prepares the clients; asks nothing of anybody yet. Credentials come from the profile that is configured, or from
-    /// the SDK's usual sources (environment, profile, web identity, container, instance role), or from
-    /// `assume_role_arn` by way of them. The session of an
-    /// assumed role bears the instance's id, so that CloudTrail shows which node acted.
+    /// Prepares the clients and sends no request yet. Credentials come from the profile or the metadata service that
+    /// the configuration names, or else from the SDK's usual sources (environment, profile, web identity, container,
+    /// instance role). With `assume_role_arn`, these credentials assume that role. The session name of an assumed
+    /// role contains the instance's id, so that CloudTrail shows which node acted.
     ///
-    /// Call it within a tokio runtime.
+    /// Call `new` within a tokio runtime.
     ///
     /// # Errors
-    /// When the `ca_bundle` or the metadata service's endpoint cannot be used.
+    /// The `ca_bundle` or the metadata service's endpoint cannot be used.
     #[expect(clippy::missing_panics_doc, reason = "the name of this program is a good one")]
     pub async fn new(
         aws: &Aws,
@@ -114,7 +118,8 @@ impl AwsEc2 {
         if let Some(profile) = &aws.profile {
             loader = loader.profile_name(profile);
         }
-        // Unset means that AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT decide; "off" would overrule them.
+        // The SDK reads AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT only while these settings are unset. An
+        // explicit `false` would overrule the variables.
         if aws.use_fips {
             loader = loader.use_fips(true);
         }
@@ -124,7 +129,7 @@ impl AwsEc2 {
         Ok(Self::with_sdk(loader.load().await, aws, instance, limits, observer).await)
     }
 
-    /// EC2 by a ready SDK configuration: its region, HTTP client and credentials.
+    /// Builds `AwsEc2` from a ready SDK configuration with region, HTTP client and credentials.
     async fn with_sdk(sdk: SdkConfig, aws: &Aws, instance: &InstanceId, limits: Limits, observer: Observer) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
@@ -157,19 +162,21 @@ impl AwsEc2 {
         }
     }
 
-    /// When this node's own credentials run out; `None` before the first request, and for those that never do.
+    /// The time at which this node's own credentials run out. `None` before the first request, and for credentials
+    /// that never run out.
     #[must_use]
     pub fn credentials_expiry(&self) -> Option<SystemTime> {
         self.credentials.expiry()
     }
 
-    /// How far this machine's clock is from EC2's, by the last answer that had a date.
+    /// The difference between this machine's clock and EC2's, by the last answer that had a date.
     #[must_use]
     pub fn clock_offset(&self) -> Option<ClockOffset> {
         self.clock.get()
     }
 
-    /// Sends one request, and once more with fresh credentials if EC2 calls them expired: it did nothing then.
+    /// Sends one request. If EC2 calls the credentials expired, sends the request once more with fresh credentials:
+    /// EC2 did nothing the first time.
     async fn call<T, E>(
         &self,
         account: &Account,
@@ -218,14 +225,14 @@ impl AwsEc2 {
         outcome
     }
 
-    /// The client for the account: made when first needed, and kept.
+    /// The client for the account. The client is made when a request first needs it, and kept.
     async fn client(&self, account: &Account) -> Client {
         let cell = Rc::clone(self.clients.borrow_mut().entry(account.clone()).or_default());
         cell.get_or_init(async || self.make_client(account).await).await.clone()
     }
 
     async fn make_client(&self, account: &Account) -> Client {
-        // A cache of its own, so that a client made anew also loads its credentials anew.
+        // Each client has its own identity cache, so that a new client also loads new credentials.
         let mut config =
             aws_sdk_ec2::config::Builder::from(&self.roles.sdk).identity_cache(IdentityCache::lazy().build());
         if let Some(endpoint_url) = &self.endpoint_url {

@@ -1,4 +1,5 @@
-//! The command line, as types: what can be typed, and what `--help` says about it.
+//! The command line as types: its commands and flags, and the text of `--help`. The doc comments of commands and
+//! flags are the text of `--help`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -156,7 +157,7 @@ impl Cli {
             Command::Run(logging) | Command::Plan(PlanOptions { logging, .. }) => Some(logging),
             _ => None,
         };
-        // Nothing is lost: it was read from a `str`.
+        // The conversion loses nothing: clap parsed the path from a `str`.
         let state_dir = self.global.state_dir.as_ref().map(|path| path.to_string_lossy().into_owned());
         let flags = [
             ("--state-dir", ["state_dir"].as_slice(), state_dir),

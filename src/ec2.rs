@@ -1,5 +1,5 @@
-//! The part of EC2 that vipkeeper needs, as traits; `aws` is the SDK's adapter and nothing else.
-//! Who holds only an [`Ec2Read`] cannot change anything: that is how `plan` keeps its promise.
+//! The part of EC2 that vipkeeper needs, as traits. The `aws` module implements them with the SDK. Code that holds
+//! only an [`Ec2Read`] cannot change anything: for this reason `plan` changes nothing.
 
 pub mod bucket;
 mod class;
@@ -42,20 +42,20 @@ pub struct RouteTable {
 }
 
 /// One route with an IPv4 or IPv6 destination. Propagated routes are left out: CreateRoute adds a static route beside
-/// one of those, and the static one wins.
+/// a propagated one, and the static route wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub destination: IpNet,
     pub target: RouteTarget,
-    /// EC2's state `blackhole`: the target is not there any more.
+    /// Whether EC2 shows the state `blackhole`: the target no longer exists.
     pub blackhole: bool,
 }
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteTarget {
     Eni(EniId),
-    /// A gateway, a peering, or an instance whose ENI is not shown; by its id.
+    /// The id of a gateway, a peering, or an instance whose ENI is not shown.
     Other(String),
 }
 
@@ -75,29 +75,29 @@ pub struct Eni {
     pub instance: Option<InstanceId>,
     pub subnet: Option<SubnetId>,
     pub vpc: Option<VpcId>,
-    /// In lower case with colons.
+    /// The MAC address, in lower case with colons.
     pub mac: Option<String>,
     pub primary_ip: Option<Ipv4Addr>,
-    /// Every private IPv4 address, the primary one too.
+    /// Every private IPv4 address, including the primary one.
     pub private_ips: BTreeSet<Ipv4Addr>,
     pub ipv6: BTreeSet<Ipv6Addr>,
-    /// `None` if the answer did not say.
+    /// `None` if EC2's answer did not contain the value.
     pub source_dest_check: Option<bool>,
 }
 
-/// Which ENIs one read asks for.
+/// The ENIs that one read asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EniQuery {
-    /// These alone.
+    /// The ENIs with these ids.
     Ids(BTreeSet<EniId>),
-    /// Whoever holds one of these private IPv4 addresses in the VPC: own ENIs by their primary addresses, and the
-    /// holders of the secondary ones, in one call.
+    /// The ENIs that hold one of these private IPv4 addresses in the VPC. One call finds this node's ENIs by their
+    /// primary addresses, and the holders of secondary addresses.
     PrivateIps { vpc: VpcId, addresses: BTreeSet<Ipv4Addr> },
-    /// All ENIs of these subnets. A secondary address is of its ENI's subnet, so whoever holds one is among them.
+    /// All ENIs of these subnets. A secondary address belongs to the subnet of its ENI, so its holder is among them.
     Subnets(BTreeSet<SubnetId>),
 }
 
-/// Which route tables one read asks for, in one account.
+/// The route tables that one read asks for, in one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableQuery {
     Ids(BTreeSet<RouteTableId>),
@@ -108,22 +108,24 @@ pub enum TableQuery {
     },
 }
 
-/// Whether a call waits for the account's rate limit; the more urgent, the greater.
+/// Whether a call waits for the token bucket, which protects the account's rate limit. A more urgent value is
+/// greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Waits for a token.
+    /// The call waits for a token.
     Normal,
-    /// Takes a token where there is one, and is else held back by others of its kind only: what failed of a claim's first
-    /// takes. It comes at the rate that the account is to bear, and does not pay for what the claim was allowed before.
+    /// The call takes a token if there is one. While the bucket is below zero, the call waits only for other paced
+    /// calls. Repetitions of a claim's failed first calls are paced: they go at a rate that the account can bear, and
+    /// do not wait until the tokens of the first calls are paid back.
     Paced,
-    /// Counted, never held back: what a claim takes first.
+    /// The call is counted and never held back. The first calls of a claim are urgent.
     Urgent,
 }
 
-/// Reads. Every method answers with what exists: ids that do not are left out, and are no error.
+/// The reads. Every method returns the things that exist. An id that does not exist is left out, and is no error.
 ///
 /// # Errors
-/// Each gives an [`Ec2Error`] with its class when EC2 did not answer, or refused.
+/// Each method returns an [`Ec2Error`] with its class when EC2 did not answer, or refused.
 #[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
 pub trait Ec2Read {
     /// DescribeAddresses with the filter `public-ip`.
@@ -137,27 +139,28 @@ pub trait Ec2Read {
     ) -> Result<Vec<RouteTable>, Ec2Error>;
     /// DescribeNetworkInterfaces with filters, all pages.
     async fn interfaces(&self, query: &EniQuery, urgency: Urgency) -> Result<Vec<Eni>, Ec2Error>;
-    /// DescribeTags of one resource with the filter `resource-id`: key and value.
+    /// DescribeTags of one resource with the filter `resource-id`. Returns the values by their keys.
     async fn tags(&self, resource: &str, urgency: Urgency) -> Result<BTreeMap<String, String>, Ec2Error>;
 }
 
-/// Writes. Performs exactly one action, a cloud one.
+/// The writes. Each write performs exactly one action, which must be an action in EC2.
 #[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
 pub trait Ec2Write {
-    /// Waits until a call of this urgency would go at once. Whoever waited here can still change its mind; within
-    /// [`Ec2Write::perform`] nobody can.
+    /// Waits until a call of this urgency would go at once. The caller can still drop the change after this wait, but
+    /// not within [`Ec2Write::perform`].
     async fn admit(&self, urgency: Urgency);
     /// # Errors
-    /// An [`Ec2Error`]; its class and `code` say what follows. `Stale` for a conditional action that EC2 refused.
+    /// An [`Ec2Error`]. Its class and `code` decide what follows. The class is `Stale` for a conditional action that
+    /// EC2 refused.
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error>;
 }
 
-/// What EC2 said when it accepted a change.
+/// EC2's answer when it accepted a change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Accepted {
-    /// The new association, from AssociateAddress.
+    /// The id of the new association, from AssociateAddress.
     pub association: Option<AssociationId>,
-    /// False if there was nothing to do: a release of what was not there any more, say.
+    /// False if there was nothing to do, for example when the thing to release was already gone.
     pub changed: bool,
 }
 
@@ -167,27 +170,27 @@ pub struct Accepted {
 pub struct Ec2Error {
     /// EC2's name of the operation, like `AssociateAddress`.
     pub operation: &'static str,
-    /// EC2's error code, when it gave one.
+    /// EC2's error code, if EC2 gave one.
     pub code: Option<String>,
-    /// What the answer or its circumstances say beyond the code, if anything.
+    /// The reason, if the answer or its circumstances tell more than the code.
     pub reason: Option<Reason>,
-    /// The code and EC2's text, or what broke on the way; one line.
+    /// The code and EC2's text, or a description of the broken connection, in one line.
     pub message: String,
     pub request_id: Option<String>,
     pub class: Class,
     pub effect: Effect,
 }
 
-/// One request that was sent to EC2, for the metrics. An action or a read may take several.
+/// One request that was sent to EC2, for the metrics. An action or a read may take several requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestReport {
     /// EC2's name of the operation: one of [`OPERATIONS`].
     pub operation: &'static str,
-    /// `ok`, or what went wrong: one of [`codes::results`].
+    /// `ok` or the kind of failure: one of [`codes::results`].
     pub result: &'static str,
-    /// From when it was let through to its answer.
+    /// The time from the end of the wait for the token bucket to EC2's answer.
     pub duration: Duration,
-    /// How long the token bucket held it back before that.
+    /// The time that the token bucket held the request back before it was sent.
     pub waited: Duration,
 }
 

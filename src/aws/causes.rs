@@ -1,10 +1,10 @@
-//! The causes of the SDK's errors, as one line of text.
+//! The causes of the SDK's errors as one line of text.
 
 use std::error::Error;
 
 /// The longest message, in characters.
 const LONGEST: usize = 400;
-/// So many ARNs are kept of what is cut.
+/// The most ARNs that are kept from the part that is cut off.
 const MOST_ARNS: usize = 3;
 
 /// An error and its causes, the outermost first.
@@ -12,11 +12,11 @@ pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (
     std::iter::successors(Some(error), |error| -> Option<&'a (dyn Error + 'static)> { (*error).source() })
 }
 
-/// What the SDK says of its own layers, and not of what happened.
+/// Texts that name only a layer of the SDK and say nothing about the failure.
 const LAYERS: [&str; 8] =
     ["dispatch failure", "response error", "service error", "other", "io error", "user error", "timeout", "timed out"];
 
-/// The texts of an error and its causes, the outermost first. What another one says too is left out.
+/// The texts of an error and its causes, the outermost first. A text that the neighbouring text contains is left out.
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     for text in chain(error).map(ToString::to_string).filter(|text| !LAYERS.contains(&text.as_str())) {
@@ -29,8 +29,9 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// One line of bounded length. Encoded authorization messages, a kilobyte each that says nothing to a reader, are cut, and
-/// the line says where to find and how to read them. The ARNs of what is cut stay: one of them names the policy that denies.
+/// Shortens a text to one line of bounded length. An encoded authorization message is a kilobyte that people cannot
+/// read: it is cut, and the line says where to find the whole message and how to decode it. The ARNs in the part that
+/// is cut off are kept: one of them names the policy that denies.
 pub fn one_line(text: &str) -> String {
     const ENCODED: &str = "Encoded authorization failure message:";
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -44,7 +45,7 @@ pub fn one_line(text: &str) -> String {
         None => text,
     };
     let Some((end, _)) = text.char_indices().nth(LONGEST) else { return text };
-    // A name is kept whole, or told in the rest.
+    // The cut is at the last space, if there is one, so that no ARN is split.
     let end = text[..end].rfind(' ').unwrap_or(end);
     let arns = text[end..].split(' ').filter(|word| word.starts_with("arn:")).take(MOST_ARNS);
     std::iter::once(format!("{}...", &text[..end])).chain(arns.map(str::to_owned)).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,5 @@
-//! The sources of this node's own credentials, and their order. Each source is the SDK's; a source that the
-//! configuration names is asked alone, so that no other one takes its place unnoticed.
+//! The sources of this node's own credentials, and their order. Each source is the SDK's. A source that the
+//! configuration names is the only one that is asked, so that no other source takes its place unnoticed.
 
 #![expect(deprecated, reason = "the successors of its names for files are in a crate of the SDK's inner workings")]
 
@@ -27,16 +27,17 @@ use super::causes::causes;
 use super::http::SetupError;
 use crate::config::Aws;
 
-/// The name of the source that every instance has.
+/// The name of the instance's metadata service in messages.
 const METADATA_SERVICE: &str = "the instance's metadata service";
 
-/// The sources: the profile or the metadata service that the configuration names, and nothing else; or the SDK's usual
-/// ones in their usual order.
+/// The sources of credentials. If the configuration names a metadata service or a profile, that is the only source.
+/// Otherwise they are the SDK's usual sources in their usual order.
 ///
 /// # Errors
-/// When the metadata service's endpoint cannot be used.
+/// The metadata service's endpoint cannot be used.
 pub async fn sources(aws: &Aws, region: &str, http: &SharedHttpClient) -> Result<CredentialsProviderChain, SetupError> {
-    // Unset means that AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT decide, also for STS.
+    // An unset option leaves the decision to AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT. The decision also
+    // holds for STS.
     let environment = ProviderConfig::default();
     let use_fips = aws.use_fips || use_fips_provider(&environment).await == Some(true);
     let use_dual_stack = aws.use_dual_stack || use_dual_stack_provider(&environment).await == Some(true);
@@ -66,18 +67,19 @@ fn chain(around: &Around) -> Result<CredentialsProviderChain, SetupError> {
         .or_else(METADATA_SERVICE, service))
 }
 
-/// Everything that a source needs to ask others.
+/// Everything that a source needs for its own requests.
 #[derive(Debug, Clone)]
 struct Around {
     aws: Aws,
     region: String,
     http: SharedHttpClient,
-    /// Where the profiles are: where the SDK's variables say, or in the user's home.
+    /// The files with the profiles: the files that the SDK's variables name, or those in the user's home.
     files: ProfileFiles,
 }
 
 impl Around {
-    /// The SDK keeps the profile files in it, so that a new one reads them anew.
+    /// The SDK caches the profile files in a `ProviderConfig`. Each call makes a new one, so that the files are read
+    /// again.
     fn config(&self) -> ProviderConfig {
         ProviderConfig::default()
             .with_http_client(self.http.clone())
@@ -87,8 +89,9 @@ impl Around {
     }
 }
 
-/// A profile of the SDK's files. The SDK's own source says only once what is wrong with the files, and nothing of use
-/// after that: a source that failed is made anew, which also notices that the files were mended.
+/// A profile of the SDK's files. The SDK's own source reports an error of the files only once, and gives a useless
+/// message after that. `Profile` therefore makes a new source after each failure. The new source also notices when
+/// the files have been corrected.
 #[derive(Debug)]
 struct Profile {
     around: Around,
@@ -127,22 +130,25 @@ impl ProvideCredentials for Profile {
     }
 }
 
-/// No source gave credentials: what each one said, in the order in which they were asked.
+/// The error when no source gave credentials. The message contains the answer of each source, in the order in which
+/// they were asked.
 #[derive(Debug)]
 pub struct NothingFound {
     pub message: String,
-    /// Whether each source said that it has none. A source that did not answer at all may have some later.
+    /// Whether each source answered that it has no credentials. A source that did not answer at all may have
+    /// credentials later.
     pub final_word: bool,
 }
 
-/// Reads the SDK's list of attempts; `None` for another error.
+/// Reads the SDK's list of attempts. `None` if `error` is another error.
 pub fn nothing_found(error: &CredentialsError) -> Option<NothingFound> {
     let chain = std::error::Error::source(error)?.downcast_ref::<ProviderChainError<CredentialsError>>()?;
     let mut final_word = true;
     let mut said = Vec::new();
     for attempt in chain.attempts() {
         let source = std::error::Error::source(attempt.error());
-        // A word of the source itself has no cause; a connection that failed is the cause of its silence.
+        // An answer of the source itself has no cause. A connection that failed has one: the reason why the source
+        // did not answer.
         let unreachable = source.is_some_and(|source| source.source().is_some());
         final_word &= !unreachable;
         let word = match source.map(causes) {
@@ -167,7 +173,7 @@ mod tests {
     use crate::aws::http;
     use crate::ec2::Class;
 
-    /// The sources for `aws`, with these profiles.
+    /// The sources for `aws`, with the profiles of this file.
     fn sources_with(aws: Aws, profiles: &tempfile::NamedTempFile) -> CredentialsProviderChain {
         let files = ProfileFiles::builder().with_file(ProfileFileKind::Config, profiles.path()).build();
         let http = http::client(None).unwrap();
@@ -196,7 +202,7 @@ mod tests {
         assert_eq!(first.class, Class::Denied);
         assert!(first.message.starts_with("no credentials found: the profile nosuch has none (profile"), "{first:?}");
         assert_eq!(refusal(&sources).await, first, "the second time as well");
-        // The file is mended: no restart is needed.
+        // The file is corrected, and no restart is needed.
         std::fs::write(file.path(), "[profile nosuch]\naws_access_key_id = MENDED\naws_secret_access_key = s\n")
             .unwrap();
         assert_eq!(sources.provide_credentials().await.unwrap().access_key_id(), "MENDED");

@@ -1,5 +1,5 @@
-//! From the SDK's types to ours. Empty texts count as absent, as some endpoints write them; what cannot be read is left
-//! out, because new kinds of things appear in EC2 without notice.
+//! Turns the SDK's types into vipkeeper's. An empty text counts as absent, because some endpoints write absent texts
+//! that way. Things that cannot be read are left out, because new kinds of things appear in EC2 without notice.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use aws_sdk_ec2::types::{self as sdk, RouteOrigin, RouteState};
 
 use crate::ec2::{Address, Eni, Route, RouteTable, RouteTarget};
 
-/// A text that says something.
+/// A text that is not empty.
 pub fn text(field: Option<&str>) -> Option<&str> {
     field.filter(|text| !text.is_empty())
 }
@@ -23,7 +23,7 @@ fn tags(tags: &[sdk::Tag]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// `None` for an address without an allocation: it cannot be associated.
+/// `None` for an address without an allocation id, because such an address cannot be associated.
 pub fn address(address: &sdk::Address) -> Option<Address> {
     Some(Address {
         public_ip: parsed(address.public_ip())?,
@@ -45,7 +45,7 @@ pub fn route_table(table: &sdk::RouteTable) -> Option<RouteTable> {
     })
 }
 
-/// `None` for a route that is not static, or whose destination is no block of addresses.
+/// `None` for a route that is not static, or whose destination is no address block.
 fn route(route: &sdk::Route) -> Option<Route> {
     if !matches!(route.origin(), None | Some(RouteOrigin::CreateRoute | RouteOrigin::CreateRouteTable)) {
         return None;

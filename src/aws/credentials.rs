@@ -1,5 +1,5 @@
-//! The credentials that requests are signed with: how long to wait for them, until when they hold, and what to say when
-//! there are none. Finding them is the SDK's work.
+//! The credentials that sign the requests: the time limit for loading them, their expiry, and the message when there
+//! are none. Finding the credentials is the SDK's work.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,33 +19,34 @@ use crate::ec2::Class;
 use crate::ec2::codes::{self, FailedCall, Label, Reply};
 use crate::ec2::reason::Reason;
 
-/// How long credentials may take to come from the metadata service or STS. Less than one request may take with all that
-/// belongs to it, so that it is they whom the error names.
+/// The time limit for loading credentials from the metadata service or STS. The limit is shorter than that of one
+/// whole request, so that the error names the credentials and not the request.
 const LOAD: Duration = Duration::from_millis(2500);
 
-/// Passes credentials on, in time or not at all, and remembers until when the last ones hold.
+/// Passes credentials on, or fails after the time limit. Remembers when the last credentials run out.
 #[derive(Debug, Clone)]
 pub struct Watched {
     inner: SharedCredentialsProvider,
-    /// The role whose they are, if one is assumed: an error names it.
+    /// The role that is assumed for these credentials, if any. An error names the role.
     role_arn: Option<String>,
     expiry: Arc<Mutex<Option<SystemTime>>>,
 }
 
 impl Watched {
-    /// Watches what `inner` gives.
+    /// Watches the credentials of `inner`.
     #[must_use]
     pub fn new(inner: SharedCredentialsProvider) -> Self {
         Self { inner, role_arn: None, expiry: Arc::default() }
     }
 
-    /// Watches what `inner` gives for a role.
+    /// Watches the credentials of `inner`, which assumes the role.
     #[must_use]
     pub fn of_role(role_arn: &str, inner: SharedCredentialsProvider) -> Self {
         Self { role_arn: Some(role_arn.to_owned()), ..Self::new(inner) }
     }
 
-    /// When the credentials given last run out; `None` before the first ones, and for those that never do.
+    /// The time at which the last credentials run out. `None` before the first credentials, and for credentials that
+    /// never run out.
     #[must_use]
     pub fn expiry(&self) -> Option<SystemTime> {
         *self.expiry.lock().unwrap_or_else(PoisonError::into_inner)
@@ -76,7 +77,7 @@ impl ProvideCredentials for Watched {
     }
 }
 
-/// A role's credentials did not come.
+/// The error when the credentials of a role could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot assume the role {role_arn}")]
 struct NotAssumed {
@@ -84,22 +85,23 @@ struct NotAssumed {
     source: CredentialsError,
 }
 
-/// Why a request could not be signed.
+/// The reason why a request could not be signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoCredentials {
     pub class: Class,
-    /// The code of STS, if it is STS that refused.
+    /// STS's error code, if STS refused.
     pub code: Option<String>,
     pub reason: Option<Reason>,
     pub message: String,
 }
 
-/// Looks for a failure to get credentials among the causes of `error`; `None` if something else went wrong.
+/// Looks among the causes of `error` for a failure to get credentials. `None` if something else failed.
 ///
-/// A role that may not be assumed is told apart from an STS that does not answer: the first needs an operator.
+/// `explain` distinguishes a role that may not be assumed from an STS that does not answer: the role needs an
+/// operator.
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
-    // Assuming a role takes other credentials first, and those may be what is missing: the innermost cause counts.
+    // Assuming a role needs other credentials first, and these may be the missing ones. The innermost cause counts.
     let innermost = causes::chain(error).filter_map(|error| error.downcast_ref::<CredentialsError>()).last()?;
     let role = causes::chain(error).filter_map(|error| error.downcast_ref::<NotAssumed>()).last();
     let of_role = |message: &str| match role {
@@ -115,7 +117,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
         let failure = FailedCall { operation: "AssumeRole", code: Some(code), message, reply: Reply::Status(status) };
         let message = match role {
             Some(_) => of_role(&format!("{code}: {message}")),
-            // One that the SDK's own profile names.
+            // The SDK's own profile names this role, so its ARN is not known here.
             None => one_line(&format!("cannot assume the role: {code}: {message}")),
         };
         let is_forbidden = codes::label(failure.result()) == Label::NotAllowed;

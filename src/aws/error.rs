@@ -1,4 +1,4 @@
-//! From what the SDK says to an [`Ec2Error`]: one line that helps at three in the morning.
+//! Turns an error of the SDK into an [`Ec2Error`] with one line of text that helps at three in the morning.
 
 use std::error::Error;
 
@@ -12,14 +12,14 @@ use crate::ec2::codes::{FailedCall, Missing, Reply};
 use crate::ec2::reason::{self, Reason};
 use crate::ec2::{Class, Ec2Error};
 
-/// What became of one request: the error, and its name in metrics.
+/// A failed request: the error, and its name in metrics.
 #[derive(Debug)]
 pub struct Failed {
     pub error: Ec2Error,
     pub result: &'static str,
 }
 
-/// Turns the SDK's error into ours. `seen` says how far the request got.
+/// Turns the SDK's error into an [`Ec2Error`]. `seen` tells how far the request got.
 pub fn failed<E>(operation: &'static str, error: &SdkError<E>, seen: &Traced) -> Failed
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -28,7 +28,7 @@ where
     let text = error.message().unwrap_or_default();
     let reply = match error {
         SdkError::ServiceError(context) => Reply::Status(context.raw().status().as_u16()),
-        // The status came, and the connection broke within the body.
+        // The status arrived, and then the connection broke within the body.
         SdkError::ResponseError(_) => Reply::Missing { why: Missing::Io, sent: true },
         SdkError::TimeoutError(_) => Reply::Missing { why: Missing::TimedOut, sent: seen.sent },
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
@@ -72,10 +72,11 @@ where
     Failed { error, result: failure.result() }
 }
 
-/// The most that is shown of an answer that is not EC2's, in characters.
+/// The most characters that are shown of an answer that is not EC2's.
 const GLIMPSE: usize = 60;
 
-/// An answer without a code of EC2's: who was asked, and the beginning of the answer, by which people know its sender.
+/// Describes an answer without an EC2 error code: the host that was asked, and the beginning of the answer. The
+/// beginning lets people recognize the sender.
 fn strange<E>(status: u16, error: &SdkError<E>, host: Option<&str>) -> String {
     let sender = match status {
         407 => "a proxy that wants a password",
@@ -102,7 +103,7 @@ fn broken(why: Missing, sent: bool, host: Option<&str>, error: &(dyn Error + 'st
     }
 }
 
-/// The causes, and where trust is configured if it is trust that lacks.
+/// The causes. If the certificate is not trusted, the text also names the setting for trust.
 fn with_cure(causes: String) -> String {
     if causes.contains("UnknownIssuer") {
         format!(
@@ -114,7 +115,7 @@ fn with_cure(causes: String) -> String {
     }
 }
 
-/// An error of our own making: nothing was sent.
+/// An error that vipkeeper makes itself. Nothing was sent.
 pub fn refused(operation: &'static str, class: Class, message: impl Into<String>) -> Ec2Error {
     Ec2Error {
         operation,

@@ -1,7 +1,8 @@
-//! The HTTP client of every request to AWS: trust, proxy and connections. It knows no operation.
+//! The HTTP client of every request to AWS: trust, proxy and connections. This module knows no EC2 operation.
 //!
-//! The SDK's own client asks the metadata service through `HTTP_PROXY` too, where nobody can answer for this instance.
-//! Here addresses that only this machine can reach never go through a proxy, whatever `NO_PROXY` says.
+//! The SDK's own client also sends requests for the metadata service through `HTTP_PROXY`, but a proxy cannot answer
+//! for this instance. This client never uses a proxy for addresses that only this machine can reach, whatever
+//! `NO_PROXY` says.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -26,18 +27,20 @@ use tokio::runtime::Handle;
 
 use crate::config::sources::no_proxy;
 
-/// How long an unused connection is kept. Longer than the pause between two passes of a standby (30 s and a quarter),
-/// so that a new leader's first call finds a connection that is already there; shorter than the 350 s after which NAT
-/// gateways forget one without telling. A connection that the other side closes leaves the pool at once.
+/// The time after which an unused connection is closed. It is longer than the pause between two passes of a standby
+/// (30 s and a quarter), so that the first call of a new leader finds an open connection. It is shorter than 350 s,
+/// after which a NAT gateway silently forgets a connection. A connection that the other side closes leaves the pool
+/// at once.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// How often an unused connection is probed, so that firewalls with less patience than [`IDLE`] keep it.
+/// The time between two probes of an unused connection. The probes keep the connection alive in firewalls that forget
+/// connections sooner than [`IDLE`].
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// All connections of a pool share one runtime.
 const PARTITION: PartitionId = PartitionId::from_index(0);
 
-/// A setting that no client can be made of.
+/// The error for a setting with which no client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     #[error("cannot read the CA bundle {path}", path = path.display())]
@@ -48,15 +51,15 @@ pub enum SetupError {
     ImdsEndpoint(String),
 }
 
-/// A client that trusts the certificates of `ca_bundle` and no others, or those of the system if there is no bundle;
-/// uses the proxy of the environment; and keeps its connections for the next pass. They live on the runtime that this
-/// is called in.
+/// A client that uses the proxy of the environment and keeps its connections for the next pass. The client trusts the
+/// certificates of `ca_bundle` and no others; without a bundle, it trusts those of the system. The connections live
+/// on the runtime in which `client` is called.
 ///
 /// # Errors
-/// When the bundle cannot be read, or holds something else than certificates.
+/// The bundle cannot be read, or holds no usable certificate.
 ///
 /// # Panics
-/// Outside of a tokio runtime.
+/// `client` panics outside of a tokio runtime.
 pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, SetupError> {
     let trust = match ca_bundle {
         Some(path) => TrustStore::empty().with_pem_certificate(read_bundle(path)?),
@@ -84,7 +87,7 @@ pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, SetupError> 
     }))
 }
 
-/// The bundle, once every certificate in it is known to be usable: the TLS library panics on one that is not.
+/// Reads the bundle and checks every certificate in it. The TLS library would panic on an unusable certificate.
 fn read_bundle(path: &Path) -> Result<Vec<u8>, SetupError> {
     let unusable = |why: String| SetupError::Unusable { path: path.to_owned(), why };
     let pem = std::fs::read(path).map_err(|source| SetupError::Unreadable { path: path.to_owned(), source })?;
@@ -99,23 +102,23 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>, SetupError> {
     Ok(pem)
 }
 
-/// Two clients: one that never uses a proxy, and one that uses the environment's.
+/// Two clients: one that never uses a proxy, and one that uses the proxy of the environment.
 #[derive(Debug)]
 struct Split<T> {
     direct: T,
     proxied: T,
-    /// Hosts that end so are asked without a proxy.
+    /// Hosts with one of these endings are asked without a proxy.
     past_proxy: Vec<String>,
 }
 
-/// The ends of names that `NO_PROXY` writes like `*.amazonaws.com`. The SDK's client understands every other form of an
-/// entry, and would take this one for a name.
+/// The endings of host names in `NO_PROXY` entries like `*.amazonaws.com`. The SDK's client understands every other
+/// form of an entry, but would take this form for a host name.
 fn wildcards(no_proxy: &str) -> Vec<String> {
     let entries = no_proxy.split(',').filter_map(|entry| entry.trim().strip_prefix('*'));
     entries.filter(|end| end.starts_with('.')).map(str::to_ascii_lowercase).collect()
 }
 
-/// Whether the host ends like one of these.
+/// Whether the host of the URI has one of these endings.
 fn ends_like(uri: &str, ends: &[String]) -> bool {
     let host = host(uri).unwrap_or_default().to_ascii_lowercase();
     ends.iter().any(|end| host.ends_with(end))

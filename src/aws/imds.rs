@@ -1,4 +1,5 @@
-//! This node's identity by the instance metadata service (IMDSv2), asked only for what the configuration leaves open.
+//! This node's identity by the instance metadata service (IMDSv2). The service is asked only for values that the
+//! configuration does not set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -22,18 +23,19 @@ use super::http::{self, SetupError};
 use crate::config::{Aws, Identity};
 use crate::identity::{Node, NodeInterface};
 
-/// To reach the metadata service, which is one hop away.
+/// The time limit for a connection to the metadata service, which is one hop away.
 const CONNECT: Duration = Duration::from_secs(1);
-/// For one answer. The service has limits for each instance, and says so by being slow or by 5xx.
+/// The time limit for one answer. The service limits the requests of each instance: at the limit it answers slowly or
+/// with a 5xx status.
 const READ: Duration = Duration::from_secs(1);
-/// For one question with all its repetitions.
+/// The time limit for one question with all its repetitions.
 const OPERATION: Duration = Duration::from_secs(5);
-/// How often one question is asked, if the answers are 5xx.
+/// The most times that one question is asked while the answers are 5xx.
 const ATTEMPTS: u32 = 3;
-/// Where the kernel shows the interfaces.
+/// The kernel's folder of interfaces.
 const SYSFS: &str = "/sys/class/net";
 
-/// Why this node's identity is not known.
+/// The reason why this node's identity is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     #[error("the metadata service did not tell {what}: {why}")]
@@ -62,33 +64,33 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Which interfaces a [`Node`] must tell of.
+/// The interfaces that a [`Node`] must describe.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WantedInterfaces {
     pub named: BTreeSet<String>,
-    /// Also the first one of the machine: the ENI with device number 0, or, where the configuration names ENIs, the
-    /// first interface by name.
+    /// Whether the first interface is wanted too. If the configuration names ENIs, the first interface is the first
+    /// of them by name; otherwise it is the interface of the ENI with device number 0.
     pub first: bool,
 }
 
 /// One interface of this machine, as the kernel shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Card {
-    /// In lower case with colons.
+    /// The MAC address, in lower case with colons.
     pub mac: String,
-    /// Whether a device stands behind it, as behind an ENI; nothing stands behind a macvlan or a bridge.
+    /// Whether the interface has a device. The interface of an ENI has one; a macvlan or a bridge has none.
     pub has_device: bool,
 }
 
-/// Every interface of this machine that has a MAC address, by its name.
+/// Every interface of this machine that has a MAC address, by the interface's name.
 ///
 /// # Errors
-/// When the kernel's list of interfaces cannot be read.
+/// The kernel's list of interfaces cannot be read.
 pub fn local_cards() -> std::io::Result<BTreeMap<String, Card>> {
     let mut cards = BTreeMap::new();
     for entry in std::fs::read_dir(Path::new(SYSFS))? {
         let entry = entry?;
-        // An interface may go away between the listing and this.
+        // An interface may disappear between the listing and the reading of its address.
         if let Ok(mac) = std::fs::read_to_string(entry.path().join("address")) {
             let has_device = entry.path().join("device").exists();
             let card = Card { mac: mac.trim().to_ascii_lowercase(), has_device };
@@ -107,11 +109,11 @@ pub struct Imds {
 }
 
 impl Imds {
-    /// Prepares to ask; asks nothing yet. `AWS_EC2_METADATA_SERVICE_ENDPOINT` is honoured, proxies are not: the
-    /// service answers for whoever asks it directly.
+    /// Prepares the client and sends no request yet. The client honours `AWS_EC2_METADATA_SERVICE_ENDPOINT`. It uses
+    /// no proxy: the service answers for the machine that asks it directly.
     ///
     /// # Errors
-    /// When the `ca_bundle` or the metadata service's endpoint cannot be used.
+    /// The `ca_bundle` or the metadata service's endpoint cannot be used.
     pub fn new(aws: &Aws) -> Result<Self, SetupError> {
         let mut builder = Client::builder();
         if let Some(endpoint) = &aws.imds_endpoint {
@@ -133,11 +135,11 @@ impl Imds {
         Self { client, config }
     }
 
-    /// Tells who this node is. `cards` are the machine's interfaces, as [`local_cards`] gives them. A wanted interface
-    /// that is not found is told as missing.
+    /// Finds out who this node is. `cards` are the machine's interfaces, as [`local_cards`] gives them. A wanted
+    /// interface that is not found is listed in `Node::missing` and is no error.
     ///
     /// # Errors
-    /// When the metadata service does not tell the region or the instance, with what to do about it.
+    /// The metadata service does not tell the region or the instance. The error says what to do.
     pub async fn node(
         &self,
         identity: &Identity,
@@ -151,7 +153,7 @@ impl Imds {
             None => self.parsed("instance-id", "the instance id").await?,
         };
         let mut node = Node { instance, region, first: None, interfaces: BTreeMap::new(), missing: BTreeMap::new() };
-        // An interface that cannot be found keeps no other VIP from its own.
+        // A missing interface must affect only the VIPs that need it.
         match (wanted.first, identity.interfaces.keys().next()) {
             (false, _) => {}
             (true, Some(name)) => node.first = Some(name.clone()),
@@ -173,7 +175,8 @@ impl Imds {
         Ok(node)
     }
 
-    /// The region: the configuration's, the environment's, the profile's, or the one this instance runs in.
+    /// The region. The first source that has one counts: the configuration, the environment, the profile, the
+    /// metadata service.
     async fn region(&self, aws: &Aws) -> Result<String, IdentityError> {
         if let Some(region) = &aws.region {
             return Ok(region.clone());
@@ -192,7 +195,8 @@ impl Imds {
     async fn first_interface(&self, cards: &BTreeMap<String, Card>) -> Result<String, IdentityError> {
         let mac = self.required("mac", "the address of the first ENI").await?.to_ascii_lowercase();
         let same: BTreeMap<_, _> = cards.iter().filter(|(_, card)| card.mac == mac).collect();
-        // A macvlan or a bridge may bear the address of the ENI that it stands on.
+        // A macvlan or a bridge may have the MAC address of the ENI below it. An interface with a device is
+        // preferred.
         let devices = || same.iter().filter(|(_, card)| card.has_device).map(|(name, _)| (*name).clone());
         let all = || same.keys().map(|name| (*name).clone());
         let candidates: Vec<_> = if devices().next().is_some() { devices().collect() } else { all().collect() };
@@ -218,7 +222,7 @@ impl Imds {
         Ok(NodeInterface {
             eni: self.parsed(&path("interface-id"), &of("the ENI")).await?,
             mac: Some(mac.clone()),
-            // The primary address comes first; an ENI without IPv4 has no list.
+            // The service lists the primary address first. An ENI without IPv4 has no list.
             primary_ip: addresses.as_deref().and_then(|list| list.lines().next()?.trim().parse().ok()),
             subnet: Some(self.parsed(&path("subnet-id"), &of("the subnet")).await?),
             vpc: Some(self.parsed(&path("vpc-id"), &of("the VPC")).await?),
@@ -239,7 +243,7 @@ impl Imds {
         self.optional(path, what).await?.ok_or_else(nothing)
     }
 
-    /// One item below `/latest/meta-data/`; `None` if there is none.
+    /// One item below `/latest/meta-data/`. `None` if the service has no such item.
     async fn optional(&self, path: &str, what: &str) -> Result<Option<String>, IdentityError> {
         match self.client.get(format!("/latest/meta-data/{path}")).await {
             Ok(text) => Ok(Some(text.as_ref().trim().to_owned())),
@@ -249,7 +253,7 @@ impl Imds {
     }
 }
 
-/// The HTTP status of the service's answer, or of its answer to the question for a session token.
+/// The HTTP status of the service's answer, or of its answer to the request for a session token.
 fn status(error: &ImdsError) -> Option<u16> {
     match error {
         ImdsError::ErrorResponse(answer) => Some(answer.response().status().as_u16()),
@@ -260,13 +264,13 @@ fn status(error: &ImdsError) -> Option<u16> {
     }
 }
 
-/// Whether the service answered, and asking again will not help.
+/// Whether the service answered with a 4xx status, so that a repetition will not help.
 #[must_use]
 pub fn is_refusal(error: &ImdsError) -> bool {
     status(error).is_some_and(|status| (400..500).contains(&status))
 }
 
-/// What is wrong, and what to do about it.
+/// Describes the error and what to do about it.
 #[must_use]
 pub fn explain(error: &ImdsError) -> String {
     match status(error) {

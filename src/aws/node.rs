@@ -1,5 +1,5 @@
-//! EC2 as one node meets it: first who it is, by the metadata service or the config, then the SDK in the region that
-//! this named. Decides nothing.
+//! EC2 as one node uses it. The node first learns who it is, from the metadata service or the configuration. The
+//! SDK's client is then made for that region. This module decides nothing.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::error::one_line;
 use crate::identity::Identify;
 use crate::identity::Node;
 
-/// Lists the interfaces of this machine.
+/// A function that lists the interfaces of this machine.
 pub type Cards = Box<dyn Fn() -> io::Result<BTreeMap<String, Card>>>;
 
 /// EC2 and the metadata service of one node.
@@ -29,19 +29,19 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Asks nothing yet. `observer` is told of every request to EC2.
+    /// Sends no request yet. `observer` gets the report of every request to EC2.
     #[must_use]
     pub fn new(observer: Observer) -> Self {
         Self::with_cards(Box::new(local_cards), observer)
     }
 
-    /// A node whose interfaces are not this machine's. Asks nothing yet.
+    /// A node whose interfaces come from `cards` and not from this machine. Sends no request yet.
     #[must_use]
     pub fn with_cards(cards: Cards, observer: Observer) -> Self {
         Self { cards, observer, ec2: OnceCell::new() }
     }
 
-    /// The SDK's client, once the node knows who it is.
+    /// The SDK's client. `None` until the node knows who it is.
     #[must_use]
     pub fn ec2(&self) -> Option<&AwsEc2> {
         self.ec2.get()
@@ -78,7 +78,7 @@ impl Identify for Cloud {
             let observer = Observer::clone(&self.observer);
             let ec2 = AwsEc2::new(&config.aws, &node.region, &node.instance, config.limits, observer).await;
             let ec2 = ec2.map_err(|error| one_line(&error))?;
-            // The loop identifies once at a time, so nobody else can have set it meanwhile.
+            // The loop runs one `identify` at a time, so no other call has set the client meanwhile.
             let _ = self.ec2.set(ec2);
         }
         Ok(node)
@@ -116,7 +116,8 @@ impl Ec2Write for Cloud {
     }
 
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error> {
-        // A change of the kernel is refused as "none" by the SDK's client as well.
+        // A change of the kernel has no EC2 operation. The SDK's client also refuses such a change with the operation
+        // "none".
         let operation = action.operation().unwrap_or("none");
         Box::pin(self.ready(operation)?.perform(action, urgency)).await
     }

@@ -1,5 +1,5 @@
-//! What one request met on its way: whether it was sent at all, to whom, and EC2's clock in the answer.
-//! The SDK's errors alone do not tell whether a request that ran out of time had been sent.
+//! Facts about one request: whether it was sent, to which host, and EC2's clock in the answer. The SDK's errors alone
+//! do not tell whether a request that ran out of time had been sent.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,33 +19,33 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::http;
 
-/// One per request. Clones see the same request.
+/// The observer of one request. Clones observe the same request.
 #[derive(Debug, Clone, Default)]
 pub struct Probe(Arc<Mutex<Traced>>);
 
-/// What a [`Probe`] found.
+/// The findings of a [`Probe`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traced {
-    /// Whether a connection had begun to write the request's body, which names the operation: from then on EC2 may
-    /// have got it, and not before.
+    /// Whether a connection had begun to write the request's body. The body names the operation, so EC2 may have
+    /// received the request only after that.
     pub sent: bool,
-    /// The host it was meant for; `None` if it did not get as far as that, for want of credentials, say.
+    /// The host of the request. `None` if the request failed earlier, for example because there were no credentials.
     pub host: Option<String>,
     pub clock: Option<ClockOffset>,
 }
 
-/// How far this machine's clock is from EC2's: the Date header of an answer, which counts whole seconds, so that half a
-/// second more or less means nothing.
+/// The difference between this machine's clock and EC2's, by the Date header of an answer. The header counts whole
+/// seconds, so half a second more or less means nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClockOffset {
-    /// Seconds; positive if this machine's clock is ahead.
+    /// The difference in seconds, positive if this machine's clock is ahead.
     pub ahead_s: f64,
-    /// By this machine's clock.
+    /// The time of the answer, by this machine's clock.
     pub seen_at: SystemTime,
 }
 
 impl ClockOffset {
-    /// EC2 wrote `date` at some moment of that second: the middle of it is the best guess.
+    /// EC2 wrote the answer at some moment of the second `date`. The middle of the second is the best guess.
     fn between(date: SystemTime, now: SystemTime) -> Self {
         let middle = date + Duration::from_millis(500);
         let ahead_s = match now.duration_since(middle) {
@@ -57,7 +57,7 @@ impl ClockOffset {
 }
 
 impl Probe {
-    /// What has been found so far.
+    /// The findings so far.
     pub fn seen(&self) -> Traced {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -102,7 +102,7 @@ impl Intercept for Probe {
     }
 }
 
-/// A request's body that notes when it is first asked for: connections do that when they write it.
+/// A request's body that notes when it is first read. A connection reads the body when it writes the request.
 struct Marked {
     body: SdkBody,
     probe: Probe,

@@ -1,5 +1,6 @@
-//! The reads. All of them ask by filters, never by ids: an id that does not exist would fail the whole call, and calls
-//! without a filter have smaller limits ("Request throttling for the Amazon EC2 API").
+//! The reads. Every read selects by filters, never by ids: one id that does not exist would fail the whole call. No
+//! read goes without a filter, because EC2 sets smaller limits for such calls ("Request throttling for the Amazon EC2
+//! API").
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -16,11 +17,12 @@ use crate::ids::{EniId, RouteTableId};
 
 /// The most values that EC2 takes in one filter.
 const FILTER_VALUES: usize = 200;
-/// The largest pages that EC2 gives (EC2 API reference).
+/// The largest page sizes that EC2 allows (EC2 API reference).
 const PAGE_TABLES: i32 = 100;
 const PAGE_ENIS: i32 = 1000;
 const PAGE_TAGS: i32 = 1000;
-/// The most pages that one listing may have: an endpoint that never stops must not hold the loop for ever.
+/// The most pages that one listing may have. An endpoint that always names a next page must not hold the loop for
+/// ever.
 const PAGES: usize = 100;
 
 impl Ec2Read for AwsEc2 {
@@ -107,7 +109,8 @@ impl Ec2Read for AwsEc2 {
 }
 
 impl AwsEc2 {
-    /// The ENIs that hold an IPv6 address, in whatever VPC: private IPv6 ranges may repeat.
+    /// The ENIs that hold an IPv6 address, in all VPCs. Two VPCs may use equal private IPv6 ranges, so the caller
+    /// must compare the VPC.
     pub(super) async fn holders_of(&self, address: Ipv6Addr, urgency: Urgency) -> Result<Vec<Eni>, Ec2Error> {
         self.enis(vec![filter("ipv6-addresses.ipv6-address", [address])], urgency).await
     }
@@ -128,13 +131,13 @@ impl AwsEc2 {
     }
 }
 
-/// One page of a listing, and the token of the next.
+/// One page of a listing, and the token of the next page.
 struct Page<T> {
     items: Vec<T>,
     next: Option<String>,
 }
 
-/// All pages. A token that EC2 does not take any more starts the listing again, once.
+/// Reads all pages. If EC2 rejects a page token, the listing starts again, once.
 async fn all_pages<T>(
     operation: &'static str,
     page: impl AsyncFn(Option<String>) -> Result<Page<T>, Ec2Error>,
@@ -162,8 +165,8 @@ async fn pages_from_start<T>(
     Err(refused(operation, Class::Transient, format!("the listing does not end within {PAGES} pages")))
 }
 
-/// One filter for as many values as EC2 takes at once. None for no values: a filter without values would match
-/// everything.
+/// One filter for every [`FILTER_VALUES`] values. Without values there is no filter at all, because a filter without
+/// values would match everything.
 fn filters<T: ToString>(name: &'static str, values: &BTreeSet<T>) -> impl Iterator<Item = Filter> {
     let values: Vec<String> = values.iter().map(ToString::to_string).collect();
     let chunks: Vec<Filter> = values.chunks(FILTER_VALUES).map(|chunk| filter(name, chunk)).collect();
@@ -175,7 +178,8 @@ fn filter(name: impl Into<String>, values: impl IntoIterator<Item = impl ToStrin
     Filter::builder().name(name).set_values(Some(values)).build()
 }
 
-/// A value itself, where EC2 would take `*` and `?` as wildcards (EC2 API reference, "Filter": a backslash escapes).
+/// Escapes a value for a filter, so that EC2 does not read its `*` and `?` as wildcards (EC2 API reference, "Filter":
+/// a backslash escapes).
 fn literal(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

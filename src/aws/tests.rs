@@ -1,4 +1,5 @@
-//! The adapter against canned answers: what it sends, and what it makes of what comes back.
+//! Tests of the adapter against canned answers: the requests that it sends, and the results that it makes of the
+//! answers.
 
 mod canned;
 mod failures;
@@ -17,17 +18,17 @@ use crate::config::{Aws, Limits};
 use crate::ec2::{OPERATIONS, RequestReport, codes};
 use canned::Canned;
 
-/// No limit that a test could meet.
+/// Limits that no test reaches.
 const LIMITS: Limits = Limits { requests_per_s: 1000.0, burst: 1000 };
 
-/// The adapter under test, and what it reported.
+/// The adapter under test, and its request reports.
 struct Tested {
     ec2: AwsEc2,
     reports: Rc<RefCell<Vec<RequestReport>>>,
 }
 
 impl Tested {
-    /// With credentials that never run out.
+    /// An adapter with credentials that never run out.
     async fn at(endpoint: &Canned) -> Self {
         Self::with(&endpoint.url, credentials()).await
     }
@@ -41,7 +42,7 @@ impl Tested {
             .http_client(http::client(None).unwrap())
             .region(Region::from_static("eu-central-1"))
             .credentials_provider(credentials)
-            // For STS: the configuration's is for EC2 alone.
+            // This endpoint is for STS. The configuration's `endpoint_url` is for EC2 alone.
             .endpoint_url(aws.endpoint_url.as_deref().unwrap())
             .load()
             .await;
@@ -56,7 +57,7 @@ impl Tested {
         Self { ec2, reports }
     }
 
-    /// Operation and result of every request.
+    /// The operation and the result of every request.
     fn results(&self) -> Vec<(&'static str, &'static str)> {
         self.reports.borrow().iter().map(|report| (report.operation, report.result)).collect()
     }

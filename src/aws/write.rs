@@ -1,4 +1,5 @@
-//! The changes. Each says by itself what it may take from others; what it may not, EC2 refuses.
+//! The changes. Each request says whether it may take an address or a route from its present holder. EC2 refuses the
+//! request if taking would be necessary and is not allowed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +19,7 @@ const NOTHING_TO_DO: Accepted = Accepted { association: None, changed: false };
 impl Ec2Write for AwsEc2 {
     async fn admit(&self, urgency: Urgency) {
         let waited = self.bucket.admit(urgency).await;
-        // Whoever waited goes on at once, so that it is the next request which has waited.
+        // The caller goes on at once after `admit`, so the next request is the one that has waited.
         self.waited.set(waited);
     }
 
@@ -56,9 +57,10 @@ impl Ec2Write for AwsEc2 {
     }
 }
 
-/// Elastic IPs, tags and the source/destination check: one call each.
+/// Elastic IPs, tags and the source/destination check. Each change is one call.
 impl AwsEc2 {
-    /// `AllowReassociation` is always said: its default differs between accounts, ages of accounts and endpoints.
+    /// Associates an Elastic IP. The request always sets `AllowReassociation`, because its default differs between
+    /// accounts, ages of accounts and endpoints.
     async fn associate(
         &self,
         allocation: &AllocationId,
@@ -79,7 +81,8 @@ impl AwsEc2 {
         Ok(Accepted { association, changed: true })
     }
 
-    /// Names the association, which every move replaces: EC2 refuses if somebody took the address meanwhile.
+    /// Disassociates an Elastic IP by the id of its association. Every move of the address creates a new association
+    /// id, so EC2 refuses the call if somebody took the address meanwhile.
     async fn disassociate(&self, association: &AssociationId, urgency: Urgency) -> Result<Accepted, Ec2Error> {
         let outcome = self
             .call(&Account::Own, "DisassociateAddress", urgency, async |client, probe| {
@@ -134,7 +137,8 @@ impl AwsEc2 {
     }
 }
 
-/// One route, as it is to lead to this node. The destination has no host bits: EC2 takes them for another route.
+/// One route that is to lead to this node, or is to be deleted. `destination` must have no host bits: EC2 takes a
+/// destination with host bits for another route.
 struct Route<'a> {
     account: &'a Account,
     table: &'a RouteTableId,
@@ -143,13 +147,14 @@ struct Route<'a> {
     urgency: Urgency,
 }
 
-/// How urgent the further calls of a change are, whose first one waited for the rate limit: what they rest on was true a
-/// moment ago.
+/// The urgency of the further calls of a change whose first call waited for the rate limit. The further calls do not
+/// wait: the facts that they rest on were read a moment ago.
 const AT_ONCE: Urgency = Urgency::Urgent;
 
 impl Route<'_> {
-    /// Which of the two calls is right depends on what is there, and that may have changed since it was read: when EC2
-    /// says that it was the wrong one, the other follows at once. Nothing was done then, so nothing can be done twice.
+    /// Creates or replaces the route. The right call depends on whether the route exists, and that may have changed
+    /// since the last read. When EC2 answers that the call was the wrong one, the other call follows at once. The
+    /// wrong call changed nothing, so no change is made twice.
     async fn point(&self, ec2: &AwsEc2, call: RouteCall) -> Result<Accepted, Ec2Error> {
         let at_once = Self { urgency: AT_ONCE, ..*self };
         let outcome = match call {
@@ -188,7 +193,8 @@ impl Route<'_> {
         .map(drop)
     }
 
-    /// EC2 has no conditional delete: the look directly before is the best there is.
+    /// Deletes the route if it leads to this node. EC2 has no conditional delete, so `delete` reads the table
+    /// directly before: nothing safer exists.
     async fn delete(&self, ec2: &AwsEc2) -> Result<Accepted, Ec2Error> {
         let query = TableQuery::Ids([self.table.clone()].into());
         let tables = ec2.route_tables(self.account, &query, self.urgency).await?;
@@ -208,7 +214,7 @@ impl Route<'_> {
         none_is_fine(outcome, |error| error.code.as_deref() == Some("InvalidRoute.NotFound"))
     }
 
-    /// The fields for IPv4 and IPv6: one of them is set.
+    /// The destination in the fields for IPv4 and for IPv6. Exactly one of the two fields is set.
     fn destination_fields(&self) -> [Option<String>; 2] {
         match self.destination {
             IpNet::V4(block) => [Some(block.to_string()), None],
@@ -235,7 +241,8 @@ impl AwsEc2 {
             .await;
         match outcome {
             Ok(_) => Ok(CHANGED),
-            // Not documented: what EC2 says of an address that this very ENI has already. That is no conflict.
+            // EC2's answer for an address that this ENI already has is not documented. The ENI's own address is no
+            // conflict.
             Err(error) if is_conflict(&error) => {
                 let own = self.interfaces(&EniQuery::Ids([eni.clone()].into()), AT_ONCE).await;
                 let has_it = own.is_ok_and(|own| own.iter().any(|own| own.private_ips.contains(&address)));
@@ -245,7 +252,8 @@ impl AwsEc2 {
         }
     }
 
-    /// EC2 moves no IPv6 address in one call: who takes one from its holder unassigns it there first.
+    /// Assigns an IPv6 address. EC2 cannot move an IPv6 address in one call: `assign_ipv6` unassigns the address from
+    /// its holder, and then assigns it to this ENI.
     async fn assign_ipv6(
         &self,
         eni: &EniId,
@@ -272,7 +280,7 @@ impl AwsEc2 {
         }
         match self.assign_ipv6_call(eni, address, AT_ONCE).await {
             Ok(()) => Ok(CHANGED),
-            // The old holder has lost it: that much was done.
+            // The old holder has already lost the address, so the failed change had an effect.
             Err(error) => Err(Ec2Error { effect: Effect::Unknown, ..error }),
         }
     }
@@ -305,7 +313,7 @@ impl AwsEc2 {
     }
 }
 
-/// A release: what is not there any more need not be released.
+/// The outcome of a release. If the released thing is already gone, the release succeeded and changed nothing.
 fn none_is_fine<T>(
     outcome: Result<T, Ec2Error>,
     is_gone: impl FnOnce(&Ec2Error) -> bool,
@@ -317,7 +325,8 @@ fn none_is_fine<T>(
     }
 }
 
-/// ReplaceRoute found no route to replace. The API reference has a code for that; what EC2 sends is the other one.
+/// Whether ReplaceRoute found no route to replace. The API reference documents `InvalidRoute.NotFound` for this case;
+/// in practice EC2 sends `InvalidParameterValue`.
 fn is_no_route(error: &Ec2Error) -> bool {
     match error.code.as_deref() {
         Some("InvalidRoute.NotFound") => true,
@@ -326,7 +335,8 @@ fn is_no_route(error: &Ec2Error) -> bool {
     }
 }
 
-/// Somebody has the address. Only the class tells for `InvalidParameterValue`, which means many things.
+/// Whether somebody else holds the address. `InvalidParameterValue` has many meanings: its class tells whether this
+/// is the meaning.
 fn is_conflict(error: &Ec2Error) -> bool {
     match error.code.as_deref() {
         Some("Resource.AlreadyAssigned" | "InvalidIPAddress.InUse") => true,
@@ -335,7 +345,7 @@ fn is_conflict(error: &Ec2Error) -> bool {
     }
 }
 
-/// Unassigning found that the ENI does not have the address.
+/// Whether an unassign call found that the ENI does not have the address.
 fn is_not_assigned(error: &Ec2Error) -> bool {
     error.code.as_deref() == Some("InvalidParameterValue") && error.class == Class::Stale
 }

@@ -1,5 +1,5 @@
-//! The token bucket before the EC2 client: it protects the account, whose limits every caller in it shares.
-//! It knows nothing of EC2; it only says when the next request may go.
+//! The token bucket in front of the EC2 client. The bucket protects the account, because all callers in an account
+//! share its limits. The bucket knows nothing of EC2: it only decides when the next request may go.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,25 +10,26 @@ use tokio::time::Instant;
 use crate::config::Limits;
 use crate::ec2::Urgency;
 
-/// Paced requests go at this multiple of the configured rate. With its default of 4/s that is more than EC2's own buckets
-/// get back by default (5/s for each operation that moves a VIP), so that a claim with more bindings than EC2 takes at once
-/// is in place as soon as EC2 allows.
+/// The pace of paced requests, as a multiple of the configured rate. With the default rate of 4/s, paced requests go
+/// at 6/s. EC2's own buckets refill at 5/s by default for each operation that moves a VIP. A claim with more bindings
+/// than EC2 accepts at once is therefore in place as soon as EC2 allows.
 const PACE: f64 = 1.5;
 
-/// Lets `requests_per_s` requests through on average, and `burst` at once. One token is one request.
+/// A token bucket that lets through `requests_per_s` requests on average, and `burst` requests at once. One token is
+/// one request.
 #[derive(Debug)]
 pub struct Bucket {
     per_s: f64,
     burst: f64,
     level: Cell<Level>,
-    /// Who waits, in the order of arrival.
+    /// The requests that wait for a token, in the order of arrival.
     queue: Mutex<()>,
-    /// When the next request may go of those that wait for their like only, and who of them waits.
+    /// The time at which the next paced request may go while urgent requests are being paid back.
     next_paced: Cell<Option<Instant>>,
     paced_queue: Mutex<()>,
 }
 
-/// The tokens at one moment; below zero while urgent requests are being paid off.
+/// The tokens at one moment. The number is below zero while urgent requests are being paid back.
 #[derive(Debug, Clone, Copy)]
 struct Level {
     tokens: f64,
@@ -36,8 +37,8 @@ struct Level {
 }
 
 impl Bucket {
-    /// A full bucket. A limit below one request per hour, or a burst of none, would never let anything through and is
-    /// raised to that.
+    /// A full bucket. A rate below one request per hour is raised to one per hour, and a burst of zero to one: lower
+    /// values would let nothing through.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let burst = f64::from(limits.burst.max(1));
@@ -51,13 +52,16 @@ impl Bucket {
         }
     }
 
-    /// Takes one token, and says how long that took. An urgent request is counted and never held back. What urgent
-    /// requests owe is bounded by the burst: after a claim with dozens of route tables the reads that must confirm it
-    /// wait for `burst / requests_per_s` seconds at most, whatever the number of tables. A paced request waits for none
-    /// of that: while something is owed, paced requests go one after the other, half as often again as others do, and add
-    /// nothing to that.
+    /// Takes one token, and returns how long that took.
     ///
-    /// Dropping the future while it waits takes nothing.
+    /// An urgent request is counted and never held back. The debt of urgent requests is at most `burst` tokens: after
+    /// a claim with dozens of route tables, the reads that must confirm the claim wait for about `burst /
+    /// requests_per_s` seconds, whatever the number of tables.
+    ///
+    /// A paced request does not wait for the debt. While there is a debt, paced requests go one after the other, at
+    /// 1.5 times the configured rate, and do not increase the debt.
+    ///
+    /// Dropping the future while it waits takes no token.
     pub async fn take(&self, urgency: Urgency) -> Duration {
         let waited = self.admit(urgency).await;
         let now = Instant::now();
@@ -65,20 +69,21 @@ impl Bucket {
         let least = match urgency {
             Urgency::Paced => {
                 let gap = Duration::from_secs_f64(1.0 / (PACE * self.per_s));
-                // From its turn on, and not from when it noticed that it had come: a busy machine keeps the pace as well.
+                // The next turn is counted from this turn, and not from the moment when the request noticed its turn.
+                // A busy machine therefore keeps the pace as well.
                 let turn = self.next_paced.get().filter(|turn| self.owes(now) && now < *turn + gap).unwrap_or(now);
                 self.next_paced.set(Some(turn + gap));
                 tokens.min(0.0)
             }
-            // Waiting for a token never brings the level below zero, so only urgent requests meet this bound.
+            // Waiting for a token never brings the level below zero, so only urgent requests reach this bound.
             Urgency::Normal | Urgency::Urgent => -self.burst,
         };
         self.set((tokens - 1.0).max(least), now);
         waited
     }
 
-    /// Waits until [`Bucket::take`] would take a token at once, and says how long that took. On the one thread of the
-    /// loop nobody comes in between: whoever waited goes on at once.
+    /// Waits until [`Bucket::take`] would take a token at once, and returns how long that took. The loop has only one
+    /// thread, and the caller goes on at once, so no other request comes in between.
     pub async fn admit(&self, urgency: Urgency) -> Duration {
         let start = Instant::now();
         match urgency {
@@ -99,7 +104,7 @@ impl Bucket {
         start.elapsed()
     }
 
-    /// Waits until there is a token, after those who came before.
+    /// Waits until there is a token. Earlier requests go first.
     async fn token(&self) {
         if self.tokens(Instant::now()) >= 1.0 {
             return;
@@ -110,17 +115,17 @@ impl Bucket {
             if missing <= 0.0 {
                 return;
             }
-            // Rounded up to the timer's millisecond, so that the token is there on waking.
+            // The wait is rounded up to the timer's millisecond, so that the token is there when the timer ends.
             tokio::time::sleep(Duration::from_secs_f64(missing / self.per_s) + Duration::from_millis(1)).await;
         }
     }
 
-    /// Urgent requests are still being paid off.
+    /// Whether urgent requests are still being paid back.
     fn owes(&self, now: Instant) -> bool {
         self.tokens(now) < 0.0
     }
 
-    /// Until when a paced request has to wait for its turn, while that is what it waits for.
+    /// The time until which a paced request must wait for its turn. `None` if the request need not wait for a turn.
     fn paced_waits_until(&self, now: Instant) -> Option<Instant> {
         self.next_paced.get().filter(|at| now < *at && self.owes(now))
     }

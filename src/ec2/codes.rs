@@ -1,47 +1,47 @@
-//! EC2's codes, in one table: class, metric label and advice. And what follows from one failed call: its class, and
-//! whether EC2 may have carried it out all the same. Pure.
+//! EC2's codes in one table, with class, metric label and advice. This module also decides what follows from one
+//! failed call: the call's class, and whether EC2 may still have carried it out. This module is pure.
 //!
-//! EC2's model declares no typed errors: everything arrives as a code, a text and an HTTP status. The codes and their
-//! meanings are those of "Error codes for the Amazon EC2 API"; where practice differs from it, the line says so.
-//! The code decides; the status only where there is none, since EC2 sends throttling as 503 and load balancers send
-//! 5xx without any code.
+//! EC2's model declares no typed errors: every error is a code, a text and an HTTP status. The codes and their
+//! meanings come from "Error codes for the Amazon EC2 API". A comment marks each place where practice differs from
+//! that page. The code decides. The status decides only where there is no known code, because EC2 sends throttling as
+//! 503 and load balancers send 5xx without any code.
 
 use super::class::{Class, Effect};
 use crate::names::names;
 
-/// One failed call, as far as it got.
+/// One failed call, with everything that is known about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailedCall<'a> {
     /// EC2's name of the operation, like `AssociateAddress`.
     pub operation: &'a str,
-    /// EC2's error code, when there was one.
+    /// EC2's error code, if there was one.
     pub code: Option<&'a str>,
-    /// EC2's text for the code; empty without a code.
+    /// EC2's text for the code. The text is empty without a code.
     pub message: &'a str,
     pub reply: Reply,
 }
 
-/// What came back.
+/// The reply to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
-    /// An answer with this HTTP status. 200 means that its body could not be understood.
+    /// An answer with this HTTP status. Status 200 means that the answer's body could not be understood.
     Status(u16),
-    /// None. Unless it was `sent`, EC2 cannot have done anything.
+    /// No answer came. Unless the request was `sent`, EC2 cannot have done anything.
     Missing { why: Missing, sent: bool },
 }
 
-/// Why there was no answer.
+/// The reason why there was no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     TimedOut,
     /// The connection could not be made, or broke.
     Io,
-    /// The request could not be made: it makes no sense, or could not be signed.
+    /// The request could not be made: it was malformed or could not be signed.
     NotMade,
 }
 
 impl FailedCall<'_> {
-    /// Decides what happens next.
+    /// The class of the failure, which decides what happens next.
     #[must_use]
     pub fn class(&self) -> Class {
         match (self.code, self.reply) {
@@ -52,8 +52,8 @@ impl FailedCall<'_> {
         }
     }
 
-    /// Whether EC2 may have done what was asked. A read changes nothing. A throttled call was turned away; after any
-    /// other 5xx, after a lost answer, and after a 200 that made no sense, only a later read can tell.
+    /// Whether EC2 may have carried out the call. A read changes nothing. EC2 turned a throttled call away. Only a
+    /// later read can tell after any other 5xx status, after a lost answer, and after a 200 that made no sense.
     #[must_use]
     pub fn effect(&self) -> Effect {
         let executed = match self.reply {
@@ -63,7 +63,7 @@ impl FailedCall<'_> {
         if executed && !is_read(self.operation) { Effect::Unknown } else { Effect::None }
     }
 
-    /// The name in metrics: one of [`results`].
+    /// The name of the failure in metrics: one of [`results`].
     #[must_use]
     pub fn result(&self) -> &'static str {
         match (self.code.and_then(known), self.reply) {
@@ -91,13 +91,13 @@ impl FailedCall<'_> {
         }
     }
 
-    /// The few codes that mean different things, told apart by EC2's text.
+    /// The class of the few codes that have several meanings. EC2's text tells the meanings apart.
     fn class_by_text(&self, code: &str) -> Option<Class> {
         let says = |part: &str| self.message.to_ascii_lowercase().contains(part);
         match (code, self.operation) {
             ("InvalidParameterValue", "ReplaceRoute") if says("no route defined") => Some(Class::Stale),
-            // The code for an address that somebody holds is not documented for these two; the text is what was seen:
-            // "is already assigned but move is not allowed".
+            // EC2 does not document the code of these two operations for an address that somebody holds. The text was
+            // seen: "is already assigned but move is not allowed".
             ("InvalidParameterValue", "AssignPrivateIpAddresses" | "AssignIpv6Addresses")
                 if says("already") || says("in use") || says("in-use") || says("move is not allowed") =>
             {
@@ -108,7 +108,8 @@ impl FailedCall<'_> {
             {
                 Some(Class::Stale)
             }
-            // Said of an instance that boots, which passes, and of one with several ENIs, which does not.
+            // EC2 sends this code for an instance that boots, which passes, and for an instance with several ENIs,
+            // which does not pass.
             ("InvalidInstanceID", _) if says("pending") => Some(Class::Stale),
             _ => None,
         }
@@ -120,7 +121,7 @@ fn is_read(operation: &str) -> bool {
     operation.starts_with("Describe")
 }
 
-/// What an answer without a known code says: it may come from a proxy or a load balancer in between.
+/// The class of an answer without a known code. A proxy or a load balancer may have sent the answer.
 fn class_of_status(status: u16) -> Class {
     match status {
         429 => Class::Throttled,
@@ -131,7 +132,7 @@ fn class_of_status(status: u16) -> Class {
     }
 }
 
-/// Every value of `code` in the metrics of requests: `ok`, what broke on the way, and EC2's known codes.
+/// Every result of a request: `ok`, the failures on the way, and EC2's known codes.
 pub fn results() -> impl Iterator<Item = &'static str> {
     [OK, TIMEOUT, IO, HTTP_5XX, OTHER].into_iter().chain(KNOWN.iter().map(|known| known.code))
 }
@@ -144,8 +145,8 @@ pub const HTTP_5XX: &str = "http_5xx";
 pub const OTHER: &str = "other";
 
 names!(
-    /// The words of the label `code` in the metrics of requests: those that call for different things from an operator.
-    /// EC2's other codes share `other`, so that the number of series stays small and known.
+    /// The words of the label `code` in the metrics of requests. Each word calls for a different action by an
+    /// operator. EC2's other codes share `other`, so that the number of series stays small and known.
     Label {
         Ok = "ok",
         RateLimit = "RequestLimitExceeded",
@@ -162,7 +163,7 @@ names!(
     }
 );
 
-/// The label of one request, from its result as [`FailedCall::result`] names it.
+/// The label of one request. `result` is a result as [`FailedCall::result`] names it.
 #[must_use]
 pub fn label(result: &str) -> Label {
     match result {
@@ -179,30 +180,31 @@ pub fn is_throttled(result: &str) -> bool {
     known(result).is_some_and(|known| known.class == Class::Throttled)
 }
 
-/// The codes for credentials that have run out. EC2 documents `RequestExpired`; `ExpiredToken` is the STS's spelling.
+/// Whether the code means that the credentials have expired. EC2 documents `RequestExpired`; `ExpiredToken` is STS's
+/// spelling.
 #[must_use]
 pub fn is_expired(code: &str) -> bool {
     known(code).is_some_and(|known| known.label == Label::Expired)
 }
 
-/// The codes for a page that cannot be had any more: the listing must start again.
+/// Whether the code means that a page token is no longer valid. The listing must then start again.
 #[must_use]
 pub fn is_bad_page(code: &str) -> bool {
     matches!(code, "InvalidPaginationToken" | "InvalidNextToken")
 }
 
-/// What an operator can do about a code.
+/// The advice to an operator about a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
-    /// The sentence itself.
+    /// The advice is this sentence.
     Say(&'static str),
-    /// A policy must allow the operation; which policy that is depends on the [`Reason`].
+    /// A policy must allow the operation. The [`Reason`] tells which policy.
     Allow,
-    /// The code says no more than its class.
+    /// The code tells no more than its class.
     OfClass,
 }
 
-/// One of EC2's codes, and everything that depends on it.
+/// One of EC2's codes, and everything that depends on the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownCode {
     pub code: &'static str,
@@ -256,7 +258,7 @@ const OPT_IN: Advice = Advice::Say(
     "EC2 is not open to this account in this region: an administrator of the account enables the region, \
      or completes the account's sign-up",
 );
-/// Of a code and of a [`Reason`].
+/// The advice for a tag policy. A code and a [`Reason`] share this text.
 pub const TAG_POLICY: &str = "a tag policy of the AWS organization does not let the claim's tag be written: whoever \
                               administers the organization exempts tag keys that begin with vipkeeper/";
 const NO_GATEWAY: Advice = Advice::Say("an Elastic IP needs an internet gateway, and this VPC has none attached");
@@ -271,9 +273,9 @@ const WRONG_ENDPOINT: Advice = Advice::Say(
     "the endpoint is none of EC2's, or an older one: correct aws.endpoint_url in the config, or leave it out",
 );
 
-/// EC2's known codes: the class decides what the loop does, the label and the advice are for people.
+/// EC2's known codes. The class decides what the loop does. The label and the advice are for people.
 pub const KNOWN: &[KnownCode] = &[
-    // The list that AWS's own clients take for throttling.
+    // AWS's own clients treat the codes of this list as throttling.
     row("RequestLimitExceeded", Class::Throttled, Label::RateLimit, RATE_LIMIT),
     row("Throttling", Class::Throttled, Label::RateLimit, RATE_LIMIT),
     row("ThrottlingException", Class::Throttled, Label::RateLimit, RATE_LIMIT),
@@ -287,12 +289,12 @@ pub const KNOWN: &[KnownCode] = &[
     row("ServerInternal", Class::Transient, Label::ServerFault, SERVER),
     row("RetryableError", Class::Transient, Label::Other, SERVER),
     row("RequestTimeout", Class::Transient, Label::Other, Advice::OfClass),
-    // Two changes of one thing at the same time: it passes by itself.
+    // Two changes of one resource at a time. The failure passes by itself.
     row("ConcurrentTagAccess", Class::Transient, Label::WrongState, AT_ONCE),
     row("ConcurrentMutationLimitExceeded", Class::Transient, Label::WrongState, AT_ONCE),
     row("IncorrectState", Class::Transient, Label::WrongState, CHANGING),
     row("InvalidState", Class::Transient, Label::WrongState, CHANGING),
-    // Seen of CreateRoute and DeleteRoute while another change of the table is under way.
+    // CreateRoute and DeleteRoute were seen to fail with this code while another change of the table is under way.
     row("InvalidParameterException", Class::Transient, Label::Other, CHANGING),
     row("InvalidAllocationID.NotFound", Class::Stale, Label::NotFound, NO_ADDRESS),
     row("InvalidAddress.NotFound", Class::Stale, Label::NotFound, NO_ADDRESS),
@@ -300,7 +302,7 @@ pub const KNOWN: &[KnownCode] = &[
     row("InvalidNetworkInterfaceID.NotFound", Class::Stale, Label::NotFound, NO_ENI),
     row("InvalidNetworkInterface.NotFound", Class::Stale, Label::NotFound, NO_ENI),
     row("InvalidInstanceID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
-    // Both spellings are seen.
+    // EC2 was seen to use both spellings.
     row("InvalidRouteTableID.NotFound", Class::Stale, Label::NotFound, NO_TABLE),
     row("InvalidRouteTableId.NotFound", Class::Stale, Label::NotFound, NO_TABLE),
     row("InvalidRoute.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
@@ -314,7 +316,7 @@ pub const KNOWN: &[KnownCode] = &[
     row("UnauthorizedOperation", Class::Denied, Label::NotAllowed, Advice::Allow),
     row("AccessDenied", Class::Denied, Label::NotAllowed, Advice::Allow),
     row("AccessDeniedException", Class::Denied, Label::NotAllowed, Advice::Allow),
-    // Bad credentials, or an Elastic IP of another account.
+    // The credentials are bad, or another account owns the Elastic IP.
     row("AuthFailure", Class::Denied, Label::NotAuthenticated, CREDENTIALS),
     row("InvalidClientTokenId", Class::Denied, Label::NotAuthenticated, CREDENTIALS),
     row("UnrecognizedClientException", Class::Denied, Label::NotAuthenticated, CREDENTIALS),

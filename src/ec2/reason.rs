@@ -1,29 +1,30 @@
-//! What EC2's text says beyond its code: one code may have several cures, and each cure its own people. Pure.
+//! The reasons in EC2's texts. One code may have several causes, and different people can cure each of them. This
+//! module is pure.
 //!
-//! The texts of denials are those of "Access denied error message examples" in the IAM user guide; the others were seen.
-//! A text that is not known has no reason: the code's own advice stands then.
+//! The texts of denials are those of "Access denied error message examples" in the IAM user guide. The other texts
+//! were seen in EC2's answers. An unknown text has no reason: only the advice for its code is shown then.
 
 use super::codes::{FailedCall, Label, known};
 use crate::names::names;
 
 names!(
-    /// Why a call was refused, where its code alone does not say it.
+    /// The reason why a call was refused, if its code alone does not tell.
     Reason {
-        /// STS did not let this node's role assume the role whose call it was to be.
+        /// STS did not let this node's role assume the role that was to make the call.
         RoleNotAssumed = "role_not_assumed",
         /// A service control policy of the AWS organization.
         ServiceControlPolicy = "service_control_policy",
         /// A resource control policy of the AWS organization.
         ResourceControlPolicy = "resource_control_policy",
         TagPolicy = "tag_policy",
-        /// The policy of the VPC endpoint through which EC2 was asked.
+        /// The policy of the VPC endpoint through which the call went.
         EndpointPolicy = "endpoint_policy",
         PermissionsBoundary = "permissions_boundary",
         SessionPolicy = "session_policy",
         ResourcePolicy = "resource_policy",
-        /// A policy of the role itself denies it explicitly.
+        /// An explicit deny in a policy of another kind, such as one of the role itself.
         ExplicitDeny = "explicit_deny",
-        /// EC2 gave the reason in an encoded message only.
+        /// EC2 gave the reason only in an encoded message.
         Encoded = "encoded",
         /// This machine's clock is too far from EC2's.
         ClockOff = "clock_off",
@@ -31,20 +32,21 @@ names!(
         OtherRegion = "other_region",
         /// Another account owns the resource, or an AWS service manages it.
         NotYours = "not_yours",
-        /// The credentials themselves are not known to AWS.
+        /// AWS does not know the credentials.
         BadCredentials = "bad_credentials",
-        /// The address is not one that the ENI's subnet can give.
+        /// The ENI's subnet cannot provide the address.
         OutsideSubnet = "outside_subnet",
         /// The route's destination lies within the VPC.
         InsideVpc = "inside_vpc",
     }
 );
 
-/// EC2 refuses what is signed by a clock that is further off than this, in seconds.
+/// The largest clock difference, in seconds, that EC2 accepts in a signature.
 const CLOCK_TOLERANCE_S: f64 = 300.0;
 
-/// How wrong this node's clock is, for people, where EC2 complains of the credentials or the time, and that is why.
-/// `ahead_s` is how far the clock is ahead of EC2's, in seconds.
+/// Describes for people how wrong this node's clock is. `None` unless EC2 complains about the credentials or the
+/// time, and the clock difference is large enough to be the cause. `ahead_s` is how far this clock is ahead of EC2's,
+/// in seconds.
 #[must_use]
 pub fn wrong_clock(code: &str, ahead_s: f64) -> Option<String> {
     let complains = matches!(known(code)?.label, Label::NotAuthenticated | Label::Expired);
@@ -53,7 +55,8 @@ pub fn wrong_clock(code: &str, ahead_s: f64) -> Option<String> {
         .then(|| format!("this node's clock is {:.0} min {side} EC2's", ahead_s.abs() / 60.0))
 }
 
-/// The reason in EC2's text, whole: what is shown to people may be cut.
+/// Finds the reason in EC2's text. `text` must be the whole text, because the text that is shown to people may be
+/// cut.
 #[must_use]
 pub fn of(operation: &str, code: &str, text: &str) -> Option<Reason> {
     let text = text.to_ascii_lowercase();
@@ -88,7 +91,8 @@ fn of_denial(text: &str) -> Option<Reason> {
         ("explicit deny", Reason::ExplicitDeny),
         ("encoded authorization failure message", Reason::Encoded),
     ];
-    // The resource and the session of the caller come first in the text and have names of people's choice.
+    // The names of the resource and of the caller's session come first in the text. People choose these names, so a
+    // name could contain the words of a policy. The search starts after them.
     let cause = ["with an explicit deny", "because no "].iter().filter_map(|start| text.find(start)).min();
     let cause = cause.map_or(text, |start| &text[start..]);
     policies.iter().find(|(words, _)| cause.contains(words)).map(|(_, reason)| *reason)

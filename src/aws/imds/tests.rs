@@ -1,4 +1,4 @@
-//! The metadata service against a canned one on loopback.
+//! Tests of the identity against a canned metadata service on loopback.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -15,11 +15,11 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::ids::EniId;
 
-/// Stands for a service that answers 200 and is not the metadata service.
+/// Stands for another service that answers 200 to everything.
 const NO_METADATA_SERVICE: u16 = 0;
 const MACS: &str = "network/interfaces/macs/";
 
-/// A metadata service that has these items; gone when dropped.
+/// A metadata service that has these items. Dropping the value stops it.
 struct Service {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -27,7 +27,7 @@ struct Service {
 }
 
 impl Service {
-    /// `token` is the status of the answer to the question for a session token.
+    /// Starts the service. `token` is the status of its answer to the request for a session token.
     async fn start(token: u16, items: &'static [(&'static str, &'static str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -53,7 +53,7 @@ impl Service {
         at(&self.url)
     }
 
-    /// What was asked for, without session tokens.
+    /// The items that were asked for, without session tokens.
     fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -73,7 +73,7 @@ fn answer(
 ) -> Response<Full<Bytes>> {
     let response = Response::builder();
     let (status, response, body) = if request.method() == Method::PUT {
-        // A token without its lifetime is none: so another service answers that says 200 to everything.
+        // A token without its lifetime is invalid. A service that answers 200 to everything gives such a token.
         let lifetime = if token == NO_METADATA_SERVICE { "x-other" } else { "x-aws-ec2-metadata-token-ttl-seconds" };
         (if token == NO_METADATA_SERVICE { 200 } else { token }, response.header(lifetime, "21600"), "token")
     } else if request.headers().get("x-aws-ec2-metadata-token").is_none_or(|token| token != "token") {
@@ -93,7 +93,7 @@ fn at(url: &str) -> Imds {
     Imds::with(Client::builder().endpoint(url).unwrap(), http::client(None).unwrap())
 }
 
-/// A region that is set: this machine's environment does not matter then.
+/// A configuration with a region, so that this machine's environment does not matter.
 fn aws() -> Aws {
     Aws { region: Some("eu-central-1".to_owned()), ..Aws::default() }
 }
@@ -171,7 +171,7 @@ async fn an_interface_that_is_none_of_the_instances_is_named() {
     let refusal = async |name: &str| {
         let wanted = wanted(&[name], true);
         let node = service.imds().node(&Identity::default(), &aws(), &wanted, &cards()).await.unwrap();
-        // The others are found all the same.
+        // The other interfaces are found all the same.
         assert_eq!(node.interfaces.keys().collect::<Vec<_>>(), ["eth0"]);
         node.missing[&Some(name.to_owned())].clone()
     };
@@ -212,7 +212,7 @@ async fn a_failure_says_what_to_do_about_it() {
 
 #[tokio::test]
 async fn a_service_that_is_silent_is_given_up_soon_with_the_hop_limit_as_a_hint() {
-    // Accepts connections by the kernel's queue alone, and never answers.
+    // The listener accepts connections in the kernel's queue alone, and never answers.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let imds = at(&format!("http://{}", listener.local_addr().unwrap()));
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! An endpoint on loopback that answers what the test says, and remembers what it was asked.
+//! An endpoint on loopback that gives the test's answers and records the requests.
 
 use std::fmt::Write;
 use std::io;
@@ -15,10 +15,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle};
 
-/// What a request is answered with.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Status and body; with a request id and a date in the headers, as EC2 does it.
+    /// Status and body. The headers contain a request id and a date, as EC2's do.
     Answer(u16, String),
     /// The connection ends instead of an answer.
     Drop,
@@ -26,7 +26,7 @@ pub enum Reply {
     Cut,
     /// No answer, ever.
     Silence,
-    /// Accepted, but only once this many requests are there.
+    /// The request is accepted as soon as this many requests have arrived.
     Together(usize),
 }
 
@@ -49,7 +49,7 @@ pub fn error(status: u16, code: &str, message: &str) -> Reply {
     Reply::Answer(status, format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"))
 }
 
-/// The endpoint; gone when dropped.
+/// The endpoint. Dropping the value stops it.
 pub struct Canned {
     pub url: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -58,7 +58,8 @@ pub struct Canned {
 }
 
 impl Canned {
-    /// Answers every request with what `reply` gives for its number, from 0, and its line (see [`Self::requests`]).
+    /// Answers every request with the result of `reply`. `reply` gets the request's number, counted from 0, and its
+    /// line (see [`Self::requests`]).
     pub async fn start(reply: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -77,12 +78,12 @@ impl Canned {
         Self { url, requests, connections, acceptor }
     }
 
-    /// Every request as one line: the operation, then its fields in order of their names.
+    /// Every request as one line: the operation, then the fields in order of their names.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// How many connections were made to it.
+    /// The number of connections that clients made to the endpoint.
     pub fn connections(&self) -> usize {
         self.connections.lock().unwrap().len()
     }
@@ -128,7 +129,7 @@ async fn serve(stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, reply: Repl
             Ok(response.status(status).body(body).unwrap())
         }
     });
-    // A connection that ends in an error is one that the test, or the client, broke.
+    // A connection ends in an error only where the test or the client broke it.
     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
@@ -136,7 +137,7 @@ fn whole(body: String) -> UnsyncBoxBody<Bytes, io::Error> {
     Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body that breaks off, once its beginning has had time to leave.
+/// A body that breaks off. A short pause lets its beginning leave first.
 fn cut() -> UnsyncBoxBody<Bytes, io::Error> {
     let beginning = stream::once(async { Ok(Frame::data(Bytes::from("<CreateRouteResponse>"))) });
     let end = stream::once(async {

@@ -1,4 +1,4 @@
-//! What is made of calls that fail, and of the credentials and connections that they need.
+//! Tests of failed calls, and of the credentials and connections that calls need.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -140,7 +140,7 @@ async fn an_answer_that_does_not_come_in_time_leaves_the_effect_unknown() {
 async fn what_was_never_sent_had_no_effect() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    // Nobody speaks TLS there: the connection is not made within its second.
+    // The other side does not speak TLS, so the connection is not made within its time limit of one second.
     let tested = Tested::with(&format!("https://{address}"), credentials()).await;
     let start = Instant::now();
     let error = change(&tested).await.unwrap_err();
@@ -207,7 +207,7 @@ async fn expired_credentials_are_loaded_afresh_once() {
     assert_eq!(loads.load(Ordering::SeqCst), 3, "kept between calls");
 }
 
-/// Accepts everything, and lets every role be assumed.
+/// Accepts every request, and lets every role be assumed.
 fn with_roles(_: usize, line: &str) -> Reply {
     match operation(line) {
         "AssumeRole" => Reply::Answer(
@@ -297,7 +297,7 @@ async fn a_role_that_sts_does_not_give_is_named_and_sts_too() {
     };
     let tested = Tested::with(&url, credentials()).await;
     refused(&tested, Account::Role(role.to_owned())).await;
-    // The role that is in the place of the node's own credentials.
+    // This role replaces the node's own credentials.
     let aws = Aws { endpoint_url: Some(url), assume_role_arn: Some(role.to_owned()), ..Aws::default() };
     refused(&Tested::configured(&aws, credentials()).await, Account::Own).await;
 
@@ -345,7 +345,7 @@ async fn the_answers_date_tells_how_far_the_clocks_are_apart() {
     assert_eq!(tested.ec2.clock_offset(), None);
     change(&tested).await.unwrap();
     let offset = tested.ec2.clock_offset().unwrap();
-    // 2026-11-22 12:00:00 UTC, and the middle of that second.
+    // 2026-11-22 12:00:00 UTC, plus half a second for the middle of that second.
     let date = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_348_800_500);
     let expected = match offset.seen_at.duration_since(date) {
         Ok(ahead) => ahead.as_secs_f64(),

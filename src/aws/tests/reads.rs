@@ -1,4 +1,4 @@
-//! What is asked, and what is made of the answers.
+//! Tests of the reads: the requests, and the results that are made of the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use crate::ec2::{Address, Class, Ec2Read, Eni, EniQuery, Route, RouteTable, Rout
 
 const NORMAL: Urgency = Urgency::Normal;
 
-/// An endpoint that gives these answers in turn, and the last one for ever.
+/// An endpoint that gives these answers in turn, and repeats the last one for ever.
 async fn answering(replies: impl Into<Vec<Reply>>) -> Canned {
     let replies = replies.into();
     Canned::start(move |number, _| replies[number.min(replies.len() - 1)].clone()).await

@@ -1,4 +1,5 @@
-//! What is sent for each action, to the field, and what follows from the answers that are no plain success.
+//! Tests of the writes: every field of the request for each action, and the results of answers that are not a plain
+//! success.
 
 use std::slice;
 
@@ -14,7 +15,7 @@ const TAKEN: &str = "[10.0.1.50] is already assigned but move is not allowed.";
 const NOT_HERE: &str = "Some of the specified addresses are not assigned to interface eni-0a";
 const NO_ROUTE: &str = "There is no route defined for '20.0.0.50/32' in the route table. Use CreateRoute instead.";
 
-/// Performs one action. `answers` are for the requests in turn; after them everything is accepted.
+/// Performs one action. `answers` are the answers to its requests in turn; all later requests are accepted.
 async fn perform(action: &Action, answers: &[Reply]) -> (Result<Accepted, Ec2Error>, Vec<String>) {
     let answers = answers.to_vec();
     let endpoint =
@@ -24,7 +25,7 @@ async fn perform(action: &Action, answers: &[Reply]) -> (Result<Accepted, Ec2Err
     (outcome, endpoint.requests())
 }
 
-/// Checks what one action sends, one line for each request, and what comes of it.
+/// Checks the requests of one action, one line for each request, and the action's result.
 async fn check(action: Action, answers: &[Reply], expected: Accepted, requests: &[&str]) {
     let (outcome, sent) = perform(&action, answers).await;
     assert_eq!(outcome, Ok(expected), "{action}");
@@ -113,11 +114,12 @@ async fn a_route_is_written_by_the_other_call_when_the_first_was_the_wrong_one()
 
     let (outcome, sent) = perform(&point(RouteCall::CreateOnly), slice::from_ref(&exists)).await;
     assert_eq!((outcome.unwrap_err().class, sent.len()), (Class::Stale, 1));
-    // The switch is made once: two nodes that delete and create could hold each other up for ever otherwise.
+    // The adapter switches to the other call only once. Otherwise two nodes, one that deletes and one that creates,
+    // could keep each other busy for ever.
     let (outcome, sent) =
         perform(&point(RouteCall::ReplaceElseCreate), &[error(400, "InvalidParameterValue", NO_ROUTE), exists]).await;
     assert_eq!((outcome.unwrap_err().class, sent.len()), (Class::Stale, 2));
-    // Another fault of the request is not answered by the other call.
+    // For another fault of the request, the adapter does not try the other call.
     let invalid = error(400, "InvalidParameterValue", "Value (eni-0a) for parameter is invalid.");
     let (outcome, sent) = perform(&point(RouteCall::ReplaceElseCreate), &[invalid]).await;
     assert_eq!((outcome.unwrap_err().class, sent.len()), (Class::Rejected, 1));
@@ -197,7 +199,7 @@ async fn an_ipv6_address_is_taken_from_its_holder_in_the_same_vpc() {
     assert_eq!((outcome, sent.len()), (Ok(NOTHING_TO_DO), 3), "it is here already");
 }
 
-/// Assigns an IPv6 address that `holders` have, until it is unassigned.
+/// Assigns an IPv6 address that `holders` have. Only the first assign call is refused.
 async fn moved(
     force: Force,
     holders: &[(&'static str, &'static str, &'static str)],

@@ -1,4 +1,4 @@
-//! The class, the effect and the label of failed calls.
+//! Tests of the class, the effect and the label of failed calls.
 
 use std::collections::BTreeSet;
 
@@ -22,21 +22,21 @@ fn the_class_and_the_effect_follow_from_code_text_and_status() {
     let not_here = "Some of the specified addresses are not assigned to interface eni-0a";
     let several = "There are multiple interfaces attached to instance 'i-0a'. Please specify an interface ID";
     for (operation, status, code, message, class, effect) in [
-        // Throttling comes with a server's status, and nothing was done.
+        // EC2 may send throttling with a 5xx status. A throttled call did nothing.
         ("ReplaceRoute", 503, "RequestLimitExceeded", "", Throttled, None),
         ("ReplaceRoute", 400, "Throttling", "", Throttled, None),
         ("ReplaceRoute", 429, "", "", Throttled, None),
-        // A server's fault may have come after the change.
+        // A 5xx status may come after EC2 made the change.
         ("ReplaceRoute", 500, "InternalError", "", Transient, Unknown),
         ("ReplaceRoute", 503, "Unavailable", "", Transient, Unknown),
         ("ReplaceRoute", 503, "", "", Transient, Unknown),
         ("ReplaceRoute", 502, "", "", Transient, Unknown),
         ("ReplaceRoute", 599, "NobodyKnows", "", Transient, Unknown),
         ("DescribeAddresses", 502, "", "", Transient, None),
-        // So may an accepted call whose answer made no sense.
+        // EC2 may have made the change when its 200 answer made no sense.
         ("AssociateAddress", 200, "", "", Transient, Unknown),
         ("DescribeAddresses", 200, "", "", Transient, None),
-        // The world moved.
+        // The state in EC2 changed after it was read.
         ("CreateRoute", 400, "RouteAlreadyExists", "", Stale, None),
         ("ReplaceRoute", 400, "InvalidParameterValue", no_route, Stale, None),
         ("ReplaceRoute", 400, "InvalidRoute.NotFound", "", Stale, None),
@@ -54,7 +54,7 @@ fn the_class_and_the_effect_follow_from_code_text_and_status() {
         ("ReplaceRoute", 400, "RequestExpired", "", Denied, None),
         ("ReplaceRoute", 403, "", "", Denied, None),
         ("ReplaceRoute", 407, "", "", Denied, None),
-        // The request's own fault, or a limit.
+        // The request is wrong, or a limit is reached.
         ("ReplaceRoute", 400, "InvalidParameterValue", "invalid CIDR", Rejected, None),
         ("CreateRoute", 400, "InvalidParameterValue", no_route, Rejected, None),
         ("CreateRoute", 400, "RouteLimitExceeded", "", Rejected, None),
