@@ -1,6 +1,8 @@
-//! The checked configuration: a `Config` in hand is valid. How it is read is in the submodules: `layers` lays file,
-//! environment and flags over one another, `sources` loads them, `reader` takes typed values out and collects what is wrong, `sections` and
-//! `vips` know the keys, `values` knows what a good value looks like.
+//! The checked configuration. Every `Config` that is loaded is valid.
+//!
+//! The submodules read it. `layers` lays file, environment and flags over one another. `sources` loads the layers.
+//! `reader` takes typed values out of them and collects the problems. `sections` and `vips` know the keys. `values`
+//! knows the valid values.
 
 mod error;
 mod layers;
@@ -26,16 +28,16 @@ pub use layers::{FILE_VARIABLE, Flag};
 pub use sources::{DEFAULT_FILE, HookConfig, Sources};
 pub use values::{LOG_FORMATS, LOG_LEVELS, state_dir};
 
-/// Everything vipkeeper is told.
+/// All settings of vipkeeper.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub state_dir: PathBuf,
-    /// Besides root: users whose desired-state files are trusted.
+    /// The users, besides root, whose desired-state files are trusted.
     pub hook_users: Vec<String>,
     pub identity: Identity,
     pub aws: Aws,
     pub limits: Limits,
-    /// Where metrics, health and status are served; `None` if switched off.
+    /// The address at which metrics, health and status are served. `None` if this is switched off.
     pub listen: Option<SocketAddr>,
     pub intervals: Intervals,
     pub log: LogSettings,
@@ -46,7 +48,7 @@ pub struct Config {
 }
 
 impl AddressConfig {
-    /// The interfaces that it needs; `None` stands for the machine's first one.
+    /// The interfaces that this address needs. `None` stands for the machine's first interface.
     pub fn interfaces(&self) -> impl Iterator<Item = Option<&str>> {
         let elastic = self.elastic_ip.iter().map(|elastic| elastic.interface.as_deref());
         let route = self.route.iter().map(|route| route.interface.as_deref());
@@ -56,7 +58,7 @@ impl AddressConfig {
 }
 
 impl Config {
-    /// The defaults, for these VIPs.
+    /// The default configuration with these VIPs.
     #[must_use]
     pub fn with_vips(vips: Vec<VipConfig>) -> Self {
         Self {
@@ -75,26 +77,27 @@ impl Config {
         }
     }
 
-    /// The VIP with this delegate IP; the `also` addresses are no names of their own.
+    /// The VIP with this delegate IP. A VIP cannot be found by its `also` addresses.
     #[must_use]
     pub fn vip(&self, delegate_ip: IpAddr) -> Option<&VipConfig> {
         self.vips.iter().find(|vip| vip.delegate_ip == delegate_ip)
     }
 }
 
-/// On tmpfs, so that a reboot forgets who was leader.
+/// The default folder is on tmpfs, so that a reboot forgets who was leader.
 const DEFAULT_STATE_DIR: &str = "/run/vipkeeper";
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9813);
 
-/// Who this node is, for machines without the metadata service. What is set here is not asked for there.
+/// This node's identity, for machines without the metadata service. The metadata service is not asked for values that
+/// are set here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
     pub instance_id: Option<InstanceId>,
-    /// The ENI of each local interface.
+    /// The ENI of each local interface, by the interface's name.
     pub interfaces: BTreeMap<String, EniId>,
 }
 
-/// How EC2 is reached; everything unset is the SDK's own default chain.
+/// The way to EC2. For every unset value, the SDK's own default chain decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Aws {
     pub region: Option<String>,
@@ -104,11 +107,12 @@ pub struct Aws {
     pub ca_bundle: Option<PathBuf>,
     pub use_fips: bool,
     pub use_dual_stack: bool,
-    /// Where the metadata service is, if not at its usual address. Identity and credentials then come from it alone.
+    /// The metadata service's endpoint, if it is not the usual one. If it is set, the metadata service at this
+    /// endpoint is the only source of identity and credentials.
     pub imds_endpoint: Option<String>,
 }
 
-/// What protects the account: a token bucket before the client.
+/// The token bucket in front of the EC2 client, which protects the account's rate limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     pub requests_per_s: f64,
@@ -121,7 +125,7 @@ impl Default for Limits {
     }
 }
 
-/// How often a node looks when nothing happens; each time ±25 % at random.
+/// The time between two looks while nothing happens. Each time differs by up to ±25 % at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
     pub leader: Duration,
@@ -134,31 +138,33 @@ impl Default for Intervals {
     }
 }
 
-/// What Pgpool's own watchdog is asked for.
+/// The purpose for which Pgpool's own watchdog is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum WitnessMode {
-    /// Nothing.
+    /// The watchdog is never asked.
     Off,
-    /// Before every retake, which it can stop; and to notice a hook that was lost.
+    /// The watchdog is asked before every retake, and can stop it. The watchdog's answers also show that a hook was
+    /// lost.
     #[default]
     Check,
-    /// As `Check`; and where a hook was lost, its word counts in the file's place.
+    /// The watchdog is asked as in `Check`. Where a hook was lost, the watchdog's answer also replaces the
+    /// desired-state file.
     Trust,
 }
 
-/// How Pgpool's watchdog is asked.
+/// The way to Pgpool's watchdog.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pgpool {
-    /// Looked for where Pgpool's packages put it if not given.
+    /// The watchdog's socket. If not given, vipkeeper looks for it where Pgpool's packages put it.
     pub watchdog_socket: Option<PathBuf>,
     /// Pgpool's `wd_authkey`.
     pub wd_authkey: Option<String>,
-    /// A file that holds Pgpool's `wd_authkey` alone, and counts before `wd_authkey`: every hook's user must be able to read
-    /// the config, and need not know the key.
+    /// A file that holds only Pgpool's `wd_authkey`. The file counts before `wd_authkey`. Every hook's user must be
+    /// able to read the configuration, but need not know the key.
     pub wd_authkey_file: Option<PathBuf>,
 }
 
-/// What is logged, and how.
+/// The level and the format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
     pub level: tracing::Level,
@@ -171,10 +177,10 @@ impl Default for LogSettings {
     }
 }
 
-/// How one log event is written.
+/// The format of one log event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// A line for people.
+    /// One line of text for people.
     Text,
     /// One JSON object a line, for log collectors.
     Json,
@@ -184,14 +190,14 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VipConfig {
     pub delegate_ip: IpAddr,
-    /// Never empty; the first one's `address` is `delegate_ip`.
+    /// The addresses. The list is never empty, and the `address` of the first item is `delegate_ip`.
     pub addresses: Vec<AddressConfig>,
-    /// What `claims.anchor` or the VIP's own `anchor` names, instead of the default.
+    /// The anchor that `claims.anchor` or the VIP's own `anchor` names, instead of the default.
     pub anchor: Option<AnchorConfig>,
 }
 
 impl VipConfig {
-    /// The route tables that are named by id, in the order of the config.
+    /// The route tables that the configuration names by id, in its order.
     pub fn named_tables(&self) -> impl Iterator<Item = &TableRef> {
         let routes = self.addresses.iter().filter_map(|address| address.route.as_ref());
         routes.flat_map(|route| match &route.tables {
@@ -200,7 +206,8 @@ impl VipConfig {
         })
     }
 
-    /// Whose a table is: as where it is named; else that of the tables which are chosen by tag.
+    /// The account of a route table. If the configuration names the table, the account is the one given with its
+    /// name; otherwise it is that of the tables which are chosen by tag.
     #[must_use]
     pub fn account_of(&self, table: &RouteTableId) -> Account {
         let named = self.named_tables().find(|named| named.id == *table).map(|named| named.account.clone());
@@ -215,7 +222,7 @@ impl VipConfig {
     }
 }
 
-/// A resource chosen to carry the claims of a VIP.
+/// The resource that carries the claims of a VIP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AnchorConfig {
     ElasticIp(AllocationId),
@@ -223,7 +230,7 @@ pub enum AnchorConfig {
     Subnet,
 }
 
-/// One address and what points it at the leader; at least one of the three is set.
+/// One address, and the bindings that point it at the leader. At least one of the three is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressConfig {
     pub address: IpAddr,
@@ -234,11 +241,11 @@ pub struct AddressConfig {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElasticIpConfig {
-    /// Found from the address if not given; if given, it must be the address's.
+    /// The allocation id. If not given, EC2 is asked for the address's own; if given, it must be the address's own.
     pub allocation_id: Option<AllocationId>,
-    /// The first interface of the machine if not given.
+    /// The interface. If not given, the machine's first interface.
     pub interface: Option<String>,
-    /// The ENI's primary address if not given.
+    /// The private address. If not given, the ENI's primary address.
     pub private_ip: Option<Ipv4Addr>,
 }
 
@@ -249,12 +256,12 @@ pub struct RouteConfig {
     pub on_release: OnRelease,
 }
 
-/// Which route tables get the route.
+/// The route tables that get the route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tables {
-    /// Never empty, each id once.
+    /// The tables with these ids. The list is never empty and contains each id once.
     Ids(Vec<TableRef>),
-    /// All tables in the VPC of the interface's ENI that carry all these tags.
+    /// All tables that carry all these tags, in the VPC of the interface's ENI.
     Tagged { tags: BTreeMap<String, String>, account: Account },
 }
 

@@ -114,9 +114,9 @@ pub enum TableQuery {
 pub enum Urgency {
     /// The call waits for a token.
     Normal,
-    /// The call takes a token if there is one. While the bucket is below zero, the call waits only for other paced
-    /// calls. Repetitions of a claim's failed first calls are paced: they go at a rate that the account can bear, and
-    /// do not wait until the tokens of the first calls are paid back.
+    /// The call waits for a token, except while the bucket is below zero: then it waits only for other paced calls.
+    /// Repetitions of a claim's failed first calls are paced. They go at a rate that the account can bear, and do not
+    /// wait until the tokens of the first calls are paid back.
     Paced,
     /// The call is counted and never held back. The first calls of a claim are urgent.
     Urgent,

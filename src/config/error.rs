@@ -1,13 +1,13 @@
-//! What is wrong with the configuration: every problem with its place, all of them at once.
+//! The problems of the configuration: all of them at once, each with its place.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// The configuration cannot be used; all that is wrong with it: in the order of the
-/// file, then variables and flags by name.
+/// The error of an unusable configuration. It contains all problems: first those of the file, then those of variables
+/// and flags by name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// Never empty.
+    /// The problems. The list is never empty.
     problems: Vec<ConfigProblem>,
 }
 
@@ -46,11 +46,11 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// One thing that is wrong: where, and what to do about it.
+/// One problem: its place, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigProblem {
     pub place: Place,
-    /// Empty where it is about the whole file.
+    /// The key. Empty if the problem concerns the whole file.
     pub key: Key,
     pub message: String,
 }
@@ -65,17 +65,17 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
-/// Where a value comes from.
+/// The place of a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     File {
         path: PathBuf,
-        /// Counted from 1; `None` if it is about the file as a whole.
+        /// The line, counted from 1. `None` if the problem concerns the file as a whole.
         line: Option<usize>,
-        /// Counted in characters from 1; known for syntax errors only.
+        /// The column, counted in characters from 1. Known for syntax errors only.
         column: Option<usize>,
     },
-    /// An environment variable or a flag, by its name.
+    /// The name of an environment variable or a flag.
     Named(String),
 }
 
@@ -91,15 +91,15 @@ impl fmt::Display for Place {
     }
 }
 
-/// The path of a key from the top of the configuration, shown as `vip[0].route.tables[1]`.
+/// The path of a key from the top of the configuration. It is shown as `vip[0].route.tables[1]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Key(pub Vec<KeyStep>);
 
-/// One step down: into a table, or into a list.
+/// One step of a path: into a table, or into a list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyStep {
     Name(String),
-    /// Counted from 0.
+    /// The index of the item, counted from 0.
     Item(usize),
 }
 
@@ -134,7 +134,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// Whether TOML lets the key stand without quotes.
+/// Whether TOML allows the key without quotes.
 fn is_bare(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }

@@ -1,5 +1,5 @@
-//! The merged values of all layers, and where each of them stands. figment lays the layers over one another and remembers
-//! which of them every value came from.
+//! The merged values of all layers, and the place of each value. figment lays the layers over one another and
+//! remembers the layer of every value.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,51 +12,53 @@ use super::error::{ConfigProblem, Key, Place};
 use super::text::{self, Document};
 use super::values;
 
-/// The variable that names the file; no key of the file itself.
+/// The variable that names the file. The file itself has no such key.
 pub const FILE_VARIABLE: &str = "VIPKEEPER_CONFIG";
 
-/// Variables that the AWS CLI and the SDKs honour, and the key that each of them stands for where nothing else sets it.
-/// The first one that is set counts.
+/// Variables that the AWS CLI and the SDKs honour, and the key of each. Such a variable counts only if nothing else
+/// sets its key. Of two variables for one key, the first one that is set counts.
 const AWS_VARIABLES: &[(&str, &[&str; 2])] = &[
     ("AWS_REGION", &["aws", "region"]),
     ("AWS_DEFAULT_REGION", &["aws", "region"]),
     ("AWS_CA_BUNDLE", &["aws", "ca_bundle"]),
 ];
 
-/// Variables that name a proxy, as the SDK's HTTP client reads them. It goes past a proxy whose URL it cannot read.
+/// Variables that name a proxy, as the SDK's HTTP client reads them. The client ignores a proxy whose URL it cannot
+/// read, and connects directly.
 const PROXY_VARIABLES: [&str; 6] = ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"];
 
-/// What the names of all variables begin with.
+/// The prefix of all variables for vipkeeper.
 const PREFIX: &str = "VIPKEEPER_";
 
-/// What separates a table from its key in a variable's name.
+/// The separator between a table and its key in the name of a variable.
 const NESTING: &str = "__";
 
-/// Tables that a text may stand for: it is the value of this key of theirs.
+/// Tables that may be written as a text, and the key of the table that has the text as its value.
 const SHORT_FORMS: &[(&str, &str)] = &[("claims", "mode")];
 
 /// A flag that overrides one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
-    /// As it is typed, like `--state-dir`.
+    /// The flag's name as people type it, like `--state-dir`.
     pub name: &'static str,
     /// The table and the key, like `["log", "level"]`.
     pub key: &'static [&'static str],
     pub value: String,
 }
 
-/// The merged values, and what is needed to say where each of them stands.
+/// The merged values, and the data to find the place of each value.
 pub(super) struct Layers {
     pub values: Dict,
     figment: Figment,
     file: PathBuf,
     document: Document,
-    /// What went wrong before anything could be looked at: an unreadable file, a line that is no TOML.
+    /// The problems found before the values were checked: an unreadable file, a line that is no TOML, an unusable
+    /// variable.
     pub problems: Vec<ConfigProblem>,
 }
 
 impl Layers {
-    /// The file, then the variables, then the flags, each overriding the ones before it.
+    /// Reads the file, then the variables, then the flags. Each layer overrides the layers before it.
     pub fn new(path: &Path, environment: &[(OsString, OsString)], flags: &[Flag]) -> Self {
         let mut problems = Vec::new();
         let mut document = read_file(path).unwrap_or_else(|found| {
@@ -94,7 +96,7 @@ impl Layers {
         Self { values, figment, file: path.to_owned(), document, problems }
     }
 
-    /// Where the value with this key and tag stands.
+    /// The place of the value with this key and tag.
     pub fn place(&self, key: &Key, tag: Tag) -> Place {
         match self.setting(tag) {
             Some(name) => Place::Named(name.to_owned()),
@@ -102,27 +104,29 @@ impl Layers {
         }
     }
 
-    /// Whether the value is text because its source knows nothing else.
+    /// Whether the value is text because variables and flags have no other type.
     pub fn is_untyped(&self, tag: Tag) -> bool {
         self.setting(tag).is_some()
     }
 
-    /// The variable or flag that the value came from, if it was one.
+    /// The name of the variable or flag that gave the value. `None` if the file gave the value.
     fn setting(&self, tag: Tag) -> Option<&str> {
         let metadata = self.figment.get_metadata(tag)?;
         metadata.source.is_none().then_some(&*metadata.name)
     }
 }
 
-/// One source's values, and how to speak of it: with a path it is the file, without one a variable or a flag.
+/// The values of one source, and the source's description. A description with a path means the file; one without a
+/// path means a variable or a flag.
 struct Layer {
     metadata: Metadata,
     values: Dict,
 }
 
 impl Layer {
-    /// Short forms are spelled out here, before layers meet: one layer's text and another's table then complete each
-    /// other key by key, instead of the later one throwing the earlier one away.
+    /// Makes a layer and turns each short form into a table before the layers are merged. The text of one layer and
+    /// the table of another then complete each other key by key. Otherwise the later layer would discard the whole
+    /// earlier value.
     fn new(metadata: Metadata, mut values: Dict) -> Self {
         for (table, key) in SHORT_FORMS {
             if let Some(value) = values.get_mut(*table)
@@ -171,14 +175,14 @@ fn read_file(path: &Path) -> Result<Document, Vec<ConfigProblem>> {
     })
 }
 
-/// One variable, by its name. An empty one counts as not set, as usual.
+/// One variable, by its name. An empty variable counts as not set, as usual.
 fn variable<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
     let (_, value) = environment.iter().find(|(other, value)| other == name && !value.is_empty())?;
     Some(value)
 }
 
-/// The variables that are meant for vipkeeper, by name: also with `__`, so that a table comes before its keys.
-/// An empty one counts as not set, as usual.
+/// The variables for vipkeeper, sorted by name, so that the variable of a table comes before the `__` variables of
+/// its keys. An empty variable counts as not set, as usual.
 fn variables(environment: &[(OsString, OsString)]) -> BTreeMap<String, OsString> {
     let names = environment.iter().map(|(name, value)| (name.to_string_lossy(), value));
     names
@@ -187,7 +191,7 @@ fn variables(environment: &[(OsString, OsString)]) -> BTreeMap<String, OsString>
         .collect()
 }
 
-/// A variable holds plain text, or a list or a table as TOML writes it.
+/// Reads the value of a variable: plain text, or a list or a table as TOML writes it.
 fn variable_value(value: &OsStr) -> Result<Value, String> {
     let text = value.to_str().ok_or("is not UTF-8")?;
     if text.starts_with(['[', '{']) {

@@ -1,5 +1,5 @@
-//! Takes typed values out of the merged layers, one key at a time. What is wrong is recorded with its place and reading
-//! goes on, so that one run shows every problem; keys that nobody took are unknown.
+//! Takes typed values out of the merged layers, one key at a time. Each problem is recorded with its place, and
+//! reading goes on, so that one run shows every problem. A key that no code takes is unknown.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,13 +10,13 @@ use figment::value::{Dict, Num, Tag, Value};
 use super::error::{ConfigProblem, Key, Place};
 use super::layers::Layers;
 
-/// Says that the problem is on record already: nothing more needs to be said about it.
+/// The sign that a problem is already recorded. The caller need not report it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reported(());
 
 pub(super) type Checked<T> = Result<T, Reported>;
 
-/// How far an unknown key may be from a known one and still be taken for a slip of the finger.
+/// The least likeness (0 to 1) at which an unknown key counts as a misspelt known key.
 const SLIP: f64 = 0.6;
 
 pub(super) struct Reader<'a> {
@@ -34,7 +34,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A value and where it stands.
+/// A value, and its place in the configuration.
 pub(super) struct Entry<'r> {
     reader: &'r Reader<'r>,
     key: Key,
@@ -50,7 +50,7 @@ impl<'r> Entry<'r> {
         report(self.reader, &self.key, self.value.tag(), &message.into())
     }
 
-    /// A text that is more than text: `parse` checks it.
+    /// A text with a meaning, which `parse` checks. `expected` describes a valid text.
     pub fn text<T, E: ToString>(&self, expected: &str, parse: impl Fn(&str) -> Result<T, E>) -> Checked<T> {
         match self.value.as_str() {
             None => Err(self.wrong_type(expected)),
@@ -88,7 +88,7 @@ impl<'r> Entry<'r> {
         if range.contains(&number) { Ok(number) } else { Err(self.report(format!("{number} is not {expected}"))) }
     }
 
-    /// A table as such; its keys are taken from the [`Table`], which must be finished.
+    /// The value as a [`Table`]. The caller takes the keys from the table, and must then call [`Table::finish`].
     pub fn table(self, expected: &str) -> Checked<Table<'r>> {
         let tag = self.value.tag();
         match self.value {
@@ -103,7 +103,7 @@ impl<'r> Entry<'r> {
         matches!(self.value, Value::Dict(..))
     }
 
-    /// Variables and flags have no other type than text.
+    /// The text of a variable or a flag, which may stand for a value of another type. `None` for a value of the file.
     fn spelled(&self) -> Option<&str> {
         self.value.as_str().filter(|_| self.reader.layers.is_untyped(self.value.tag()))
     }
@@ -125,7 +125,7 @@ impl<'r> Entry<'r> {
     }
 }
 
-/// A table of which the known keys are taken out, one by one.
+/// A table from which the known keys are taken, one by one.
 pub(super) struct Table<'r> {
     reader: &'r Reader<'r>,
     key: Key,
@@ -135,13 +135,13 @@ pub(super) struct Table<'r> {
 }
 
 impl<'r> Table<'r> {
-    /// The whole configuration.
+    /// The table of the whole configuration.
     pub fn root(reader: &'r Reader<'r>) -> Self {
         let entries = reader.layers.values.clone();
         Self { reader, key: Key::default(), tag: Tag::Default, entries, known: Vec::new() }
     }
 
-    /// A key that may be missing; `read` gets its value.
+    /// A key that may be missing. `read` gets its value.
     pub fn optional<T>(
         &mut self,
         name: &'static str,
@@ -152,7 +152,7 @@ impl<'r> Table<'r> {
         read(Entry { reader: self.reader, key: self.key.name(name), value }).map(Some)
     }
 
-    /// A key that must be there; `hint` says what to write.
+    /// A key that must be present. `hint` says what to write.
     pub fn required<T>(
         &mut self,
         name: &'static str,
@@ -162,7 +162,7 @@ impl<'r> Table<'r> {
         self.optional(name, read)?.ok_or_else(|| self.report(name, format!("is missing: {hint}")))
     }
 
-    /// A text that may be missing; see [`Entry::text`].
+    /// A text that may be missing (see [`Entry::text`]).
     pub fn text<T, E: ToString>(
         &mut self,
         name: &'static str,
@@ -176,7 +176,7 @@ impl<'r> Table<'r> {
         self.optional(name, |node| node.boolean())
     }
 
-    /// A list that may be missing. Every item is read, also after one that is bad.
+    /// A list that may be missing. Every item is read, even after a bad one.
     pub fn list<T>(
         &mut self,
         name: &'static str,
@@ -193,7 +193,7 @@ impl<'r> Table<'r> {
         })
     }
 
-    /// A table that may be missing; whatever `read` leaves in it is unknown.
+    /// A table that may be missing. A key that `read` leaves in the table is unknown.
     pub fn table<T>(
         &mut self,
         name: &'static str,
@@ -207,7 +207,8 @@ impl<'r> Table<'r> {
         })
     }
 
-    /// A table that its own key `enabled = false` switches off: then it counts as missing, but is checked all the same.
+    /// A table that its own key `enabled = false` can switch off. A table that is switched off counts as missing, but
+    /// is still checked.
     pub fn switchable<T>(
         &mut self,
         name: &'static str,
@@ -221,7 +222,7 @@ impl<'r> Table<'r> {
         Ok(read.flatten())
     }
 
-    /// A table whose keys are the user's own.
+    /// A table whose keys the user chooses.
     pub fn map<K: Ord, V, E: ToString>(
         &mut self,
         name: &'static str,
@@ -245,17 +246,17 @@ impl<'r> Table<'r> {
         })
     }
 
-    /// A problem of one of the keys of this table, there or not.
+    /// Reports a problem of one key of this table. The key need not be present.
     pub fn report(&self, name: &str, message: impl Into<String>) -> Reported {
         report(self.reader, &self.key.name(name), self.tag, &message.into())
     }
 
-    /// A problem of the table itself.
+    /// Reports a problem of the table itself.
     pub fn report_whole(&self, message: impl Into<String>) -> Reported {
         report(self.reader, &self.key, self.tag, &message.into())
     }
 
-    /// Everything that is left is unknown.
+    /// Reports every key that is left as unknown.
     pub fn finish(self) {
         for (name, value) in self.entries {
             let nearest = self
@@ -275,7 +276,7 @@ impl<'r> Table<'r> {
 
 fn report(reader: &Reader<'_>, key: &Key, tag: Tag, message: &str) -> Reported {
     let place = reader.layers.place(key, tag);
-    // A problem is one line, whatever is in the text that it shows.
+    // A problem must be one line, even if the text in it has line breaks.
     let mut line = String::with_capacity(message.len());
     for c in message.chars() {
         if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }

@@ -1,4 +1,4 @@
-//! The keys of the file, but for the VIPs'.
+//! All keys of the file except those of the VIPs.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,13 +9,14 @@ use super::values::{self, one_of};
 use super::{Aws, Config, DEFAULT_LISTEN, Identity, Intervals, Limits, LogSettings, Pgpool, WitnessMode, vips};
 use crate::binding::ClaimMode;
 
-/// EC2 shares its request quota among all callers of an account: a leader that looks every 2 s makes about as many
-/// requests as one node should.
+/// The range of the leader's interval. All callers of an account share its request quota: at one look every 2 s, a
+/// leader makes about as many requests as one node should.
 const LEADER_INTERVAL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(10));
-/// A standby only clears what was left behind, so it may look less often.
+/// The range of the standby's interval. A standby only clears what an earlier leadership left behind, so it may look
+/// less often.
 const STANDBY_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
 
-/// Everything, or the record of what is wrong.
+/// Reads the whole configuration. On failure, the problems are recorded.
 pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
     let state_dir = state_dir(&mut root);
     let hook_users = root.list("hook_users", "a list of user names like [\"postgres\"]", |user| {
@@ -27,7 +28,7 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
     let listen = metrics(&mut root);
     let intervals = root.table("intervals", intervals);
     let log = root.table("log", log);
-    // A text in the table's place is its mode, and has been put there when the layers were read.
+    // A text in place of the table means the mode. The layers have already turned such a text into a table.
     let claims = root.optional("claims", |node| {
         let mut table = node.table("\"tags\", \"off\" or a table, [claims]")?;
         let mode = table.text("mode", "\"tags\" or \"off\"", one_of(CLAIM_MODES));
@@ -35,7 +36,7 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
         table.finish();
         Ok((mode?.unwrap_or_default(), anchor?))
     });
-    // Where it is bad, that is said once: without claims nothing is asked of an anchor.
+    // A bad `claims` table is reported only once: without claims, no VIP needs an anchor.
     let (mode, anchor) = claims.clone().map_or((ClaimMode::Off, None), Option::unwrap_or_default);
     let witness = root.text("witness", "\"off\", \"check\" or \"trust\"", one_of(WITNESS_MODES));
     let pgpool = root.table("pgpool", |table| {
@@ -69,7 +70,7 @@ const WITNESS_MODES: &[(&str, WitnessMode)] =
 
 const CLAIM_MODES: &[(&str, ClaimMode)] = &[("tags", ClaimMode::Tags), ("off", ClaimMode::Off)];
 
-/// Alone too: a hook needs it from a configuration that is otherwise unusable.
+/// Reads the state folder. A hook also reads it alone, from a configuration that is otherwise unusable.
 pub(super) fn state_dir(root: &mut Table<'_>) -> Checked<Option<PathBuf>> {
     root.text("state_dir", "an absolute path in quotes", values::state_dir)
 }
@@ -102,7 +103,8 @@ fn aws(table: &mut Table<'_>) -> Checked<Aws> {
         use_dual_stack: use_dual_stack?.unwrap_or(false),
         imds_endpoint: imds_endpoint?,
     };
-    // EC2's endpoint rules refuse both: FIPS and dual stack are properties of the endpoints that the SDK itself names.
+    // EC2's endpoint rules refuse `endpoint_url` together with either option. FIPS and dual stack are properties of
+    // the endpoints that the SDK itself names.
     let refused: Vec<_> = [("use_fips", aws.use_fips), ("use_dual_stack", aws.use_dual_stack)]
         .into_iter()
         .filter(|(_, chosen)| *chosen && aws.endpoint_url.is_some())
@@ -124,7 +126,7 @@ fn limits(table: &mut Table<'_>) -> Checked<Limits> {
     })
 }
 
-/// Without the table metrics are served at the default address.
+/// Reads the address for metrics. Without the table, metrics are served at the default address.
 fn metrics(root: &mut Table<'_>) -> Checked<Option<SocketAddr>> {
     let metrics = root.table("metrics", |table| {
         let enabled = table.boolean("enabled");

@@ -1,4 +1,5 @@
-//! Where settings come from: the file, then `VIPKEEPER_…` variables, then flags, each overriding the ones before it.
+//! The sources of settings: the file, then `VIPKEEPER_…` variables, then flags. Each source overrides the sources
+//! before it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,30 +11,31 @@ use super::layers::{Flag, Layers};
 use super::reader::{Reader, Table};
 use super::{Config, DEFAULT_STATE_DIR, sections};
 
-/// Where the configuration is, unless `--config` or [`FILE_VARIABLE`] says otherwise.
+/// The path of the configuration, unless `--config` or [`FILE_VARIABLE`] names another file.
 pub const DEFAULT_FILE: &str = "/etc/vipkeeper/vipkeeper.toml";
 
-/// Everything that a configuration is made of; kept by the daemon, which reads it again when it is told to.
+/// The sources of a configuration. The daemon keeps them, and reads them again when it is told to reload.
 #[derive(Debug, Clone)]
 pub struct Sources {
     pub file: PathBuf,
-    /// All variables of the process; those without the prefix are ignored.
+    /// All variables of the process. Variables without the prefix are ignored, except those of AWS and of proxies.
     pub environment: Vec<(OsString, OsString)>,
     pub flags: Vec<Flag>,
 }
 
-/// What a hook needs of the configuration. Whatever is wrong with it, the hook can write its file.
+/// The part of the configuration that a hook needs. Even if the configuration has errors, the hook can write its
+/// file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookConfig {
     pub state_dir: PathBuf,
-    /// `None` if the configuration has errors: then no delegate IP can be called unknown.
+    /// The delegate IPs. `None` if the configuration has errors: no delegate IP counts as unknown then.
     pub delegate_ips: Option<BTreeSet<IpAddr>>,
-    /// What to warn about.
+    /// The errors of the configuration. The hook warns about them.
     pub error: Option<ConfigError>,
 }
 
 impl Sources {
-    /// This file, the environment of this process, and these flags.
+    /// The sources with this file, the environment of this process, and these flags.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn of_process(file: PathBuf, flags: Vec<Flag>) -> Self {
@@ -47,13 +49,14 @@ impl Sources {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// With all problems at once; a file that cannot be read is one of them.
+    /// The error contains all problems at once. A file that cannot be read is one of them.
     pub fn load(&self) -> Result<Config, ConfigError> {
         checked(&self.layers())
     }
 
-    /// Says so if a variable gives this process another state folder than its file and flags do. Pgpool starts the hooks
-    /// without the variables of the daemon's unit: what they write would be lost, and nobody told.
+    /// Warns if a variable gives this process another state folder than its file and flags do. Pgpool starts the
+    /// hooks without the variables of the daemon's unit. The daemon would never see the files of the hooks, and
+    /// nobody would notice.
     #[must_use]
     pub fn state_dir_that_hooks_miss(&self) -> Option<String> {
         let without_variables = Self { environment: Vec::new(), ..self.clone() };
@@ -69,7 +72,7 @@ impl Sources {
         })
     }
 
-    /// Reads what a hook needs, as far as it can be read.
+    /// Reads the part that a hook needs, as far as it can be read.
     #[must_use]
     pub fn load_for_hook(&self) -> HookConfig {
         let layers = self.layers();
@@ -92,7 +95,8 @@ impl Sources {
     }
 }
 
-/// `NO_PROXY` of this process: the hosts that are asked without a proxy, as the SDK's HTTP client reads it.
+/// The value of `NO_PROXY` in this process, as the SDK's HTTP client reads it: the hosts that are asked without a
+/// proxy.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn no_proxy() -> String {
@@ -100,11 +104,11 @@ pub fn no_proxy() -> String {
     first.unwrap_or_default()
 }
 
-/// The checked configuration, or every problem of the layers and of the values in them.
+/// Returns the checked configuration, or every problem of the layers and of their values.
 fn checked(layers: &Layers) -> Result<Config, ConfigError> {
     let mut problems = layers.problems.clone();
     if problems.iter().any(|problem| matches!(problem.place, Place::File { .. })) {
-        // What the rest of the layers lacks is in the file that could not be read.
+        // The values are not checked: keys that seem to be missing may be in the file that could not be read.
         return Err(ConfigError::new(problems).expect("there is one"));
     }
     let reader = Reader::new(layers);

@@ -1,4 +1,4 @@
-//! What operators write and what they are told about it.
+//! Tests of configurations as operators write them, and of the messages that they get.
 
 mod example;
 
@@ -11,7 +11,7 @@ use super::*;
 
 const MINIMAL: &str = "[[vip]]\ndelegate_ip = '20.0.0.50'\n[vip.route]\ntables = ['rtb-1']\n";
 
-/// A file and its folder, gone with the value.
+/// A file and its folder. Dropping the value deletes both.
 struct File(tempfile::TempDir);
 
 impl File {
@@ -42,7 +42,7 @@ fn load(text: &str) -> Result<Config, Vec<String>> {
     load_with(text, &[], &[])
 }
 
-/// The only problem of a file that has one.
+/// The problem of a file that has exactly one.
 fn problem(text: &str) -> String {
     let mut problems = load(text).expect_err(text);
     assert_eq!(problems.len(), 1, "{text}\n{problems:#?}");
@@ -332,7 +332,7 @@ fn claims_can_be_switched_by_a_text_in_the_place_of_their_table() {
     assert_eq!(claims("claims = 'tags'", &[]), Ok((ClaimMode::Tags, None)));
     assert_eq!(claims("", &[("VIPKEEPER_CLAIMS", "off")]), Ok((ClaimMode::Off, None)));
     assert_eq!(claims("", &[("VIPKEEPER_CLAIMS", "{ mode = 'off' }")]), Ok((ClaimMode::Off, None)));
-    // The text says nothing of the anchor: what another layer says of it stays.
+    // The text says nothing about the anchor, so the anchor of another layer remains.
     assert_eq!(
         claims("[claims]\nmode = 'off'\nanchor = 'rtb-9'", &[("VIPKEEPER_CLAIMS", "tags")]),
         Ok((ClaimMode::Tags, elsewhere.clone()))

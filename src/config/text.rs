@@ -1,4 +1,4 @@
-//! TOML text as figment's values, and the line of every key: one parse gives both.
+//! Turns TOML text into figment's values, and finds the line of every key. One parse gives both.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::Key;
 
-/// One document: its values, and where each of them begins.
+/// One document: its values, and the line of each key.
 #[derive(Debug, Default)]
 pub(super) struct Document {
     pub values: Dict,
@@ -18,18 +18,18 @@ pub(super) struct Document {
 /// A place where the text is no TOML.
 #[derive(Debug, PartialEq)]
 pub(super) struct SyntaxError {
-    /// Line and column, both from 1, the column in characters.
+    /// The line and the column. Both count from 1, and the column counts characters.
     pub position: Option<(usize, usize)>,
     pub message: String,
 }
 
 impl Document {
-    /// Reads a whole file. The errors are all those that the parser finds in one go.
+    /// Reads the text of a whole file. The errors are all those that the parser finds in one run.
     pub fn parse(text: &str) -> Result<Self, Vec<SyntaxError>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             let mut errors: Vec<_> = errors.iter().map(|error| SyntaxError::new(text, error)).collect();
-            // The parser may stumble over one word more than once.
+            // The parser may report one word more than once.
             errors.dedup_by(|a, b| a.message == b.message);
             return Err(errors);
         }
@@ -39,7 +39,7 @@ impl Document {
         Ok(document)
     }
 
-    /// The line of this key, or of the nearest table around it: a key that is missing has no line of its own.
+    /// The line of this key. A missing key has no line, so its line is that of the nearest table around it.
     pub fn line(&self, key: &Key) -> Option<usize> {
         let mut key = key.clone();
         loop {
@@ -51,7 +51,7 @@ impl Document {
     }
 }
 
-/// One value as it could stand behind a `=`.
+/// Reads one value, as TOML allows it after a `=`.
 pub(super) fn value(text: &str) -> Result<Value, SyntaxError> {
     let parsed = DeValue::parse(text).map_err(|error| SyntaxError::new(text, &error))?;
     let mut walk = Walk { starts: line_starts(text), lines: &mut BTreeMap::new() };
@@ -69,7 +69,7 @@ impl SyntaxError {
     }
 }
 
-/// The value at an offset that would be a text if it stood in quotes: an address, an id, a time.
+/// The value at an offset, if it would be a text in quotes: an address, an id, a time.
 fn bare_text(text: &str, offset: usize) -> Option<&str> {
     let part_of_word = |c: char| c.is_ascii_alphanumeric() || ".:-_/+".contains(c);
     let before = text.get(..offset)?;
@@ -81,7 +81,7 @@ fn bare_text(text: &str, offset: usize) -> Option<&str> {
     (is_value && !word.is_empty() && word.parse::<f64>().is_err()).then_some(word)
 }
 
-/// Line and column of an offset, both from 1, the column in characters.
+/// The line and the column of an offset. Both count from 1, and the column counts characters.
 pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -116,7 +116,8 @@ impl Walk<'_> {
             DeValue::Boolean(truth) => Value::from(*truth),
             DeValue::Integer(integer) => match i128::from_str_radix(integer.as_str(), integer.radix()) {
                 Ok(number) => Value::Num(Tag::Default, Num::I128(number)),
-                // Too large for any number here: as text it is refused with the value shown.
+                // The integer is too large for any number type here. As a text, it is refused and shown in the
+                // message.
                 Err(_) => Value::from(integer.to_string()),
             },
             DeValue::Float(float) => match float.as_str().parse::<f64>() {

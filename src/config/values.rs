@@ -1,5 +1,5 @@
-//! What a good value looks like. Each check turns a text into its type or into a sentence that says what is wrong with
-//! it and what to write instead.
+//! The checks of values. Each check turns a text into its type, or into a sentence that says what is wrong and what
+//! to write instead.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -10,14 +10,14 @@ use tracing::Level;
 
 use super::{AnchorConfig, LogFormat};
 
-/// What the kernel allows for the name of an interface, in bytes (`IFNAMSIZ` less the final zero).
+/// The longest name of an interface that the kernel allows, in bytes (`IFNAMSIZ` less the final zero).
 const INTERFACE_NAME_BYTES: usize = 15;
 
 /// EC2's limits for tags, in characters.
 const TAG_KEY_CHARACTERS: usize = 128;
 const TAG_VALUE_CHARACTERS: usize = 256;
 
-/// An address that clients can be sent to.
+/// Checks an address to which clients connect.
 pub(super) fn vip_address(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr = text.parse().map_err(|_| match text.split_once('/') {
         Some((address, _)) => format!("'{text}' is no IP address: write it without a prefix length, \"{address}\""),
@@ -29,7 +29,7 @@ pub(super) fn vip_address(text: &str) -> Result<IpAddr, String> {
     }
 }
 
-/// A private IPv4 address of an ENI.
+/// Checks a private IPv4 address of an ENI.
 pub(super) fn private_ip(text: &str) -> Result<Ipv4Addr, String> {
     let address: Ipv4Addr = text.parse().map_err(|_| format!("'{text}' is no IPv4 address"))?;
     match unusable(IpAddr::V4(address)) {
@@ -80,8 +80,7 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
     }
 }
 
-/// The ARN of a role, in any partition.
-/// IAM User Guide, "IAM ARNs": `arn:<partition>:iam::<account>:role/<path and name>`.
+/// Checks the ARN of a role, in any partition.
 pub(super) fn role_arn(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let good = matches!(parts.as_slice(), ["arn", partition, "iam", "", account, resource]
@@ -99,7 +98,7 @@ fn is_role_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+=,.@_/-".contains(&byte)
 }
 
-/// A region of any partition: `eu-central-1`, `us-gov-west-1`, `cn-north-1`.
+/// Checks a region of any partition, like `eu-central-1`, `us-gov-west-1` or `cn-north-1`.
 pub(super) fn region(text: &str) -> Result<String, String> {
     let spelled = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let ends = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.ends_with(|c: char| c.is_ascii_digit());
@@ -123,7 +122,7 @@ pub(super) fn endpoint_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// The URL of a proxy in the environment; one without a scheme is one of HTTP.
+/// Checks the URL of a proxy in the environment. A URL without a scheme means HTTP.
 pub(super) fn proxy(text: &str) -> Result<(), String> {
     let parsed = text.parse::<hyper::Uri>().ok();
     let scheme = parsed.as_ref().map(|uri| uri.scheme_str().unwrap_or("http"));
@@ -137,7 +136,7 @@ pub(super) fn proxy(text: &str) -> Result<(), String> {
     }
 }
 
-/// The URL with the part that may hold a password left out.
+/// The URL without the part that may hold a password.
 fn without_password(url: &str) -> String {
     match url.rsplit_once('@') {
         Some((_, host)) => format!("'...@{host}'"),
@@ -156,10 +155,10 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// The folder that hooks and daemon share.
+/// Checks the path of the folder that hooks and daemon share.
 ///
 /// # Errors
-/// Says what is wrong with a path that cannot be one.
+/// The text says what is wrong with the path.
 pub fn state_dir(text: &str) -> Result<PathBuf, String> {
     let path = absolute_path(text)?;
     if path.parent().is_none() { Err("the root folder is no place for state".to_owned()) } else { Ok(path) }
@@ -173,7 +172,8 @@ pub(super) fn user_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// A time with its unit, within a range that protects the account's request quota and still notices drift.
+/// Checks a time with its unit. `range` keeps the time long enough for the account's request quota, and short enough
+/// to notice drift.
 pub(super) fn interval(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> {
     move |text| {
         let interval =
@@ -216,7 +216,7 @@ pub(super) fn tag_value(text: &str) -> Result<String, String> {
     }
 }
 
-/// One of these names.
+/// Checks that the text is one of these names.
 pub(super) fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&str) -> Result<T, String> {
     move |text| match choices.iter().find(|(name, _)| *name == text) {
         Some((_, value)) => Ok(*value),
@@ -227,7 +227,7 @@ pub(super) fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(
     }
 }
 
-/// The values of `log.level`, from the least to the most talkative.
+/// The values of `log.level`, from the fewest to the most events.
 pub const LOG_LEVELS: &[(&str, Level)] = &[
     ("error", Level::ERROR),
     ("warn", Level::WARN),

@@ -1,4 +1,4 @@
-//! The VIPs: `[[vip]]`, what is under it, and what one table of it says about the others.
+//! The VIPs: the tables `[[vip]]` with the tables in them, and the checks that compare tables with one another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::ids::RouteTableId;
 
 const ON_RELEASE: &[(&str, OnRelease)] = &[("keep", OnRelease::Keep), ("delete", OnRelease::Delete)];
 
-/// The addresses read so far, and where: none may come twice, in whatever VIP.
+/// The addresses that have been read, and their places. No address may come twice, not even in two VIPs.
 type Seen = BTreeMap<IpAddr, Place>;
 
 pub(super) fn vips(
@@ -46,8 +46,8 @@ pub(super) fn vips(
     }
 }
 
-/// EC2 takes an Elastic IP away from a private address when another one is associated with it: two at one address would
-/// take turns for ever, and each turn may be charged.
+/// Reports two Elastic IPs at one private address. When another Elastic IP is associated with a private address, EC2
+/// takes the first one away. The two would take turns for ever, and each turn may be charged.
 fn twice_at_one_address(vips: &[VipConfig]) -> Option<String> {
     let mut bound = BTreeMap::new();
     vips.iter().flat_map(|vip| &vip.addresses).find_map(|address| {
@@ -61,7 +61,7 @@ fn twice_at_one_address(vips: &[VipConfig]) -> Option<String> {
     })
 }
 
-/// Why claims on this VIP have no place to be recorded that is the same for all nodes.
+/// The message if this VIP has no anchor that is the same for all nodes.
 fn no_anchor(vip: &VipConfig) -> Option<String> {
     let any = |has: fn(&AddressConfig) -> bool| vip.addresses.iter().any(has);
     let in_subnet = any(|address| address.secondary_ip.is_some());
@@ -82,7 +82,8 @@ fn no_anchor(vip: &VipConfig) -> Option<String> {
     }
 }
 
-/// Elastic IPs are read by address: the tags of another one would never be seen.
+/// Reports an anchor whose tags would never be read. EC2 is asked only for the Elastic IPs of the configured
+/// addresses, so the tags of any other Elastic IP are never seen.
 fn unread_anchor(vips: &[VipConfig]) -> Option<String> {
     let elastic_ips = vips.iter().flat_map(|vip| &vip.addresses).filter_map(|address| address.elastic_ip.as_ref());
     let known: BTreeSet<_> = elastic_ips.filter_map(|elastic| elastic.allocation_id.as_ref()).collect();
@@ -115,12 +116,13 @@ fn vip(table: &mut Table<'_>, seen: &mut Seen, default_anchor: Option<&AnchorCon
     })
 }
 
-/// The resource that carries the claims; also in `[claims]`, for all VIPs.
+/// The key `anchor`: the resource that carries the claims. The key also exists in `[claims]`, for all VIPs.
 pub(super) fn anchor(table: &mut Table<'_>) -> Checked<Option<AnchorConfig>> {
     table.text("anchor", "an id in quotes, or \"subnet\"", values::anchor)
 }
 
-/// An address, and what points it at the leader: of the VIP itself or of an `also`, they differ in the `key` only.
+/// Reads an address and the tables that point it at the leader. `key` is `delegate_ip` for the VIP itself and
+/// `address` for an `also`; nothing else differs.
 fn address(table: &mut Table<'_>, key: &'static str, seen: &mut Seen) -> Checked<AddressConfig> {
     let address = table.required(key, "write the address that clients connect to", |node| {
         let address = node.text("an IP address in quotes", values::vip_address)?;
@@ -173,7 +175,7 @@ fn interface(table: &mut Table<'_>) -> Checked<Option<String>> {
 
 fn route(table: &mut Table<'_>) -> Checked<RouteConfig> {
     let account = account(table);
-    // Where the role is bad, that is said once: the tables are read with any.
+    // A bad role is reported only once: the tables are still read, with this node's own account.
     let inherited = account.clone().unwrap_or_default();
     let mut ids = BTreeSet::new();
     let refs = table.list("tables", "a list of route table ids like [\"rtb-0123456789abcdef0\"]", |node| {
@@ -207,7 +209,7 @@ fn account(table: &mut Table<'_>) -> Checked<Account> {
     Ok(role?.map_or(Account::Own, Account::Role))
 }
 
-/// An id, or a table with the id and the role of the account that owns the route table.
+/// Reads one item of `tables`: an id, or a table with the id and the role of the account that owns the route table.
 fn table_ref(node: Entry<'_>, inherited: &Account, ids: &mut BTreeSet<RouteTableId>) -> Checked<TableRef> {
     const EXPECTED: &str = "a route table id like \"rtb-0123456789abcdef0\"";
     let mut once = |node: &Entry<'_>| {

@@ -1,5 +1,5 @@
-//! `config/example.toml` says the truth: it parses, shows the defaults, and knows every key. Its lines also serve as
-//! material for files that nobody meant to write.
+//! Tests that `config/example.toml` parses, shows the defaults, and contains every key. Its lines are also the
+//! material for random faulty files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::*;
 
 const EXAMPLE: &str = include_str!("../../../config/example.toml");
 
-/// The example with every setting in force.
+/// The example with every setting active.
 fn uncommented() -> String {
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
         Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest,
@@ -27,7 +27,7 @@ fn the_example_shows_the_defaults() {
 
     let full = load(&uncommented()).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let default = Config::with_vips(full.vips.clone());
-    // What has no default is shown by an example.
+    // These settings have no default: the example shows sample values for them.
     let shown = Config {
         identity: Identity::default(),
         pgpool: Pgpool::default(),
@@ -44,7 +44,8 @@ fn the_example_shows_the_defaults() {
     assert_eq!(found, [vec![elastic_ip], vec![route, route], vec![secondary_ip, elastic_ip]]);
 }
 
-/// The keys of every table, lists standing for their items and an `also` for the VIP that it is like.
+/// Collects the keys of every table. The items of a list count as one table, and an `also` counts as the VIP around
+/// it.
 fn keys(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
     match value {
         Value::Dict(_, entries) => {
@@ -65,7 +66,7 @@ fn the_example_shows_every_key_that_is_known() {
     let values = Document::parse(&uncommented()).unwrap().values;
     keys(&Value::from(values), "", &mut shown);
 
-    // A key like no other, put into every table, is answered with those that are known there.
+    // Every table gets an unknown key. The message about it lists the known keys of the table.
     let headers = |line: &str| if line.starts_with('[') { format!("{line}\nQQ = 1\n") } else { format!("{line}\n") };
     let spoilt: String = uncommented().replace("{ ", "{ QQ = 1, ").lines().map(headers).collect();
     let problems = load(&format!("QQ = 1\n{spoilt}")).unwrap_err();
@@ -80,7 +81,8 @@ fn the_example_shows_every_key_that_is_known() {
             assert!(shown[&path].contains(name), "{name} of [{}] is not in the example", &path);
         }
     }
-    // The root, eight sections, three VIPs and their three tables, two `also` with theirs, one table with a role.
+    // The count: the root, eight sections, three VIPs and their three tables, two `also` with their tables, one table
+    // with a role.
     assert_eq!(tables, 20, "{problems:#?}");
 }
 
@@ -90,7 +92,8 @@ proptest! {
         let _ = File::new(bytes).sources(&[], &[]).load_for_hook();
     }
 
-    /// Lines of the example in any order, whole and cut: most get past the parser and into the checks.
+    /// Takes lines of the example in any order, whole and cut. Most of the results get past the parser and into the
+    /// checks.
     #[test]
     fn no_mixture_of_good_lines_makes_it_panic(
         picks in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 0..30),
