@@ -30,7 +30,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// What every command takes, before or after its name.
+/// The flags of every command, which may stand before or after the command's name.
 #[derive(Debug, Args)]
 pub struct Global {
     /// The configuration file.
@@ -87,7 +87,7 @@ pub enum Command {
     },
 }
 
-/// Which VIP a hook is about.
+/// The VIP that a hook is about.
 #[derive(Debug, Args)]
 pub struct DelegateIp {
     /// The delegate_ip as in pgpool.conf; Pgpool puts it in for $_IP_$.
@@ -134,7 +134,7 @@ pub struct DemoOptions {
     pub serve_ec2: Option<SocketAddr>,
 }
 
-/// How the long-running commands log, to standard error.
+/// The log settings of the long-running commands, which log to standard error.
 #[derive(Debug, Args)]
 pub struct LogOptions {
     /// The least severe events to log; overrides `log.level` of the configuration.
@@ -150,7 +150,8 @@ fn names<T>(choices: &'static [(&'static str, T)]) -> PossibleValuesParser {
 }
 
 impl Cli {
-    /// Where this command line says that the configuration comes from, in the environment of this process.
+    /// The sources of the configuration: the file and the flags of this command line, and the environment of this
+    /// process.
     #[must_use]
     pub fn sources(&self) -> Sources {
         let logging = match &self.command {

@@ -107,8 +107,8 @@ pub struct Aws {
     pub ca_bundle: Option<PathBuf>,
     pub use_fips: bool,
     pub use_dual_stack: bool,
-    /// The metadata service's endpoint, if it is not the usual one. If it is set, the metadata service at this
-    /// endpoint is the only source of identity and credentials.
+    /// The metadata service's endpoint, if it is not the usual one. If set, the metadata service at this endpoint is
+    /// the only source of credentials, and it gives the identity.
     pub imds_endpoint: Option<String>,
 }
 
@@ -125,7 +125,7 @@ impl Default for Limits {
     }
 }
 
-/// The time between two looks while nothing happens. Each time differs by up to ±25 % at random.
+/// The time between two looks while nothing happens. Each pause differs from it by up to 25 % at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
     pub leader: Duration,
@@ -206,8 +206,8 @@ impl VipConfig {
         })
     }
 
-    /// The account of a route table. If the configuration names the table, the account is the one given with its
-    /// name; otherwise it is that of the tables which are chosen by tag.
+    /// The account of a route table. If the configuration names the table by id, the account is the one given there.
+    /// Otherwise the account is that of the tables which are chosen by tag.
     #[must_use]
     pub fn account_of(&self, table: &RouteTableId) -> Account {
         let named = self.named_tables().find(|named| named.id == *table).map(|named| named.account.clone());
@@ -241,11 +241,12 @@ pub struct AddressConfig {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElasticIpConfig {
-    /// The allocation id. If not given, EC2 is asked for the address's own; if given, it must be the address's own.
+    /// The allocation id. If not given, EC2 tells the allocation id of the address. If given, it must be the
+    /// allocation id of the address.
     pub allocation_id: Option<AllocationId>,
-    /// The interface. If not given, the machine's first interface.
+    /// The interface. If not given, it is the machine's first interface.
     pub interface: Option<String>,
-    /// The private address. If not given, the ENI's primary address.
+    /// The private address. If not given, it is the ENI's primary address.
     pub private_ip: Option<Ipv4Addr>,
 }
 

@@ -150,7 +150,7 @@ pub trait Ec2Write {
     /// not within [`Ec2Write::perform`].
     async fn admit(&self, urgency: Urgency);
     /// # Errors
-    /// An [`Ec2Error`]. Its class and `code` decide what follows. The class is `Stale` for a conditional action that
+    /// An [`Ec2Error`]. Its class and `code` tell what to do next. The class is `Stale` for a conditional action that
     /// EC2 refused.
     async fn perform(&self, action: &Action, urgency: Urgency) -> Result<Accepted, Ec2Error>;
 }

@@ -147,8 +147,8 @@ pub fn nothing_found(error: &CredentialsError) -> Option<NothingFound> {
     let mut said = Vec::new();
     for attempt in chain.attempts() {
         let source = std::error::Error::source(attempt.error());
-        // An answer of the source itself has no cause. A connection that failed has one: the reason why the source
-        // did not answer.
+        // An answer of the source itself has no cause. A failed connection has a cause: the reason why the source did
+        // not answer.
         let unreachable = source.is_some_and(|source| source.source().is_some());
         final_word &= !unreachable;
         let word = match source.map(causes) {

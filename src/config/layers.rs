@@ -33,7 +33,7 @@ const PREFIX: &str = "VIPKEEPER_";
 /// The separator between a table and its key in the name of a variable.
 const NESTING: &str = "__";
 
-/// Tables that may be written as a text, and the key of the table that has the text as its value.
+/// Tables that may be written as a text, each with one of its keys. The text is the value of that key.
 const SHORT_FORMS: &[(&str, &str)] = &[("claims", "mode")];
 
 /// A flag that overrides one key.

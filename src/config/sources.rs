@@ -54,9 +54,9 @@ impl Sources {
         checked(&self.layers())
     }
 
-    /// Warns if a variable gives this process another state folder than its file and flags do. Pgpool starts the
-    /// hooks without the variables of the daemon's unit. The daemon would never see the files of the hooks, and
-    /// nobody would notice.
+    /// Returns a warning if a variable gives this process another state folder than its file and flags do. Pgpool
+    /// starts the hooks without the variables of the daemon's unit. The daemon would never see the files of the
+    /// hooks, and nobody would notice.
     #[must_use]
     pub fn state_dir_that_hooks_miss(&self) -> Option<String> {
         let without_variables = Self { environment: Vec::new(), ..self.clone() };

@@ -80,7 +80,8 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
     }
 }
 
-/// Checks the ARN of a role, in any partition.
+/// Checks the ARN of a role, in any partition: `arn:<partition>:iam::<account>:role/<path and name>` (IAM User Guide,
+/// "IAM ARNs").
 pub(super) fn role_arn(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let good = matches!(parts.as_slice(), ["arn", partition, "iam", "", account, resource]

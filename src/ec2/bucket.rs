@@ -54,9 +54,9 @@ impl Bucket {
 
     /// Takes one token, and returns how long that took.
     ///
-    /// An urgent request is counted and never held back. The debt of urgent requests is at most `burst` tokens: after
-    /// a claim with dozens of route tables, the reads that must confirm the claim wait for about `burst /
-    /// requests_per_s` seconds, whatever the number of tables.
+    /// An urgent request is counted and never held back. The debt of urgent requests is at most `burst` tokens. After
+    /// a claim with dozens of route tables, the reads that must confirm the claim therefore wait for about `burst`
+    /// divided by `requests_per_s` seconds, whatever the number of tables.
     ///
     /// A paced request does not wait for the debt. While there is a debt, paced requests go one after the other, at
     /// 1.5 times the configured rate, and do not increase the debt.

@@ -1,5 +1,5 @@
 //! EC2's codes in one table, with class, metric label and advice. This module also decides what follows from one
-//! failed call: the call's class, and whether EC2 may still have carried it out. This module is pure.
+//! failed call: the call's class, and whether EC2 may have carried the call out all the same. This module is pure.
 //!
 //! EC2's model declares no typed errors: every error is a code, a text and an HTTP status. The codes and their
 //! meanings come from "Error codes for the Amazon EC2 API". A comment marks each place where practice differs from
@@ -108,8 +108,8 @@ impl FailedCall<'_> {
             {
                 Some(Class::Stale)
             }
-            // EC2 sends this code for an instance that boots, which passes, and for an instance with several ENIs,
-            // which does not pass.
+            // EC2 sends this code for an instance that boots: this failure passes by itself. EC2 also sends it for an
+            // instance with several ENIs: this failure remains.
             ("InvalidInstanceID", _) if says("pending") => Some(Class::Stale),
             _ => None,
         }

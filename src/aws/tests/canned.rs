@@ -24,7 +24,7 @@ pub enum Reply {
     Drop,
     /// The connection ends within the answer's body.
     Cut,
-    /// No answer, ever.
+    /// No answer ever comes.
     Silence,
     /// The request is accepted as soon as this many requests have arrived.
     Together(usize),
