@@ -1,5 +1,5 @@
-//! EC2 as one node uses it. The node first learns who it is, from the metadata service or the configuration. The
-//! SDK's client is then made for that region. This module decides nothing.
+//! EC2 as one node uses it. The node first learns its identity and its region, from the metadata service or the
+//! configuration. The SDK's client is then made for that region. This module decides nothing.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};

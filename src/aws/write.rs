@@ -252,8 +252,8 @@ impl AwsEc2 {
         }
     }
 
-    /// Assigns an IPv6 address. EC2 cannot move an IPv6 address in one call: `assign_ipv6` unassigns the address from
-    /// its holder, and then assigns it to this ENI.
+    /// Assigns an IPv6 address. EC2 cannot move an IPv6 address in one call. With `Force::Take`, `assign_ipv6`
+    /// therefore unassigns the address from its holder, and then assigns it to this ENI.
     async fn assign_ipv6(
         &self,
         eni: &EniId,
@@ -335,8 +335,8 @@ fn is_no_route(error: &Ec2Error) -> bool {
     }
 }
 
-/// Whether somebody else holds the address. `InvalidParameterValue` has many meanings: its class tells whether this
-/// is the meaning.
+/// Whether EC2 refused because an ENI already has the address. `InvalidParameterValue` has many meanings: the class
+/// tells whether this one is meant.
 fn is_conflict(error: &Ec2Error) -> bool {
     match error.code.as_deref() {
         Some("Resource.AlreadyAssigned" | "InvalidIPAddress.InUse") => true,
