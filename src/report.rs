@@ -1,9 +1,9 @@
-//! The only voice: logs what happened, counts it, writes the status file and answers health questions. It decides
-//! nothing and reads nothing but what it is told.
+//! The report is everything that the daemon says: it writes the log, counts metrics, writes the status file and answers
+//! health questions. The report decides nothing, and it reads nothing but the events and statuses that it is given.
 //!
-//! Two ways in, by the nature of what is told. [`News`] is an *event*: it becomes a log line and moves counters and
+//! The report has two inputs. A [`News`] is an *event*: each event becomes a log line and moves counters and
 //! histograms. A [`Status`] is *how things stand*: the state metrics, `/status`, `/readyz` and the status file are
-//! views of the newest one, so that none of them can keep saying what is no longer true.
+//! views of the newest status, so that no view can keep an outdated state.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -36,58 +36,60 @@ pub(crate) mod systemd;
 /// How often the loop hands over its status when nothing changed.
 pub const HEARTBEAT: Duration = Duration::from_secs(7);
 
-/// What the loop tells.
+/// The daemon's loop reports through this trait.
 pub trait Reporter {
     /// Something happened.
     fn news(&self, news: &News<'_>);
-    /// How things stand now. Called after each step that changed anything, after each pass, and at least each
-    /// [`HEARTBEAT`]: this is also how the loop shows that it turns.
+    /// Takes how things stand now. The loop calls this after each step that changed anything, after each pass, and at
+    /// least each [`HEARTBEAT`]: these calls also show that the loop turns.
     fn status(&self, status: &Status);
 }
 
-/// One thing that happened. Durations are real time, `…_ms` are Unix times in milliseconds.
+/// One thing that happened. Durations are real time; the `…_ms` are Unix times in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub enum News<'a> {
-    /// The daemon runs and knows who it is, as far as it does.
+    /// The daemon has started. `instance` and `region` are `None` while this node does not know them.
     Started { version: &'a str, instance: Option<&'a InstanceId>, region: Option<&'a str> },
-    /// A changed config is in force; or it is not, and why.
+    /// A changed config is in force, or `error` says why the old one stays in force.
     Reloaded { error: Option<&'a str> },
     /// The daemon ends and leaves every binding where it is.
     Stopping,
 
-    /// What is wanted of this node changed, or was read for the first time.
+    /// The role that is wanted of this node changed, or was read for the first time.
     DesiredChanged { vip: IpAddr, desired: &'a Desired },
-    /// The file is not to be trusted or read; the last good one stays in force.
+    /// The desired-state file cannot be trusted or read; the last good one stays in force.
     DesiredInvalid { vip: IpAddr, why: &'a str },
-    /// The file is good again.
+    /// The desired-state file is good again.
     DesiredValid { vip: IpAddr },
-    /// Whether the watchdog process that a leader's file names lives.
+    /// Whether the watchdog process lives that a leader's desired-state file names.
     GuardAlive { vip: IpAddr, alive: bool },
     /// The term under which this node's claim is recorded.
     ClaimTerm { vip: IpAddr, term: Term },
-    /// The claim gave way to a newer one.
+    /// This node's claim gave way to a newer one.
     Superseded { vip: IpAddr, by: &'a InstanceId, term: Term },
-    /// The bindings now point here, or do not any more.
+    /// The VIP's bindings now point here, or do not point here any more.
     Takeover { vip: IpAddr, direction: Direction },
-    /// Somebody keeps taking what this node holds by right; or does not any more.
+    /// Somebody keeps taking the VIP from this node, which holds it by right; `false`: nobody does any more.
     Contested { vip: IpAddr, contested: bool },
-    /// The watchdog contradicts the file; or does not any more.
+    /// The watchdog contradicts the desired-state file; `false`: it does not any more.
     HookLost { vip: IpAddr, lost: bool },
-    /// Every binding of the VIP was seen here for the first time under this claim, this long after the hook began.
+    /// Every binding of the VIP was seen here for the first time under this claim. `after` is the time since the hook
+    /// began.
     Converged { vip: IpAddr, claim: &'a ClaimId, after: Duration },
 
-    /// A binding differs though nobody asked for a change: once per episode.
+    /// A binding differs from desired though nobody asked for a change. Each episode is told once.
     Drift { vip: IpAddr, key: &'a BindingKey, reason: DriftReason, detail: &'a str },
     /// A binding's state changed.
     BindingState { vip: IpAddr, key: &'a BindingKey, state: BindingState, detail: &'a str },
 
-    /// One round is over.
+    /// One pass of the loop is over.
     PassDone { result: PassResult, duration: Duration },
     /// One change of a binding, or of the claim's record (`None`), begins.
     ActionStarted { vip: IpAddr, key: Option<&'a BindingKey>, action: &'a Action },
-    /// The connections of a local address were ended before the address goes: how many, or why they were not.
+    /// The connections of a local address were ended before the address is removed. `result` is their number, or why
+    /// they were not ended.
     ConnectionsReset { vip: IpAddr, address: IpAddr, result: Result<u32, &'a str> },
-    /// A change ended. `code` is EC2's, `error` the whole reason; neither for a success.
+    /// A change ended. `code` is EC2's error code and `error` is the whole reason; a success has neither.
     ActionDone {
         vip: IpAddr,
         key: Option<&'a BindingKey>,
@@ -103,16 +105,16 @@ pub enum News<'a> {
     Observed { source: Source, at_ms: u64 },
     /// A source could not be read.
     ReadFailed { source: Source, class: Class, error: &'a str },
-    /// Pgpool's watchdog was asked, and answered; or why it did not.
+    /// Pgpool's watchdog was asked. `silent` says why it did not answer; `None`: it answered.
     Witness { silent: Option<&'a str> },
-    /// When the credentials in use stop working; `None` if they do not.
+    /// The time at which the credentials in use stop working; `None` if they never do.
     CredentialsExpiry { at_ms: Option<u64> },
-    /// Room is kept for hooks that find the state folder's file system full; or why it is not.
+    /// Room is kept for hooks that find the state folder's file system full, or `missing` says why there is none.
     Reserve { missing: Option<&'a str> },
 
     /// Something is wrong with the daemon as a whole; `reason` names it for as long as it lasts.
     Problem { reason: &'a str, message: &'a str },
-    /// It is not any more.
+    /// The problem with this `reason` is over.
     ProblemSolved { reason: &'a str },
 }
 
@@ -123,7 +125,8 @@ pub struct VipKeys {
     pub bindings: Vec<BindingKey>,
 }
 
-/// The voice of one daemon. Owns its metrics: several daemons in one process do not count into one another's.
+/// The report of one daemon. It owns its metrics, so that several daemons in one process do not count into one
+/// another's.
 #[derive(Debug)]
 pub struct Report {
     metrics: metrics::Metrics,
@@ -133,8 +136,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// `state_dir` is where `status.json` goes; `None` for none. A source that was not read for longer than
-    /// `ready_within` makes the daemon unready.
+    /// `state_dir` is the folder that gets `status.json`; with `None` no file is written. A source that was not read
+    /// for longer than `ready_within` makes the daemon unready.
     #[must_use]
     pub fn new(vips: &[VipKeys], state_dir: Option<&Path>, ready_within: Duration) -> Self {
         Self {
@@ -145,7 +148,7 @@ impl Report {
         }
     }
 
-    /// The intervals of the loop changed.
+    /// Takes a new `ready_within`, after the loop's intervals changed.
     pub fn set_ready_within(&self, ready_within: Duration) {
         self.health.set_ready_within(ready_within);
     }
@@ -183,7 +186,8 @@ impl Reporter for Report {
     }
 }
 
-/// A panic while the lock was held cannot leave these values half made in a way that matters more than a live daemon.
+/// Takes the lock, also after a thread panicked while it held the lock. Such a panic may leave the values incomplete,
+/// but a daemon that lives matters more.
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

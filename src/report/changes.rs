@@ -1,5 +1,5 @@
-//! Everything that the daemon says because its status changed, derived from the status before and after. Events that no
-//! status shows (a pass, a change that begins or ends, a request) are told by the loop when they happen.
+//! The news that follow from a change of the status, derived from the status before and the status after. The loop
+//! itself tells the events that no status shows (a pass, a change that begins or ends, a request) when they happen.
 
 use super::{Direction, News};
 use crate::binding::BindingKey;
@@ -11,8 +11,7 @@ use crate::status::{
     BindingStatus, ClaimStatus, Condition, ConditionName, Problem, SourceStatus, Status, VipStatus, problem,
 };
 
-/// The news between the status that was told last and the next one. Owns the keys of bindings, which a status holds in
-/// parts.
+/// The news between the status that was told last and the next one.
 #[derive(Debug)]
 pub struct Changes<'a> {
     before: Option<&'a Status>,
@@ -26,7 +25,7 @@ impl<'a> Changes<'a> {
         Self { before, after }
     }
 
-    /// Tells them all, in the order in which an operator reads them: the daemon, each VIP, each source.
+    /// Tells all news in the order in which an operator reads them: the daemon, each VIP, each source.
     pub fn tell(&self, mut news: impl FnMut(&News<'_>)) {
         self.problems(&mut news);
         for after in &self.after.vips {
@@ -45,7 +44,7 @@ impl<'a> Changes<'a> {
             let told = same(before, reason).is_some_and(|told| told.times == *times && told.message == *message);
             match reason.as_str() {
                 _ if told => {}
-                // The loop tells of the reload itself.
+                // The loop itself tells of a reload.
                 problem::CONFIG_INVALID => {}
                 problem::NO_RESERVE => news(&News::Reserve { missing: Some(message) }),
                 _ => news(&News::Problem { reason, message }),
@@ -61,7 +60,8 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// A source is observed when each of its parts was read, and none of them fails.
+    /// Tells of failed reads and of observed sources. A source counts as observed when each of its parts was read and
+    /// no part fails.
     fn sources(&self, news: &mut impl FnMut(&News<'_>)) {
         let before = self.before.map_or(&[][..], |status| &status.sources);
         let part_before = |after: &SourceStatus| {
@@ -90,7 +90,7 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// An error, with the part of its source that it is about unless the error names that itself.
+/// The error, followed by the part of the source that it is about, unless the error names the part itself.
 fn told_with_part(source: &SourceStatus, error: &str) -> String {
     match &source.part {
         Some(part) if !error.contains(part.as_str()) => format!("{error} (of {part})"),
@@ -101,7 +101,7 @@ fn told_with_part(source: &SourceStatus, error: &str) -> String {
 struct VipChanges<'a> {
     before: Option<&'a VipStatus>,
     after: &'a VipStatus,
-    /// Nothing was told of any VIP yet: an earlier daemon has told of everything that lasts since then.
+    /// This is the daemon's first status. An earlier daemon has told the news of every state that lasts since then.
     is_first: bool,
 }
 
@@ -186,7 +186,8 @@ impl VipChanges<'_> {
         }
     }
 
-    /// A daemon that was restarted under a claim that had converged has gained nothing.
+    /// Tells that this node gained or lost the VIP. A daemon that was restarted under a claim that had converged has
+    /// gained nothing.
     fn takeover(&self, news: &mut impl FnMut(&News<'_>)) {
         let vip = self.after.delegate_ip;
         let had_converged = self.before.is_some_and(|before| {
@@ -204,7 +205,7 @@ impl VipChanges<'_> {
         }
     }
 
-    /// Whether a condition holds, if that changed. A condition that nobody told of yet did not hold.
+    /// Whether a condition holds, if that changed. A condition that is missing in the status counts as not holding.
     fn turned(&self, name: ConditionName) -> Option<bool> {
         let holds = |status: &VipStatus| condition(status, name).is_some_and(|condition| condition.holds);
         let after = holds(self.after);
@@ -216,7 +217,7 @@ fn condition(status: &VipStatus, name: ConditionName) -> Option<&Condition> {
     status.conditions.iter().find(|condition| condition.name == name)
 }
 
-/// The words by which EC2 or the kernel blocks a binding, whatever is planned for it.
+/// The error with which EC2 or the kernel blocks a binding, whatever is planned for the binding.
 fn refusal(binding: &BindingStatus) -> Option<&str> {
     let error =
         binding.last_error.as_ref().filter(|_| binding.state == State::Blocked && binding.blocked_by.is_none())?;

@@ -1,4 +1,4 @@
-//! Whether the loop turns (live) and whether it can do its work (ready).
+//! Whether the loop turns (live) and whether the daemon can do its work (ready).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use crate::ec2::Class;
 use crate::shown;
 use crate::status::{STALE_AFTER, SourceStatus, Status};
 
-/// The newest status, and what the news say of the credentials.
+/// The newest status, and the facts about the credentials that the news told.
 #[derive(Debug)]
 pub struct Health {
     ready_within: Mutex<Duration>,
@@ -22,9 +22,10 @@ pub struct Health {
 
 #[derive(Debug, Clone, Default)]
 struct Credentials {
-    /// Unix time in milliseconds.
+    /// The Unix time in milliseconds at which the credentials expire.
     expiry_ms: Option<u64>,
-    /// The sources that they may not read, and EC2's words. No source has to grow old before this is told.
+    /// The sources that the credentials may not read, each with EC2's error. A denial is told at once, before the
+    /// source's last read is too old.
     denied: BTreeMap<Source, String>,
 }
 
@@ -65,7 +66,7 @@ impl Health {
     /// Whether the loop turns.
     ///
     /// # Errors
-    /// One line that says for how long it has not.
+    /// One line that says for how long the loop has not turned.
     pub fn live(&self) -> Result<(), String> {
         let last = locked(&self.newest).as_ref().map_or(self.started, |(at, _)| *at);
         let age = last.elapsed();
@@ -83,20 +84,23 @@ impl Health {
         match newest {
             None => reasons.push("nothing was observed yet".to_owned()),
             Some((at, status)) => {
-                // The status tells times of its own clock: its age in this process brings them up to date.
+                // Times in the status are those of its writing: the age of the status in this process brings them up to
+                // date.
                 let now_ms = status.written_ms.saturating_add(milliseconds(at.elapsed()));
                 reasons.extend(status.problems.iter().map(|problem| one_line(&problem.message)));
                 let credentials = locked(&self.credentials).clone();
                 if let Some(expiry_ms) = credentials.expiry_ms.filter(|expiry_ms| *expiry_ms <= now_ms) {
                     reasons.push(format!("the credentials expired {} s ago", (now_ms - expiry_ms) / 1000));
                 }
-                // What a changed config does not ask for any more may be denied for ever.
+                // A source that a changed config does not ask for any more is never read again, so its denial would
+                // last for ever.
                 let is_asked = |source: &Source| status.sources.iter().any(|told| told.source == *source);
                 let denied = credentials.denied.iter().filter(|(source, _)| is_asked(source));
                 reasons.extend(denied.map(|(source, error)| format!("{source} may not be read: {error}")));
                 let ready_within = *locked(&self.ready_within);
                 let is_denied = |told: &SourceStatus| credentials.denied.keys().any(|denied| told.source == *denied);
-                // Nothing is read of EC2, nor the kernel regularly, by a node that does not know itself: that says it all.
+                // A node that does not know its own instance reads nothing from EC2, and the kernel only now and then.
+                // Reasons about single sources would add nothing then.
                 let knows_itself = status.instance.is_some();
                 if !knows_itself && status.problems.is_empty() {
                     reasons.push("this node does not know yet who it is".to_owned());

@@ -33,21 +33,22 @@ use crate::status::Status;
 /// How many clients are served at once. A further client takes the place of the one that has kept the listener waiting
 /// longest.
 const PLACES: usize = 32;
-/// From accepting to the last byte. One request a connection: nobody holds a place by idling.
+/// The longest life of a connection, from accepting it to the last byte. A connection serves one request, so that no
+/// client holds a place by idling.
 const MAX_DURATION: Duration = Duration::from_secs(10);
-/// A client that has asked keeps its place this long, also if others wait for one.
+/// A client that has sent its request keeps its place for at least this long, even if other clients wait for a place.
 const TIME_TO_READ: Duration = Duration::from_secs(1);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_HEAD_BYTES: usize = 8 << 10;
-/// hyper's buffer for a connection; it accepts no less.
+/// The size of hyper's buffer for one connection. Hyper accepts no smaller one.
 const BUFFER_BYTES: usize = 16 << 10;
-/// After a failure to accept: out of file descriptors, most likely.
+/// The pause after a failure to accept, which is most likely a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// How long the rendered metrics are good for. Prometheus asks each 15 s.
+/// How long rendered metrics are served again. Prometheus asks each 15 s.
 const METRICS_FOR: Duration = Duration::from_secs(1);
-/// How long after a failure the address is tried again.
+/// The pause before the address is tried again after a failure.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-/// How far the listener's thread stands behind the loop's where both want the only processor, in steps of nice(2).
+/// How far the listener's thread yields to the loop's thread when both want the only processor, in steps of nice(2).
 const NICE: i32 = 10;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -62,7 +63,7 @@ const INDEX: &str = "vipkeeper\n
 /status   everything the daemon knows, as JSON; for people: vipkeeper status
 ";
 
-/// Why nothing is served.
+/// The address cannot be listened on, so nothing is served.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot listen on {address} for metrics and health: {source}; choose another metrics.listen, or end what listens there"
@@ -72,7 +73,7 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// A listener on a thread of its own. The thread ends when this is dropped.
+/// A listener on a thread of its own. The thread ends when the `Listener` is dropped.
 #[derive(Debug)]
 #[must_use = "a listener that is dropped serves nobody"]
 pub struct Listener {
@@ -80,7 +81,7 @@ pub struct Listener {
 }
 
 /// Starts the thread that takes the address and serves the report there. An address that cannot be taken is tried again
-/// each second. `tell` hears how each try ended: it is called on the new thread and must not wait.
+/// each second. `tell` is given the outcome of each try. It is called on the new thread and must not wait.
 ///
 /// # Errors
 /// When the system gives no thread or no event queue.
@@ -92,7 +93,7 @@ pub fn start(
     let (stop, stopped) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let work = move || {
-        // A system that does not permit it shares the processor evenly.
+        // Where the system does not permit the lower priority, both threads share the processor evenly.
         let _ = rustix::process::nice(NICE);
         runtime.block_on(async {
             tokio::select! {
@@ -121,12 +122,13 @@ async fn keep_serving(address: SocketAddr, report: &Report, tell: impl Fn(Result
 /// Takes the address.
 ///
 /// # Errors
-/// When it is taken, is not this machine's, or is not permitted. The daemon does its work without.
+/// When another program has the address, when it is not this machine's, or when it is not permitted. The daemon does
+/// its work without a listener.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
 }
 
-/// Serves for as long as it is polled. What clients do wrong is theirs: it is neither logged nor an error.
+/// Serves for as long as the future is polled. A client's mistakes are neither logged nor errors.
 pub async fn serve(listener: TcpListener, report: &Report) -> Infallible {
     let answers = Answers::new(report);
     let mut connections = FuturesUnordered::new();
@@ -134,7 +136,7 @@ pub async fn serve(listener: TcpListener, report: &Report) -> Infallible {
     loop {
         let room_at = places.room_at();
         tokio::select! {
-            // Whoever was let in is heard before the next one is.
+            // Connections that are open are served before the next one is accepted.
             biased;
             Some(number) = connections.next() => places.leave(number),
             stream = accept(&listener), if room_at <= Instant::now() => {
@@ -159,7 +161,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-/// Who is being served, longest first.
+/// The clients that are being served, the oldest first.
 #[derive(Default)]
 struct Places {
     taken: VecDeque<Place>,
@@ -169,13 +171,13 @@ struct Places {
 struct Place {
     number: u64,
     since: Instant,
-    /// The head of a request has come.
+    /// Whether the head of the client's request has come.
     asked: Rc<Cell<bool>>,
     abort: AbortHandle,
 }
 
 impl Places {
-    /// From when on a further client can be let in.
+    /// The time from which on a further client can be let in.
     fn room_at(&self) -> Instant {
         let now = Instant::now();
         let Some(oldest) = self.taken.front() else { return now };
@@ -183,8 +185,8 @@ impl Places {
         if is_free { now } else { oldest.since + TIME_TO_READ }
     }
 
-    /// Lets one in. If all places are taken, another one goes: the longest of those that have not asked for anything,
-    /// or else the longest of all.
+    /// Lets a client in. If all places are taken, another client is cut off: the oldest of those that have sent no
+    /// request yet, or else the oldest of all.
     fn enter(&mut self) -> (u64, Rc<Cell<bool>>, AbortRegistration) {
         if self.taken.len() >= PLACES {
             let index = self.taken.iter().position(|place| !place.asked.get()).unwrap_or(0);
@@ -200,7 +202,7 @@ impl Places {
         (self.next, asked, registration)
     }
 
-    /// The one with this number is gone.
+    /// Frees the place of the client with this number.
     fn leave(&mut self, number: u64) {
         self.taken.retain(|place| place.number != number);
     }
@@ -264,7 +266,7 @@ impl<'a> Answers<'a> {
         response
     }
 
-    /// The metrics as they stood at most [`METRICS_FOR`] ago.
+    /// The metrics as they were at most [`METRICS_FOR`] ago.
     fn metrics(&self) -> Bytes {
         let mut rendered = self.metrics.borrow_mut();
         if let Some((at, bytes)) = &*rendered
@@ -277,7 +279,7 @@ impl<'a> Answers<'a> {
         bytes
     }
 
-    /// The newest status, rendered when it is asked for first.
+    /// The newest status, rendered when a client first asks for it.
     fn status(&self) -> Answer {
         let Some(newest) = self.report.health().newest() else {
             return (StatusCode::SERVICE_UNAVAILABLE, TEXT, Bytes::from_static(b"no status yet\n"));

@@ -1,5 +1,5 @@
-//! The closed sets of words that metrics, logs and status share. A metric's label is a variant of one of these or a
-//! name out of the config: never an error's text.
+//! The closed sets of words that metrics, logs and status share. A metric's label is one of these words or a name out
+//! of the config, never the text of an error.
 
 use crate::binding::{BindingKey, Kind};
 use crate::ec2::Class;
@@ -9,15 +9,15 @@ pub use crate::decide::plan::{DriftReason, State as BindingState};
 pub use crate::observe::question::Source;
 
 names!(
-    /// What one pass came to.
+    /// The outcome of one pass.
     PassResult {
-        /// Everything was read and agrees: nothing was written.
+        /// Everything was read and agrees with desired: nothing was written.
         InSync = "in_sync",
         /// Changes were made, and all were accepted.
         Acting = "acting",
         /// Something differs, and nothing may be done about it yet.
         Waiting = "waiting",
-        /// Some reads or changes failed, others did not.
+        /// Some reads or changes failed, and others did not.
         Partial = "partial",
         /// Nothing could be read, or every change failed.
         Failed = "failed",
@@ -25,27 +25,27 @@ names!(
 );
 
 names!(
-    /// Which way a VIP went.
+    /// Whether this node gained or lost a VIP.
     Direction {
-        /// This node took it from another, or took it when nobody had it.
+        /// This node took the VIP from another one, or took it when no node had it.
         Gained = "gained",
-        /// This node had it and does not have it any more.
+        /// This node had the VIP and does not have it any more.
         Lost = "lost",
     }
 );
 
-/// What came of one action.
+/// The outcome of one action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
-    /// It was accepted; only a later observation shows that it worked.
+    /// EC2 or the kernel accepted the change; only a later observation shows that the change worked.
     Accepted,
     /// There was nothing to do any more.
     Unchanged,
-    /// A conditional change that EC2 refused because somebody holds the thing: as intended.
+    /// EC2 refused a conditional change because somebody holds the address. That is the condition's purpose.
     Refused,
-    /// It did not happen.
+    /// The change did not happen.
     Failed(Class),
-    /// The answer was lost: only a later observation can tell.
+    /// The answer was lost: only a later observation shows whether the change happened.
     Unknown(Class),
 }
 
@@ -59,11 +59,11 @@ impl Outcome {
         Self::Failed(Class::Stale),
         Self::Failed(Class::Denied),
         Self::Failed(Class::Rejected),
-        // Any class: all share one name.
+        // One class stands for all, because `Unknown` has one name for all classes.
         Self::Unknown(Class::Transient),
     ];
 
-    /// The word in metrics and logs: for a failure its class.
+    /// The outcome's word in metrics and logs. The word of a failure is its class.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -97,7 +97,7 @@ pub fn operations_of(key: &BindingKey) -> &'static [&'static str] {
     match key.kind {
         Kind::ElasticIp => &["DescribeAddresses", "AssociateAddress", "DisassociateAddress"],
         Kind::Route => &["DescribeRouteTables", "CreateRoute", "ReplaceRoute", "DeleteRoute"],
-        // The target is the address: EC2 has other operations for IPv6.
+        // The target is the address. EC2 has operations of their own for IPv6.
         Kind::SecondaryIp if key.target.contains(':') => {
             &["DescribeNetworkInterfaces", "AssignIpv6Addresses", "UnassignIpv6Addresses"]
         }

@@ -1,6 +1,6 @@
-//! The lines of the log on their way to stderr. A thread of its own writes them, so that a log that cannot be written,
-//! or that nobody reads, neither ends nor holds up the program. Lines that find no room are lost, and their number is
-//! logged as soon as a line can be written again.
+//! The lines of the log on their way to stderr. A thread of its own writes them. A stderr that fails, or that nobody
+//! reads, therefore neither ends nor delays the program. Lines that find no room are lost, and their number is logged
+//! as soon as a line can be written again.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -19,12 +19,12 @@ use crate::shown;
 
 /// How many bytes may wait to be written.
 const ROOM: usize = 1 << 20;
-/// How long the end of the program waits for lines that are not written yet, and for a last word on stderr.
+/// How long the program's end waits for lines that are not written yet, and how long [`say`] waits for its line.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long after it a stream that would block is tried again.
+/// The pause before the next write to a stream that would block.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-/// Takes lines at any time, without waiting.
+/// Takes lines at any time, and never waits.
 #[derive(Debug, Clone)]
 pub struct Lines {
     shared: Arc<Shared>,
@@ -42,11 +42,11 @@ struct Waiting {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     lost: u64,
-    /// A line is being written that is none of `lines` any more.
+    /// A line is being written that was already taken out of `lines`.
     writing: bool,
 }
 
-/// The log, until it is dropped: then the lines that still wait are written, if that is done soon.
+/// The open log. Dropping it waits until the remaining lines are written, but for at most a second.
 #[derive(Debug)]
 #[must_use = "the last lines of a log that is dropped at once may be lost"]
 pub struct OpenLog(Lines);
@@ -59,7 +59,7 @@ impl Drop for OpenLog {
     }
 }
 
-/// Says one line on stderr, for which nobody waits long.
+/// Writes one line to stderr, and waits at most a second for it.
 pub fn say(text: &str) {
     let text = shown::line(text).into_owned() + "\n";
     let (done, is_done) = mpsc::channel();
@@ -83,7 +83,7 @@ impl Lines {
     /// Starts the thread that writes to stderr.
     ///
     /// # Errors
-    /// When there is no stderr, or no thread to be had.
+    /// When there is no stderr, or the thread cannot be started.
     pub fn to_stderr(format: LogFormat) -> io::Result<Self> {
         Self::to(stderr()?, format)
     }
@@ -126,7 +126,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Each event comes as one write.
+/// tracing writes each event with one call of `write`.
 impl Write for &Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.take(bytes);
@@ -139,9 +139,9 @@ impl Write for &Lines {
 }
 
 impl Shared {
-    /// Writes what comes, for ever.
+    /// Writes the lines as they come, for ever.
     fn write_to(&self, mut stream: impl Write) {
-        // A line was written in part: the next one begins on a line of its own.
+        // Whether the last line was written in part only: the next one then begins on a new line.
         let mut torn = false;
         loop {
             let mut line = self.next();
@@ -154,7 +154,7 @@ impl Shared {
             let lost = {
                 let mut waiting = locked(&self.waiting);
                 waiting.lost += u64::from(!is_written);
-                // The number is told once there is room for it.
+                // The number of lost lines is logged only when there is room for that line.
                 let is_told = is_written && waiting.bytes < ROOM / 2;
                 if is_told { std::mem::take(&mut waiting.lost) } else { 0 }
             };
@@ -178,7 +178,7 @@ impl Shared {
         }
     }
 
-    /// Says how many bytes were written: fewer after an error.
+    /// Gives the number of bytes that were written. After an error that is fewer than the whole line.
     fn write_whole(&self, stream: &mut impl Write, line: &[u8]) -> usize {
         let mut written = 0;
         while written < line.len() {

@@ -1,4 +1,4 @@
-//! Log lines: what each news says, at which level, and how often it is said again.
+//! Log lines: the text and the level of each news, and how often it is logged again.
 
 use std::time::Duration;
 
@@ -33,14 +33,14 @@ pub enum LogError {
     Thread(#[source] std::io::Error),
 }
 
-/// Sends the log to stderr, for the whole process, by a thread of its own: see [`OpenLog`]. `filter` is a level, then meant for vipkeeper alone while its
-/// libraries say warnings at most; or tracing's directives.
+/// Sends the log of the whole process to stderr, by a thread of its own: see [`OpenLog`]. `filter` is a level or a list
+/// of tracing's directives. A level is meant for vipkeeper alone: its libraries log warnings at most.
 ///
 /// Under systemd the journal knows the time, and each line of text carries its priority instead, so that
 /// `journalctl -p warning` works (see `sd-daemon(3)`).
 ///
 /// # Errors
-/// A filter that is none, a second call, or no thread to write with.
+/// When the filter is invalid, when this is called a second time, or when no thread can be started to write with.
 pub fn init_log(format: LogFormat, filter: &str) -> Result<OpenLog, LogError> {
     let directives =
         if filter.parse::<Level>().is_ok() { format!("warn,vipkeeper={filter}") } else { filter.to_owned() };
@@ -48,7 +48,7 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<OpenLog, LogError> {
         EnvFilter::try_new(directives).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
     let lines = Lines::to_stderr(format).map_err(LogError::Thread)?;
     let open = lines.open();
-    // Its own errors would go to stderr, and end the program where that cannot be written.
+    // The subscriber would write its own errors to stderr, and end the program where stderr cannot be written.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(lines);
     let result = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
@@ -58,15 +58,15 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<OpenLog, LogError> {
     result.map(|()| open).map_err(|_| LogError::Twice)
 }
 
-/// Whether stderr is the stream that systemd says it connected to the journal (`systemd.exec(5)`): the variable alone
-/// is inherited by children whose stderr goes elsewhere.
+/// Whether stderr is the stream that systemd connected to the journal (`systemd.exec(5)`). The variable alone proves
+/// nothing, because children whose stderr goes elsewhere inherit it.
 #[expect(clippy::disallowed_methods, reason = "what the journal says of itself is no setting")]
 fn stderr_is_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(std::io::stderr()).is_ok_and(|stat| stream == *format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// Text without time and level, after the level as the journal reads it.
+/// Lines for the journal: the level as a priority that the journal reads, then text without time and level.
 struct Journal(Format<tracing_subscriber::fmt::format::Full, ()>);
 
 impl Default for Journal {
@@ -93,7 +93,7 @@ where
     }
 }
 
-/// Says news, and remembers what keeps failing.
+/// Logs news, and remembers the failures that repeat.
 #[derive(Debug, Default)]
 pub struct Log {
     repeats: Repeats,
@@ -115,7 +115,7 @@ impl Log {
             News::Stopping => info!("stopping; every binding stays where it is"),
 
             News::DesiredChanged { vip, desired } => {
-                // Another claim begins, or none: what it fails at is new.
+                // The VIP's role or claim is another one now, so its failures count anew.
                 self.repeats.forget(|topic| topic.strip_prefix(&vip.to_string()).is_some_and(|it| it.starts_with(' ')));
                 let (role, reason) = (DesiredRole::from(desired), desired.why());
                 match desired {
@@ -123,7 +123,8 @@ impl Log {
                         info!(%vip, %role, %claim, reason, "this node is wanted as leader");
                     }
                     Desired::Standby(_) => info!(%vip, %role, reason, "this node is wanted as standby"),
-                    // As on every node that has not led. What points here all the same is told as blocked.
+                    // This is normal on a node that has not led since boot. A binding that points here all the same is
+                    // logged as blocked.
                     Desired::Unknown(WhyUnknown::NoFile) => {
                         info!(%vip, %role, reason, "no hook has said yet what is wanted of this node; touching nothing");
                     }
@@ -195,7 +196,8 @@ impl Log {
                 info!(%vip, %address, connections, "reset the connections of the address before it goes");
             }
             News::ConnectionsReset { vip, address, result: Err(why) } => {
-                // Once: the address goes all the same, and a kernel without the feature stays without it.
+                // The warning is logged once: the address is removed all the same, and a kernel without the feature
+                // stays without it.
                 if self.repeats.failed("connections", why, now).is_some_and(Times::is_first) {
                     warn!(
                         %vip, %address,
@@ -225,7 +227,8 @@ impl Log {
                 }
             }
             News::Witness { silent: Some(why) } => {
-                // Once: it stands still while a hook runs, and what is wrong for longer is in status.
+                // The warning is logged once: the watchdog stands still while each hook runs, and `vipkeeper status`
+                // shows a longer silence.
                 let times = self.repeats.failed("witness", "silent", now);
                 if times.is_some_and(Times::is_first) {
                     warn!("no word from Pgpool's watchdog: {why}");
@@ -237,7 +240,8 @@ impl Log {
                 }
             }
             News::Reserve { missing: Some(why) } => {
-                // Once: everything still works, and for how long it lasts is in status.
+                // The warning is logged once: everything still works, and `vipkeeper status` shows how long the problem
+                // lasts.
                 if self.repeats.failed("reserve", "missing", now).is_some_and(Times::is_first) {
                     warn!("{why}");
                 }
@@ -298,7 +302,7 @@ impl Log {
                 } else {
                     "the answer was lost, the next look will tell"
                 };
-                // Nobody need be woken for an old claim that stays: it is said once.
+                // The failed removal of an old claim harms nothing, so it is logged once, as a warning.
                 let due = self.repeats.failed(&topic, &signature, now).filter(|times| !is_chore || times.is_first());
                 match due {
                     Some(times) if is_for_people(class) && !is_chore => {
@@ -323,7 +327,7 @@ struct ActionDone<'a> {
     duration: Duration,
 }
 
-/// Whether an operator must act before it can work.
+/// Whether an operator must act before the failed work can succeed.
 fn is_for_people(class: Class) -> bool {
     matches!(class, Class::Denied | Class::Rejected)
 }

@@ -1,7 +1,7 @@
-//! Metrics. The only module that names them, with [`Metrics`] as the only thing that holds them.
+//! The metrics. Only this module names them, and only [`Metrics`] holds them.
 //!
-//! Counters and histograms live in a recorder for as long as the daemon does. State metrics do not: each rendering
-//! makes them afresh from the newest state, so that a route table which is no longer there leaves no series behind.
+//! Counters and histograms live in a recorder for as long as the daemon does. State metrics are made afresh from the
+//! newest state for each rendering, so that a route table which is no longer there leaves no series behind.
 
 #![expect(clippy::disallowed_macros, reason = "this is where metrics are counted")]
 
@@ -22,25 +22,26 @@ use crate::ec2::RequestReport;
 use crate::ec2::codes::{self, Label};
 use crate::status::{Condition, ConditionName, DesiredRole, ErrorStatus, Status, reason};
 
-/// From one EC2 round trip to an operation's timeout and beyond.
+/// The buckets reach from one EC2 round trip to more than an operation's timeout.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-/// From the hook to all in sync: a good failover is below one second, a bad one lasts minutes.
+/// The buckets of the time from the hook until every binding is in sync. A good failover takes less than one second, a
+/// bad one takes minutes.
 const CONVERGENCE_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
 const CONVERGENCE: &str = "vipkeeper_convergence_seconds";
 
-/// What one daemon counts.
+/// The metrics of one daemon.
 pub struct Metrics {
     events: PrometheusRecorder,
     handle: PrometheusHandle,
     state: Mutex<State>,
 }
 
-/// How things stand, as far as it is shown in metrics.
+/// How things stand, as far as metrics show it.
 #[derive(Debug, Clone, Default)]
 struct State {
     vips: BTreeMap<IpAddr, VipState>,
-    /// Unix times in seconds; 0: never.
+    /// When each source was last read, in Unix seconds; 0 means never.
     observed: BTreeMap<Source, f64>,
     credentials_expiry: Option<f64>,
 }
@@ -56,7 +57,7 @@ struct VipState {
     desired_invalid: bool,
     guard_alive: bool,
     bindings: BTreeMap<BindingKey, BindingState>,
-    /// Of the claim's record: `None`.
+    /// How long the next try is held back. The key `None` stands for the claim's record.
     backoffs: BTreeMap<Option<BindingKey>, Duration>,
 }
 
@@ -115,8 +116,8 @@ impl Metrics {
         });
     }
 
-    /// Takes over how things stand. Also the moment to fold the histograms' samples, which otherwise grow until
-    /// somebody asks for them.
+    /// Takes over how things stand. The call also folds the histograms' samples, which otherwise grow until somebody
+    /// asks for the metrics.
     pub fn status(&self, status: &Status) {
         let mut state = locked(&self.state);
         with_local_recorder(&self.events, || state.take(status));
@@ -125,7 +126,7 @@ impl Metrics {
 
     pub fn render(&self) -> String {
         let now = recorder();
-        // The loop must not wait for the lock while this is rendered: a copy is made in no time.
+        // The loop must not wait for this lock during the rendering. Making a copy takes next to no time.
         let state = locked(&self.state).clone();
         with_local_recorder(&now, || {
             describe_state();
@@ -139,7 +140,7 @@ impl Metrics {
 }
 
 impl State {
-    /// The VIP's state, started if it is new.
+    /// The VIP's state. A VIP that is new gets its metrics started first.
     fn vip(&mut self, vip: IpAddr) -> &mut VipState {
         self.vips.entry(vip).or_insert_with(|| {
             start_vip(vip);
@@ -147,7 +148,7 @@ impl State {
         })
     }
 
-    /// Sets the binding's state, and starts its metrics if it is new.
+    /// Sets the binding's state. A binding that is new gets its metrics started first.
     fn set_binding(&mut self, vip: IpAddr, key: BindingKey, now: BindingState) {
         self.observed.entry(Source::of(key.kind)).or_insert(0.0);
         let bindings = &mut self.vip(vip).bindings;
@@ -157,7 +158,7 @@ impl State {
         bindings.insert(key, now);
     }
 
-    /// What no status tells.
+    /// Takes over the facts that no status holds.
     fn news(&mut self, news: &News<'_>) {
         match *news {
             News::Observed { source, at_ms } => {
@@ -174,7 +175,8 @@ impl State {
             let vip = told.delegate_ip;
             let state = self.vip(vip);
             state.role = told.desired.role.known().unwrap_or(DesiredRole::Unknown);
-            // A claim that has ended is still told, for `wait` and for people, but it claims nothing.
+            // The status still holds a claim that has ended, for `vipkeeper wait` and for people, but this node claims
+            // nothing by it.
             let claim = told.claim.as_ref().filter(|_| state.role == DesiredRole::Leader);
             state.term = claim.map_or(0, |claim| claim.term.0);
             state.guard_alive = told.desired.guard_alive == Some(true);
@@ -196,7 +198,7 @@ impl State {
             let is_told = |key: &BindingKey| {
                 told.bindings.iter().any(|binding| binding.kind == key.kind && binding.target == key.target)
             };
-            // Before the first look nothing is told of any: each stays unknown.
+            // Before the first look the status names no binding: each binding of the config stays unknown.
             let looked = !told.bindings.is_empty();
             state.bindings.retain(|key, _| !looked || is_told(key));
             let held_back = |error: &Option<ErrorStatus>| {
@@ -216,7 +218,7 @@ impl State {
                 self.set_binding(vip, key, now);
             }
         }
-        // What is not read any more would only grow old.
+        // A source that is not read any more would only grow old, so it is dropped.
         let keys = self.vips.values().flat_map(|state| state.bindings.keys());
         let mut read: BTreeSet<_> = keys.map(|key| Source::of(key.kind)).collect();
         read.insert(Source::NetworkInterfaces);

@@ -1,4 +1,4 @@
-//! What keeps failing is said less and less often, so that a night without permission does not drown the log.
+//! A failure that repeats is logged less and less often, so that a night without permission does not fill the log.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After the first time; the last one repeats.
+/// The pauses after the first log line about a failure, before each further one. The last pause repeats.
 const SAY_AGAIN_AFTER: [Duration; 4] =
     [Duration::from_mins(1), Duration::from_mins(5), Duration::from_mins(15), Duration::from_hours(1)];
 
-/// How many ways in which one topic fails are told apart. Others write what they like, and the rest counts as one way.
+/// How many ways of failing are told apart for one topic. All further ways count as one, because other programs choose
+/// the texts, and their number is unbounded.
 const MOST_WAYS: usize = 8;
-/// How many topics are remembered. A topic that fails after that takes the place of the oldest.
+/// How many topics are remembered. A further topic takes the place of the oldest.
 const MOST_TOPICS: usize = 1024;
 
-/// Everything that is failing now: for each topic, each way in which it fails.
+/// Everything that is failing now: the topics, and for each topic the ways in which it fails.
 #[derive(Debug, Default)]
 pub struct Repeats {
     topics: BTreeMap<String, Topic>,
@@ -26,11 +27,12 @@ pub struct Repeats {
 struct Topic {
     failures: u32,
     since: Instant,
-    /// When each way of failing was last said, and how often, by the hash of its signature; `None`: all further ways.
+    /// When each way of failing was last logged, and how often. The key is the hash of the way's signature; `None`
+    /// stands for all further ways.
     said: BTreeMap<Option<u64>, (Instant, usize)>,
 }
 
-/// How often something failed, as the end of a sentence; empty for once.
+/// How often something failed, as the end of a sentence. A single failure that still lasts gives an empty text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
     failures: u32,
@@ -39,7 +41,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// It had not failed before.
+    /// Whether this is the topic's first failure.
     #[must_use]
     pub fn is_first(self) -> bool {
         self.failures == 1
@@ -59,7 +61,8 @@ impl fmt::Display for Times {
 }
 
 impl Repeats {
-    /// Counts a failure of the topic, in the way that the signature names. `Some` when it is to be said.
+    /// Counts a failure of the topic, in the way that the signature names. Gives `Some` when the failure is to be
+    /// logged.
     pub fn failed(&mut self, topic: &str, signature: &str, now: Instant) -> Option<Times> {
         if !self.topics.contains_key(topic) {
             self.make_room();
@@ -86,7 +89,7 @@ impl Repeats {
         Some(times)
     }
 
-    /// The topic works. `Some` when it had failed.
+    /// Ends the topic's failures, because it works. Gives `Some` when the topic had failed.
     pub fn over(&mut self, topic: &str, now: Instant) -> Option<Times> {
         let topic = self.topics.remove(topic)?;
         Some(Times { failures: topic.failures, over: now - topic.since, is_past: true })
@@ -101,7 +104,7 @@ impl Repeats {
         }
     }
 
-    /// What failed of these topics counts for nothing any more.
+    /// Forgets the failures of these topics.
     pub fn forget(&mut self, which: impl Fn(&str) -> bool) {
         self.topics.retain(|topic, _| !which(topic));
     }

@@ -1,5 +1,5 @@
-//! Word to systemd: that the daemon is ready, that its loop turns, and one line on how things stand (sd_notify(3)).
-//! Outside systemd it says nothing to nobody.
+//! Messages to systemd (sd_notify(3)): that the daemon is ready, that its loop turns, and one line on how things stand.
+//! Outside systemd no message is sent.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -12,21 +12,22 @@ use crate::status::{DesiredRole, Status};
 /// The service manager, if there is one.
 #[derive(Debug)]
 pub struct Systemd {
-    /// Half the time after which it takes us for hung; `None` if it does not watch.
+    /// Half of systemd's watchdog timeout, after which systemd takes this process for hung; `None` if systemd sets no
+    /// timeout.
     remind_every: Option<Duration>,
     last: Cell<Option<Instant>>,
     line: RefCell<String>,
 }
 
 impl Systemd {
-    /// Finds out whether this process is watched.
+    /// Finds out whether systemd watches this process.
     #[must_use]
     pub fn of_process() -> Self {
         let remind_every = sd_notify::watchdog_enabled().map(|patience| patience / 2);
         Self { remind_every, last: Cell::new(None), line: RefCell::default() }
     }
 
-    /// The loop turned: with the first turn the daemon is ready.
+    /// Tells systemd that the loop turned. The first turn makes the daemon ready.
     pub fn turned(&self, status: &Status) {
         let mut words = Vec::new();
         let now = Instant::now();
@@ -46,7 +47,7 @@ impl Systemd {
         if changed {
             words.push(NotifyState::Status(&line));
         }
-        // Nobody listens outside systemd, and a manager that cannot be told is no reason to stop.
+        // Outside systemd nobody listens. A service manager that cannot be told is no reason to stop the daemon.
         if !words.is_empty() {
             let _ = sd_notify::notify(&words);
         }
@@ -55,14 +56,14 @@ impl Systemd {
         }
     }
 
-    /// The daemon ends because it was told to.
+    /// Tells systemd that the daemon ends because it was told to.
     #[expect(clippy::unused_self, reason = "what ends is what was told to be ready")]
     pub fn stopping(&self) {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
     }
 }
 
-/// What `systemctl status` shows.
+/// The line that `systemctl status` shows.
 fn summary(status: &Status) -> String {
     let vips = status.vips.iter().map(|vip| {
         let state = match (vip.in_sync, vip.desired.role.known()) {
