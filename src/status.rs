@@ -1,6 +1,6 @@
-//! What the daemon knows, as one document: written to `<state_dir>/status.json`, served at `/status`, shown by
-//! `vipkeeper status`, and read by `vipkeeper wait`. The fields are an interface: add, never rename. Words of closed sets
-//! are [`OneOf`] theirs, so that the document of a newer daemon can be read as well.
+//! Everything that the daemon knows, as one document: written to `<state_dir>/status.json`, served at `/status`, shown
+//! by `vipkeeper status`, and read by `vipkeeper wait`. The fields are an interface: add fields, never rename one.
+//! Words of closed sets are read as [`OneOf`], so that an older program can read the document of a newer daemon.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,15 +22,15 @@ mod hint;
 pub(crate) mod layout;
 pub mod page;
 
-/// The document's format; grows when a reader of the old one would be misled.
+/// The version of the document's format. It grows when a reader of the old format would be misled.
 pub const VERSION: u32 = 1;
 
-/// A status older than this means that the daemon is dead or stuck. Well above the heartbeat with which the loop tells
-/// its status, so that one slow step of the loop is no alarm.
+/// A status that is older than this means that the daemon is dead or stuck. The limit is well above the heartbeat with
+/// which the loop tells its status, so that one slow step of the loop raises no alarm.
 pub const STALE_AFTER: Duration = Duration::from_secs(30);
 
 names!(
-    /// What is wanted of this node for one VIP, without the why.
+    /// The role that is wanted of this node for one VIP, without the reason.
     DesiredRole {
         Leader = "leader",
         Standby = "standby",
@@ -62,21 +62,21 @@ pub struct Status {
     /// When each source, or each part of it, was last read with success.
     pub sources: Vec<SourceStatus>,
     pub vips: Vec<VipStatus>,
-    /// What is wrong with the daemon as a whole: no identity, a config that could not be reloaded.
+    /// The problems of the daemon as a whole, like an unknown identity or a config that could not be reloaded.
     pub problems: Vec<Problem>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
     pub source: OneOf<Source>,
-    /// Which part of it, where it is read in several: the role whose route tables these are (`None`: this node's own
-    /// account), or the subnet whose tags.
+    /// The part of the source, where a source is read in several parts: the role whose route tables are read (`None`:
+    /// this node's own account), or the subnet whose tags are read.
     #[serde(default)]
     pub part: Option<String>,
     pub last_success_ms: Option<u64>,
-    /// Why the last read failed, if it did.
+    /// Why the last read failed; `None` if it succeeded.
     pub error: Option<String>,
-    /// The class of that failure.
+    /// The class of the last read's failure.
     #[serde(default)]
     pub class: Option<OneOf<Class>>,
     /// How often in a row the read failed.
@@ -90,10 +90,11 @@ pub struct VipStatus {
     pub desired: DesiredStatus,
     /// The claim that this status describes; `wait` compares it with the file's.
     pub claim: Option<ClaimStatus>,
-    /// Every binding agrees with desired; or no hook has run yet, and nothing of the VIP points here.
+    /// Whether every binding agrees with desired. It is also true while no hook has run yet and nothing of the VIP
+    /// points here.
     pub in_sync: bool,
-    /// Whether this node was told to have gained the VIP, and not to have lost it since; `None` while nobody knows what
-    /// is wanted, or nothing was looked at.
+    /// Whether the daemon told that this node gained the VIP, and has not told a loss since. `None` while it is not
+    /// known which role is wanted, or while nothing was looked at.
     #[serde(default)]
     pub holds: Option<bool>,
     pub bindings: Vec<BindingStatus>,
@@ -103,13 +104,13 @@ pub struct VipStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredStatus {
     pub role: OneOf<DesiredRole>,
-    /// Why, where the role alone does not say it: one sentence.
+    /// Why this role is wanted, in one sentence, where the role alone does not say it.
     pub reason: Option<String>,
     pub since_ms: u64,
-    /// Whether the watchdog process that a leader's file names lives; `None` if it names none.
+    /// Whether the watchdog process lives that a leader's desired-state file names; `None` if the file names none.
     #[serde(default)]
     pub guard_alive: Option<bool>,
-    /// The word that is in force, in full. It is for this process alone; a document that was read has none.
+    /// The desired state in force, in full. Only the daemon's own process has it: a document that was read has `None`.
     #[serde(skip)]
     pub asked: Option<Desired>,
 }
@@ -121,19 +122,19 @@ pub struct ClaimStatus {
     pub started_ms: u64,
     /// When every binding was first seen here under this claim.
     pub converged_ms: Option<u64>,
-    /// The newer claim that this one gave way to.
+    /// The node whose newer claim this claim gave way to.
     pub superseded_by: Option<InstanceId>,
     #[serde(default)]
     pub superseded_term: Option<Term>,
-    /// Why its tag could not be written, as long as it is not on record because of that.
+    /// Why the claim's tag could not be written. The error stays for as long as it keeps the claim off the record.
     #[serde(default)]
     pub record_error: Option<ErrorStatus>,
     #[serde(default)]
     pub next_record_ms: Option<u64>,
-    /// The class of the failed read that leaves the claims on record unknown, as of an error.
+    /// If the claims on record are unknown because a read failed: the class of that failure.
     #[serde(default)]
     pub read_error_class: Option<OneOf<Class>>,
-    /// Why the claims on record are unknown, if they are.
+    /// Why the claims on record are unknown; `None` if they are known.
     #[serde(default)]
     pub unread: Option<UnseenStatus>,
 }
@@ -143,24 +144,24 @@ pub struct BindingStatus {
     pub kind: Kind,
     pub target: String,
     pub state: OneOf<State>,
-    /// What was seen or is being done: one short phrase.
+    /// The binding's state as one short phrase: what was seen or is being done.
     pub detail: String,
     pub since_ms: u64,
-    /// In what way it differs although nobody asked for a change, if it does.
+    /// How the binding differs from desired although nobody asked for a change; `None` without such a difference.
     #[serde(default)]
     pub drift: Option<OneOf<DriftReason>>,
-    /// Who must act before this node does.
+    /// The obstacle that must go before this node acts.
     #[serde(default)]
     pub blocked_by: Option<OneOf<Blocker>>,
-    /// The planned change, if there is one, as `vipkeeper plan` says it.
+    /// The planned change, in the words of `vipkeeper plan`; `None` if no change is planned.
     #[serde(default)]
     pub action: Option<String>,
     pub last_error: Option<ErrorStatus>,
     pub next_try_ms: Option<u64>,
-    /// The class of the failed read that left its state unknown, as of an error.
+    /// If the binding's state is unknown because a read failed: the class of that failure.
     #[serde(default)]
     pub read_error_class: Option<OneOf<Class>>,
-    /// Why its state is unknown, if it is.
+    /// Why the binding's state is unknown; `None` if the state is known.
     #[serde(default)]
     pub unseen: Option<UnseenStatus>,
 }
@@ -169,7 +170,7 @@ pub struct BindingStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnseenStatus {
     pub why: OneOf<Unseen>,
-    /// The class of the read, if it failed.
+    /// The class of the read's failure; `None` if no read failed.
     pub class: Option<OneOf<Class>>,
     #[serde(flatten)]
     pub cause: Cause,
@@ -191,9 +192,9 @@ pub struct ErrorStatus {
     pub at_ms: u64,
     pub class: OneOf<Class>,
     pub message: String,
-    /// How often in a row.
+    /// How often in a row the try failed.
     pub failures: u32,
-    /// For how long the next try was held back when this one failed.
+    /// How long the next try was held back, counted from this failure.
     #[serde(default)]
     pub held_back_ms: u64,
     #[serde(flatten)]
@@ -201,7 +202,7 @@ pub struct ErrorStatus {
 }
 
 names!(
-    /// The names of the conditions.
+    /// The name of a condition.
     ConditionName {
         InSync = "InSync",
         DesiredValid = "DesiredValid",
@@ -213,20 +214,21 @@ names!(
     }
 );
 
-/// The reasons of conditions that more than people tell apart.
+/// The reasons of conditions that the program itself tells apart.
 pub mod reason {
-    /// Of `InSync`: nothing is wanted, and nothing of the VIP points here.
+    /// Of `InSync`: no hook has said which role is wanted, and nothing of the VIP points here.
     pub const NO_HOOK_YET: &str = "NoHookYet";
-    /// Of `InSync`: it would be `NoHookYet` if everything could be read. Of `ClaimRecorded`: the anchor's tags cannot
-    /// be read.
+    /// Of `InSync`: the reason would be `NoHookYet` if everything could be read.
+    ///
+    /// Of `ClaimRecorded`: the anchor's tags cannot be read.
     pub const NOT_READ: &str = "NotRead";
-    /// Of `InSync`.
+    /// Of `InSync`: the daemon has not looked yet.
     pub const NOT_LOOKED_YET: &str = "NotLookedYet";
     /// Of `ClaimRecorded`: this node's claim was read, and no other is newer.
     pub const ON_RECORD: &str = "OnRecord";
 }
 
-/// As in Kubernetes: a named statement that holds or does not, and since when.
+/// A named statement that holds or does not hold, and since when, as in Kubernetes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
     pub name: OneOf<ConditionName>,
@@ -240,15 +242,15 @@ pub struct Condition {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
     pub reason: String,
-    /// What is wrong and what to do about it.
+    /// The message says what is wrong and what to do about it.
     pub message: String,
     pub since_ms: u64,
-    /// How often the daemon met it.
+    /// How often the daemon met the problem.
     #[serde(default)]
     pub times: u32,
 }
 
-/// The reasons of problems that are told in words of their own.
+/// The reasons of problems that have log lines of their own.
 pub mod problem {
     /// No room is kept for hooks that find the state folder's file system full.
     pub const NO_RESERVE: &str = "NoReserve";

@@ -1,4 +1,4 @@
-//! `status.json`: replaced whole, so that a reader sees one status or the next, never half of one.
+//! `status.json` is replaced as a whole: a reader sees the old status or the new one, never half of one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::error::one_line;
 use crate::machine::whole_file::{self, PlainError};
 
 const NAME: &str = "status.json";
-/// A status of a hundred VIPs with fifty tables each is a tenth of this.
+/// The largest file that is read. The status of a hundred VIPs with fifty tables each is a tenth of this.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Why the status could not be written.
@@ -47,10 +47,11 @@ impl StatusFile {
         Self { path: state_dir.join(NAME) }
     }
 
-    /// Writes the status. Not synced: the folder is in memory, and a status from before a crash is worth nothing.
+    /// Writes the status. The file is not synced, because the folder is in memory, and a status from before a crash is
+    /// worth nothing.
     ///
     /// # Errors
-    /// What the file system says. The old file is untouched then.
+    /// The file system's error. The old file is untouched then.
     pub fn write(&self, status: &Status) -> Result<(), StatusWriteError> {
         let written = serde_json::to_vec_pretty(status).map_err(io::Error::from).and_then(|mut text| {
             text.push(b'\n');
@@ -63,7 +64,7 @@ impl StatusFile {
 /// Reads the newest status from the state folder.
 ///
 /// # Errors
-/// Why it could not; [`ReadError::Missing`] when no daemon has written one.
+/// Why the status could not be read; [`ReadError::Missing`] when no daemon has written one.
 pub fn read(state_dir: &Path) -> Result<Status, ReadError> {
     let path = state_dir.join(NAME);
     let text = match whole_file::read(&path, MAX_BYTES) {
@@ -74,7 +75,7 @@ pub fn read(state_dir: &Path) -> Result<Status, ReadError> {
         }
         Err(source) => return Err(ReadError::Unusable { path, source }),
     };
-    // The version first: a document of another format may parse and mean something else.
+    // The version is checked first, because a document of another format may parse and mean something else.
     let document: serde_json::Value = match serde_json::from_slice(&text) {
         Ok(document) => document,
         Err(source) => return Err(ReadError::Malformed { path, source }),

@@ -1,5 +1,5 @@
-//! What an operator can do about an error: by EC2's code, by what the kernel did not do, by the reason that a source could
-//! not be read, and else by the class. Never by the text of a message.
+//! The advice to an operator about an error. It is chosen by EC2's code, by what the kernel did not do, by the reason
+//! that a source could not be read, and else by the error's class. The text of a message never chooses the advice.
 
 use super::{BindingStatus, ClaimStatus, ErrorStatus, UnseenStatus};
 use crate::ec2::Class;
@@ -9,23 +9,23 @@ use crate::names::OneOf;
 use crate::observe::cause::{Cause, KernelFault};
 use crate::observe::seen::Unseen;
 
-/// What to do about a change that failed, in one sentence.
+/// The advice about a change that failed, in one sentence.
 pub fn of_error(error: &ErrorStatus) -> String {
     advise(error.class.known(), &error.cause)
 }
 
-/// What to do where a binding could not be seen.
+/// The advice where a binding could not be seen.
 pub fn of_unseen_binding(binding: &BindingStatus) -> String {
     of_unseen(binding.unseen.as_ref(), binding.read_error_class.as_ref())
 }
 
-/// What to do where the claims on record could not be read.
+/// The advice where the claims on record could not be read.
 pub fn of_unread_claims(claim: Option<&ClaimStatus>) -> String {
     let class = claim.and_then(|claim| claim.read_error_class.as_ref());
     of_unseen(claim.and_then(|claim| claim.unread.as_ref()), class)
 }
 
-/// An older daemon told the class alone.
+/// The advice where something could not be seen. The status of an older daemon holds the class alone, and no `unseen`.
 fn of_unseen(unseen: Option<&UnseenStatus>, class: Option<&OneOf<Class>>) -> String {
     let class = class.and_then(OneOf::known);
     let Some(unseen) = unseen else { return of_class(class).to_owned() };

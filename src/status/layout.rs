@@ -7,12 +7,12 @@ use crate::shown;
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// Columns of the terminal; `None`: as wide as need be, in ASCII alone.
+    /// The number of the terminal's columns. `None`: lines are as wide as need be, and the text is ASCII alone.
     pub width: Option<usize>,
     pub colour: bool,
 }
 
-/// What a colour says.
+/// The meaning of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Plain,
@@ -36,10 +36,10 @@ impl Style {
         if self.colour && !code.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// `label` and then the text, wrapped at the width with the rest under the text's first column.
+    /// `label` and then the text, wrapped at the width. The further lines begin under the text's first column.
     pub(crate) fn paragraph(self, indent: usize, label: &str, text: &str) -> String {
         let column = indent + label.chars().count();
-        // A terminal too narrow for this gets long lines, not a word in each.
+        // On a terminal that is too narrow, lines are longer than the terminal rather than one word each.
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(column).max(20));
         let mut page = format!("{:indent$}{}", "", self.paint(Tone::Faint, label));
         for (number, line) in wrap(text, room).iter().enumerate() {
@@ -52,7 +52,8 @@ impl Style {
         page
     }
 
-    /// Columns as wide as their widest cell, two spaces apart; the last one may be cut at the width.
+    /// A table whose columns are as wide as their widest cell, two spaces apart. Only the last column may be cut at the
+    /// width.
     pub(super) fn table(self, indent: usize, head: &[&str], rows: &[Vec<(Tone, String)>]) -> String {
         let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
         for row in rows {
@@ -88,7 +89,8 @@ fn cut(text: &str, room: usize) -> String {
     text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// The text on one line, without anything that a terminal could take for a command: part of it comes from elsewhere.
+/// The text on one line, without any character that a terminal could take for a command, because other programs wrote
+/// part of the text.
 pub fn clean(text: &str) -> String {
     let words = text.split(|c: char| shown::is_unsafe(c) || c.is_whitespace()).filter(|word| !word.is_empty());
     shown::line(&words.collect::<Vec<_>>().join(" ")).into_owned()
@@ -114,7 +116,7 @@ fn wrap(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
-/// A duration as people say it: its two largest units at most.
+/// A duration as people say it, in its two largest units at most.
 pub fn age(duration: Duration) -> String {
     let s = duration.as_secs();
     let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| {

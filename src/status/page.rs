@@ -1,5 +1,5 @@
-//! The page that `vipkeeper status` shows: for each VIP first what is wrong and what to do about it, then the details.
-//! Pure: the same status at the same time gives the same page.
+//! The page that `vipkeeper status` shows. For each VIP it tells first what is wrong and what to do about it, then the
+//! details. The page is pure: the same status at the same time gives the same page.
 
 use std::time::Duration;
 
@@ -18,25 +18,25 @@ use crate::names::OneOf;
 /// Whether the daemon that wrote the status still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DaemonLife {
-    /// Its process lives.
+    /// The daemon's process lives.
     Alive,
-    /// There is no such process.
+    /// There is no process with the daemon's id.
     Gone,
 }
 
-/// What a status comes to.
+/// The conclusion from a whole status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overall {
     /// Every VIP is as it should be.
     InSync,
-    /// Something is wrong, or not done yet.
+    /// Something is wrong, or something is not done yet.
     Attention,
-    /// The status is old: nobody knows.
+    /// The status is too old to tell, or its daemon is gone.
     Stale,
 }
 
 impl Overall {
-    /// Of a status as old as it is at `now_ms`.
+    /// The conclusion from a status that is read at `now_ms`.
     #[must_use]
     pub fn of(status: &Status, daemon: DaemonLife, now_ms: u64) -> Self {
         if daemon == DaemonLife::Gone || is_old(status, now_ms) {
@@ -114,14 +114,14 @@ fn top(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> String
     }
 }
 
-/// What a VIP's first lines say.
+/// The first lines about a VIP.
 struct Headline {
     tone: Tone,
-    /// In capitals: `IN SYNC`, `DRIFT`…
+    /// The state in capitals: `IN SYNC`, `DRIFT`…
     word: &'static str,
-    /// Since when it is so, if that is known.
+    /// Since when the word is true; `None` if that is not known.
     since_ms: Option<u64>,
-    /// Behind the word, in brackets.
+    /// The text behind the word, in brackets.
     aside: Option<String>,
     what: Vec<String>,
     to_do: Option<String>,
@@ -142,7 +142,7 @@ impl Headline {
             .unwrap_or_else(|| Self::of_whole(vip))
     }
 
-    /// What concerns the VIP as a whole and outweighs any binding.
+    /// The headline of a condition that concerns the VIP as a whole and outweighs any binding.
     fn of_condition(vip: &VipStatus) -> Option<Self> {
         let alert = |word, condition: &Condition, to_do: &str| Self {
             tone: Tone::Bad,
@@ -173,7 +173,8 @@ impl Headline {
         None
     }
 
-    /// Nobody said what is wanted of this node. That is as it should be where no hook had a reason to run.
+    /// The headline where no valid word says which role is wanted of this node. That is normal on a node on which no
+    /// hook had a reason to run.
     fn of_unknown(vip: &VipStatus) -> Option<Self> {
         let unknown = |tone, word, what: String, to_do: Option<&str>| Self {
             tone,
@@ -190,7 +191,7 @@ impl Headline {
                 let what = "normal on a node that has not led since boot; nothing points here, nothing is touched";
                 Some(unknown(Tone::Good, "NO HOOK YET", what.to_owned(), None))
             }
-            // What could not be read, and why, is what matters.
+            // The read that failed or has not come yet matters more here, and another headline tells of it.
             Some(reason::NOT_READ | reason::NOT_LOOKED_YET) => None,
             _ => {
                 let why = vip.desired.reason.as_deref().map_or("no hook has said what is wanted".to_owned(), clean);
@@ -199,7 +200,8 @@ impl Headline {
         }
     }
 
-    /// A standby whose file says leader: as it should be if another node leads by now, and an outage if none does.
+    /// The headline of a standby whose desired-state file says leader, because the watchdog process behind the file is
+    /// gone. That is normal if another node leads by now, and an outage if no node does.
     fn of_dead_guard(vip: &VipStatus) -> Option<Self> {
         if role(vip) != DesiredRole::Standby || vip.desired.guard_alive != Some(false) {
             return None;
@@ -222,7 +224,7 @@ impl Headline {
             return None;
         }
         let worst = vip.bindings.iter().filter(|binding| severity(binding) > 0).max_by(|a, b| {
-            // Of two equally bad ones the first, so that the page is calm.
+            // Of two equally bad bindings the first is shown, so that the page does not jump between them.
             severity(a).cmp(&severity(b)).then(std::cmp::Ordering::Greater)
         })?;
         let (tone, word) = match state(worst) {
@@ -244,7 +246,7 @@ impl Headline {
             aside: Some(format!("{good} of {} bindings in sync", vip.bindings.len())),
             what,
             to_do: match (blocker(worst), &worst.last_error) {
-                // No try follows that could fail: its error is an old one.
+                // A binding that waits for somebody else is not tried, so its last error is an old one.
                 (Some(blocker), _) => Some(unblock(blocker, vip)),
                 (None, Some(error)) => Some(hint::of_error(error)),
                 (None, None) => (state(worst) == State::Unknown).then(|| hint::of_unseen_binding(worst)),
@@ -252,7 +254,8 @@ impl Headline {
         })
     }
 
-    /// A leader whose claim cannot be recorded: everything is in place, until another node takes something.
+    /// The headline of a leader whose claim cannot be recorded. Everything may be in place, but the leader does not
+    /// take back what another node takes.
     fn of_claim(vip: &VipStatus, now_ms: u64) -> Option<Self> {
         let error = unrecorded(vip)?;
         let claim = vip.claim.as_ref()?;
@@ -268,7 +271,8 @@ impl Headline {
         })
     }
 
-    /// A leader that cannot tell whether its claim is the newest: the same goes for it.
+    /// The headline of a leader that cannot tell whether its claim is the newest. This leader does not take back what
+    /// another node takes either.
     fn of_unread_claims(vip: &VipStatus) -> Option<Self> {
         let unread = unread_claims(vip)?;
         let what = "it is not known whose claim is the newest: what another node takes is not taken back";
@@ -302,10 +306,10 @@ impl Headline {
         }
         let leads = role(vip) == DesiredRole::Leader && superseded.is_none();
         what.extend(vip.desired.reason.as_deref().filter(|_| leads).map(clean));
-        // One that has ended is of no interest any more.
+        // A claim that has ended is of no interest any more.
         let claim = vip.claim.as_ref().filter(|_| role(vip) == DesiredRole::Leader).map(|claim| {
             let converged = claim.converged_ms.map(|at| format!(", converged in {}", precise(claim.started_ms, at)));
-            // Enough of it to tell claims apart.
+            // Eight characters of the id are enough to tell claims apart.
             let id: String = clean(claim.id.as_str()).chars().take(8).collect();
             format!("claim {id}{}", converged.unwrap_or_default())
         });
@@ -371,7 +375,7 @@ fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {
     format!("\n{}", style.table(2, &["BINDING", "TARGET", "STATE", "FOR", "NEXT TRY", "DETAIL"], &rows))
 }
 
-/// The conditions that are not as they should be, but for `InSync`, which the headline has said.
+/// The conditions that are not as they should be. `InSync` is left out, because the headline tells it.
 fn conditions(vip: &VipStatus, now_ms: u64, style: Style) -> String {
     let rows: Vec<_> = vip
         .conditions
@@ -409,7 +413,7 @@ fn sources(status: &Status, now_ms: u64, style: Style) -> String {
 /// `route_tables of 123456789012:role/shared`.
 fn name(source: &SourceStatus) -> String {
     let Some(part) = &source.part else { return source.source.to_string() };
-    // Of a role's ARN, its account and name.
+    // Of a role's ARN, the account and the role's name are shown.
     format!("{} of {}", source.source, part.split_once("::").map_or(part.as_str(), |(_, role)| role))
 }
 
@@ -418,14 +422,14 @@ fn told(vip: &VipStatus, name: ConditionName, holds: bool) -> Option<&Condition>
 }
 
 fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
-    // One of a newer daemon is well where it holds, as most are.
+    // A condition of a newer daemon counts as well where it holds, as most conditions do.
     let Some(name) = condition.name.known() else { return condition.holds };
     match name {
-        // Only a leader has a claim to record, and only while it leads.
+        // Only a leader whose claim is not superseded has a claim to record.
         ConditionName::ClaimRecorded => {
             condition.holds || role(vip) != DesiredRole::Leader || told(vip, ConditionName::Superseded, true).is_some()
         }
-        // A Pgpool that is not there, or is not to be asked, needs nobody's attention here.
+        // A Pgpool that does not run, or that is not to be asked, needs nobody's attention here.
         ConditionName::Witness => {
             condition.holds || ["Off", "NotAskedYet", "NoSocket", "NotRunning"].contains(&&*condition.reason)
         }
@@ -442,7 +446,7 @@ fn state(binding: &BindingStatus) -> State {
     binding.state.known().unwrap_or(State::Unknown)
 }
 
-/// How much a binding needs somebody's attention; 0: not at all.
+/// How much a binding needs somebody's attention; 0 means not at all.
 fn severity(binding: &BindingStatus) -> u8 {
     let class = binding.last_error.as_ref().and_then(|error| error.class.known());
     let for_people = matches!(class, Some(Class::Denied | Class::Rejected));
@@ -460,14 +464,15 @@ fn blocker(binding: &BindingStatus) -> Option<Blocker> {
     binding.blocked_by.as_ref().and_then(OneOf::known)
 }
 
-/// Why this leader's claim is not on record, if that is because its tag cannot be written.
+/// Why this leader's claim could not be recorded. `None` if its tag is no obstacle.
 fn unrecorded(vip: &VipStatus) -> Option<&ErrorStatus> {
     let leads = role(vip) == DesiredRole::Leader && told(vip, ConditionName::Superseded, true).is_none();
     let error = vip.claim.as_ref()?.record_error.as_ref()?;
     (leads && told(vip, ConditionName::ClaimRecorded, false).is_some()).then_some(error)
 }
 
-/// What is told where this leader's claim is not on record as far as anybody knows, because the anchor cannot be read.
+/// The condition that tells that this leader's claim is not known to be on record, because the anchor's tags cannot be
+/// read.
 fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
     let leads = role(vip) == DesiredRole::Leader && told(vip, ConditionName::Superseded, true).is_none();
     told(vip, ConditionName::ClaimRecorded, false).filter(|condition| leads && condition.reason == reason::NOT_READ)
@@ -475,7 +480,7 @@ fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
 
 const ASK_PGPOOL: &str = "start Pgpool, whose hooks say it";
 
-/// What to do where this node does nothing before somebody else acts.
+/// The advice where this node does nothing before somebody else acts.
 fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
     let ip = vip.delegate_ip;
     match (blocker, unrecorded(vip), unread_claims(vip)) {
@@ -503,8 +508,8 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
     }
 }
 
-/// The change that EC2 refuses, where its error is about the change itself: EC2 often names neither the address nor who
-/// holds it.
+/// The change that EC2 refuses, where the error is about the change itself. EC2's error often names neither the address
+/// nor its holder.
 fn tried(binding: &BindingStatus) -> Option<&str> {
     let error = binding.last_error.as_ref()?;
     let about_it =
@@ -527,13 +532,14 @@ fn next_try(next_try_ms: Option<u64>, now_ms: u64) -> Option<String> {
     Some(if next > now_ms { format!("in {}", age(Duration::from_millis(next - now_ms))) } else { "now".to_owned() })
 }
 
-/// To the hundredth of a second, for what is meant to be fast.
+/// A duration to the hundredth of a second, for work that is meant to be fast. Ten seconds and more are shown as an
+/// age.
 fn precise(from_ms: u64, to_ms: u64) -> String {
     let took = Duration::from_millis(to_ms.saturating_sub(from_ms));
     if took < Duration::from_secs(10) { format!("{:.2} s", took.as_secs_f64()) } else { age(took) }
 }
 
-/// For pipes and files: the few other characters that errors bring along become `?`.
+/// The page for pipes and files, in ASCII: each other character, as errors may bring along, becomes `?`.
 fn ascii(page: &str) -> String {
     page.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }
