@@ -1,5 +1,6 @@
-//! `vipkeeper demo`: three nodes in one process, each the real daemon loop over the real SDK, against the embedded EC2
-//! endpoint. Only the nodes' kernels are made up: their local addresses are in memory, so that no root is needed.
+//! `vipkeeper demo` runs three nodes in one process. Each node is the real daemon loop over the real SDK, against the
+//! embedded EC2 endpoint. Only the nodes' kernels are simulated: the local addresses are in memory, so that the demo
+//! needs no root.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -20,27 +21,29 @@ mod network;
 mod scenes;
 mod timeline;
 
-/// What every call to EC2 takes, as in life.
+/// The duration of every call to EC2, as in real life.
 const LATENCY: Duration = Duration::from_millis(150);
 
-/// Plays every scene, shows what the nodes do meanwhile, and says whether each came out right. With `keep` it goes on
-/// afterwards until interrupted; then it was no failure to be.
+/// Plays every scene, shows what the nodes do meanwhile, and says whether every scene came out right. With `keep` the
+/// cluster goes on after the scenes until it is interrupted; an interrupt then counts as success.
 ///
 /// # Errors
 /// When the demo itself cannot be set up: no loopback listener, no temporary folder.
 pub async fn run(keep: bool, colour: bool) -> anyhow::Result<bool> {
-    // Before anything is made that is to be cleared away.
+    // Signals are caught before the demo makes anything that must be removed at the end.
     let interrupted = interrupted()?;
     let local = LocalSet::new();
     let playing = local.run_until(play(keep, colour));
     tokio::select! {
         passed = playing => passed,
-        // What the demo made goes when it is dropped; a signal's own way out would leave it.
+        // The demo's files are removed when their owner is dropped. A signal that ended the process at once would leave
+        // them.
         () = interrupted => Ok(keep),
     }
 }
 
-/// Waits for SIGINT or SIGTERM, also for one that comes before anybody waits.
+/// Catches SIGINT and SIGTERM from now on, and gives a future that ends with the first of them, also with one that came
+/// before anybody awaited the future.
 fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -66,7 +69,7 @@ async fn play(keep: bool, colour: bool) -> anyhow::Result<bool> {
     Ok(passed)
 }
 
-/// Only serves the endpoint, with the demo's network behind it, until interrupted.
+/// Serves the EC2 endpoint alone, with the demo's network behind it, until interrupted.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -75,7 +78,7 @@ pub async fn serve_ec2(address: SocketAddr) -> anyhow::Result<()> {
     let network = Network::new(Duration::ZERO)?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let served = network.serve(listener).await?;
-    // Whoever does not read it may still be served.
+    // The endpoint serves also if nobody reads the introduction.
     let _ = writeln!(std::io::stdout(), "{}", served.introduction());
     interrupted.await;
     Ok(())

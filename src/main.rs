@@ -1,4 +1,5 @@
-//! Arguments, then configuration, then the command. The one place where errors become exit codes.
+//! The program reads its arguments, then the configuration, and then performs the command. Only this file turns errors
+//! into exit codes.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "these end the program where nobody reads")]
 
@@ -26,7 +27,7 @@ use vipkeeper::pgpool::watchdog::Watchdog;
 use vipkeeper::report::{init_log, say};
 use vipkeeper::state_dir::files::Files;
 
-/// `EX_CONFIG` of sysexits.h: the unit does not restart on it.
+/// The exit code `EX_CONFIG` of sysexits.h. The unit does not restart the program on this code.
 const BAD_CONFIG: u8 = 78;
 const FAILED: u8 = 1;
 
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     match perform(&cli) {
         Ok(code) => code,
         Err(error) => {
-            // The whole chain in one line: hooks write into Pgpool's log.
+            // The error's whole chain is one line, because hooks write into Pgpool's log.
             complain(&format!("{error:#}"));
             ExitCode::from(exit_code(&error))
         }
@@ -52,7 +53,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 #[expect(clippy::disallowed_methods, reason = "what the terminal is told is no setting")]
 fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
-        // The hooks: no runtime, no SDK, and no configuration error stops them.
+        // The hooks use no runtime and no SDK, and a configuration error does not stop them.
         Command::Up(vip) => as_hook(cli, |context| hook::up(context, vip.delegate_ip).map(drop)),
         Command::Down(vip) => as_hook(cli, |context| hook::down(context, vip.delegate_ip).map(drop)),
         Command::Wait(wait) => {
@@ -62,7 +63,7 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
             let config = cli.sources().load_for_hook();
             let format = if status.json { Format::Json } else { Format::Page };
             let mode = if status.watch { Mode::Watch } else { Mode::Once };
-            // no-color.org: any value but an empty one switches colours off.
+            // By no-color.org, any value but an empty one switches colours off.
             let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
             let code = show(&config.state_dir, format, mode, no_colour).context("cannot write the status")?;
             Ok(ExitCode::from(code))
@@ -102,7 +103,8 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What a hook must know. A configuration that cannot be read is a warning: the address matters more.
+/// Collects everything that a hook must know. A configuration that cannot be read is only a warning, because the
+/// address matters more.
 fn hook_context(cli: &Cli) -> Result<HookContext, HookError> {
     let config = cli.sources().load_for_hook();
     let configured = match (config.delegate_ips, &config.error) {
@@ -112,7 +114,8 @@ fn hook_context(cli: &Cli) -> Result<HookContext, HookError> {
     Ok(HookContext { state_dir: config.state_dir, configured, caller: Hook::this_process()? })
 }
 
-/// Does a hook's work. A warning comes afterwards: nobody may read it, and the work must not wait for that.
+/// Does a hook's work. A warning is written after the work, because a stderr that nobody reads may hold up the warning,
+/// and must not hold up the work.
 fn as_hook(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<(), HookError>) -> anyhow::Result<ExitCode> {
     let context = hook_context(cli)?;
     let done = work(&context);
@@ -123,18 +126,19 @@ fn as_hook(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<(), HookError>) 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what the daemon would do now; what prevents that is an object too, for the program that reads JSON.
+/// Prints what the daemon would do now. With `json`, an error is also printed as an object, for the program that reads
+/// JSON.
 fn plan_or_say_why(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let planned = runtime()?.block_on(plan_once(config, json));
     if let (Err(error), true) = (&planned, json) {
-        // The line on stderr stays as ever.
+        // The line about the error on stderr is written all the same.
         let nothing = serde_json::json!({ "error": { "message": format!("{error:#}") } });
         print(format!("{nothing:#}\n").as_bytes())?;
     }
     planned
 }
 
-/// Says what the daemon would do now.
+/// Prints what the daemon would do now.
 async fn plan_once(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let cloud = Cloud::new(Rc::new(|_| {}));
     let local = Netlink::new()?.addresses().await;
@@ -158,12 +162,12 @@ async fn plan_once(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(preview.conclusion().exit_code()))
 }
 
-/// One line on stderr. A stderr that nobody reads is no reason to fail, nor to wait long.
+/// Writes one line to stderr. A stderr that nobody reads is no reason to fail, nor to wait long.
 fn complain(text: &str) {
     say(&format!("vipkeeper: {text}"));
 }
 
-/// The commands that have a manual page: clap's own `help` has none.
+/// The commands that have a manual page. clap's own `help` command has none.
 fn documented() -> clap::Command {
     Cli::command().disable_help_subcommand(true)
 }
@@ -174,7 +178,7 @@ fn write_man_pages(folder: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A reader that has seen enough, like `head`, is no failure.
+/// Writes to stdout. A reader that stops early, like `head`, is no failure.
 fn print(bytes: &[u8]) -> anyhow::Result<ExitCode> {
     match io::stdout().write_all(bytes) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),

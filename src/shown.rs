@@ -1,18 +1,18 @@
-//! Text that others wrote, made fit to be shown: a tag's value, an error of EC2, the content of a file. Everything that
-//! people read goes through here, so that no such text can end a line, command a terminal, or reorder what stands beside
-//! it.
+//! Text that other programs wrote (a tag's value, an error of EC2, the content of a file), made safe to show.
+//! Everything that people read goes through this module, so that no such text can end a line, command a terminal, or
+//! reorder the text beside it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Longer text is cut. In bytes; the longest errors of EC2 are a quarter of it.
+/// The longest text that is shown whole, in bytes. The longest errors of EC2 are a quarter of this.
 pub const LONGEST: usize = 8 << 10;
 const MORE: &str = " … (cut)";
 
-/// Whether this is no part of a line's text: it ends the line, commands a terminal, or changes the direction in which
-/// the rest is read (Unicode's bidirectional controls, and the marks that have no width).
+/// Whether this character is unsafe in a line's text: it ends the line, commands a terminal, or changes the direction
+/// in which the rest is read (Unicode's bidirectional controls, and the marks that have no width).
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -20,7 +20,7 @@ pub fn is_unsafe(c: char) -> bool {
         || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// One line, with everything else as Rust writes it in a literal: `\n`, `\u{202e}`.
+/// The text on one line. Each unsafe character is escaped as in a Rust literal: `\n`, `\u{202e}`.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     if text.len() <= LONGEST && !text.contains(is_unsafe) {
@@ -41,7 +41,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A JSON text in which such characters are escaped as JSON has it. It means what it meant before.
+/// The JSON text with its unsafe characters escaped as JSON does it. The text's meaning stays.
 #[must_use]
 pub fn json(text: String) -> String {
     let is_unsafe = |c: char| is_unsafe(c) && !c.is_ascii();

@@ -1,4 +1,4 @@
-//! The demo's three nodes, and what is done to them.
+//! The demo's three nodes, and the events that the scenes play on them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,10 +38,11 @@ use crate::state_dir::files::Files;
 use crate::status::{DesiredRole, Status};
 use crate::wake::{self, Wake, watch_folder};
 
-/// The address of the route method: outside the VPC.
+/// The address of the route method, which lies outside the VPC.
 pub const DELEGATE_IP: &str = "20.0.0.50";
 const INTERFACE: &str = "eth0";
-/// Short enough to see drift repaired while one watches; the defaults are 10 s and 30 s.
+/// The leader's and the standby's interval. They are short, so that a spectator sees drift repaired; the defaults are
+/// 10 s and 30 s.
 const INTERVALS: (&str, &str) = ("2s", "5s");
 
 /// The network, and the three nodes.
@@ -52,7 +53,7 @@ pub struct Cluster {
     timeline: Timeline,
 }
 
-/// One node: its machine, and the daemon on it while one runs.
+/// One node: its machine, and the daemon on the machine while a daemon runs.
 pub struct DemoNode {
     pub machine: DemoMachine,
     config: PathBuf,
@@ -62,7 +63,7 @@ pub struct DemoNode {
     metrics_url: String,
     newest: Rc<RefCell<Option<Status>>>,
     daemon: Option<Running>,
-    /// The machine itself has not been lost.
+    /// Whether the machine still exists: `false` after [`Cluster::lose_machine`].
     pub lives: bool,
 }
 
@@ -94,7 +95,7 @@ impl Cluster {
         )
     }
 
-    /// What to try while the demo goes on.
+    /// The text that tells a spectator what to try while the demo goes on.
     pub fn invitation(&self) -> String {
         let Network { allocation, tables, .. } = &self.served.network;
         let eni = &self.nodes[0].machine.eni;
@@ -125,14 +126,14 @@ impl Cluster {
         self.nodes[index].start_daemon(timeline)
     }
 
-    /// The daemon is gone from one instant to the next, as by `kill -9`.
+    /// Ends the node's daemon from one instant to the next, as `kill -9` does.
     pub fn kill_daemon(&mut self, index: usize) {
         if let Some(running) = self.nodes[index].daemon.take() {
             running.loop_task.abort();
         }
     }
 
-    /// The whole machine is gone, as when its host fails.
+    /// Loses the node's whole machine, as when its host fails.
     pub fn lose_machine(&mut self, index: usize) -> anyhow::Result<()> {
         self.kill_daemon(index);
         let node = &mut self.nodes[index];
@@ -143,7 +144,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Runs a hook on a node, as Pgpool does: this very program, in a process of its own.
+    /// Runs a hook on a node as Pgpool does: this very program, in a process of its own.
     pub fn hook(&self, index: usize, command: &str) -> anyhow::Result<()> {
         let node = &self.nodes[index];
         let program = env::current_exe().context("cannot find this program")?;
@@ -158,7 +159,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// An operator changes something in EC2 by hand, at once.
+    /// Changes something in EC2 at once, as an operator does by hand.
     pub fn by_hand(&self, operation: &Operation) -> anyhow::Result<()> {
         let now = self.endpoint().now();
         let reply = self.endpoint().service().call(now, &Caller::named("operator"), operation);
@@ -168,7 +169,7 @@ impl Cluster {
         }
     }
 
-    /// Every binding points at this node: what a client needs.
+    /// Whether every binding points at this node, as a client needs it.
     pub fn points_at(&self, index: usize) -> bool {
         let service = self.endpoint().service();
         let account = service.account();
@@ -182,20 +183,20 @@ impl Cluster {
         elastic && routes && self.nodes[index].has_address()
     }
 
-    /// Machines besides this node that live and still have the local address.
+    /// The other machines that live and still have the local address.
     pub fn left_behind(&self, index: usize) -> Vec<&'static str> {
         let others = self.nodes.iter().enumerate().filter(|(other, node)| *other != index && node.lives);
         others.filter(|(_, node)| node.has_address()).map(|(_, node)| node.machine.name).collect()
     }
 
-    /// The node's own daemon says that its claim has converged.
+    /// Whether the node's own daemon says that it leads and is in sync.
     pub fn says_in_sync(&self, index: usize) -> bool {
         let newest = self.nodes[index].newest.borrow();
         let vip = newest.as_ref().and_then(|status| status.vips.first());
         vip.is_some_and(|vip| vip.in_sync && vip.desired.role == DesiredRole::Leader)
     }
 
-    /// What each node sees, a line each.
+    /// Each node's view of the VIP, one line each.
     pub fn views(&self) -> String {
         let mut text = String::new();
         for node in &self.nodes {
@@ -232,7 +233,7 @@ impl Drop for Cluster {
         for index in 0..self.nodes.len() {
             self.kill_daemon(index);
         }
-        // The temporary folder goes with `self.folder`.
+        // The temporary folder is removed when `self.folder` is dropped.
         let _ = &self.folder;
     }
 }
@@ -338,7 +339,7 @@ interface = "{INTERFACE}"
     }
 }
 
-/// The voice of one node: its report, and the demo's timeline.
+/// The reporter of one node: it tells the node's report and the demo's timeline.
 struct Voice {
     node: &'static str,
     report: Arc<Report>,
@@ -358,7 +359,7 @@ impl Reporter for Voice {
     }
 }
 
-/// A temporary folder that goes when the demo ends.
+/// A temporary folder that is removed when the demo ends.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -371,7 +372,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Nobody is left to tell; the folder is below the system's temporary one.
+        // An error can be told to nobody any more. The folder is below the system's temporary one.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

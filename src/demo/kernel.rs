@@ -1,7 +1,8 @@
-//! Local addresses that exist in memory only: the kernel of a simulated node, for the demo and for tests.
+//! The kernel of a simulated node, for the demo and for tests. Its local addresses exist in memory only.
 //!
-//! It does what the kernel does and no more. An operator's hand can be played ([`MemoryKernel::operator_add`],
-//! [`MemoryKernel::operator_remove`]), which wakes the loop as the kernel would, and failures can be switched on.
+//! The simulated kernel does what the kernel does and no more. A test can change addresses as an operator does
+//! ([`MemoryKernel::operator_add`], [`MemoryKernel::operator_remove`]), which wakes the loop as the kernel would, and
+//! can switch failures on.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
 use crate::wake::Wake;
 
-/// A handle; its clones share the same addresses.
+/// A handle on the simulated kernel. Clones share the same addresses.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryKernel {
     kernel: Arc<Mutex<Inner>>,
@@ -34,15 +35,16 @@ impl MemoryKernel {
         memory
     }
 
-    /// Whom to wake when somebody else changes the addresses. The node's own changes wake nobody.
+    /// Sets the channel that wakes the loop when somebody else changes the addresses. The node's own changes wake
+    /// nobody.
     pub fn wake_through(&self, wakes: mpsc::Sender<Wake>) {
         self.kernel().wakes = Some(wakes);
     }
 
-    /// Somebody adds an address by hand.
+    /// Adds an address, as an operator does by hand.
     ///
     /// # Errors
-    /// No such interface.
+    /// When there is no such interface.
     pub fn operator_add(&self, address: &LocalAddress) -> Result<(), KernelError> {
         let mut kernel = self.kernel();
         kernel.add(address)?;
@@ -50,10 +52,10 @@ impl MemoryKernel {
         Ok(())
     }
 
-    /// Somebody removes an address by hand.
+    /// Removes an address, as an operator does by hand.
     ///
     /// # Errors
-    /// No such interface.
+    /// When there is no such interface.
     pub fn operator_remove(&self, address: &LocalAddress) -> Result<(), KernelError> {
         let mut kernel = self.kernel();
         kernel.remove(address)?;
@@ -67,14 +69,14 @@ impl MemoryKernel {
         self.kernel().addresses.contains(address)
     }
 
-    /// An interface is plugged in.
+    /// Plugs an interface in.
     pub fn plug(&self, interface: &str) {
         let mut kernel = self.kernel();
         kernel.interfaces.insert(interface.to_owned());
         kernel.tell();
     }
 
-    /// An interface is pulled out, and its addresses with it.
+    /// Pulls an interface out, and removes its addresses with it.
     pub fn unplug(&self, interface: &str) {
         let mut kernel = self.kernel();
         kernel.interfaces.remove(interface);
@@ -82,18 +84,19 @@ impl MemoryKernel {
         kernel.tell();
     }
 
-    /// From now on every look fails like this; with None, none does.
+    /// Makes every read of the addresses fail with this error from now on; with `None`, no read fails.
     pub fn fail_reads(&self, error: Option<KernelError>) {
         self.kernel().reads_fail = error;
     }
 
-    /// From now on every change by the node itself fails like this; with None, none does.
+    /// Makes every change by the node itself fail with this error from now on; with `None`, no change fails.
     pub fn fail_changes(&self, error: Option<KernelError>) {
         self.kernel().changes_fail = error;
     }
 
     fn kernel(&self) -> MutexGuard<'_, Inner> {
-        // Nothing here panics while it holds the lock; and were it so, each change is whole by itself.
+        // No code here panics while it holds the lock. Even after a panic the values would be sound, because each
+        // change is whole by itself.
         self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,7 +120,8 @@ impl Inner {
 
     fn tell(&self) {
         if let Some(wakes) = &self.wakes {
-            // A full channel wakes the loop too, and it looks at everything then; a closed one has no loop behind it.
+            // A full channel wakes the loop too, and the loop then looks at everything. A closed channel has no loop
+            // behind it.
             let _ = wakes.try_send(Wake::LocalAddress);
         }
     }

@@ -1,5 +1,5 @@
-//! What the demo makes in the embedded EC2: a VPC with three instances, two route tables and an Elastic IP; and the
-//! endpoints through which it is reached.
+//! The demo's network in the embedded EC2 (a VPC with three instances, two route tables and an Elastic IP), and the
+//! endpoints through which clients reach it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ec2_endpoint::http::{Endpoint, Server};
 use ec2_endpoint::{Account, Caller, Fault, FaultKind, Launch, Service};
 use tokio::net::TcpListener;
 
-/// The address of the Elastic IP method: from a range for documentation (RFC 5737).
+/// The address of the Elastic IP method, from a range for documentation (RFC 5737).
 pub const PUBLIC_IP: &str = "203.0.113.10";
 pub const REGION: &str = "eu-central-1";
 const NAMES: [&str; 3] = ["node-a", "node-b", "node-c"];
@@ -32,7 +32,8 @@ pub struct DemoMachine {
 }
 
 impl Network {
-    /// A VPC with a subnet in each of three zones and an instance in each; two route tables, one Elastic IP.
+    /// Makes a VPC with a subnet in each of three zones, an instance in each subnet, two route tables and one Elastic
+    /// IP.
     pub fn new(latency: Duration) -> anyhow::Result<Self> {
         let mut account = Account::new(REGION);
         let vpc = account.add_vpc("10.0.0.0/16", None)?;
@@ -76,7 +77,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Where everything is, and how the AWS CLI gets there.
+    /// The text that tells where everything is, and how the AWS CLI gets there.
     pub fn introduction(&self) -> String {
         let mut text = format!("EC2 and STS at {}\n", self.api.url());
         for (machine, metadata) in self.network.machines.iter().zip(&self.metadata) {

@@ -1,4 +1,4 @@
-//! The scenes: what happens to the cluster, and what must come of it.
+//! The scenes: the events that come to the cluster, and the outcome that each scene must have.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::timeline::Timeline;
 
 /// How often the outcome is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// How long what came out right must stay so.
+/// How long a right outcome must stay.
 const STAYS: Duration = Duration::from_millis(2500);
 /// How long EC2 throttles in the throttling scene.
 const THROTTLED_FOR: Duration = Duration::from_secs(10);
@@ -20,12 +20,12 @@ const A: usize = 0;
 const B: usize = 1;
 const C: usize = 2;
 
-/// What came of one scene.
+/// The outcome of one scene.
 pub struct SceneResult {
     title: &'static str,
-    /// From the event that matters to every binding at the right node; `None` if that did not happen.
+    /// The time from the event that matters until every binding was at the right node; `None` if that did not happen.
     converged_after: Option<Duration>,
-    /// What must not have happened.
+    /// The things that happened but must not happen.
     wrong: Vec<String>,
     reads: usize,
     writes: usize,
@@ -37,7 +37,7 @@ impl SceneResult {
     }
 }
 
-/// Plays them all. A scene that comes out wrong does not stop the others.
+/// Plays all scenes. A scene that comes out wrong does not stop the others.
 pub async fn play(cluster: &mut Cluster, timeline: &Timeline) -> anyhow::Result<Vec<SceneResult>> {
     let mut stage = Stage { cluster, timeline, results: Vec::new() };
     stage.first_leader().await?;
@@ -146,7 +146,7 @@ impl Stage<'_> {
         scene.restart();
         let mut scene = self.reach(scene, C, Duration::from_secs(5)).await;
         self.watch(&mut scene, C).await;
-        // The others may still have something to tidy up after the scene before.
+        // Only this node's writes count: the other nodes may still tidy up after the scene before.
         let name = self.cluster.nodes[C].machine.name;
         let writes = self.writes_since(&scene, |caller| caller == name);
         if writes > 0 {
@@ -167,7 +167,7 @@ impl Stage<'_> {
         self.cluster.hook(index, command)
     }
 
-    /// Waits for every binding to be at the leader, sees that it stays so, and closes the scene.
+    /// Waits for every binding to be at the leader, watches that everything stays there, and closes the scene.
     async fn expect(&mut self, scene: Scene, leader: usize, within: Duration) {
         let mut scene = self.reach(scene, leader, within).await;
         if scene.converged_after.is_some() {
@@ -201,7 +201,7 @@ impl Stage<'_> {
         scene
     }
 
-    /// Sees that everything stays at the leader.
+    /// Watches for [`STAYS`] that everything stays at the leader.
     async fn watch(&self, scene: &mut Scene, leader: usize) {
         let until = Instant::now() + STAYS;
         while Instant::now() < until {
@@ -247,13 +247,13 @@ struct Scene {
 }
 
 impl Scene {
-    /// The clock starts now: what came before only led up to it.
+    /// Starts the scene's clock again: the events before now only led up to the event that matters.
     fn restart(&mut self) {
         self.began = Instant::now();
     }
 }
 
-/// The table at the end.
+/// The table of all outcomes, for the end of the demo.
 pub fn table(results: &[SceneResult]) -> String {
     let width = results.iter().map(|result| result.title.chars().count()).max().unwrap_or_default();
     let mut text = format!("\n{:<width$}  converged in  reads  writes\n", "scene");

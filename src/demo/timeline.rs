@@ -1,4 +1,4 @@
-//! What the demo shows while it runs: a line for each thing that a node does or notices.
+//! The demo's output while it runs: one line for each thing that a node does or notices.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,14 +10,15 @@ use tokio::time::Instant;
 use crate::report::{Direction, News, Outcome};
 use crate::status::DesiredRole;
 
-/// The terminal, and when the demo started. Clones share it.
+/// The terminal, and the time at which the demo started. Clones share both.
 #[derive(Clone)]
 pub struct Timeline(Rc<Screen>);
 
 struct Screen {
     started: Instant,
     colour: bool,
-    /// What failed and has not succeeded since: said once, not at each try.
+    /// The actions that failed and have not succeeded since, by node and action. A failure is shown once, not at each
+    /// try.
     failing: RefCell<BTreeSet<(String, String)>>,
 }
 
@@ -32,28 +33,28 @@ impl Timeline {
         Self(Rc::new(Screen { started: Instant::now(), colour, failing: RefCell::default() }))
     }
 
-    /// Text of any length, as it is.
+    /// Shows a text of any length as it is.
     #[expect(clippy::unused_self, reason = "everything that is shown goes through the timeline")]
     pub fn say(&self, text: &str) {
         show(text);
     }
 
-    /// A scene begins.
+    /// Shows that a scene begins.
     pub fn scene(&self, number: usize, title: &str) {
         show(&format!("\n{}", self.paint(BOLD, &format!("{number}. {title}"))));
     }
 
-    /// Something happens to the cluster from outside.
+    /// Shows an event that comes to the cluster from outside.
     pub fn event(&self, text: &str) {
         show(&format!("{}  {}", self.time(), self.paint(BOLD, text)));
     }
 
-    /// How a scene came out.
+    /// Shows how a scene came out.
     pub fn result(&self, right: bool, text: &str) {
         show(&format!("{}  {}", self.time(), self.paint(if right { GREEN } else { RED }, text)));
     }
 
-    /// A node speaks. Only what a person wants to see.
+    /// Shows a node's news, as far as a spectator wants to see them.
     pub fn news(&self, node: &str, news: &News<'_>) {
         let (colour, text) = match news {
             News::DesiredChanged { desired, .. } => {
@@ -95,7 +96,7 @@ impl Timeline {
     }
 }
 
-/// A reader that has seen enough, like `head`, does not end the demo.
+/// Writes a line to stdout. A reader that stops early, like `head`, does not end the demo.
 fn show(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
