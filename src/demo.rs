@@ -25,7 +25,7 @@ mod timeline;
 const LATENCY: Duration = Duration::from_millis(150);
 
 /// Plays every scene, shows what the nodes do meanwhile, and says whether every scene came out right. With `keep` the
-/// cluster goes on after the scenes until it is interrupted; an interrupt then counts as success.
+/// cluster goes on after the scenes until it is interrupted, and an interrupt counts as success.
 ///
 /// # Errors
 /// When the demo itself cannot be set up: no loopback listener, no temporary folder.

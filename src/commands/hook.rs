@@ -1,6 +1,6 @@
-//! Pgpool's side: `up` and `down` write down what should be, and `wait` waits until it is. They call nothing, start
-//! nothing and print nothing. `up` and `down` take about a millisecond: while they run, Pgpool's watchdog may answer
-//! none of its peers.
+//! The commands that Pgpool runs. `up` and `down` write down which role is wanted, and `wait` waits until the daemon
+//! has carried it out. The commands call no other service, start no process and print nothing. `up` and `down` take
+//! about a millisecond: while they run, Pgpool's watchdog may answer none of its peers.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,21 +16,21 @@ use crate::pgpool::ancestors;
 pub use super::wait::{WaitError, wait};
 pub use crate::desired::write::WriteError;
 
-/// What a hook has to know.
+/// Everything that a hook has to know.
 #[derive(Debug, Clone)]
 pub struct HookContext {
     pub state_dir: PathBuf,
-    /// The delegate IPs of the config, or what is wrong with that.
+    /// The delegate IPs of the config, or why the config cannot be used.
     pub configured: Result<Vec<IpAddr>, String>,
     pub caller: Hook,
 }
 
-/// What became of a hook's request.
+/// The outcome of a hook's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookOutcome {
-    /// This stands in the file now.
+    /// The desired-state file now has this content.
     Written(DesiredFile),
-    /// A hook that started later was faster: the file of that hook stands.
+    /// A hook that started later wrote its file first, and that file stays.
     Overtaken,
 }
 
@@ -48,7 +48,7 @@ pub enum HookError {
 }
 
 impl HookError {
-    /// 2 for what was asked, 1 for what came in the way.
+    /// The exit code: 2 for a request with a wrong delegate IP, 1 for any other error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -73,7 +73,7 @@ impl Hook {
 }
 
 impl HookContext {
-    /// What to say although the hook does its work: one line.
+    /// The one-line warning for a hook that does its work all the same, if there is one.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let why = self.configured.as_ref().err()?;
@@ -83,7 +83,8 @@ impl HookContext {
         ))
     }
 
-    /// Refuses an address that the config does not have. Without a config, any may be meant.
+    /// Refuses an address that the config does not have. Without a readable config any address is taken, because it may
+    /// be a right one.
     pub(super) fn must_know(&self, delegate_ip: IpAddr) -> Result<(), HookError> {
         match &self.configured {
             Ok(configured) if !configured.contains(&delegate_ip) => {

@@ -1,6 +1,6 @@
-//! `vipkeeper plan`: looks once, and says what the daemon would do. It holds an [`Ec2Read`] and nothing that writes, so
-//! that it changes nothing by its types and not by a flag. It decides as the daemon does, through a [`Decider`]; it has no
-//! time to see whether a contradiction between file and watchdog lasts, and says so.
+//! `vipkeeper plan` looks once, and says what the daemon would do. It holds an [`Ec2Read`] and nothing that writes: the
+//! types, not a flag, ensure that it changes nothing. It decides as the daemon does, through a [`Decider`]. It has no
+//! time to see whether a contradiction between desired-state file and watchdog lasts, and says so.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -25,30 +25,30 @@ use crate::observe::seen::{Moment, Witness};
 use crate::observe::{Known, World, ask, observe};
 use crate::state_dir::Machine;
 
-/// What the daemon would do for every VIP.
+/// The daemon's next steps for all VIPs.
 #[derive(Debug, Serialize)]
 pub struct Preview {
     pub vips: Vec<VipPreview>,
 }
 
-/// What the daemon would do for one VIP.
+/// The daemon's next steps for one VIP.
 #[derive(Debug, Serialize)]
 pub struct VipPreview {
     pub delegate_ip: IpAddr,
     /// `leader`, `superseded`, `standby` or `unknown`.
     pub standing: &'static str,
-    /// Why that, where the word alone does not say it.
+    /// The reason for the standing, where the word alone does not say it.
     pub reason: Option<String>,
-    /// Why the desired-state file is not the one in force, if it is not.
+    /// Why the desired-state file is not in force; `None` if it is.
     pub desired_invalid: Option<String>,
     pub bindings: Vec<BindingPreview>,
-    /// The claim's tag, where it would be written.
+    /// The change of the claim's tag, if the daemon would write it.
     pub record: Option<String>,
     #[serde(skip)]
     conclusion: Conclusion,
 }
 
-/// What the daemon would do about one binding.
+/// The daemon's next step for one binding.
 #[derive(Debug, Serialize)]
 pub struct BindingPreview {
     pub kind: Kind,
@@ -58,7 +58,7 @@ pub struct BindingPreview {
     pub action: Option<String>,
 }
 
-/// What the preview comes to, as an exit code.
+/// The conclusion from the preview, for the exit code. The order of the variants is their weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Conclusion {
     InSync,
@@ -67,7 +67,7 @@ pub enum Conclusion {
 }
 
 impl Conclusion {
-    /// 0, 2 or 1.
+    /// The exit code: 0 in sync, 2 changes to make, 1 could not tell.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -83,22 +83,22 @@ pub struct Inputs<'a, E, I, M> {
     pub ec2: &'a E,
     pub identify: &'a I,
     pub machine: &'a mut M,
-    /// The kernel's addresses.
+    /// The kernel's local addresses, or why they cannot be read.
     pub local: Result<BTreeSet<LocalAddress>, KernelError>,
     pub ask_watchdog: Ask,
 }
 
-/// So many rounds of questions show every id.
+/// The number of rounds of questions after which every id is known.
 const ROUNDS: usize = 3;
 
-/// The moment of the preview: of the reads, the watchdog's word and the plans. It is not zero, because a word at zero
-/// would be none.
+/// The moment of the reads, of the watchdog's word and of the plans. It is not zero, because a word at zero counts as
+/// no word.
 const NOW: Moment = Duration::from_millis(1);
 
 /// Looks once and plans.
 ///
 /// # Errors
-/// One line when this node cannot find out who it is. A read that fails is part of the preview.
+/// When this node cannot find out who it is: one line. A read that fails is part of the preview and no error.
 pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
     config: &Config,
     inputs: Inputs<'_, E, I, M>,
@@ -106,9 +106,10 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
     let Inputs { ec2, identify, machine, local, ask_watchdog } = inputs;
     let mut known = Known::new(identify.identify(config).await?);
     let mut world = World::default();
-    // Errors are part of the world.
+    // A failed read is part of the world, so its error is not handled here.
     let _ = world.put_local(local, NOW);
-    // Each round shows ids that the next one asks by: a VPC and a primary address, then the tables with a tag.
+    // Each round shows ids that the questions of the next round need: first a VPC and a primary address, then the
+    // tables with a tag.
     let mut asked = Vec::new();
     for _ in 0..ROUNDS {
         let questions = known.questions(config);
@@ -142,7 +143,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
     Ok(Preview { vips: vips.collect() })
 }
 
-/// File and watchdog contradict each other right now.
+/// A contradiction between desired-state file and watchdog that exists right now.
 struct Dispute<'a> {
     contradiction: &'a Contradiction,
     settlement: Settlement,
@@ -151,17 +152,17 @@ struct Dispute<'a> {
 /// How the daemon settles a contradiction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Settlement {
-    /// It has lasted, and the daemon goes by the watchdog's word.
+    /// The contradiction has lasted, and the daemon goes by the watchdog's word.
     Overruled,
-    /// The daemon goes by the watchdog's word if it lasts.
+    /// The daemon goes by the watchdog's word if the contradiction lasts.
     Open,
-    /// The daemon goes by the file.
+    /// The daemon goes by the desired-state file.
     FileStands,
 }
 
 impl<'a> Dispute<'a> {
     fn of(mode: WitnessMode, heard: Heard, decider: &'a Decider) -> Option<Self> {
-        // Without a word there is only a memory of a contradiction.
+        // Without the watchdog's word there is only the memory of a contradiction.
         let contradiction = match heard.word {
             Witness::Escalated | Witness::NotEscalated => decider.contradiction()?,
             Witness::Silent | Witness::Asking | Witness::Unheard => return None,
@@ -234,7 +235,7 @@ impl Conclusion {
         let of_binding = |verdict: &Verdict| match (&verdict.step, verdict.state) {
             (None, State::Unknown) => Self::CouldNotTell,
             (None, State::InSync) => Self::InSync,
-            // Where nothing is to be done now, something is still not as it should be.
+            // These states are not as they should be, even if the daemon does nothing about them now.
             (Some(_), _) | (None, State::Drift | State::Waiting | State::Blocked) => Self::Changes,
         };
         let is_open = dispute.is_some_and(|dispute| dispute.settlement == Settlement::Open);
@@ -250,7 +251,7 @@ impl Conclusion {
 }
 
 impl Preview {
-    /// The worst of all VIPs: what could not be told counts most.
+    /// The worst conclusion of all VIPs. `CouldNotTell` is the worst of all.
     #[must_use]
     pub fn conclusion(&self) -> Conclusion {
         self.vips.iter().map(|vip| vip.conclusion).max().unwrap_or(Conclusion::InSync)

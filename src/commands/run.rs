@@ -1,5 +1,6 @@
-//! Puts the daemon together from the real parts: this machine's files and kernel, EC2 by the SDK, the voice; and starts
-//! what wakes the loop. A part that cannot be started is a problem that status shows, never a reason not to run.
+//! Puts the daemon together from its real parts (this machine's files and kernel, EC2 by the SDK, the report), and
+//! starts the watchers that wake the loop. A part that cannot be started is a problem that `vipkeeper status` shows.
+//! Only the errors in [`StartError`] keep the daemon from running.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -47,17 +48,17 @@ pub enum StartError {
 
 /// How long the start waits for the hook users.
 const FIRST_ANSWER: Duration = Duration::from_millis(500);
-/// A lookup of users that takes longer is a problem.
+/// The time after which a lookup of users counts as a problem.
 const LATE: Duration = Duration::from_secs(2);
-/// How long after it a user that was not found is looked up again.
+/// The pause before a user that was not found is looked up again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(10);
-/// How often the state folder is tried again.
+/// The pause between two tries to make the state folder and to take its lock.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Reads the configuration afresh; an error is for people.
+/// Reads the configuration again. An error is a text for people.
 pub type ReadConfig = Box<dyn Fn() -> Result<Config, String>>;
 
-/// A runtime for one thread: the daemon waits more than it works.
+/// A runtime with one thread, because the daemon waits more than it works.
 ///
 /// # Errors
 /// When the kernel gives no event queue.
@@ -65,10 +66,11 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)
 }
 
-/// Runs until SIGTERM or SIGINT. Moves nothing when it ends. `missed` are problems that are known already, each by its reason.
+/// Runs until SIGTERM or SIGINT, and moves nothing when it ends. `missed` are problems that are known already, each
+/// with its reason.
 ///
 /// # Errors
-/// Only what leaves no daemon at all: see [`StartError`].
+/// Only an error that no daemon can run with: see [`StartError`].
 pub async fn run(
     config: Config,
     read_config: ReadConfig,
@@ -129,20 +131,21 @@ pub async fn run(
     Ok(())
 }
 
-/// How Pgpool's watchdog is asked, and what is wrong with the file of its key.
+/// The client that asks Pgpool's watchdog, and the problem with the file of its key, if there is one.
 fn watchdog(config: &Pgpool, trusted: &SharedOwners) -> (Rc<Watchdog>, Option<String>) {
     let (auth_key, problem) = auth_key(config);
     (Rc::new(Watchdog::new(config.watchdog_socket.clone(), auth_key, trusted.clone())), problem)
 }
 
-/// What around the loop is not there yet comes as soon as it can; for ever.
+/// Keeps trying to complete the parts around the loop that are not there yet (the state folder, its lock, the hook
+/// users), for ever.
 async fn keep_up(around: &Around, mut folder: Folder, mut answers: mpsc::UnboundedReceiver<Found>) {
     let mut again = tokio::time::interval(TRY_AGAIN);
     loop {
         tokio::select! {
             Some(found) = answers.recv() => {
                 if around.learn(&found) {
-                    // Their files count now, or do not any more.
+                    // Desired-state files of these users count now, or do not count any more.
                     let _ = around.wakes.send(Wake::DesiredChanged).await;
                 }
             }
@@ -154,11 +157,11 @@ async fn keep_up(around: &Around, mut folder: Folder, mut answers: mpsc::Unbound
     }
 }
 
-/// The folder that hooks and the daemon write into, and the lock in it.
+/// The state folder, which hooks and the daemon write into, and the lock in it.
 struct Folder {
     state_dir: PathBuf,
     is_made: bool,
-    /// The lock goes with the process.
+    /// The locked file; the system releases the lock when the process ends.
     lock: Option<File>,
     voice: PartVoice,
 }
@@ -168,7 +171,7 @@ impl Folder {
         Self { state_dir: state_dir.to_owned(), is_made: false, lock: None, voice }
     }
 
-    /// Makes the folder and takes the lock, as far as that can be done now.
+    /// Makes the folder and takes the lock, as far as that is possible now.
     ///
     /// # Errors
     /// When another daemon has the lock.
@@ -182,7 +185,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Tries again, unless all is well. A daemon that was started meanwhile is not undone: both are told of.
+    /// Tries again, unless the folder is made and the lock is taken. If another daemon was started meanwhile, both go
+    /// on, and this one reports the conflict.
     fn keep(&mut self) {
         if !(self.is_made && self.lock.is_some())
             && let Err(error) = self.take()
@@ -192,7 +196,8 @@ impl Folder {
     }
 }
 
-/// The folders that hooks and the daemon write into. The unit makes them; without one, we try.
+/// Makes the folders that hooks and the daemon write into. The systemd unit makes them; without a unit, the daemon
+/// tries to.
 fn prepare_state_dir(state_dir: &Path) -> Result<(), String> {
     let folder = desired::folder(state_dir);
     std::fs::create_dir_all(&folder).map_err(|error| {
@@ -200,12 +205,13 @@ fn prepare_state_dir(state_dir: &Path) -> Result<(), String> {
     })
 }
 
-/// Two daemons with one state folder would record claims against each other. The lock goes with the process.
+/// Takes the lock, because two daemons with one state folder would record claims against each other. The system
+/// releases the lock when the process ends.
 fn lock(state_dir: &Path) -> Result<Option<File>, StartError> {
     match take_alone(&state_dir.join("run.lock")) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(StartError::AlreadyRunning(state_dir.to_owned())),
-        // A folder that cannot be written has a problem of its own on the page, and is no reason not to run.
+        // A folder that cannot be written is a problem of its own in the status, and no reason not to run.
         Err(_) => Ok(None),
     }
 }
@@ -216,12 +222,12 @@ fn report(config: &Config) -> Report {
     Report::new(&vips, Some(&config.state_dir), ready_within(config))
 }
 
-/// How old what was read may be.
+/// How old the last read of a source may be before the daemon is unready.
 fn ready_within(config: &Config) -> Duration {
     config.intervals.leader.max(config.intervals.standby) * 3
 }
 
-/// The parts around the loop that follow the config, also when that changes.
+/// The parts around the loop that follow the config and its changes.
 struct Around {
     wakes: mpsc::Sender<Wake>,
     report: Arc<Report>,
@@ -230,18 +236,18 @@ struct Around {
     users_voice: PartVoice,
     addresses_voice: PartVoice,
     addresses: RefCell<Option<Watcher>>,
-    /// Since when users are being looked up.
+    /// Since when the users are being looked up; `None` when all are answered.
     looking_up: Cell<Option<Instant>>,
-    /// The configured hook users, and who of them is known.
+    /// The configured hook users with their uids; `None` for a user that is not known.
     known_users: RefCell<BTreeMap<String, Option<u32>>>,
 }
 
 impl Around {
-    /// Sets the parts up, and gives the way on which later answers about users come. As a rule the first answer is there
-    /// at once. Without it, nobody but root is trusted until it comes.
+    /// Sets the parts up, and gives the channel on which later answers about users come. Mostly the first answer is
+    /// there at once. Until it comes, only root is trusted.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When the system gives no thread.
     async fn start(
         config: &Config,
         report: &Arc<Report>,
@@ -267,7 +273,7 @@ impl Around {
         Ok((Rc::new(around), answers))
     }
 
-    /// Sets all of it up for this config. Users may have come since they were looked up last.
+    /// Sets the parts up for this config. All users are looked up again, because users may have been added since.
     fn set_up(&self, config: &Config) {
         self.report.set_ready_within(ready_within(config));
         let before = self.known_users.take();
@@ -277,12 +283,12 @@ impl Around {
         self.looking_up.set(Some(Instant::now()));
         self.users.look_up(config.hook_users.clone());
         let watcher = wake::watch_addresses(concern(config), self.addresses_voice.clone());
-        // The old one ends only now, so that no change falls between the two.
+        // The old watcher ends only after the new one has started, so that no change falls between the two.
         self.addresses.replace(Some(watcher));
     }
 
-    /// Takes over how the users were found. Says whether other users are trusted now. One of whom nobody can tell now
-    /// stays trusted as he was.
+    /// Takes over the result of a lookup, and says whether other users are trusted now. A user whose lookup failed with
+    /// an error other than "unknown" keeps the trust that he had.
     fn learn(&self, found: &Found) -> bool {
         let mut known = self.known_users.borrow_mut();
         let mut errors = Vec::new();
@@ -307,7 +313,7 @@ impl Around {
         self.trust()
     }
 
-    /// Trusts root and the known users. Says whether that changed anything.
+    /// Trusts root and the known users. Says whether that changed who is trusted.
     fn trust(&self) -> bool {
         let known = self.known_users.borrow();
         let trusted = known.values().flatten().fold(TrustedOwners::root(), |trusted, uid| trusted.with_uid(*uid));
@@ -316,7 +322,7 @@ impl Around {
         changed
     }
 
-    /// A server that does not answer is told of.
+    /// Reports a lookup of users that takes too long, as with a user database server that does not answer.
     fn tell_of_late_users(&self) {
         if self.looking_up.get().is_some_and(|since| since.elapsed() > LATE) {
             let names = self.known_users.borrow().keys().cloned().collect::<Vec<_>>().join(", ");
@@ -328,10 +334,10 @@ impl Around {
     }
 }
 
-/// How each user was found.
+/// The result of one lookup: each name with its uid or the error.
 type Found = Vec<(String, Result<u32, UserError>)>;
 
-/// The thread that looks users up: they may come from a server that does not answer.
+/// The thread that looks users up. The lookup has its own thread because it may ask a server that does not answer.
 struct Users(std::sync::mpsc::Sender<Vec<String>>);
 
 impl Users {
@@ -343,12 +349,13 @@ impl Users {
     }
 
     fn look_up(&self, names: Vec<String>) {
-        // The thread ends with the daemon alone.
+        // The thread ends only with the daemon, so the channel is open.
         let _ = self.0.send(names);
     }
 }
 
-/// Looks up the users that were asked for last; those who are missing again and again, since they may come later.
+/// Looks up the users that were asked for last. If a user is missing, all are looked up again and again, since users
+/// may be added later.
 fn look_up_users(asked: &std::sync::mpsc::Receiver<Vec<String>>, tell: &mpsc::UnboundedSender<Found>) {
     let Ok(mut names) = asked.recv() else { return };
     loop {
@@ -366,15 +373,15 @@ fn look_up_users(asked: &std::sync::mpsc::Receiver<Vec<String>>, tell: &mpsc::Un
     }
 }
 
-/// The addresses and interfaces whose changes are our business. An unnamed interface is the first ENI's, which EC2 never
-/// detaches; its addresses tell what happens to it.
+/// The addresses and interfaces whose changes wake the loop. An interface that the config does not name is the first
+/// ENI's, which EC2 never detaches: the addresses alone show what happens to it.
 fn concern(config: &Config) -> Concern {
     let addresses = config.vips.iter().flat_map(|vip| &vip.addresses);
     let named = addresses.clone().flat_map(crate::config::AddressConfig::interfaces).flatten().map(str::to_owned);
     Concern { addresses: addresses.map(|address| address.address).collect(), interfaces: named.collect() }
 }
 
-/// Tells now and then when the credentials run out; for ever.
+/// Tells at each [`HEARTBEAT`] when the credentials expire, for ever.
 pub(crate) async fn tell_expiry(cloud: &Cloud, report: &Report) {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
@@ -386,7 +393,7 @@ pub(crate) async fn tell_expiry(cloud: &Cloud, report: &Report) {
     }
 }
 
-/// The voice of a daemon under systemd: the report, and word to the service manager that the loop turns.
+/// The reporter of a daemon under systemd: it tells the report, and it tells the service manager that the loop turns.
 struct Voice {
     report: Arc<Report>,
     systemd: Systemd,

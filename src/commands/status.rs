@@ -13,30 +13,30 @@ use crate::status::file::{self, ReadError};
 use crate::status::page::{DaemonLife, Overall, Style, page};
 use crate::status::{Status, layout::clean};
 
-/// The exit code when nothing can be told: no status, an unreadable one, an old one.
+/// The exit code when nothing can be told: there is no status, the status is unreadable, or it is an old one.
 const CANNOT_TELL: u8 = 1;
 
-/// What of it is shown.
+/// The form in which the status is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Page,
-    /// The document itself.
+    /// The status document itself.
     Json,
 }
 
-/// How often it is shown.
+/// How often the status is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Once,
-    /// Each second, until interrupted or until nobody reads any more.
+    /// Each second, until the command is interrupted or nobody reads its output any more.
     Watch,
 }
 
-/// Shows the status in `state_dir` on stdout. The exit code: 0 in sync, 2 something to do, 1 could not tell.
+/// Shows the status in `state_dir` on stdout, and gives the exit code: 0 in sync, 2 needs attention, 1 could not tell.
 /// `no_colour` is whether the environment asks for no colours.
 ///
 /// # Errors
-/// When stdout cannot be written; a reader that went away is none.
+/// When stdout cannot be written. A reader that went away is no error.
 pub fn show(state_dir: &Path, format: Format, mode: Mode, no_colour: bool) -> io::Result<u8> {
     let mut code = CANNOT_TELL;
     match show_until(state_dir, format, mode, no_colour, &mut code) {
@@ -69,7 +69,7 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, no_colour: bool, cod
     }
 }
 
-/// What to show of one reading, and the exit code.
+/// The text to show for one reading of the status, and the exit code.
 fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u64, style: Style) -> (String, u8) {
     let status = match read {
         Ok(status) => status,
@@ -86,7 +86,7 @@ fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u6
     let code = Overall::of(status, daemon, now_ms).exit_code();
     let shown = match (format, mode) {
         (Format::Page, _) => page(status, daemon, now_ms, style),
-        // One line each, for programs that follow.
+        // One line for each status, for programs that follow the output.
         (Format::Json, Mode::Watch) => json(serde_json::to_string(status)),
         (Format::Json, Mode::Once) => json(serde_json::to_string_pretty(status)),
     };
@@ -102,7 +102,7 @@ fn unreadable(error: &ReadError, style: Style) -> String {
     style.paragraph(0, "what  ", &clean(&error.to_string())) + &style.paragraph(0, "do    ", to_do(error))
 }
 
-/// What a program reads where there is no status: an object all the same, with nothing in it but `error`.
+/// The JSON object that a program reads where there is no status. Its only member is `error`.
 #[derive(Debug, Serialize)]
 struct NoStatus {
     error: NoStatusError,
@@ -142,7 +142,7 @@ fn to_do(error: &ReadError) -> &'static str {
     }
 }
 
-/// The page over the one before it, without the flicker of an empty screen between them.
+/// The page, drawn over the page before it. The screen is never empty between the two pages, so it does not flicker.
 fn redrawn(page: &str, rows: usize) -> String {
     let mut screen = String::from("\x1b[H");
     for line in page.lines().take(rows.saturating_sub(1)) {

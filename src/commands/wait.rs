@@ -1,5 +1,6 @@
-//! Waits until the claim that the desired-state file names now has converged, as the daemon's status says. Looks at the
-//! files again and again rather than being told: two small reads each 20 ms, for some seconds, once per leadership.
+//! `vipkeeper wait`: waits until the status shows that the claim named by the desired-state file has converged. The
+//! command polls rather than being told, because the cost is small: two small reads each 20 ms, for some seconds, once
+//! per leadership.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use crate::status::{self, BindingStatus, Condition, ConditionName, DesiredRole, 
 
 /// How often the files are looked at.
 const LOOK_EACH: Duration = Duration::from_millis(20);
-/// So many bindings are named in the one line that Pgpool's log gets.
+/// How many bindings are named at most in the one line that Pgpool's log gets.
 const MOST_NAMED: usize = 4;
 
 /// Why the claim did not converge, or not in time.
@@ -40,10 +41,12 @@ pub enum WaitError {
     Timeout { delegate_ip: IpAddr, timeout: Duration, why: String },
 }
 
-/// Returns once the current claim has converged. Which claim that is, is looked up again each time.
+/// Returns once the current claim has converged. The current claim is read again at each look, because a hook may
+/// change it.
 ///
 /// # Errors
-/// At once if there is nothing to wait for (no file, standby, superseded, or the watchdog process is dead); after `timeout` otherwise.
+/// At once if there is nothing to wait for: no desired-state file or one that cannot be used, a standby, a superseded
+/// claim, a dead watchdog process, or an unknown delegate IP. After `timeout` in all other cases.
 #[expect(clippy::disallowed_methods, reason = "waiting is what it is for, and it ends at its timeout")]
 pub fn wait(context: &HookContext, delegate_ip: IpAddr, timeout: Duration) -> Result<(), HookError> {
     context.must_know(delegate_ip)?;
@@ -85,7 +88,7 @@ impl Waiting<'_> {
         match file.desired(process::is_alive) {
             Desired::Leader(claim) => Ok(claim.id),
             Desired::Standby(WhyStandby::GuardDead) => Err(WaitError::GuardDead(self.delegate_ip)),
-            // A file that says neither, like one from before this boot, has been an error above.
+            // A file that says neither leader nor standby, like a file from before this boot, has been an error above.
             Desired::Standby(_) | Desired::Unknown(_) => Err(WaitError::Standby(self.delegate_ip)),
         }
     }
@@ -98,7 +101,7 @@ impl Waiting<'_> {
         status.as_ref().ok()?.vips.iter().find(|vip| vip.delegate_ip == self.delegate_ip)
     }
 
-    /// Whether the status says so of this very claim; what it says of another one is an old story.
+    /// Whether the status says that this very claim has converged. A status that describes another claim is outdated.
     fn converged(&self, claim: &ClaimId, status: &Result<Status, ReadError>) -> Result<bool, WaitError> {
         let described = self.vip(status).and_then(|vip| vip.claim.as_ref()).filter(|described| described.id == *claim);
         let Some(described) = described else { return Ok(false) };
@@ -108,7 +111,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// What an operator should know first.
+    /// The reason why the claim has not converged, as an operator should know it first.
     fn why_not(&self, claim: &ClaimId, status: &Result<Status, ReadError>) -> String {
         let status = match status {
             Ok(status) => status,
@@ -146,7 +149,7 @@ impl Waiting<'_> {
     }
 }
 
-/// With the first thing that is wrong with the daemon as a whole: it may be the cause.
+/// Adds the daemon's first problem to the text, because the problem may be the cause.
 fn with_problem(why: String, status: &Status) -> String {
     match status.problems.first() {
         Some(problem) => format!("{why}; {}", problem.message),
@@ -154,14 +157,15 @@ fn with_problem(why: String, status: &Status) -> String {
     }
 }
 
-/// What the daemon goes by if it is not the file: it does not trust the file, or Pgpool's watchdog contradicts it.
+/// Why the daemon does not go by the desired-state file: the daemon does not trust the file, or Pgpool's watchdog
+/// contradicts the file. `None` if the status shows no such reason.
 fn went_by(vip: &VipStatus) -> Option<&str> {
     let refused = |condition: &&Condition| condition.name == ConditionName::DesiredValid && !condition.holds;
     let invalid = vip.conditions.iter().find(refused).map(|condition| condition.message.as_str());
     invalid.or_else(|| vip.desired.reason.as_deref().filter(|_| vip.desired.role == DesiredRole::Standby))
 }
 
-/// `route rtb-1 is drift (Denied: not authorized)`.
+/// One binding as text: `route rtb-1 is drift (Denied: not authorized)`.
 fn described(binding: &BindingStatus) -> String {
     let BindingStatus { kind, target, state, detail, last_error, .. } = binding;
     match last_error {

@@ -200,8 +200,8 @@ impl Headline {
         }
     }
 
-    /// The headline of a standby whose desired-state file says leader, because the watchdog process behind the file is
-    /// gone. That is normal if another node leads by now, and an outage if no node does.
+    /// The headline of a standby that stands by because the watchdog process is gone that its desired-state file names
+    /// as leader. That is normal if another node leads by now, and an outage if no node does.
     fn of_dead_guard(vip: &VipStatus) -> Option<Self> {
         if role(vip) != DesiredRole::Standby || vip.desired.guard_alive != Some(false) {
             return None;
