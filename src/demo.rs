@@ -42,7 +42,7 @@ pub async fn run(keep: bool, colour: bool) -> anyhow::Result<bool> {
     }
 }
 
-/// Catches SIGINT and SIGTERM from now on, and gives a future that ends with the first of them, also with one that came
+/// Catches SIGINT and SIGTERM from now on. The returned future ends with the first such signal, also if the signal came
 /// before anybody awaited the future.
 fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
@@ -78,7 +78,7 @@ pub async fn serve_ec2(address: SocketAddr) -> anyhow::Result<()> {
     let network = Network::new(Duration::ZERO)?;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let served = network.serve(listener).await?;
-    // The endpoint serves also if nobody reads the introduction.
+    // The endpoint serves clients also if nobody can read the introduction.
     let _ = writeln!(std::io::stdout(), "{}", served.introduction());
     interrupted.await;
     Ok(())

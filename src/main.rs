@@ -131,7 +131,7 @@ fn as_hook(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<(), HookError>) 
 fn plan_or_say_why(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let planned = runtime()?.block_on(plan_once(config, json));
     if let (Err(error), true) = (&planned, json) {
-        // The line about the error on stderr is written all the same.
+        // The line about the error still goes to stderr as well.
         let nothing = serde_json::json!({ "error": { "message": format!("{error:#}") } });
         print(format!("{nothing:#}\n").as_bytes())?;
     }

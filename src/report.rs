@@ -1,5 +1,5 @@
-//! The report is everything that the daemon says: it writes the log, counts metrics, writes the status file and answers
-//! health questions. The report decides nothing, and it reads nothing but the events and statuses that it is given.
+//! The report is the daemon's whole output: the log, the metrics, the status file and the answers to health questions.
+//! The report decides nothing, and it reads nothing but the events and statuses that it is given.
 //!
 //! The report has two inputs. A [`News`] is an *event*: each event becomes a log line and moves counters and
 //! histograms. A [`Status`] is *how things stand*: the state metrics, `/status`, `/readyz` and the status file are
@@ -55,7 +55,7 @@ pub enum News<'a> {
     /// The daemon ends and leaves every binding where it is.
     Stopping,
 
-    /// The role that is wanted of this node changed, or was read for the first time.
+    /// The desired state of this node changed, or was read for the first time.
     DesiredChanged { vip: IpAddr, desired: &'a Desired },
     /// The desired-state file cannot be trusted or read; the last good one stays in force.
     DesiredInvalid { vip: IpAddr, why: &'a str },
@@ -112,7 +112,7 @@ pub enum News<'a> {
     /// Room is kept for hooks that find the state folder's file system full, or `missing` says why there is none.
     Reserve { missing: Option<&'a str> },
 
-    /// Something is wrong with the daemon as a whole; `reason` names it for as long as it lasts.
+    /// Something is wrong with the daemon as a whole; `reason` names the problem for as long as the problem lasts.
     Problem { reason: &'a str, message: &'a str },
     /// The problem with this `reason` is over.
     ProblemSolved { reason: &'a str },

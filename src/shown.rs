@@ -1,6 +1,6 @@
-//! Text that other programs wrote (a tag's value, an error of EC2, the content of a file), made safe to show.
-//! Everything that people read goes through this module, so that no such text can end a line, command a terminal, or
-//! reorder the text beside it.
+//! Text from outside vipkeeper (a tag's value, an error of EC2, the content of a file), made safe to show. Everything
+//! that people read goes through this module, so that no such text can end a line, command a terminal, or reorder the
+//! text beside it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -41,7 +41,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The JSON text with its unsafe characters escaped as JSON does it. The text's meaning stays.
+/// The JSON text with its unsafe characters escaped as JSON does it. The meaning of the text stays the same.
 #[must_use]
 pub fn json(text: String) -> String {
     let is_unsafe = |c: char| is_unsafe(c) && !c.is_ascii();

@@ -54,7 +54,7 @@ pub struct Status {
     /// The program's version.
     pub program: String,
     pub pid: u32,
-    /// Unix times in milliseconds, here and below.
+    /// A time `…_ms` is a Unix time in milliseconds, here and below.
     pub written_ms: u64,
     pub started_ms: u64,
     pub instance: Option<InstanceId>,
@@ -88,13 +88,13 @@ pub struct SourceStatus {
 pub struct VipStatus {
     pub delegate_ip: IpAddr,
     pub desired: DesiredStatus,
-    /// The claim that this status describes; `wait` compares it with the file's.
+    /// The claim that this status describes; `vipkeeper wait` compares it with the claim in the desired-state file.
     pub claim: Option<ClaimStatus>,
     /// Whether every binding agrees with desired. It is also true while no hook has run yet and nothing of the VIP
     /// points here.
     pub in_sync: bool,
-    /// Whether the daemon told that this node gained the VIP, and has not told a loss since. `None` while it is not
-    /// known which role is wanted, or while nothing was looked at.
+    /// Whether the daemon reported that this node gained the VIP, and has not reported its loss since. `None` while it
+    /// is not known which role is wanted, or while nothing was looked at.
     #[serde(default)]
     pub holds: Option<bool>,
     pub bindings: Vec<BindingStatus>,
@@ -194,7 +194,7 @@ pub struct ErrorStatus {
     pub message: String,
     /// How often in a row the try failed.
     pub failures: u32,
-    /// How long the next try was held back, counted from this failure.
+    /// How long the next try was held back after this failure, as a duration in milliseconds.
     #[serde(default)]
     pub held_back_ms: u64,
     #[serde(flatten)]
@@ -224,7 +224,7 @@ pub mod reason {
     pub const NOT_READ: &str = "NotRead";
     /// Of `InSync`: the daemon has not looked yet.
     pub const NOT_LOOKED_YET: &str = "NotLookedYet";
-    /// Of `ClaimRecorded`: this node's claim was read, and no other is newer.
+    /// Of `ClaimRecorded`: this node's claim was read, and no other claim is newer.
     pub const ON_RECORD: &str = "OnRecord";
 }
 
@@ -250,7 +250,7 @@ pub struct Problem {
     pub times: u32,
 }
 
-/// The reasons of problems that have log lines of their own.
+/// The reasons of problems that the log tells in words of their own.
 pub mod problem {
     /// No room is kept for hooks that find the state folder's file system full.
     pub const NO_RESERVE: &str = "NoReserve";

@@ -59,7 +59,7 @@ impl HookError {
 }
 
 impl Hook {
-    /// This very process.
+    /// Describes this very process as the hook that calls.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
@@ -83,8 +83,7 @@ impl HookContext {
         ))
     }
 
-    /// Refuses an address that the config does not have. Without a readable config any address is taken, because it may
-    /// be a right one.
+    /// Refuses an address that the config does not have. Without a readable config every address is accepted.
     pub(super) fn must_know(&self, delegate_ip: IpAddr) -> Result<(), HookError> {
         match &self.configured {
             Ok(configured) if !configured.contains(&delegate_ip) => {

@@ -1,6 +1,7 @@
-//! `vipkeeper plan` looks once, and says what the daemon would do. It holds an [`Ec2Read`] and nothing that writes: the
-//! types, not a flag, ensure that it changes nothing. It decides as the daemon does, through a [`Decider`]. It has no
-//! time to see whether a contradiction between desired-state file and watchdog lasts, and says so.
+//! `vipkeeper plan` looks once, and says what the daemon would do. The command holds an [`Ec2Read`] and nothing that
+//! writes: the types, not a flag, ensure that the command changes nothing. The command decides as the daemon does,
+//! through a [`Decider`]. It has no time to see whether a contradiction between desired-state file and watchdog lasts,
+//! and says so.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -39,7 +40,7 @@ pub struct VipPreview {
     pub standing: &'static str,
     /// The reason for the standing, where the word alone does not say it.
     pub reason: Option<String>,
-    /// Why the desired-state file is not in force; `None` if it is.
+    /// Why the desired-state file is not in force; `None` if the file is valid.
     pub desired_invalid: Option<String>,
     pub bindings: Vec<BindingPreview>,
     /// The change of the claim's tag, if the daemon would write it.
@@ -91,8 +92,8 @@ pub struct Inputs<'a, E, I, M> {
 /// The number of rounds of questions after which every id is known.
 const ROUNDS: usize = 3;
 
-/// The moment of the reads, of the watchdog's word and of the plans. It is not zero, because a word at zero counts as
-/// no word.
+/// The moment of the reads, of the watchdog's word and of the plans. The moment is not zero, because a word at zero
+/// counts as no word.
 const NOW: Moment = Duration::from_millis(1);
 
 /// Looks once and plans.

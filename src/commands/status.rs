@@ -13,7 +13,7 @@ use crate::status::file::{self, ReadError};
 use crate::status::page::{DaemonLife, Overall, Style, page};
 use crate::status::{Status, layout::clean};
 
-/// The exit code when nothing can be told: there is no status, the status is unreadable, or it is an old one.
+/// The exit code when nothing can be told: there is no status, the status is unreadable, or the status is old.
 const CANNOT_TELL: u8 = 1;
 
 /// The form in which the status is shown.
@@ -142,7 +142,8 @@ fn to_do(error: &ReadError) -> &'static str {
     }
 }
 
-/// The page, drawn over the page before it. The screen is never empty between the two pages, so it does not flicker.
+/// The page, drawn over the page before it. The screen does not flicker, because it is never empty between the two
+/// pages.
 fn redrawn(page: &str, rows: usize) -> String {
     let mut screen = String::from("\x1b[H");
     for line in page.lines().take(rows.saturating_sub(1)) {

@@ -14,7 +14,7 @@ pub const PUBLIC_IP: &str = "203.0.113.10";
 pub const REGION: &str = "eu-central-1";
 const NAMES: [&str; 3] = ["node-a", "node-b", "node-c"];
 
-/// The ids of what the demo made in EC2.
+/// The endpoint of the demo's EC2, and the ids of the things that the demo made there.
 pub struct Network {
     pub endpoint: Endpoint,
     pub allocation: String,

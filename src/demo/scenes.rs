@@ -25,7 +25,7 @@ pub struct SceneResult {
     title: &'static str,
     /// The time from the event that matters until every binding was at the right node; `None` if that did not happen.
     converged_after: Option<Duration>,
-    /// The things that happened but must not happen.
+    /// The things that went wrong.
     wrong: Vec<String>,
     reads: usize,
     writes: usize,

@@ -84,8 +84,8 @@ impl Health {
         match newest {
             None => reasons.push("nothing was observed yet".to_owned()),
             Some((at, status)) => {
-                // Times in the status are those of its writing: the age of the status in this process brings them up to
-                // date.
+                // The status holds the time at which it was written. The age of the status in this process brings that
+                // time up to date.
                 let now_ms = status.written_ms.saturating_add(milliseconds(at.elapsed()));
                 reasons.extend(status.problems.iter().map(|problem| one_line(&problem.message)));
                 let credentials = locked(&self.credentials).clone();

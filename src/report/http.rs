@@ -1,7 +1,8 @@
 //! `/metrics`, `/healthz`, `/readyz` and `/status` over HTTP/1, for Prometheus, probes and people.
 //!
 //! Clients are served on a thread of their own, so that no number of clients holds up the loop. The cost of clients is
-//! bounded: how many are served at once, for how long, how much each may say, and how often an answer is rendered.
+//! bounded: how many are served at once, for how long, how much each client may send, and how often an answer is
+//! rendered.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -30,8 +31,8 @@ use super::Report;
 use crate::shown;
 use crate::status::Status;
 
-/// How many clients are served at once. A further client takes the place of the one that has kept the listener waiting
-/// longest.
+/// How many clients are served at once. A further client takes the place of the client that has kept the listener
+/// waiting longest.
 const PLACES: usize = 32;
 /// The longest life of a connection, from accepting it to the last byte. A connection serves one request, so that no
 /// client holds a place by idling.
@@ -81,7 +82,7 @@ pub struct Listener {
 }
 
 /// Starts the thread that takes the address and serves the report there. An address that cannot be taken is tried again
-/// each second. `tell` is given the outcome of each try. It is called on the new thread and must not wait.
+/// each second. `tell` is given the outcome of each try; the new thread calls `tell`, which must not wait.
 ///
 /// # Errors
 /// When the system gives no thread or no event queue.
@@ -122,8 +123,8 @@ async fn keep_serving(address: SocketAddr, report: &Report, tell: impl Fn(Result
 /// Takes the address.
 ///
 /// # Errors
-/// When another program has the address, when it is not this machine's, or when it is not permitted. The daemon does
-/// its work without a listener.
+/// When another program has the address, when the address is not this machine's, or when the system does not permit it.
+/// The daemon does its work without a listener.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
 }
@@ -136,7 +137,7 @@ pub async fn serve(listener: TcpListener, report: &Report) -> Infallible {
     loop {
         let room_at = places.room_at();
         tokio::select! {
-            // Connections that are open are served before the next one is accepted.
+            // Open connections are served before the next connection is accepted.
             biased;
             Some(number) = connections.next() => places.leave(number),
             stream = accept(&listener), if room_at <= Instant::now() => {

@@ -97,7 +97,7 @@ pub fn operations_of(key: &BindingKey) -> &'static [&'static str] {
     match key.kind {
         Kind::ElasticIp => &["DescribeAddresses", "AssociateAddress", "DisassociateAddress"],
         Kind::Route => &["DescribeRouteTables", "CreateRoute", "ReplaceRoute", "DeleteRoute"],
-        // The target is the address. EC2 has operations of their own for IPv6.
+        // The target is the address. EC2 has separate operations for IPv6 addresses.
         Kind::SecondaryIp if key.target.contains(':') => {
             &["DescribeNetworkInterfaces", "AssignIpv6Addresses", "UnassignIpv6Addresses"]
         }

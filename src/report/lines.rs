@@ -1,4 +1,4 @@
-//! The lines of the log on their way to stderr. A thread of its own writes them. A stderr that fails, or that nobody
+//! The lines of the log on their way to stderr. A separate thread writes the lines. A stderr that fails, or that nobody
 //! reads, therefore neither ends nor delays the program. Lines that find no room are lost, and their number is logged
 //! as soon as a line can be written again.
 
@@ -24,7 +24,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The pause before the next write to a stream that would block.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-/// Takes lines at any time, and never waits.
+/// A writer that takes lines at any time and never waits.
 #[derive(Debug, Clone)]
 pub struct Lines {
     shared: Arc<Shared>,

@@ -36,7 +36,7 @@ pub enum LogError {
 /// Sends the log of the whole process to stderr, by a thread of its own: see [`OpenLog`]. `filter` is a level or a list
 /// of tracing's directives. A level is meant for vipkeeper alone: its libraries log warnings at most.
 ///
-/// Under systemd the journal knows the time, and each line of text carries its priority instead, so that
+/// The journal of systemd records the time itself. There each line of text carries its priority instead, so that
 /// `journalctl -p warning` works (see `sd-daemon(3)`).
 ///
 /// # Errors
@@ -48,7 +48,8 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<OpenLog, LogError> {
         EnvFilter::try_new(directives).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
     let lines = Lines::to_stderr(format).map_err(LogError::Thread)?;
     let open = lines.open();
-    // The subscriber would write its own errors to stderr, and end the program where stderr cannot be written.
+    // Internal errors are switched off: the subscriber would write them to stderr, and end the program where stderr
+    // cannot be written.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(lines);
     let result = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
@@ -115,7 +116,7 @@ impl Log {
             News::Stopping => info!("stopping; every binding stays where it is"),
 
             News::DesiredChanged { vip, desired } => {
-                // The VIP's role or claim is another one now, so its failures count anew.
+                // The VIP has a new role or a new claim, so failures of the VIP count anew.
                 self.repeats.forget(|topic| topic.strip_prefix(&vip.to_string()).is_some_and(|it| it.starts_with(' ')));
                 let (role, reason) = (DesiredRole::from(desired), desired.why());
                 match desired {

@@ -22,7 +22,7 @@ use crate::ec2::RequestReport;
 use crate::ec2::codes::{self, Label};
 use crate::status::{Condition, ConditionName, DesiredRole, ErrorStatus, Status, reason};
 
-/// The buckets reach from one EC2 round trip to more than an operation's timeout.
+/// The buckets of durations in seconds, from one EC2 round trip to more than an operation's timeout.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 /// The buckets of the time from the hook until every binding is in sync. A good failover takes less than one second, a
 /// bad one takes minutes.

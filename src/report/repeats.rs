@@ -11,8 +11,8 @@ use tokio::time::Instant;
 const SAY_AGAIN_AFTER: [Duration; 4] =
     [Duration::from_mins(1), Duration::from_mins(5), Duration::from_mins(15), Duration::from_hours(1)];
 
-/// How many ways of failing are told apart for one topic. All further ways count as one, because other programs choose
-/// the texts, and their number is unbounded.
+/// How many ways of failing are told apart for one topic. All further ways count as one, because people and other
+/// programs write the texts, and so there may be any number of ways.
 const MOST_WAYS: usize = 8;
 /// How many topics are remembered. A further topic takes the place of the oldest.
 const MOST_TOPICS: usize = 1024;
@@ -41,7 +41,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Whether this is the topic's first failure.
+    /// Whether these are the words of a topic's first failure.
     #[must_use]
     pub fn is_first(self) -> bool {
         self.failures == 1
@@ -89,7 +89,7 @@ impl Repeats {
         Some(times)
     }
 
-    /// Ends the topic's failures, because it works. Gives `Some` when the topic had failed.
+    /// Ends the topic's failures, because the topic works. Gives `Some` when the topic had failed.
     pub fn over(&mut self, topic: &str, now: Instant) -> Option<Times> {
         let topic = self.topics.remove(topic)?;
         Some(Times { failures: topic.failures, over: now - topic.since, is_past: true })

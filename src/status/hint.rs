@@ -1,5 +1,6 @@
-//! The advice to an operator about an error. It is chosen by EC2's code, by what the kernel did not do, by the reason
-//! that a source could not be read, and else by the error's class. The text of a message never chooses the advice.
+//! The advice to an operator about an error. The advice is chosen by EC2's code, by what the kernel did not do, by the
+//! reason that a source could not be read, and else by the error's class. The text of a message never chooses the
+//! advice.
 
 use super::{BindingStatus, ClaimStatus, ErrorStatus, UnseenStatus};
 use crate::ec2::Class;
@@ -60,7 +61,7 @@ fn advise(class: Option<Class>, cause: &Cause) -> String {
     }
 }
 
-/// The action as a policy names it.
+/// The action as a policy names it, or "this call" if the operation is not known.
 fn call(cause: &Cause) -> String {
     cause.operation.as_ref().map_or("this call".to_owned(), |operation| format!("ec2:{operation}"))
 }

@@ -89,8 +89,8 @@ fn cut(text: &str, room: usize) -> String {
     text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// The text on one line, without any character that a terminal could take for a command, because other programs wrote
-/// part of the text.
+/// The text on one line, without any character that a terminal could take for a command, because part of the text comes
+/// from outside vipkeeper.
 pub fn clean(text: &str) -> String {
     let words = text.split(|c: char| shown::is_unsafe(c) || c.is_whitespace()).filter(|word| !word.is_empty());
     shown::line(&words.collect::<Vec<_>>().join(" ")).into_owned()
@@ -132,7 +132,7 @@ pub fn age(duration: Duration) -> String {
     }
 }
 
-/// The age of a moment, both in Unix milliseconds.
+/// The age of a moment. Both times are Unix times in milliseconds.
 pub fn since(then_ms: u64, now_ms: u64) -> String {
     age(Duration::from_millis(now_ms.saturating_sub(then_ms)))
 }

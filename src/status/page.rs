@@ -1,5 +1,5 @@
-//! The page that `vipkeeper status` shows. For each VIP it tells first what is wrong and what to do about it, then the
-//! details. The page is pure: the same status at the same time gives the same page.
+//! The page that `vipkeeper status` shows. For each VIP the page tells first what is wrong and what to do about it,
+//! then the details. The page is pure: the same status at the same time gives the same page.
 
 use std::time::Duration;
 
@@ -191,7 +191,7 @@ impl Headline {
                 let what = "normal on a node that has not led since boot; nothing points here, nothing is touched";
                 Some(unknown(Tone::Good, "NO HOOK YET", what.to_owned(), None))
             }
-            // The read that failed or has not come yet matters more here, and another headline tells of it.
+            // The failed or missing read matters more here, and another headline tells of that read.
             Some(reason::NOT_READ | reason::NOT_LOOKED_YET) => None,
             _ => {
                 let why = vip.desired.reason.as_deref().map_or("no hook has said what is wanted".to_owned(), clean);
@@ -200,8 +200,8 @@ impl Headline {
         }
     }
 
-    /// The headline of a standby that stands by because the watchdog process is gone that its desired-state file names
-    /// as leader. That is normal if another node leads by now, and an outage if no node does.
+    /// The headline of a standby whose watchdog process is gone, while its desired-state file still says leader. This
+    /// is normal if another node leads by now, and an outage if no node leads.
     fn of_dead_guard(vip: &VipStatus) -> Option<Self> {
         if role(vip) != DesiredRole::Standby || vip.desired.guard_alive != Some(false) {
             return None;
@@ -410,7 +410,7 @@ fn sources(status: &Status, now_ms: u64, style: Style) -> String {
     style.table(0, &["SOURCE", "LAST READ", "ERROR"], &rows)
 }
 
-/// `route_tables of 123456789012:role/shared`.
+/// The source's name, with its part if it has one: `route_tables of 123456789012:role/shared`.
 fn name(source: &SourceStatus) -> String {
     let Some(part) = &source.part else { return source.source.to_string() };
     // Of a role's ARN, the account and the role's name are shown.
@@ -464,15 +464,14 @@ fn blocker(binding: &BindingStatus) -> Option<Blocker> {
     binding.blocked_by.as_ref().and_then(OneOf::known)
 }
 
-/// Why this leader's claim could not be recorded. `None` if its tag is no obstacle.
+/// The error for which this leader's claim could not be recorded; `None` if no error keeps it off the record.
 fn unrecorded(vip: &VipStatus) -> Option<&ErrorStatus> {
     let leads = role(vip) == DesiredRole::Leader && told(vip, ConditionName::Superseded, true).is_none();
     let error = vip.claim.as_ref()?.record_error.as_ref()?;
     (leads && told(vip, ConditionName::ClaimRecorded, false).is_some()).then_some(error)
 }
 
-/// The condition that tells that this leader's claim is not known to be on record, because the anchor's tags cannot be
-/// read.
+/// The condition by which this leader's claim is not known to be on record, because the anchor's tags cannot be read.
 fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
     let leads = role(vip) == DesiredRole::Leader && told(vip, ConditionName::Superseded, true).is_none();
     told(vip, ConditionName::ClaimRecorded, false).filter(|condition| leads && condition.reason == reason::NOT_READ)
