@@ -1,5 +1,5 @@
-//! This machine, as the operating system shows it: processes, clocks, users, small files, and the kernel's addresses.
-//! Knows nothing of VIPs.
+//! The machine as the operating system shows it: processes, clocks, users, small files, and the kernel's addresses.
+//! This module knows nothing of VIPs.
 
 pub mod clock;
 pub mod kernel;

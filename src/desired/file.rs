@@ -1,5 +1,5 @@
-//! The desired-state file: `<state_dir>/desired/<delegate-ip>.json`. Its format, and reading it with the checks that
-//! decide whether it counts. Knows nothing of how it is written, and keeps nothing between two reads.
+//! The desired-state file `<state_dir>/desired/<delegate-ip>.json`: its format, and its reading with the checks that
+//! decide whether the file counts. This module does not write the file, and it keeps nothing between two reads.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,29 +12,30 @@ use crate::machine::process::Process;
 use crate::machine::trust::TrustedOwners;
 use crate::machine::whole_file::{self, PlainError};
 
-/// The format; grows when a reader of the old one would be misled. Fields may be added without that.
+/// The version of the file's format. The number grows when a reader of the old format would be misled. A new field
+/// alone does not change the number.
 pub const VERSION: u32 = 1;
 /// The longest file that is read, in bytes.
 pub const MAX_BYTES: u64 = 64 * 1024;
 
-/// What one hook wrote down.
+/// The content of the file, as one hook wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredFile {
     pub version: u32,
     pub delegate_ip: IpAddr,
-    /// Grows with each write.
+    /// The number of the file in the order of the VIP's files. It grows with each write.
     pub sequence: u64,
-    /// When it was written: milliseconds since the Unix epoch.
+    /// The time of the write, in milliseconds since the Unix epoch.
     pub written_ms: u64,
-    /// The boot in which it was written; in another one, its processes mean nothing.
+    /// The boot in which the file was written. In any other boot, the processes that the file names mean nothing.
     pub boot_id: String,
-    /// The hook that wrote it. Of two hooks that overlap, the one that started later wins.
+    /// The hook that wrote the file. Of two hooks that overlap, the one that started later wins.
     pub hook: Process,
     #[serde(flatten)]
     pub wanted: Wanted,
 }
 
-/// What the hook wants the node to be.
+/// The role that the hook wants for the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum Wanted {
@@ -48,18 +49,18 @@ pub struct Leadership {
     pub claim: ClaimId,
     /// When the hook that began the claim started: milliseconds since the Unix epoch.
     pub started_ms: u64,
-    /// Pgpool's watchdog process; the leadership ends with it. `None` if a hook was run by hand.
+    /// Pgpool's watchdog process. The leadership ends with this process. `None` if a person ran the hook by hand.
     pub guard: Option<Process>,
     /// The process that the watchdog forked for the escalation that began the claim.
     pub escalation: Option<Process>,
-    /// The pid namespace in which `guard` and `escalation` have their ids, by its inode. `None` in files of programs that
-    /// did not know of namespaces: the daemon's own.
+    /// The pid namespace in which `guard` and `escalation` have their ids, by its inode. `None` in files of older
+    /// programs, which did not know of namespaces: the ids are then those of the daemon's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_namespace: Option<u64>,
 }
 
 impl DesiredFile {
-    /// What the file asks for now, given which guards live.
+    /// The role that the file asks for now. `is_alive` tells whether the guard lives.
     #[must_use]
     pub fn desired(&self, is_alive: impl Fn(&Process) -> bool) -> Desired {
         match &self.wanted {
@@ -84,7 +85,7 @@ impl DesiredFile {
         }
     }
 
-    /// The file with another guard.
+    /// Replaces the guard. A file that asks for standby has no guard and stays as it is.
     #[must_use]
     pub fn with_guard(mut self, guard: Option<Process>) -> Self {
         if let Wanted::Leader(leadership) = &mut self.wanted {
@@ -93,7 +94,7 @@ impl DesiredFile {
         self
     }
 
-    /// The process whose end ends what the file asks for.
+    /// The process whose end also ends the leadership that the file asks for.
     #[must_use]
     pub fn guard(&self) -> Option<Process> {
         match &self.wanted {
@@ -103,7 +104,7 @@ impl DesiredFile {
     }
 }
 
-/// A file that does not count, and why.
+/// A file that does not count, and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is not used", path.display())]
 pub struct DesiredFileError {
@@ -133,10 +134,10 @@ pub enum Distrust {
     Outdated,
 }
 
-/// Reads the file if it counts: written in this boot, by somebody who may. `None` if there is none.
+/// Reads the file if it counts: a trusted user wrote it, and in this boot. `None` if there is no file.
 ///
 /// # Errors
-/// Whatever makes the file not count.
+/// The reason why the file does not count.
 pub fn read(
     path: &Path,
     delegate_ip: IpAddr,
@@ -151,10 +152,10 @@ pub fn read(
     }
 }
 
-/// As [`read`], whenever it was written.
+/// Reads the file like [`read`], but accepts a file of any boot.
 ///
 /// # Errors
-/// Whatever makes the file not count, except its age.
+/// The reason why the file does not count. The boot is no reason.
 pub fn read_of_any_boot(
     path: &Path,
     delegate_ip: IpAddr,
@@ -178,7 +179,7 @@ fn checked(path: &Path, delegate_ip: IpAddr, trusted: &TrustedOwners) -> Result<
     Ok(Some(file))
 }
 
-/// Looks at the version first, because nothing is known about the other fields of another one.
+/// Reads the version first, because nothing is known about the other fields of another version.
 fn parse(bytes: &[u8]) -> Result<DesiredFile, Distrust> {
     #[derive(Deserialize)]
     struct Versioned {

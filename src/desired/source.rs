@@ -1,5 +1,5 @@
-//! What the daemon makes of one VIP's desired-state file, read after read: a file that doesn't count changes nothing,
-//! and the last good one stays in force. A file that is gone says nothing any more.
+//! One VIP's desired-state file as the daemon follows it, read after read. A file that does not count changes nothing:
+//! the last good file stays in force. A file that is gone ends that, and nothing is known any more.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,20 @@ use crate::machine::namespace::{self, Sighting};
 use crate::machine::process::Process;
 use crate::machine::trust::TrustedOwners;
 
-/// The file of one VIP and the last one that counted.
+/// The file of one VIP, and the last content that counted.
 #[derive(Debug)]
 pub struct DesiredSource {
     delegate_ip: IpAddr,
     path: PathBuf,
     last_good: Option<DesiredFile>,
-    /// Outlives its file: whoever may write the folder may put back what he moved away.
+    /// The place of the newest file. It stays when the file is gone, because a user who may write to the folder may
+    /// move a file away and later put the old file back.
     newest: Option<Mark>,
-    /// The guard of another pid namespace that was looked for last, and what was found.
+    /// The last guard of another pid namespace that the daemon looked for, and the result of the search.
     sighted: Option<((u64, Process), Sighting)>,
 }
 
-/// Where a file stands in the order of a VIP's files.
+/// The place of one file in the order of a VIP's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     boot_id: String,
@@ -33,19 +34,20 @@ pub struct Mark {
     hook: Process,
 }
 
-/// What one read came to.
+/// The result of one read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     pub desired: Desired,
-    /// The file that is in force: what `desired` comes from, and whose guard is to be watched. A guard that another pid
-    /// namespace names has its id of this one here.
+    /// The file that is in force. `desired` comes from this file, and the daemon watches the guard that it names. For a
+    /// guard of another pid namespace, the file holds the guard's id in the daemon's own namespace.
     pub in_force: Option<DesiredFile>,
-    /// Whether the guard that a leader's file names lives; `None` if it names none, or one that cannot be seen here.
+    /// Whether the guard that a leader's file names lives. `None` if the file names no guard, or a guard that cannot be
+    /// seen here.
     pub guard_alive: Option<bool>,
-    /// The file names a guard in a pid namespace that cannot be looked into: its end goes unnoticed.
+    /// The file names a guard in a pid namespace that the daemon cannot look into, so the guard's end goes unnoticed.
     pub guard_unseen: bool,
-    /// Why the file that is there now is not the one in force. A leftover of an earlier boot is nothing to complain
-    /// about: it is expected where the state folder survives a reboot.
+    /// The reason why the present file is not the file in force. A file that an earlier boot left is no reason for a
+    /// complaint: such a file is expected where the state folder survives a reboot.
     pub invalid: Option<String>,
 }
 
@@ -54,35 +56,35 @@ impl Mark {
         Self { boot_id: file.boot_id.clone(), sequence: file.sequence, hook: file.hook }
     }
 
-    /// Whether a file stands before this mark in both orders, by sequence and by the start of its hook. One of them alone
-    /// may step back: a hook that finds no file to count on from starts the sequence with the wall clock, and a hook
-    /// replaces a file whose hook starts in the future.
+    /// Whether the file stands before this mark in both orders: by sequence and by the start of its hook. One of the
+    /// two may step back for good reason: a hook that finds no file to count on from starts the sequence with the wall
+    /// clock, and a hook replaces a file whose own hook starts in the future.
     fn is_newer_than(&self, file: &DesiredFile) -> bool {
         self.boot_id == file.boot_id && self.sequence > file.sequence && self.hook.started_after(&file.hook)
     }
 }
 
 impl DesiredSource {
-    /// Nothing is read yet. `newest` is where the newest file stood that an earlier daemon read.
+    /// Reads nothing yet. `newest` is the place of the newest file that an earlier daemon read.
     #[must_use]
     pub fn new(state_dir: &Path, delegate_ip: IpAddr, newest: Option<Mark>) -> Self {
         let path = super::path(state_dir, delegate_ip);
         Self { delegate_ip, path, last_good: None, newest, sighted: None }
     }
 
-    /// The file that is read.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the newest file stands that was read.
+    /// The place of the newest file that was read.
     #[must_use]
     pub const fn newest(&self) -> Option<&Mark> {
         self.newest.as_ref()
     }
 
-    /// Reads the file afresh. `is_alive` is asked about the guard.
+    /// Reads the file afresh. `is_alive` tells whether the guard lives.
     pub fn read(&mut self, trusted: &TrustedOwners, boot_id: &str, is_alive: impl Fn(&Process) -> bool) -> Reading {
         let (otherwise, invalid) = match self.read_newest(trusted, boot_id) {
             Ok(file) => {
@@ -108,7 +110,7 @@ impl DesiredSource {
         Reading { desired, in_force, guard_alive, guard_unseen, invalid }
     }
 
-    /// The file, if no newer one was read before.
+    /// Reads the file, and refuses a file that is older than one that was read before.
     fn read_newest(&self, trusted: &TrustedOwners, boot_id: &str) -> Result<Option<DesiredFile>, DesiredFileError> {
         let file = file::read(&self.path, self.delegate_ip, trusted, boot_id)?;
         match (&file, &self.newest) {
@@ -132,7 +134,7 @@ impl DesiredSource {
         self.sighted = Some(((theirs, guard), sighting));
         match sighting {
             Sighting::Here(here) => (Some(file.with_guard(Some(here))), false),
-            // No process has this id.
+            // No process has the pid 0, so this guard counts as dead.
             Sighting::Gone => (Some(file.with_guard(Some(Process { pid: 0, ..guard }))), false),
             Sighting::Unseen => (Some(file.with_guard(None)), true),
         }

@@ -1,4 +1,4 @@
-//! Replaces a desired-state file as a whole, one hook at a time. What should be in it is the caller's to say.
+//! Replaces a desired-state file as a whole, one hook at a time. The caller decides the new content.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,21 +18,23 @@ use crate::machine::namespace;
 use crate::machine::process::{self, Process};
 use crate::machine::trust::TrustedOwners;
 
-/// How long a hook waits for another one. Hooks hold the lock for less than a millisecond, on a slow disk for some more.
-/// Whoever holds the lock for longer is stopped, or means harm; the hook then goes on without the lock, because Pgpool's
-/// watchdog stands still until the hook returns.
+/// How long a hook waits for another hook's lock. Hooks hold the lock for less than a millisecond, and a little longer
+/// on a slow disk. A process that holds the lock for longer is stopped or means harm. The hook then goes on without the
+/// lock, because Pgpool's watchdog stands still until the hook returns.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 /// The hooks' lock file, in the folder of the desired-state files.
 const LOCK: &str = ".lock";
 const LOCK_RETRY: Duration = Duration::from_millis(1);
-/// How long a hook that finds the disk full waits for the daemon to make room, which takes milliseconds if one runs.
+/// How long a hook that finds the disk full waits for the daemon to make room. A running daemon needs milliseconds for
+/// it.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 const ROOM_RETRY: Duration = Duration::from_millis(5);
-/// Without the lock, a file that changed under our hands is looked at again, so often at most.
+/// Without the lock, another hook may change the file during a write. The hook then composes the file again from the
+/// new content, at most this many times in all.
 const ROUNDS: u32 = 4;
 const TEMPORARY: &str = ".tmp";
 
-/// Why the file could not be written. The old one is untouched then.
+/// The reason why the file could not be written. The old file is untouched then.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     #[error(
@@ -60,11 +62,11 @@ pub enum WriteError {
     },
 }
 
-/// Puts what `compose` makes of the present file in its place, or leaves that if `compose` makes nothing. The present
-/// file is `None` if there is none, or none that a hook can build upon. Returns what was written.
+/// Replaces the present file with the file that `compose` makes from it, and returns the new file. If `compose` makes
+/// none, the present file stays. `compose` gets `None` if there is no file, or none that a hook can build upon.
 ///
 /// # Errors
-/// When the folder cannot be made or written, or the disk is full.
+/// The folder cannot be made or written, or the disk is full.
 pub(crate) fn replace(
     state_dir: &Path,
     delegate_ip: IpAddr,
@@ -74,21 +76,22 @@ pub(crate) fn replace(
     let path = super::path(state_dir, delegate_ip);
     let folder = Folder::open(state_dir)?;
     let failed = |source: io::Error| WriteError::Io { path: path.clone(), uid: process_uid(), source };
-    // The lock ends with the descriptor: also when this process is killed.
+    // The kernel drops the lock with the descriptor, even when this process is killed.
     let lock = folder.lock(delegate_ip, writer);
     if lock.is_some() {
         folder.sweep();
     }
     let trusted = TrustedOwners::of_hook(&super::folder(state_dir));
-    // Broken, foreign, of another version: a hook has to write all the same, and starts afresh.
+    // A hook must write even if the present file is broken, belongs to a stranger or has another version. The hook then
+    // starts afresh.
     let present = || file::read_of_any_boot(&path, delegate_ip, &trusted).ok().flatten();
     let mut round = 1;
     loop {
         let before = present();
         let Some(next) = compose(before.as_ref()) else { return Ok(None) };
         let temporary = Temporary::write_patiently(&folder, delegate_ip, writer, &next).map_err(failed)?;
-        // A hook that went on without the lock may have been here while we wrote (a slow disk, a stopped process).
-        // Whoever comes second has to look at what the first one left.
+        // Another hook that went on without the lock may have written meanwhile, if the disk is slow or a process was
+        // stopped. The later hook must take the earlier hook's file into account.
         if round == ROUNDS || present() == before {
             temporary.become_file(&format!("{delegate_ip}.json")).map_err(failed)?;
             return Ok(Some(next));
@@ -101,7 +104,7 @@ fn process_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// The folder of the desired-state files: one descriptor to work in and to flush.
+/// The folder of the desired-state files: one descriptor for work in it and for the flush.
 struct Folder(OwnedFd);
 
 impl Folder {
@@ -115,7 +118,7 @@ impl Folder {
             match rustix::fs::mkdir(&path, mode) {
                 Ok(()) => {
                     opened = rustix::fs::open(&path, flags, Mode::empty());
-                    // Whatever the umask: the daemon may be another user.
+                    // The umask must not narrow the mode, because the daemon may run as another user.
                     if let Ok(dir) = &opened {
                         let _ = rustix::fs::fchmod(dir, mode);
                     }
@@ -131,14 +134,15 @@ impl Folder {
         }
     }
 
-    /// Takes the hooks' lock if it can be had in time. The lock is a file that only those may open who may write into the
-    /// folder; anybody who may look into the folder could lock the folder itself.
+    /// Takes the hooks' lock, or gives up after [`LOCK_PATIENCE`]. The lock is a file that only users who may write
+    /// into the folder can open. The folder itself would be no good lock, because every user who may read the folder
+    /// could lock it.
     #[expect(clippy::disallowed_methods, reason = "a hook has nothing else to do meanwhile, and for a moment at most")]
     fn lock(&self, delegate_ip: IpAddr, writer: Process) -> Option<OwnedFd> {
         let mut waited = Duration::ZERO;
         let mut opened = None;
         loop {
-            // The file is opened anew if another one has taken its place while we waited.
+            // Another lock file may take the old one's place during the wait. The new one is opened then.
             let file = match opened.take().filter(|file| lock::is_there(self.0.as_fd(), LOCK, file)) {
                 Some(file) => file,
                 None => lock::open_shared(self.0.as_fd(), LOCK, &temporary_name(delegate_ip, writer)).ok()?,
@@ -156,15 +160,17 @@ impl Folder {
         }
     }
 
-    /// Removes what hooks left that were killed while they wrote. Only under the lock, and only what no living process
-    /// is at: one may have gone on without the lock. What fails here fails again, louder, when we write.
+    /// Removes the temporary files of hooks that were killed while they wrote. The caller holds the lock. Temporary
+    /// files of living processes stay, because a living hook may have gone on without the lock. An error is ignored
+    /// here: a folder that cannot be written fails again at the write, and that error is reported.
     fn sweep(&self) {
         let Ok(entries) = Dir::read_from(&self.0) else { return };
         let own = namespace::own().unwrap_or_default();
         for entry in entries.flatten() {
             let name = entry.file_name();
             let name_text = name.to_string_lossy();
-            // The id of a writer in another pid namespace says nothing here. The next hook of that namespace sweeps.
+            // The pid of a writer in another pid namespace means nothing here. The next hook of that namespace removes
+            // the file.
             let is_ours = namespace_of(&name_text).is_none_or(|theirs| theirs == own);
             if is_ours && writer_of(&name_text).is_some_and(|writer| !process::is_alive(&writer)) {
                 let _ = rustix::fs::unlinkat(&self.0, name, AtFlags::empty());
@@ -173,15 +179,16 @@ impl Folder {
     }
 }
 
-/// A file that is not yet the file. Gone when dropped.
+/// A file under a temporary name. The temporary name is removed on drop.
 struct Temporary<'a> {
     folder: &'a Folder,
     name: String,
 }
 
 impl<'a> Temporary<'a> {
-    /// On a full disk, again and again for a moment: the new name has told the daemon, which gives up the room that it
-    /// keeps for this. Each try has a name of its own, so that one that the daemon missed is not the only one.
+    /// Writes the file, and tries again for up to [`ROOM_PATIENCE`] if the disk is full. The new name in the folder
+    /// tells the daemon, which then gives up the disk space that it keeps for hooks. Each try has a name of its own, so
+    /// that the daemon has another chance to notice if it missed one.
     #[expect(clippy::disallowed_methods, reason = "a hook has nothing else to do meanwhile, and for a moment at most")]
     fn write_patiently(
         folder: &'a Folder,
@@ -207,7 +214,8 @@ impl<'a> Temporary<'a> {
         let mode = Mode::from_raw_mode(0o644);
         let mut file = File::from(rustix::fs::openat(&folder.0, &name, flags, mode)?);
         let temporary = Self { folder, name };
-        // Whatever umask Pgpool runs with, the daemon must be able to read it, and nobody else to write it.
+        // Whatever umask Pgpool runs with, the daemon must be able to read the file, and only its owner may write to
+        // it.
         rustix::fs::fchmod(&file, mode)?;
         let mut bytes = serde_json::to_vec(content)?;
         bytes.push(b'\n');
@@ -218,8 +226,9 @@ impl<'a> Temporary<'a> {
 
     fn become_file(self, name: &str) -> io::Result<()> {
         rustix::fs::renameat(&self.folder.0, &self.name, &self.folder.0, name)?;
-        // The file is there for all who run now. What a power failure could still undo, it makes void anyway: the next
-        // boot has another id. So a folder that cannot be flushed is no reason to tell Pgpool that `up` failed.
+        // All running processes see the new file now. A power failure could undo the rename, but the next boot has
+        // another id and makes the file void anyway. So a folder that cannot be flushed is no reason to tell Pgpool
+        // that `up` failed.
         let _ = rustix::fs::fsync(&self.folder.0);
         Ok(())
     }
@@ -227,12 +236,12 @@ impl<'a> Temporary<'a> {
 
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
-        // Once it has become the file, nothing has this name.
+        // After the rename, nothing has the temporary name, and this call does nothing.
         let _ = rustix::fs::unlinkat(&self.folder.0, &self.name, AtFlags::empty());
     }
 }
 
-/// Names its writer, so that others can tell whether it is still at work.
+/// A temporary name that holds the writer's identity, so that other hooks can tell whether the writer still lives.
 fn temporary_name(delegate_ip: IpAddr, writer: Process) -> String {
     static WRITES: AtomicU32 = AtomicU32::new(0);
     let write = WRITES.fetch_add(1, Ordering::Relaxed);
@@ -240,7 +249,7 @@ fn temporary_name(delegate_ip: IpAddr, writer: Process) -> String {
     format!(".{delegate_ip}.{}-{}-{write}-{namespace}{TEMPORARY}", writer.pid, writer.start_time)
 }
 
-/// Whether a hook that writes makes files of this name.
+/// Whether a hook uses this name for a temporary file.
 pub(crate) fn is_temporary(name: &str) -> bool {
     writer_of(name).is_some()
 }
@@ -251,7 +260,7 @@ fn writer_of(name: &str) -> Option<Process> {
     Some(Process { pid: numbers.next()?.parse().ok()?, start_time: numbers.next()?.parse().ok()? })
 }
 
-/// The pid namespace of the hook that makes files of this name; `None` in names that older programs gave.
+/// The pid namespace of the hook that uses this temporary name. `None` in names of older programs.
 fn namespace_of(name: &str) -> Option<u64> {
     let (_, writer) = name.strip_suffix(TEMPORARY)?.rsplit_once('.')?;
     writer.split('-').nth(3)?.parse().ok()
@@ -291,7 +300,7 @@ mod tests {
         let written = replace(state.path(), ip, me, |present| {
             looked.set(looked.get() + 1);
             if looked.get() == 1 {
-                // Another hook, which did not get the lock in time and went on without.
+                // Another hook did not get the lock in time and writes without it.
                 let other = Folder::open(state.path()).unwrap();
                 let content = write_next(state.path(), present);
                 Temporary::write(&other, ip, me, &content).unwrap().become_file("20.0.0.50.json").unwrap();

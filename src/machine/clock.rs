@@ -1,4 +1,4 @@
-//! The clocks of this machine. Hooks and daemon read them here and nowhere else.
+//! The clocks of this machine. Hooks and the daemon read the clocks only through this module.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,9 +33,9 @@ impl Clocks {
         self.boottime_ns / ns_per_tick()
     }
 
-    /// The wall clock at an earlier tick, in milliseconds since the Unix epoch; in the tick that this moment is in, the
-    /// wall clock now. The kernel tells the start of a process to the tick (10 ms), so a process that was held up before
-    /// it could read a clock still counts from its start.
+    /// The wall clock at the end of an earlier tick, in milliseconds since the Unix epoch. For the tick of this very
+    /// moment, the wall clock now. The kernel gives the start of a process to the tick (10 ms), so a process that was
+    /// held up before it could read a clock still counts from its start.
     #[must_use]
     pub fn wall_ms_at_tick(self, tick: u64) -> u64 {
         let end_of_tick_ns = tick.saturating_add(1).saturating_mul(ns_per_tick());
@@ -43,7 +43,7 @@ impl Clocks {
     }
 }
 
-/// The wall clock of hooks and daemon alike: milliseconds since the Unix epoch.
+/// The wall clock that hooks and the daemon use, in milliseconds since the Unix epoch.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "hooks and daemon ask for the time here")]
 pub fn wall_ms() -> u64 {

@@ -1,20 +1,21 @@
-//! The node's own kernel, as a trait: which local addresses it has, and changing them.
+//! The node's own kernel as a trait: the local addresses that it has, and changes to them.
 //!
-//! [`super::netlink`] is the kernel itself; the demo and simulated nodes have one that exists in memory only.
+//! [`super::netlink`] talks to the real kernel. The demo and simulated nodes have a kernel that exists in memory only.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// One address on one interface. Kernel prefixes only (/32, /128) are ours; others of the same address are left alone.
+/// One address on one interface. vipkeeper handles only addresses with a host prefix (/32, /128). An entry of the same
+/// address with another prefix is left alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LocalAddress {
     pub interface: String,
     pub address: IpAddr,
 }
 
-/// Shown as "10.0.1.50/32 on eth0".
+/// The display form is "10.0.1.50/32 on eth0".
 impl fmt::Display for LocalAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { interface, address } = self;
@@ -30,14 +31,14 @@ pub(crate) const fn host_prefix(address: IpAddr) -> u8 {
     }
 }
 
-/// A change or a look at the kernel's addresses that failed.
+/// A failed change to the kernel's addresses, or a failed look at them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KernelError {
     #[error("no interface {0}")]
     NoInterface(String),
     #[error("changing local addresses needs CAP_NET_ADMIN")]
     NotPermitted,
-    /// The kernel has not answered. A change may still happen afterwards: only the next look can tell.
+    /// The kernel has not answered. A change may still happen afterwards, and only the next look can tell.
     #[error("{doing}: the kernel has not answered within {}", humantime::format_duration(*.after))]
     NoAnswer { doing: String, after: Duration },
     #[error("{doing}: {message}")]
@@ -47,27 +48,27 @@ pub enum KernelError {
 /// The kernel's addresses.
 #[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
 pub trait Kernel {
-    /// All host-prefix addresses of all interfaces. It is whole or it is an error: an address that is not in it was
-    /// not there.
+    /// All host-prefix addresses of all interfaces. The list is complete, or the call fails: an address that is missing
+    /// from the list was not there.
     ///
     /// # Errors
-    /// When the kernel does not answer, or not with the whole list.
+    /// The kernel does not answer, or does not give the whole list.
     async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, KernelError>;
-    /// Adds it; there already is success.
+    /// Adds the address. An address that is already there counts as success.
     ///
     /// # Errors
     /// No such interface, no CAP_NET_ADMIN, no answer, or what the kernel says.
     async fn add(&self, address: &LocalAddress) -> Result<(), KernelError>;
-    /// Ends the TCP connections whose local address this is, so that their peers are told while the address is still
-    /// there. Says how many it ended; listening sockets and other addresses are left alone. A kernel in memory has no
-    /// connections.
+    /// Ends the TCP connections whose local address is `_address`, so that their peers are told while the address is
+    /// still there. Returns the number of ended connections. Listening sockets and other addresses are left alone. A
+    /// kernel in memory has no connections.
     ///
     /// # Errors
     /// No CAP_NET_ADMIN, a kernel without CONFIG_INET_DIAG_DESTROY, or more connections than the time suffices for.
     async fn reset_connections(&self, _address: IpAddr) -> Result<u32, KernelError> {
         Ok(0)
     }
-    /// Removes it; gone already is success, on an interface that is there.
+    /// Removes the address. An address that is already gone counts as success if the interface exists.
     ///
     /// # Errors
     /// As for `add`.

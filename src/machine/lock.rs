@@ -1,5 +1,5 @@
-//! Locks that strangers on the machine cannot take: flock(2) on files that only the right users may open. Whoever can open
-//! a file, if only for reading, can lock it.
+//! Locks that strangers on the machine cannot take: flock(2) on files that only the right users may open. A user who
+//! can open a file can lock it, even if only for reading.
 
 use std::fs::File;
 use std::io;
@@ -9,17 +9,16 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
-/// Bits of a mode that let users who are neither owner nor in the group open the file.
+/// The mode bits that let a user open the file who is neither its owner nor in its group.
 const OTHERS: u32 = 0o007;
 const GROUP: u32 = 0o070;
-/// A lock file that strangers may open is put in the place of, so often at most.
+/// A lock file that strangers may open is replaced at most this many times.
 const TRIES: u32 = 3;
 
 /// Takes the lock file at `path` for as long as the returned file is open. Only this process's user may open it.
 ///
-/// # Errors
-/// `WouldBlock` if another process has the lock; otherwise what the file system says, as where the folder may not be
-/// written or something else stands in the file's place.
+/// `WouldBlock` if another process has the lock. Otherwise the file system's error, for example where the folder may
+/// not be written or where the path is no plain file.
 pub fn take_alone(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o600);
@@ -32,10 +31,11 @@ pub fn take_alone(path: &Path) -> io::Result<File> {
     Ok(File::from(file))
 }
 
-/// Opens the lock file `name` of a folder, and makes it if need be. Those who may write into the folder may open the lock
-/// file, and nobody else. What stands there and strangers could have open, or we cannot open, gives way to a new one.
+/// Opens the lock file `name` of a folder, and makes the file if there is none. Exactly the users who may write into
+/// the folder may open the lock file. An entry that strangers may have open, or that this process cannot open, is
+/// replaced by a new file.
 ///
-/// `temporary` is the name under which a new one is made: it gets its own name once its owner and mode are right.
+/// `temporary` is the name of the new file until its owner and mode are right. Then the file gets `name`.
 pub(crate) fn open_shared(folder: BorrowedFd<'_>, name: &str, temporary: &str) -> io::Result<OwnedFd> {
     let of_folder = rustix::fs::fstat(folder)?;
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -43,7 +43,7 @@ pub(crate) fn open_shared(folder: BorrowedFd<'_>, name: &str, temporary: &str) -
         match rustix::fs::openat(folder, name, flags, Mode::empty()) {
             Ok(file) if is_fit(&rustix::fs::fstat(&file)?, &of_folder) => return Ok(file),
             Err(Errno::NOENT) => {}
-            // A link, a fifo, a folder, somebody else's, or one that strangers may have open.
+            // The entry is a link, a fifo, a folder, another user's file, or a file that strangers may have open.
             Ok(_) | Err(_) => match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno.into()),
@@ -54,7 +54,7 @@ pub(crate) fn open_shared(folder: BorrowedFd<'_>, name: &str, temporary: &str) -
     Err(io::Error::other("it keeps being replaced"))
 }
 
-/// Whether exactly those may open the file who may write into its folder.
+/// Whether exactly the users who may write into the folder may open the file.
 fn is_fit(file: &Stat, folder: &Stat) -> bool {
     let plain = FileType::from_raw_mode(file.st_mode) == FileType::RegularFile;
     let group = file.st_mode & GROUP == 0 || (folder.st_mode & 0o020 != 0 && file.st_gid == folder.st_gid);
@@ -67,12 +67,13 @@ fn make(folder: BorrowedFd<'_>, of_folder: &Stat, name: &str, temporary: &str) -
     let made = (|| {
         let group = Gid::from_raw(of_folder.st_gid);
         let is_root = rustix::process::geteuid().is_root();
-        // What root makes would otherwise be root's alone, and keep the user of the other hooks out.
+        // A lock file that root makes would otherwise be root's alone, and the hooks of Pgpool's user could not open
+        // it.
         let owner = is_root.then(|| Uid::from_raw(of_folder.st_uid));
         let is_the_groups = rustix::fs::fchown(&file, owner, Some(group)).is_ok() && of_folder.st_mode & 0o020 != 0;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(if is_the_groups { 0o660 } else { 0o600 }))?;
         match rustix::fs::linkat(folder, temporary, folder, name, AtFlags::empty()) {
-            // Another hook was faster.
+            // Another hook made the lock file first.
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(errno),
         }
@@ -81,7 +82,7 @@ fn make(folder: BorrowedFd<'_>, of_folder: &Stat, name: &str, temporary: &str) -
     Ok(made?)
 }
 
-/// Whether the folder still has this very file under the name.
+/// Whether `name` in the folder is still this very file.
 pub(crate) fn is_there(folder: BorrowedFd<'_>, name: &str, file: impl AsFd) -> bool {
     let (Ok(held), Ok(there)) = (rustix::fs::fstat(file), rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))
     else {

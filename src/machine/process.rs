@@ -1,5 +1,5 @@
-//! Which process is which: identities that outlive the reuse of a pid. Reads `/proc`; changes nothing, and waits for
-//! nobody.
+//! Identities of processes that stay unique when a pid is used again. This module reads `/proc`, changes nothing, and
+//! waits for nobody.
 
 use std::io;
 
@@ -8,36 +8,37 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clocks;
 
-/// One process of this boot, not to be confused with a later one of the same pid.
+/// One process of this boot. The start time tells it apart from a later process with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Process {
     pub pid: u32,
-    /// In clock ticks since boot: field 22 of `/proc/<pid>/stat`, proc_pid_stat(5).
+    /// The start in clock ticks since boot: field 22 of `/proc/<pid>/stat`, proc_pid_stat(5).
     pub start_time: u64,
 }
 
 impl Process {
-    /// Whether this process started after the other one. In the same tick (10 ms) the pids tell, which the kernel hands
-    /// out in order; that they start again from the bottom just then is left to chance.
+    /// Whether this process started after `other`. If both started in the same tick (10 ms), the higher pid counts as
+    /// later, because the kernel gives pids out in order. The pids may start again from the bottom in that very tick,
+    /// and then the answer is wrong. That rare case is accepted.
     #[must_use]
     pub fn started_after(&self, other: &Self) -> bool {
         (self.start_time, self.pid) > (other.start_time, other.pid)
     }
 
-    /// When it started: milliseconds since the Unix epoch.
+    /// The start of the process, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn started_ms(&self) -> u64 {
         Clocks::now().wall_ms_at_tick(self.start_time)
     }
 }
 
-/// The start of a process in clock ticks since boot. `None`: there is no such process, or `/proc` hides it.
+/// The start of a process in clock ticks since boot. `None` if there is no such process, or if `/proc` hides it.
 #[must_use]
 pub fn start_time(pid: u32) -> Option<u64> {
     stat(pid).ok().map(|stat| stat.start_time)
 }
 
-/// This process.
+/// The process that calls.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
@@ -46,8 +47,8 @@ pub fn this_process() -> io::Result<Process> {
     Ok(Process { pid, start_time: stat(pid)?.start_time })
 }
 
-/// Whether this very process is still there and no zombie. One that exists but that `/proc` hides from us (`hidepid`,
-/// systemd's `ProtectProc=`) counts as alive: nothing may be given up because we cannot see.
+/// Whether this very process is still there and is no zombie. A process that exists but that `/proc` hides (`hidepid`,
+/// systemd's `ProtectProc=`) counts as alive, because nothing may be given up only because vipkeeper cannot see.
 #[must_use]
 pub fn is_alive(process: &Process) -> bool {
     match stat(process.pid) {
@@ -56,14 +57,14 @@ pub fn is_alive(process: &Process) -> bool {
     }
 }
 
-/// Whether some process has this pid now, hidden by `/proc` or not.
+/// Whether some process has this pid now, even if `/proc` hides it.
 #[must_use]
 pub fn exists(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
-/// The fields of `/proc/<pid>/stat` that matter here.
+/// The fields of `/proc/<pid>/stat` that vipkeeper needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub comm: String,
@@ -78,11 +79,12 @@ pub(crate) fn stat(pid: u32) -> io::Result<Stat> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as in proc(5)")))
 }
 
-/// The command stands in brackets and may itself hold brackets and spaces; nothing after it does.
+/// The command stands in brackets and may itself contain brackets and spaces. The fields after the command contain
+/// none.
 fn parse_stat(text: &str) -> Option<Stat> {
     let (before, after) = text.rsplit_once(')')?;
     let (_, comm) = before.split_once('(')?;
-    // The first field here is the third of the line, as proc(5) counts them.
+    // The first field after the command is the third of the line, as proc(5) counts them.
     let mut fields = after.split_ascii_whitespace();
     Some(Stat {
         comm: comm.to_owned(),
