@@ -1,5 +1,6 @@
-//! What the hook's file asks for, as the planner sees it. The file's format is in `file`, which file a hook writes in
-//! `next`, how a hook replaces the file in `write`, and what the daemon makes of one file after the other in `source`.
+//! The role that the hook's file asks for, as the planner sees it. `file` holds the file's format, `next` the rule for
+//! the file that a hook writes, `write` the replacement of the file, and `source` the daemon's view of one file after
+//! the other.
 
 pub mod file;
 pub mod next;
@@ -13,17 +14,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ClaimId;
 
-/// What is wanted of this node for one VIP.
+/// The role that is wanted of this node for one VIP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Desired {
-    /// No file, or none that holds any more: touch nothing.
+    /// There is no file that still holds. The daemon touches nothing.
     Unknown(WhyUnknown),
     Standby(WhyStandby),
     Leader(Claim),
 }
 
 impl Desired {
-    /// Why it is so, where the role alone does not say it.
+    /// The reason for the role, where the role alone does not tell it.
     #[must_use]
     pub fn why(&self) -> Option<&'static str> {
         match self {
@@ -44,30 +45,31 @@ impl Desired {
     }
 }
 
-/// Why nothing is known.
+/// The reason why nothing is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyUnknown {
-    /// No hook has run since the machine started. Pgpool calls them only where it gains or loses the leadership: so it
-    /// is on every node that has not led since.
+    /// No hook has run since the machine started. Pgpool runs hooks only where it gains or loses the leadership, so
+    /// every node that has not led since the start is in this state.
     NoFile,
-    /// The only file there is cannot be trusted or read, and no good one came before it.
+    /// The only file cannot be trusted or read, and no good file came before it.
     Invalid,
     /// The file was written before this boot.
     OtherBoot,
-    /// An earlier daemon acted on the word of Pgpool's watchdog instead of the file; this one has not asked it yet.
+    /// An earlier daemon followed Pgpool's watchdog against the file. The present daemon has not asked the watchdog
+    /// yet.
     NotAskedSince,
 }
 
-/// Why the node stands by.
+/// The reason why the node stands by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyStandby {
     /// The `down` hook said so.
     Down,
-    /// The file says leader, but the watchdog process that said it is gone.
+    /// The file says leader, but the watchdog process that said so is gone.
     GuardDead,
-    /// The file says leader, but Pgpool's watchdog says otherwise, and the config says to trust that.
+    /// The file says leader, but Pgpool's watchdog says otherwise, and the config says to trust the watchdog.
     Watchdog,
 }
 
@@ -75,11 +77,11 @@ pub enum WhyStandby {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     pub id: ClaimId,
-    /// When the hook that began it started: milliseconds since the Unix epoch.
+    /// The start of the hook that began the claim, in milliseconds since the Unix epoch.
     pub started_ms: u64,
 }
 
-/// Where the file of a delegate IP is.
+/// The path of a delegate IP's file.
 #[must_use]
 pub fn path(state_dir: &Path, delegate_ip: IpAddr) -> PathBuf {
     folder(state_dir).join(format!("{delegate_ip}.json"))

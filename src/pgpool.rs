@@ -1,4 +1,4 @@
-//! Pgpool, as the daemon and the hooks meet it: its processes above a hook, and its watchdog behind a socket.
+//! Pgpool, as the daemon and the hooks meet it: Pgpool's processes above a hook, and its watchdog behind a socket.
 
 pub mod ancestors;
 pub mod watchdog;

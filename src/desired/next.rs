@@ -1,5 +1,5 @@
-//! The rule of the hooks: which desired-state file follows on the present one when a hook runs. Reads no clock and no
-//! file, and draws no random number, so that a simulation can play the rule itself.
+//! The rule of the hooks: which desired-state file follows on the present file when a hook runs. The rule reads no
+//! clock and no file, and draws no random number, so that a simulation can apply it too.
 
 use std::net::IpAddr;
 
@@ -12,23 +12,23 @@ use crate::machine::process::Process;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
     pub process: Process,
-    /// When the hook started: milliseconds since the Unix epoch.
+    /// The start of the hook, in milliseconds since the Unix epoch.
     pub started_ms: u64,
     /// The boot in which the hook runs.
     pub boot_id: String,
-    /// Pgpool's watchdog above the hook, if Pgpool runs it.
+    /// Pgpool's watchdog above the hook. `None` if Pgpool does not run the hook.
     pub watchdog: Option<WatchdogProcess>,
     /// The pid namespace of the hook, by its inode; `None` if `/proc` does not tell.
     pub pid_namespace: Option<u64>,
 }
 
-/// Pgpool's watchdog as it stands above a hook.
+/// Pgpool's watchdog among the ancestors of a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchdogProcess {
-    /// The watchdog process: its end is the end of the leadership.
+    /// The watchdog process. The leadership ends with this process.
     pub guard: Process,
-    /// The process that the watchdog forked for this one gain or loss of leadership; `None` when the watchdog process
-    /// itself runs the hook, as it does after an address left the host.
+    /// The process that the watchdog forked for one gain or loss of leadership. `None` if the watchdog process itself
+    /// runs the hook, as it does after an address left the host.
     pub escalation: Option<Process>,
 }
 
@@ -51,8 +51,9 @@ pub enum Call {
 
 /// The file that the hook writes, or `None` if a hook that started later has written already.
 ///
-/// `present` is the file that stands there now, of whatever boot, if a hook can build upon it. `new_claim` is used if the
-/// hook begins a claim. `is_alive` is asked about the guard of a leadership that somebody claims anew by hand.
+/// `present` is the file that is there now, of whatever boot, if a hook can build upon it. `new_claim` is the claim's
+/// id if the hook begins a claim. `is_alive` tells whether the guard of a leadership lives that a person claims anew by
+/// hand.
 #[must_use]
 pub fn next(
     present: Option<&DesiredFile>,
@@ -73,7 +74,8 @@ pub fn next(
     Some(DesiredFile {
         version: VERSION,
         delegate_ip: request.delegate_ip,
-        // Without a file to build upon, the clock is beyond any number that was counted up from an earlier clock.
+        // Without a file to build upon, the wall clock gives the sequence: it is greater than any number that was
+        // counted up from an earlier time.
         sequence: present.map_or(now.wall_ms, |file| file.sequence.saturating_add(1)),
         written_ms: now.wall_ms,
         boot_id: hook.boot_id.clone(),
@@ -85,22 +87,22 @@ pub fn next(
     })
 }
 
-/// Whether a hook that started after this one wrote the file. A start in the future is no hook's, and must not keep all
-/// hooks from writing until that time comes.
+/// Whether a hook that started after `hook` wrote the file. No real hook starts in the future. Such a start in a file
+/// is ignored, because it would keep all hooks from writing until that time.
 fn started_later(file: &DesiredFile, hook: &Hook, now: Clocks) -> bool {
     file.hook.started_after(&hook.process) && file.hook.start_time <= now.ticks()
 }
 
-/// The claim that this `up` affirms, or a new one.
+/// The leadership with the claim that this `up` affirms, or with a new claim.
 ///
-/// An `up` affirms a claim of its own watchdog process if that process itself calls it (as after each address that leaves
-/// the host), or if the escalation is the claim's own. The hook writes an affirmed claim again all the same: an older
-/// `down` that is still under way must see that an `up` started later. Another escalation of the watchdog process is
-/// another leadership, even if the `down` between them got lost: meanwhile another node may have led, and the old claim
-/// would lose against that node's.
+/// An `up` affirms the claim of its own watchdog process in two cases: the watchdog process itself runs the `up` (as
+/// after each address that leaves the host), or the escalation is the claim's own. The hook writes an affirmed claim
+/// again, because an older `down` that is still under way must see that an `up` started later. Another escalation of
+/// the watchdog process begins another leadership, even if the `down` between the two got lost. Another node may have
+/// led meanwhile, and the old claim would lose against that node's claim.
 ///
-/// Without a watchdog above, a person asks, and means it: the claim is new, so that it also takes a VIP back that was
-/// lost to another node. If Pgpool leads here, that leadership keeps its guard.
+/// Without a watchdog above the hook, a person runs it. The claim is then new, so that it also takes back a VIP that
+/// was lost to another node. If Pgpool leads here, the leadership keeps its guard.
 fn leadership(
     hook: &Hook,
     held: Option<&Leadership>,
@@ -124,8 +126,8 @@ fn leadership(
     }
 }
 
-/// Whether a leadership that is claimed anew by hand keeps its guard: unless that is dead. A guard of another pid namespace
-/// cannot be asked here.
+/// Whether a leadership that a person claims anew by hand keeps its guard. A dead guard is dropped. A guard of another
+/// pid namespace cannot be checked here, and is kept.
 fn keeps_guard(hook: &Hook, held: &Leadership, is_alive: impl Fn(&Process) -> bool) -> bool {
     let is_foreign = held.pid_namespace.is_some() && held.pid_namespace != hook.pid_namespace;
     held.guard.as_ref().is_some_and(|guard| is_foreign || is_alive(guard))
@@ -133,7 +135,7 @@ fn keeps_guard(hook: &Hook, held: &Leadership, is_alive: impl Fn(&Process) -> bo
 
 impl WatchdogProcess {
     fn affirms(&self, pid_namespace: Option<u64>, held: &Leadership) -> bool {
-        // A file of a program that did not know of namespaces may be affirmed by one that does.
+        // A file without a namespace comes from an older program. A hook that knows of namespaces may affirm it.
         let is_here = held.pid_namespace.is_none_or(|theirs| Some(theirs) == pid_namespace);
         let is_its_escalation = self.escalation.is_none() || self.escalation == held.escalation;
         is_here && held.guard == Some(self.guard) && is_its_escalation

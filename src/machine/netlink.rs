@@ -1,8 +1,8 @@
 //! The kernel's local addresses over rtnetlink (rtnetlink(7)).
 //!
 //! The kernel carries a request out inside the call that sends it, under a lock that it shares with every other change
-//! of the network; a driver that hangs there would take the loop with it. So a thread of its own talks to the kernel,
-//! one request after the other, each on a socket of its own, and the loop waits for it no longer than [`PATIENCE`].
+//! of the network. A driver that hangs under that lock would also block the loop. So a separate thread talks to the
+//! kernel: one request after the other, each on its own socket. The loop waits for the thread at most [`PATIENCE`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -25,38 +25,39 @@ use super::kernel::{Kernel, KernelError, LocalAddress, host_prefix};
 mod sock_diag;
 pub(crate) mod socket;
 
-/// How long one look or change may take. The kernel answers within microseconds, or something is wrong with it.
+/// How long one look or change may take. A healthy kernel answers within microseconds.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Who added an address, as `IFA_PROTO` carries it: 1 to 3 are the kernel's (linux/if_addr.h), the rest is free.
-/// Linux before 5.18 neither keeps nor refuses it. It tells people, and our own watcher, who added the address; whose
-/// address it is follows from the configuration alone.
+/// The mark of the program that added an address, carried in `IFA_PROTO`. The kernel uses 1 to 3 (linux/if_addr.h); the
+/// other values are free. Linux before 5.18 does not keep the mark, and accepts it without an error. The mark tells
+/// people and vipkeeper's own watcher who added the address. Whether an address is vipkeeper's to change follows from
+/// the configuration alone.
 pub const OUR_MARK: AddressProtocol = AddressProtocol::Other(118);
 
-/// The longest label of an IPv4 address: IFNAMSIZ, less its closing zero (linux/if.h).
+/// The longest label of an IPv4 address, in bytes: IFNAMSIZ less the closing zero (linux/if.h).
 const LONGEST_LABEL: usize = 15;
 
-/// Whether this thread, and so a [`Netlink`] that it makes, may change addresses: whether it has CAP_NET_ADMIN.
+/// Whether this thread has CAP_NET_ADMIN. A [`Netlink`] that this thread makes may change addresses only then.
 ///
 /// # Errors
-/// capget(2).
+/// The error of capget(2).
 pub fn may_change_addresses() -> io::Result<bool> {
     Ok(capabilities(None)?.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The kernel of the network namespace, and with the capabilities, of the thread that called [`Netlink::new`].
+/// The kernel, in the network namespace and with the capabilities of the thread that called [`Netlink::new`].
 #[derive(Debug)]
 pub struct Netlink {
     jobs: mpsc::Sender<Job>,
 }
 
 impl Netlink {
-    /// Starts the thread that talks to the kernel. It ends when this value is dropped.
+    /// Starts the thread that talks to the kernel. The thread ends when this value is dropped.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// No thread can be started.
     pub fn new() -> Result<Self, KernelError> {
         let (jobs, queue) = mpsc::channel::<Job>();
         thread::Builder::new()
@@ -66,8 +67,8 @@ impl Netlink {
         Ok(Self { jobs })
     }
 
-    /// Has `work` done by the kernel's thread. A job that nobody waits for any more when its turn comes is dropped:
-    /// what was asked for behind a hanging call must not happen when that call comes back minutes later.
+    /// Has the kernel's thread do `work`. A job whose caller no longer waits is dropped when its turn comes: a request
+    /// that waited behind a hanging call must not be carried out minutes later.
     async fn ask<T, W>(&self, doing: String, work: W) -> Result<T, KernelError>
     where
         T: Send + 'static,
@@ -77,7 +78,7 @@ impl Netlink {
         let job_doing = doing.clone();
         let job: Job = Box::new(move || {
             if !reply.is_closed() {
-                // A receiver that gave up meanwhile has told its caller so.
+                // A caller that gave up during the work has already reported `NoAnswer`.
                 let _ = reply.send(work(&job_doing));
             }
         });
@@ -122,8 +123,8 @@ impl Kernel for Netlink {
     async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError> {
         let unwanted = address.clone();
         self.ask(format!("remove {address}"), move |doing| {
-            // Without a label or a mark the kernel compares address and prefix length alone, so an address that
-            // somebody else added goes too: nobody but the leader may have it.
+            // Without a label or a mark, the kernel compares only the address and the prefix length. So an address that
+            // somebody else added is removed too: only the leader may have it.
             change(doing, &unwanted, 0, Errno::ADDRNOTAVAIL, |index| {
                 RouteNetlinkMessage::DelAddress(named(unwanted.address, index))
             })
@@ -135,7 +136,7 @@ impl Kernel for Netlink {
 /// The host-prefix addresses of all interfaces.
 fn list() -> io::Result<BTreeSet<LocalAddress>> {
     let mut found = Vec::new();
-    // One family at a time: "all families" would bring those whose addresses are no IP addresses.
+    // One family is asked at a time. "All families" would also give entries whose addresses are no IP addresses.
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut every = AddressMessage::default();
         every.header.family = family;
@@ -152,7 +153,7 @@ fn list() -> io::Result<BTreeSet<LocalAddress>> {
     for &(index, _) in &found {
         match index_to_name(&socket, index) {
             Ok(name) => _ = names.insert(index, name),
-            // The interface went away after the dump, and its addresses with it.
+            // The interface went away after the dump, and its addresses went with it.
             Err(Errno::NODEV) => {}
             Err(error) => return Err(error.into()),
         }
@@ -163,8 +164,8 @@ fn list() -> io::Result<BTreeSet<LocalAddress>> {
         .collect())
 }
 
-/// The address of a message if it is one that this program could have added: a host prefix, and no other end of a
-/// point-to-point link in place of itself.
+/// The address of a message, if vipkeeper could have added it: the prefix is a host prefix, and the address is not one
+/// end of a point-to-point link with a different peer.
 fn host_address(message: &AddressMessage) -> Option<IpAddr> {
     let (mut local, mut peer) = (None, None);
     for attribute in &message.attributes {
@@ -174,12 +175,12 @@ fn host_address(message: &AddressMessage) -> Option<IpAddr> {
             _ => {}
         }
     }
-    // IPv6 gives no IFA_LOCAL unless there is a peer.
+    // For IPv6, the kernel gives IFA_LOCAL only if there is a peer.
     let address = local.or(peer)?;
     (message.header.prefix_len == host_prefix(address) && peer.is_none_or(|peer| peer == address)).then_some(address)
 }
 
-/// Makes one change, for which `already` says that it is made.
+/// Makes one change. The error `already` means that the change was made before, and counts as success.
 fn change(
     doing: &str,
     address: &LocalAddress,
@@ -206,12 +207,12 @@ fn change(
     }
 }
 
-/// The index that the interface has now: it changes when a device goes and comes back.
+/// The index that the interface has now. The index changes when a device goes and comes back.
 fn index_of(interface: &str) -> io::Result<u32> {
     let socket = socket::open(SocketFlags::empty())?;
     let index = name_to_index(&socket, interface)?;
-    // The kernel also knows interfaces by alternative names, but shows their addresses under the first. One that was
-    // added by the one name would be looked for in vain by the other.
+    // The kernel also finds interfaces by alternative names, but lists their addresses under the first name. An address
+    // that was added under an alternative name would never be found in the list.
     let name = index_to_name(&socket, index)?;
     if name == interface {
         Ok(index)
@@ -220,7 +221,7 @@ fn index_of(interface: &str) -> io::Result<u32> {
     }
 }
 
-/// The address as it is asked for to be added.
+/// The message that asks the kernel to add the address.
 fn added(wanted: &LocalAddress, index: u32) -> AddressMessage {
     let mut message = named(wanted.address, index);
     message.attributes.push(AddressAttribute::Protocol(OUR_MARK));
@@ -231,11 +232,12 @@ fn added(wanted: &LocalAddress, index: u32) -> AddressMessage {
                 message.attributes.push(AddressAttribute::Label(label));
             }
         }
-        // No duplicate address detection: it would keep the address from being used for over a second, and find
-        // nothing, since a VPC decides by its own tables where an address leads. Never preferred ("deprecated"): it
-        // serves who connects to it, but is not chosen as the source of the node's own connections, which would break
-        // when it moves (RFC 6724, rule 3). For a /32 the kernel's choice of source does not fall on it anyway, since
-        // the interface's first address comes before it. No route either: the address itself suffices.
+        // Nodad: duplicate address detection would block the address for over a second and would find nothing, since a
+        // VPC decides by its own tables where an address leads. Noprefixroute: no route is needed, because the address
+        // itself suffices. A preferred lifetime of 0 ("deprecated"): the address serves clients that connect to it, but
+        // is not chosen as the source of the node's own connections (RFC 6724, rule 3), which would break when the
+        // address moves. A /32 needs no such lifetime: the interface's first address comes before it in the kernel's
+        // choice of source.
         IpAddr::V6(_) => {
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Noprefixroute));
             let mut lifetimes = CacheInfo::default();
@@ -247,7 +249,7 @@ fn added(wanted: &LocalAddress, index: u32) -> AddressMessage {
     message
 }
 
-/// The address and its prefix length, and nothing else.
+/// A message with the address and its prefix length, and nothing else.
 fn named(address: IpAddr, index: u32) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -258,7 +260,7 @@ fn named(address: IpAddr, index: u32) -> AddressMessage {
 }
 
 fn failed(doing: &str, error: &io::Error) -> KernelError {
-    // What a receive timeout of the socket looks like.
+    // A receive timeout of the socket gives this error.
     if error.kind() == io::ErrorKind::WouldBlock {
         return KernelError::NoAnswer { doing: doing.to_owned(), after: PATIENCE };
     }

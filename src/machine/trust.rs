@@ -1,4 +1,4 @@
-//! Whose files and sockets count: root's, and those of the users that the configuration names.
+//! The users whose files and sockets count: root, and the users that the configuration names.
 
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeSet;
@@ -8,24 +8,24 @@ use std::rc::Rc;
 use nix::unistd::User;
 use rustix::fs::{AtFlags, CWD};
 
-/// The users whose files count: root always, and who was configured.
+/// The users whose files count: root always, and the configured users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedOwners {
     uids: BTreeSet<u32>,
 }
 
-/// Trusted users that several parts share, so that they agree also after the configuration changed.
+/// Trusted users that several parts share, so that all parts still agree after the configuration changed.
 #[derive(Debug, Clone)]
 pub struct SharedOwners(Rc<RefCell<TrustedOwners>>);
 
 impl SharedOwners {
-    /// Who counts now.
+    /// The users that count now.
     #[must_use]
     pub fn get(&self) -> Ref<'_, TrustedOwners> {
         self.0.borrow()
     }
 
-    /// From now on these count.
+    /// Replaces the users that count.
     pub fn replace(&self, trusted: TrustedOwners) {
         self.0.replace(trusted);
     }
@@ -37,7 +37,7 @@ impl From<TrustedOwners> for SharedOwners {
     }
 }
 
-/// A configured user that nobody's file can belong to.
+/// A configured user who was not found, so no file counts as that user's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
     #[error("hook user {0} does not exist on this machine")]
@@ -46,10 +46,10 @@ pub enum UserError {
     Lookup { name: String, message: String },
 }
 
-/// Looks a user up as the system does it (`getpwnam_r`), which may ask a server and take long.
+/// Looks up a user's uid as the system does (`getpwnam_r`). The lookup may ask a server and take long.
 ///
 /// # Errors
-/// When there is no such user, or nobody can tell.
+/// There is no such user, or the lookup failed.
 pub fn uid_of(name: &str) -> Result<u32, UserError> {
     match User::from_name(name) {
         Ok(Some(user)) => Ok(user.uid.as_raw()),
@@ -65,9 +65,10 @@ impl TrustedOwners {
         Self { uids: BTreeSet::from([0]) }
     }
 
-    /// Root and these users. They are looked up as the system does it (`getpwnam_r`), because a user may come from sssd
-    /// or LDAP, of which `/etc/passwd` knows nothing. That may take a while: look up at the start, not for each read.
-    /// A user that does not exist is reported and trusts nobody; it may come later, with Pgpool's package.
+    /// Root and these users. The users are looked up as the system does (`getpwnam_r`), because a user may come from
+    /// sssd or LDAP, of which `/etc/passwd` knows nothing. The lookup may take a while, so it belongs at the start and
+    /// not at each read. A user who does not exist is reported, and no file counts as that user's. Such a user may come
+    /// later, with Pgpool's package.
     #[must_use]
     pub fn resolve(users: &[String]) -> (Self, Vec<UserError>) {
         let mut trusted = Self::root();
@@ -81,8 +82,8 @@ impl TrustedOwners {
         (trusted, errors)
     }
 
-    /// Whom a hook trusts: root, its own user, and the owner of the folder of files, who could write there whatever he
-    /// wants. Nobody is looked up, because that may ask a server, and hooks must not wait.
+    /// The users that a hook trusts: root, the hook's own user, and the owner of the folder of files, who could write
+    /// anything there. No user is looked up by name, because a lookup may ask a server, and hooks must not wait.
     #[must_use]
     pub fn of_hook(folder: &Path) -> Self {
         let trusted = Self::root().with_uid(rustix::process::geteuid().as_raw());
@@ -92,7 +93,7 @@ impl TrustedOwners {
         }
     }
 
-    /// These users and one more uid.
+    /// Adds one more uid to the users that count.
     #[must_use]
     pub fn with_uid(mut self, uid: u32) -> Self {
         self.uids.insert(uid);

@@ -1,5 +1,6 @@
-//! Small plain files in a folder that others may write into too. Read: never follows a link, never waits for a fifo's
-//! writer, never reads more than asked for. Replaced: as a whole, so that a reader finds the old one or the new one.
+//! Small plain files in a folder where other users may write too. A read never follows a link, never waits for a fifo's
+//! writer, and never reads more than the caller allows. A replacement is whole: a reader finds either the old file or
+//! the new file.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,14 +12,14 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-/// What was in the file, and whose it is.
+/// The content of a file, and its owner and mode.
 #[derive(Debug)]
 pub(crate) struct Plain {
     pub bytes: Vec<u8>,
     pub stat: Stat,
 }
 
-/// Why a file was not read.
+/// The reason why a file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum PlainError {
     #[error("it is {0}, not a plain file")]
@@ -29,7 +30,7 @@ pub enum PlainError {
     Io(#[source] io::Error),
 }
 
-/// What stands there instead of a plain file.
+/// The kind of an entry that is no plain file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
     SymbolicLink,
@@ -49,7 +50,7 @@ impl fmt::Display for Sort {
     }
 }
 
-/// The file, or `None` if there is none.
+/// Reads the file. `None` if there is none.
 pub(crate) fn read(path: &Path, most_bytes: u64) -> Result<Option<Plain>, PlainError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -59,7 +60,7 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> Result<Option<Plain>, PlainE
         Err(Errno::NXIO) => return Err(PlainError::NotPlain(Sort::Other)),
         Err(errno) => return Err(PlainError::Io(errno.into())),
     };
-    // All further questions go to the descriptor, so that nobody can put another file in between.
+    // All further questions go to the descriptor, so that nobody can swap the file in between.
     let stat = rustix::fs::fstat(&file).map_err(|errno| PlainError::Io(errno.into()))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
@@ -68,7 +69,8 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> Result<Option<Plain>, PlainE
         _ => return Err(PlainError::NotPlain(Sort::Other)),
     }
     let mut bytes = Vec::new();
-    // One byte more than allowed, rather than the size that was true a moment ago.
+    // The read stops at one byte more than allowed. The size from `stat` is not used, because the file may have grown
+    // since.
     file.take(most_bytes + 1).read_to_end(&mut bytes).map_err(PlainError::Io)?;
     if bytes.len() as u64 > most_bytes {
         return Err(PlainError::TooLong(most_bytes));
@@ -76,11 +78,11 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> Result<Option<Plain>, PlainE
     Ok(Some(Plain { bytes, stat }))
 }
 
-/// Puts `bytes` in place of `path`, readable by everybody: what the daemon writes holds no secret. Not synced: it lives
-/// in a folder that a reboot empties anyway.
+/// Replaces the file at `path` by one that holds `bytes` and that every user may read: the daemon writes no secret
+/// here. The file is not synced, because it lies in a folder that a reboot empties anyway.
 ///
 /// # Errors
-/// What the file system says. The old file is untouched then.
+/// The error of the file system. The old file is untouched then.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -90,7 +92,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // Created, never opened: what somebody else put there is not followed and not written to.
+    // The temporary file must be new. A file or link that somebody else put there is never followed and never written
+    // to.
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -98,7 +101,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&temporary)?;
     let written = (|| {
-        // Whatever the umask says.
+        // The umask must not narrow the mode.
         file.set_permissions(Permissions::from_mode(0o644))?;
         file.write_all(bytes)?;
         fs::rename(&temporary, path)

@@ -1,34 +1,34 @@
-//! Pgpool's watchdog process among the ancestors of a hook. Reads `/proc` alone.
+//! Pgpool's watchdog process among the ancestors of a hook. This module reads `/proc` only.
 
 use std::path::PathBuf;
 
 use crate::desired::next::WatchdogProcess;
 use crate::machine::process::{Process, stat};
 
-/// What the kernel calls each of Pgpool's processes, whatever title they give themselves.
+/// The kernel's name for each of Pgpool's processes, whatever title the processes give themselves.
 const PGPOOL: &str = "pgpool";
-/// A chain of ancestors that breaks because somebody in it ends is walked again, so often at most.
+/// A chain of ancestors breaks if a process in it ends. It is walked at most this many times in all.
 const WALKS: u32 = 3;
-/// More ancestors than this are no chain of processes but a misreading.
+/// A chain with more ancestors than this is a misreading, and is cut.
 const DEEPEST: usize = 64;
 
-/// One process above another.
+/// One process above another process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ancestor {
     pub process: Process,
     /// The command name as the kernel keeps it, at most 15 bytes.
     pub comm: String,
-    /// The program's file, as far as we may see it; looked up for Pgpool's processes only.
+    /// The path of the program's file. `None` if it cannot be seen, and for processes that are not called `pgpool`.
     pub program: Option<PathBuf>,
 }
 
-/// Pgpool's watchdog among the ancestors of a process, if Pgpool is there at all.
+/// Pgpool's watchdog among the ancestors of a process. `None` if no ancestor belongs to Pgpool.
 #[must_use]
 pub fn watchdog_above(pid: u32) -> Option<WatchdogProcess> {
     watchdog_among(&ancestors(pid))
 }
 
-/// The ancestors of a process, its parent first; as far as they can be seen.
+/// The visible ancestors of a process, its parent first.
 #[must_use]
 pub fn ancestors(pid: u32) -> Vec<Ancestor> {
     let mut longest = Vec::new();
@@ -44,11 +44,12 @@ pub fn ancestors(pid: u32) -> Vec<Ancestor> {
     longest
 }
 
-/// Pgpool's processes stand in one run: main, the watchdog process, and mostly a process that it forked for this
-/// escalation. They are forks of one program; a wrapper of the same name is another one. So the topmost of the run is
-/// main and the one below it is the watchdog process. A lone Pgpool process is what a death in the family left over
-/// (main as pid 1 of a container that adopted the hook, a watchdog process that lost its main): then the leadership
-/// cannot outlive that one, and it is the guard.
+/// Finds the watchdog process among the ancestors. Pgpool's processes form one run: main, the watchdog process, and
+/// mostly a process that the watchdog forked for this escalation. All of them run one program; a wrapper with the name
+/// `pgpool` runs another program. So the topmost process of the run is main, and the process below main is the watchdog
+/// process. A run of one process is left when another Pgpool process has died: main as pid 1 of a container adopted the
+/// hook, or the watchdog process lost its main. The leadership cannot outlive the process that is left, so that process
+/// is the guard.
 fn watchdog_among(ancestors: &[Ancestor]) -> Option<WatchdogProcess> {
     let first = ancestors.iter().position(|ancestor| ancestor.comm == PGPOOL)?;
     let program = ancestors[first].program.as_ref();
@@ -66,7 +67,7 @@ fn watchdog_among(ancestors: &[Ancestor]) -> Option<WatchdogProcess> {
     }
 }
 
-/// Parent after parent, and whether the chain is whole: it is not if somebody in it ended while we looked.
+/// The ancestors, and whether the chain is whole. The chain is broken if a process in it ended during the walk.
 fn walk(pid: u32) -> (Vec<Ancestor>, bool) {
     let mut chain = Vec::new();
     let Ok(mut child) = stat(pid) else { return (chain, false) };
@@ -74,7 +75,7 @@ fn walk(pid: u32) -> (Vec<Ancestor>, bool) {
         let pid = child.parent;
         let Ok(parent) = stat(pid) else { return (chain, false) };
         if parent.start_time > child.start_time {
-            // No parent is younger than its child: the parent ended, and this one got its pid.
+            // A parent is never younger than its child. The real parent ended, and this process got its pid.
             return (chain, false);
         }
         let program = (parent.comm == PGPOOL).then(|| std::fs::read_link(format!("/proc/{pid}/exe")).ok()).flatten();
@@ -100,8 +101,9 @@ mod tests {
         }
     }
 
-    /// Ancestors as text, the parent first, like `sh pgpool pgpool systemd`; `pgpool:/bin/sh` is one that runs another
-    /// program, `pgpool:?` one whose program we may not see. Pids count from 100 downwards.
+    /// Finds the guard and the escalation in ancestors given as text, the parent first, like `sh pgpool pgpool
+    /// systemd`. `pgpool:/bin/sh` is a process that runs another program, and `pgpool:?` is a process whose program
+    /// cannot be seen. Pids count down from 100.
     fn found(chain: &str) -> Option<(u32, Option<u32>)> {
         let chain: Vec<_> = (1..=100)
             .rev()

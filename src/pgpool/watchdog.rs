@@ -1,8 +1,8 @@
-//! What Pgpool's own watchdog says of this node, asked on its local socket.
+//! The word of Pgpool's own watchdog on this node's role, asked on the watchdog's local socket.
 //!
-//! The protocol is that of Pgpool's `src/watchdog/wd_ipc_*.c` (4.2 to 4.7): one type byte, four bytes of length in
-//! network order, JSON; the same back. Who answers is checked by the kernel's word on the other end of the socket, not by
-//! where the socket lies: anybody may make a socket in `/tmp`.
+//! The protocol is Pgpool's own, `src/watchdog/wd_ipc_*.c` (4.2 to 4.7): one type byte, four bytes of length in network
+//! order, and JSON. The answer has the same form. The kernel tells which user is at the other end of the socket, and
+//! only that user counts. The socket's place proves nothing, because anybody may make a socket in `/tmp`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,52 +21,52 @@ use crate::machine::trust::SharedOwners;
 use crate::machine::whole_file;
 use crate::observe::seen::Witness;
 
-/// How long the watchdog may take to answer. It stands still while a hook runs in its main loop.
+/// How long the watchdog may take to answer. The watchdog stands still while a hook runs in its main loop.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// An answer lists some nodes; more than this is no answer.
+/// The longest answer, in bytes. A true answer lists some nodes and is shorter.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// A longer file holds something else than a key.
+/// The longest key file that is read, in bytes. A longer file holds something other than a key.
 const LONGEST_KEY: u64 = 4096;
 
-/// `WD_GET_NODES_LIST_COMMAND` and the two answers that matter (wd_ipc_defines.h).
+/// `WD_GET_NODES_LIST_COMMAND`, and below it the type of an answer that succeeded (wd_ipc_defines.h).
 const LIST_NODES: u8 = b'3';
 const OK: u8 = b'7';
 
-/// Where Pgpool puts its socket: its packages' folders, and what a build from source takes.
+/// The folders where Pgpool puts its socket: those of its packages, and the folder that a build from source uses.
 const FOLDERS: [&str; 4] = ["/run/pgpool", "/run/postgresql", "/var/run/pgpool", "/tmp"];
 const DEFAULT_PORT: u16 = 9000;
 
-/// How to ask the watchdog.
+/// The way to ask the watchdog.
 #[derive(Debug, Clone)]
 pub struct Watchdog {
-    /// Where the socket may be.
+    /// The possible paths of the socket.
     places: Vec<PathBuf>,
     auth_key: Option<String>,
     trusted: SharedOwners,
 }
 
-/// What the watchdog said.
+/// The watchdog's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
-    /// This node holds the VIP, by Pgpool's own account.
+    /// Pgpool says that this node holds the VIP.
     pub escalated: bool,
-    /// The addresses that this Pgpool is about.
+    /// The delegate IPs of this Pgpool.
     pub delegate_ips: BTreeSet<IpAddr>,
 }
 
-/// What came of asking.
+/// The outcome of a question to the watchdog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     Word(Word),
-    /// The desired-state file alone decides.
+    /// There is nobody to ask, so the desired-state file alone decides.
     Nobody(Nobody),
-    /// There is a watchdog, and it gave no word: why.
+    /// There is a watchdog, but it gave no answer. The text tells why.
     Unheard(String),
 }
 
 impl Asked {
-    /// What came of asking, for one VIP.
+    /// The outcome for one VIP.
     #[must_use]
     pub fn on(&self, delegate_ip: IpAddr) -> Witness {
         match self {
@@ -77,12 +77,12 @@ impl Asked {
     }
 }
 
-/// Why there is nobody to ask, and what to do.
+/// The reason why there is nobody to ask. Its text says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Nobody {
     #[error("{}", no_socket(.0))]
     NoSocket(Vec<PathBuf>),
-    /// Pgpool gives the socket the permissions that its umask leaves: with the usual 022 only its own user may connect.
+    /// Pgpool's umask decides the socket's permissions. With the usual umask 022, only Pgpool's own user may connect.
     #[error(
         "the socket {} of Pgpool's watchdog is not for this user: give Pgpool's unit UMask=0002 and vipkeeper's unit \
          SupplementaryGroups= with the socket's group; or set witness = \"off\"", .0.display()
@@ -90,7 +90,8 @@ pub enum Nobody {
     NotPermitted(PathBuf),
     #[error("nobody answers at {}: Pgpool's watchdog is not running", .0.display())]
     NotRunning(PathBuf),
-    /// Anybody may make a socket in `/tmp`: what strangers say counts for nothing, and neither does their silence.
+    /// Anybody may make a socket in `/tmp`, so a stranger's answer counts for nothing, and so does a stranger's
+    /// silence.
     #[error("the socket {} belongs to uid {uid}, which is neither root nor one of hook_users", path.display())]
     Stranger { path: PathBuf, uid: u32 },
 }
@@ -103,7 +104,7 @@ fn no_socket(places: &[PathBuf]) -> String {
     format!("Pgpool's watchdog has no socket {places}; [pgpool] watchdog_socket names another one")
 }
 
-/// Why there is no word.
+/// The reason why the watchdog gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     #[error("cannot ask Pgpool's watchdog at {}", path.display())]
@@ -120,7 +121,7 @@ pub enum AskError {
     Unclear(String),
 }
 
-/// The key with which Pgpool is asked, and what is wrong with the file that it is to be in.
+/// The key for Pgpool's watchdog, and a text that says what is wrong with the key's file.
 #[must_use]
 pub fn auth_key(config: &Pgpool) -> (Option<String>, Option<String>) {
     let Some(path) = &config.wd_authkey_file else { return (config.wd_authkey.clone(), None) };
@@ -141,8 +142,8 @@ pub fn auth_key(config: &Pgpool) -> (Option<String>, Option<String>) {
 }
 
 impl Watchdog {
-    /// Asks nothing yet. Without a `socket`, it is looked for where Pgpool's packages and its sources put it. Only a
-    /// Pgpool that runs as one of `trusted` is believed.
+    /// Asks nothing yet. Without a `socket`, the socket is looked for in the folders of Pgpool's packages and of a
+    /// build from source. The answer counts only if Pgpool runs as one of `trusted`.
     #[must_use]
     pub fn new(socket: Option<PathBuf>, auth_key: Option<String>, trusted: impl Into<SharedOwners>) -> Self {
         let usual = || FOLDERS.map(|folder| PathBuf::from(folder).join(format!(".s.PGPOOLWD_CMD.{DEFAULT_PORT}")));
@@ -150,7 +151,7 @@ impl Watchdog {
         Self { places, auth_key, trusted: trusted.into() }
     }
 
-    /// Asks, and says why if there is nobody to ask.
+    /// Asks the watchdog, and gives the reason if there is nobody to ask.
     pub async fn consult(&self) -> Asked {
         match self.ask_all().await {
             Ok(Ok(word)) => Asked::Word(word),
@@ -159,17 +160,18 @@ impl Watchdog {
         }
     }
 
-    /// Asks; `None` where there is nobody to ask: no socket, or none that is for this user. Pgpool's own user alone may
-    /// write to its socket, and whoever runs the daemon as another goes without a witness.
+    /// Asks the watchdog. `None` if there is nobody to ask: no socket, or no socket that this user may use. With
+    /// Pgpool's usual umask only Pgpool's own user may write to the socket, so a daemon of another user goes without a
+    /// witness.
     ///
     /// # Errors
-    /// Why there is no word although there is a watchdog.
+    /// The reason why a watchdog that is there gave no answer.
     pub async fn ask(&self) -> Result<Option<Word>, AskError> {
         Ok(self.ask_all().await?.ok())
     }
 
-    /// Asks at every place at once, so that no place holds up another. The first one in the list that gives a word
-    /// counts, and a place without a watchdog of a trusted user counts for nothing.
+    /// Asks at every place at once, so that no place delays another. The first place in the list that answers counts. A
+    /// place without a trusted user's watchdog counts for nothing.
     async fn ask_all(&self) -> Result<Result<Word, Nobody>, AskError> {
         let places = &self.places;
         let asked = places.iter().map(|path| async {
@@ -190,8 +192,9 @@ impl Watchdog {
 
     /// Asks at one place.
     async fn ask_at(&self, path: PathBuf) -> Result<Result<Word, Nobody>, AskError> {
-        // Somebody else's entry may be a link to a socket of root's, or a socket with a full queue. Whoever may make
-        // sockets for this program counts as well: an operator may have given it the socket.
+        // A stranger's entry may be a link to a socket of root's, or a socket with a full queue, so the entry's owner
+        // is checked before the connection. This program's own user counts as an owner too, because an operator may
+        // have given the socket to that user.
         let Ok(entry) = std::fs::symlink_metadata(&path) else { return Ok(Err(Nobody::NoSocket(vec![path]))) };
         let own = rustix::process::geteuid().as_raw();
         if entry.uid() != own && !self.trusted.get().owns(entry.uid()) {
@@ -236,8 +239,8 @@ impl Watchdog {
     }
 }
 
-/// Why a trusted user's socket cannot be connected to: it is not for this user, a dead Pgpool left it behind, or it went
-/// meanwhile; anything else is an error.
+/// The reason why a trusted user's socket refused the connection: this user may not use the socket, a dead Pgpool left
+/// it behind, or it went away meanwhile. Any other reason is an error.
 fn why_not(path: PathBuf, error: io::Error) -> Result<Result<Word, Nobody>, AskError> {
     match error.kind() {
         io::ErrorKind::PermissionDenied => Ok(Err(Nobody::NotPermitted(path))),
@@ -248,7 +251,8 @@ fn why_not(path: PathBuf, error: io::Error) -> Result<Result<Word, Nobody>, AskE
 }
 
 impl Nobody {
-    /// How much it tells an operator where several places have nobody to ask.
+    /// How useful the reason is to an operator. Of several places without anybody to ask, the reason with the highest
+    /// rank is told.
     fn rank(&self) -> u8 {
         match self {
             Self::NoSocket(_) => 0,
@@ -261,7 +265,7 @@ impl Nobody {
 
 impl Word {
     fn parse(answer: &[u8]) -> Result<Self, AskError> {
-        // Pgpool ends its JSON with a zero byte in some versions.
+        // Some versions of Pgpool end their JSON with a zero byte.
         let text = answer.strip_suffix(&[0]).unwrap_or(answer);
         let answer: Value = serde_json::from_slice(text).map_err(|error| AskError::Unclear(error.to_string()))?;
         let escalated = match &answer["Escalated"] {
@@ -276,7 +280,7 @@ impl Word {
         Ok(Self { escalated, delegate_ips })
     }
 
-    /// What it says of one VIP: nothing if this Pgpool is about another.
+    /// The watchdog's word on one VIP. `Silent` if this Pgpool has another delegate IP.
     #[must_use]
     pub fn on(&self, delegate_ip: IpAddr) -> Witness {
         match self.delegate_ips.contains(&delegate_ip) {
@@ -309,7 +313,7 @@ mod tests {
         let watchdog = Watchdog::new(Some(path.clone()), None, TrustedOwners::root());
         assert_eq!(watchdog.consult().await, Asked::Nobody(Nobody::NoSocket(vec![path.clone()])));
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        // What Pgpool's usual umask leaves.
+        // The permissions that Pgpool's usual umask leaves.
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         drop(listener);
         assert_eq!(watchdog.consult().await, Asked::Nobody(Nobody::NotRunning(path.clone())));
@@ -324,13 +328,13 @@ mod tests {
         assert!(unnamed.places.len() == FOLDERS.len());
     }
 
-    /// Looks for the watchdog in these places.
+    /// A client that looks for the watchdog in these places.
     fn at(places: &[PathBuf]) -> Watchdog {
         let own = rustix::process::geteuid().as_raw();
         Watchdog { places: places.to_vec(), ..Watchdog::new(None, None, TrustedOwners::root().with_uid(own)) }
     }
 
-    /// A watchdog that gives its word.
+    /// A watchdog that answers at `path`.
     fn live(path: &std::path::Path) -> tokio::task::JoinHandle<()> {
         let listener = tokio::net::UnixListener::bind(path).unwrap();
         tokio::spawn(async move {
@@ -386,7 +390,8 @@ mod tests {
         assert_eq!(asked, Asked::Nobody(Nobody::Stranger { path: mute.clone(), uid: nobody }));
         assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
 
-        // The socket was given to this program, and whoever listens there is judged by the kernel's word.
+        // The program's own user owns the socket file. The kernel tells who listens there, and that user is the one who
+        // is judged.
         let given = folder.path().join("given");
         let _live = live(&given);
         let asked = at(&[mute, given]).consult().await;

@@ -1,7 +1,7 @@
-//! The TCP connections of one local address, and their end (sock_diag(7)).
+//! The TCP connections of one local address, and how they are ended (sock_diag(7)).
 //!
-//! A connection whose local address has gone can send nothing any more: not even the reset that its peer would see. So
-//! the kernel is told to abort the connections of an address while the address is still there.
+//! A connection whose local address has gone can send nothing any more, so its peer would not even get a reset. So the
+//! kernel is told to abort the connections of an address while the address is still there.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,10 +16,10 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sendto, soc
 
 use super::socket::receive;
 
-/// The longest that the resets of one address may take. Its removal waits for them.
+/// The longest time for the resets of one address. The removal of the address waits for them.
 pub(super) const RESET_WITHIN: Duration = Duration::from_millis(200);
 
-// Message types (linux/sock_diag.h, linux/netlink.h).
+// Message types, from linux/sock_diag.h and linux/netlink.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
 const NLMSG_ERROR: u16 = 2;
@@ -27,18 +27,18 @@ const NLMSG_DONE: u16 = 3;
 
 const IPPROTO_TCP: u8 = 6;
 
-/// Every state in which a peer can still be told, as bits by the numbers of net/tcp_states.h: ESTABLISHED, SYN_SENT,
-/// SYN_RECV, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING and NEW_SYN_RECV. LISTEN (10), TIME_WAIT (6) and
-/// CLOSE (7) are not among them.
+/// The states in which a peer can still be told, as bits by the numbers of net/tcp_states.h: ESTABLISHED, SYN_SENT,
+/// SYN_RECV, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING and NEW_SYN_RECV. The list leaves out LISTEN (10),
+/// TIME_WAIT (6) and CLOSE (7).
 const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12;
 
 /// The length of `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// Where `struct inet_diag_sockid` stands in `struct inet_diag_msg`: after family, state, timer and retransmissions.
+/// The place of `struct inet_diag_sockid` in `struct inet_diag_msg`: after family, state, timer and retransmissions.
 const ID_AT: usize = 4;
 /// The length of `struct inet_diag_sockid`: two ports, two addresses, an interface and a cookie.
 const ID: usize = 48;
-/// Where the local address stands in `struct inet_diag_sockid`: after the two ports.
+/// The place of the local address in `struct inet_diag_sockid`: after the two ports.
 const SOURCE_AT: usize = 4;
 
 /// One connection, as the kernel names it.
@@ -47,17 +47,18 @@ struct Connection {
     id: [u8; ID],
 }
 
-/// Aborts the TCP connections whose local address is `address`, IPv4 ones on IPv6 sockets included. Says how many.
+/// Aborts the TCP connections whose local address is `address`, including IPv4 connections on IPv6 sockets. Returns the
+/// number of aborted connections.
 ///
 /// # Errors
 /// `Unsupported`: the kernel cannot abort connections (CONFIG_INET_DIAG_DESTROY). `PermissionDenied`: CAP_NET_ADMIN is
-/// missing. `TimedOut` or `WouldBlock`: it took longer than [`RESET_WITHIN`], and some connections may be left.
+/// missing. `TimedOut` or `WouldBlock`: the resets took longer than [`RESET_WITHIN`], and some connections may be left.
 pub(super) fn reset(address: IpAddr) -> io::Result<u32> {
     let deadline = Instant::now() + RESET_WITHIN;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(RESET_WITHIN))?;
     let families: &[AddressFamily] = match address {
-        // An IPv6 socket serves IPv4 peers by mapped addresses.
+        // An IPv6 socket serves IPv4 peers under mapped addresses.
         IpAddr::V4(_) => &[AddressFamily::INET, AddressFamily::INET6],
         IpAddr::V6(_) => &[AddressFamily::INET6],
     };
@@ -68,7 +69,7 @@ pub(super) fn reset(address: IpAddr) -> io::Result<u32> {
             in_time(deadline)?;
             match destroy(&socket, &connection) {
                 Ok(()) => ended += 1,
-                // It ended by itself.
+                // The connection ended by itself.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {}
                 Err(error) => return Err(error),
             }
@@ -105,7 +106,7 @@ fn connection(payload: &[u8]) -> Option<Connection> {
 }
 
 impl Connection {
-    /// The local address, as IPv4 if it is a mapped one.
+    /// The local address. A mapped address is given as IPv4.
     fn source(&self) -> Option<IpAddr> {
         let bytes = &self.id[SOURCE_AT..SOURCE_AT + 16];
         if u16::from(self.family) == AddressFamily::INET.as_raw() {
@@ -131,7 +132,7 @@ fn send(socket: &OwnedFd, kind: u16, flags: u16, family: u8, id: &[u8; ID]) -> i
     bytes.extend(u32::try_from(LENGTH).unwrap_or(u32::MAX).to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-    // Sequence number and port: each request waits for its answer, so that nothing need tell them apart.
+    // The sequence number and the port stay 0: each request waits for its answer, so the answers need no telling apart.
     bytes.extend([0; 8]);
     bytes.extend([family, IPPROTO_TCP, 0, 0]);
     bytes.extend(STATES.to_ne_bytes());
@@ -152,7 +153,7 @@ fn messages(datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The error that a kernel's answer carries; none for an acknowledgement.
+/// The error in a kernel's answer. An acknowledgement carries none.
 fn refusal(payload: &[u8]) -> io::Result<()> {
     let code = payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code.saturating_abs())) }

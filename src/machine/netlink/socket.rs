@@ -1,4 +1,4 @@
-//! Netlink sockets (netlink(7)): one request and all of its answers, and the messages of a datagram.
+//! Netlink sockets (netlink(7)): one request with all of its answers, and the messages of a datagram.
 
 use std::io;
 use std::time::Duration;
@@ -14,29 +14,31 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with};
 
-/// The kernel sends nothing longer in one piece.
+/// The longest datagram that the kernel sends, in bytes.
 const DATAGRAM_BYTES: usize = 32 * 1024;
 
-/// How often a dump is begun again that a change interrupted (`NLM_F_DUMP_INTR`).
+/// How often a dump is tried in all if changes interrupt it (`NLM_F_DUMP_INTR`).
 const DUMP_ATTEMPTS: u32 = 5;
 
-/// A socket that hears the multicast groups of `groups`, bit n - 1 for group n (linux/rtnetlink.h), and never blocks.
+/// A socket that never blocks and hears the multicast groups in `groups`: bit n - 1 stands for group n
+/// (linux/rtnetlink.h).
 pub(crate) fn listen(groups: u32) -> io::Result<OwnedFd> {
     let socket = open(SocketFlags::NONBLOCK)?;
     bind(&socket, &SocketAddrNetlink::new(0, groups))?;
     Ok(socket)
 }
 
-/// A socket for requests, on which all ioctls of netdevice(7) work too.
+/// A socket for requests. All ioctls of netdevice(7) work on it too.
 pub(super) fn open(flags: SocketFlags) -> Result<OwnedFd, Errno> {
     // No protocol means NETLINK_ROUTE, number 0.
     socket_with(AddressFamily::NETLINK, SocketType::RAW, flags | SocketFlags::CLOEXEC, None)
 }
 
-/// Replaces what is in `datagram` by the next one.
+/// Replaces the content of `datagram` by the next datagram.
 ///
 /// # Errors
-/// `MSGSIZE`: it was longer than any that the kernel is known to send, and is lost. Otherwise recv(2).
+/// `MSGSIZE`: the datagram was longer than any that the kernel is known to send, and is lost. Any other error is that
+/// of recv(2).
 pub(crate) fn receive(socket: impl AsFd, datagram: &mut Vec<u8>) -> Result<(), Errno> {
     datagram.clear();
     datagram.reserve(DATAGRAM_BYTES);
@@ -44,7 +46,7 @@ pub(crate) fn receive(socket: impl AsFd, datagram: &mut Vec<u8>) -> Result<(), E
     if length > datagram.len() { Err(Errno::MSGSIZE) } else { Ok(()) }
 }
 
-/// Everything that a request for a list brings, begun again when the list changed while it was read.
+/// The whole answer to a request for a list. The request is sent again if the list changed while it was read.
 pub(super) fn dump(request: &RouteNetlinkMessage, patience: Duration) -> io::Result<Vec<RouteNetlinkMessage>> {
     for _ in 1..DUMP_ATTEMPTS {
         match exchange(request.clone(), NLM_F_DUMP, patience) {
@@ -55,11 +57,12 @@ pub(super) fn dump(request: &RouteNetlinkMessage, patience: Duration) -> io::Res
     exchange(request.clone(), NLM_F_DUMP, patience)
 }
 
-/// Sends one request, on a socket of its own so that no answer can be another's, and collects the answers until the
-/// kernel says that these were all; an answer may be as long as `patience` in coming.
+/// Sends one request and collects the answers until the kernel says that there are no more. Each request has its own
+/// socket, so that no answer can belong to another request. `patience` is the longest wait for one datagram.
 ///
 /// # Errors
-/// What the kernel refuses the request with; `WouldBlock`: no answer; `Interrupted`: a list that is not to be trusted.
+/// The kernel's refusal of the request. `WouldBlock`: the kernel did not answer. `Interrupted`: the list changed while
+/// it was read, and cannot be trusted.
 pub(super) fn exchange(
     request: RouteNetlinkMessage,
     flags: u16,
@@ -97,7 +100,7 @@ pub(super) fn exchange(
     }
 }
 
-/// The messages of one datagram. After one whose length makes no sense there are no more.
+/// The messages of one datagram. A message with an impossible length ends the list.
 pub(crate) fn messages(
     datagram: &[u8],
 ) -> impl Iterator<Item = Result<NetlinkMessage<RouteNetlinkMessage>, DecodeError>> {
