@@ -1,4 +1,4 @@
-//! What people and other tools do to a VIP in EC2 behind the daemons' backs.
+//! Changes to a VIP in EC2 that people and other tools make behind the daemons' backs.
 
 use ec2_endpoint::{
     AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, ModifyNetworkInterfaceAttribute,
@@ -9,7 +9,7 @@ use crate::checks::{Pointer, VipSpec};
 use crate::cluster::Cluster;
 use crate::support::node::SimNode;
 
-/// Somebody's hand undoes or changes something.
+/// Somebody undoes or changes one thing of the VIP by hand.
 pub fn drift(cluster: &mut Cluster, vip: usize, node: usize) {
     let spec = cluster.vips[vip].clone();
     let pick = cluster.rng.usize(..spec.pointers.len() + 3);
@@ -34,7 +34,7 @@ pub fn drift(cluster: &mut Cluster, vip: usize, node: usize) {
     }
 }
 
-/// Another tool points everything of a VIP elsewhere.
+/// Another tool points all pointers of a VIP elsewhere.
 pub fn steal(cluster: &mut Cluster, vip: usize) {
     for pointer in cluster.vips[vip].pointers.clone() {
         point_anywhere(cluster, &pointer);
@@ -78,7 +78,7 @@ fn point_anywhere(cluster: &mut Cluster, pointer: &Pointer) {
     cluster.estate.by_hand(&operation);
 }
 
-/// Somebody removes what a VIP points with.
+/// Somebody removes one pointer of a VIP.
 fn remove(cluster: &Cluster, pointer: &Pointer) {
     let holder = pointer.holder(&cluster.estate.account());
     let Some(holder) = holder else { return };
@@ -104,7 +104,7 @@ fn remove(cluster: &Cluster, pointer: &Pointer) {
     cluster.estate.by_hand(&operation);
 }
 
-/// Somebody tidies the tags up.
+/// Somebody tidies up and deletes the tags with the claims.
 fn forget_claims(cluster: &Cluster, vip: &VipSpec) {
     let ours = |node: &SimNode| TagSpec { key: format!("vipkeeper/{}/{}", vip.ip, node.place.instance), value: None };
     let tags = cluster.nodes.iter().map(ours).collect();

@@ -1,4 +1,4 @@
-//! What must hold all along, whatever happens. The first breach is kept; whoever runs the cluster asks for it.
+//! The rules that must hold at all times. The first breach is kept, and the code that runs the cluster asks for it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,20 +16,21 @@ use crate::support::Timeline;
 use crate::support::ec2::{Asked, Watch};
 use crate::support::node::Computer;
 
-/// What a read does not show that began this long after one that did was answered has been withdrawn.
+/// A claim counts as withdrawn when a read does not show it that began at least this long after the answer of a read
+/// that did.
 const GONE_AFTER: Duration = Duration::from_secs(5);
 
 /// One place in EC2 that points a VIP at a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pointer {
-    /// By its allocation; and the private address that it must be at, if not the primary one.
+    /// An Elastic IP by its allocation, and the private address that it must be at if not the primary address.
     ElasticIp(String, Option<Ipv4Addr>),
     Route(String, IpNet),
     Secondary(IpAddr),
 }
 
 impl Pointer {
-    /// The ENI, or whatever else it leads to.
+    /// The ENI to which the pointer leads, or a text for anything else.
     pub fn holder(&self, account: &Account) -> Option<String> {
         match self {
             Self::ElasticIp(id, private_ip) => {
@@ -53,20 +54,20 @@ impl Pointer {
     }
 }
 
-/// A VIP, as far as EC2 knows of it.
+/// The parts of a VIP that EC2 knows, and its local addresses.
 #[derive(Debug, Clone)]
 pub struct VipSpec {
     pub ip: IpAddr,
     pub pointers: BTreeSet<Pointer>,
     /// The addresses that the leader has on its interface.
     pub local: BTreeSet<IpAddr>,
-    /// Whether the leader's ENI must not check source and destination.
+    /// Whether the source/destination check of the leader's ENI must be off.
     pub unchecked: bool,
     /// The resource that carries the claims.
     pub anchor: String,
 }
 
-/// A node, as far as the checks need it.
+/// The parts of a node that the checks need.
 pub struct Party {
     pub name: String,
     pub instance: InstanceId,
@@ -74,7 +75,7 @@ pub struct Party {
     pub computer: Computer,
 }
 
-/// How often each ENI won a pointer since something last happened around the nodes.
+/// How often each ENI has won a pointer since the last event around the nodes.
 type Turns = BTreeMap<Pointer, BTreeMap<String, u32>>;
 
 pub struct Checks {
@@ -88,13 +89,13 @@ pub struct Checks {
 struct State {
     holders: BTreeMap<Pointer, Option<String>>,
     turns: Turns,
-    /// The newest claim of others in each read that reached a node.
+    /// The newest claim of another node in each read that reached a node.
     learnt: BTreeMap<(String, IpAddr), Vec<Learnt>>,
     breach: Option<String>,
 }
 
 struct Learnt {
-    /// The read that showed it.
+    /// The read that showed the claim.
     read: Asked,
     term: Term,
     of: InstanceId,
@@ -105,7 +106,7 @@ impl Checks {
         Self { vips, parties, timeline, state: RefCell::default() }
     }
 
-    /// Something happened around the nodes: whoever moves a pointer now may have a reason for it.
+    /// Starts the count of turns again: after an event around the nodes, a node may have a reason to move a pointer.
     pub fn something_happened(&self, account: &Account) {
         self.note_holders(account, false);
         self.state.borrow_mut().turns.clear();
@@ -149,7 +150,7 @@ impl Checks {
         party.map_or_else(|| format!("at {eni}"), |party| format!("at {}", party.name))
     }
 
-    /// The VIP that a change points at its sender, if it is such a change.
+    /// The VIP that the change points at its sender. `None` if the change points no VIP anywhere.
     fn taken(&self, operation: &Operation) -> Option<&VipSpec> {
         let pointer = match operation {
             Operation::AssociateAddress(call) => {
@@ -176,7 +177,7 @@ impl Watch for Checks {
         let Some(party) = self.parties.iter().find(|party| party.name == node) else { return };
         for vip in self.vips.iter().filter(|vip| vip.anchor == resource) {
             let others = claim_tag::from_tags(vip.ip, tags).into_iter().filter(|(other, _)| *other != party.instance);
-            // A read that shows no claim of another, because somebody deleted them, is a look as well.
+            // A read that shows no other node's claim counts too. Somebody may have deleted the claims.
             let none = (claim_tag::WITHDRAWN, party.instance.clone());
             let (term, of) = others.map(|(other, term)| (term, other)).max().unwrap_or(none);
             let mut state = self.state.borrow_mut();
@@ -184,7 +185,7 @@ impl Watch for Checks {
         }
     }
 
-    /// A node that could know of a newer claim points nothing at itself.
+    /// Checks that a node that could know of a newer claim points nothing at itself.
     fn sends(&self, node: &str, operation: &Operation) {
         let (Some(vip), Some(party)) = (self.taken(operation), self.parties.iter().find(|party| party.name == node))
         else {
@@ -200,7 +201,7 @@ impl Watch for Checks {
             let is_newer = |learnt: &&Learnt| (learnt.term, &learnt.of) > mine;
             let newer = learnt.iter().filter(is_newer).max_by_key(|learnt| learnt.read.at);
             let newer = newer.filter(|newer| newer.read.at >= since);
-            // A much later read that does not show it any more is no stale one.
+            // A read that began much later and no longer shows the claim is not stale, so the claim is really gone.
             let later = |newer: &&Learnt| newer.read.answered_at + GONE_AFTER;
             let newer = newer.filter(|newer| !learnt.iter().any(|other| other.read.at >= later(newer)));
             newer.map(|learnt| format!("{}'s {}, asked for at {:?}", learnt.of, learnt.term, learnt.read.at))
@@ -216,7 +217,7 @@ impl Watch for Checks {
     }
 }
 
-/// Everything in the account that no VIP names, as text.
+/// A text form of everything in the account that no VIP names.
 pub fn unnamed(account: &Account, vips: &[VipSpec], enis_of_nodes: &BTreeSet<String>) -> Vec<String> {
     let named: BTreeSet<&Pointer> = vips.iter().flat_map(|vip| &vip.pointers).collect();
     let own_tags = |tags: &Tags| -> Tags {
@@ -247,7 +248,7 @@ pub fn unnamed(account: &Account, vips: &[VipSpec], enis_of_nodes: &BTreeSet<Str
         let is_other = |ip: &IpAddr| !named.contains(&Pointer::Secondary(*ip));
         let private: BTreeSet<IpAddr> = eni.private_ips.iter().copied().map(IpAddr::V4).filter(is_other).collect();
         let ipv6: BTreeSet<IpAddr> = eni.ipv6_addresses.iter().copied().map(IpAddr::V6).filter(is_other).collect();
-        // The check of the nodes' own ENIs is theirs to switch off.
+        // The nodes may switch off the source/destination check of their own ENIs.
         let check = (!enis_of_nodes.contains(&eni.id)).then_some(eni.source_dest_check);
         all.push(format!("{} {private:?} {ipv6:?} {check:?} {:?}", eni.id, own_tags(&eni.tags)));
     }

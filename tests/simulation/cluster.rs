@@ -1,4 +1,4 @@
-//! One cluster from a seed: its account, config and nodes, what happens to them, and what is asked of it in the end.
+//! One cluster from a seed: its account, config and nodes, the events around them, and the checks at the end.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,51 +24,53 @@ use crate::support::recorder::Detail;
 use crate::support::{Clock, Timeline, in_paused_time, millis, seconds};
 use crate::watchdog::{Director, Happening};
 
-/// After the last thing that happened, every pointer is at its leader within this time, whatever was broken before.
+/// The longest time from the last event until every pointer is at its leader, whatever was broken before.
 ///
-/// The worst chain is a leader that has just failed to read: its next look is up to 30 s away (the ceiling of the
-/// backoff) and may show what EC2 was up to 5 s before; then it holds back for up to 30 s before a repeated retake; the
-/// retake may have failed before and wait for up to 30 s itself; and each of the three calls takes up to 3 s.
+/// The worst chain begins with a leader that has just failed to read. Its next look is up to 30 s away (the ceiling of
+/// the backoff) and may show a state of EC2 that is up to 5 s old. The leader then holds back for up to 30 s before a
+/// repeated retake. The retake may have failed before and wait for up to 30 s itself. Each of the three calls takes up
+/// to 3 s.
 pub const BOUND: Duration = Duration::from_secs(30 + 5 + 30 + 30 + 9);
-/// Reads show how things were up to this long ago.
+/// The greatest age of the state that a read may show.
 const READS_LAG: Duration = Duration::from_secs(5);
-/// How long nothing is to happen then: longer than the longest interval.
+/// How long nothing may happen after the cluster has converged: longer than the longest interval.
 const WATCHED: Duration = Duration::from_secs(38);
-/// How long nothing is to happen after all daemons restart: they look at once.
+/// How long nothing may happen after all daemons restarted. This time is shorter, because a new daemon looks at once.
 const WATCHED_AFTER_RESTART: Duration = Duration::from_secs(15);
 
-/// What is wrong with a cluster on purpose, to see whether the checks notice.
+/// A fault that a test puts into a cluster on purpose, to see whether the checks notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     None,
-    /// Claims are said to be recorded, and are not.
+    /// Writes of claims report success and do nothing.
     ClaimsNotRecorded,
-    /// No node sees the claims of the others.
+    /// No node sees the other nodes' claims.
     ClaimsNotSeen,
-    /// What a daemon persists is lost when it restarts.
+    /// A daemon's persisted state is lost when the daemon restarts.
     MemoryLost,
-    /// Routes are said to be replaced, and are not.
+    /// Replacements of routes report success and do nothing.
     RoutesNotReplaced,
-    /// Reads lag behind for longer than the settle time.
+    /// Reads show states that are older than the settle time.
     ReadsTooStale,
-    /// One clock is a minute slow.
+    /// One node's clock is a minute slow.
     ClockWrong,
-    /// Without claims nothing is taken back.
+    /// Claims are off, so a daemon takes nothing back.
     ClaimsOff,
 }
 
-/// How a run went.
+/// The result of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Which fault began last, and how long after everything was over every pointer was at its leader.
+    /// The fault that began last. `converged_after` is the time from the last event until every pointer was at its
+    /// leader.
     pub last: String,
     pub converged_after: Duration,
     pub claims: u64,
     pub reads: u64,
     pub writes: u64,
-    /// Calls of the new leader within ten seconds of each `up`.
+    /// The new leader's calls within ten seconds of each `up`.
     pub calls_per_claim: Vec<(u64, u64)>,
-    /// Differs if anything in the run differs.
+    /// A digest of the run. It differs if anything in the run differs.
     pub digest: u64,
 }
 
@@ -108,10 +110,10 @@ pub struct Cluster {
     pub checks: Rc<Checks>,
     pub rng: fastrand::Rng,
     enis: BTreeSet<String>,
-    /// Whether the leaders' claims must be on record in the end.
+    /// Whether the leaders' claims must be on record at the end.
     records: bool,
     unnamed: Vec<String>,
-    /// Passes of daemons that have ended.
+    /// The number of passes of daemons that have ended.
     passes_before: usize,
     starts: usize,
 }
@@ -130,7 +132,8 @@ impl Cluster {
         clutter(&estate, &specs);
         weather(&estate, &mut rng, flaw);
         let timeline = Rc::new(if keep == Keep::Timeline { Timeline::kept(clock) } else { Timeline::silent(clock) });
-        // The checks need the nodes and the nodes the checks: they meet in a cell.
+        // The checks need the nodes, and the nodes need the checks. So the nodes first get an empty cell, which the
+        // checks fill later.
         let watch = Rc::new(LateWatch::default());
         let shared = Shared {
             timeline: Rc::clone(&timeline),
@@ -170,7 +173,7 @@ impl Cluster {
         self.nodes[node].kill().await;
     }
 
-    /// Something happened around the nodes.
+    /// Notes an event around the nodes.
     pub fn happened(&self, happening: &Happening) {
         self.timeline.say("WORLD", format_args!("{happening:?}"));
         self.checks.something_happened(&self.estate.account());
@@ -193,7 +196,8 @@ impl Cluster {
         self.checks.breach().map_or(Ok(()), Err)
     }
 
-    /// Waits until all is as it should be, and every node knows it. Says when the former became true for good.
+    /// Waits until everything is as it should be and every node knows it. Returns the time after `since` from which
+    /// everything stayed as it should be.
     async fn converge(&self, leaders: &[usize], since: Duration) -> Result<Duration, String> {
         let mut converged = None;
         loop {
@@ -218,7 +222,7 @@ impl Cluster {
         }
     }
 
-    /// A node that has not found everything in sync since what it reads shows how things are now.
+    /// A node whose last pass did not find everything in sync at a time when reads already show the present state.
     fn unaware(&self, since: Duration) -> Option<&str> {
         let aware = |node: &&SimNode| {
             let passes = node.recorder.passes.borrow();
@@ -227,7 +231,7 @@ impl Cluster {
         self.nodes.iter().find(|node| !aware(node)).map(|node| node.place.name.as_str())
     }
 
-    /// What is not as it should be with these leaders.
+    /// The first thing that is not as it should be with these leaders.
     fn difference(&self, leaders: &[usize]) -> Option<String> {
         let account = self.estate.account();
         for (vip, leader) in self.vips.iter().zip(leaders) {
@@ -269,13 +273,13 @@ impl Cluster {
         recorded.zip(term).is_some_and(|(recorded, term)| recorded.split(' ').next() == Some(&term))
     }
 
-    /// In sync nothing is written, and few things are read.
+    /// Checks that a cluster in sync writes nothing and reads little.
     async fn stay(&mut self, leaders: &[usize]) -> Result<(), String> {
         let mark = self.estate.service().mark();
         let passes = self.passes();
         self.watch(leaders, mark, WATCHED).await?;
         let reads = self.calls(mark).1;
-        // A pass may be under way on each node when the count begins, and another when it ends.
+        // A pass may be under way on each node when the count begins, and another pass when the count ends.
         let most = self.reads_per_pass() * (self.passes() - passes + 2 * self.nodes.len());
         // A superseded leader looks each second while its own Pgpool says that it leads, but not for ever.
         let is_superseded = |node: &Node| {
@@ -291,7 +295,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Daemons that restart move nothing.
+    /// Checks that a restart of all daemons moves nothing.
     async fn restart(&mut self, leaders: &[usize]) -> Result<(), String> {
         self.happened(&Happening::AllDaemonsRestart);
         let mark = self.estate.service().mark();
@@ -316,7 +320,7 @@ impl Cluster {
         }
     }
 
-    /// What is asked of the whole run.
+    /// The checks on the whole run.
     fn settle_accounts(&self) -> Result<(), String> {
         let unnamed = unnamed(&self.estate.account(), &self.vips, &self.enis);
         if let Some((before, after)) = self.unnamed.iter().zip(&unnamed).find(|(before, after)| before != after) {
@@ -324,7 +328,7 @@ impl Cluster {
         }
         let (_, reads) = self.calls(Mark::at(0));
         let for_changes: usize = self.nodes.iter().map(|node| node.ec2.reads_for_changes.get()).sum();
-        // The last pass of each daemon was not counted if it was killed amid it.
+        // A daemon that is killed during a pass does not count that pass.
         let most = self.reads_per_pass() * (self.passes() + self.starts) + for_changes;
         if reads > most {
             return Err(format!("{reads} reads in {} passes", self.passes()));
@@ -332,7 +336,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// One for each source. Without another anchor, subnets carry claims, and their tags are a source too.
+    /// One read for each source. If a subnet carries claims, the subnets' tags are one more source.
     fn reads_per_pass(&self) -> usize {
         if self.vips.iter().any(|vip| vip.anchor.starts_with("subnet-")) { 4 } else { 3 }
     }
@@ -341,7 +345,7 @@ impl Cluster {
         self.passes_before + self.nodes.iter().map(|node| node.recorder.passes.borrow().len()).sum::<usize>()
     }
 
-    /// Writes and reads since a mark.
+    /// The number of writes and the number of reads since a mark.
     fn calls(&self, mark: Mark) -> (usize, usize) {
         let service = self.estate.service();
         let writes = service.calls_since(mark).filter(|call| call.write).count();
@@ -369,7 +373,7 @@ impl Cluster {
     }
 }
 
-/// Checks that come after those whom they watch.
+/// An observer that exists before the checks do, and passes everything on to the checks.
 #[derive(Default)]
 struct LateWatch(RefCell<Option<Rc<Checks>>>);
 
@@ -393,8 +397,8 @@ impl crate::support::ec2::Watch for LateWatch {
     }
 }
 
-/// One to three VIPs of any shape. Each ENI's primary address can carry one Elastic IP only: further ones are behind
-/// the secondary address of their VIP.
+/// One to three VIPs of any shape. An ENI's primary address can carry only one Elastic IP, so further Elastic IPs are
+/// behind the secondary address of their VIP.
 fn vips(estate: &Estate, rng: &mut fastrand::Rng) -> Vec<VipConfig> {
     let mut primary_is_free = true;
     let count = rng.usize(1..=3);
@@ -472,7 +476,7 @@ fn spec(estate: &Estate, vip: &VipConfig) -> VipSpec {
     spec
 }
 
-/// Things of others beside those of the VIPs.
+/// Puts resources into the account that belong to no VIP.
 fn clutter(estate: &Estate, vips: &[VipSpec]) {
     let stranger = estate.bystander.eni.clone();
     let theirs = estate.allocate("203.0.113.200");
@@ -508,7 +512,7 @@ fn clutter(estate: &Estate, vips: &[VipSpec]) {
     }
 }
 
-/// How EC2 is on an ordinary day: never instant, and often a little behind.
+/// EC2 on an ordinary day: its answers take some time, and its reads are often a little behind.
 fn weather(estate: &Estate, rng: &mut fastrand::Rng, flaw: Flaw) {
     let least = millis(rng.u64(5..60));
     let most = least + millis(rng.u64(10..350));

@@ -1,8 +1,8 @@
-//! Whole clusters from a seed, in paused time: the real loop, planner and memory on every node, against a simulated
-//! EC2, with everything around them breaking. See `cluster` for what is asked of each.
+//! Whole clusters from a seed, in paused time: every node has the real loop, planner and memory, EC2 is simulated, and
+//! everything around the nodes breaks. `cluster` says what each cluster must fulfil.
 //!
-//! `VIPKEEPER_CLUSTERS=100000` runs that many; `VIPKEEPER_SEED=17 VIPKEEPER_CLUSTERS=1` repeats one. A run that fails is
-//! repeated and told in full.
+//! `VIPKEEPER_CLUSTERS=100000` runs that many clusters. `VIPKEEPER_SEED=17 VIPKEEPER_CLUSTERS=1` repeats one cluster. A
+//! run that fails is repeated, and its whole timeline is printed.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{Failure, Flaw, Keep, Outcome, run};
 
-/// Clusters that run each time: these seeds, and as many random ones.
+/// The clusters of an ordinary run: the seeds below `FIXED`, and `RANDOM` random seeds.
 const FIXED: u64 = 7_500;
 const RANDOM: u64 = 2_500;
 
@@ -49,7 +49,7 @@ fn clusters_converge_and_keep_the_rules_whatever_breaks() {
     Tally { outcomes }.print(began.elapsed());
 }
 
-/// Runs these clusters on all cores; each has its own runtime and knows nothing of the others.
+/// Runs these clusters on all cores. Each cluster has its own runtime and shares nothing with the others.
 fn run_all(seeds: &[u64]) -> Vec<Outcome> {
     let (next, failed) = (AtomicUsize::new(0), AtomicU64::new(u64::MAX));
     let worker = || {
@@ -112,7 +112,7 @@ impl Tally {
     }
 }
 
-/// The timeline and what was wrong: the run again, told this time.
+/// Repeats a failed run and keeps its timeline.
 fn explained(seed: u64) -> Failure {
     run(seed, Flaw::None, Keep::Timeline).expect_err("the same seed gives the same run")
 }
@@ -130,7 +130,7 @@ fn the_same_seed_gives_the_same_run() {
     }
 }
 
-/// Runs clusters with a flaw until one is caught, and says by what.
+/// Runs clusters with a flaw until a check fails in one of them, and returns that check's text.
 fn caught(flaw: Flaw) -> String {
     let failures = (0..500).filter_map(|seed| Some((seed, run(seed, flaw, Keep::Nothing).err()?)));
     let Some((seed, failure)) = failures.into_iter().next() else { panic!("{flaw:?} went unnoticed") };

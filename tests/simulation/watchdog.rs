@@ -1,5 +1,5 @@
-//! What happens to a cluster, one thing after another: Pgpool's watchdogs with their elections and hooks, and now and
-//! then a trouble. Knows who leads; the nodes learn of it only by their hooks.
+//! The events around a cluster, one after another: Pgpool's watchdogs with their elections and hooks, and now and then
+//! a fault. This module knows who leads. The nodes learn of it only through their hooks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use self::trouble::{TROUBLES, Trouble};
 
 mod trouble;
 
-/// The claims of two nodes on one VIP begin at least this long after one another: more than their clocks differ, each
-/// being off by two seconds at most.
+/// The shortest time between the claims of two nodes on one VIP. It is longer than the difference between their clocks:
+/// each clock is off by two seconds at most.
 const BETWEEN_LEADERSHIPS: Duration = Duration::from_millis(4100);
-/// When things start to break, and for how long new things do.
+/// The time of the first faults. `BREAKING` is the time during which new faults begin, in milliseconds.
 const QUIET_START: Duration = Duration::from_secs(12);
 const BREAKING: u64 = 45_000;
 
-/// Something that happens around the nodes. VIPs and nodes by their numbers.
+/// An event around the nodes. VIPs and nodes are given by their numbers.
 #[derive(Debug, Clone)]
 pub enum Happening {
     /// A fault of this kind begins.
@@ -32,7 +32,7 @@ pub enum Happening {
         vip: usize,
         round: u64,
     },
-    /// A hook gets to writing its file.
+    /// A hook of an `up` writes its file.
     Up {
         vip: usize,
         node: usize,
@@ -50,7 +50,7 @@ pub enum Happening {
         vip: usize,
         node: usize,
     },
-    /// An isolated leader notices that it is.
+    /// An isolated leader notices that it is isolated.
     Deadtime {
         vip: usize,
         node: usize,
@@ -106,25 +106,26 @@ impl Pgpool {
 pub struct Director {
     queue: BTreeMap<(Duration, u64), Happening>,
     sequence: u64,
-    /// Who leads each VIP, as the majority has it.
+    /// The leader of each VIP, as the majority sees it.
     leader: Vec<Option<usize>>,
-    /// Elections that are outdated by a later one do not take place.
+    /// The number of each VIP's last planned election. An election with an older number does not take place.
     round: Vec<u64>,
     last_up: Vec<Option<Duration>>,
     /// Whether the newest leader's `up` got lost.
     up_lost: Vec<bool>,
     pgpool: Vec<Vec<Pgpool>>,
-    /// Counts how often each node was cut from its peers; odd while it is.
+    /// Counts the isolations of each node, up at the beginning and at the end of each. The count is odd while a node is
+    /// isolated.
     isolation: Vec<u64>,
     boot: Vec<u64>,
-    /// Every `up` that was run, with when and where.
+    /// The time and the node of every `up` that was not lost.
     pub claims: Vec<(Duration, usize)>,
     /// The fault that began last.
     last: Option<Trouble>,
 }
 
 impl Director {
-    /// All Pgpools start; the first elections and the faults are set.
+    /// Starts all Pgpools, and plans the first elections and the faults.
     pub fn new(cluster: &mut Cluster) -> Self {
         let (vips, nodes) = (cluster.vips.len(), cluster.nodes.len());
         let mut director = Self {
@@ -146,7 +147,7 @@ impl Director {
             }
             director.elect(cluster, vip, 500, 4000);
         }
-        // Now and then everything at once.
+        // Now and then a cluster gets many faults at once.
         let most = if cluster.rng.u8(..5) == 0 { 12 } else { 5 };
         for _ in 0..cluster.rng.usize(1..=most) {
             let at = QUIET_START + millis(cluster.rng.u64(..BREAKING));
@@ -156,7 +157,7 @@ impl Director {
         director
     }
 
-    /// Who leads each VIP.
+    /// The leader of each VIP.
     pub fn leaders(&self) -> Vec<usize> {
         self.leader.iter().map(|leader| leader.expect("the run ends with a leader of each")).collect()
     }
@@ -171,7 +172,7 @@ impl Director {
         self.at(at, happening);
     }
 
-    /// Lets everything happen. Says what was last.
+    /// Lets all events happen. Returns the fault that began last.
     pub async fn run(&mut self, cluster: &mut Cluster) -> Result<String, String> {
         loop {
             while let Some(((at, _), happening)) = self.queue.pop_first() {
@@ -179,7 +180,8 @@ impl Director {
                 cluster.sound()?;
                 self.happen(cluster, happening).await;
             }
-            // A leader whose `up` got lost would never take the VIP, and nobody would.
+            // A leader whose `up` got lost would never take the VIP, and no other node would either. So there is
+            // another election.
             for vip in 0..self.leader.len() {
                 if self.leader[vip].is_none() || self.up_lost[vip] {
                     self.leader[vip] = None;
@@ -192,7 +194,7 @@ impl Director {
         }
     }
 
-    /// Sets an election, no sooner than the claims of two nodes may follow one another.
+    /// Plans an election. It takes place no sooner than the claims of two nodes may follow one another.
     fn elect(&mut self, cluster: &mut Cluster, vip: usize, least_ms: u64, most_ms: u64) {
         self.round[vip] += 1;
         let at = cluster.estate.clock.now() + millis(cluster.rng.u64(least_ms..=most_ms));
@@ -200,7 +202,7 @@ impl Director {
         self.at(at, Happening::Election { vip, round: self.round[vip] });
     }
 
-    /// The leader is gone, as far as the others see.
+    /// The other nodes see that the leader is gone, and plan an election.
     fn lose_leader(&mut self, cluster: &mut Cluster, vip: usize, least_ms: u64, most_ms: u64) {
         self.leader[vip] = None;
         self.elect(cluster, vip, least_ms, most_ms);
@@ -210,13 +212,13 @@ impl Director {
         self.isolation[node] % 2 == 1
     }
 
-    /// A Pgpool that can lead: it runs, and its peers see it.
+    /// The nodes that can lead: their Pgpool runs, and its peers see it.
     fn candidates(&self, vip: usize) -> Vec<usize> {
         let fit = |node: &usize| matches!(self.pgpool[vip][*node], Pgpool::Runs(_)) && !self.is_isolated(*node);
         (0..self.isolation.len()).filter(fit).collect()
     }
 
-    /// Somebody can lead again.
+    /// Plans an election for each VIP that has no leader although a node can lead again.
     fn fill_vacancies(&mut self, cluster: &mut Cluster) {
         for vip in 0..self.leader.len() {
             if self.leader[vip].is_none() && !self.candidates(vip).is_empty() {
@@ -241,15 +243,17 @@ impl Director {
                     && leader == node
                 {
                     let (computer, ip) = (&cluster.nodes[node].computer, cluster.vips[vip].ip);
-                    // Where the `up` was lost there is nothing to affirm: it would begin a leadership right before the
-                    // election that makes up for the loss, closer to it than clocks may differ.
+                    // If the `up` was lost, there is nothing to affirm. An affirmation would then begin a leadership
+                    // directly before the election that makes up for the loss, and so the two claims would be closer
+                    // together than clocks may differ.
                     if computer.claimed_at(ip).is_some() {
                         computer.up(ip, &computer.affirming_hook(process));
                     }
                 }
             }
             Happening::Deadtime { vip, node, isolation } if self.isolation[node] == isolation => {
-                // The others elect at about the same time; with nobody left to elect, the VIP stays vacant.
+                // The other nodes elect a leader at about the same time. If there is nobody to elect, the VIP stays
+                // without a leader.
                 self.deescalate(cluster, vip, node);
                 if self.leader[vip] == Some(node) {
                     self.lose_leader(cluster, vip, 1500, 6000);
@@ -285,7 +289,7 @@ impl Director {
                     self.soon(cluster, 4000, 15_000, Happening::Theft { vip, again: again - 1 });
                 }
             }
-            // Of a boot, a process or an isolation that is over.
+            // The event belongs to a boot, a process or an isolation that is over.
             _ => {}
         }
     }
@@ -318,7 +322,7 @@ impl Director {
         }
     }
 
-    /// `down` is run: usually at once, sometimes late, now and then not at all.
+    /// Runs the `down` hook: usually at once, sometimes late, and now and then not at all.
     fn deescalate(&mut self, cluster: &mut Cluster, vip: usize, node: usize) {
         let Some(process) = self.pgpool[vip][node].process() else { return };
         let hook = cluster.nodes[node].computer.hook(process);

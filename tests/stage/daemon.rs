@@ -7,7 +7,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A running `vipkeeper run`. Killed when dropped; a test that fails shows its log.
+/// A running `vipkeeper run`. The daemon is killed on drop, and its log is shown if the test fails.
 pub struct Daemon {
     child: Child,
     name: &'static str,
@@ -27,19 +27,19 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks the daemon to end, and waits for its end.
     pub fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.child.wait().unwrap()
     }
 
-    /// Gone from one instant to the next.
+    /// Kills the daemon. It has no time to clean up.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// How it ended by itself.
+    /// Waits until the daemon ends by itself, and returns its exit status.
     pub fn ended(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
@@ -54,7 +54,7 @@ impl Drop for Daemon {
         if thread::panicking() {
             eprintln!("---- log of {} ----\n{}", self.name, self.log());
         }
-        // It may have ended before.
+        // The daemon may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

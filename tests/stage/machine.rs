@@ -23,7 +23,8 @@ use super::daemon::Daemon;
 use super::namespace::{INTERFACE, Network};
 use super::{PATIENCE, REGION};
 
-/// The program under test: the one built beside the tests, or the one that `VIPKEEPER_PROGRAM` names, such as a package's.
+/// The program under test: the build beside the tests, or the file that `VIPKEEPER_PROGRAM` names, for example a
+/// package's.
 pub fn program() -> PathBuf {
     let built = option_env!("CARGO_BIN_EXE_vipkeeper").map(PathBuf::from);
     let named = std::env::var_os("VIPKEEPER_PROGRAM").map(PathBuf::from);
@@ -32,34 +33,36 @@ pub fn program() -> PathBuf {
 
 type Job = Box<dyn FnOnce(&Inside) + Send>;
 
-/// What only a thread within the machine's namespaces can do.
+/// The tools of the thread that lives in the machine's namespaces.
 pub struct Inside {
     runtime: Runtime,
     network: Network,
 }
 
-/// A machine with `eth0`, as EC2 knows it. Its namespaces are gone when it is dropped.
+/// A machine with `eth0`, as EC2 knows it. Its namespaces end when the machine is dropped.
 pub struct Machine {
     pub name: &'static str,
     pub instance: String,
     pub eni: String,
-    /// Where its metadata service and EC2 are, as URLs.
+    /// The URL of the machine's metadata service. `ec2` is the URL of its EC2 endpoint.
     pub imds: String,
     pub ec2: String,
     folder: TempDir,
     endpoint: Endpoint,
-    /// The threads end when these do: first the servers, then the other.
+    /// `serving` and `jobs` keep the machine's threads alive. The servers end first, and then the thread that does the
+    /// jobs.
     serving: Option<oneshot::Sender<()>>,
     jobs: Option<mpsc::Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Whether machines can be made here; else what is missing.
+/// Whether machines can be made here. The error says what is missing.
 pub fn permitted() -> Result<(), String> {
     thread::spawn(enter_namespaces).join().unwrap_or_else(|_| Err("entering namespaces panicked".to_owned()))
 }
 
-/// Moves this thread into namespaces of its own: a network, and mounts so that /sys shows that network.
+/// Moves this thread into namespaces of its own: a network namespace, and a mount namespace so that /sys shows that
+/// network.
 fn enter_namespaces() -> Result<(), String> {
     #[expect(unsafe_code, reason = "rustix has no safe way to leave a namespace")]
     // SAFETY: the flags leave file descriptors and memory shared as they are; they move only this thread.
@@ -94,7 +97,7 @@ impl Machine {
                 network.set_mac(INTERFACE, mac).await;
                 network
             });
-            // A thread inherits the namespaces of the one that starts it.
+            // A new thread inherits the namespaces of the thread that starts it.
             let servers = thread::spawn(move || serve(&shared, &instance, name, &ready, stop));
             let inside = Inside { runtime, network };
             for job in to_do {
@@ -103,10 +106,10 @@ impl Machine {
             servers.join().unwrap();
         });
         let (ec2, imds) = made.recv().expect("the machine's servers started");
-        // On tmpfs where there is one, as /run is.
+        // A real /run is on tmpfs, so the folder is on tmpfs too where there is one.
         let shm = Path::new("/dev/shm");
         let folder = if shm.is_dir() { TempDir::new_in(shm) } else { TempDir::new() }.unwrap();
-        // Hooks of other users look into it.
+        // Hooks of other users must be able to look into the folder.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(folder.path().join("run")).unwrap();
         Self {
@@ -123,7 +126,7 @@ impl Machine {
         }
     }
 
-    /// Does something within the machine.
+    /// Runs the job on the thread that lives within the machine.
     pub fn inside<R: Send + 'static>(&self, job: impl FnOnce(&Inside) -> R + Send + 'static) -> R {
         let (tell, told) = mpsc::channel();
         let job: Job = Box::new(move |inside| drop(tell.send(job(inside))));
@@ -147,7 +150,7 @@ impl Machine {
         self.path("vipkeeper.toml")
     }
 
-    /// The tables that every test's configuration begins with: where everything is, and short intervals.
+    /// The tables at the beginning of every test's configuration: the places of all services, and short intervals.
     pub fn header(&self) -> String {
         format!(
             r#"state_dir = "{state_dir}"
@@ -166,7 +169,7 @@ standby = "5s"
         )
     }
 
-    /// Writes the configuration: the header, and these VIPs.
+    /// Writes the configuration: the header and these VIPs.
     pub fn configure(&self, vips: &str) {
         self.configure_whole(&(self.header() + vips));
     }
@@ -175,7 +178,8 @@ standby = "5s"
         fs::write(self.config(), text).unwrap();
     }
 
-    /// The program with these arguments and this machine's configuration, in no environment but a path.
+    /// A command for the program with these arguments and this machine's configuration. Its environment holds only a
+    /// path.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(arguments).arg("--config").arg(self.config());
@@ -183,20 +187,20 @@ standby = "5s"
         command
     }
 
-    /// Runs it within the machine.
+    /// Runs the program within the machine.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         self.inside(move |_| command.output().unwrap())
     }
 
-    /// Runs it and says what it said and how it ended: stdout, stderr, exit code.
+    /// Runs the program, and returns its stdout, its stderr and its exit code.
     pub fn said(&self, arguments: &[&str]) -> (String, String, i32) {
         let Output { status, stdout, stderr } = self.run(arguments);
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(stdout), text(stderr), status.code().unwrap_or(-1))
     }
 
-    /// Runs a hook that must do its work in silence.
+    /// Runs a hook, which must succeed and print nothing.
     #[track_caller]
     pub fn hook(&self, what: &str, vip: &str) {
         assert_eq!(self.said(&[what, vip]), (String::new(), String::new(), 0), "{what} {vip} on {}", self.name);
@@ -225,7 +229,7 @@ standby = "5s"
         Daemon::new(child, self.name, log)
     }
 
-    /// Starts the daemon and waits until it has seen everything.
+    /// Starts the daemon, and waits until it is ready.
     #[track_caller]
     pub fn start_ready(&self) -> Daemon {
         let daemon = self.start();
@@ -259,18 +263,18 @@ standby = "5s"
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
-    /// The value of one series, written as Prometheus reads it.
+    /// The value of one series on the metrics page. `series` is written as Prometheus reads it.
     pub fn metric(&self, series: &str) -> Option<f64> {
         let (_, page) = self.get("/metrics")?;
         page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
     }
 
-    /// What the daemon last wrote down.
+    /// The last status that the daemon wrote to its file.
     pub fn status(&self) -> Option<Status> {
         status::file::read(&self.state_dir()).ok()
     }
 
-    /// The daemon says that it leads, and that all is as it should be.
+    /// Whether the daemon says that it leads the VIP, that its claim has converged, and that the VIP is in sync.
     pub fn leads_in_sync(&self, vip: &str) -> bool {
         let vip: IpAddr = vip.parse().unwrap();
         self.status().is_some_and(|status| {
@@ -281,7 +285,7 @@ standby = "5s"
         })
     }
 
-    /// The kernel has the address on an interface of this machine.
+    /// Whether the kernel has the address on an interface of this machine.
     pub fn has(&self, address: &str) -> bool {
         let address: IpAddr = address.parse().unwrap();
         self.inside(move |inside| !inside.runtime.block_on(inside.network.entries(address)).is_empty())
@@ -303,7 +307,7 @@ impl Drop for Machine {
         self.serving = None;
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // What it panicked with was said then.
+            // The thread already printed the message of its panic.
             let _ = thread.join();
         }
     }
@@ -322,7 +326,7 @@ fn serve(
         let api = endpoint.serve_api(listen().await).unwrap();
         let imds = endpoint.serve_imds(listen().await, instance, Caller::named(name)).unwrap();
         ready.send((api.url(), imds.url())).unwrap();
-        // Dropped is told.
+        // The sender is never used, and its drop is the sign to stop.
         let _ = stop.await;
     });
 }

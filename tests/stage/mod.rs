@@ -1,5 +1,6 @@
-//! Machines for the real program: each has a kernel's network of its own, an interface that EC2 knows, a metadata service
-//! and an EC2 endpoint at its loopback. All see the same account. What runs on them are real processes.
+//! Machines on which the tests run the real program. Each machine has a kernel network of its own, an interface that
+//! EC2 knows, and a metadata service and an EC2 endpoint on its loopback. All machines see the same account, and real
+//! processes run on them.
 
 #![allow(dead_code, reason = "each program that uses it uses a part of it")]
 
@@ -28,16 +29,17 @@ pub const REGION: &str = "eu-central-1";
 pub const ROUTED: &str = "20.0.0.50";
 /// The address of the Elastic IP method.
 pub const PUBLIC: &str = "203.0.113.10";
-/// One inside the machines' subnet.
+/// An address inside the machines' subnet.
 pub const SECONDARY: &str = "10.0.1.50";
-/// A second public one.
+/// A second public address.
 pub const OTHER_PUBLIC: &str = "203.0.113.11";
 
 const NAMES: [&str; 3] = ["node-a", "node-b", "node-c"];
 
-/// Generous: the machine that tests run on does much else.
+/// The longest wait for something to become true. The wait is generous, because the machine that runs the tests is busy
+/// with other work.
 pub const PATIENCE: Duration = Duration::from_mins(1);
-/// More than a leader's interval with its jitter, so that a pass lies within.
+/// Longer than a leader's interval with its jitter, so that at least one pass begins within this time.
 pub const A_PASS: Duration = Duration::from_millis(3500);
 
 /// The account and the machines in it.
@@ -52,8 +54,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Machines in one subnet, and this many route tables. Where namespaces are not permitted it says so and there is
-    /// none, unless CI says that it must be.
+    /// A stage with `machines` machines in one subnet and `tables` route tables. `None`, and a printed reason, where
+    /// namespaces are not permitted. In CI that is a failure instead.
     pub fn new(machines: usize, tables: usize) -> Option<Self> {
         if let Err(missing) = machine::permitted() {
             assert!(!is_ci(), "CI must run this test: {missing}");
@@ -100,7 +102,7 @@ interface = "eth0"
         )
     }
 
-    /// Every binding of the usual VIP points at this machine, and no other one has the address.
+    /// Whether every binding of the usual VIP points at this machine, and no other machine has the address.
     pub fn points_at(&self, index: usize) -> bool {
         let machine = &self.machines[index];
         self.elastic_ip(&self.allocation).as_ref() == Some(&machine.eni)
@@ -132,13 +134,13 @@ interface = "eth0"
         service.account().holder_of(&self.vpc, address).map(|eni| eni.id.clone())
     }
 
-    /// An operator changes something: no fault strikes it and no log shows it.
+    /// Changes the account as an operator would. Faults do not touch the change, and no log shows it.
     pub fn by_hand(&self, operation: &Operation) {
         let done = self.endpoint.change(|account| account.apply(operation));
         done.unwrap_or_else(|error| panic!("{operation:?}: {error}"));
     }
 
-    /// Switches a fault on, for every call of everybody.
+    /// Switches a fault on for every call of every caller.
     pub fn fault(&self, kind: FaultKind) {
         self.endpoint.service().add_fault(Fault::new(kind));
     }
@@ -152,12 +154,12 @@ interface = "eth0"
         self.endpoint.service().mark()
     }
 
-    /// The calls since, in the order in which they came.
+    /// The calls since the mark, in the order in which they came.
     pub fn calls(&self, since: Mark) -> Vec<Call> {
         self.endpoint.service().calls_since(since).cloned().collect()
     }
 
-    /// The writes that EC2 carried out since, by operation.
+    /// The number of writes that EC2 carried out since the mark, by operation.
     pub fn written(&self, since: Mark) -> BTreeMap<&'static str, usize> {
         let mut written = BTreeMap::new();
         for call in self.calls(since) {
@@ -168,7 +170,7 @@ interface = "eth0"
         written
     }
 
-    /// Fails if any write reaches EC2 from now on, for this long.
+    /// Fails if any write reaches EC2 within this time.
     pub fn writes_nothing_for(&self, time: Duration) {
         let mark = self.mark();
         thread::sleep(time);
@@ -177,7 +179,7 @@ interface = "eth0"
     }
 }
 
-/// What a claim of the usual VIP costs on a fresh account with this many tables, and no more.
+/// All the writes that a claim of the usual VIP needs on a fresh account with this many tables.
 pub fn a_claim(tables: usize) -> BTreeMap<&'static str, usize> {
     BTreeMap::from([
         ("AssociateAddress", 1),
@@ -187,7 +189,7 @@ pub fn a_claim(tables: usize) -> BTreeMap<&'static str, usize> {
     ])
 }
 
-/// Waits until it is so.
+/// Waits until `is_so` returns true, and fails after [`PATIENCE`].
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -197,13 +199,14 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a skipped test is a failure.
+/// Whether the tests run in CI, where a skipped test is a failure.
 pub fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
 }
 
-/// Copies a program to where it is to be run. Another process does it: while this one held the copy open for writing, what
-/// another test starts just then would inherit that, and the kernel runs nothing that may still change (`ETXTBSY`).
+/// Copies a program to the place where it is to run. Another process makes the copy: if this process held the copy open
+/// for writing, a child that another test starts at that moment would inherit the open file, and the kernel refuses to
+/// run a file that is open for writing (`ETXTBSY`).
 pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     let done = Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
     assert!(done.success(), "cp {} {}", from.as_ref().display(), to.as_ref().display());

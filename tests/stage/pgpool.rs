@@ -1,5 +1,5 @@
-//! Processes that the kernel knows as `pgpool`, as Pgpool's own stand above a hook: main, the watchdog, and the one that
-//! the watchdog forked for an escalation.
+//! Processes that the kernel knows as `pgpool`, in the order in which Pgpool's own processes stand above a hook: main,
+//! the watchdog, and the process that the watchdog forked for an escalation.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -16,18 +16,19 @@ const MAIN: usize = 0;
 const WATCHDOG: usize = 1;
 const ESCALATION: usize = 2;
 
-/// Ends with the test, whatever comes of it.
+/// The processes, which end with the test whether it passes or fails.
 pub struct Pgpool {
     folder: TempDir,
     top: Child,
 }
 
 impl Pgpool {
-    /// Starts it and escalates: its hook is `vipkeeper up` of this VIP on this machine. Returns when the hook is done.
+    /// Starts the processes and escalates: the hook is `vipkeeper up` of this VIP on this machine. Returns when the
+    /// hook has ended.
     pub fn escalate(machine: &Machine, vip: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: String| folder.path().join(name);
-        // The kernel names a process after its program's file.
+        // The kernel names a process after the file of its program.
         super::copy_program("/bin/sh", path("pgpool".to_owned()));
         let hook = format!("\"$VIPKEEPER\" up {vip} --config {}", machine.config().display());
         let starts = [MAIN, WATCHDOG, ESCALATION]
@@ -35,7 +36,8 @@ impl Pgpool {
         for level in [MAIN, WATCHDOG, ESCALATION] {
             let next = starts.get(level + 1).unwrap_or(&hook);
             let [pid, done] = ["pid", "done"].map(|kind| path(format!("{level}.{kind}")).display().to_string());
-            // It outlives what it starts, and is not replaced by it.
+            // The shell outlives the program that it starts. The commands after that program keep the shell from
+            // replacing itself by it.
             let script = format!("echo $$ > {pid}\n{next}\necho $? > {done}\nsleep 600\n:\n");
             fs::write(path(format!("{level}.sh")), script).unwrap();
         }
@@ -49,7 +51,7 @@ impl Pgpool {
         pgpool
     }
 
-    /// The watchdog is gone from one instant to the next; the other processes live on.
+    /// Kills the watchdog process. The other processes live on.
     pub fn kill_watchdog(&self) {
         let path: PathBuf = self.folder.path().join(format!("{WATCHDOG}.pid"));
         let pid: i32 = fs::read_to_string(path).unwrap().trim().parse().unwrap();
@@ -59,7 +61,7 @@ impl Pgpool {
 
 impl Drop for Pgpool {
     fn drop(&mut self) {
-        // They may have ended before.
+        // The processes may have ended already.
         let _ = kill_process_group(Pid::from_child(&self.top), Signal::KILL);
         let _ = self.top.wait();
     }

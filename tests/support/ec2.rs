@@ -1,5 +1,5 @@
 //! EC2 as one node's client meets it: the embedded endpoint's service on the paused clock. A request that was sent
-//! arrives, also when its sender has given up or is dead.
+//! reaches EC2 even if its sender has given up or is dead.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,20 +32,20 @@ use super::{Clock, Timeline};
 /// How long the client waits for one answer.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// When a read was asked for, and when its answer reached the node.
+/// The time at which a read was sent, and the time at which its answer reached the node.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     pub at: Duration,
     pub answered_at: Duration,
 }
 
-/// What a node learns and does, for those who check it.
+/// An observer of everything that a node learns and does.
 pub trait Watch {
     /// The tags of a resource reached the node.
     fn learns(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, when: Asked);
     /// A change leaves the node.
     fn sends(&self, node: &str, operation: &Operation);
-    /// EC2 carried a change out, whenever it was sent.
+    /// EC2 carried out a change. The change may have been sent much earlier.
     fn changed(&self, account: &ec2_endpoint::Account);
 }
 
@@ -57,11 +57,11 @@ pub struct SimEc2 {
     bucket: Bucket,
     timeline: Rc<Timeline>,
     watch: Option<Rc<dyn Watch>>,
-    /// Reads that were parts of changes: of a route directly before its deletion, of an IPv6 address's holder.
+    /// Reads that were parts of changes: of a route directly before its deletion, and of the holder of an IPv6 address.
     pub reads_for_changes: Cell<usize>,
-    /// Writes that do nothing and succeed, by operation: a client that breaks its promise.
+    /// The operations whose writes do nothing and report success. They make a client that breaks its promise.
     pub swallowed: RefCell<BTreeSet<&'static str>>,
-    /// The only node whose claims reads show: a client that keeps a node from learning of the others.
+    /// The only node whose claims a read shows. This keeps a node from learning of the other nodes' claims.
     pub shows_claims_of: RefCell<Option<String>>,
 }
 
@@ -121,7 +121,7 @@ impl SimEc2 {
         }
     }
 
-    /// Sends the request. It is carried out even if nobody waits for the answer any more.
+    /// Sends the request. EC2 carries it out even if nobody waits for the answer any more.
     async fn answer(&self, caller: Caller, operation: Operation) -> Outcome {
         let started = self.service.borrow_mut().start(self.clock.now(), &caller, &operation);
         let (service, clock) = (Rc::clone(&self.service), self.clock);
@@ -135,7 +135,7 @@ impl SimEc2 {
             }
             if reply.outcome != Outcome::Silence {
                 tokio::time::sleep(reply.delay).await;
-                // If nobody waits any more, that is their loss.
+                // The sender may have given up by now. The answer is then lost.
                 let _ = sender.send(reply.outcome);
             }
         });
@@ -159,7 +159,7 @@ impl SimEc2 {
         }
     }
 
-    /// The tags that a read shows.
+    /// The tags that a read shows to this node.
     fn shown(&self, tags: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut tags = tags.clone();
         if let Some(instance) = &*self.shows_claims_of.borrow() {
@@ -195,7 +195,7 @@ impl SimEc2 {
         self.change(&Account::Own, assign, urgency).await.map(|()| CHANGED)
     }
 
-    /// EC2 moves no IPv6 address in one call: it is unassigned from its holder first.
+    /// EC2 cannot move an IPv6 address in one call, so the address is first unassigned from its holder.
     async fn assign_v6(
         &self,
         eni: &str,
@@ -272,7 +272,7 @@ impl SimEc2 {
 const CHANGED: Accepted = Accepted { association: None, changed: true };
 const UNCHANGED: Accepted = Accepted { association: None, changed: false };
 
-/// A release of what is not there any more is no failure.
+/// A release of something that is already gone counts as success.
 fn gone_is_fine(outcome: Result<(), Ec2Error>) -> Result<Accepted, Ec2Error> {
     match outcome {
         Ok(()) => Ok(CHANGED),
@@ -463,7 +463,7 @@ fn filtered<T: ToString>(name: &str, values: &BTreeSet<T>) -> Describe {
     Describe::default().filter(name, &values)
 }
 
-/// Without its tags.
+/// The address without its tags.
 fn address(view: &AddressView) -> Address {
     let model::ElasticIp { allocation_id, public_ip, association, .. } = &*view.address;
     Address {
@@ -476,7 +476,7 @@ fn address(view: &AddressView) -> Address {
     }
 }
 
-/// Without its tags.
+/// The route table without its tags.
 fn route_table(view: &RouteTableView) -> RouteTable {
     let routes = view.routes.iter().map(|route| Route {
         destination: route.destination,

@@ -1,4 +1,4 @@
-//! The account that the nodes live in, and the configs that name parts of it.
+//! The simulated account in which the nodes live, and configs that name parts of the account.
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -136,7 +136,7 @@ impl Estate {
     }
 }
 
-/// Who the machine at this place is, as its metadata service says.
+/// The identity of the machine at this place, as its metadata service tells it.
 pub fn identity(estate: &Estate, place: &Place) -> Node {
     let interface = NodeInterface {
         eni: place.eni.parse().expect("the endpoint makes good ids"),
@@ -159,7 +159,7 @@ pub fn config(vips: Vec<VipConfig>) -> Config {
     Config { listen: None, ..Config::with_vips(vips) }
 }
 
-/// A VIP: its delegate address, and those that follow it.
+/// A VIP with its delegate address and the addresses that follow it. The first address is the delegate address.
 pub fn vip(addresses: Vec<AddressConfig>) -> VipConfig {
     VipConfig { delegate_ip: addresses[0].address, addresses, anchor: None }
 }

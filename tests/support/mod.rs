@@ -1,6 +1,6 @@
-//! A simulated node and its surroundings, shared by the tests of the loop: EC2 in process, a kernel, hooks and a clock
-//! in memory. All time is the runtime's paused clock and all randomness is seeded, so a test runs in no time and the
-//! same way each time. No sockets, no files, no threads.
+//! A simulated node and its surroundings, shared by the tests of the loop: EC2 in process, and a kernel, hooks and a
+//! clock in memory. All time is the runtime's paused clock and all randomness is seeded, so a test takes almost no real
+//! time and runs alike each time. There are no sockets, files or threads.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -30,7 +30,7 @@ impl Clock {
     }
 }
 
-/// What happened, for people: filled only where somebody will read it.
+/// The events of a run as text for people. The timeline is kept only where somebody will read it.
 #[derive(Debug)]
 pub struct Timeline {
     clock: Clock,

@@ -29,16 +29,16 @@ use super::estate::{self, Estate, INTERFACE, Place};
 use super::recorder::{Detail, Recorder};
 use super::{Clock, Timeline};
 
-/// The wall clock when the simulated world begins: milliseconds since the Unix epoch.
+/// The wall clock at the beginning of the simulated world, in milliseconds since the Unix epoch.
 pub const EPOCH_MS: u64 = 1_800_000_000_000;
 
-/// What the daemon keeps of the disk.
+/// The disk space that the daemon keeps for hooks.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
     #[default]
     None,
     Kept,
-    /// A full disk is not quite full.
+    /// The daemon gave its space up, so a full disk has a little room left.
     Left,
 }
 
@@ -46,14 +46,14 @@ pub enum Room {
 #[derive(Debug, Default)]
 struct Memory {
     skew_ms: i64,
-    /// Counts how often the machine was switched on.
+    /// The number of times that the machine was switched on.
     boots: u32,
     files: BTreeMap<IpAddr, DesiredFile>,
-    /// When each claim was written down first.
+    /// The time at which each claim was first written to a file.
     claimed: BTreeMap<ClaimId, Duration>,
-    /// VIPs whose file cannot be used just now, and the last good one, which stays in force.
+    /// The VIPs whose file cannot be used now, each with its last good file. The last good file stays in force.
     invalid: BTreeMap<IpAddr, Option<DesiredFile>>,
-    /// The VIPs whose file the daemon has read, and whose guard it watches.
+    /// The VIPs whose file the daemon has read. The daemon watches the guards of these VIPs.
     read: BTreeSet<IpAddr>,
     living: BTreeSet<Process>,
     processes: u32,
@@ -61,22 +61,22 @@ struct Memory {
     addresses: BTreeSet<LocalAddress>,
     wakes: Option<mpsc::Sender<Wake>>,
     kernel_fails: Option<KernelError>,
-    /// Why the kernel does not end connections.
+    /// The error with which the kernel refuses to end connections.
     resets_fail: Option<KernelError>,
-    /// The addresses whose connections were to end while the address was there.
+    /// The addresses whose connections the daemon asked to end while the address was still there.
     resets: Vec<IpAddr>,
-    /// How long the kernel takes to say which addresses there are.
+    /// How long the kernel takes to list its addresses.
     kernel_takes: Duration,
     disk_full: bool,
     room: Room,
-    /// What the daemon persists is gone when the next one starts: a broken node.
+    /// The next daemon finds nothing of the persisted state, as on a broken node.
     forgets: bool,
 }
 
 impl Memory {
     fn wake(&self, wake: Wake) {
         if let Some(wakes) = &self.wakes {
-            // A full channel wakes the loop as well.
+            // A full channel already holds a wake, so the loop wakes anyway.
             let _ = wakes.try_send(wake);
         }
     }
@@ -112,7 +112,7 @@ impl Memory {
     }
 }
 
-/// The machine, as the daemon and the hooks see it.
+/// The machine as the daemon and the hooks see it.
 #[derive(Clone)]
 pub struct Computer {
     name: String,
@@ -135,7 +135,7 @@ impl Computer {
         format!("boot-{}", self.memory.borrow().boots)
     }
 
-    /// Starts a process, Pgpool's watchdog say.
+    /// Starts a process, for example Pgpool's watchdog.
     pub fn spawn(&self) -> Process {
         let start_time = self.clocks().ticks();
         let mut memory = self.memory.borrow_mut();
@@ -155,25 +155,25 @@ impl Computer {
         }
     }
 
-    /// Pgpool's watchdog runs a hook, from a process that it forks.
+    /// A hook that Pgpool's watchdog runs from a process that it forked.
     pub fn hook(&self, guard: Process) -> Hook {
         let process = self.spawn();
         let watchdog = Some(WatchdogProcess { guard, escalation: Some(process) });
         Hook { process, started_ms: self.wall_ms(), boot_id: self.boot_id(), watchdog, pid_namespace: None }
     }
 
-    /// The watchdog process runs the hook itself, because an address left the host.
+    /// A hook that the watchdog process runs itself, because an address left the host.
     pub fn affirming_hook(&self, guard: Process) -> Hook {
         let watchdog = Some(WatchdogProcess { guard, escalation: None });
         Hook { watchdog, ..self.hook(guard) }
     }
 
-    /// The hook gets to writing down that this node leads.
+    /// The hook writes that this node leads.
     pub fn up(&self, vip: IpAddr, hook: &Hook) {
         self.write(&Request { hook, delegate_ip: vip, call: Call::Up });
     }
 
-    /// The hook gets to writing down that this node stands by.
+    /// The hook writes that this node stands by.
     pub fn down(&self, vip: IpAddr, hook: &Hook) {
         self.write(&Request { hook, delegate_ip: vip, call: Call::Down });
     }
@@ -192,7 +192,7 @@ impl Computer {
         memory.wake(Wake::DesiredChanged);
     }
 
-    /// Somebody puts garbage in place of the file.
+    /// Makes the VIP's file unusable, as if somebody had put garbage in its place.
     pub fn spoil_file(&self, vip: IpAddr) {
         let mut memory = self.memory.borrow_mut();
         let last_good = memory.files.get(&vip).cloned();
@@ -214,7 +214,7 @@ impl Computer {
         self.memory.borrow().desired(vip)
     }
 
-    /// Since when the file has named the claim that it names.
+    /// The time at which the claim that the file names was first written.
     pub fn claimed_at(&self, vip: IpAddr) -> Option<Duration> {
         let memory = self.memory.borrow();
         memory.claimed.get(&memory.leadership(vip)?.claim).copied()
@@ -228,7 +228,7 @@ impl Computer {
         self.memory.borrow_mut().disk_full = full;
     }
 
-    /// A hook begins to write, as each does.
+    /// A hook begins to write, and the daemon notices.
     pub fn begin_to_write(&self) {
         self.memory.borrow().wake(Wake::HookWrites);
     }
@@ -245,7 +245,7 @@ impl Computer {
         self.memory.borrow_mut().resets_fail = Some(error);
     }
 
-    /// The addresses whose connections were to end while the address was there.
+    /// The addresses whose connections the daemon asked to end while the address was still there.
     pub fn resets(&self) -> Vec<IpAddr> {
         self.memory.borrow().resets.clone()
     }
@@ -284,7 +284,7 @@ impl Computer {
         memory.wake(Wake::LocalAddress);
     }
 
-    /// Nothing but the clock is left.
+    /// Everything on the machine except its clock is lost, as in a reboot.
     fn reboot(&self) {
         let mut memory = self.memory.borrow_mut();
         let (skew_ms, forgets) = (memory.skew_ms, memory.forgets);
@@ -380,7 +380,7 @@ impl Kernel for Computer {
 /// The metadata service of one node.
 pub struct SimIdentity {
     pub node: RefCell<Node>,
-    /// How many more times it fails.
+    /// How many more requests fail.
     pub failures: Cell<u32>,
     pub asked: Cell<u32>,
 }
@@ -404,24 +404,24 @@ pub struct SimNode {
     pub ec2: Rc<SimEc2>,
     pub identity: Rc<SimIdentity>,
     pub recorder: Rc<Recorder>,
-    /// What a daemon that starts or reloads reads.
+    /// The config that a daemon reads at its start or reload.
     pub config: Rc<RefCell<Result<Config, String>>>,
     clock: Clock,
     detail: Detail,
     timeline: Rc<Timeline>,
     daemon: Option<JoinHandle<()>>,
-    /// What Pgpool's watchdog on this node says when asked.
+    /// The answer of this node's Pgpool watchdog.
     pub word: Rc<RefCell<Option<Word>>>,
     /// The parts around the loop.
     pub parts: Parts,
-    /// It runs a hook, and answers nobody.
+    /// Pgpool's watchdog runs a hook meanwhile and answers nobody.
     pub stands_still: Rc<Cell<bool>>,
-    /// How often it was asked for its word.
+    /// How often Pgpool's watchdog was asked.
     pub asked: Rc<Cell<usize>>,
     rng: fastrand::Rng,
 }
 
-/// What all nodes of a simulated world share.
+/// The things that all nodes of a simulated world share.
 pub struct Shared {
     pub timeline: Rc<Timeline>,
     pub detail: Detail,
@@ -430,7 +430,7 @@ pub struct Shared {
 }
 
 impl SimNode {
-    /// A node that was just switched on: no daemon runs.
+    /// A node that was just switched on. No daemon runs on it yet.
     pub fn new(estate: &Estate, index: usize, config: Config, shared: &Shared) -> Self {
         let place = estate.nodes[index].clone();
         let (clock, timeline) = (estate.clock, Rc::clone(&shared.timeline));
@@ -466,7 +466,7 @@ impl SimNode {
         }
     }
 
-    /// Starts the daemon. A restarted one has a reporter of its own.
+    /// Starts the daemon. Each daemon has a new reporter.
     pub fn start(&mut self) {
         assert!(self.daemon.is_none(), "one daemon at a time");
         let recorder = Recorder::new(self.clock, &self.place.name, self.detail, Rc::clone(&self.timeline));
@@ -518,7 +518,7 @@ impl SimNode {
         self.daemon.is_some()
     }
 
-    /// kill -9.
+    /// Ends the daemon as `kill -9` does.
     pub async fn kill(&mut self) {
         if let Some(daemon) = self.daemon.take() {
             self.computer.memory.borrow_mut().wakes = None;
@@ -527,7 +527,7 @@ impl SimNode {
         }
     }
 
-    /// SIGTERM.
+    /// Ends the daemon as SIGTERM does.
     pub async fn stop(&mut self) {
         self.wake(Wake::Shutdown);
         if let Some(daemon) = self.daemon.take() {
@@ -536,7 +536,7 @@ impl SimNode {
         self.computer.memory.borrow_mut().wakes = None;
     }
 
-    /// Switches the machine off and on. The daemon is to be started again.
+    /// Switches the machine off and on. The caller starts the daemon again.
     pub async fn reboot(&mut self) {
         self.kill().await;
         self.computer.reboot();
@@ -546,7 +546,7 @@ impl SimNode {
         self.computer.memory.borrow().wake(wake);
     }
 
-    /// A part around the loop tells whether it works.
+    /// Reports the outcome of one part around the loop.
     pub fn part(&self, reason: &'static str, outcome: Result<(), &str>) {
         let wakes = self.computer.memory.borrow().wakes.clone().expect("a daemon runs");
         self.parts.voice(reason, wakes).tell(outcome.map_err(str::to_owned));
@@ -565,7 +565,7 @@ impl SimNode {
         self.computer.has_local(address.parse().expect("an address"))
     }
 
-    /// A daemon that panicked would otherwise only look quiet.
+    /// Fails if the daemon panicked. Without this check, such a daemon would only look quiet.
     pub fn assert_alive(&self) {
         if let Some(daemon) = &self.daemon {
             assert!(!daemon.is_finished(), "the daemon of {} ended by itself", self.place.name);

@@ -1,4 +1,4 @@
-//! A reporter that remembers what it was told.
+//! A reporter that remembers the statuses and the news that it gets.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -11,12 +11,12 @@ use vipkeeper::status::{BindingStatus, Condition, Status, VipStatus};
 
 use super::{Clock, Timeline};
 
-/// How much is remembered.
+/// How much the recorder remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// What tests of one node ask for.
+    /// Everything that tests of one node ask for.
     Full,
-    /// Counts alone.
+    /// Only the counts.
     Cheap,
 }
 
@@ -27,15 +27,15 @@ pub struct Recorder {
     detail: Detail,
     timeline: Rc<Timeline>,
     status: RefCell<Option<Status>>,
-    /// When one was told.
+    /// The times at which a status was told.
     pub told: RefCell<Vec<Duration>>,
     /// One line for each piece of news.
     news: RefCell<Vec<(Duration, String)>>,
     pub passes: RefCell<Vec<(Duration, PassResult)>>,
-    /// The VIPs that were in sync in the last status, and how many there were in all.
+    /// The VIPs that were in sync in the last status. `vips` is the number of VIPs in that status.
     synced: RefCell<BTreeSet<IpAddr>>,
     vips: Cell<usize>,
-    /// Waits before the next try that were told.
+    /// The time of each status, and the longest wait before a next try in that status.
     pub backoffs: RefCell<Vec<(Duration, Duration)>>,
     pub converged: RefCell<Vec<(IpAddr, Duration)>>,
 }
@@ -89,7 +89,7 @@ impl Recorder {
         conditions.into_iter().find(|condition| condition.name.as_str() == name).expect("a known condition")
     }
 
-    /// When news that contain `text` came.
+    /// The times at which news that contain `text` came.
     pub fn heard(&self, text: &str) -> Vec<Duration> {
         self.news.borrow().iter().filter(|(_, news)| news.contains(text)).map(|(at, _)| *at).collect()
     }

@@ -1,4 +1,4 @@
-//! What can break around the watchdogs, and how each of it begins; how it ends is set at the same time.
+//! The faults around the watchdogs, and the beginning of each. The end of a fault is planned at its beginning.
 
 use ec2_endpoint::Fault;
 use ec2_endpoint::service::{Cut, FaultKind};
@@ -57,13 +57,13 @@ pub const TROUBLES: [Trouble; 19] = [
 ];
 
 impl Director {
-    /// Whom a fault of Pgpool hits: the leader, most of the time.
+    /// The node that a fault of Pgpool hits. Mostly this is the leader.
     fn victim(&self, cluster: &mut Cluster, vip: usize) -> usize {
         let any = cluster.rng.usize(..cluster.nodes.len());
         self.leader[vip].filter(|_| cluster.rng.u8(..5) > 0).unwrap_or(any)
     }
 
-    /// Lets it begin.
+    /// Begins the fault.
     pub async fn trouble(&mut self, cluster: &mut Cluster, trouble: Trouble) {
         let vip = cluster.rng.usize(..cluster.vips.len());
         let node = self.victim(cluster, vip);
@@ -77,7 +77,7 @@ impl Director {
                 }
             }
             Trouble::PgpoolStopped => {
-                // The leader tells its peers first and runs `down` afterwards.
+                // The leader first tells its peers and then runs `down`.
                 let Some(process) = self.pgpool[vip][node].process() else { return };
                 if self.leader[vip] == Some(node) {
                     self.deescalate(cluster, vip, node);
@@ -118,7 +118,7 @@ impl Director {
             Trouble::LostRequests => self.fault(cluster, node, FaultKind::DropBefore),
             Trouble::Denied => self.fault(cluster, node, FaultKind::Deny),
             Trouble::SlowCalls => {
-                // Longer than the client waits: such a change is carried out after it was given up.
+                // The delay is longer than the client waits, so EC2 carries such a change out after the client gave up.
                 let kind = FaultKind::Latency { least: millis(500), most: seconds(7) };
                 self.fault(cluster, node, kind);
             }
@@ -153,7 +153,7 @@ impl Director {
         self.soon(cluster, 1000, 30_000, Happening::FaultEnds(fault));
     }
 
-    /// EC2 fails for a while: for one node or all, for some calls or all.
+    /// EC2 fails for a while: for one node or all nodes, and for some calls or all calls.
     fn fault(&mut self, cluster: &mut Cluster, node: usize, kind: FaultKind) {
         let mut fault = Fault::new(kind).with_chance([0.3, 0.7, 1.0][cluster.rng.usize(..3)]);
         if cluster.rng.bool() {
