@@ -1,11 +1,13 @@
 //! The claim rules, checked exhaustively at small scope: every order in which hooks, looks, writes, losses, delays,
-//! restarts and changes by hand can follow one another, with the daemon's own `Memory` and planner in each node.
+//! restarts and changes by hand can follow one another. Each node has the daemon's own `Memory` and planner.
 //!
-//! After every step: no node that has seen a newer claim points anything at itself, nothing is released that points at
-//! another, and what is put back is taken from nobody. From every state: once nothing happens any more but that the
-//! nodes pass in turn, the binding ends at the rightful leader within three passes of each node, and stays.
+//! The rules after every step: a node that has seen a newer claim points nothing at itself, a release never removes a
+//! pointer to another node (except the unconditional deletion of a route), and a restore takes the binding from nobody.
+//! The rule for every state: if from then on the nodes only pass in turn, the binding ends at the rightful leader
+//! within three passes of each node, and stays there.
 //!
-//! `cargo test --test model -- --nocapture` prints what was visited; with `VIPKEEPER_MODEL_DEPTH=2` it is far more.
+//! `cargo test --test model -- --nocapture` prints the number of visited states. `VIPKEEPER_MODEL_DEPTH=2` explores far
+//! more.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -29,7 +31,7 @@ use explore::{Found, explore};
 use rules::Pointing::{ElasticIp, Route, RouteDeleted, SecondaryIp};
 use rules::{Mutant, Rightful, Setup};
 
-/// More states than this mean that a scope is too large to be tried at that depth.
+/// The greatest number of states for one exploration. A scope with more states is too large for that depth.
 const MOST: usize = 60_000_000;
 
 fn holds(setup: Setup) -> Found {
@@ -84,7 +86,8 @@ fn a_route_ends_at_the_newest_leader() {
     holds(Setup { drifts: 1, ..Setup::new("route: a change by hand", Route) });
     holds(Setup { faults: 1, ..Setup::new("route: a fault", Route) });
     let found = holds(Setup { stale: 1, ..Setup::new("deleted route: stale reads", RouteDeleted) });
-    // EC2 cannot delete a route on a condition: this is the window that `on_release = "delete"` opens.
+    // EC2 cannot delete a route on a condition. `on_release = "delete"` therefore leaves a moment in which a node can
+    // delete a route that another node has just replaced.
     assert!(found.deleted_another > 0);
     if deeper() {
         holds(Setup { stale: 1, drifts: 1, ..Setup::new("route: stale reads, a change", Route) });
@@ -123,7 +126,7 @@ fn clocks_may_differ_by_less_than_the_time_between_leaderships() {
     }
 }
 
-/// The assumptions broken: whoever wins, all nodes agree on it and come to rest.
+/// The assumptions are broken here. Whoever wins, all nodes must agree on the winner and come to rest.
 #[test]
 fn beyond_its_assumptions_the_nodes_still_agree() {
     let on_record = |name| Setup { rightful: Rightful::OnRecord, stale: 1, ..Setup::new(name, ElasticIp) };
@@ -143,14 +146,14 @@ fn without_a_record_nobody_fights() {
     }
 }
 
-/// Where reads are fresh and writes are quick, a newer leader is not even disturbed for a moment.
+/// If reads are fresh and writes are quick, a newer leader is not disturbed even for a moment.
 #[test]
 fn in_good_order_an_older_claim_never_takes_from_a_newer_one() {
     holds(Setup { timely: true, nodes: 3, ..Setup::new("timely, three nodes", ElasticIp) });
     holds(Setup { timely: true, faults: 1, restarts: 1, ..Setup::new("timely, a lost call, a restart", ElasticIp) });
 }
 
-/// The check can fail: without any one of the rules it does.
+/// Shows that the check can fail: without any one of the rules, it does fail.
 #[test]
 fn without_any_one_rule_something_breaks() {
     let base = Setup { drifts: 1, stale: 1, ..Setup::new("", ElasticIp) };

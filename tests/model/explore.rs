@@ -1,4 +1,4 @@
-//! Visits every state that can be reached, the nearest first.
+//! Visits every state that can be reached, beginning with the states that need the fewest steps.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -8,35 +8,35 @@ use crate::hash::{Fast, fingerprint};
 use crate::rules::Setup;
 use crate::world::{State, Step, World};
 
-/// What an exploration found.
+/// The result of an exploration.
 pub struct Found {
     pub setup: Setup,
     pub states: usize,
     pub steps: u64,
-    /// Different states of a single node.
+    /// The number of different states of a single node.
     pub locals: usize,
     pub worst_passes: u32,
     pub deleted_another: u64,
     pub took: Duration,
     pub violation: Option<Violation>,
-    /// All of it was visited.
+    /// Whether every state was visited.
     pub complete: bool,
 }
 
-/// What must not be, and the shortest way there.
+/// A broken rule, and the shortest way to it.
 pub struct Violation {
     pub property: String,
     pub trace: Vec<Step>,
 }
 
-/// Explores until everything is visited, something is wrong, or `most` states were seen.
+/// Explores until every state is visited, a rule is broken, or more than `most` states were seen.
 pub fn explore(setup: Setup, most: usize) -> Found {
     let began = Instant::now();
     let mut world = World::new(setup);
     let start = world.start();
     let mut visited = HashSet::with_hasher(Fast::default());
     visited.insert(fingerprint(&start));
-    // How each state was reached: from which one, and as which of its successors.
+    // The way to each state: the state before it, and its number among that state's successors.
     let mut came_by: Vec<(u32, u16)> = vec![(0, 0)];
     let mut queue = VecDeque::from([(0u32, start.clone())]);
     let mut steps = 0;
@@ -77,7 +77,7 @@ pub fn explore(setup: Setup, most: usize) -> Found {
     }
 }
 
-/// Walks the way again.
+/// Walks from the start to a state again, and lists the steps.
 fn trace(world: &mut World, start: State, came_by: &[(u32, u16)], mut index: u32, last: Option<Step>) -> Vec<Step> {
     let mut way = Vec::new();
     while index != 0 {

@@ -1,10 +1,11 @@
-//! A quick hasher: the exploration hashes hundreds of millions of small values, none of them hostile.
+//! A quick hasher. The exploration hashes hundreds of millions of small values, and none of them is hostile.
 
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 pub type Fast = BuildHasherDefault<Quick>;
 
-/// 128 bits that stand for a value: among a hundred million values, two share them with a chance of 1 in 10^22.
+/// 128 bits that stand for a value. Among a hundred million values, the chance that any two share their bits is 1 in
+/// 10^22.
 pub fn fingerprint(value: &impl Hash) -> u128 {
     let (mut quick, mut thorough) = (Quick::default(), DefaultHasher::new());
     value.hash(&mut quick);

@@ -1,8 +1,8 @@
 //! One node of the model: the daemon's own `Memory` and planner, driven event by event.
 //!
-//! Time is relative. Whatever happens to a node happens at [`NOW`]; when time passes, every moment that the node
-//! remembers is moved back, and moments that are older than any rule can tell apart are made equal. So the nodes have
-//! finitely many states, and each state's answer to each event is worked out once.
+//! Time is relative. All events at a node happen at [`NOW`]. When time passes, every moment that the node remembers is
+//! moved back, and moments that are older than any rule can tell apart are made equal. So the nodes have finitely many
+//! states, and the answer of each state to each event is worked out once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -27,10 +27,10 @@ use crate::rules::{Mutant, Pointing, Setup};
 mod normalise;
 
 pub const NODES: usize = 3;
-/// Everything that happens to a node happens at this moment of its daemon's clock.
+/// The moment of all events at a node, by its daemon's clock.
 const NOW: Moment = Duration::from_secs(1000);
 
-/// What the hook's file says.
+/// The content of the hook's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum File {
     None,
@@ -39,20 +39,21 @@ pub enum File {
     Leader(u8),
 }
 
-/// Where the binding points. An association has a number; numbers are used again once nobody knows them any more.
+/// The place where the binding points. An association has a number. A number is used again when no part of the model
+/// names it any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pointer {
     Absent,
-    /// Something that is no node of ours.
+    /// Something other than a node of the cluster.
     Foreign,
     At(u8, u8),
 }
 
-/// The term of each node's tag; with this bit, one that its node gave up.
+/// The term of each node's tag. The bit [`GIVEN_UP`] marks a term that its node gave up.
 pub type Tags = [Option<u32>; NODES];
 pub const GIVEN_UP: u32 = 1 << 31;
 
-/// What happens to a node.
+/// An event at a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     File(File),
@@ -69,7 +70,7 @@ pub enum Event {
     Failed,
     Pass(u8),
     Restart,
-    /// The same, and what was persisted is lost.
+    /// A restart in which the persisted state is lost.
     RestartWithout,
 }
 
@@ -81,7 +82,7 @@ pub enum What {
     Tag { term: u32, claim: u8 },
 }
 
-/// What a node became, and what it wants now.
+/// The new state of a node, and the writes that the node wants now.
 #[derive(Debug, Clone, Copy)]
 pub struct Next {
     pub local: u32,
@@ -89,28 +90,28 @@ pub struct Next {
     pub tag: Option<What>,
 }
 
-/// What a node knows.
+/// The state of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Local {
     node: u8,
     pub file: File,
-    /// What the daemon has read of the file.
+    /// The content of the file when the daemon last read it.
     reading: File,
-    /// How long ago the hook of a claim ran that the daemon has not noticed yet.
+    /// How long ago the hook of a claim ran, if the daemon has not noticed that claim yet.
     hook_age: Duration,
     memory: Memory,
     observed: Observed,
-    /// When the look that is under way began.
+    /// The time at which the present look began.
     look: Option<Moment>,
 }
 
 impl Local {
-    /// The age of the look that is under way, in seconds.
+    /// The age of the present look, in seconds.
     pub fn look_age(&self) -> Option<u64> {
         self.look.map(|at| (NOW - at).as_secs())
     }
 
-    /// The daemon has not taken note of the file yet.
+    /// Whether the file has changed since the daemon last read it.
     pub fn has_news(&self) -> bool {
         self.file != self.reading
     }
@@ -152,7 +153,7 @@ pub fn letter(node: u8) -> char {
     char::from(b'a' + node)
 }
 
-/// All nodes' states so far, each with a number; and what became of each after each event.
+/// All states of nodes so far, each with a number, and the result of each event in each state.
 pub struct Locals {
     setup: Setup,
     key: BindingKey,
@@ -195,7 +196,7 @@ impl Locals {
         self.associations[number as usize]
     }
 
-    /// A node on which nothing has happened yet.
+    /// A node without any events so far.
     pub fn fresh(&mut self, node: u8) -> u32 {
         let sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
         let sights = BTreeMap::from([(self.key.clone(), sight)]);
@@ -223,7 +224,7 @@ impl Locals {
         number
     }
 
-    /// What becomes of a node.
+    /// The result of an event at a node.
     pub fn after(&mut self, local: u32, event: Event) -> Next {
         if let Some(next) = self.known.get(&(local, event)) {
             return *next;
@@ -238,7 +239,7 @@ impl Locals {
         next
     }
 
-    /// Lets it happen; says whether the daemon decides anew then.
+    /// Applies the event to the node. Returns whether the daemon then decides anew.
     fn happens(&self, it: &mut Local, event: Event) -> bool {
         match event {
             Event::File(file) => {
@@ -258,7 +259,7 @@ impl Locals {
                     Pointer::At(node, association) if node == it.node => {
                         Seen::Here { association: self.association(association) }
                     }
-                    // Who it is makes no difference to any rule.
+                    // No rule depends on who holds the binding.
                     Pointer::Foreign | Pointer::At(..) => elsewhere(),
                 };
                 it.observed.sights.insert(self.key.clone(), Sight { seen, at });
@@ -301,7 +302,7 @@ impl Locals {
         true
     }
 
-    /// A daemon that has not looked yet.
+    /// Puts the node into the state of a daemon that has not looked yet.
     fn begin_anew(&self, it: &mut Local) {
         it.reading = it.file;
         it.look = None;
@@ -314,7 +315,7 @@ impl Locals {
         (self.setup.pointing == Pointing::ElasticIp).then(|| format!("eipassoc-{number}").parse().unwrap())
     }
 
-    /// The daemon's own decision: it learns, and plans.
+    /// The daemon's own decision: it learns and plans.
     fn decide(&self, it: &mut Local) -> (Option<What>, Option<What>) {
         let vip = &self.vips[usize::from(it.node)];
         let started_ms = |k: u8| u64::from(k) * self.setup.term_step + self.setup.skew_ms[usize::from(it.node)];
@@ -356,7 +357,7 @@ impl Locals {
             }
             _ => {}
         }
-        // Whatever began before the daemon did was adopted just now.
+        // A claim that is older than this daemon has just been adopted, and no later claim needs `kept_since`.
         it.memory.kept_since = None;
         let mut memory = it.memory.clone();
         if let (Some(Mutant::AlwaysFresh), Some(held)) = (mutant, &mut memory.claim) {
@@ -382,7 +383,7 @@ impl Locals {
     }
 }
 
-/// The record as a look shows it.
+/// The claims on record as a look shows them.
 fn claims(tags: &Tags, at: Moment) -> Claims {
     let (mut terms, mut withdrawn) = (BTreeMap::new(), BTreeMap::new());
     for (node, tag) in (0u8..).zip(tags).filter_map(|(node, tag)| Some((instance(node), (*tag)?))) {
@@ -395,7 +396,7 @@ fn claims(tags: &Tags, at: Moment) -> Claims {
     Claims::Read { terms, withdrawn, implausible: BTreeMap::new(), edited: BTreeMap::new(), at }
 }
 
-/// The term that a tag gives up.
+/// The term that a write to the record gives up. `None` if the write gives no term up.
 fn given_up(action: &Action) -> Option<Term> {
     let Action::RecordClaim { key, value, .. } = action else { return None };
     let tags = BTreeMap::from([(key.clone(), value.clone())]);

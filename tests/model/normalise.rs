@@ -1,4 +1,5 @@
-//! Time in the model: it passes by moving back all that a node remembers, and what no rule can tell apart is made equal.
+//! Time in the model. It passes by moving back everything that a node remembers, and states that no rule can tell apart
+//! are made equal.
 
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use super::{File, Local, Locals, NOW, claim_id, elsewhere, instance};
 use crate::rules::Pointing;
 
 impl Locals {
-    /// Makes equal what no rule can tell apart.
+    /// Makes moments and values equal that no rule can tell apart.
     pub(super) fn normalise(&self, it: &mut Local) {
         let back = |seconds: u64| NOW - Duration::from_secs(seconds);
         let long = self.setup.long_pauses;
-        // What a claim leaves behind means nothing to the next one.
+        // The leftovers of a claim mean nothing to the next claim.
         let current = matches!(it.reading, File::Leader(k) if it.memory.claim.as_ref().is_some_and(|held| held.id == claim_id(k)));
         if !current {
             it.memory.claim = None;
@@ -31,13 +32,13 @@ impl Locals {
         it.hook_age =
             if noticed || !matches!(it.file, File::Leader(_)) { Duration::ZERO } else { cap_age(it.hook_age) };
         self.forget(it);
-        // What is compared with one another stays in order; all else about when it was is dropped.
+        // Moments that a rule compares with one another keep their order. Everything else about them is dropped.
         let adopted_at = it.memory.claim.as_ref().map(|held| held.adopted_at);
         let adopted = adopted_at.map_or(back(100), |at| at.max(back(if long { 66 } else { 12 })));
         let before = adopted - Duration::from_secs(1);
         let under_claim = |at: Moment| if adopted_at.is_some_and(|adopted| at >= adopted) { adopted } else { before };
         let slow = self.setup.slow_looks;
-        // Since when a node has stood by tells when it deletes a route, and nothing else.
+        // The time since a node stands by decides only when the node deletes a route.
         let deletes = self.setup.pointing == Pointing::RouteDeleted;
         let standby_since = it.memory.standby_since.filter(|_| deletes);
         it.memory.standby_since = standby_since.map(|at| at.max(back(36)));
@@ -46,7 +47,7 @@ impl Locals {
                 let settled = *at >= *recorded_at + SETTLE;
                 *recorded_at = if settled { back(120) } else { (*recorded_at).max(back(6)) };
             }
-            // How long ago a look began tells whether anything may be taken by it.
+            // The age of a look decides whether the node may take anything on the word of that look.
             let under_claim = adopted_at.is_some_and(|adopted| *at >= adopted);
             *at = if under_claim { (*at).max(back(12)).max(adopted) } else { before };
         } else if let Some((_, recorded_at)) = &mut it.memory.recorded {
@@ -59,7 +60,7 @@ impl Locals {
                 held.rival_shown_at = Moment::ZERO;
             } else {
                 held.rival_shown_at = held.rival_shown_at.max(back(if slow { 12 } else { 6 }));
-                // No newer claim may seem gone, or shown anew, because time was cut short.
+                // The shortened times must not make a newer claim look gone, or look as if it were shown anew.
                 if let Claims::Read { at, .. } = &mut it.observed.claims {
                     *at = held.rival_shown_at;
                 }
@@ -75,13 +76,14 @@ impl Locals {
             if let Some(since) = &mut track.elsewhere_since {
                 let hold = [6, 12, 24, 30][track.retakes as usize];
                 let between = looked_at.saturating_sub(*since).min(Duration::from_secs(hold));
-                // A look counts for 12 s, so that long it keeps its place among those that the claims come from.
+                // A look counts for 12 s. For that long, it keeps its place in the order with the look that read the
+                // claims.
                 *since = (*since).max(back(hold + 12));
                 sight.at = *since + between;
             }
             if let Some((_, until)) = &mut track.expected {
                 *until = (*until).max(back(if slow { 7 } else { 1 }));
-                // It is believed against whatever was seen before.
+                // The expected result is believed against everything that was seen before.
                 sight.seen = elsewhere();
             }
         }
@@ -89,19 +91,19 @@ impl Locals {
 }
 
 impl Locals {
-    /// Drops what was read and matters no more.
+    /// Drops knowledge that no longer matters.
     fn forget(&self, it: &mut Local) {
         let me = instance(it.node);
         let ordered = self.setup.spaced && self.setup.skew_ms == [0; 3];
         let held = it.memory.claim.as_ref();
         if held.is_none() {
-            // To a node that does not lead, nowhere and elsewhere are the same.
+            // A node that does not lead treats "nowhere" and "elsewhere" alike.
             for sight in it.observed.sights.values_mut().filter(|sight| sight.seen == Seen::Absent) {
                 sight.seen = elsewhere();
             }
         }
         if let Claims::Read { terms, withdrawn, .. } = &mut it.observed.claims {
-            // A claim that was withdrawn is one that is not there, but to whom it keeps away.
+            // A withdrawn claim counts as no claim, except for the node that the claim superseded.
             terms.retain(|_, term| *term != WITHDRAWN);
             let rival = held.and_then(|held| held.superseded_by.as_ref());
             withdrawn.retain(|node, term| rival.is_some_and(|rival| rival.node == *node && *term >= rival.term));
@@ -118,14 +120,14 @@ impl Locals {
         {
             it.memory.recorded = None;
         }
-        // Where terms come in the order of time, what was seen so far is older than any claim to come.
+        // If terms follow the order of time, every claim seen so far is older than any claim to come.
         if ordered && !it.has_news() {
             it.memory.newest_seen = None;
         }
     }
 }
 
-/// Time passes.
+/// Lets time pass for the node.
 pub(super) fn pass(it: &mut Local, by: Duration) {
     let back = |at: &mut Moment| *at = at.saturating_sub(by);
     it.hook_age += by;

@@ -1,17 +1,17 @@
-//! When nothing happens any more but that all nodes pass in turn: where the binding ends, and whether it stays there.
+//! The end of a run, when the nodes only pass in turn: where the binding ends, and whether it stays there.
 
 use super::{State, Status, World};
 use crate::hash::fingerprint;
 use crate::local::{Event, File, GIVEN_UP, Pointer, letter};
 use crate::rules::{Pointing, Rightful};
 
-/// In the end all nodes pass in turn, this often: a standby's usual interval.
+/// The time between two passes of each node at the end, in seconds. It is a standby's usual interval.
 const ROUND_S: u8 = 24;
 const ROUNDS: u32 = 10;
 
 impl World {
-    /// From here on nothing happens any more but that all nodes pass in turn: the binding must end where it belongs
-    /// and stay there.
+    /// Checks the end of a run from this state: the nodes only pass in turn from here on. The binding must end where it
+    /// belongs and stay there.
     pub fn comes_to_rest(&mut self, state: &State) -> Result<(), String> {
         let mut quiet = state.clone();
         (quiet.drifts, quiet.faults, quiet.restarts) = (0, 0, 0);
@@ -67,7 +67,8 @@ impl World {
         Ok(passes)
     }
 
-    /// The newest leadership ends, and an older one goes on without an `up`: as soon as its node looks, it has the binding.
+    /// Checks that an older leadership goes on without an `up` when the newest leadership ends. Its node must have the
+    /// binding after its first look.
     fn older_goes_on(&mut self, state: &State, order: &[u8]) -> Result<(), String> {
         let mut live: Vec<_> = self.live(state).collect();
         live.sort_by_key(|(_, k)| std::cmp::Reverse(*k));
@@ -91,8 +92,8 @@ impl World {
         }
     }
 
-    /// One node looks, does what it wants to, and hears what came of it. Says whether it wrote to the
-    /// binding, or changed the record.
+    /// One node looks, makes the writes that it wants, and gets their answers. Returns whether the node wrote to the
+    /// binding or changed the record.
     fn whole_pass(&mut self, state: &mut State, node: u8) -> Result<bool, String> {
         let before = (state.cloud, self.writes);
         self.event(state, node, Event::BeginLook, None).map_or(Ok(()), Err)?;
@@ -100,14 +101,14 @@ impl World {
         Ok((state.cloud, self.writes) != before)
     }
 
-    /// All that is under way on a node comes to its end.
+    /// Everything that is under way on a node comes to its end.
     fn finish(&mut self, state: &mut State, node: u8) -> Result<(), String> {
         let index = usize::from(node);
         let mut refused = [false; 2];
         for _ in 0..8 {
             for (slot, refused) in refused.iter_mut().enumerate() {
                 if *refused {
-                    // It waits for its next try.
+                    // A refused write waits for its next try.
                     state.slots[index][slot] = None;
                 }
                 while let Some(mut write) = state.slots[index][slot]
@@ -135,7 +136,7 @@ impl World {
         Err(format!("{} writes again and again without a pause", letter(node)))
     }
 
-    /// What is wrong with where the binding ended.
+    /// The reason why the binding ended at the wrong place. `None` if the place is right.
     fn wrong(&self, state: &State) -> Option<String> {
         let at = match state.cloud.pointer {
             Pointer::At(node, _) => Some(node),

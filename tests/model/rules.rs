@@ -1,36 +1,36 @@
-//! What one exploration covers, and the rules that can be broken on purpose.
+//! The scope of one exploration, and the rules that can be broken on purpose.
 
-/// What kind of binding it is about. They differ in what EC2 can promise.
+/// The kind of the binding. The kinds differ in the promises that EC2 makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pointing {
-    /// Conditional create, release by association id; the record comes with the same read.
+    /// Creation is conditional, and a release names the association id. The same read gives the record.
     ElasticIp,
-    /// Conditional create, no release at all; the record comes with the same read.
+    /// Creation is conditional, and there is no release. The same read gives the record.
     Route,
-    /// Conditional create, release in two steps (read, then an unconditional delete).
+    /// Creation is conditional, and a release takes two steps: a read, then an unconditional delete.
     RouteDeleted,
-    /// Conditional create, release from the own ENI only; the record comes with another read.
+    /// Creation is conditional, and a release works only on the node's own ENI. Another read gives the record.
     SecondaryIp,
 }
 
-/// One rule broken, to see that the check would notice.
+/// One broken rule. The check must notice it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
-    /// The record of claims is written and never read.
+    /// The record of claims is written but never read.
     ClaimsNotRead,
-    /// All nodes write one and the same tag.
+    /// All nodes write the same tag.
     SharedTag,
-    /// What is gone is put back by force.
+    /// A binding that is gone is put back by force.
     RestoreTakes,
-    /// What points elsewhere is taken back at the first look.
+    /// A binding that points elsewhere is taken back after the first look.
     OneLook,
     /// A newer claim on record does not end an older one.
     NeverSuperseded,
-    /// A release names no association: it removes whatever is there.
+    /// A release names no association, so it removes whatever is there.
     ReleasesWhateverIsThere,
-    /// A claim takes by force without looking, however old it is.
+    /// A claim takes by force without a look first, however old the claim is.
     AlwaysFresh,
-    /// A claim's term is raised after any look, not only after the first one of a young claim.
+    /// A claim's term is raised after any look. The true rule raises it only after the first look of a young claim.
     RaisesAlways,
     /// A superseded node leads again as soon as one look does not show the newer claim.
     ForgetsRivals,
@@ -40,53 +40,54 @@ pub enum Mutant {
     EndsUnnamed,
 }
 
-/// Who should have the binding in the end.
+/// The node that should have the binding at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rightful {
     /// The newest leadership that has not ended.
     Newest,
-    /// Whose claim has the highest term of those that have not ended: where clocks or hooks break the assumptions,
-    /// the nodes must still agree.
+    /// The leader whose claim has the highest term among the claims that have not ended. This serves where clocks or
+    /// hooks break the assumptions: the nodes must still agree.
     OnRecord,
-    /// There is no record: the newest leadership if all others have ended and nobody else took the binding, and rest
-    /// in any case.
+    /// There is no record. The newest leader has the binding if all other leaderships have ended and nobody else took
+    /// the binding. In any case the nodes come to rest.
     OnlyLeader,
 }
 
-/// One exploration: which things may happen, and how often.
+/// One exploration: the events that may happen, and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
     pub name: &'static str,
     pub nodes: u8,
     pub pointing: Pointing,
     pub ups: u8,
-    /// Changes by hand.
+    /// The number of changes by hand.
     pub drifts: u8,
-    /// Lost writes, lost replies, writes that arrive after their client gave up, reads that fail.
+    /// The number of faults: lost writes, lost replies, writes that arrive after their client gave up, and reads that
+    /// fail.
     pub faults: u8,
     pub restarts: u8,
     /// What a daemon persisted may be lost in a restart.
     pub forgetful: bool,
     /// How many earlier states of EC2 a stale read may show.
     pub stale: usize,
-    /// Other things happen between a look's beginning and its answer.
+    /// Other events may happen between the beginning of a look and its answer.
     pub slow_looks: bool,
-    /// Other things happen between a write's effect and its answer.
+    /// Other events may happen between the effect of a write and its answer.
     pub slow_answers: bool,
-    /// Leaderships follow one another more than 5 s apart.
+    /// Two leaderships begin more than 5 s apart.
     pub spaced: bool,
-    /// Writes arrive in the order and within the second that they are sent in, and reads are not stale.
+    /// Writes arrive in the order in which they were sent and within a second, and reads are not stale.
     pub timely: bool,
-    /// Pauses of over a minute happen.
+    /// Pauses of over a minute may happen.
     pub long_pauses: bool,
     pub claims_off: bool,
     pub tags_refused: bool,
-    /// By how much each node's clock is ahead.
+    /// How far each node's clock is ahead, in milliseconds.
     pub skew_ms: [u64; 3],
     /// The time between two leaderships by a perfect clock, in milliseconds.
     pub term_step: u64,
     pub rightful: Rightful,
-    /// Within how many passes of each node it must end.
+    /// The greatest number of passes of each node until the binding is where it belongs.
     pub passes: u32,
     pub mutant: Option<Mutant>,
 }

@@ -1,4 +1,4 @@
-//! Steps and states as a trace shows them.
+//! The text of steps and states in a trace.
 
 use std::fmt;
 

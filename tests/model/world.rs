@@ -1,4 +1,4 @@
-//! The model: nodes, EC2, hooks and mishaps, one step at a time; and what must hold after each.
+//! The model: nodes, EC2, hooks and mishaps, one step at a time, and the rules that must hold after each step.
 
 use std::collections::HashMap;
 
@@ -13,14 +13,15 @@ mod rest;
 #[path = "show.rs"]
 mod show;
 
-/// Time passes in steps of this many seconds: the shortest after which nothing may be stale or settling any more.
+/// The length of one step of time, in seconds: the shortest time after which no read may be stale and nothing may be
+/// settling any more.
 const TICK_S: u8 = 6;
 const LONG_S: u8 = 66;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Status {
     Sent,
-    /// A route that is to be deleted was read, and points at its node.
+    /// The first half of a route's deletion is done: the route was read, and it points at the node that deletes it.
     Checked,
     Done(u8),
     Refused,
@@ -32,29 +33,29 @@ struct Write {
     status: Status,
 }
 
-/// What EC2 holds.
+/// The state of EC2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Cloud {
     pointer: Pointer,
     tags: Tags,
-    /// Which leadership each tag belongs to: known to the check only.
+    /// The leadership to which each tag belongs. Only the checks know it.
     tag_claims: [u8; NODES],
 }
 
-/// Everything at one moment.
+/// The state of the whole model at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     locals: [u32; NODES],
-    /// The writes under way: at most one for the binding and one for the record of each node.
+    /// The writes under way. Each node has at most one write for the binding and one for the record.
     slots: [[Option<Write>; 2]; NODES],
-    /// Writes whose client gave up on them, and that may still arrive.
+    /// Writes that may still arrive although their client gave up.
     late: [Option<(u8, Write)>; 2],
     cloud: Cloud,
-    /// Earlier states that a read may still show, and how long ago each ended.
+    /// Earlier states of EC2 that a read may still show, each with the time since it ended.
     past: [Option<(Cloud, u8)>; 3],
     /// The leaderships that each node's daemon has seen on record, as bits.
     shown: [u8; NODES],
-    /// For how many steps of time the last `up` still counts as recent.
+    /// The number of time steps for which the last `up` still counts as recent.
     up_lately: u8,
     ups: u8,
     drifts: u8,
@@ -92,12 +93,12 @@ pub struct Next {
 pub struct World {
     pub setup: Setup,
     pub locals: Locals,
-    /// How many passes each state took to come to rest.
+    /// The number of passes that each state took to come to rest.
     rests: HashMap<u128, Result<u32, String>, Fast>,
     pub worst_passes: u32,
-    /// Writes to the binding so far, effective or not.
+    /// The number of writes to the binding so far, with or without an effect.
     writes: u64,
-    /// How often a route was deleted that had been replaced between the check and the deletion.
+    /// How often a node deleted a route that had been replaced between the check and the deletion.
     pub deleted_another: u64,
 }
 
@@ -134,7 +135,7 @@ impl World {
         0..self.setup.nodes
     }
 
-    /// Everything that may happen next.
+    /// All steps that are possible next, each with the state after it.
     pub fn successors(&mut self, state: &State) -> Vec<Next> {
         let mut all = Vec::new();
         for node in self.nodes() {
@@ -146,14 +147,14 @@ impl World {
                 let mut next = state.clone();
                 next.restarts += 1;
                 for slot in 0..2 {
-                    // Its requests are on their way, and nobody waits for them.
+                    // The requests of the daemon that ended are on their way, and nobody waits for their answers.
                     if let Some(write) = next.slots[usize::from(node)][slot].take() {
                         add_late(&mut next, node, write);
                     }
                 }
                 if self.setup.forgetful {
                     let mut next = next.clone();
-                    // Nobody remembers what was shown.
+                    // A daemon that lost its memory does not know which claims it was shown.
                     next.shown[usize::from(node)] = 0;
                     let violation = self.event(&mut next, node, Event::RestartWithout, None);
                     all.push(Next { step: Step::RestartWithout(node), state: next, violation });
@@ -199,7 +200,7 @@ impl World {
 
     fn hooks(&mut self, state: &State, node: u8, all: &mut Vec<Next>) {
         if state.ups < self.setup.ups && (state.up_lately < 1 + u8::from(self.setup.timely) || !self.setup.spaced) {
-            // Where no two terms can be equal, all nodes are alike, and the first leader may as well be the first one.
+            // If no two terms can be equal, all nodes are alike. So only the first node becomes the first leader.
             if state.ups == 0 && node > 0 && self.setup.spaced && self.setup.skew_ms == [0; 3] {
                 return;
             }
@@ -226,7 +227,8 @@ impl World {
         let mut state = state.clone();
         let age = match local.look_age() {
             Some(age) => age,
-            // A look begins with reading the file: the same as noticing it, and then looking.
+            // A look begins with a read of the file. That is equal to the step that notices the file, with a look after
+            // it.
             None if local.has_news() => return,
             None => {
                 let violation = self.event(&mut state, node, Event::BeginLook, None);
@@ -329,7 +331,7 @@ impl World {
     }
 
     fn time(&mut self, state: &State, all: &mut Vec<Next>) {
-        // A claim's record is written, or written again, within seconds.
+        // In a timely world, a claim's record is written within seconds, so no time passes before the record is there.
         let mut live = self.live(state);
         if self.setup.timely && live.any(|(node, k)| state.cloud.tag_claims[usize::from(node)] != k) {
             return;
@@ -383,8 +385,8 @@ impl World {
         state.past.sort_by_key(|past| past.map_or(u8::MAX, |(_, gone_s)| gone_s));
     }
 
-    /// Something happens to a node, and it starts what it wants then. `failed`: the write that just failed and that
-    /// waits for another occasion.
+    /// Applies an event to a node, and starts the writes that the node then wants. `failed` is the slot of a write that
+    /// has just failed and that waits for its next try.
     fn event(&mut self, state: &mut State, node: u8, event: Event, failed: Option<usize>) -> Option<String> {
         let index = usize::from(node);
         let next = self.locals.after(state.locals[index], event);
@@ -427,7 +429,7 @@ impl World {
         self.event(state, node, event, None)
     }
 
-    /// EC2 performs a write, or the first half of it.
+    /// EC2 performs a write. Of a route's deletion, it performs one half at a time.
     fn execute(&mut self, state: &mut State, node: u8, write: &mut Write) -> Option<String> {
         self.writes += u64::from(!matches!(write.what, What::Tag { .. }));
         let before = state.cloud.pointer;
@@ -494,7 +496,7 @@ impl World {
         None
     }
 
-    /// What must hold whenever a node took the binding.
+    /// The rules that must hold whenever a node took the binding.
     fn taken(&self, state: &State, node: u8, from: Pointer, purpose: Purpose, claim: u8) -> Option<String> {
         let Pointer::At(other, _) = from else {
             let took = from == Pointer::Foreign && purpose == Purpose::Restore;
@@ -506,8 +508,8 @@ impl World {
         if purpose == Purpose::Restore {
             return Some(format!("{} takes what was to be put back only if it was free", letter(node)));
         }
-        // A claim that is late to take does so after one look. For as long as that look holds, it may take from a node
-        // whose record was not written yet when it looked.
+        // A late claim takes the binding after one look. While that look counts, the node may take the binding from a
+        // node whose record was not yet written at the time of the look.
         let settled = purpose == Purpose::Retake || state.up_lately == 0;
         let newer = self.live(state).any(|(at, k)| at == other && k > claim);
         let disturbed = self.setup.timely && settled && newer;
@@ -525,7 +527,7 @@ impl World {
         state.past[self.setup.stale..].fill(None);
     }
 
-    /// Drops what makes no difference any more.
+    /// Drops everything that can make no difference any more.
     pub fn normalise(&self, mut state: State) -> State {
         let live = self.live(&state).fold(0, |all, (_, k)| all | 1u8 << k);
         state.shown.iter_mut().for_each(|shown| *shown &= live);
@@ -549,7 +551,7 @@ impl World {
         })
     }
 
-    /// The lowest number that no association bears that somebody may still name.
+    /// The lowest number that no association bears which any part of the model still names.
     fn new_association(&self, state: &State) -> u8 {
         if self.setup.pointing != Pointing::ElasticIp {
             return 0;
