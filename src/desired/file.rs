@@ -47,7 +47,7 @@ pub enum Wanted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leadership {
     pub claim: ClaimId,
-    /// When the hook that began the claim started: milliseconds since the Unix epoch.
+    /// The start of the hook that began the claim, in milliseconds since the Unix epoch.
     pub started_ms: u64,
     /// Pgpool's watchdog process. The leadership ends with this process. `None` if a person ran the hook by hand.
     pub guard: Option<Process>,

@@ -58,7 +58,7 @@ fn ns_per_tick() -> u64 {
 /// The kernel's name for this boot: `/proc/sys/kernel/random/boot_id`.
 ///
 /// # Errors
-/// When `/proc` cannot be read.
+/// `/proc` cannot be read.
 pub fn boot_id() -> io::Result<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }

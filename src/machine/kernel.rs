@@ -71,6 +71,6 @@ pub trait Kernel {
     /// Removes the address. An address that is already gone counts as success if the interface exists.
     ///
     /// # Errors
-    /// As for `add`.
+    /// The errors of [`Kernel::add`].
     async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError>;
 }

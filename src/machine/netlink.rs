@@ -25,7 +25,7 @@ use super::kernel::{Kernel, KernelError, LocalAddress, host_prefix};
 mod sock_diag;
 pub(crate) mod socket;
 
-/// How long one look or change may take. A healthy kernel answers within microseconds.
+/// The longest time for one look or change. A healthy kernel answers within microseconds.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The mark of the program that added an address, carried in `IFA_PROTO`. The kernel uses 1 to 3 (linux/if_addr.h); the

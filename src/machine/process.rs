@@ -41,7 +41,7 @@ pub fn start_time(pid: u32) -> Option<u64> {
 /// The process that calls.
 ///
 /// # Errors
-/// When `/proc` cannot be read.
+/// `/proc` cannot be read.
 pub fn this_process() -> io::Result<Process> {
     let pid = std::process::id();
     Ok(Process { pid, start_time: stat(pid)?.start_time })

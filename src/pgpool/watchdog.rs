@@ -21,7 +21,7 @@ use crate::machine::trust::SharedOwners;
 use crate::machine::whole_file;
 use crate::observe::seen::Witness;
 
-/// How long the watchdog may take to answer. The watchdog stands still while a hook runs in its main loop.
+/// The longest time for the watchdog's answer. The watchdog stands still while a hook runs in its main loop.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest answer, in bytes. A true answer lists some nodes and is shorter.
 const LONGEST_ANSWER: usize = 1 << 20;

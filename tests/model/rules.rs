@@ -66,9 +66,9 @@ pub struct Setup {
     /// fail.
     pub faults: u8,
     pub restarts: u8,
-    /// What a daemon persisted may be lost in a restart.
+    /// A restart may lose the state that the daemon persisted.
     pub forgetful: bool,
-    /// How many earlier states of EC2 a stale read may show.
+    /// The number of earlier states of EC2 that a stale read may show.
     pub stale: usize,
     /// Other events may happen between the beginning of a look and its answer.
     pub slow_looks: bool,
@@ -82,7 +82,7 @@ pub struct Setup {
     pub long_pauses: bool,
     pub claims_off: bool,
     pub tags_refused: bool,
-    /// How far each node's clock is ahead, in milliseconds.
+    /// The time by which each node's clock is ahead, in milliseconds.
     pub skew_ms: [u64; 3],
     /// The time between two leaderships by a perfect clock, in milliseconds.
     pub term_step: u64,

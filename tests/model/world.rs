@@ -98,7 +98,7 @@ pub struct World {
     pub worst_passes: u32,
     /// The number of writes to the binding so far, with or without an effect.
     writes: u64,
-    /// How often a node deleted a route that had been replaced between the check and the deletion.
+    /// The number of times that a node deleted a route that had been replaced between the check and the deletion.
     pub deleted_another: u64,
 }
 

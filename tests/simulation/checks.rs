@@ -75,7 +75,7 @@ pub struct Party {
     pub computer: Computer,
 }
 
-/// How often each ENI has won a pointer since the last event around the nodes.
+/// The number of times that each ENI has won a pointer since the last event around the nodes.
 type Turns = BTreeMap<Pointer, BTreeMap<String, u32>>;
 
 pub struct Checks {

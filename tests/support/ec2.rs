@@ -29,7 +29,7 @@ use vipkeeper::ec2::{
 use super::classify;
 use super::{Clock, Timeline};
 
-/// How long the client waits for one answer.
+/// The longest time that the client waits for one answer.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// The time at which a read was sent, and the time at which its answer reached the node.

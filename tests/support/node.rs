@@ -65,7 +65,7 @@ struct Memory {
     resets_fail: Option<KernelError>,
     /// The addresses whose connections the daemon asked to end while the address was still there.
     resets: Vec<IpAddr>,
-    /// How long the kernel takes to list its addresses.
+    /// The time that the kernel takes to list its addresses.
     kernel_takes: Duration,
     disk_full: bool,
     room: Room,
@@ -380,7 +380,7 @@ impl Kernel for Computer {
 /// The metadata service of one node.
 pub struct SimIdentity {
     pub node: RefCell<Node>,
-    /// How many more requests fail.
+    /// The number of requests that still fail.
     pub failures: Cell<u32>,
     pub asked: Cell<u32>,
 }
@@ -416,7 +416,7 @@ pub struct SimNode {
     pub parts: Parts,
     /// Pgpool's watchdog runs a hook meanwhile and answers nobody.
     pub stands_still: Rc<Cell<bool>>,
-    /// How often Pgpool's watchdog was asked.
+    /// The number of questions to Pgpool's watchdog so far.
     pub asked: Rc<Cell<usize>>,
     rng: fastrand::Rng,
 }

@@ -11,7 +11,7 @@ use vipkeeper::status::{BindingStatus, Condition, Status, VipStatus};
 
 use super::{Clock, Timeline};
 
-/// How much the recorder remembers.
+/// The amount that the recorder remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// Everything that tests of one node ask for.

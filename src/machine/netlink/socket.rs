@@ -17,7 +17,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 /// The longest datagram that the kernel sends, in bytes.
 const DATAGRAM_BYTES: usize = 32 * 1024;
 
-/// How often a dump is tried in all if changes interrupt it (`NLM_F_DUMP_INTR`).
+/// The number of tries for a dump if changes interrupt it (`NLM_F_DUMP_INTR`).
 const DUMP_ATTEMPTS: u32 = 5;
 
 /// A socket that never blocks and hears the multicast groups in `groups`: bit n - 1 stands for group n
