@@ -18,19 +18,19 @@ use crate::machine::namespace;
 use crate::machine::process::{self, Process};
 use crate::machine::trust::TrustedOwners;
 
-/// How long a hook waits for another hook's lock. Hooks hold the lock for less than a millisecond, and a little longer
-/// on a slow disk. A process that holds the lock for longer is stopped or means harm. The hook then goes on without the
-/// lock, because Pgpool's watchdog stands still until the hook returns.
+/// The longest time that a hook waits for another hook's lock. Hooks hold the lock for less than a millisecond, and a
+/// little longer on a slow disk. A process that holds the lock for longer is stopped or means harm. The waiting hook
+/// then goes on without the lock, because Pgpool's watchdog stands still until the hook returns.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 /// The hooks' lock file, in the folder of the desired-state files.
 const LOCK: &str = ".lock";
 const LOCK_RETRY: Duration = Duration::from_millis(1);
-/// How long a hook that finds the disk full waits for the daemon to make room. A running daemon needs milliseconds for
-/// it.
+/// The longest time that a hook waits for the daemon to make room on a full disk. A running daemon makes room within
+/// milliseconds.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 const ROOM_RETRY: Duration = Duration::from_millis(5);
-/// Without the lock, another hook may change the file during a write. The hook then composes the file again from the
-/// new content, at most this many times in all.
+/// The greatest number of times that a hook without the lock composes the file. The hook composes the file again if
+/// another hook changed the old file during the write.
 const ROUNDS: u32 = 4;
 const TEMPORARY: &str = ".tmp";
 

@@ -251,8 +251,8 @@ fn why_not(path: PathBuf, error: io::Error) -> Result<Result<Word, Nobody>, AskE
 }
 
 impl Nobody {
-    /// How useful the reason is to an operator. Of several places without anybody to ask, the reason with the highest
-    /// rank is told.
+    /// The rank of the reason by its use to an operator. Of several places without anybody to ask, the reason with the
+    /// highest rank is told.
     fn rank(&self) -> u8 {
         match self {
             Self::NoSocket(_) => 0,

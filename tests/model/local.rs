@@ -97,7 +97,7 @@ pub struct Local {
     pub file: File,
     /// The content of the file when the daemon last read it.
     reading: File,
-    /// How long ago the hook of a claim ran, if the daemon has not noticed that claim yet.
+    /// The time since the hook of a claim ran, if the daemon has not noticed that claim yet.
     hook_age: Duration,
     memory: Memory,
     observed: Observed,

@@ -33,9 +33,10 @@ use crate::watchdog::{Director, Happening};
 pub const BOUND: Duration = Duration::from_secs(30 + 5 + 30 + 30 + 9);
 /// The greatest age of the state that a read may show.
 const READS_LAG: Duration = Duration::from_secs(5);
-/// How long nothing may happen after the cluster has converged: longer than the longest interval.
+/// The time after convergence in which nothing may happen: longer than the longest interval.
 const WATCHED: Duration = Duration::from_secs(38);
-/// How long nothing may happen after all daemons restarted. This time is shorter, because a new daemon looks at once.
+/// The time after a restart of all daemons in which nothing may happen. A short time suffices, because a new daemon
+/// looks at once.
 const WATCHED_AFTER_RESTART: Duration = Duration::from_secs(15);
 
 /// A fault that a test puts into a cluster on purpose, to see whether the checks notice.
