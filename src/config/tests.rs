@@ -427,7 +427,7 @@ fn a_hook_gets_what_can_be_read() {
 #[test]
 fn a_state_folder_that_only_a_variable_names_is_said_to_be_lost_on_hooks() {
     let missed = |text: &str, environment: &[(&str, &str)]| {
-        File::new(&format!("{text}{MINIMAL}")).sources(environment, &[]).state_dir_that_hooks_miss()
+        File::new(format!("{text}{MINIMAL}")).sources(environment, &[]).state_dir_that_hooks_miss()
     };
     let variable = [("VIPKEEPER_STATE_DIR", "/variable")];
     let said = missed("", &variable).unwrap();

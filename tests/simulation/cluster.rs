@@ -283,9 +283,9 @@ impl Cluster {
         // A pass may be under way on each node when the count begins, and another pass when the count ends.
         let most = self.reads_per_pass() * (self.passes() - passes + 2 * self.nodes.len());
         // A superseded leader looks each second while its own Pgpool says that it leads, but not for ever.
-        let is_superseded = |node: &Node| {
-            let persisted = self.vips.iter().filter_map(|vip| node.computer.persisted(vip.ip));
-            persisted.into_iter().any(|persisted| persisted.superseded_by.is_some())
+        let is_superseded = |node: &SimNode| {
+            let mut persisted = self.vips.iter().filter_map(|vip| node.computer.persisted(vip.ip));
+            persisted.any(|persisted| persisted.superseded_by.is_some())
         };
         let eager = self.nodes.iter().filter(|node| is_superseded(node)).count();
         let expected = self.reads_per_pass()
