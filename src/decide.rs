@@ -10,7 +10,7 @@ use crate::decide::memory::{Memory, Persisted};
 use crate::decide::plan::Plan;
 use crate::decide::witness::{Contradiction, Heard};
 use crate::desired::Desired;
-use crate::observe::seen::{Moment, Observed};
+use crate::observe::seen::{Moment, Now, Observed};
 
 pub mod claim;
 pub mod memory;
@@ -42,9 +42,8 @@ impl Decider {
     }
 
     /// Weighs the desired-state file against the watchdog's word, and returns the desired state that follows from both.
-    /// `wall_ms` is the wall clock, in milliseconds since the Unix epoch.
-    pub fn judge(&mut self, mode: WitnessMode, file: &Desired, heard: Heard, now: Moment, wall_ms: u64) -> Desired {
-        let judged = witness::judge(mode, file, heard, &mut self.contradiction, now, wall_ms);
+    pub fn judge(&mut self, mode: WitnessMode, file: &Desired, heard: Heard, now: Now) -> Desired {
+        let judged = witness::judge(mode, file, heard, &mut self.contradiction, now);
         self.hook_lost = judged.hook_lost;
         self.on_watchdogs_word = judged.desired != *file;
         judged.desired
@@ -62,11 +61,11 @@ impl Decider {
         self.contradiction.as_ref().filter(|_| self.hook_lost)
     }
 
-    /// Learns from a look, and plans. `desired` is the result of [`Decider::judge`]. `wall_ms` is the wall clock, in
-    /// milliseconds since the Unix epoch. Implausible terms in `observed` are set apart.
-    pub fn decide(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Moment, wall_ms: u64) -> Plan {
-        self.memory.learn(vip, desired, observed, now, wall_ms);
-        plan::plan(vip, desired, observed, &self.memory, now)
+    /// Learns from a look, and plans. `desired` is the result of [`Decider::judge`]. Implausible terms in `observed`
+    /// are set apart.
+    pub fn decide(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Now) -> Plan {
+        self.memory.learn(vip, desired, observed, now.at, now.wall_ms);
+        plan::plan(vip, desired, observed, &self.memory, now.at)
     }
 
     /// Everything that must survive a restart of the daemon, except the time at which the claim converged.

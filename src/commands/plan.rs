@@ -22,7 +22,7 @@ use crate::desired::{Desired, WhyUnknown};
 use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
 use crate::machine::kernel::{KernelError, LocalAddress};
-use crate::observe::seen::{Moment, Witness};
+use crate::observe::seen::{Moment, Now, Witness};
 use crate::observe::{Known, World, ask, observe};
 use crate::state_dir::Machine;
 
@@ -124,7 +124,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         WitnessMode::Off => None,
         WitnessMode::Check | WitnessMode::Trust => Some(ask_watchdog().await),
     };
-    let wall_ms = machine.wall_ms();
+    let now = Now { at: NOW, wall_ms: machine.wall_ms() };
     let vips = config.vips.iter().map(|vip_config| {
         let delegate_ip = vip_config.delegate_ip;
         // A word that was not asked for has no time.
@@ -133,11 +133,11 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
             at: NOW,
         });
         let reading = machine.desired(delegate_ip);
-        let mut decider = Decider::restore(machine.load(delegate_ip), Moment::ZERO, wall_ms);
-        let desired = decider.judge(config.witness, &reading.desired, heard, NOW, wall_ms);
+        let mut decider = Decider::restore(machine.load(delegate_ip), Moment::ZERO, now.wall_ms);
+        let desired = decider.judge(config.witness, &reading.desired, heard, now);
         let (vip, mut observed) = observe(config, vip_config, &known, &world);
         observed.witness = heard.word;
-        let plan = decider.decide(&vip, &desired, &mut observed, NOW, wall_ms);
+        let plan = decider.decide(&vip, &desired, &mut observed, now);
         let dispute = Dispute::of(config.witness, heard, &decider);
         VipPreview::new(&plan, &desired, dispute.as_ref(), delegate_ip, reading.invalid)
     });

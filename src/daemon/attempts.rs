@@ -6,10 +6,9 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::ec2::{Class, Effect};
 use crate::observe::cause::Cause;
-use crate::observe::seen::Moment;
+use crate::observe::seen::{Moment, Now};
 
 use super::in_flight::Failure;
-use super::now::Now;
 use crate::decide::plan::Subject;
 
 /// A change that perhaps happened is tried again once a look has shown whether it did, or after this long without such

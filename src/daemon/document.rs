@@ -12,7 +12,7 @@ use crate::desired::Desired;
 use crate::ec2::Class;
 use crate::names::OneOf;
 use crate::observe::World;
-use crate::observe::seen::WhyUnseen;
+use crate::observe::seen::{Now, WhyUnseen};
 use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::status::{
     BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, SourceStatus,
@@ -20,7 +20,6 @@ use crate::status::{
 };
 
 use super::attempts::LastFailure;
-use super::now::Now;
 use super::vip::VipLoop;
 use crate::decide::plan::Subject;
 

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Daemon;
-use super::now::Now;
 use super::reads::{self, Consequence, Event, Reads};
 use super::schedule::Circumstances;
 use super::vip::VipLoop;
@@ -13,6 +12,7 @@ use crate::ec2::{Ec2Read, Ec2Write, Urgency};
 use crate::identity::{Identify, Node};
 use crate::machine::kernel::Kernel;
 use crate::observe::Known;
+use crate::observe::seen::Now;
 use crate::report::{News, PassResult};
 use crate::state_dir::Machine;
 

@@ -15,14 +15,13 @@ use crate::desired::Desired;
 use crate::desired::source::Reading;
 use crate::ec2::{Accepted, Class, Effect, Urgency};
 use crate::ids::{ClaimId, InstanceId};
-use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen};
+use crate::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen};
 use crate::observe::{self, World};
 use crate::report::Outcome;
 use crate::state_dir::Machine;
 
 use super::attempts::{Attempts, LastFailure, Releases};
 use super::in_flight::{InFlight, RateWait, Write, Written};
-use super::now::Now;
 
 /// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit: somewhat
 /// longer than the hooks' `wait`.
@@ -120,7 +119,7 @@ impl VipLoop {
     /// Reads the desired-state file afresh. Returns whether the word that is in force changed.
     pub fn read_desired(&mut self, machine: &mut impl Machine, mode: WitnessMode, heard: Heard, now: Now) -> bool {
         let mut reading = machine.desired(self.vip());
-        reading.desired = self.decider.judge(mode, &reading.desired, heard, now.at, now.wall_ms);
+        reading.desired = self.decider.judge(mode, &reading.desired, heard, now);
         let changed = self.reading.as_ref().is_none_or(|before| before.desired != reading.desired);
         if changed {
             self.desired_since_ms = now.wall_ms;
@@ -171,7 +170,7 @@ impl VipLoop {
     pub fn decide(&mut self, vip: Vip, mut observed: Observed, now: Now) {
         let Some(reading) = &self.reading else { return };
         let desired = reading.desired.clone();
-        let plan = self.decider.decide(&vip, &desired, &mut observed, now.at, now.wall_ms);
+        let plan = self.decider.decide(&vip, &desired, &mut observed, now);
         // A failure is forgotten once its subject is as it should be. A binding that cannot be seen at present keeps
         // its backoff.
         let is_due = |subject: &Subject| match subject {

@@ -8,12 +8,12 @@ use tokio::time::{Instant, timeout};
 use super::Daemon;
 use super::attempts::Because;
 use super::in_flight::{RateWait, Write, WriteFuture, Written, perform};
-use super::now::Now;
 use super::vip::FollowUp;
 use crate::action::Action;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
+use crate::observe::seen::Now;
 use crate::report::News;
 use crate::state_dir::Machine;
 

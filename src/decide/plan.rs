@@ -18,7 +18,7 @@ use crate::decide::timing::{
 };
 use crate::desired::Desired;
 use crate::ids::Term;
-use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 pub use self::change::{Change, Subject};
 pub use self::unasked::Unasked;
@@ -211,7 +211,10 @@ impl Planner<'_> {
                     return say(State::Waiting, Why::SecondLook { holder: holder.to_string() });
                 }
                 let reason = if holder.blackhole { DriftReason::Blackhole } else { DriftReason::Elsewhere };
-                let verdict = self.retake(held, binding, sight, track, holder.to_string(), look_at);
+                let verdict = match self.why_no_retake(held, holder) {
+                    Some(verdict) => verdict,
+                    None => self.retake(binding, sight, track, holder, look_at),
+                };
                 let step = verdict.step.filter(|_| !lags);
                 drifted(Verdict { step, ..verdict }, reason)
             }
@@ -237,33 +240,39 @@ impl Planner<'_> {
         drifted(act(State::Drift, why, Purpose::Restore, action), reason)
     }
 
-    /// Takes back a binding that this leader had and somebody else holds now. The leader does so only if its claim is
-    /// the newest on record, only after a second look, and never against the watchdog's word.
+    /// Why this leader may not take back a binding now, whatever its looks show: its claim is not the newest on
+    /// record, or the watchdog forbids it. `None` if it may.
+    fn why_no_retake(&self, held: &Held, holder: &Holder) -> Option<Verdict> {
+        let holder = holder.to_string();
+        if claim::record(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
+            return Some(say(State::Blocked, Why::NoRecord { holder }));
+        }
+        match self.observed.witness {
+            Witness::NotEscalated => Some(say(State::Blocked, Why::NotEscalated { holder })),
+            // The watchdog's answer wakes the loop.
+            Witness::Asking => Some(say(State::Drift, Why::SecondLook { holder })),
+            Witness::Unheard => Some(say(State::Blocked, Why::Unheard { holder })),
+            Witness::Silent | Witness::Escalated => None,
+        }
+    }
+
+    /// Takes back a binding that this leader had and somebody else holds now, after a second look.
     fn retake(
         &self,
-        held: &Held,
         binding: &Binding,
         sight: &Sight,
         track: &Track,
-        holder: String,
+        holder: &Holder,
         look_at: &mut Option<Moment>,
     ) -> Verdict {
-        if claim::record(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
-            return say(State::Blocked, Why::NoRecord { holder });
-        }
-        match self.observed.witness {
-            Witness::NotEscalated => return say(State::Blocked, Why::NotEscalated { holder }),
-            // The watchdog's answer wakes the loop.
-            Witness::Asking => return say(State::Drift, Why::SecondLook { holder }),
-            Witness::Unheard => return say(State::Blocked, Why::Unheard { holder }),
-            Witness::Silent | Witness::Escalated => {}
-        }
+        let holder = holder.to_string();
         let due = track.elsewhere_since.unwrap_or(sight.at) + hold(track.retakes);
         if sight.at < due {
             sooner(look_at, due);
             return say(State::Drift, Why::SecondLook { holder });
         }
-        if !claim::has_looked_lately(&self.observed.claims, held, self.now) {
+        let held = self.memory.claim.as_ref();
+        if !held.is_some_and(|held| claim::has_looked_lately(&self.observed.claims, held, self.now)) {
             self.look_again(look_at);
             return say(State::Drift, Why::SecondLook { holder });
         }

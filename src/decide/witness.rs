@@ -5,7 +5,7 @@ use crate::config::WitnessMode;
 use crate::decide::timing::CONTRADICTION;
 use crate::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use crate::ids::ClaimId;
-use crate::observe::seen::{Moment, Witness};
+use crate::observe::seen::{Moment, Now, Witness};
 
 /// The watchdog's word, and when the watchdog gave it. The word is kept until the watchdog is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +90,9 @@ pub fn judge(
     desired: &Desired,
     heard: Heard,
     memory: &mut Option<Contradiction>,
-    now: Moment,
-    wall_ms: u64,
+    now: Now,
 ) -> Judgement {
+    let Now { at: now, wall_ms } = now;
     let contradicts = match (heard.word, desired) {
         (Witness::Escalated, Desired::Unknown(_) | Desired::Standby(_)) => Some(true),
         (Witness::NotEscalated, Desired::Leader(_)) => Some(false),
@@ -150,6 +150,16 @@ mod tests {
 
     use super::*;
 
+    fn judge(
+        mode: WitnessMode,
+        desired: &Desired,
+        heard: Heard,
+        memory: &mut Option<Contradiction>,
+        (at, wall_ms): (Moment, u64),
+    ) -> Judgement {
+        super::judge(mode, desired, heard, memory, Now { at, wall_ms })
+    }
+
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     fn leader() -> Desired {
@@ -164,9 +174,9 @@ mod tests {
     #[test]
     fn a_short_contradiction_is_a_hook_on_its_way() {
         let mut memory = None;
-        let judged = judge(WitnessMode::Trust, &leader(), said(Witness::NotEscalated, 100), &mut memory, S(100), 0);
+        let judged = judge(WitnessMode::Trust, &leader(), said(Witness::NotEscalated, 100), &mut memory, (S(100), 0));
         assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
-        let judged = judge(WitnessMode::Trust, &leader(), said(Witness::Escalated, 105), &mut memory, S(105), 0);
+        let judged = judge(WitnessMode::Trust, &leader(), said(Witness::Escalated, 105), &mut memory, (S(105), 0));
         assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
         assert_eq!(memory, None, "the next one begins anew");
     }
@@ -179,10 +189,10 @@ mod tests {
             (WitnessMode::Trust, true, Desired::Standby(WhyStandby::Watchdog)),
         ] {
             let mut memory = None;
-            let _ = judge(mode, &leader(), said(Witness::NotEscalated, 100), &mut memory, S(100), 0);
+            let _ = judge(mode, &leader(), said(Witness::NotEscalated, 100), &mut memory, (S(100), 0));
             // A watchdog that is busy for a moment does not end the contradiction.
-            let _ = judge(mode, &leader(), said(Witness::Silent, 105), &mut memory, S(105), 0);
-            let judged = judge(mode, &leader(), said(Witness::NotEscalated, 110), &mut memory, S(110), 0);
+            let _ = judge(mode, &leader(), said(Witness::Silent, 105), &mut memory, (S(105), 0));
+            let judged = judge(mode, &leader(), said(Witness::NotEscalated, 110), &mut memory, (S(110), 0));
             assert_eq!(judged, Judgement { desired, hook_lost: lost }, "{mode:?}");
         }
     }
@@ -191,9 +201,9 @@ mod tests {
     fn a_watchdog_that_is_escalated_without_a_hook_begins_one_claim_and_keeps_it() {
         let nothing = Desired::Unknown(WhyUnknown::NoFile);
         let mut memory = None;
-        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 100), &mut memory, S(100), 7_000);
-        let first = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, S(110), 17_000);
-        let later = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 300), &mut memory, S(300), 207_000);
+        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 100), &mut memory, (S(100), 7_000));
+        let first = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, (S(110), 17_000));
+        let later = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 300), &mut memory, (S(300), 207_000));
         assert_eq!(first, later);
         let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000 };
         assert_eq!(first, Judgement { desired: Desired::Leader(claim), hook_lost: true });
@@ -203,11 +213,11 @@ mod tests {
     fn a_watchdog_that_is_gone_contradicts_nothing_for_long() {
         let nothing = Desired::Unknown(WhyUnknown::NoFile);
         let mut memory = None;
-        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 100), &mut memory, S(100), 7_000);
-        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, S(110), 17_000);
-        let busy = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 119), &mut memory, S(119), 26_000);
+        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 100), &mut memory, (S(100), 7_000));
+        let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, (S(110), 17_000));
+        let busy = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 119), &mut memory, (S(119), 26_000));
         assert!(busy.hook_lost);
-        let gone = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 120), &mut memory, S(120), 27_000);
+        let gone = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 120), &mut memory, (S(120), 27_000));
         assert_eq!(gone, Judgement { desired: nothing, hook_lost: false });
     }
 
@@ -216,10 +226,10 @@ mod tests {
         let dead = Desired::Standby(WhyStandby::GuardDead);
         let mut memory = None;
         let before_it_died = said(Witness::Escalated, 95);
-        let _ = judge(WitnessMode::Trust, &dead, before_it_died, &mut memory, S(100), 7_000);
-        let _ = judge(WitnessMode::Trust, &dead, before_it_died, &mut memory, S(101), 8_000);
+        let _ = judge(WitnessMode::Trust, &dead, before_it_died, &mut memory, (S(100), 7_000));
+        let _ = judge(WitnessMode::Trust, &dead, before_it_died, &mut memory, (S(101), 8_000));
         for now in 102..112 {
-            let judged = judge(WitnessMode::Trust, &dead, said(Witness::Silent, now), &mut memory, S(now), 9_000);
+            let judged = judge(WitnessMode::Trust, &dead, said(Witness::Silent, now), &mut memory, (S(now), 9_000));
             assert_eq!(judged, Judgement { desired: dead.clone(), hook_lost: false }, "at {now} s");
         }
     }
@@ -228,7 +238,7 @@ mod tests {
     fn what_an_earlier_daemon_did_on_the_watchdogs_word_stands_until_it_is_asked_and_no_hook_waits_for_that() {
         let unasked = || Heard { word: Witness::Silent, at: Moment::ZERO };
         let judged = |desired: &Desired, heard, memory: &mut Option<Contradiction>, now| {
-            judge(WitnessMode::Trust, desired, heard, memory, S(now), 9_000).desired
+            judge(WitnessMode::Trust, desired, heard, memory, (S(now), 9_000)).desired
         };
         let (down, held_back) = (Desired::Standby(WhyStandby::Down), Desired::Unknown(WhyUnknown::NotAskedSince));
         let began = || Some(Contradiction::remembered(&ClaimId::new("watchdog-7000"), 7_000, S(0)));
@@ -247,7 +257,7 @@ mod tests {
         assert_eq!(judged(&leader(), said(Witness::Escalated, 1), &mut ended(), 1), leader());
         let anew = Desired::Leader(Claim { id: ClaimId::new("c2"), started_ms: 8_000 });
         assert_eq!(judged(&anew, unasked(), &mut ended(), 1), anew, "the next `up`");
-        let checked = judge(WitnessMode::Check, &down, unasked(), &mut began(), S(1), 9_000);
+        let checked = judge(WitnessMode::Check, &down, unasked(), &mut began(), (S(1), 9_000));
         assert_eq!(checked.desired, down, "trusted no more");
     }
 }

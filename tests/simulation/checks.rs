@@ -99,6 +99,8 @@ struct Learnt {
     read: Asked,
     term: Term,
     of: InstanceId,
+    /// The terms that nodes gave up by their own word, in the same read.
+    given_up: BTreeMap<InstanceId, Term>,
 }
 
 impl Checks {
@@ -181,7 +183,12 @@ impl Watch for Checks {
             let none = (claim_tag::WITHDRAWN, party.instance.clone());
             let (term, of) = others.map(|(other, term)| (term, other)).max().unwrap_or(none);
             let mut state = self.state.borrow_mut();
-            state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt { read: when, term, of });
+            state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt {
+                read: when,
+                term,
+                of,
+                given_up: claim_tag::withdrawn_among(vip.ip, tags),
+            });
         }
     }
 
@@ -204,6 +211,10 @@ impl Watch for Checks {
             // A read that began much later and no longer shows the claim is not stale, so the claim is really gone.
             let later = |newer: &&Learnt| newer.read.answered_at + GONE_AFTER;
             let newer = newer.filter(|newer| !learnt.iter().any(|other| other.read.at >= later(newer)));
+            // So is a claim that its own node gave up, however soon a read shows that.
+            let gave_up =
+                |newer: &&Learnt, other: &Learnt| other.given_up.get(&newer.of).is_some_and(|term| *term >= newer.term);
+            let newer = newer.filter(|newer| !learnt.iter().any(|other| gave_up(newer, other)));
             newer.map(|learnt| format!("{}'s {}, asked for at {:?}", learnt.of, learnt.term, learnt.read.at))
         };
         if let Some(newer) = newer {
