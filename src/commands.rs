@@ -5,4 +5,4 @@ pub mod plan;
 #[cfg(feature = "aws")]
 pub mod run;
 pub mod status;
-mod wait;
+pub mod wait;

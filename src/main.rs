@@ -16,6 +16,7 @@ use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::{Inputs, preview};
 use vipkeeper::commands::run::{self, runtime};
 use vipkeeper::commands::status::{Format, Mode, show};
+use vipkeeper::commands::wait::wait as wait_for_claim;
 use vipkeeper::config::{Config, ConfigError};
 use vipkeeper::demo;
 use vipkeeper::desired::next::Hook;
@@ -57,7 +58,7 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Up(vip) => as_hook(cli, |context| hook::up(context, vip.delegate_ip).map(drop)),
         Command::Down(vip) => as_hook(cli, |context| hook::down(context, vip.delegate_ip).map(drop)),
         Command::Wait(wait) => {
-            as_hook(cli, |context| hook::wait(context, wait.vip.delegate_ip, wait.timeout).map(drop))
+            as_hook(cli, |context| wait_for_claim(context, wait.vip.delegate_ip, wait.timeout).map(drop))
         }
         Command::Status(status) => {
             let config = cli.sources().load_for_hook();

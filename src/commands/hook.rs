@@ -4,16 +4,16 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::desired::file::DesiredFile;
+use crate::desired::file::{DesiredFile, DesiredFileError};
 use crate::desired::next::{Call, Hook, Request, next};
 use crate::desired::write;
-use crate::ids::ClaimId;
+use crate::ids::{ClaimId, InstanceId};
 use crate::machine::clock::{self, Clocks};
 use crate::machine::{namespace, process};
 use crate::pgpool::ancestors;
 
-pub use super::wait::{WaitError, wait};
 pub use crate::desired::write::WriteError;
 
 /// Everything that a hook has to know.
@@ -45,6 +45,23 @@ pub enum HookError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Wait(#[from] WaitError),
+}
+
+/// Why the claim did not converge, or not in time.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    #[error("{} does not exist: `vipkeeper up` has not run since the machine started", .0.display())]
+    NoFile(PathBuf),
+    #[error(transparent)]
+    File(#[from] DesiredFileError),
+    #[error("this node stands by for {0}: there is no claim to wait for")]
+    Standby(IpAddr),
+    #[error("the Pgpool watchdog process that claimed {0} is gone, and its claim with it")]
+    GuardDead(IpAddr),
+    #[error("this node's claim on {delegate_ip} gave way to a newer one of {by}")]
+    Superseded { delegate_ip: IpAddr, by: InstanceId },
+    #[error("{delegate_ip} did not converge within {}: {why}", humantime::format_duration(*timeout))]
+    Timeout { delegate_ip: IpAddr, timeout: Duration, why: String },
 }
 
 impl HookError {

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::hook::{HookContext, HookError};
+use super::hook::{HookContext, HookError, WaitError};
 use crate::decide::plan::State;
-use crate::desired::file::{self, DesiredFileError};
+use crate::desired::file;
 use crate::desired::{Desired, WhyStandby};
 use crate::error::one_line;
-use crate::ids::{ClaimId, InstanceId};
+use crate::ids::ClaimId;
 use crate::machine::clock::Clocks;
 use crate::machine::process;
 use crate::machine::trust::TrustedOwners;
@@ -23,23 +23,6 @@ use crate::status::{self, BindingStatus, Condition, ConditionName, DesiredRole, 
 const LOOK_EACH: Duration = Duration::from_millis(20);
 /// How many bindings are named at most in the one line that Pgpool's log gets.
 const MOST_NAMED: usize = 4;
-
-/// Why the claim did not converge, or not in time.
-#[derive(Debug, thiserror::Error)]
-pub enum WaitError {
-    #[error("{} does not exist: `vipkeeper up` has not run since the machine started", .0.display())]
-    NoFile(PathBuf),
-    #[error(transparent)]
-    File(#[from] DesiredFileError),
-    #[error("this node stands by for {0}: there is no claim to wait for")]
-    Standby(IpAddr),
-    #[error("the Pgpool watchdog process that claimed {0} is gone, and its claim with it")]
-    GuardDead(IpAddr),
-    #[error("this node's claim on {delegate_ip} gave way to a newer one of {by}")]
-    Superseded { delegate_ip: IpAddr, by: InstanceId },
-    #[error("{delegate_ip} did not converge within {}: {why}", humantime::format_duration(*timeout))]
-    Timeout { delegate_ip: IpAddr, timeout: Duration, why: String },
-}
 
 /// Returns once the current claim has converged. The current claim is read again at each look, because a hook may
 /// change it.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Purpose;
 use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
 use crate::decide::claim::{self, Held, Rival, Standing};
-use crate::decide::timing::{CALM, FRESH, RAISE_WINDOW, SETTLE};
+use crate::decide::timing::{CALM, NOT_FRESH, RAISE_WINDOW, SETTLE};
 use crate::desired::{Claim, Desired};
 use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
 use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight};
@@ -277,9 +277,6 @@ impl Track {
         }
     }
 }
-
-/// The age from which a claim looks before it takes.
-const NOT_FRESH: Duration = FRESH.saturating_add(Duration::from_millis(1));
 
 /// The format of the persisted memory.
 pub const PERSISTED_VERSION: u32 = 1;

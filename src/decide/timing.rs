@@ -9,6 +9,9 @@ pub const LONGEST_ANSWER: Duration = Duration::from_secs(8);
 /// A claim whose hook ran no longer ago than this takes at once. An older claim looks for a newer one first.
 pub const FRESH: Duration = Duration::from_secs(5);
 
+/// The age from which a claim looks before it takes.
+pub const NOT_FRESH: Duration = FRESH.saturating_add(Duration::from_millis(1));
+
 /// For this long after its `up`, a claim may raise its term over the terms that it reads. The window is longer than
 /// clocks may differ, and shorter than the time between two leaderships.
 pub const RAISE_WINDOW: Duration = Duration::from_secs(5);

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vipkeeper::commands::hook::{down, up, wait};
+use vipkeeper::commands::hook::{down, up};
+use vipkeeper::commands::wait::wait;
 use vipkeeper::desired::file::Wanted;
 use vipkeeper::desired::next::WatchdogProcess;
 use vipkeeper::error::one_line;

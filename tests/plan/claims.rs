@@ -349,7 +349,6 @@ fn a_superseded_claim_is_recorded_once_so_that_it_can_follow() {
         4000 see route=eni-b claims=none b=103
           => superseded by i-b 103
           => route in_sync: at eni-b
-          => look at 4002
         ",
     );
 }

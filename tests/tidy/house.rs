@@ -72,22 +72,25 @@ fn absolute(module: &str, path: &str) -> Option<Vec<String>> {
     Some(base)
 }
 
-/// The statements that begin with `use`, and whether each is a re-export.
-fn uses(code: &str) -> Vec<(bool, String)> {
-    let mut found = Vec::new();
+/// Whether a statement begins on this line with `use`, or with a visibility and `use`.
+fn begins_use(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("use ") || (line.starts_with("pub") && line.contains(" use ") && !line.contains("fn "))
+}
+
+/// The statements that begin with `use`, whether each is a re-export, and the rest of the code.
+fn uses(code: &str) -> (Vec<(bool, String)>, String) {
+    let (mut found, mut rest) = (Vec::new(), String::new());
     for statement in code.split(';') {
-        let Some(line) = statement.lines().position(|line| {
-            let line = line.trim_start();
-            line.starts_with("use ") || (line.starts_with("pub") && line.contains(" use ") && !line.contains("fn "))
-        }) else {
-            continue;
-        };
-        let text = statement.lines().skip(line).collect::<Vec<_>>().join(" ");
-        if let Some((before, tree)) = text.split_once("use ") {
+        let lines: Vec<_> = statement.lines().collect();
+        let begin = lines.iter().position(|line| begins_use(line)).unwrap_or(lines.len());
+        rest.push_str(&lines[..begin].join("\n"));
+        rest.push(';');
+        if let Some((before, tree)) = lines[begin..].join(" ").split_once("use ") {
             found.push((before.trim_start().starts_with("pub"), tree.to_owned()));
         }
     }
-    found
+    (found, rest)
 }
 
 /// Paths that the code names outside its `use` statements.
@@ -102,7 +105,7 @@ fn inline_paths(code: &str) -> Vec<String> {
 fn imports(modules: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<String>> {
     let mut reexported = BTreeMap::new();
     for (module, code) in modules {
-        for (_, tree) in uses(code).iter().filter(|(is_reexport, _)| *is_reexport) {
+        for (_, tree) in uses(code).0.iter().filter(|(is_reexport, _)| *is_reexport) {
             for path in flattened(tree) {
                 if let Some(origin) = absolute(module, &path)
                     && let Some(name) = origin.last().cloned()
@@ -128,8 +131,9 @@ fn imports(modules: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<Stri
     };
     let mut imports = BTreeMap::new();
     for (module, code) in modules {
-        let used = uses(code).into_iter().filter(|(is_reexport, _)| !is_reexport);
-        let named = used.flat_map(|(_, tree)| flattened(&tree)).chain(inline_paths(code));
+        let (statements, rest) = uses(code);
+        let used = statements.into_iter().filter(|(is_reexport, _)| !is_reexport);
+        let named = used.flat_map(|(_, tree)| flattened(&tree)).chain(inline_paths(&rest));
         let homes = named.filter_map(|path| home(absolute(module, &path)?));
         let others: BTreeSet<_> = homes.filter(|home| home != module && !home.is_empty()).collect();
         imports.insert(module.clone(), others);
