@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An enum that [`names!`] made.
+/// An enum that the macro `names!` made.
 pub trait Named: Copy + Eq + 'static {
     /// The word in metrics, status and logs.
     fn word(self) -> &'static str;

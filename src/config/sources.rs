@@ -11,7 +11,7 @@ use super::layers::{Flag, Layers};
 use super::reader::{Reader, Table};
 use super::{Config, DEFAULT_STATE_DIR, sections};
 
-/// The path of the configuration, unless `--config` or [`FILE_VARIABLE`] names another file.
+/// The path of the configuration, unless `--config` or the variable `VIPKEEPER_CONFIG` names another file.
 pub const DEFAULT_FILE: &str = "/etc/vipkeeper/vipkeeper.toml";
 
 /// The sources of a configuration. The daemon keeps them, and reads them again when it is told to reload.

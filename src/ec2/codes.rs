@@ -198,7 +198,7 @@ pub fn is_bad_page(code: &str) -> bool {
 pub enum Advice {
     /// The advice is this sentence.
     Say(&'static str),
-    /// A policy must allow the operation. The [`Reason`] tells which policy.
+    /// A policy must allow the operation. The `Reason` tells which policy.
     Allow,
     /// The code tells no more than its class.
     OfClass,
@@ -258,7 +258,7 @@ const OPT_IN: Advice = Advice::Say(
     "EC2 is not open to this account in this region: an administrator of the account enables the region, \
      or completes the account's sign-up",
 );
-/// The advice for a tag policy. A code and a [`Reason`] share this text.
+/// The advice for a tag policy. A code and a `Reason` share this text.
 pub const TAG_POLICY: &str = "a tag policy of the AWS organization does not let the claim's tag be written: whoever \
                               administers the organization exempts tag keys that begin with vipkeeper/";
 const NO_GATEWAY: Advice = Advice::Say("an Elastic IP needs an internet gateway, and this VPC has none attached");

@@ -139,7 +139,7 @@ fn a_binding_that_fails_for_ever_delays_no_other() {
     let binding = |target: &str| {
         let status = machine.status()?;
         let binding = status.vips[0].bindings.iter().find(|binding| binding.target == target)?.clone();
-        Some((binding.state, binding.last_error.map(|error| error.class)))
+        Some((binding.state.to_string(), binding.last_error.map(|error| error.class.to_string())))
     };
     let blocked = |class: &str| Some(("blocked".to_owned(), Some(class.to_owned())));
     eventually("status names the denied one", || binding(PUBLIC) == blocked("denied"));

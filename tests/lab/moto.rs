@@ -125,6 +125,9 @@ impl Names {
             let image = "ImageId=ami-12c6146b&MinCount=1&MaxCount=1";
             let form = format!("Action=RunInstances&{image}&SubnetId={subnet}&PrivateIpAddress={address}");
             names.make(&form, &[("instanceId", eni.instance_id().unwrap()), ("networkInterfaceId", &eni.id)]);
+            // The node compares the MAC address that EC2 shows with its kernel's.
+            let page = names.ask(&format!("Action=DescribeNetworkInterfaces&NetworkInterfaceId.1={}", eni.id));
+            names.0.push((eni.mac.clone(), element(&page, "macAddress").expect("an ENI has a MAC address").to_owned()));
         }
         for table in used_tables(account) {
             names.make(&format!("Action=CreateRouteTable&VpcId={vpc}"), &[("routeTableId", &table.id)]);
