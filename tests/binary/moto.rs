@@ -26,6 +26,9 @@ fn the_program_works_with_moto_as_well() {
     let instance = format!("Action=RunInstances&ImageId=ami-12c6146b&MinCount=1&MaxCount=1&SubnetId={subnet}");
     let launched = moto.ask(&instance);
     let [instance, eni] = ["instanceId", "networkInterfaceId"].map(|name| element(&launched, name));
+    // The daemon compares the MAC address that EC2 shows with the kernel's.
+    let shown = moto.ask(&format!("Action=DescribeNetworkInterfaces&NetworkInterfaceId.1={eni}"));
+    machine.set_mac(&element(&shown, "macAddress"));
     let tables = [(); 2].map(|()| moto.make(&format!("Action=CreateRouteTable&VpcId={vpc}"), "routeTableId"));
     // The addresses that moto chooses are of the loopback network, which no VIP can be.
     let allocate = format!("Action=AllocateAddress&Domain=vpc&Address={PUBLIC}");

@@ -81,10 +81,15 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// `02:00:00:00:00:0a` as bytes.
+fn mac_bytes(mac: &str) -> [u8; 6] {
+    let mac: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    mac.try_into().unwrap()
+}
+
 impl Machine {
     pub(super) fn new(name: &'static str, launched: &Launched, mac: &str, endpoint: &Endpoint) -> Self {
-        let mac: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-        let mac: [u8; 6] = mac.try_into().unwrap();
+        let mac = mac_bytes(mac);
         let (jobs, to_do) = mpsc::channel::<Job>();
         let (serving, stop) = oneshot::channel();
         let (ready, made) = mpsc::channel();
@@ -124,6 +129,12 @@ impl Machine {
             jobs: Some(jobs),
             threads: vec![inside],
         }
+    }
+
+    /// Gives `eth0` another MAC address.
+    pub fn set_mac(&self, mac: &str) {
+        let mac = mac_bytes(mac);
+        self.inside(move |inside| inside.runtime.block_on(inside.network.set_mac(INTERFACE, mac)));
     }
 
     /// Runs the job on the thread that lives within the machine.
