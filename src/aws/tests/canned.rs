@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 /// The answer to a request.
 #[derive(Debug, Clone)]
-pub enum Reply {
+pub enum CannedReply {
     /// Status and body. The headers contain a request id and a date, as EC2's do.
     Answer(u16, String),
     /// The connection ends instead of an answer.
@@ -31,22 +31,22 @@ pub enum Reply {
 }
 
 /// A body that EC2 would send for an accepted call without results.
-pub fn accepted(operation: &str) -> Reply {
+pub fn accepted(operation: &str) -> CannedReply {
     xml(operation, "<return>true</return>")
 }
 
 /// An answer of EC2: `inner` within the operation's element.
-pub fn xml(operation: &str, inner: &str) -> Reply {
+pub fn xml(operation: &str, inner: &str) -> CannedReply {
     let namespace = "http://ec2.amazonaws.com/doc/2016-11-15/";
     let body =
         format!("<{operation}Response xmlns=\"{namespace}\"><requestId>r</requestId>{inner}</{operation}Response>");
-    Reply::Answer(200, body)
+    CannedReply::Answer(200, body)
 }
 
 /// An error of EC2.
-pub fn error(status: u16, code: &str, message: &str) -> Reply {
+pub fn error(status: u16, code: &str, message: &str) -> CannedReply {
     let error = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
-    Reply::Answer(status, format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"))
+    CannedReply::Answer(status, format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"))
 }
 
 /// The endpoint. Dropping the value stops it.
@@ -60,7 +60,7 @@ pub struct Canned {
 impl Canned {
     /// Answers every request with the result of `reply`. `reply` gets the request's number, counted from 0, and its
     /// line (see [`Self::requests`]).
-    pub async fn start(reply: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Self {
+    pub async fn start(reply: impl Fn(usize, &str) -> CannedReply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -98,7 +98,7 @@ impl Drop for Canned {
     }
 }
 
-type Replies = Arc<dyn Fn(usize, &str) -> Reply + Send + Sync>;
+type Replies = Arc<dyn Fn(usize, &str) -> CannedReply + Send + Sync>;
 
 async fn serve(stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, reply: Replies) {
     let service = service_fn(|request: Request<Incoming>| {
@@ -114,15 +114,15 @@ async fn serve(stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, reply: Repl
             let response = Response::builder().header("x-amzn-requestid", "req-1");
             let response = response.header("date", "Sun, 22 Nov 2026 12:00:00 GMT");
             let (status, body) = match reply(number, &line) {
-                Reply::Answer(status, body) => (status, whole(body)),
-                Reply::Drop => return Err(broken()),
-                Reply::Cut => (200, cut()),
-                Reply::Silence => std::future::pending().await,
-                Reply::Together(count) => {
+                CannedReply::Answer(status, body) => (status, whole(body)),
+                CannedReply::Drop => return Err(broken()),
+                CannedReply::Cut => (200, cut()),
+                CannedReply::Silence => std::future::pending().await,
+                CannedReply::Together(count) => {
                     while requests.lock().unwrap().len() < count {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
-                    let Reply::Answer(status, body) = accepted(operation(&line)) else { unreachable!() };
+                    let CannedReply::Answer(status, body) = accepted(operation(&line)) else { unreachable!() };
                     (status, whole(body))
                 }
             };

@@ -9,7 +9,7 @@ use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::error::CredentialsError;
 use tokio::net::TcpListener;
 
-use super::canned::{Canned, Reply, accepted, error, operation, xml};
+use super::canned::{Canned, CannedReply, accepted, error, operation, xml};
 use super::{Tested, credentials, id};
 use crate::action::{Action, RouteCall};
 use crate::binding::Account;
@@ -30,7 +30,7 @@ async fn change(tested: &Tested) -> Result<(), Ec2Error> {
     tested.ec2.perform(&change_by(Account::Own), Urgency::Urgent).await.map(drop)
 }
 
-async fn failed(reply: Reply) -> (Ec2Error, Vec<(&'static str, &'static str)>) {
+async fn failed(reply: CannedReply) -> (Ec2Error, Vec<(&'static str, &'static str)>) {
     let endpoint = Canned::start(move |_, _| reply.clone()).await;
     let tested = Tested::at(&endpoint).await;
     let error = change(&tested).await.unwrap_err();
@@ -40,8 +40,8 @@ async fn failed(reply: Reply) -> (Ec2Error, Vec<(&'static str, &'static str)>) {
 
 #[tokio::test]
 async fn every_kind_of_failure_is_told_apart() {
-    let html = Reply::Answer(502, "<html><body>Bad Gateway</body></html>".to_owned());
-    let proxy = Reply::Answer(407, String::new());
+    let html = CannedReply::Answer(502, "<html><body>Bad Gateway</body></html>".to_owned());
+    let proxy = CannedReply::Answer(407, String::new());
     let encoded = format!("Not allowed.\nEncoded authorization failure message: {}", "x".repeat(900));
     for (reply, class, effect, result, text) in [
         (
@@ -97,7 +97,7 @@ async fn every_kind_of_failure_is_told_apart() {
              with an empty body (request req-1)",
         ),
         (
-            Reply::Answer(200, String::new()),
+            CannedReply::Answer(200, String::new()),
             Class::Transient,
             Effect::Unknown,
             "other",
@@ -115,8 +115,8 @@ async fn every_kind_of_failure_is_told_apart() {
 #[tokio::test]
 async fn a_connection_that_breaks_after_the_request_leaves_its_effect_unknown() {
     for (reply, cause) in [
-        (Reply::Drop, "connection closed before message completed"),
-        (Reply::Cut, "error reading a body from connection: unexpected EOF during chunk size line"),
+        (CannedReply::Drop, "connection closed before message completed"),
+        (CannedReply::Cut, "error reading a body from connection: unexpected EOF during chunk size line"),
     ] {
         let (error, results) = failed(reply).await;
         assert_eq!((error.class, error.effect), (Class::Transient, Effect::Unknown), "{error}");
@@ -128,7 +128,7 @@ async fn a_connection_that_breaks_after_the_request_leaves_its_effect_unknown() 
 #[tokio::test]
 async fn an_answer_that_does_not_come_in_time_leaves_the_effect_unknown() {
     let start = Instant::now();
-    let (error, results) = failed(Reply::Silence).await;
+    let (error, results) = failed(CannedReply::Silence).await;
     assert_eq!((error.class, error.effect), (Class::Transient, Effect::Unknown), "{error}");
     assert_eq!(error.to_string(), "CreateRoute: no answer from 127.0.0.1 in time");
     assert_eq!(results, [("CreateRoute", "timeout")]);
@@ -208,9 +208,9 @@ async fn expired_credentials_are_loaded_afresh_once() {
 }
 
 /// Accepts every request, and lets every role be assumed.
-fn with_roles(_: usize, line: &str) -> Reply {
+fn with_roles(_: usize, line: &str) -> CannedReply {
     match operation(line) {
-        "AssumeRole" => Reply::Answer(
+        "AssumeRole" => CannedReply::Answer(
             200,
             "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
              <AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
@@ -264,7 +264,7 @@ async fn a_role_is_assumed_once_for_all_calls_of_its_account() {
 #[tokio::test]
 async fn a_role_that_may_not_be_assumed_is_denied_and_named() {
     let endpoint = Canned::start(|_, _| {
-        Reply::Answer(
+        CannedReply::Answer(
             403,
             "<ErrorResponse><Error><Code>AccessDenied</Code><Message>User: arn:aws:sts::1:x is not authorized to \
              perform: sts:AssumeRole on resource: arn:aws:iam::2:role/r</Message></Error></ErrorResponse>"
@@ -301,7 +301,7 @@ async fn a_role_that_sts_does_not_give_is_named_and_sts_too() {
     let aws = Aws { endpoint_url: Some(url), assume_role_arn: Some(role.to_owned()), ..Aws::default() };
     refused(&Tested::configured(&aws, credentials()).await, Account::Own).await;
 
-    let silent = Canned::start(|_, _| Reply::Silence).await;
+    let silent = Canned::start(|_, _| CannedReply::Silence).await;
     let tested = Tested::at(&silent).await;
     let error = tested.ec2.perform(&change_by(Account::Role(role.to_owned())), Urgency::Urgent).await.unwrap_err();
     assert!(
@@ -322,7 +322,8 @@ async fn a_connection_is_kept_for_the_next_call() {
 
 #[tokio::test]
 async fn a_connection_that_the_other_side_closed_is_not_used_again() {
-    let endpoint = Canned::start(|number, _| if number == 0 { Reply::Drop } else { accepted("CreateRoute") }).await;
+    let endpoint =
+        Canned::start(|number, _| if number == 0 { CannedReply::Drop } else { accepted("CreateRoute") }).await;
     let tested = Tested::at(&endpoint).await;
     change(&tested).await.unwrap_err();
     change(&tested).await.unwrap();
@@ -331,7 +332,7 @@ async fn a_connection_that_the_other_side_closed_is_not_used_again() {
 
 #[tokio::test]
 async fn many_calls_at_once_each_take_a_connection_of_their_own() {
-    let endpoint = Canned::start(|_, _| Reply::Together(64)).await;
+    let endpoint = Canned::start(|_, _| CannedReply::Together(64)).await;
     let tested = Tested::at(&endpoint).await;
     let outcomes = futures_util::future::join_all((0..64).map(|_| change(&tested))).await;
     assert_eq!(outcomes, vec![Ok(()); 64]);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::canned::{Canned, Reply, error, xml};
+use super::canned::{Canned, CannedReply, error, xml};
 use super::{Tested, id};
 use crate::binding::Account;
 use crate::ec2::{Address, Class, Ec2Read, Eni, EniQuery, Route, RouteTable, RouteTarget, TableQuery, Urgency};
@@ -11,12 +11,12 @@ use crate::ec2::{Address, Class, Ec2Read, Eni, EniQuery, Route, RouteTable, Rout
 const NORMAL: Urgency = Urgency::Normal;
 
 /// An endpoint that gives these answers in turn, and repeats the last one for ever.
-async fn answering(replies: impl Into<Vec<Reply>>) -> Canned {
+async fn answering(replies: impl Into<Vec<CannedReply>>) -> Canned {
     let replies = replies.into();
     Canned::start(move |number, _| replies[number.min(replies.len() - 1)].clone()).await
 }
 
-fn enis(ids: &[&str], next: &str) -> Reply {
+fn enis(ids: &[&str], next: &str) -> CannedReply {
     let items: Vec<_> =
         ids.iter().map(|id| format!("<item><networkInterfaceId>{id}</networkInterfaceId></item>")).collect();
     let items = items.concat();

@@ -3,7 +3,7 @@
 
 use std::slice;
 
-use super::canned::{Canned, Reply, accepted, error, operation, xml};
+use super::canned::{Canned, CannedReply, accepted, error, operation, xml};
 use super::{Tested, id};
 use crate::action::{Action, Force, RouteCall};
 use crate::binding::{Account, Anchor};
@@ -16,7 +16,7 @@ const NOT_HERE: &str = "Some of the specified addresses are not assigned to inte
 const NO_ROUTE: &str = "There is no route defined for '20.0.0.50/32' in the route table. Use CreateRoute instead.";
 
 /// Performs one action. `answers` are the answers to its requests in turn; all later requests are accepted.
-async fn perform(action: &Action, answers: &[Reply]) -> (Result<Accepted, Ec2Error>, Vec<String>) {
+async fn perform(action: &Action, answers: &[CannedReply]) -> (Result<Accepted, Ec2Error>, Vec<String>) {
     let answers = answers.to_vec();
     let endpoint =
         Canned::start(move |number, line| answers.get(number).cloned().unwrap_or_else(|| accepted(operation(line))))
@@ -26,7 +26,7 @@ async fn perform(action: &Action, answers: &[Reply]) -> (Result<Accepted, Ec2Err
 }
 
 /// Checks the requests of one action, one line for each request, and the action's result.
-async fn check(action: Action, answers: &[Reply], expected: Accepted, requests: &[&str]) {
+async fn check(action: Action, answers: &[CannedReply], expected: Accepted, requests: &[&str]) {
     let (outcome, sent) = perform(&action, answers).await;
     assert_eq!(outcome, Ok(expected), "{action}");
     assert_eq!(sent, requests, "{action}");
@@ -63,7 +63,7 @@ fn unassign(address: &str) -> Action {
     Action::UnassignAddress { eni: id("eni-0a"), address: id(address) }
 }
 
-fn enis(list: &[(&str, &str, &str)]) -> Reply {
+fn enis(list: &[(&str, &str, &str)]) -> CannedReply {
     let items = list.iter().map(|(eni, vpc, address)| {
         #[expect(clippy::match_bool, reason = "two long answers side by side")]
         let address = match address.contains(':') {
