@@ -29,8 +29,8 @@ const LOCK_RETRY: Duration = Duration::from_millis(1);
 /// milliseconds.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 const ROOM_RETRY: Duration = Duration::from_millis(5);
-/// The greatest number of times that a hook without the lock composes the file. The hook composes the file again if
-/// another hook changed the old file during the write.
+/// The greatest number of times that a hook composes the file. The hook composes the file again if another hook changed
+/// the old file, or removed the temporary one, during the write.
 const ROUNDS: u32 = 4;
 const TEMPORARY: &str = ".tmp";
 
@@ -93,8 +93,12 @@ pub(crate) fn replace(
         // Another hook that went on without the lock may have written meanwhile, if the disk is slow or a process was
         // stopped. The later hook must take the earlier hook's file into account.
         if round == ROUNDS || present() == before {
-            temporary.become_file(&format!("{delegate_ip}.json")).map_err(failed)?;
-            return Ok(Some(next));
+            match temporary.become_file(&format!("{delegate_ip}.json")) {
+                Ok(()) => return Ok(Some(next)),
+                // A hook that has the lock removed the temporary file, because it cannot see that this process lives.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && round < ROUNDS => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
         round += 1;
     }

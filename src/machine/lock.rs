@@ -73,8 +73,9 @@ fn make(folder: BorrowedFd<'_>, of_folder: &Stat, name: &str, temporary: &str) -
         let is_the_groups = rustix::fs::fchown(&file, owner, Some(group)).is_ok() && of_folder.st_mode & 0o020 != 0;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(if is_the_groups { 0o660 } else { 0o600 }))?;
         match rustix::fs::linkat(folder, temporary, folder, name, AtFlags::empty()) {
-            // Another hook made the lock file first.
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            // Another hook made the lock file first. It may also have removed the temporary file, where it cannot see that
+            // this process lives (with /proc mounted `hidepid`, for example).
+            Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno),
         }
     })();

@@ -24,6 +24,15 @@ fn run(is_up: bool, context: &HookContext) -> HookOutcome {
     if is_up { up(context, IP) } else { down(context, IP) }.unwrap()
 }
 
+/// Ends the watch also where a hook fails, so that the test fails with it and does not wait for ever.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// All files that could be seen until told to stop.
 fn watch(state_dir: &Path, stop: &AtomicBool) -> Vec<DesiredFile> {
     let mut seen: Vec<DesiredFile> = Vec::new();
@@ -42,9 +51,10 @@ fn watch(state_dir: &Path, stop: &AtomicBool) -> Vec<DesiredFile> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Each hook: whether it is `up`, how many ticks ago it started, and how late it gets to write. Their pids ascend.
+    /// Each hook: whether it is `up`, how many ticks ago it started, and how late it gets to write. Their pids ascend. No
+    /// process has these pids and start times, so that each hook takes the others for dead: the worst case.
     #[test]
     fn whatever_the_interleaving_the_later_start_wins(
         hooks in prop::collection::vec((any::<bool>(), 0..100_u64, 0..400_u64), 1..8)
@@ -61,6 +71,7 @@ proptest! {
         let (start, stop) = (Barrier::new(hooks.len()), AtomicBool::new(false));
         let (seen, outcomes) = thread::scope(|scope| {
             let watcher = scope.spawn(|| watch(state.path(), &stop));
+            let stopping = StopOnDrop(&stop);
             let running: Vec<_> = hooks
                 .iter()
                 .zip(&contexts)
@@ -74,7 +85,7 @@ proptest! {
                 })
                 .collect();
             let outcomes: Vec<_> = running.into_iter().map(|running| running.join().unwrap()).collect();
-            stop.store(true, Ordering::SeqCst);
+            drop(stopping);
             (watcher.join().unwrap(), outcomes)
         });
 
