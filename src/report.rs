@@ -18,7 +18,7 @@ use crate::ids::{ClaimId, InstanceId, Term};
 use crate::status::Status;
 use crate::status::file::StatusFile;
 
-pub use self::labels::{BindingState, Direction, DriftReason, Outcome, PassResult, Source};
+pub use self::labels::{Direction, DriftReason, Outcome, PassResult, Source, State};
 pub use self::lines::{OpenLog, say};
 pub use self::log::{LogFormat, init_log};
 
@@ -80,7 +80,7 @@ pub enum News<'a> {
     /// A binding differs from desired though nobody asked for a change. Each episode is told once.
     Drift { vip: IpAddr, key: &'a BindingKey, reason: DriftReason, detail: &'a str },
     /// A binding's state changed.
-    BindingState { vip: IpAddr, key: &'a BindingKey, state: BindingState, detail: &'a str },
+    BindingState { vip: IpAddr, key: &'a BindingKey, state: State, detail: &'a str },
 
     /// One pass of the loop is over.
     PassDone { result: PassResult, duration: Duration },

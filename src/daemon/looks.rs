@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Daemon;
-use super::reads::{self, Consequence, Event, Reads};
+use super::reads::{self, Consequence, Event, Haste, Reads};
 use super::schedule::Circumstances;
 use super::vip::VipLoop;
 use crate::ec2::{Ec2Read, Ec2Write, Urgency};
@@ -100,9 +100,9 @@ where
     pub(super) fn round_over(&mut self, round: &reads::Finished) {
         let now = self.now().at;
         self.tell_pass(round);
-        let eager = self.vips.iter().any(|vip| vip.is_eager(now));
+        let haste = if self.vips.iter().any(|vip| vip.is_eager(now)) { Haste::Eager } else { Haste::Patient };
         let interval = self.interval();
-        let retry = self.reads.retry_delay(round, eager, &mut self.around.rng);
+        let retry = self.reads.retry_delay(round, haste, &mut self.around.rng);
         // A source that fails must not make the looks at the other sources rarer.
         self.schedule.regularly_at(now + retry.map_or(interval, |delay| delay.min(interval)));
         // The status says when each source was read, and is handed over once for the whole round.

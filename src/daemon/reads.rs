@@ -102,6 +102,15 @@ struct Search {
     failures: u32,
 }
 
+/// Whether a claim waits for EC2 to answer again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    Patient,
+    /// A claim is eager to take. The delay between looks does not grow, because the first look that succeeds tells that
+    /// EC2 answers again.
+    Eager,
+}
+
 /// The reads that are under way, and how the last ones went.
 #[derive(Default)]
 pub struct Reads {
@@ -287,15 +296,16 @@ impl Reads {
 
     /// The delay after a failed round; `None` after a good round, and after a round in which only an operator can help,
     /// because the usual interval suffices then. The mildest failure decides, so a failure that an operator must mend
-    /// hides no failure that passes by itself. While a claim is eager to take, the delay does not grow: the first look
-    /// that succeeds tells that EC2 answers again.
-    pub fn retry_delay(&mut self, round: &Finished, eager: bool, rng: &mut fastrand::Rng) -> Option<Duration> {
+    /// hides no failure that passes by itself.
+    pub fn retry_delay(&mut self, round: &Finished, haste: Haste, rng: &mut fastrand::Rng) -> Option<Duration> {
         match round.mildest {
             None | Some(Class::Denied | Class::Rejected) => {
                 self.backoff.reset();
                 None
             }
-            Some(Class::Transient | Class::Throttled | Class::Stale) if eager => Some(RETRY_WHILE_EAGER),
+            Some(Class::Transient | Class::Throttled | Class::Stale) if haste == Haste::Eager => {
+                Some(RETRY_WHILE_EAGER)
+            }
             Some(Class::Transient | Class::Throttled | Class::Stale) => {
                 Some(self.backoff.next_delay(rng).max(RETRY_FLOOR))
             }

@@ -10,7 +10,7 @@ use crate::decide::Decider;
 use crate::decide::claim::Standing;
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::plan::{Change, Plan, State, Subject, Verdict};
-use crate::decide::witness::{Contradiction, Heard};
+use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
 use crate::desired::source::Reading;
 use crate::ec2::{Accepted, Class, Effect, Urgency};
@@ -130,14 +130,9 @@ impl VipLoop {
         changed
     }
 
-    /// The contradiction between file and watchdog, if it has lasted for too long.
-    pub(super) fn hook_lost(&self) -> Option<&Contradiction> {
-        self.decider.hook_lost()
-    }
-
-    /// Whether file and watchdog contradict each other, by the watchdog's last word.
-    pub fn is_contradicted(&self) -> bool {
-        self.decider.contradiction().is_some()
+    /// The dispute between the file and the watchdog's last word; `None` if they agree.
+    pub(super) fn dispute(&self) -> Option<&Dispute> {
+        self.decider.dispute()
     }
 
     /// Whether there is no hook's word to go by.

@@ -127,7 +127,7 @@ pub enum Record {
 
 /// The state of this node's claim in the last read of the record.
 #[must_use]
-pub fn record(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
+pub fn record_status(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
     let Some((terms, _)) = read_under(claims, held) else { return Record::Unknown };
     if terms.get(me) != Some(&held.term) {
         return Record::Missing;
@@ -247,7 +247,7 @@ pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, held: &Held, now
         Right::Any
     } else if mode == ClaimMode::Tags && !has_looked_lately(claims, held, now) {
         Right::LookFirst
-    } else if age <= UNRECORDED_TAKE_WINDOW || record(claims, me, held) == Record::Newest {
+    } else if age <= UNRECORDED_TAKE_WINDOW || record_status(claims, me, held) == Record::Newest {
         Right::Any
     } else {
         Right::OnlyIfFree

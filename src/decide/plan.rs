@@ -244,7 +244,7 @@ impl Planner<'_> {
     /// record, or the watchdog forbids it. `None` if it may.
     fn why_no_retake(&self, held: &Held, holder: &Holder) -> Option<Verdict> {
         let holder = holder.to_string();
-        if claim::record(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
+        if claim::record_status(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
             return Some(say(State::Blocked, Why::NoRecord { holder }));
         }
         match self.observed.witness {
@@ -404,7 +404,7 @@ impl Planner<'_> {
         let Claims::Read { terms, edited, at, .. } = &self.observed.claims else { return None };
         let me = &self.vip.instance;
         let rested = self.now >= held.adopted_at + FORGET_AFTER
-            && claim::record(&self.observed.claims, me, held) == Record::Newest;
+            && claim::record_status(&self.observed.claims, me, held) == Record::Newest;
         let settled = self.memory.forgot_at.is_none_or(|forgot_at| *at >= forgot_at + SETTLE);
         if self.vip.claims == ClaimMode::Off || !rested || !settled {
             return None;

@@ -65,9 +65,9 @@ pub const FORGET_AFTER: Duration = Duration::from_hours(1);
 /// With `on_release` set to delete, a route is kept for this long after its node stood down.
 pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 
-/// A contradiction between file and watchdog counts after this long, because some time passes between Pgpool's decision
+/// A dispute between file and watchdog that lasts this long is a lost hook. Some time passes between Pgpool's decision
 /// and the file that its hook writes.
-pub const CONTRADICTION: Duration = Duration::from_secs(10);
+pub const HOOK_LOST_AFTER: Duration = Duration::from_secs(10);
 
 // A claim that is too old to be fresh must also be too old to raise its term: a restarted daemon raises nothing.
 const _: () = assert!(RAISE_WINDOW.as_millis() <= FRESH.as_millis());

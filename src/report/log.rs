@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::News;
-use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult};
+use super::labels::{CLAIM, Direction, Outcome, PassResult, State};
 use super::lines::{Lines, OpenLog};
 use super::repeats::{Repeats, Times};
 use crate::action::Action;
@@ -175,7 +175,7 @@ impl Log {
             News::Drift { vip, key, reason, detail } => {
                 warn!(%vip, kind = %key.kind, target = key.target, %reason, "drift: {detail}");
             }
-            News::BindingState { vip, key, state: BindingState::Blocked, detail } => {
+            News::BindingState { vip, key, state: State::Blocked, detail } => {
                 warn!(%vip, kind = %key.kind, target = key.target, "blocked: {detail}");
             }
             News::BindingState { vip, key, state, detail } => {

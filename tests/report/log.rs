@@ -13,7 +13,7 @@ use vipkeeper::desired::{Claim, Desired, WhyUnknown};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::{ClaimId, Term};
 use vipkeeper::report::{
-    BindingState, Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Source, init_log, say,
+    Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Source, State, init_log, say,
 };
 
 #[derive(Clone, Default)]
@@ -286,7 +286,7 @@ fn only_a_file_that_does_not_count_is_a_warning() {
         for why in [WhyUnknown::NoFile, WhyUnknown::Invalid, WhyUnknown::OtherBoot] {
             report.news(&News::DesiredChanged { vip: vip(), desired: &Desired::Unknown(why) });
         }
-        let (key, state) = (BindingKey::new(Kind::Route, "rtb-1"), BindingState::Blocked);
+        let (key, state) = (BindingKey::new(Kind::Route, "rtb-1"), State::Blocked);
         let detail = "points here, but no hook has said who leads: left alone";
         report.news(&News::BindingState { vip: vip(), key: &key, state, detail });
     });

@@ -10,9 +10,7 @@ use vipkeeper::binding::{Account, BindingKey, Kind};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::Term;
 use vipkeeper::observe::cause::Cause;
-use vipkeeper::report::{
-    BindingState, Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys,
-};
+use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, State, VipKeys};
 use vipkeeper::status::{ConditionName, ErrorStatus};
 
 use super::golden;
@@ -185,8 +183,8 @@ fn each_event_moves_its_own_series() {
 fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
     let report = report();
     let mut vip = leader();
-    vip.bindings[0].state = BindingState::Drift.into();
-    vip.bindings.push(binding(Kind::Route, "rtb-0new", BindingState::Waiting, "settling"));
+    vip.bindings[0].state = State::Drift.into();
+    vip.bindings.push(binding(Kind::Route, "rtb-0new", State::Waiting, "settling"));
     vip.conditions.push(condition(ConditionName::HookLost, true, "escalated", 3));
     vip.conditions[1].holds = false;
     let held_back = |seconds: u64| ErrorStatus {
