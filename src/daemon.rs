@@ -89,13 +89,7 @@ struct Stale {
     local: bool,
 }
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// A daemon that has read nothing yet except the claims that an earlier daemon persisted.
     #[must_use]
     pub fn new(config: Config, around: Surroundings<E, K, I, M>) -> Self {

@@ -55,7 +55,7 @@ impl Decider {
     /// Learns from a look, and plans. `desired` is the result of [`Decider::judge`]. Implausible terms in `observed`
     /// are set apart.
     pub fn decide(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Now) -> Plan {
-        self.memory.learn(vip, desired, observed, now.at, now.wall_ms);
+        self.memory.learn(vip, desired, observed, now);
         plan::plan(vip, desired, observed, &self.memory, now.at)
     }
 

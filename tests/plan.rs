@@ -15,6 +15,8 @@ mod drift;
 mod observe;
 #[path = "plan/properties.rs"]
 mod properties;
+#[path = "plan/questions.rs"]
+mod questions;
 #[path = "plan/record.rs"]
 mod record;
 #[path = "plan/release.rs"]

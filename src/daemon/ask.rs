@@ -24,13 +24,7 @@ const ASK_WITHOUT_DESIRED: Duration = Duration::from_secs(5);
 /// word. The watchdog may have stood still for a moment, and without a new word the dispute is over soon.
 const ASK_IN_DISPUTE: Duration = Duration::from_secs(2);
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Asks the watchdog, unless the config forbids it or the watchdog is being asked already.
     pub(super) fn ask(&mut self) {
         if self.config.witness == WitnessMode::Off || self.watchdog.is_asking() {

@@ -19,13 +19,7 @@ use crate::state_dir::Machine;
 /// The interval varies by this share up and down, so that the nodes of an account do not look all at once.
 const JITTER: f64 = 0.25;
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Takes the answer to a read into account.
     pub(super) fn answered(&mut self, event: Event) {
         let now = self.now();

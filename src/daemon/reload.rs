@@ -12,13 +12,7 @@ use crate::report::News;
 use crate::state_dir::Machine;
 use crate::status::problem;
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Takes a changed config over. A problem tells of settings that cannot change while the daemon runs.
     pub(super) fn reload(&mut self) {
         let wall_ms = self.around.machine.wall_ms();

@@ -20,13 +20,7 @@ use crate::state_dir::Machine;
 /// The removal of a local address waits no longer than this for the reset of its connections.
 const RESET_WITHIN: Duration = Duration::from_millis(500);
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Starts the planned changes that may go now, and persists the claims that they rest on. A change goes out when
     /// its future is first polled, and its claim is persisted before that. A problem tells of a claim that could not be
     /// persisted.

@@ -13,7 +13,7 @@ use crate::decide::claim::{self, Held, Rival, Standing};
 use crate::decide::timing::{CALM, NOT_FRESH, RAISE_WINDOW, SETTLE};
 use crate::desired::{Claim, Desired};
 use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
-use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight};
+use crate::observe::seen::{Claims, Moment, Now, Observed, Seen, Sight};
 
 /// The memory of one VIP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -71,9 +71,10 @@ impl Memory {
         Self { kept_since: Some(now), ..Self::default() }
     }
 
-    /// Takes the desired state and a look at the world into account. `wall_ms` is the wall clock now, in milliseconds
-    /// since the Unix epoch. Terms are compared with the wall clock, and implausible terms in `observed` are set apart.
-    pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Moment, wall_ms: u64) {
+    /// Takes the desired state and a look at the world into account. Terms are compared with the wall clock, and
+    /// implausible terms in `observed` are set apart.
+    pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Now) {
+        let Now { at: now, wall_ms } = now;
         claim::set_apart_implausible(&mut observed.claims, wall_ms);
         if let Desired::Leader(claim) = desired {
             if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {

@@ -5,11 +5,7 @@ use crate::world::*;
 #[test]
 fn down_removes_the_local_address_at_once_even_if_ec2_hangs() {
     in_paused_time(async {
-        let mut world = World::new(1, |estate| {
-            estate.allocate(EIP);
-            let tables = estate.add_tables(1);
-            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
-        });
+        let mut world = World::new(1, elastic_ip_and_route);
         world.start_with_leader_of(EIP, seconds(30)).await;
         let cut = world.estate.fault(Fault::new(FaultKind::Cut { how: Cut::Hang }));
         // A look is under way, and hangs.
@@ -29,11 +25,7 @@ fn down_removes_the_local_address_at_once_even_if_ec2_hangs() {
 #[test]
 fn the_death_of_the_guard_is_a_down() {
     in_paused_time(async {
-        let mut world = World::new(1, |estate| {
-            estate.allocate(EIP);
-            let tables = estate.add_tables(1);
-            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
-        });
+        let mut world = World::new(1, elastic_ip_and_route);
         world.start_with_leader_of(EIP, seconds(30)).await;
         world.nodes[0].computer.kill(world.guards[0]);
         pass(millis(10)).await;
@@ -413,11 +405,7 @@ fn connections_end_before_their_address_goes_and_an_address_goes_where_they_cann
 #[test]
 fn what_the_kernel_is_asked_meanwhile_does_not_hold_up_a_down() {
     in_paused_time(async {
-        let mut world = World::new(1, |estate| {
-            estate.allocate(EIP);
-            let tables = estate.add_tables(1);
-            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
-        });
+        let mut world = World::new(1, elastic_ip_and_route);
         world.start_with_leader_of(EIP, seconds(30)).await;
         world.nodes[0].computer.slow_kernel(millis(500));
         world.nodes[0].wake(Wake::LocalAddress);

@@ -228,11 +228,7 @@ fn nothing_is_done_while_reads_fail_except_for_a_new_claim() {
 #[test]
 fn without_a_hook_nothing_is_touched() {
     in_paused_time(async {
-        let mut world = World::new(1, |estate| {
-            estate.allocate(EIP);
-            let tables = estate.add_tables(1);
-            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
-        });
+        let mut world = World::new(1, elastic_ip_and_route);
         point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[0].eni);
         world.nodes[0].computer.add_by_hand(ip(ADDRESS));
         world.start();

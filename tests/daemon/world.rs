@@ -111,6 +111,13 @@ pub fn elastic_ip(estate: &Estate) -> Config {
     config(vec![vip(vec![by_elastic_ip(EIP)])])
 }
 
+/// A VIP that is an Elastic IP, with an address inside the VPC that one route table leads here.
+pub fn elastic_ip_and_route(estate: &Estate) -> Config {
+    estate.allocate(EIP);
+    let tables = estate.add_tables(1);
+    config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
+}
+
 pub fn routes(tables: usize) -> impl FnOnce(&Estate) -> Config {
     move |estate| {
         let tables = estate.add_tables(tables);

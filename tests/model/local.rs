@@ -18,7 +18,7 @@ use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
 
 use crate::hash::Fast;
 use crate::rules::{Mutant, Pointing, Setup};
@@ -349,7 +349,7 @@ impl Locals {
                 _ => {}
             }
         }
-        it.memory.learn(vip, &desired, &mut observed, NOW, wall_ms);
+        it.memory.learn(vip, &desired, &mut observed, Now { at: NOW, wall_ms });
         match (mutant, &mut it.memory.claim) {
             (Some(Mutant::NeverSuperseded), Some(held)) => held.superseded_by = None,
             (Some(Mutant::OneLook), _) => {

@@ -13,7 +13,7 @@ use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
 
 use crate::script::vip;
 
@@ -98,7 +98,7 @@ impl World {
 
     fn decide(&mut self) -> Plan {
         let wall_ms = self.wall_ms();
-        self.memory.learn(&self.vip, &self.desired, &mut self.observed, self.now, wall_ms);
+        self.memory.learn(&self.vip, &self.desired, &mut self.observed, Now { at: self.now, wall_ms });
         plan(&self.vip, &self.desired, &self.observed, &self.memory, self.now)
     }
 

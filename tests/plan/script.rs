@@ -26,7 +26,7 @@ use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
 
 /// Plays the script on a VIP of these kinds (`elastic_ip`, `route`, `route delete`, `claims off`; see [`vip`]), and
 /// compares each plan that it states.
@@ -171,7 +171,7 @@ impl Stage {
                 self.desired = Desired::Leader(claim);
             }
         }
-        self.memory.learn(&self.vip, &self.desired, &mut self.observed, now, wall_ms);
+        self.memory.learn(&self.vip, &self.desired, &mut self.observed, Now { at: now, wall_ms });
         let planned = plan(&self.vip, &self.desired, &self.observed, &self.memory, now);
         self.plan = Some(planned.clone());
         planned
