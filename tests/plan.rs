@@ -1,4 +1,4 @@
-//! What the planner decides, as cases in text; and what holds for all inputs, as properties.
+//! The planner's decisions, as cases in text; and properties that hold for all inputs.
 #![allow(
     clippy::needless_for_each,
     clippy::unwrap_used,

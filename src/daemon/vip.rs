@@ -23,11 +23,11 @@ use crate::state_dir::Machine;
 use super::attempts::{Attempts, LastFailure, Releases};
 use super::in_flight::{InFlight, RateWait, Write, Written};
 
-/// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit: somewhat
-/// longer than the hooks' `wait`.
+/// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit. The hooks'
+/// `wait` ends somewhat earlier.
 const URGENT_FOR: Duration = Duration::from_secs(10);
-/// For this long after the daemon adopted a claim, a claim that has not taken everything is eager: the loop looks for
-/// the end of a fault as under a young claim.
+/// For this long after the daemon adopted a claim that has not taken everything, the claim is eager: the loop looks often,
+/// so that it notices the end of a fault at once.
 const EAGER_FOR: Duration = Duration::from_mins(1);
 /// A change whose answers were lost more often than this in a row is not looked for each time.
 const LOOKS_SOON: u32 = 5;
@@ -230,8 +230,8 @@ impl VipLoop {
     }
 
     /// The urgency of a change. The rate limit counts a claim's first takes and its record, and does not hold them
-    /// back. A take that failed waits for the rate limit, but not until everything that succeeded is paid for. A take
-    /// that is tried again because a fault is over does not wait.
+    /// back. A take that failed is paced: it does not wait until all earlier calls are paid for. A take that is tried
+    /// again because a fault is over does not wait.
     fn urgency_of(&self, change: &Change) -> Urgency {
         let subject = change.subject();
         match (change.is_take(), self.attempts.has_failed(&subject)) {
@@ -368,8 +368,8 @@ impl VipLoop {
     }
 
     /// How long the looks may wait for the rate limit. While a claim is young and still taking, the looks do not wait
-    /// at all. While an older claim is still taking, its takes wait for a look, so the looks do not wait until
-    /// everything that failed before is paid for. All other looks wait for a token.
+    /// at all. While an older claim is still taking, its takes wait for a look, so the looks are paced: they do not
+    /// wait until all earlier calls are paid for. All other looks wait for a token.
     pub fn urgency(&self, now: Moment) -> Urgency {
         match &self.decider.memory.claim {
             Some(held) if self.is_taking() && now < held.adopted_at + URGENT_FOR => Urgency::Urgent,

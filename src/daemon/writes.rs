@@ -55,7 +55,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
                     let (key, action) = (write.change.key(), write.change.action());
                     reporter.news(&News::ActionStarted { vip: write.vip, key, action });
                     if let Action::RemoveLocalAddress { address, .. } = action {
-                        // Whatever comes of the reset, and however long it takes, the address goes.
+                        // The address goes even if the reset fails or takes too long.
                         let reset = timeout(RESET_WITHIN, kernel.reset_connections(*address)).await;
                         let result = match &reset {
                             Ok(result) => result.as_ref().copied().map_err(ToString::to_string),

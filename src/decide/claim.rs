@@ -34,7 +34,7 @@ pub struct Held {
     /// When the claim's hook started, by the wall clock, in milliseconds since the Unix epoch.
     pub started_ms: u64,
     pub term: Term,
-    /// When the daemon first saw the claim; `age_at_adoption` is how long the hook's start was ago then.
+    /// When the daemon first saw the claim; `age_at_adoption` is the time from the hook's start to that moment.
     pub adopted_at: Moment,
     pub age_at_adoption: Duration,
     /// Whether the first read of the record after the claim began has been taken into account. From then on no read
@@ -42,8 +42,8 @@ pub struct Held {
     pub term_settled: bool,
     /// Whether EC2 has accepted the tag of this claim once.
     pub recorded: bool,
-    /// Whether an earlier daemon may have served this claim, of which nothing is remembered. This node's own tag then
-    /// tells the claim's term.
+    /// Whether an earlier daemon may have served this claim and left no memory behind. This node's own tag then tells
+    /// the claim's term.
     pub unremembered: bool,
     pub superseded_by: Option<Rival>,
     /// When the daemon learned from the last read that showed a newer claim. Meaningless while `superseded_by` is

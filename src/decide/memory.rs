@@ -28,7 +28,7 @@ pub struct Memory {
     pub recorded: Option<(Term, Moment)>,
     /// When EC2 last accepted the deletion of an old claim's tag.
     pub forgot_at: Option<Moment>,
-    /// When this daemon began to keep the VIP, if it found nothing persisted: it knows nothing of the time before.
+    /// When this daemon began to keep the VIP, if no memory was persisted: this daemon knows nothing of the time before.
     /// `None` if an earlier daemon's memory was restored.
     pub kept_since: Option<Moment>,
     /// Since when this node has been standby or superseded; `None` while it is neither.

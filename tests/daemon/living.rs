@@ -1,4 +1,4 @@
-//! What is around the loop: files, guards, identity, config, the kernel, and its own end.
+//! The surroundings of the loop: files, guards, identity, config, the kernel; and the loop's own end.
 
 use crate::world::*;
 

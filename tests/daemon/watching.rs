@@ -1,4 +1,4 @@
-//! What is looked at, what is put right, and what is left alone.
+//! Looks: when the loop looks, which bindings it puts right, and which bindings it leaves alone.
 
 use vipkeeper::names::OneOf;
 use vipkeeper::observe::Source;

@@ -65,7 +65,7 @@ impl World {
         self.lead(vip, for_long).await;
     }
 
-    /// The same while no other node runs.
+    /// Starts node 0 alone and makes it the leader of `vip`, for this long.
     pub async fn start_alone_as_leader_of(&mut self, vip: &str, for_long: Duration) {
         self.nodes[0].start();
         self.lead(vip, for_long).await;

@@ -1,4 +1,4 @@
-//! What the kernel makes of our addresses.
+//! Our addresses in a real kernel.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener};

@@ -1,4 +1,4 @@
-//! What a leader does about bindings that are not as it left them.
+//! A leader whose bindings are not as it left them.
 
 use crate::script::check;
 

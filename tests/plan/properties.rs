@@ -1,4 +1,4 @@
-//! What holds for every plan, whatever happened before: random worlds, hooks, looks and changes by hand.
+//! Properties of every plan, whatever happened before: random worlds, hooks, looks and changes by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -208,7 +208,7 @@ fn only_if_free(action: &Action) -> bool {
     }
 }
 
-/// What the binding may have done to it: nothing that names anything but what it names itself.
+/// Whether the action names nothing but the things that the binding names itself.
 fn names_only(binding: &Binding, action: &Action) -> bool {
     match (binding, action) {
         (Binding::ElasticIp { allocation, eni, private_ip, .. }, action) => match action {
@@ -242,7 +242,7 @@ fn names_only(binding: &Binding, action: &Action) -> bool {
     }
 }
 
-/// What holds for every plan.
+/// Checks the properties of every plan.
 fn hold(world: &World, planned: &Plan) -> Result<(), TestCaseError> {
     let again = plan(&world.vip, &world.desired, &world.observed, &world.memory, world.now);
     prop_assert_eq!(planned, &again, "equal input, equal plan");

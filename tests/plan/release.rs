@@ -1,4 +1,4 @@
-//! What a node does that does not lead: it releases what is its own, and touches nothing else.
+//! A node that does not lead releases its own bindings and touches nothing else.
 
 use crate::script::check;
 

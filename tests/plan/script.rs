@@ -107,7 +107,7 @@ fn node(name: &str) -> InstanceId {
     format!("i-{name}").parse().unwrap()
 }
 
-/// What a daemon knows that has not looked yet.
+/// The observations of a daemon that has not looked yet.
 fn unseen(vip: &Vip) -> Observed {
     let unseen = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
     let sights = vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect();

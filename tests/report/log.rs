@@ -1,4 +1,4 @@
-//! What is logged, at which level, and how often.
+//! The log: which events it tells, at which level, and how often.
 
 use std::fs::File;
 use std::io::{self, BufRead as _};
@@ -53,7 +53,7 @@ fn process(format: &str, name: &str, stderr: impl Into<Stdio>) -> Command {
     command
 }
 
-/// What such a process says.
+/// The output of a process that logs in this format.
 fn said_by_a_process(format: &str, is_journal: bool) -> String {
     let (mut reader, writer) = io::pipe().unwrap();
     let stat = rustix::fs::fstat(&writer).unwrap();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::texts;
+use super::{markdown, quoted, rows, texts};
 
 /// Lines of a function, from its signature to its closing brace.
 const LONGEST_FUNCTION: usize = 60;
@@ -149,6 +149,17 @@ fn imports(modules: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<Stri
     imports
 }
 
+/// Which top-level module imports from which.
+fn imports_of_top_level() -> BTreeMap<String, BTreeSet<String>> {
+    let top = |module: &str| module.split("::").next().unwrap_or_default().to_owned();
+    let mut between: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, others) in imports(&modules()) {
+        let others = others.iter().map(|other| top(other)).filter(|other| *other != top(&module));
+        between.entry(top(&module)).or_default().extend(others);
+    }
+    between
+}
+
 /// A way from a module back to itself, if there is one.
 fn circle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     fn back(
@@ -187,13 +198,25 @@ fn no_file_imports_from_one_that_imports_from_it() {
 
 #[test]
 fn no_top_level_module_imports_from_one_that_imports_from_it() {
-    let top = |module: &str| module.split("::").next().unwrap_or_default().to_owned();
-    let mut between: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (module, others) in imports(&modules()) {
-        let others = others.iter().map(|other| top(other)).filter(|other| *other != top(&module));
-        between.entry(top(&module)).or_default().extend(others);
+    assert_eq!(circle(&imports_of_top_level()).map(|way| way.join(" -> ")), None);
+}
+
+#[test]
+fn the_modules_are_listed_in_the_order_of_their_imports() {
+    let library = texts(".rs")["src/lib.rs"].clone();
+    let declared = library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let page = markdown()["ARCHITECTURE.md"].clone();
+    let (_, section) = page.split_once("\n## Modules").unwrap();
+    let table = rows(section.split_once("\n## ").unwrap().0);
+    let described = table.iter().flat_map(|row| row[0].split(", ").filter_map(quoted));
+    let imports = imports_of_top_level();
+    for order in [declared.collect::<Vec<_>>(), described.collect()] {
+        let place = |module: &str| order.iter().position(|listed| *listed == module);
+        for (module, others) in imports.iter().filter(|(module, _)| !module.is_empty()) {
+            let later: Vec<_> = others.iter().filter(|other| place(other) >= place(module)).collect();
+            assert!(later.is_empty(), "{module} imports from {later:?}, which stands below it in {order:?}");
+        }
     }
-    assert_eq!(circle(&between).map(|way| way.join(" -> ")), None);
 }
 
 #[test]
@@ -365,7 +388,7 @@ fn a_type_name_means_one_thing() {
 #[test]
 fn every_doc_comment_names_its_subject() {
     let mut riddles = Vec::new();
-    for (file, text) in texts(".rs").into_iter().filter(|(name, _)| name.contains("src/")) {
+    for (file, text) in texts(".rs") {
         let mut is_inside = false;
         for (number, line) in text.lines().enumerate() {
             let comment = ["///", "//!"].iter().find_map(|mark| line.trim_start().strip_prefix(mark)).map(str::trim);
