@@ -4,10 +4,21 @@
 
 #[path = "dashboards/alerts.rs"]
 mod alerts;
+#[path = "dashboards/board.rs"]
+mod board;
 #[path = "dashboards/cluster.rs"]
 mod cluster;
+#[path = "dashboards/lint.rs"]
+mod lint;
+#[path = "dashboards/panels.rs"]
+mod panels;
 #[path = "dashboards/rules.rs"]
 mod rules;
+#[path = "dashboards/served.rs"]
+mod served;
+#[expect(dead_code, reason = "the statuses of other tests are there too")]
+#[path = "report/statuses.rs"]
+mod statuses;
 
 use std::path::Path;
 use std::process::{Command, Output};
