@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use crate::binding::{Account, Anchor};
+use crate::binding::{Account, Anchor, Connections};
 use crate::ids::{AllocationId, AssociationId, EniId, RouteTableId};
 
 /// Whether a change may take what somebody else holds.
@@ -90,6 +90,8 @@ pub enum Action {
     RemoveLocalAddress {
         interface: String,
         address: IpAddr,
+        /// The fate of the address's connections, directly before the removal.
+        connections: Connections,
     },
     /// Writes this node's own tag on the anchor: the claim, or its withdrawal.
     RecordClaim {
@@ -206,7 +208,7 @@ impl fmt::Display for Action {
             Self::UnassignAddress { eni, address } => write!(f, "unassign {address} from {eni}"),
             Self::DisableSourceDestCheck { eni } => write!(f, "switch the source/destination check of {eni} off"),
             Self::AddLocalAddress { interface, address } => write!(f, "add {address} to {interface}"),
-            Self::RemoveLocalAddress { interface, address } => write!(f, "remove {address} from {interface}"),
+            Self::RemoveLocalAddress { interface, address, .. } => write!(f, "remove {address} from {interface}"),
             Self::RecordClaim { anchor, key, value } => {
                 write!(f, "record {key} = '{value}' on {}", anchor.resource())
             }

@@ -86,6 +86,16 @@ pub enum Account {
     Role(String),
 }
 
+/// The fate of the TCP connections of a local address when the address goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Connections {
+    /// They are ended while the address is still there, so that their clients are told at once.
+    #[default]
+    Reset,
+    /// They are left behind. Their clients notice by their own timeouts.
+    Leave,
+}
+
 /// One place that can point a VIP at this node, and the values that it must have to do so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Binding {
@@ -111,6 +121,7 @@ pub enum Binding {
     LocalAddress {
         interface: String,
         address: IpAddr,
+        connections: Connections,
     },
     SourceDestCheck {
         eni: EniId,

@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::binding::{Account, ClaimMode, OnRelease};
+use crate::binding::{Account, ClaimMode, Connections, OnRelease};
 use crate::ids::{AllocationId, EniId, InstanceId, RouteTableId};
 
 pub use error::{ConfigError, ConfigProblem, Key, KeyStep, Place};
@@ -44,6 +44,7 @@ pub struct Config {
     pub claims: ClaimMode,
     pub witness: WitnessMode,
     pub pgpool: Pgpool,
+    pub connections: Connections,
     pub vips: Vec<VipConfig>,
 }
 
@@ -73,6 +74,7 @@ impl Config {
             claims: ClaimMode::default(),
             witness: WitnessMode::default(),
             pgpool: Pgpool::default(),
+            connections: Connections::default(),
             vips,
         }
     }

@@ -248,7 +248,11 @@ mod tests {
             actions.push(Action::AssignAddress { eni: eni.clone(), address, force: Force::IfFree });
             actions.push(Action::UnassignAddress { eni: eni.clone(), address });
             actions.push(Action::AddLocalAddress { interface: interface.clone(), address });
-            actions.push(Action::RemoveLocalAddress { interface: interface.clone(), address });
+            actions.push(Action::RemoveLocalAddress {
+                interface: interface.clone(),
+                address,
+                connections: crate::binding::Connections::default(),
+            });
         }
         actions
     }

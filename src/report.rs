@@ -15,6 +15,7 @@ use crate::binding::BindingKey;
 use crate::desired::Desired;
 use crate::ec2::{Class, RequestReport};
 use crate::ids::{ClaimId, InstanceId, Term};
+use crate::machine::kernel::Reset;
 use crate::status::Status;
 use crate::status::file::StatusFile;
 
@@ -86,9 +87,8 @@ pub enum News<'a> {
     PassDone { result: PassResult, duration: Duration },
     /// One change of a binding, or of the claim's record (`None`), begins.
     ActionStarted { vip: IpAddr, key: Option<&'a BindingKey>, action: &'a Action },
-    /// The connections of a local address were ended before the address is removed. `result` is their number, or why
-    /// they were not ended.
-    ConnectionsReset { vip: IpAddr, address: IpAddr, result: Result<u32, &'a str> },
+    /// The connections of a local address were ended before the address was removed, or were left.
+    ConnectionsReset { vip: IpAddr, address: IpAddr, reset: &'a Reset },
     /// A change ended. `code` is EC2's error code and `error` is the whole reason; a success has neither.
     ActionDone {
         vip: IpAddr,

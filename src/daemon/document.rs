@@ -78,6 +78,7 @@ impl VipLoop {
             holds: self.holds(),
             bindings,
             conditions,
+            connections: self.connections.clone(),
         }
     }
 

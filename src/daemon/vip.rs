@@ -19,6 +19,7 @@ use crate::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, W
 use crate::observe::{self, World};
 use crate::report::Outcome;
 use crate::state_dir::Machine;
+use crate::status::ConnectionsStatus;
 
 use super::attempts::{Attempts, LastFailure, Releases};
 use super::in_flight::{InFlight, RateWait, Write, Written};
@@ -77,6 +78,8 @@ pub struct VipLoop {
     converged: Option<(ClaimId, u64)>,
     /// Whether this node has gained the VIP and not lost it since.
     held: bool,
+    /// The connections that were ended before their local address was removed.
+    pub(super) connections: Option<ConnectionsStatus>,
 }
 
 impl VipLoop {
@@ -97,6 +100,7 @@ impl VipLoop {
             persisted,
             converged,
             held: false,
+            connections: None,
         }
     }
 
@@ -243,7 +247,15 @@ impl VipLoop {
 
     /// Takes the end of a change into account.
     pub fn written(&mut self, written: &Written, now: Now, rng: &mut fastrand::Rng) -> Ending {
-        let Written { write: Write { change, claim, start, .. }, result, .. } = written;
+        let Written { write: Write { change, claim, start, .. }, result, reset, .. } = written;
+        if let Some(reset) = reset {
+            let before = self.connections.as_ref().map_or(0, |before| before.reset);
+            self.connections = Some(ConnectionsStatus {
+                reset: before.saturating_add(u64::from(reset.ended)),
+                at_ms: now.wall_ms,
+                left: reset.left.as_ref().map(ToString::to_string),
+            });
+        }
         let subject = change.subject();
         match result {
             // The change was withdrawn before it was sent. The next plan holds the changes that are wanted instead.

@@ -10,9 +10,10 @@ use super::attempts::Because;
 use super::in_flight::{RateWait, Write, WriteFuture, Written, perform};
 use super::vip::FollowUp;
 use crate::action::Action;
+use crate::binding::Connections;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
-use crate::machine::kernel::Kernel;
+use crate::machine::kernel::{Kernel, KernelError, Left, LocalAddress, Reset};
 use crate::observe::seen::Now;
 use crate::report::News;
 use crate::state_dir::Machine;
@@ -50,25 +51,17 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         Box::pin(async move {
             let urgency = wait.over(&*ec2).await;
             let began = Instant::now();
+            let mut reset = None;
             let result = match urgency {
                 Some(urgency) => {
                     let (key, action) = (write.change.key(), write.change.action());
                     reporter.news(&News::ActionStarted { vip: write.vip, key, action });
-                    if let Action::RemoveLocalAddress { address, .. } = action {
-                        // The address goes even if the reset fails or takes too long.
-                        let reset = timeout(RESET_WITHIN, kernel.reset_connections(*address)).await;
-                        let result = match &reset {
-                            Ok(result) => result.as_ref().copied().map_err(ToString::to_string),
-                            Err(_) => Err("the kernel has not answered in time".to_owned()),
-                        };
-                        let result = result.as_ref().copied().map_err(String::as_str);
-                        reporter.news(&News::ConnectionsReset { vip: write.vip, address: *address, result });
-                    }
+                    reset = reset_before(action, &*kernel).await;
                     Some(perform(&*ec2, &*kernel, action, urgency).await)
                 }
                 None => None,
             };
-            Written { write, result, took: began.elapsed() }
+            Written { write, result, reset, took: began.elapsed() }
         })
     }
 
@@ -83,6 +76,9 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         let ending = vip.written(written, now, &mut self.around.rng);
         let is_taking = vip.is_taking();
         let reporter = &*self.around.reporter;
+        if let (Some(reset), Action::RemoveLocalAddress { address, .. }) = (&written.reset, change.action()) {
+            reporter.news(&News::ConnectionsReset { vip: *delegate_ip, address: *address, reset });
+        }
         if let (Some(outcome), Some(result)) = (ending.outcome, &written.result) {
             let failure = result.as_ref().err();
             reporter.news(&News::ActionDone {
@@ -136,4 +132,17 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             vip.release_held_back(&mut releases, &self.in_flight, now);
         }
     }
+}
+
+/// Ends the connections of the local address that `action` removes, if it removes one and its connections are to end.
+/// Whatever comes of the reset, and however long it takes, the address goes afterwards.
+async fn reset_before(action: &Action, kernel: &impl Kernel) -> Option<Reset> {
+    let Action::RemoveLocalAddress { interface, address, connections: Connections::Reset } = action else {
+        return None;
+    };
+    let going = LocalAddress { interface: interface.clone(), address: *address };
+    let unanswered =
+        || KernelError::NoAnswer { doing: format!("reset the connections of {address}"), after: RESET_WITHIN };
+    let reset = timeout(RESET_WITHIN, kernel.reset_connections(&going)).await;
+    Some(reset.unwrap_or_else(|_| Reset { ended: 0, left: Some(Left::Failed(unanswered())) }))
 }

@@ -305,9 +305,11 @@ impl Planner<'_> {
             Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_) => return not_here(seen),
         };
         let action = match binding {
-            Binding::LocalAddress { interface, address } => {
-                Action::RemoveLocalAddress { interface: interface.clone(), address: *address }
-            }
+            Binding::LocalAddress { interface, address, connections } => Action::RemoveLocalAddress {
+                interface: interface.clone(),
+                address: *address,
+                connections: *connections,
+            },
             // When a secondary address moves, its Elastic IP moves along, and the association keeps its id. The id
             // therefore does not tell which node holds the Elastic IP. Unassigning the address from the own ENI frees
             // both.
@@ -480,7 +482,7 @@ fn point_here(binding: &Binding, seen: &Seen, force: Force) -> Action {
             },
         },
         Binding::SecondaryIp { eni, address } => Action::AssignAddress { eni: eni.clone(), address: *address, force },
-        Binding::LocalAddress { interface, address } => {
+        Binding::LocalAddress { interface, address, .. } => {
             Action::AddLocalAddress { interface: interface.clone(), address: *address }
         }
         Binding::SourceDestCheck { eni } => Action::DisableSourceDestCheck { eni: eni.clone() },

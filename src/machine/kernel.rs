@@ -45,6 +45,25 @@ pub enum KernelError {
     Kernel { doing: String, message: String },
 }
 
+/// The outcome of a reset of an address's connections.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reset {
+    /// The number of connections that were ended and whose peers were told.
+    pub ended: u32,
+    /// Why connections may be left; `None` if none is.
+    pub left: Option<Left>,
+}
+
+/// The reason why connections of an address were left alone, or may be left.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Left {
+    /// The machine has the address in another place too, so the address does not go, and its connections live on.
+    #[error("the node keeps the address as {0}")]
+    Kept(String),
+    #[error(transparent)]
+    Failed(KernelError),
+}
+
 /// The kernel's addresses.
 #[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
 pub trait Kernel {
@@ -59,14 +78,13 @@ pub trait Kernel {
     /// # Errors
     /// No such interface, no CAP_NET_ADMIN, no answer, or what the kernel says.
     async fn add(&self, address: &LocalAddress) -> Result<(), KernelError>;
-    /// Ends the TCP connections whose local address is `_address`, so that their peers are told while the address is
-    /// still there. Returns the number of ended connections. Listening sockets and other addresses are left alone. A
-    /// kernel in memory has no connections.
-    ///
-    /// # Errors
-    /// No CAP_NET_ADMIN, a kernel without CONFIG_INET_DIAG_DESTROY, or more connections than the time suffices for.
-    async fn reset_connections(&self, _address: IpAddr) -> Result<u32, KernelError> {
-        Ok(0)
+    /// Ends the TCP connections whose local address is that of `_going`, so that their peers are told while the address
+    /// is still there. Listening sockets and other addresses are left alone, and so is an address that the machine has
+    /// in another place too. Connections are also left without CAP_NET_ADMIN, by a kernel without
+    /// CONFIG_INET_DIAG_DESTROY, and where there are more than the time suffices for. A kernel in memory has no
+    /// connections.
+    async fn reset_connections(&self, _going: &LocalAddress) -> Reset {
+        Reset::default()
     }
     /// Removes the address. An address that is already gone counts as success if the interface exists.
     ///

@@ -20,7 +20,7 @@ use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::thread::{CapabilitySet, capabilities};
 use tokio::sync::oneshot;
 
-use super::kernel::{Kernel, KernelError, LocalAddress, host_prefix};
+use super::kernel::{Kernel, KernelError, Left, LocalAddress, Reset, host_prefix};
 
 mod sock_diag;
 pub(crate) mod socket;
@@ -107,17 +107,16 @@ impl Kernel for Netlink {
         .await
     }
 
-    async fn reset_connections(&self, address: IpAddr) -> Result<u32, KernelError> {
-        self.ask(format!("reset the connections of {address}"), move |doing| {
-            sock_diag::reset(address).map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => KernelError::NotPermitted,
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                    KernelError::NoAnswer { doing: doing.to_owned(), after: sock_diag::RESET_WITHIN }
-                }
-                _ => failed(doing, &error),
-            })
-        })
-        .await
+    async fn reset_connections(&self, going: &LocalAddress) -> Reset {
+        let going = going.clone();
+        let answer = self.ask(format!("reset the connections of {}", going.address), move |doing| {
+            if let Some(place) = kept_elsewhere(&going).map_err(|error| failed(doing, &error))? {
+                return Ok(Reset { ended: 0, left: Some(Left::Kept(place)) });
+            }
+            let (ended, result) = sock_diag::reset(going.address);
+            Ok(Reset { ended, left: result.err().map(|error| Left::Failed(not_reset(doing, &error))) })
+        });
+        answer.await.unwrap_or_else(|error| Reset { ended: 0, left: Some(Left::Failed(error)) })
     }
 
     async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError> {
@@ -167,6 +166,20 @@ fn list() -> io::Result<BTreeSet<LocalAddress>> {
 /// The address of a message, if vipkeeper could have added it: the prefix is a host prefix, and the address is not one
 /// end of a point-to-point link with a different peer.
 fn host_address(message: &AddressMessage) -> Option<IpAddr> {
+    let (_, peer) = ends(message);
+    let address = own_address(message)?;
+    (message.header.prefix_len == host_prefix(address) && peer.is_none_or(|peer| peer == address)).then_some(address)
+}
+
+/// This machine's own address in a message.
+fn own_address(message: &AddressMessage) -> Option<IpAddr> {
+    let (local, peer) = ends(message);
+    // For IPv6, the kernel gives IFA_LOCAL only if there is a peer.
+    local.or(peer)
+}
+
+/// The attributes IFA_LOCAL and IFA_ADDRESS of a message.
+fn ends(message: &AddressMessage) -> (Option<IpAddr>, Option<IpAddr>) {
     let (mut local, mut peer) = (None, None);
     for attribute in &message.attributes {
         match attribute {
@@ -175,9 +188,42 @@ fn host_address(message: &AddressMessage) -> Option<IpAddr> {
             _ => {}
         }
     }
-    // For IPv6, the kernel gives IFA_LOCAL only if there is a peer.
-    let address = local.or(peer)?;
-    (message.header.prefix_len == host_prefix(address) && peer.is_none_or(|peer| peer == address)).then_some(address)
+    (local, peer)
+}
+
+/// Another place at which the machine has the address: another interface, or another prefix length. `None` if the
+/// address goes from the machine together with `going`.
+fn kept_elsewhere(going: &LocalAddress) -> io::Result<Option<String>> {
+    let mut every = AddressMessage::default();
+    every.header.family = family(going.address);
+    let socket = socket::open(SocketFlags::empty())?;
+    for answer in socket::dump(&RouteNetlinkMessage::GetAddress(every), PATIENCE)? {
+        let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
+        if own_address(&message) != Some(going.address) {
+            continue;
+        }
+        let prefix = message.header.prefix_len;
+        let interface = index_to_name(&socket, message.header.index)?;
+        if interface != going.interface || prefix != host_prefix(going.address) {
+            return Ok(Some(format!("{}/{prefix} on {interface}", going.address)));
+        }
+    }
+    Ok(None)
+}
+
+/// The failure of a reset.
+fn not_reset(doing: &str, error: &io::Error) -> KernelError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => KernelError::NotPermitted,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            KernelError::NoAnswer { doing: doing.to_owned(), after: sock_diag::RESET_WITHIN }
+        }
+        io::ErrorKind::Unsupported => {
+            let message = "this kernel cannot end connections (it was built without CONFIG_INET_DIAG_DESTROY)";
+            KernelError::Kernel { doing: doing.to_owned(), message: message.to_owned() }
+        }
+        _ => failed(doing, error),
+    }
 }
 
 /// Makes one change. The error `already` means that the change was made before, and counts as success.
@@ -252,11 +298,15 @@ fn added(wanted: &LocalAddress, index: u32) -> AddressMessage {
 /// A message with the address and its prefix length, and nothing else.
 fn named(address: IpAddr, index: u32) -> AddressMessage {
     let mut message = AddressMessage::default();
-    message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.family = family(address);
     message.header.prefix_len = host_prefix(address);
     message.header.index = index;
     message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
     message
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
 fn failed(doing: &str, error: &io::Error) -> KernelError {
@@ -270,6 +320,15 @@ fn failed(doing: &str, error: &io::Error) -> KernelError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_that_cannot_end_connections_is_named_with_the_option_that_it_lacks() {
+        let refused = io::Error::from(Errno::OPNOTSUPP);
+        let told = not_reset("reset the connections of 20.0.0.50", &refused).to_string();
+        assert!(told.contains("CONFIG_INET_DIAG_DESTROY"), "{told}");
+        let forbidden = io::Error::from(Errno::PERM);
+        assert_eq!(not_reset("reset", &forbidden), KernelError::NotPermitted);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_kernel_that_hangs_is_not_waited_for_and_what_queued_up_behind_it_is_dropped() {

@@ -216,6 +216,10 @@ impl Known {
                 unresolved.insert(key, why);
             }
         };
+        // A local address is always the VIP's own, so its connections are the VIP's alone.
+        let connections = config.connections;
+        let local =
+            |interface: &str, address| Binding::LocalAddress { interface: interface.to_owned(), address, connections };
         for address in &vip.addresses {
             let ip = address.address;
             if let Some(elastic) = &address.elastic_ip {
@@ -225,7 +229,7 @@ impl Known {
                 let interface = self.interface(secondary.interface.as_deref());
                 let eni = interface.clone().map(|(_, interface)| interface.eni.clone());
                 put(BindingKey::new(Kind::SecondaryIp, ip), eni.map(|eni| Binding::SecondaryIp { eni, address: ip }));
-                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local_address(name, ip)));
+                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local(name, ip)));
             }
             if let Some(route) = &address.route {
                 let interface = self.interface(route.interface.as_deref());
@@ -251,7 +255,7 @@ impl Known {
                     BindingKey::new(Kind::SourceDestCheck, name),
                     interface.clone().map(|(_, interface)| Binding::SourceDestCheck { eni: interface.eni.clone() }),
                 );
-                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local_address(name, ip)));
+                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local(name, ip)));
             }
         }
         let vip = Vip {
@@ -369,8 +373,4 @@ fn route_key(vip: &VipConfig, address: &AddressConfig, table: &RouteTableId) -> 
     } else {
         BindingKey::new(Kind::Route, format_args!("{table} {}", address.address))
     }
-}
-
-fn local_address(interface: &str, address: IpAddr) -> Binding {
-    Binding::LocalAddress { interface: interface.to_owned(), address }
 }

@@ -44,7 +44,7 @@ pub(super) fn look(binding: &Binding, world: &World) -> Result<(Seen, Moment), W
                 None => Err(WhyUnseen::Unresolved(format!("EC2 did not say how the check of {eni} is set"))),
             }
         }
-        Binding::LocalAddress { interface, address } => {
+        Binding::LocalAddress { interface, address, .. } => {
             let (local, at) = world.local.read()?;
             let wanted = LocalAddress { interface: interface.clone(), address: *address };
             let seen = if local.contains(&wanted) { Seen::Here { association: None } } else { Seen::Absent };

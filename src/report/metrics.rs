@@ -363,8 +363,8 @@ fn count(news: &News<'_>) {
         News::Converged { vip, after, .. } => {
             histogram!(CONVERGENCE, "vip" => vip.to_string()).record(after);
         }
-        News::ConnectionsReset { vip, result: Ok(ended), .. } => {
-            counter!("vipkeeper_connections_reset_total", "vip" => vip.to_string()).increment(u64::from(ended));
+        News::ConnectionsReset { vip, reset, .. } => {
+            counter!("vipkeeper_connections_reset_total", "vip" => vip.to_string()).increment(u64::from(reset.ended));
         }
         News::Superseded { vip, .. } => {
             counter!("vipkeeper_superseded_total", "vip" => vip.to_string()).increment(1);

@@ -7,8 +7,8 @@ use super::hint;
 pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
 use super::{
-    BindingStatus, Condition, ConditionName, DesiredRole, ErrorStatus, STALE_AFTER, SourceStatus, Status, VipStatus,
-    reason,
+    BindingStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, ErrorStatus, STALE_AFTER, SourceStatus,
+    Status, VipStatus, reason,
 };
 use crate::decide::plan::{Blocker, State};
 use crate::ec2::Class;
@@ -347,7 +347,16 @@ fn vip_section(vip: &VipStatus, overall: Overall, now_ms: u64, style: Style) -> 
     }
     page += &bindings(vip, now_ms, style);
     page += &conditions(vip, now_ms, style);
+    page += &connections(vip, now_ms, style);
     page
+}
+
+/// The connections that were ended before their address went.
+fn connections(vip: &VipStatus, now_ms: u64, style: Style) -> String {
+    let Some(ConnectionsStatus { reset, at_ms, left }) = &vip.connections else { return String::new() };
+    let left = left.as_deref().map(|why| format!("; some may be left: {}", clean(why))).unwrap_or_default();
+    let text = format!("{reset} reset since the daemon started, last {} ago{left}", since(*at_ms, now_ms));
+    format!("\n{}", style.paragraph(2, "connections  ", &text))
 }
 
 fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {

@@ -387,7 +387,8 @@ fn connections_end_before_their_address_goes_and_an_address_goes_where_they_cann
     in_paused_time(async {
         let unsupported =
             KernelError::Kernel { doing: "reset".to_owned(), message: "operation not supported".to_owned() };
-        for (failure, told) in [(None, "result: Ok(3)"), (Some(unsupported), "result: Err(")] {
+        for (failure, told) in [(None, "ended: 3, left: None"), (Some(unsupported), "ended: 0, left: Some(Failed(")] {
+            let ends = if failure.is_none() { 3 } else { 0 };
             let mut world = World::new(1, routes(1));
             world.start_with_leader_of(ADDRESS, seconds(30)).await;
             if let Some(error) = failure {
@@ -398,6 +399,59 @@ fn connections_end_before_their_address_goes_and_an_address_goes_where_they_cann
             assert!(!world.nodes[0].has_local(ADDRESS));
             assert_eq!(world.nodes[0].computer.resets(), [ip(ADDRESS)]);
             assert_eq!(world.nodes[0].recorder.heard(told).len(), 1);
+            let shown = world.nodes[0].recorder.vip(ADDRESS).connections.unwrap();
+            assert_eq!((shown.reset, shown.left.is_some()), (ends, ends == 0), "{shown:?}");
+
+            // The next leadership adds to the count, and a node that has never let go shows nothing.
+            world.up(0, ADDRESS);
+            pass(seconds(10)).await;
+            world.down(0, ADDRESS);
+            pass(millis(100)).await;
+            assert_eq!(world.nodes[0].recorder.vip(ADDRESS).connections.unwrap().reset, 2 * ends);
+        }
+    });
+}
+
+#[test]
+fn connections_are_left_behind_where_the_configuration_says_so() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| Config { connections: Connections::Leave, ..routes(1)(estate) });
+        world.start_with_leader_of(ADDRESS, seconds(30)).await;
+        world.down(0, ADDRESS);
+        pass(seconds(1)).await;
+        assert!(!world.nodes[0].has_local(ADDRESS));
+        assert_eq!(world.nodes[0].computer.resets(), [] as [IpAddr; 0]);
+        assert_eq!(world.nodes[0].recorder.vip(ADDRESS).connections, None);
+    });
+}
+
+/// An Elastic IP at a secondary address of its own VIP.
+fn elastic_ip_at_a_secondary(estate: &Estate) -> Config {
+    estate.allocate(EIP);
+    let mut elastic = by_elastic_ip(EIP);
+    let private_ip = Some(SECONDARY.parse().unwrap());
+    elastic.elastic_ip = elastic.elastic_ip.map(|elastic| ElasticIpConfig { private_ip, ..elastic });
+    config(vec![vip(vec![elastic, by_secondary_ip(SECONDARY)])])
+}
+
+#[test]
+fn clients_of_an_elastic_ip_are_told_only_where_its_private_address_is_the_vips_own() {
+    in_paused_time(async {
+        for (config, told) in [
+            (elastic_ip as fn(&Estate) -> Config, vec![]),
+            (elastic_ip_at_a_secondary as fn(&Estate) -> Config, vec![ip(SECONDARY)]),
+        ] {
+            for ends in ["down", "guard", "superseded"] {
+                let mut world = World::new(2, config);
+                world.start_with_leader_of(EIP, seconds(30)).await;
+                match ends {
+                    "down" => world.down(0, EIP),
+                    "guard" => world.nodes[0].computer.kill(world.guards[0]),
+                    _ => world.up(1, EIP),
+                }
+                pass(seconds(20)).await;
+                assert_eq!(world.nodes[0].computer.resets(), told, "{ends}");
+            }
         }
     });
 }

@@ -12,7 +12,7 @@ pub use ec2_endpoint::{
 pub use std::net::IpAddr;
 pub use std::rc::Rc;
 pub use std::time::Duration;
-pub use vipkeeper::binding::{Account, ClaimMode, OnRelease};
+pub use vipkeeper::binding::{Account, ClaimMode, Connections, OnRelease};
 pub use vipkeeper::config::{AnchorConfig, Config, ElasticIpConfig, Tables};
 pub use vipkeeper::machine::kernel::KernelError;
 pub use vipkeeper::machine::process::Process;

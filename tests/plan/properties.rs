@@ -231,9 +231,9 @@ fn names_only(binding: &Binding, action: &Action) -> bool {
             }
             _ => false,
         },
-        (Binding::LocalAddress { interface, address }, action) => match action {
+        (Binding::LocalAddress { interface, address, .. }, action) => match action {
             Action::AddLocalAddress { interface: to, address: it }
-            | Action::RemoveLocalAddress { interface: to, address: it } => (to, it) == (interface, address),
+            | Action::RemoveLocalAddress { interface: to, address: it, .. } => (to, it) == (interface, address),
             _ => false,
         },
         (Binding::SourceDestCheck { eni }, action) => {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vipkeeper::action::Purpose;
-use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Connections, Kind, OnRelease, Vip};
 use vipkeeper::claim_tag::WITHDRAWN;
 use vipkeeper::decide::claim::Standing;
 use vipkeeper::decide::memory::Memory;
@@ -89,7 +89,10 @@ pub fn vip(kinds: &str) -> Vip {
             }
             "local_address" => {
                 let address = "20.0.0.50".parse().unwrap();
-                ((Kind::LocalAddress, "20.0.0.50"), Binding::LocalAddress { interface: "eth0".to_owned(), address })
+                (
+                    (Kind::LocalAddress, "20.0.0.50"),
+                    Binding::LocalAddress { interface: "eth0".to_owned(), address, connections: Connections::Reset },
+                )
             }
             "source_dest_check" => ((Kind::SourceDestCheck, "eth0"), Binding::SourceDestCheck { eni: eni.clone() }),
             "unresolved" => {

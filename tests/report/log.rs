@@ -12,6 +12,7 @@ use vipkeeper::binding::{Anchor, BindingKey, Kind};
 use vipkeeper::desired::{Claim, Desired, WhyUnknown};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::{ClaimId, Term};
+use vipkeeper::machine::kernel::{KernelError, Left, Reset};
 use vipkeeper::report::{
     Direction, DriftReason, LogFormat, News, Outcome, PassResult, Report, Reporter, Source, State, init_log, say,
 };
@@ -402,6 +403,33 @@ fn a_source_that_fails_and_comes_back_is_two_lines() {
             "INFO read again, after 4 failures in 0s source=route_tables",
         ]
     );
+}
+
+#[test]
+fn a_kernel_that_cannot_end_connections_is_named_once_and_ended_ones_are_counted_each_time() {
+    let address = vip();
+    let failed = |message: &str| {
+        let error = KernelError::Kernel { doing: "reset".to_owned(), message: message.to_owned() };
+        Reset { ended: 0, left: Some(Left::Failed(error)) }
+    };
+    let lines = captured("info", || {
+        let report = report();
+        for reset in [
+            failed("no CONFIG_INET_DIAG_DESTROY"),
+            failed("no CONFIG_INET_DIAG_DESTROY"),
+            failed("another reason"),
+            Reset { ended: 0, left: None },
+            Reset { ended: 7, left: None },
+            Reset { ended: 2, left: Some(Left::Kept("20.0.0.50/32 on lo".to_owned())) },
+        ] {
+            report.news(&News::ConnectionsReset { vip: vip(), address, reset: &reset });
+        }
+    });
+    let wanted = ["no CONFIG_INET_DIAG_DESTROY", "reset 7 connections", "reset 2 connections", "keeps the address as"];
+    assert_eq!(lines.len(), wanted.len(), "{lines:#?}");
+    for (line, wanted) in lines.iter().zip(wanted) {
+        assert!(line.contains(wanted), "{lines:#?}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use vipkeeper::desired::{Desired, WhyUnknown};
 use vipkeeper::identity::{Identify, Node};
 use vipkeeper::ids::ClaimId;
 use vipkeeper::machine::clock::Clocks;
-use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
+use vipkeeper::machine::kernel::{Kernel, KernelError, Left, LocalAddress, Reset};
 use vipkeeper::machine::process::Process;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
 use vipkeeper::state_dir::Machine;
@@ -359,12 +359,13 @@ impl Kernel for Computer {
         Ok(())
     }
 
-    async fn reset_connections(&self, address: IpAddr) -> Result<u32, KernelError> {
+    async fn reset_connections(&self, going: &LocalAddress) -> Reset {
         let mut memory = self.memory.borrow_mut();
-        if memory.addresses.contains(&Self::local(address)) {
-            memory.resets.push(address);
+        if memory.addresses.contains(going) {
+            memory.resets.push(going.address);
         }
-        memory.resets_fail.clone().map_or(Ok(3), Err)
+        let left = memory.resets_fail.clone().map(Left::Failed);
+        Reset { ended: if left.is_some() { 0 } else { 3 }, left }
     }
 
     async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError> {
