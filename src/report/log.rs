@@ -267,14 +267,15 @@ impl Log {
             Some(why @ Left::Kept(_)) => info!(%vip, %address, "left the connections of the address alone: {why}"),
             // The warning is logged once: the address is removed all the same, and a kernel without the feature stays
             // without it.
-            Some(why @ Left::Failed(_)) => {
-                if self.repeats.failed("connections", &why.to_string(), now).is_some_and(Times::is_first) {
-                    warn!(
-                        %vip, %address,
-                        "connections of the address may be left behind, and their clients may notice late: {why}"
-                    );
-                }
+            Some(why @ Left::Failed(_))
+                if self.repeats.failed("connections", &why.to_string(), now).is_some_and(Times::is_first) =>
+            {
+                warn!(
+                    %vip, %address,
+                    "connections of the address may be left behind, and their clients may notice late: {why}"
+                );
             }
+            Some(Left::Failed(_)) => {}
         }
     }
 
