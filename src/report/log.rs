@@ -263,7 +263,6 @@ impl Log {
             }
         }
         match &reset.left {
-            None => {}
             Some(why @ Left::Kept(_)) => info!(%vip, %address, "left the connections of the address alone: {why}"),
             // The warning is logged once: the address is removed all the same, and a kernel without the feature stays
             // without it.
@@ -275,7 +274,7 @@ impl Log {
                     "connections of the address may be left behind, and their clients may notice late: {why}"
                 );
             }
-            Some(Left::Failed(_)) => {}
+            Some(Left::Failed(_)) | None => {}
         }
     }
 

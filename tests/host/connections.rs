@@ -156,14 +156,14 @@ fn connections_of_an_address_that_the_node_keeps_in_another_place_live_on() {
             kernel.add(&local(client)).await.unwrap();
             network.add(interface, vip, prefix).await;
             let listener = TcpListener::bind((vip, 0)).unwrap();
-            let mut served = connect(client, listener.local_addr().unwrap()).await;
+            let mut remote = connect(client, listener.local_addr().unwrap()).await;
             let (mut server, _) = listener.accept().unwrap();
 
             let kept = Left::Kept(format!("{vip}/{prefix} on {interface}"));
             assert_eq!(kernel.reset_connections(&local(vip)).await, Reset { ended: 0, left: Some(kept) });
             kernel.remove(&local(vip)).await.unwrap();
             server.write_all(b"x").unwrap();
-            assert_eq!(served.read(&mut [0]).unwrap(), 1, "the address is still there");
+            assert_eq!(remote.read(&mut [0]).unwrap(), 1, "the address is still there");
         });
     }
 }
