@@ -96,6 +96,43 @@ pub enum Connections {
     Leave,
 }
 
+/// One address on one interface of a machine, as the kernel lists it: with the prefix length that it was added with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LocalAddress {
+    pub interface: String,
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+impl LocalAddress {
+    /// The address alone, without a subnet: /32 or /128. vipkeeper adds addresses in this form only.
+    #[must_use]
+    pub fn single(interface: impl Into<String>, address: IpAddr) -> Self {
+        Self { interface: interface.into(), address, prefix: host_prefix(address) }
+    }
+
+    /// Whether the prefix length is that of a single address.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.prefix == host_prefix(self.address)
+    }
+}
+
+/// The display form is "10.0.1.50/32 on eth0".
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} on {}", self.address, self.prefix, self.interface)
+    }
+}
+
+/// The prefix length of a single address: 32 or 128 bits.
+const fn host_prefix(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
 /// One place that can point a VIP at this node, and the values that it must have to do so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Binding {

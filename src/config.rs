@@ -15,7 +15,7 @@ mod text;
 mod values;
 mod vips;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +77,15 @@ impl Config {
             connections: Connections::default(),
             vips,
         }
+    }
+
+    /// The addresses that belong on an interface of the leader. A private address that an Elastic IP leads to is this
+    /// machine's own, and none of them.
+    #[must_use]
+    pub fn local_addresses(&self) -> BTreeSet<IpAddr> {
+        let addresses = self.vips.iter().flat_map(|vip| &vip.addresses);
+        let local = addresses.filter(|address| address.route.is_some() || address.secondary_ip.is_some());
+        local.map(|address| address.address).collect()
     }
 
     /// The VIP with this delegate IP. A VIP cannot be found by its `also` addresses.

@@ -212,7 +212,8 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         if self.stale.local && !self.reads.reading_local {
             self.stale.local = false;
             let now = self.now().at;
-            self.reading.push(self.reads.start_local(&self.around.kernel, now));
+            let addresses = self.config.local_addresses();
+            self.reading.push(self.reads.start_local(&self.around.kernel, addresses, now));
         }
         self.identify();
         self.decide();

@@ -149,7 +149,7 @@ fn plan_or_say_why(config: &Config, format: Format) -> anyhow::Result<ExitCode> 
 /// Prints what the daemon would do now.
 async fn plan_once(config: &Config, format: Format) -> anyhow::Result<ExitCode> {
     let cloud = Cloud::new(Rc::new(|_| {}));
-    let local = Netlink::new()?.addresses().await;
+    let local = Netlink::new()?.look(&config.local_addresses()).await;
     let (trusted, _) = TrustedOwners::resolve(&config.hook_users);
     let (socket, auth_key) = (config.pgpool.watchdog_socket.clone(), config.pgpool.wd_authkey.clone());
     let watchdog = Rc::new(Watchdog::new(socket, auth_key, trusted.clone()));

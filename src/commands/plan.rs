@@ -3,7 +3,6 @@
 //! through a [`Decider`]. It has no time to see whether a dispute between desired-state file and watchdog lasts,
 //! and says so.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use crate::decide::witness::{Dispute, Heard};
 use crate::desired::{Desired, WhyUnknown};
 use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
-use crate::machine::kernel::{KernelError, LocalAddress};
+use crate::machine::kernel::{KernelError, LocalView};
 use crate::observe::seen::{Moment, Now, Witness};
 use crate::observe::{Known, World, ask, observe};
 use crate::state_dir::Machine;
@@ -84,8 +83,8 @@ pub struct Inputs<'a, E, I, M> {
     pub ec2: &'a E,
     pub identify: &'a I,
     pub machine: &'a mut M,
-    /// The kernel's local addresses, or why they cannot be read.
-    pub local: Result<BTreeSet<LocalAddress>, KernelError>,
+    /// The kernel's answer about the addresses of the config, or why there is none.
+    pub local: Result<LocalView, KernelError>,
     pub ask_watchdog: Ask,
 }
 

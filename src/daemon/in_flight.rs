@@ -91,14 +91,21 @@ pub async fn perform<E: Ec2Write, K: Kernel>(
     action: &Action,
     urgency: Urgency,
 ) -> Result<Accepted, Failure> {
-    let local = |interface: &String, address: &IpAddr| LocalAddress { interface: interface.clone(), address: *address };
     let done = Accepted { association: None, changed: true };
     match action {
         Action::AddLocalAddress { interface, address } => {
-            kernel.add(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
+            let wanted = LocalAddress::single(interface, *address);
+            kernel.add(&wanted).await.map(|()| done).map_err(Failure::from)
         }
-        Action::RemoveLocalAddress { interface, address, .. } => {
-            kernel.remove(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
+        Action::RemoveLocalAddress { entries, .. } => {
+            let mut removed = Ok(done);
+            for entry in entries {
+                // An entry that stays keeps no other entry here.
+                if let (Err(error), Ok(_)) = (kernel.remove(entry).await, &removed) {
+                    removed = Err(Failure::from(error));
+                }
+            }
+            removed
         }
         cloud => ec2.perform(cloud, urgency).await.map_err(Failure::from),
     }

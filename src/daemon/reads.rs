@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::ec2::{Class, Ec2Error, Ec2Read, RouteTable, Urgency};
 use crate::identity::Node;
-use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
+use crate::machine::kernel::{Kernel, KernelError, LocalView};
 use crate::observe::question::{Answer, Question, TagChoice, Topic, ask};
 use crate::observe::seen::Moment;
 use crate::observe::{Known, LastRead, World};
@@ -49,7 +50,7 @@ pub struct Read {
 /// The kernel's answer. `at` is when the kernel was asked.
 pub struct LocalRead {
     at: Moment,
-    addresses: Result<BTreeSet<LocalAddress>, KernelError>,
+    view: Result<LocalView, KernelError>,
 }
 
 /// The consequence that an answer of EC2 has for the loop, besides the update of the world.
@@ -198,17 +199,22 @@ impl Reads {
         due
     }
 
-    /// Asks for the kernel's addresses.
-    pub fn start_local<H: Kernel + 'static>(&mut self, host: &Rc<H>, now: Moment) -> ReadFuture {
+    /// Asks the kernel about these addresses.
+    pub fn start_local<H: Kernel + 'static>(
+        &mut self,
+        host: &Rc<H>,
+        addresses: BTreeSet<IpAddr>,
+        now: Moment,
+    ) -> ReadFuture {
         self.reading_local = true;
         let host = Rc::clone(host);
-        Box::pin(async move { Event::Local(LocalRead { at: now, addresses: host.addresses().await }) })
+        Box::pin(async move { Event::Local(LocalRead { at: now, view: host.look(&addresses).await }) })
     }
 
     /// Takes the kernel's answer over into the world.
     pub fn local(&mut self, read: LocalRead, world: &mut World, wall_ms: u64) {
         self.reading_local = false;
-        let failed = world.put_local(read.addresses, read.at).err();
+        let failed = world.put_local(read.view, read.at).err();
         let failed = failed.map(|error| (Class::Transient, error.to_string()));
         self.note(&Topic::LOCAL, failed, wall_ms);
     }

@@ -13,7 +13,7 @@ use crate::action::Action;
 use crate::binding::Connections;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
-use crate::machine::kernel::{Kernel, KernelError, Left, LocalAddress, Reset};
+use crate::machine::kernel::{Kernel, KernelError, Left, Reset};
 use crate::observe::seen::Now;
 use crate::report::News;
 use crate::state_dir::Machine;
@@ -137,12 +137,11 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
 /// Ends the connections of the local address that `action` removes, if it removes one and its connections are to end.
 /// Whatever comes of the reset, and however long it takes, the address goes afterwards.
 async fn reset_before(action: &Action, kernel: &impl Kernel) -> Option<Reset> {
-    let Action::RemoveLocalAddress { interface, address, connections: Connections::Reset } = action else {
+    let Action::RemoveLocalAddress { address, entries, connections: Connections::Reset } = action else {
         return None;
     };
-    let going = LocalAddress { interface: interface.clone(), address: *address };
     let unanswered =
         || KernelError::NoAnswer { doing: format!("reset the connections of {address}"), after: RESET_WITHIN };
-    let reset = timeout(RESET_WITHIN, kernel.reset_connections(&going)).await;
+    let reset = timeout(RESET_WITHIN, kernel.reset_connections(*address, entries)).await;
     Some(reset.unwrap_or_else(|_| Reset { ended: 0, left: Some(Left::Failed(unanswered())) }))
 }

@@ -335,7 +335,7 @@ interface = "{INTERFACE}"
 
     fn has_address(&self) -> bool {
         let Ok(address) = DELEGATE_IP.parse::<IpAddr>() else { return false };
-        self.kernel.has(&LocalAddress { interface: INTERFACE.to_owned(), address })
+        self.kernel.has(&LocalAddress::single(INTERFACE, address))
     }
 }
 

@@ -24,7 +24,7 @@ async fn plan(world: &World) -> Preview {
         ec2: &*node.ec2,
         identify: &*node.identity,
         machine: &mut node.computer.clone(),
-        local: node.computer.addresses().await,
+        local: node.computer.look(&config.local_addresses()).await,
         ask_watchdog: node.ask_watchdog(),
     };
     preview(&config, inputs).await.unwrap()

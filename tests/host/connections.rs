@@ -18,7 +18,7 @@ fn ip(address: &str) -> IpAddr {
 }
 
 fn local(address: IpAddr) -> LocalAddress {
-    LocalAddress { interface: INTERFACE.to_owned(), address }
+    LocalAddress::single(INTERFACE, address)
 }
 
 fn all(ended: u32) -> Reset {

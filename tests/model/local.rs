@@ -206,7 +206,7 @@ impl Locals {
             reading: File::None,
             hook_age: Duration::ZERO,
             memory: Memory::default(),
-            observed: Observed { sights, claims: Claims::Unknown, witness: Witness::Silent },
+            observed: Observed { sights, local: BTreeMap::new(), claims: Claims::Unknown, witness: Witness::Silent },
             look: None,
         };
         self.number(local)

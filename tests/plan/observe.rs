@@ -10,7 +10,7 @@ use vipkeeper::config::{
 };
 use vipkeeper::ec2::{Address, Class, Eni, EniQuery, Route, RouteTable, RouteTarget};
 use vipkeeper::identity::{Node, NodeInterface};
-use vipkeeper::machine::kernel::LocalAddress;
+use vipkeeper::machine::kernel::{LocalAddress, LocalView, Presence};
 use vipkeeper::observe::cause::FailedRead;
 use vipkeeper::observe::seen::{Moment, Observed, Seen};
 use vipkeeper::observe::{Known, LastRead, World, observe};
@@ -132,6 +132,23 @@ pub fn of_subnets() -> EniQuery {
     EniQuery::Subnets(["subnet-1", "subnet-2"].map(|subnet| subnet.parse().unwrap()).into())
 }
 
+/// The kernel's answer about 20.0.0.50, which it has on these interfaces with these prefix lengths.
+fn kernel(entries: &[(&str, u8)]) -> LocalView {
+    let address = "20.0.0.50".parse().unwrap();
+    let entry = |(interface, prefix): &(&str, u8)| LocalAddress {
+        interface: (*interface).to_owned(),
+        address,
+        prefix: *prefix,
+    };
+    LocalView { of: [(address, Presence::of_entries(entries.iter().map(entry)))].into(), left_behind: BTreeSet::new() }
+}
+
+/// The answer of a kernel that has none of the addresses.
+fn none_of(config: &Config) -> LocalView {
+    let of = config.local_addresses().into_iter().map(|address| (address, Presence::default())).collect();
+    LocalView { of, left_behind: BTreeSet::new() }
+}
+
 pub fn resolve(config: &Config, known: &Known, world: &World) -> (Vip, Observed) {
     let mut known = known.clone();
     known.learn(world);
@@ -220,7 +237,7 @@ fn a_route_is_compared_by_its_eni_and_whether_it_is_alive() {
     ] {
         let mut world = World::default();
         world.tables.insert(Account::Own, read(vec![table("rtb-1", &routes, &[])]));
-        world.local = read(BTreeSet::new());
+        world.local = read(kernel(&[]));
         world.interfaces = read((by_id(), vec![eni("eni-a0", &["10.0.0.9"], Some(false))]));
         let wanted = format!("route rtb-1 {wanted}");
         check(&config, &known(), &world, &[&wanted, "local_address 20.0.0.50 absent", "source_dest_check eth0 here"]);
@@ -228,12 +245,71 @@ fn a_route_is_compared_by_its_eni_and_whether_it_is_alive() {
 }
 
 #[test]
+fn a_local_address_is_here_in_every_form_and_unknown_before_the_kernel_was_asked_for_it() {
+    let config = config(vec![routed("20.0.0.50", tables(&["rtb-1"]))]);
+    let by_route = Presence { route: Some("local 20.0.0.0/24 dev lo".to_owned()), ..Presence::default() };
+    let by_route = LocalView { of: [("20.0.0.50".parse().unwrap(), by_route)].into(), left_behind: BTreeSet::new() };
+    for (view, wanted) in [
+        (kernel(&[("eth0", 32)]), "here"),
+        (kernel(&[("eth0", 24)]), "here"),
+        (kernel(&[("ens6", 32)]), "here"),
+        (by_route, "here"),
+        (kernel(&[]), "absent"),
+        // The config was changed while the kernel was being asked.
+        (LocalView::default(), "unknown: not read yet"),
+    ] {
+        let world = World { local: read(view), ..World::default() };
+        let wanted = format!("local_address 20.0.0.50 {wanted}");
+        let unread = ["route rtb-1 unknown: not read yet", "source_dest_check eth0 unknown: not read yet"];
+        check(&config, &known(), &world, &[unread[0], &wanted, unread[1]]);
+    }
+}
+
+#[test]
+fn the_primary_address_of_an_eni_is_no_vip() {
+    let why = |address, eni| {
+        format!(
+            "unknown: {address} is the primary private address of {eni}, which cannot move: choose another address for \
+             the VIP"
+        )
+    };
+    // This node's own, as the metadata service tells.
+    let own = config(vec![secondary("10.0.0.9")]);
+    let world = World { local: read(none_of(&own)), ..World::default() };
+    let wanted = ["secondary_ip", "local_address"].map(|kind| format!("{kind} 10.0.0.9 {}", why("10.0.0.9", "eni-a0")));
+    check(&own, &known(), &world, &[&wanted[0], &wanted[1]]);
+    // Another ENI's, as EC2 shows it. It may be one of this machine's that the config does not name.
+    let other = config(vec![secondary("10.0.0.8")]);
+    let enis = vec![eni("eni-a0", &["10.0.0.9"], None), eni("eni-c0", &["10.0.0.8"], None)];
+    let world =
+        World { interfaces: read((holders_of("10.0.0.8"), enis)), local: read(none_of(&other)), ..World::default() };
+    let wanted = ["secondary_ip", "local_address"].map(|kind| format!("{kind} 10.0.0.8 {}", why("10.0.0.8", "eni-c0")));
+    check(&other, &known(), &world, &[&wanted[0], &wanted[1]]);
+}
+
+#[test]
+fn an_address_with_a_subnet_is_kept_while_the_own_primary_address_is_not_known() {
+    let config = config(vec![routed("20.0.0.50", tables(&["rtb-1"]))]);
+    let mut node = known().node().clone();
+    for own in node.interfaces.values_mut() {
+        (own.subnet, own.primary_ip, own.vpc) = (None, None, None);
+    }
+    let world = World { local: read(kernel(&[("eth0", 24), ("eth0", 32)])), ..World::default() };
+    let kept = |known: &Known| -> Vec<Option<String>> {
+        let (_, observed) = resolve(&config, known, &world);
+        observed.local.into_values().flat_map(|presence| presence.entries.into_values()).map(|it| it.kept).collect()
+    };
+    let not_known = "the primary address of eni-a0 is not known yet".to_owned();
+    assert_eq!(kept(&Known::new(node)), [Some(not_known), None]);
+    assert_eq!(kept(&known()), [None, None]);
+}
+
+#[test]
 fn each_route_table_is_seen_by_itself() {
     let config = config(vec![routed("20.0.0.50", tables(&["rtb-1", "rtb-2"]))]);
     let mut world = World::default();
     world.tables.insert(Account::Own, read(vec![table("rtb-1", &[("20.0.0.50/32", to("eni-a0"), false)], &[])]));
-    let local = LocalAddress { interface: "eth0".to_owned(), address: "20.0.0.50".parse().unwrap() };
-    world.local = read(BTreeSet::from([local]));
+    world.local = read(kernel(&[("eth0", 32)]));
     world.interfaces = read((by_id(), vec![eni("eni-a0", &["10.0.0.9"], None)]));
     check(
         &config,
@@ -263,7 +339,7 @@ fn a_secondary_address_is_absent_only_if_all_holders_were_asked_for() {
         (of_subnets(), vec![mine(), eni("eni-b0", &["10.0.0.8", "10.0.0.50"], None)], "elsewhere: eni-b0"),
         (of_subnets(), vec![mine()], "absent"),
     ] {
-        let world = World { interfaces: read((query, enis)), local: read(BTreeSet::new()), ..World::default() };
+        let world = World { interfaces: read((query, enis)), local: read(none_of(&config)), ..World::default() };
         let wanted = format!("secondary_ip 10.0.0.50 {wanted}");
         check(&config, &known(), &world, &[&wanted, "local_address 10.0.0.50 absent"]);
     }
@@ -282,7 +358,7 @@ fn an_ipv6_address_that_another_eni_holds_is_elsewhere() {
         (by_id(), None, "unknown: who holds fd00::50 was not read yet"),
     ] {
         let enis = std::iter::once(eni("eni-a0", &["10.0.0.9"], None)).chain(holder).collect();
-        let world = World { interfaces: read((query, enis)), local: read(BTreeSet::new()), ..World::default() };
+        let world = World { interfaces: read((query, enis)), local: read(none_of(&config)), ..World::default() };
         let wanted = format!("secondary_ip fd00::50 {wanted}");
         check(&config, &known(), &world, &[&wanted, "local_address fd00::50 absent"]);
     }
@@ -296,7 +372,7 @@ fn an_ipv6_address_is_a_128_route_and_an_address_of_the_eni() {
     let mut world = World::default();
     world.tables.insert(Account::Own, read(vec![table("rtb-1", &[("fd00::50/128", to("eni-a0"), false)], &[])]));
     world.interfaces = read((by_id(), vec![eni("eni-a0", &["10.0.0.9", "fd00::50"], Some(false))]));
-    world.local = read(BTreeSet::new());
+    world.local = read(none_of(&config));
     check(
         &config,
         &known(),
@@ -318,7 +394,7 @@ fn further_addresses_follow_the_same_leader_on_their_own_interfaces() {
     let mut world = World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() };
     world.tables.insert(Account::Own, read(vec![table("rtb-1", &[("20.0.0.50/32", to("eni-a0"), false)], &[])]));
     world.interfaces = read((by_id(), vec![eni("eni-a1", &["10.0.1.9"], Some(true))]));
-    world.local = read(BTreeSet::new());
+    world.local = read(none_of(&config));
     check(
         &config,
         &known(),
@@ -340,7 +416,7 @@ fn an_eni_with_another_mac_address_than_the_interface_is_never_called_here() {
     let known = Known::new(node);
     let world = |mac: &str| {
         let shown = Eni { mac: Some(mac.to_owned()), ..eni("eni-a0", &["10.0.0.9", "10.0.0.50"], None) };
-        World { interfaces: read((by_address(), vec![shown])), local: read(BTreeSet::new()), ..World::default() }
+        World { interfaces: read((by_address(), vec![shown])), local: read(none_of(&config)), ..World::default() }
     };
     let own = world("0a:00:00:00:00:0a");
     check(&config, &known, &own, &["secondary_ip 10.0.0.50 here", "local_address 10.0.0.50 absent"]);

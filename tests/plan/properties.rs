@@ -76,6 +76,7 @@ impl World {
             memory: Memory::default(),
             observed: Observed {
                 sights: vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect(),
+                local: BTreeMap::new(),
                 claims: Claims::Unknown,
                 witness: Witness::Silent,
             },
@@ -232,8 +233,10 @@ fn names_only(binding: &Binding, action: &Action) -> bool {
             _ => false,
         },
         (Binding::LocalAddress { interface, address, .. }, action) => match action {
-            Action::AddLocalAddress { interface: to, address: it }
-            | Action::RemoveLocalAddress { interface: to, address: it, .. } => (to, it) == (interface, address),
+            Action::AddLocalAddress { interface: to, address: it } => (to, it) == (interface, address),
+            Action::RemoveLocalAddress { address: it, entries, .. } => {
+                it == address && !entries.is_empty() && entries.iter().all(|entry| entry.address == *address)
+            }
             _ => false,
         },
         (Binding::SourceDestCheck { eni }, action) => {

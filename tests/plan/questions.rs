@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vipkeeper::binding::{Account, Anchor, ClaimMode};
 use vipkeeper::config::{AnchorConfig, Config, Tables, VipConfig};
 use vipkeeper::ec2::{Class, Ec2Error, Effect, Eni, EniQuery};
+use vipkeeper::machine::kernel::LocalView;
 use vipkeeper::observe::cause::FailedRead;
 use vipkeeper::observe::seen::{Claims, Seen};
 use vipkeeper::observe::{Answer, Known, LastRead, Question, Source, TagChoice, Topic, World};
@@ -224,7 +225,7 @@ fn what_no_question_asks_for_is_forgotten() {
     for answer in answers {
         world.put(answer, AT).unwrap();
     }
-    world.put_local(Ok(BTreeSet::new()), AT).unwrap();
+    world.put_local(Ok(LocalView::default()), AT).unwrap();
     let kept = |world: &World| {
         let (addresses, interfaces) = (world.addresses != LastRead::NotRead, world.interfaces != LastRead::NotRead);
         (addresses, world.tables.len(), world.chosen.len(), interfaces, world.tags.len())
@@ -233,7 +234,7 @@ fn what_no_question_asks_for_is_forgotten() {
     assert_eq!(kept(&world), (true, 0, 1, true, 0), "{questions:?}");
     world.keep_only(&[]);
     assert_eq!(kept(&world), (false, 0, 0, false, 0));
-    assert_eq!(world.local, read(BTreeSet::new()), "no question to EC2 asks for them");
+    assert_eq!(world.local, read(LocalView::default()), "no question to EC2 asks for them");
 }
 
 #[test]

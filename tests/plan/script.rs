@@ -8,7 +8,9 @@
 //! ```
 //!
 //! Node `a` is this one. Where a binding points: `here`, `absent`, `?` (not known), or what else it points at
-//! (`eni-b`, `eni-b!` for a blackhole). Terms are seconds: `b=90+1` is one millisecond newer than `b=90`; with `b=-90`,
+//! (`eni-b`, `eni-b!` for a blackhole). For a local address: `20.0.0.50/24@eth1` is its form on an interface, with `!` if
+//! the kernel would remove a route along with it, with `~` if it is silent; several are divided by commas; `by:lo` is a
+//! route to the machine itself. Terms are seconds: `b=90+1` is one millisecond newer than `b=90`; with `b=-90`,
 //! node `b` has withdrawn all up to that.
 //! `claims=none`: the record was read and is empty; `claims=?`: it could not be read. What a look does not name stays
 //! as it was last seen.
@@ -25,6 +27,7 @@ use vipkeeper::decide::plan::{Plan, plan};
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
+use vipkeeper::machine::kernel::{EntryState, LocalAddress, Presence};
 use vipkeeper::observe::cause::FailedRead;
 use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
 
@@ -114,7 +117,7 @@ fn node(name: &str) -> InstanceId {
 fn unseen(vip: &Vip) -> Observed {
     let unseen = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
     let sights = vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect();
-    Observed { sights, claims: Claims::Unknown, witness: Witness::Silent }
+    Observed { sights, local: BTreeMap::new(), claims: Claims::Unknown, witness: Witness::Silent }
 }
 
 struct Stage {
@@ -197,6 +200,9 @@ impl Stage {
                 let keys: Vec<_> = self.vip.bindings.keys().filter(|key| key.kind.name() == name).cloned().collect();
                 for key in keys {
                     found = true;
+                    if key.kind == Kind::LocalAddress {
+                        self.observed.local.insert(key.target.parse().unwrap(), presence(value));
+                    }
                     self.observed.sights.insert(key, Sight { seen: seen(value), at });
                 }
                 assert!(found, "no binding of this kind: {name}");
@@ -238,8 +244,25 @@ fn term(text: &str) -> Term {
     Term(u64::try_from(Duration::from_secs_f64(seconds).as_millis()).unwrap() + more.parse::<u64>().unwrap())
 }
 
+/// The look at the kernel behind the sight of a local address.
+fn presence(text: &str) -> Presence {
+    if let Some(device) = text.strip_prefix("by:") {
+        return Presence { route: Some(format!("local 20.0.0.0/24 dev {device}")), ..Presence::default() };
+    }
+    let entries = text.split(',').filter_map(|text| {
+        let (form, interface) = text.trim_end_matches(['!', '~']).split_once('@')?;
+        let (address, prefix) = form.split_once('/')?;
+        let (address, prefix) = (address.parse().unwrap(), prefix.parse().unwrap());
+        let kept = text.ends_with('!').then(|| "the kernel would remove the route default along with it".to_owned());
+        let entry = LocalAddress { interface: interface.to_owned(), address, prefix };
+        Some((entry, EntryState { silent: text.ends_with('~'), kept }))
+    });
+    Presence { entries: entries.collect(), route: None }
+}
+
 fn seen(text: &str) -> Seen {
     match text {
+        form if form.starts_with("by:") || form.contains('@') => Seen::Here { association: None },
         "here" => Seen::Here { association: None },
         "absent" => Seen::Absent,
         "?" => Seen::Unknown(WhyUnseen::ReadFailed(Box::new(FailedRead::of_class(Class::Transient, "no answer")))),
