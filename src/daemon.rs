@@ -29,6 +29,7 @@ use self::attempts::Because;
 use self::document::Context;
 use self::identifying::Identifying;
 use self::in_flight::{InFlight, WriteFuture};
+use self::left_behind::LeftBehind;
 use self::problems::Problems;
 use self::pulse::Pulse;
 use self::reads::{ReadFuture, Reads};
@@ -41,6 +42,7 @@ mod attempts;
 mod document;
 mod identifying;
 mod in_flight;
+mod left_behind;
 mod looks;
 mod problems;
 mod pulse;
@@ -75,6 +77,7 @@ pub struct Daemon<E, K, I, M> {
     identifying: Identifying,
     parts: Parts,
     problems: Problems,
+    left_behind: LeftBehind,
     /// The status that was handed over last.
     told: Option<Status>,
     /// When the next status is to be handed over, even if it says nothing new.
@@ -114,6 +117,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             identifying: Identifying::default(),
             parts: Parts::default(),
             problems: Problems::default(),
+            left_behind: LeftBehind::default(),
             told: None,
             tell_by: Moment::ZERO,
             around,

@@ -28,6 +28,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             Event::Word(asked) => self.heard(asked),
             Event::Local(read) => {
                 self.reads.local(read, &mut self.world, now.wall_ms);
+                self.left_behind.tell(&self.world, &mut self.problems, now.wall_ms);
             }
             Event::Source(read) => {
                 let consequence = self.reads.answered(read, &mut self.world, now.wall_ms);

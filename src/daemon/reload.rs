@@ -33,6 +33,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             self.problems.clear("RestartNeeded");
         }
         let now = self.now();
+        self.left_behind.changed(&self.vips, &config);
         let mut before = std::mem::take(&mut self.vips);
         self.vips = config
             .vips
@@ -49,6 +50,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         }
         self.around.machine.keep_only(&config.vips.iter().map(|vip| vip.delegate_ip).collect());
         self.config = config;
+        self.left_behind.tell(&self.world, &mut self.problems, wall_ms);
         // The word of a witness that is switched off does not count any more. A witness that is switched on is asked
         // with the next round. If the witness stays switched on, its last word still counts.
         if self.config.witness == WitnessMode::Off {

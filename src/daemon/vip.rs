@@ -450,6 +450,15 @@ impl VipLoop {
         }
     }
 
+    /// The bindings in EC2 that pointed at this node when they were seen last.
+    pub fn seen_here(&self) -> impl Iterator<Item = &BindingKey> {
+        let sights = self.seen.iter().flat_map(|(_, observed)| &observed.sights);
+        sights.filter_map(|(key, sight)| {
+            let points = matches!(key.kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp);
+            (points && matches!(sight.seen, Seen::Here { .. })).then_some(key)
+        })
+    }
+
     pub(super) fn claims(&self) -> Option<&Claims> {
         self.seen.as_ref().map(|(_, observed)| &observed.claims)
     }

@@ -14,6 +14,7 @@ mod failing;
 #[path = "../report/golden.rs"]
 mod golden;
 mod living;
+mod local;
 mod preview;
 mod standing;
 mod taking;

@@ -199,6 +199,11 @@ fn what_waits_for_people_says_what_they_can_do() {
         ),
         (leader(), Blocker::NotEscalated, "  do    see who leads: 'pcp_watchdog_info'"),
         (leader(), Blocker::Unheard, "  do    see whether Pgpool hangs"),
+        (
+            standby(),
+            Blocker::Kernel,
+            "  do    remove by hand what it names ('ip address del ...' or 'ip route del ...')",
+        ),
     ] {
         let page = shown(vip, blocked_by);
         assert!(page.contains("BLOCKED") && page.contains(wanted), "{blocked_by}: {page}");

@@ -292,6 +292,13 @@ impl Computer {
         memory.wake(Wake::LocalAddress);
     }
 
+    pub fn remove_in_form_by_hand(&self, entry: &LocalAddress) {
+        let mut memory = self.memory.borrow_mut();
+        memory.kept.remove(entry);
+        memory.addresses.remove(entry);
+        memory.wake(Wake::LocalAddress);
+    }
+
     /// Somebody makes the kernel answer for an address by a route, or removes that route. The kernel tells nobody.
     pub fn route_locally_by_hand(&self, address: IpAddr, route: Option<&str>) {
         let routes = &mut self.memory.borrow_mut().local_routes;
