@@ -203,6 +203,32 @@ pub enum ClaimMode {
     Off,
 }
 
+/// The reason why a binding must not be pointed at this node, although it could be. It may still be released.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Obstacle {
+    /// Another Elastic IP, which comes first in the configuration, belongs at the same private address. EC2 takes the
+    /// one away when the other is associated.
+    SharedPlace { first: IpAddr, eni: EniId, private_ip: Ipv4Addr },
+    /// This node's own changes undo one another: whenever one binding was pointed here, the other one went.
+    OwnWrites { other: BindingKey, of: IpAddr },
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SharedPlace { first, eni, private_ip } => write!(
+                f,
+                "would be at {eni} {private_ip} like the Elastic IP {first}, and a private address carries one: give one \
+                 of them another private_ip or interface"
+            ),
+            Self::OwnWrites { other, of } => write!(
+                f,
+                "not pointed here any more: each time, {other} of {of} went, and it went again with that one's return"
+            ),
+        }
+    }
+}
+
 /// One VIP as this node would hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Vip {
@@ -211,6 +237,8 @@ pub struct Vip {
     pub instance: InstanceId,
     /// `None` for a binding whose ids are not known yet. The sight of the binding says why.
     pub bindings: BTreeMap<BindingKey, Option<Binding>>,
+    /// The bindings that must not be pointed here.
+    pub obstacles: BTreeMap<BindingKey, Obstacle>,
     pub claims: ClaimMode,
     /// `None` while the anchor's id is not known.
     pub anchor: Option<Anchor>,

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::decide::own_writes::OwnWrites;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -78,6 +79,7 @@ pub struct Daemon<E, K, I, M> {
     parts: Parts,
     problems: Problems,
     left_behind: LeftBehind,
+    own_writes: OwnWrites,
     /// The status that was handed over last.
     told: Option<Status>,
     /// When the next status is to be handed over, even if it says nothing new.
@@ -118,6 +120,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             parts: Parts::default(),
             problems: Problems::default(),
             left_behind: LeftBehind::default(),
+            own_writes: OwnWrites::default(),
             told: None,
             tell_by: Moment::ZERO,
             around,
@@ -241,6 +244,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             let heard = self.watchdog.heard(delegate_ip);
             if vip.read_desired(&mut self.around.machine, self.config.witness, heard, now) {
                 self.schedule.after_takes(now.at);
+                self.own_writes.forget(delegate_ip);
                 // A change that the old word asked for may still wait for the rate limit. It must not stand in the way
                 // of the new word's changes.
                 self.in_flight.want_nothing(delegate_ip);
@@ -255,7 +259,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         for vip in &mut self.vips {
             let (resolved, mut observed) = observe(&self.config, &vip.config, known, &self.world);
             observed.witness = self.watchdog.witness(resolved.delegate_ip);
-            vip.decide(resolved, observed, now);
+            vip.decide(resolved, observed, &mut self.own_writes, now);
         }
         // An answer tells of a fault's end. The changes that wait are known only after a plan was made with that
         // answer.

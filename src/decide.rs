@@ -14,6 +14,7 @@ use crate::observe::seen::{Moment, Now, Observed};
 
 pub mod claim;
 pub mod memory;
+pub mod own_writes;
 pub mod plan;
 pub mod timing;
 pub mod witness;

@@ -372,6 +372,22 @@ fn two_elastic_ips_cannot_share_a_private_address() {
 }
 
 #[test]
+fn one_allocation_id_is_the_id_of_one_address() {
+    let vip = |ip: &str, private: &str| {
+        let place = format!("allocation_id = 'eipalloc-1'\nprivate_ip = '{private}'");
+        format!("[[vip]]\ndelegate_ip = '{ip}'\n[vip.elastic_ip]\n{place}\n")
+    };
+    let both = format!("{}{}", vip("203.0.113.10", "10.0.0.9"), vip("203.0.113.11", "10.0.0.10"));
+    assert_eq!(
+        load(&both).unwrap_err(),
+        [
+            "v.toml:1: vip: allocation_id eipalloc-1 is given for 203.0.113.10 and for 203.0.113.11: each Elastic IP has an \
+             id of its own"
+        ]
+    );
+}
+
+#[test]
 fn an_error_in_a_variable_or_flag_names_it_and_comes_after_the_files() {
     let flag = Flag { name: "--log-level", key: &["log", "level"], value: "loud".to_owned() };
     let problems = load_with(

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Daemon;
 use super::vip::VipLoop;
 use crate::config::{Config, WitnessMode};
+use crate::decide::own_writes::OwnWrites;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -34,6 +35,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         }
         let now = self.now();
         self.left_behind.changed(&self.vips, &config);
+        self.own_writes = OwnWrites::default();
         let mut before = std::mem::take(&mut self.vips);
         self.vips = config
             .vips

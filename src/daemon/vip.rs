@@ -9,6 +9,7 @@ use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
 use crate::decide::memory::{Memory, Persisted};
+use crate::decide::own_writes::OwnWrites;
 use crate::decide::plan::{Change, Plan, State, Subject, Verdict};
 use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
@@ -166,8 +167,14 @@ impl VipLoop {
     }
 
     /// Learns from a look and plans anew.
-    pub fn decide(&mut self, vip: Vip, mut observed: Observed, now: Now) {
+    pub fn decide(&mut self, mut vip: Vip, mut observed: Observed, own_writes: &mut OwnWrites, now: Now) {
         let Some(reading) = &self.reading else { return };
+        own_writes.look(vip.delegate_ip, &observed, &self.decider.memory);
+        for key in vip.bindings.keys() {
+            if let Some(obstacle) = own_writes.obstacle(vip.delegate_ip, key) {
+                vip.obstacles.entry(key.clone()).or_insert(obstacle);
+            }
+        }
         let desired = reading.desired.clone();
         let plan = self.decider.decide(&vip, &desired, &mut observed, now);
         // A failure is forgotten once its subject is as it should be. A binding that cannot be seen at present keeps

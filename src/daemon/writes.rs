@@ -9,8 +9,9 @@ use super::Daemon;
 use super::attempts::Because;
 use super::in_flight::{RateWait, Write, WriteFuture, Written, perform};
 use super::vip::FollowUp;
-use crate::action::Action;
+use crate::action::{Action, Purpose};
 use crate::binding::Connections;
+use crate::decide::plan::Change;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::{Kernel, KernelError, Left, Reset};
@@ -107,6 +108,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             FollowUp::LookSoon => self.schedule.soon(now.at),
             FollowUp::Nothing => {}
         }
+        self.note_pointed(written, now);
         if written.is_accepted() {
             self.pulse.accepted(now.at);
             if tells_of_fault {
@@ -117,6 +119,16 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             // If the change perhaps happened, its next try waits for a look.
             self.schedule.once_idle();
             self.release_held_back(Because::FaultOver);
+        }
+    }
+
+    /// Notes a change that pointed a binding here, so that changes which undo one another are noticed.
+    fn note_pointed(&mut self, written: &Written, now: Now) {
+        let Write { vip, change, .. } = &written.write;
+        if let Change::OfBinding { key, purpose: Purpose::Take | Purpose::Restore | Purpose::Retake, .. } = change
+            && written.is_accepted()
+        {
+            self.own_writes.pointed_here(*vip, key, now.at);
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::{Action, Force, Purpose, RouteCall};
-use crate::binding::{Binding, BindingKey, ClaimMode, OnRelease, Vip};
+use crate::binding::{Binding, BindingKey, ClaimMode, Obstacle, OnRelease, Vip};
 use crate::claim_tag;
 use crate::decide::claim::{self, Held, Record, Right, Standing};
 use crate::decide::memory::{Memory, Track};
@@ -102,7 +102,11 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
     let bindings: BTreeMap<_, _> = vip
         .bindings
         .iter()
-        .map(|(key, binding)| (key.clone(), planner.binding(key, binding.as_ref(), &mut look_at)))
+        .map(|(key, binding)| {
+            let verdict = planner.binding(key, binding.as_ref(), &mut look_at);
+            let obstacle = vip.obstacles.get(key).filter(|_| standing != Standing::Unknown);
+            (key.clone(), obstructed(verdict, obstacle))
+        })
         .collect();
     let unasked = Unasked::of(desired, observed.witness, &bindings);
     let record = planner.record();
@@ -498,6 +502,19 @@ fn point_here(binding: &Binding, seen: &Seen, force: Force) -> Action {
         }
         Binding::SourceDestCheck { eni } => Action::DisableSourceDestCheck { eni: eni.clone() },
     }
+}
+
+/// The verdict on a binding that must not be pointed here. A release goes on, and a binding that is here stays. A standby
+/// tells of the obstacle as well, before it is in the way of a takeover.
+fn obstructed(verdict: Verdict, obstacle: Option<&Obstacle>) -> Verdict {
+    let Some(obstacle) = obstacle else { return verdict };
+    let releases = verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release);
+    let is_here = matches!(verdict.why, Why::PointsHere { .. } | Why::Confirming | Why::Accepted);
+    let is_unknown = verdict.state == State::Unknown && verdict.step.is_none();
+    if releases || is_here || is_unknown {
+        return verdict;
+    }
+    Verdict { state: State::Blocked, why: Why::Obstructed(obstacle.clone()), step: None, ..verdict }
 }
 
 fn hold(retakes: u32) -> Duration {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use crate::binding::{Account, Anchor, Binding, BindingKey, Kind, Vip};
+use crate::binding::{Account, Anchor, Binding, BindingKey, Kind, Obstacle, Vip};
 use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
 use crate::ec2::{Eni, EniQuery};
 use crate::identity::{Node, NodeInterface};
@@ -308,10 +308,29 @@ impl Known {
             delegate_ip: vip.delegate_ip,
             instance: self.node.instance.clone(),
             bindings,
+            obstacles: self.obstacles(config, vip),
             claims: config.claims,
             anchor: self.anchor(vip),
         };
         (vip, unresolved)
+    }
+
+    /// The Elastic IPs of a VIP whose private address another Elastic IP has, which comes first in the config. The
+    /// config may spell one place in several ways, so the ids and addresses are compared.
+    fn obstacles(&self, config: &Config, vip: &VipConfig) -> BTreeMap<BindingKey, Obstacle> {
+        let mut firsts = BTreeMap::new();
+        let mut obstacles = BTreeMap::new();
+        let addresses = config.vips.iter().flat_map(|vip| &vip.addresses);
+        for (address, elastic) in addresses.filter_map(|it| Some((it.address, it.elastic_ip.as_ref()?))) {
+            let Ok((_, interface)) = self.interface(elastic.interface.as_deref()) else { continue };
+            let Some(private_ip) = elastic.private_ip.or(interface.primary_ip) else { continue };
+            let first = *firsts.entry((&interface.eni, private_ip)).or_insert(address);
+            if first != address && vip.addresses.iter().any(|own| own.address == address) {
+                let shared = Obstacle::SharedPlace { first, eni: interface.eni.clone(), private_ip };
+                obstacles.insert(BindingKey::new(Kind::ElasticIp, address), shared);
+            }
+        }
+        obstacles
     }
 
     fn elastic_ip(&self, vip: &VipConfig, ip: IpAddr, config: &ElasticIpConfig) -> Result<Binding, WhyUnseen> {

@@ -519,6 +519,11 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
                 .to_owned()
         }
         (Blocker::NoHook, ..) => ASK_PGPOOL.to_owned(),
+        (Blocker::Conflict, ..) => {
+            "give each of the two a place of its own in the config of all nodes (private_ip, interface, tables), then \
+             'systemctl reload vipkeeper'"
+                .to_owned()
+        }
         (Blocker::Kernel, ..) => {
             "remove by hand what it names ('ip address del ...' or 'ip route del ...'), or what keeps it; until then this \
              node itself answers its own clients of the VIP, and not the leader"

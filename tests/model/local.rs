@@ -456,6 +456,7 @@ fn vip(setup: &Setup, node: u8, key: &BindingKey) -> Vip {
         delegate_ip: "20.0.0.50".parse().unwrap(),
         instance: instance(node),
         bindings: BTreeMap::from([(key.clone(), Some(binding))]),
+        obstacles: BTreeMap::new(),
         claims: if setup.claims_off { ClaimMode::Off } else { ClaimMode::Tags },
         anchor: Some(anchor),
     }

@@ -47,6 +47,40 @@ fn what_is_gone_is_put_back_without_a_record_too() {
 }
 
 #[test]
+fn what_belongs_where_another_binding_is_is_never_pointed_here_but_released() {
+    let why = "would be at eni-a 10.0.0.9 like the Elastic IP 192.0.2.9, and a private address carries one: give one of \
+               them another private_ip or interface";
+    check(
+        "elastic_ip, shared place",
+        &format!(
+            "
+            99 unknown
+            99 see elastic_ip=absent claims=none
+              => elastic_ip in_sync: not here
+            100 leader@100
+              => elastic_ip blocked: {why}
+              => record 100
+            106 see elastic_ip=absent a=100
+              => elastic_ip blocked: {why}
+            120 see elastic_ip=eni-b a=100
+              => elastic_ip blocked: {why}
+            130 see elastic_ip=here:7 a=100
+              => elastic_ip in_sync: at eni-a 10.0.0.9
+            140 see elastic_ip=absent a=100
+              => elastic_ip blocked [absent]: {why}
+            150 see elastic_ip=here:8 a=100
+            160 standby
+              => elastic_ip release: release eipalloc-1 by eipassoc-8
+              => record 0
+            160.1 accept
+            170 see elastic_ip=absent a=-100
+              => elastic_ip blocked: {why}
+            "
+        ),
+    );
+}
+
+#[test]
 fn the_local_address_and_the_check_are_put_right_at_once() {
     check(
         "local_address, source_dest_check",

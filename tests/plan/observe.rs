@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use vipkeeper::binding::{Account, OnRelease, Vip};
+use vipkeeper::binding::{Account, BindingKey, Kind, Obstacle, OnRelease, Vip};
 use vipkeeper::config::{
     AddressConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
@@ -187,6 +187,43 @@ fn an_elastic_ip_is_compared_by_eni_and_private_address() {
     ] {
         let world = World { addresses: read(vec![eip("192.0.2.1", held, &[])]), ..World::default() };
         check(&config, &known(), &world, &[&format!("elastic_ip 192.0.2.1 {wanted}")]);
+    }
+}
+
+#[test]
+fn elastic_ips_at_one_private_address_are_told_however_the_address_is_spelled() {
+    let at = |public: &str, interface: Option<&str>, private: Option<&str>| {
+        let mut address = elastic(public);
+        let place = address.elastic_ip.as_mut().unwrap();
+        place.interface = interface.map(str::to_owned);
+        place.private_ip = private.map(|private| private.parse().unwrap());
+        address
+    };
+    for (second, shared) in [
+        (at("192.0.2.2", None, None), Some("10.0.0.9")),
+        (at("192.0.2.2", Some("eth0"), None), Some("10.0.0.9")),
+        (at("192.0.2.2", None, Some("10.0.0.9")), Some("10.0.0.9")),
+        (at("192.0.2.2", Some("eth0"), Some("10.0.0.9")), Some("10.0.0.9")),
+        (at("192.0.2.2", None, Some("10.0.0.10")), None),
+        (at("192.0.2.2", Some("eth1"), None), None),
+    ] {
+        let spelled = format!("{second:?}");
+        // In one VIP and in two: the first in the config has the place.
+        let one = config(vec![elastic("192.0.2.1"), second.clone()]);
+        let mut two = config(vec![elastic("192.0.2.1")]);
+        two.vips.push(config(vec![second]).vips.remove(0));
+        for (config, of_first) in [(&one, shared.is_some()), (&two, false)] {
+            let obstacles: Vec<_> =
+                config.vips.iter().map(|vip| observe(config, vip, &known(), &World::default()).0.obstacles).collect();
+            let found: Vec<_> = obstacles.iter().flatten().collect();
+            let wanted = shared.map(|private_ip| {
+                let (first, private_ip) = ("192.0.2.1".parse().unwrap(), private_ip.parse().unwrap());
+                let obstacle = Obstacle::SharedPlace { first, eni: "eni-a0".parse().unwrap(), private_ip };
+                (BindingKey::new(Kind::ElasticIp, "192.0.2.2"), obstacle)
+            });
+            assert_eq!(found, wanted.iter().map(|(key, it)| (key, it)).collect::<Vec<_>>(), "{spelled}");
+            assert_eq!(!obstacles[0].is_empty(), of_first, "{spelled}");
+        }
     }
 }
 

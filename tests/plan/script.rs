@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vipkeeper::action::Purpose;
-use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Connections, Kind, OnRelease, Vip};
+use vipkeeper::binding::{
+    Account, Anchor, Binding, BindingKey, ClaimMode, Connections, Kind, Obstacle, OnRelease, Vip,
+};
 use vipkeeper::claim_tag::WITHDRAWN;
 use vipkeeper::decide::claim::Standing;
 use vipkeeper::decide::memory::Memory;
@@ -55,12 +57,18 @@ pub fn vip(kinds: &str) -> Vip {
     let eni: vipkeeper::ids::EniId = "eni-a".parse().unwrap();
     let destination = "20.0.0.50/32".parse().unwrap();
     let mut claims = ClaimMode::Tags;
-    let mut bindings = BTreeMap::new();
+    let (mut bindings, mut obstacles) = (BTreeMap::new(), BTreeMap::new());
     let mut anchor = Anchor::ElasticIp("eipalloc-1".parse().unwrap());
     for kind in kinds.split(',').map(str::trim) {
         let (key, binding) = match kind {
             "claims off" => {
                 claims = ClaimMode::Off;
+                continue;
+            }
+            "shared place" => {
+                let (first, private_ip) = ("192.0.2.9".parse().unwrap(), "10.0.0.9".parse().unwrap());
+                let shared = Obstacle::SharedPlace { first, eni: eni.clone(), private_ip };
+                obstacles.insert(BindingKey::new(Kind::ElasticIp, "192.0.2.1"), shared);
                 continue;
             }
             "elastic_ip" => {
@@ -106,7 +114,14 @@ pub fn vip(kinds: &str) -> Vip {
         };
         bindings.insert(BindingKey::new(key.0, key.1), Some(binding));
     }
-    Vip { delegate_ip: "20.0.0.50".parse().unwrap(), instance: node("a"), bindings, claims, anchor: Some(anchor) }
+    Vip {
+        delegate_ip: "20.0.0.50".parse().unwrap(),
+        instance: node("a"),
+        bindings,
+        obstacles,
+        claims,
+        anchor: Some(anchor),
+    }
 }
 
 fn node(name: &str) -> InstanceId {

@@ -199,6 +199,7 @@ fn what_waits_for_people_says_what_they_can_do() {
         ),
         (leader(), Blocker::NotEscalated, "  do    see who leads: 'pcp_watchdog_info'"),
         (leader(), Blocker::Unheard, "  do    see whether Pgpool hangs"),
+        (leader(), Blocker::Conflict, "  do    give each of the two a place of its own in the config of all nodes"),
         (
             standby(),
             Blocker::Kernel,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::binding::{BindingKey, LocalAddress};
+use crate::binding::{BindingKey, LocalAddress, Obstacle};
 use crate::names::names;
 use crate::observe::seen::WhyUnseen;
 
@@ -19,6 +19,8 @@ names!(
         NoHook = "no_hook",
         /// The kernel answers for the address, and vipkeeper does not remove what makes it answer.
         Kernel = "kernel",
+        /// Two bindings cannot be here at once.
+        Conflict = "conflict",
     }
 );
 
@@ -71,6 +73,7 @@ pub enum Why {
     Unheard {
         holder: String,
     },
+    Obstructed(Obstacle),
     /// An interface of a leader has the address, and the kernel does not answer for it.
     Silent,
     /// This node does not lead, and an interface keeps the address.
@@ -95,6 +98,7 @@ impl Why {
             Self::NotEscalated { .. } => Some(Blocker::NotEscalated),
             Self::Unheard { .. } => Some(Blocker::Unheard),
             Self::UndesiredButHere => Some(Blocker::NoHook),
+            Self::Obstructed(_) => Some(Blocker::Conflict),
             Self::LocalKept { .. } | Self::LocalRoute { .. } => Some(Blocker::Kernel),
             _ => None,
         }
@@ -135,6 +139,7 @@ impl fmt::Display for Why {
                 f,
                 "points at {holder}, and Pgpool's watchdog does not answer: without its word nothing is taken back"
             ),
+            Self::Obstructed(obstacle) => obstacle.fmt(f),
             Self::Silent => f.write_str(
                 "on an interface, but duplicate address detection keeps the kernel from answering; adding it anew",
             ),
