@@ -50,10 +50,11 @@ pub(super) fn of(address: IpAddr) -> io::Result<Option<LocalRoute>> {
 }
 
 /// Whether this error means that there is no route, or one that refuses packets (`unreachable`, `prohibit`,
-/// `blackhole`).
+/// `blackhole`), or that the kernel does not know the address family at all.
 fn leads_nowhere(error: &io::Error) -> bool {
-    let nowhere = [Errno::NETUNREACH, Errno::HOSTUNREACH, Errno::ACCESS, Errno::INVAL, Errno::NOENT];
-    Errno::from_io_error(error).is_some_and(|errno| nowhere.contains(&errno))
+    let no_route = [Errno::NETUNREACH, Errno::HOSTUNREACH, Errno::ACCESS, Errno::INVAL, Errno::NOENT];
+    let no_family = [Errno::AFNOSUPPORT, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|errno| no_route.contains(&errno) || no_family.contains(&errno))
 }
 
 /// A route through a gateway that goes with an IPv4 address: the route's packets have the address as their source, or,
