@@ -104,7 +104,10 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
         .iter()
         .map(|(key, binding)| {
             let verdict = planner.binding(key, binding.as_ref(), &mut look_at);
-            let obstacle = vip.obstacles.get(key).filter(|_| standing != Standing::Unknown);
+            let obstacle = vip.obstacles.get(key).filter(|obstacle| match obstacle {
+                Obstacle::SharedPlace { .. } => standing != Standing::Unknown,
+                Obstacle::OwnWrites { .. } => standing == Standing::Leader,
+            });
             (key.clone(), obstructed(verdict, obstacle))
         })
         .collect();

@@ -81,6 +81,26 @@ fn what_belongs_where_another_binding_is_is_never_pointed_here_but_released() {
 }
 
 #[test]
+fn a_leader_whose_own_changes_undo_one_another_stops_and_a_superseded_one_does_not_tell_of_it() {
+    check(
+        "elastic_ip, undone",
+        "
+        100 leader@100
+        106 see elastic_ip=absent a=100
+          => elastic_ip blocked: not pointed here any more: each time, route rtb-9 of 20.0.0.50 went, and it went again with that one's return
+        107 see elastic_ip=here:7 a=100
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        120 see elastic_ip=absent a=100
+          => elastic_ip blocked [absent]: not pointed here any more: each time, route rtb-9 of 20.0.0.50 went, and it went again with that one's return
+        130 see elastic_ip=eni-b a=100 b=125
+          => superseded by i-b 125
+          => elastic_ip in_sync: at eni-b
+          => look at 132
+        ",
+    );
+}
+
+#[test]
 fn the_local_address_and_the_check_are_put_right_at_once() {
     check(
         "local_address, source_dest_check",

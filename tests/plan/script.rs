@@ -65,6 +65,12 @@ pub fn vip(kinds: &str) -> Vip {
                 claims = ClaimMode::Off;
                 continue;
             }
+            "undone" => {
+                let (other, of) = (BindingKey::new(Kind::Route, "rtb-9"), "20.0.0.50".parse().unwrap());
+                let undone = Obstacle::OwnWrites { other, of };
+                obstacles.insert(BindingKey::new(Kind::ElasticIp, "192.0.2.1"), undone);
+                continue;
+            }
             "shared place" => {
                 let (first, private_ip) = ("192.0.2.9".parse().unwrap(), "10.0.0.9".parse().unwrap());
                 let shared = Obstacle::SharedPlace { first, eni: eni.clone(), private_ip };
