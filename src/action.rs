@@ -212,13 +212,12 @@ impl fmt::Display for Action {
             Self::AddLocalAddress { interface, address } => write!(f, "add {address} to {interface}"),
             Self::RemoveLocalAddress { entries, .. } => {
                 for (number, entry) in entries.iter().enumerate() {
-                    f.write_str(if number == 0 { "remove " } else { " and " })?;
-                    match entry {
-                        single if single.is_single() => write!(f, "{} from {}", single.address, single.interface)?,
-                        LocalAddress { interface, address, prefix } => {
-                            write!(f, "{address}/{prefix} from {interface}")?
-                        }
+                    let LocalAddress { interface, address, prefix } = entry;
+                    write!(f, "{} {address}", if number == 0 { "remove" } else { " and" })?;
+                    if !entry.is_single() {
+                        write!(f, "/{prefix}")?;
                     }
+                    write!(f, " from {interface}")?;
                 }
                 Ok(())
             }
