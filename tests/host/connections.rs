@@ -1,5 +1,6 @@
 //! Clients of an address that goes: they are told, and nobody else is.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ fn check_that_only_clients_of_the_vip_are_told(listen: &'static str, vip: &'stat
         let (mut serving, _) = listener.accept().unwrap();
 
         let began = Instant::now();
-        assert_eq!(kernel.reset_connections(&local(vip)).await, all(1), "{listen} {vip}");
+        assert_eq!(kernel.reset_connections(vip, &BTreeSet::from([local(vip)])).await, all(1), "{listen} {vip}");
         kernel.remove(&local(vip)).await.unwrap();
         let told = left_behind.read(&mut [0]).unwrap_err();
         assert_eq!(told.kind(), ErrorKind::ConnectionReset, "{listen} {vip}");
@@ -69,7 +70,7 @@ fn check_that_only_clients_of_the_vip_are_told(listen: &'static str, vip: &'stat
         serving.write_all(b"x").unwrap();
         assert_eq!(untouched.read(&mut [0]).unwrap(), 1, "the other address of the same port lives on");
         connect(client, (other, port).into()).await;
-        assert_eq!(kernel.reset_connections(&local(vip)).await, all(0));
+        assert_eq!(kernel.reset_connections(vip, &BTreeSet::from([local(vip)])).await, all(0));
     });
 }
 
@@ -103,7 +104,7 @@ fn hundreds_of_connections_are_reset_within_the_time_that_a_removal_may_wait() {
             open.push((stream, listener.accept().unwrap()));
         }
         let began = Instant::now();
-        assert_eq!(kernel.reset_connections(&local(vip)).await, all(CLIENTS));
+        assert_eq!(kernel.reset_connections(vip, &BTreeSet::from([local(vip)])).await, all(CLIENTS));
         println!("{CLIENTS} connections were reset in {:?}", began.elapsed());
     });
 }
@@ -140,7 +141,7 @@ fn only_connections_whose_peers_are_told_are_counted() {
         let _server = listener.accept().unwrap();
         assert_eq!(waiting_for_an_answer(port), 1);
 
-        assert_eq!(kernel.reset_connections(&local(vip)).await, all(1));
+        assert_eq!(kernel.reset_connections(vip, &BTreeSet::from([local(vip)])).await, all(1));
         assert_eq!(waiting_for_an_answer(port), 1, "its peer would not be told");
         unanswered.abort();
     });
@@ -160,7 +161,10 @@ fn connections_of_an_address_that_the_node_keeps_in_another_place_live_on() {
             let (mut server, _) = listener.accept().unwrap();
 
             let kept = Left::Kept(format!("{vip}/{prefix} on {interface}"));
-            assert_eq!(kernel.reset_connections(&local(vip)).await, Reset { ended: 0, left: Some(kept) });
+            assert_eq!(
+                kernel.reset_connections(vip, &BTreeSet::from([local(vip)])).await,
+                Reset { ended: 0, left: Some(kept) }
+            );
             kernel.remove(&local(vip)).await.unwrap();
             server.write_all(b"x").unwrap();
             assert_eq!(remote.read(&mut [0]).unwrap(), 1, "the address is still there");

@@ -1,6 +1,6 @@
 //! The questions that a config asks, and what the answers make known: ids, tables, the anchor, claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use vipkeeper::binding::{Account, Anchor, ClaimMode};
 use vipkeeper::config::{AnchorConfig, Config, Tables, VipConfig};
