@@ -1,7 +1,7 @@
 //! The parts of a VIP on this node, with their ids: the bindings that point the VIP here, and the anchor that carries
 //! its claims. [`crate::observe`] makes them from the config, the node's identity and the reads of EC2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -242,4 +242,19 @@ pub struct Vip {
     pub claims: ClaimMode,
     /// `None` while the anchor's id is not known.
     pub anchor: Option<Anchor>,
+}
+
+impl Vip {
+    /// The resources of the bindings that can carry claims, besides the anchor. They are read anyway, and a node with
+    /// another configuration may have one of them as its anchor.
+    #[must_use]
+    pub fn other_anchors(&self) -> BTreeSet<Anchor> {
+        let resource = |binding: &Binding| match binding {
+            Binding::ElasticIp { allocation, .. } => Some(Anchor::ElasticIp(allocation.clone())),
+            Binding::Route { account, table, .. } => Some(Anchor::RouteTable(account.clone(), table.clone())),
+            Binding::SecondaryIp { .. } | Binding::LocalAddress { .. } | Binding::SourceDestCheck { .. } => None,
+        };
+        let resources = self.bindings.values().flatten().filter_map(resource);
+        resources.filter(|resource| Some(resource) != self.anchor.as_ref()).collect()
+    }
 }

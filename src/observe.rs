@@ -1,7 +1,7 @@
 //! Derives each VIP, and the sights of its bindings, from the config, the node's identity and the last reads.
 //! [`observe()`] is pure: the loop does the reading.
 
-use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
+use crate::binding::{BindingKey, Kind, Vip};
 use crate::config::{Config, VipConfig};
 use crate::observe::look::{claims, look};
 use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
@@ -37,10 +37,8 @@ pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -
             (key.clone(), sight)
         })
         .collect();
-    let claims = match (&vip.anchor, vip.claims) {
-        (Some(anchor), ClaimMode::Tags) => claims(&vip, anchor, world),
-        (None, _) | (_, ClaimMode::Off) => Claims::Unknown,
-    };
+    // With claims off, no claim binds this node. It still reads claims, to tell people of nodes that record theirs.
+    let claims = vip.anchor.as_ref().map_or(Claims::Unknown, |anchor| claims(&vip, anchor, world));
     let local = known.presences(&vip, world);
     (vip, Observed { sights, local, claims, witness: Witness::Silent })
 }

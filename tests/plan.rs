@@ -21,5 +21,7 @@ mod questions;
 mod record;
 #[path = "plan/release.rs"]
 mod release;
+#[path = "plan/rolling.rs"]
+mod rolling;
 #[path = "plan/script.rs"]
 mod script;

@@ -43,6 +43,10 @@ pub struct Context<'a> {
     pub now: Now,
 }
 
+/// The danger of nodes that differ in `claims.mode`.
+const MIXED: &str = "a node that records its claim does not know of this node's leadership, and may take the VIP back; \
+                     give all nodes the same claims.mode, or remove the tags of nodes that are gone";
+
 impl VipLoop {
     /// The VIP's part of the document. `before` is the part that was told last. A state that has not changed keeps the
     /// time of its beginning from there.
@@ -210,11 +214,23 @@ impl VipLoop {
         (!tags.is_empty()).then(|| format!("{}: {why}", tags.join(", ")))
     }
 
+    /// The other nodes whose claims stand on the record, as one text. `None` if there are none.
+    fn recorded_by_others(&self) -> Option<String> {
+        let (claims, me) = self.claims().zip(self.instance())?;
+        let others: Vec<_> = claim::standing_of_others(claims, me).iter().map(ToString::to_string).collect();
+        (!others.is_empty()).then(|| others.join(", "))
+    }
+
     /// Whether this node's claim is on record as far as it should be, and if not, why.
     fn recorded(&self, plan: Option<&Plan>, unread: Option<&WhyUnseen>) -> (bool, &'static str, String) {
         if self.mode() == Some(ClaimMode::Off) {
             let message = "claims are off: after the first minute of a leadership nothing is taken back from another";
-            return (false, "ClaimsOff", message.to_owned());
+            return match self.recorded_by_others() {
+                Some(others) => {
+                    (false, "ClaimsMixed", format!("{message}, but claims of {others} are on record: {MIXED}"))
+                }
+                None => (false, "ClaimsOff", message.to_owned()),
+            };
         }
         if let Some(message) = self.implausible() {
             return (false, "Implausible", message);

@@ -9,6 +9,7 @@ use crate::decide::own_writes::OwnWrites;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
+use crate::observe::observe;
 use crate::report::News;
 use crate::state_dir::Machine;
 use crate::status::problem;
@@ -32,6 +33,10 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             self.problems.set("RestartNeeded", message, wall_ms);
         } else {
             self.problems.clear("RestartNeeded");
+        }
+        match self.anchors_left(&config) {
+            Some(message) => self.problems.set("AnchorLeft", message, wall_ms),
+            None => self.problems.clear("AnchorLeft"),
         }
         let now = self.now();
         self.left_behind.changed(&self.vips, &config);
@@ -66,6 +71,28 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         self.stale.local = true;
         self.schedule.once_idle();
         reporter.news(&News::Reloaded { error: None });
+    }
+
+    /// Tells of each VIP whose anchor is no resource of the VIP any more under the changed config. Nodes that still
+    /// record their claims there, and this node, then do not see one another's claims. The next reload asks anew.
+    fn anchors_left(&self, changed: &Config) -> Option<String> {
+        let known = self.known.as_ref()?;
+        let left = self.vips.iter().filter_map(|before| {
+            let anchor = before.anchor()?;
+            let (after, _) = observe(changed, changed.vip(before.config.delegate_ip)?, known, &self.world);
+            let stays = after.anchor.as_ref() == Some(anchor) || after.other_anchors().contains(anchor);
+            let resource = anchor.resource();
+            (!stays).then(|| {
+                format!(
+                    "the claims on {} were recorded on {resource}, which the changed config does not name: nodes that \
+                     still record them there do not see this node's claims; give all nodes the changed config, or first \
+                     name {resource} again",
+                    after.delegate_ip
+                )
+            })
+        });
+        let left: Vec<_> = left.collect();
+        (!left.is_empty()).then(|| left.join("; "))
     }
 }
 

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
+use crate::action::Action;
+use crate::binding::{Anchor, BindingKey, ClaimMode, Kind, Vip};
 use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
@@ -296,7 +297,15 @@ impl VipLoop {
             Change::OfBinding { key, purpose, .. } => {
                 self.decider.memory.note_accepted(key, *purpose, claim, accepted.association.clone(), now);
             }
-            Change::Record { term, .. } => self.decider.memory.record_claim(*term, now),
+            Change::Record { term, action } => {
+                let anchor = self.seen.as_ref().and_then(|(vip, _)| vip.anchor.as_ref());
+                match action {
+                    Action::RecordClaim { anchor: written, .. } if Some(written) != anchor => {
+                        self.decider.memory.copy_claim(written.clone(), *term, now);
+                    }
+                    _ => self.decider.memory.record_claim(*term, now),
+                }
+            }
             Change::Forget { .. } => self.decider.memory.forgot_at = Some(now),
         }
     }
@@ -442,6 +451,11 @@ impl VipLoop {
 
     pub(super) fn mode(&self) -> Option<ClaimMode> {
         self.seen.as_ref().map(|(vip, _)| vip.claims)
+    }
+
+    /// The resource on which the claims were recorded when this VIP was planned last; `None` if claims are off.
+    pub(super) fn anchor(&self) -> Option<&Anchor> {
+        self.seen.as_ref().filter(|(vip, _)| vip.claims == ClaimMode::Tags)?.0.anchor.as_ref()
     }
 
     pub(super) fn instance(&self) -> Option<&InstanceId> {

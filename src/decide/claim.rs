@@ -5,12 +5,13 @@
 //! that stood down and has no successor overwrites its own tag with `WITHDRAWN`, so that an older claim that still
 //! stands may follow.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::binding::ClaimMode;
+use crate::binding::{Anchor, ClaimMode, Vip};
 use crate::claim_tag::WITHDRAWN;
 use crate::decide::timing::{
     CLOCK_WAS_WRONG, FRESH, LOOK_HOLDS, PLAUSIBLE_AHEAD, RAISE_WINDOW, SETTLE, UNRECORDED_TAKE_WINDOW,
@@ -18,7 +19,7 @@ use crate::decide::timing::{
 use crate::desired::Desired;
 use crate::ids::ClaimId;
 use crate::ids::{InstanceId, Term};
-use crate::observe::seen::{Claims, Moment};
+use crate::observe::seen::{Claims, Copies, Moment};
 
 /// A newer claim of another node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct Held {
     /// the claim's term.
     pub unremembered: bool,
     pub superseded_by: Option<Rival>,
+    /// The ids of the resources whose tags showed the newer claim last. Only a read of one of them can show that the
+    /// newer claim is gone. Empty if an earlier version remembered the newer claim.
+    pub rival_on: BTreeSet<String>,
     /// When the daemon learned from the last read that showed a newer claim. Meaningless while `superseded_by` is
     /// `None`.
     pub rival_shown_at: Moment,
@@ -106,10 +110,61 @@ fn millis(duration: Duration) -> u64 {
 
 /// Sets apart terms that are further ahead of the wall clock than clocks differ, because these cannot be claims.
 pub fn set_apart_implausible(claims: &mut Claims, wall_ms: u64) {
-    let Claims::Read { terms, implausible, .. } = claims else { return };
+    let Claims::Read { terms, implausible, elsewhere, .. } = claims else { return };
     let latest = Term(wall_ms.saturating_add(millis(PLAUSIBLE_AHEAD)));
     implausible.append(terms);
     *terms = implausible.extract_if(.., |_, term| *term <= latest).collect();
+    for copies in elsewhere.values_mut() {
+        implausible.extend(copies.terms.extract_if(.., |_, term| *term > latest));
+    }
+}
+
+/// The claims of all resources together.
+struct Whole<'a> {
+    terms: Cow<'a, BTreeMap<InstanceId, Term>>,
+    withdrawn: Cow<'a, BTreeMap<InstanceId, Term>>,
+    at: Moment,
+}
+
+impl<'a> Whole<'a> {
+    /// A node's newest claim counts, wherever it stands, unless the node gave up that claim or a later one anywhere.
+    fn of(claims: &'a Claims) -> Option<Self> {
+        let Claims::Read { terms, withdrawn, elsewhere, .. } = claims else { return None };
+        let (mut terms, mut withdrawn) = (Cow::Borrowed(terms), Cow::Borrowed(withdrawn));
+        for copies in elsewhere.values().filter(|copies| !copies.terms.is_empty()) {
+            for (all, more) in [(&mut terms, &copies.terms), (&mut withdrawn, &copies.withdrawn)] {
+                for (node, term) in more {
+                    let newest = all.to_mut().entry(node.clone()).or_insert(*term);
+                    *newest = (*newest).max(*term);
+                }
+            }
+        }
+        let is_given_up = |node: &InstanceId, term: Term| withdrawn.get(node).is_some_and(|given_up| *given_up >= term);
+        if terms.iter().any(|(node, term)| *term != WITHDRAWN && is_given_up(node, *term)) {
+            for (node, term) in terms.to_mut() {
+                if is_given_up(node, *term) {
+                    *term = WITHDRAWN;
+                }
+            }
+        }
+        Some(Self { terms, withdrawn, at: claims.at()? })
+    }
+}
+
+/// The resources whose tags show this claim.
+fn shown_on(claims: &Claims, anchor: Option<&Anchor>, rival: &Rival) -> BTreeSet<String> {
+    let Claims::Read { terms, elsewhere, .. } = claims else { return BTreeSet::new() };
+    let shows = |terms: &BTreeMap<InstanceId, Term>| terms.get(&rival.node) == Some(&rival.term);
+    let copies = elsewhere.iter().filter(|(_, copies)| shows(&copies.terms)).map(|(resource, _)| resource);
+    let resources = anchor.filter(|_| shows(terms)).into_iter().chain(copies);
+    resources.map(|resource| resource.resource().to_owned()).collect()
+}
+
+/// Whether one of the resources was read.
+fn covers(claims: &Claims, anchor: Option<&Anchor>, resources: &BTreeSet<String>) -> bool {
+    let Claims::Read { elsewhere, .. } = claims else { return false };
+    let mut read = anchor.into_iter().chain(elsewhere.keys());
+    resources.is_empty() || read.any(|resource| resources.contains(resource.resource()))
 }
 
 /// The state of this node's claim on the record.
@@ -132,7 +187,7 @@ pub fn record_status(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
     if terms.get(me) != Some(&held.term) {
         return Record::Missing;
     }
-    match newest(terms, me) {
+    match newest_of_others(claims, me) {
         _ if implausible_of_others(claims, me).next().is_some() => Record::Unknown,
         Some(rival) if is_newer(&rival, me, held.term) => Record::Unknown,
         Some(_) | None => Record::Newest,
@@ -157,6 +212,15 @@ fn newest(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId) -> Option<Rival> 
     Some(Rival { node: node.clone(), term: *term })
 }
 
+/// The other nodes whose claim stands, in any place. Where this node records none, their daemons do not know of its
+/// leadership.
+#[must_use]
+pub fn standing_of_others(claims: &Claims, me: &InstanceId) -> Vec<InstanceId> {
+    let Some(whole) = Whole::of(claims) else { return Vec::new() };
+    let others = whole.terms.iter().filter(|(node, term)| *node != me && **term != WITHDRAWN);
+    others.map(|(node, _)| node.clone()).collect()
+}
+
 /// Whether another node's claim is newer than this node's claim with the term `mine`.
 #[must_use]
 pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
@@ -165,9 +229,10 @@ pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
 
 /// Takes a read of the record into account. The read may raise a young claim's term once. Afterwards `superseded_by`
 /// says whether a newer claim stands.
-pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
-    let Claims::Read { terms, withdrawn, at, .. } = claims else { return };
-    let began_under_claim = *at >= held.adopted_at;
+pub fn learn(held: &mut Held, vip: &Vip, claims: &Claims, now: Moment) {
+    let (me, anchor) = (&vip.instance, vip.anchor.as_ref());
+    let Some(Whole { terms, withdrawn, at }) = Whole::of(claims) else { return };
+    let began_under_claim = at >= held.adopted_at;
     // Claims that were read before this claim began are older, whatever the clocks say. This is not certain if the
     // daemon noticed the hook late.
     if !began_under_claim && held.began_fresh() {
@@ -183,23 +248,26 @@ pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
     if began_under_claim && !held.term_settled {
         held.term_settled = true;
         if held.age(now) <= RAISE_WINDOW
-            && let Some(highest) = newest(terms, me)
+            && let Some(highest) = newest(&terms, me)
             && highest.term >= held.term
         {
             held.term = highest.term.next();
             held.recorded = false;
         }
     }
-    match newest(terms, me).filter(|rival| is_newer(rival, me, held.term)) {
+    match newest(&terms, me).filter(|rival| is_newer(rival, me, held.term)) {
         Some(rival) => {
-            if held.superseded_by.is_none() || *at > held.rival_shown_at {
+            if held.superseded_by.is_none() || at > held.rival_shown_at {
                 held.rival_shown_at = now;
             }
+            held.rival_on = shown_on(claims, anchor, &rival);
             held.superseded_by = Some(rival);
         }
         // Reads lag by [`SETTLE`] at most. A read that begins at least that long after the newer claim was shown cannot
         // show the state before that claim.
-        None if *at >= held.rival_shown_at + SETTLE => held.superseded_by = None,
+        None if at >= held.rival_shown_at + SETTLE && covers(claims, anchor, &held.rival_on) => {
+            held.superseded_by = None;
+        }
         // A read without the newer claim may show the state before that claim. A read in which its node gave up this
         // very claim can only show the state after it.
         None => {
@@ -211,19 +279,17 @@ pub fn learn(held: &mut Held, me: &InstanceId, claims: &Claims, now: Moment) {
 
 /// The record as it was read since the claim began; `None` if the record was not read since then.
 fn read_under<'a>(claims: &'a Claims, held: &Held) -> Option<(&'a BTreeMap<InstanceId, Term>, Moment)> {
+    let at = claims.at().filter(|at| *at >= held.adopted_at)?;
     match claims {
-        Claims::Read { terms, at, .. } if *at >= held.adopted_at => Some((terms, *at)),
-        Claims::Read { .. } | Claims::Unknown => None,
+        Claims::Read { terms, .. } => Some((terms, at)),
+        Claims::Unknown => None,
     }
 }
 
 /// The newest claim of another node in a read.
 #[must_use]
 pub fn newest_of_others(claims: &Claims, me: &InstanceId) -> Option<Rival> {
-    match claims {
-        Claims::Unknown => None,
-        Claims::Read { terms, .. } => newest(terms, me),
-    }
+    newest(&Whole::of(claims)?.terms, me)
 }
 
 /// The means that a claim may use to take a binding that has not pointed here under this claim yet.
@@ -288,6 +354,40 @@ pub fn to_record_superseded(claims: &Claims, me: &InstanceId, held: &Held) -> Op
 pub fn to_withdraw(claims: &Claims, me: &InstanceId, held: Option<&Held>) -> Option<Term> {
     let Claims::Read { terms, implausible, .. } = claims else { return None };
     let mine = *terms.get(me).or(implausible.get(me)).filter(|term| **term != WITHDRAWN)?;
-    let succeeded = newest(terms, me).is_some_and(|rival| is_newer(&rival, me, mine));
+    gives_up(claims, me, mine, held)
+}
+
+fn gives_up(claims: &Claims, me: &InstanceId, mine: Term, held: Option<&Held>) -> Option<Term> {
+    let succeeded = newest_of_others(claims, me).is_some_and(|rival| is_newer(&rival, me, mine));
     (!succeeded).then(|| held.map_or(mine, |held| held.term.max(mine)))
+}
+
+/// The resources besides the anchor on which a leader should record its claim too: those that carry a claim on this VIP,
+/// because a node with another configuration reads them.
+pub fn to_copy<'a>(claims: &'a Claims, me: &'a InstanceId, held: &'a Held) -> impl Iterator<Item = &'a Anchor> {
+    tagged(claims).filter_map(move |(resource, copies)| {
+        let due =
+            if copies.at >= held.adopted_at { copies.terms.get(me) != Some(&held.term) } else { held.began_fresh() };
+        due.then_some(resource)
+    })
+}
+
+/// The resources besides the anchor on which a node that stands by should withdraw its claim too, and up to which term.
+pub fn to_withdraw_copy<'a>(
+    claims: &'a Claims,
+    me: &'a InstanceId,
+    held: Option<&'a Held>,
+) -> impl Iterator<Item = (&'a Anchor, Term)> {
+    tagged(claims).filter_map(move |(resource, copies)| {
+        let mine = *copies.terms.get(me).filter(|term| **term != WITHDRAWN)?;
+        Some((resource, gives_up(claims, me, mine, held)?))
+    })
+}
+
+fn tagged(claims: &Claims) -> impl Iterator<Item = (&Anchor, &Copies)> {
+    let elsewhere = match claims {
+        Claims::Read { elsewhere, .. } => Some(elsewhere),
+        Claims::Unknown => None,
+    };
+    elsewhere.into_iter().flatten().filter(|(_, copies)| !copies.terms.is_empty())
 }

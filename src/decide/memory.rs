@@ -2,13 +2,13 @@
 //! it after a look at the world; [`Memory::note_accepted`] and [`Memory::record_claim`] change it after an accepted
 //! action. All functions here are pure; time is a parameter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::action::Purpose;
-use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
+use crate::binding::{Anchor, BindingKey, ClaimMode, Kind, Vip};
 use crate::decide::claim::{self, Held, Rival, Standing};
 use crate::decide::timing::{CALM, NOT_FRESH, RAISE_WINDOW, SETTLE};
 use crate::desired::{Claim, Desired};
@@ -26,6 +26,8 @@ pub struct Memory {
     pub newest_seen: Option<Rival>,
     /// The term of this node's tag that EC2 accepted last, and when EC2 accepted it.
     pub recorded: Option<(Term, Moment)>,
+    /// The terms of this node's tags that EC2 accepted last on other resources than the anchor, and when.
+    pub copied: BTreeMap<Anchor, (Term, Moment)>,
     /// When EC2 last accepted the deletion of an old claim's tag.
     pub forgot_at: Option<Moment>,
     /// When this daemon began to keep the VIP, if no memory was persisted: this daemon knows nothing of the time before.
@@ -83,10 +85,9 @@ impl Memory {
             if let Some(held) = &mut self.claim {
                 held.mend_term(now, wall_ms);
                 let superseded_before = held.superseded_by.is_some();
-                claim::learn(held, &vip.instance, &observed.claims, now);
+                claim::learn(held, vip, &observed.claims, now);
                 if vip.claims == ClaimMode::Off {
-                    // The record was switched off after a newer claim had been read. No later read will show the end of
-                    // that claim.
+                    // Where claims are off, people decide who leads: this node gives way to everybody who takes.
                     held.superseded_by = None;
                 }
                 if held.superseded_by.is_some() && !superseded_before {
@@ -116,8 +117,8 @@ impl Memory {
     /// Believes a round of reads that shows a newer claim in everything else that it shows, even if this node wrote
     /// something else shortly before.
     fn believe_what_was_read_with(&mut self, observed: &Observed) {
-        let Claims::Read { at: read_at, .. } = &observed.claims else { return };
-        for (key, sight) in observed.sights.iter().filter(|(_, sight)| sight.at >= *read_at) {
+        let Some(read_at) = observed.claims.at() else { return };
+        for (key, sight) in observed.sights.iter().filter(|(_, sight)| sight.at >= read_at) {
             if let (Some(track), false) = (self.tracks.get_mut(key), matches!(sight.seen, Seen::Unknown(_))) {
                 track.expected = None;
             }
@@ -149,6 +150,7 @@ impl Memory {
             recorded: false,
             unremembered,
             superseded_by,
+            rival_on: BTreeSet::new(),
             rival_shown_at: now,
         });
         for track in self.tracks.values_mut() {
@@ -198,6 +200,11 @@ impl Memory {
         }
     }
 
+    /// Notes that EC2 accepted this node's tag with `term` on another resource than the anchor.
+    pub fn copy_claim(&mut self, resource: Anchor, term: Term, now: Moment) {
+        self.copied.insert(resource, (term, now));
+    }
+
     /// The part of the memory that must survive a restart of the daemon, so that the restart moves nothing.
     #[must_use]
     pub fn to_persist(&self) -> Option<Persisted> {
@@ -209,6 +216,7 @@ impl Memory {
             term: held.term,
             recorded: held.recorded,
             superseded_by: held.superseded_by.clone(),
+            superseded_on: held.superseded_by.as_ref().map(|_| held.rival_on.clone()).unwrap_or_default(),
             applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
             converged_ms: None,
             on_watchdogs_word: false,
@@ -232,6 +240,7 @@ impl Memory {
                 recorded: persisted.recorded,
                 unremembered: false,
                 superseded_by: persisted.superseded_by,
+                rival_on: persisted.superseded_on,
                 rival_shown_at: now,
             }),
             tracks: persisted.applied.into_iter().map(|key| (key, applied.clone())).collect(),
@@ -293,6 +302,9 @@ pub struct Persisted {
     #[serde(default)]
     pub recorded: bool,
     pub superseded_by: Option<Rival>,
+    /// The ids of the resources whose tags showed the newer claim.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub superseded_on: BTreeSet<String>,
     /// The bindings that have pointed here under this claim.
     pub applied: Vec<BindingKey>,
     /// When all bindings were first seen here, by the wall clock, in milliseconds since the Unix epoch. The loop fills

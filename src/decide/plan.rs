@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::{Action, Force, Purpose, RouteCall};
-use crate::binding::{Binding, BindingKey, ClaimMode, Obstacle, OnRelease, Vip};
+use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Obstacle, OnRelease, Vip};
 use crate::claim_tag;
 use crate::decide::claim::{self, Held, Record, Right, Standing};
 use crate::decide::memory::{Memory, Track};
@@ -298,7 +298,7 @@ impl Planner<'_> {
     /// Whether the record was read in an earlier round than the binding. The record is read, or its read fails, within
     /// this round.
     fn claims_lag(&self, sight: &Sight) -> bool {
-        matches!(self.observed.claims, Claims::Read { at, .. } if at < sight.at)
+        self.observed.claims.at().is_some_and(|at| at < sight.at)
     }
 
     /// Asks for a new look, because the last read of the record is too old to act on. If the record could not be read,
@@ -393,9 +393,39 @@ impl Planner<'_> {
         (!matches!(track.believe(sight), Seen::Here { .. })).then_some(first)
     }
 
-    /// The write of this node's own tag, if the tag does not say what it should.
+    /// The write of this node's own tag, if the tag does not say what it should. The tag on the anchor comes first.
     fn record(&self) -> Option<(Term, Action)> {
         let anchor = self.vip.anchor.as_ref().filter(|_| self.vip.claims == ClaimMode::Tags)?;
+        self.record_on(anchor).or_else(|| self.copy())
+    }
+
+    /// The write of this node's own tag on another resource that carries claims on this VIP. While nodes have different
+    /// configurations, some of them may read that resource and not the anchor.
+    fn copy(&self) -> Option<(Term, Action)> {
+        let (claims, me) = (&self.observed.claims, &self.vip.instance);
+        let held = self.memory.claim.as_ref();
+        let due: Vec<_> = match (self.standing, held) {
+            (Standing::Leader, Some(held)) => {
+                let write = |resource| (resource, held.term, claim_tag::tag_value(held.term));
+                claim::to_copy(claims, me, held).map(write).collect()
+            }
+            (Standing::Standby, _) => {
+                let write = |(resource, term)| (resource, claim_tag::WITHDRAWN, claim_tag::withdrawn_value(term));
+                claim::to_withdraw_copy(claims, me, held).map(write).collect()
+            }
+            (Standing::Leader, None) | (Standing::Superseded(_) | Standing::Unknown, _) => return None,
+        };
+        let Claims::Read { elsewhere, .. } = claims else { return None };
+        let settling = |resource: &Anchor, term: Term| {
+            let accepted = self.memory.copied.get(resource).filter(|(accepted, _)| *accepted == term);
+            accepted.is_some_and(|(_, at)| elsewhere.get(resource).is_none_or(|copies| copies.at < *at + SETTLE))
+        };
+        let (resource, term, value) = due.into_iter().find(|(resource, term, _)| !settling(resource, *term))?;
+        let key = claim_tag::tag_key(self.vip.delegate_ip, me);
+        Some((term, Action::RecordClaim { anchor: resource.clone(), key, value }))
+    }
+
+    fn record_on(&self, anchor: &Anchor) -> Option<(Term, Action)> {
         let (claims, me) = (&self.observed.claims, &self.vip.instance);
         let mut given_up = None;
         let term = match (self.standing, &self.memory.claim) {
@@ -426,14 +456,14 @@ impl Planner<'_> {
 
     /// A superseded leader looks often for the end of the newer claim, unless its watchdog says that it does not lead.
     fn follow(&self, look_at: &mut Option<Moment>) {
-        let (Standing::Superseded(_), Claims::Read { at, .. }) = (self.standing, &self.observed.claims) else { return };
+        let (Standing::Superseded(_), Some(at)) = (self.standing, self.observed.claims.at()) else { return };
         // Looks cost the account: a rival that stays is followed at the interval.
         if self.memory.standby_since.is_some_and(|since| self.now >= since + FOLLOW_FOR) {
             return;
         }
         match self.observed.witness {
-            Witness::Escalated => sooner(look_at, *at + FOLLOW_ESCALATED),
-            Witness::Silent | Witness::Asking => sooner(look_at, *at + FOLLOW),
+            Witness::Escalated => sooner(look_at, at + FOLLOW_ESCALATED),
+            Witness::Silent | Witness::Asking => sooner(look_at, at + FOLLOW),
             Witness::NotEscalated | Witness::Unheard => {}
         }
     }
@@ -444,19 +474,24 @@ impl Planner<'_> {
         let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
             return None;
         };
-        let Claims::Read { terms, edited, at, .. } = &self.observed.claims else { return None };
+        let Claims::Read { terms, edited, elsewhere, .. } = &self.observed.claims else { return None };
         let me = &self.vip.instance;
         let rested = self.now >= held.adopted_at + FORGET_AFTER
             && claim::record_status(&self.observed.claims, me, held) == Record::Newest;
-        let settled = self.memory.forgot_at.is_none_or(|forgot_at| *at >= forgot_at + SETTLE);
+        let read_at = self.observed.claims.at()?;
+        let settled = self.memory.forgot_at.is_none_or(|forgot_at| read_at >= forgot_at + SETTLE);
         if self.vip.claims == ClaimMode::Off || !rested || !settled {
             return None;
         }
-        let (node, term) = terms.iter().find(|(node, _)| *node != me)?;
-        Some(Action::ForgetClaim {
-            anchor: anchor.clone(),
-            key: claim_tag::tag_key(self.vip.delegate_ip, node),
-            value: edited.get(node).cloned().unwrap_or_else(|| claim_tag::tag_value(*term)),
+        let copies = elsewhere.iter().map(|(resource, copies)| (resource, &copies.terms, &copies.edited));
+        let mut all = std::iter::once((anchor, terms, edited)).chain(copies);
+        all.find_map(|(resource, terms, edited)| {
+            let (node, term) = terms.iter().find(|(node, _)| *node != me)?;
+            Some(Action::ForgetClaim {
+                anchor: resource.clone(),
+                key: claim_tag::tag_key(self.vip.delegate_ip, node),
+                value: edited.get(node).cloned().unwrap_or_else(|| claim_tag::tag_value(*term)),
+            })
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::claim_tag;
 use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget};
 use crate::ids::EniId;
 use crate::machine::kernel::Presence;
-use crate::observe::seen::{Claims, Holder, Moment, Seen, WhyUnseen};
+use crate::observe::seen::{Claims, Copies, Holder, Moment, Seen, WhyUnseen};
 use crate::observe::world::{LastRead, World};
 
 /// The state of one binding by the last read, and when that read began.
@@ -114,16 +114,20 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
 }
 
 pub(super) fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
-    match tags(anchor, world) {
-        Ok((tags, at)) => {
-            let (terms, edited) =
-                (claim_tag::from_tags(vip.delegate_ip, tags), claim_tag::edited_among(vip.delegate_ip, tags));
-            let withdrawn = claim_tag::withdrawn_among(vip.delegate_ip, tags);
-            // This function has no clock. `Memory::learn` sets implausible terms apart.
-            Claims::Read { terms, withdrawn, implausible: BTreeMap::new(), edited, at }
-        }
-        Err(_) => Claims::Unknown,
-    }
+    let copies = |anchor: &Anchor| {
+        let (tags, at) = tags(anchor, world).ok()?;
+        Some(Copies {
+            terms: claim_tag::from_tags(vip.delegate_ip, tags),
+            withdrawn: claim_tag::withdrawn_among(vip.delegate_ip, tags),
+            edited: claim_tag::edited_among(vip.delegate_ip, tags),
+            at,
+        })
+    };
+    let Some(Copies { terms, withdrawn, edited, at }) = copies(anchor) else { return Claims::Unknown };
+    let others = vip.other_anchors().into_iter();
+    let elsewhere = others.filter_map(|other| Some((other.clone(), copies(&other)?))).collect();
+    // This function has no clock. `Memory::learn` sets implausible terms apart.
+    Claims::Read { terms, withdrawn, implausible: BTreeMap::new(), edited, at, elsewhere }
 }
 
 /// The tags of an anchor, or the reason why they are not known. The reason is for people; the claim rules make no

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::binding::BindingKey;
+use crate::binding::{Anchor, BindingKey};
 use crate::ids::{AssociationId, InstanceId, Term};
 use crate::machine::kernel::Presence;
 use crate::names::names;
@@ -138,7 +138,30 @@ pub enum Claims {
         /// given-up term is among them. Somebody edited the others.
         edited: BTreeMap<InstanceId, String>,
         at: Moment,
+        /// The claims that the tags of the VIP's other resources hold, by resource. A node whose configuration differs
+        /// may have recorded its claims there. A resource that was read and carries none is here too.
+        elsewhere: BTreeMap<Anchor, Copies>,
     },
+}
+
+/// The claims in the tags of one resource besides the anchor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Copies {
+    pub terms: BTreeMap<InstanceId, Term>,
+    pub withdrawn: BTreeMap<InstanceId, Term>,
+    pub edited: BTreeMap<InstanceId, String>,
+    pub at: Moment,
+}
+
+impl Claims {
+    /// When the read began on which the record rests: the oldest read among those of the resources that carry claims.
+    /// `None` if the record is not known.
+    #[must_use]
+    pub fn at(&self) -> Option<Moment> {
+        let Self::Read { at, elsewhere, .. } = self else { return None };
+        let tagged = elsewhere.values().filter(|copies| !copies.terms.is_empty());
+        Some(tagged.map(|copies| copies.at).fold(*at, Moment::min))
+    }
 }
 
 /// The word of Pgpool's watchdog about this node.

@@ -16,6 +16,7 @@ mod golden;
 mod living;
 mod local;
 mod preview;
+mod rolling;
 mod standing;
 mod taking;
 mod watching;

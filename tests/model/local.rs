@@ -393,7 +393,14 @@ fn claims(tags: &Tags, at: Moment) -> Claims {
         }
         terms.insert(node, if tag & GIVEN_UP != 0 { WITHDRAWN } else { term });
     }
-    Claims::Read { terms, withdrawn, implausible: BTreeMap::new(), edited: BTreeMap::new(), at }
+    Claims::Read {
+        terms,
+        withdrawn,
+        implausible: BTreeMap::new(),
+        edited: BTreeMap::new(),
+        at,
+        elsewhere: BTreeMap::new(),
+    }
 }
 
 /// The term that a write to the record gives up. `None` if the write gives no term up.

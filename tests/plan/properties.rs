@@ -123,6 +123,7 @@ impl World {
                 implausible: BTreeMap::new(),
                 edited: BTreeMap::new(),
                 at: self.now,
+                elsewhere: BTreeMap::new(),
             },
         };
     }

@@ -155,7 +155,25 @@ fn claims_are_read_from_the_tags_of_the_anchor_and_of_this_vip_alone() {
     assert_eq!(edited, [("i-d", "700")], "word for word");
 
     config.claims = ClaimMode::Off;
-    assert_eq!(resolve(&config, &known(), &world).1.claims, Claims::Unknown);
+    let without = resolve(&config, &known(), &world).1;
+    assert!(matches!(without.claims, Claims::Read { .. }), "the nodes whose claims are on still count");
+}
+
+#[test]
+fn claims_are_read_from_every_resource_of_the_vip() {
+    let config = config(vec![routed("20.0.0.50", tables(&["rtb-1", "rtb-2", "rtb-3"]))]);
+    let tagged = table("rtb-2", &[], &[("vipkeeper/20.0.0.50/i-b", "3000"), ("vipkeeper/20.0.0.51/i-b", "4000")]);
+    let found = vec![table("rtb-1", &[], &[("vipkeeper/20.0.0.50/i-a", "1000")]), tagged, table("rtb-3", &[], &[])];
+    let world = World { tables: [(Account::Own, read(found))].into(), ..World::default() };
+    let (vip, observed) = resolve(&config, &known(), &world);
+    let Claims::Read { terms, elsewhere, .. } = observed.claims else { panic!("the anchor was read") };
+    assert_eq!(terms.values().map(|term| term.0).collect::<Vec<_>>(), [1000]);
+    let elsewhere: Vec<_> = elsewhere
+        .iter()
+        .map(|(resource, copies)| (resource.resource(), copies.terms.values().map(|term| term.0).collect()))
+        .collect();
+    assert_eq!(elsewhere, [("rtb-2", vec![3000]), ("rtb-3", vec![])]);
+    assert_eq!(vip.anchor.map(|anchor| anchor.resource().to_owned()).as_deref(), Some("rtb-1"));
 }
 
 #[test]

@@ -12,13 +12,15 @@
 //! the kernel would remove a route along with it, with `~` if it is silent; several are divided by commas; `by:lo` is a
 //! route to the machine itself. Terms are seconds: `b=90+1` is one millisecond newer than `b=90`; with `b=-90`,
 //! node `b` has withdrawn all up to that.
+//! `b@rtb-2=90`: node `b`'s tag on another table of the VIP; `@rtb-2=none`: that table carries no claims. `anchor rtb-2`
+//! moves the anchor, as a changed config does.
 //! `claims=none`: the record was read and is empty; `claims=?`: it could not be read. What a look does not name stays
 //! as it was last seen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vipkeeper::action::Purpose;
+use vipkeeper::action::{Action, Purpose};
 use vipkeeper::binding::{
     Account, Anchor, Binding, BindingKey, ClaimMode, Connections, Kind, Obstacle, OnRelease, Vip,
 };
@@ -31,7 +33,7 @@ use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
 use vipkeeper::machine::kernel::{EntryState, LocalAddress, Presence};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::observe::seen::{Claims, Copies, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
 
 /// Plays the script on a VIP of these kinds (`elastic_ip`, `route`, `route delete`, `claims off`; see [`vip`]), and
 /// compares each plan that it states.
@@ -46,7 +48,7 @@ pub fn check(kinds: &str, script: &str) {
             wanted.push(want.trim_start_matches("=>").trim().to_owned());
         }
         if !wanted.is_empty() {
-            let planned: Vec<_> = show(&planned).lines().map(str::to_owned).collect();
+            let planned: Vec<_> = show(&planned, stage.vip.anchor.as_ref()).lines().map(str::to_owned).collect();
             assert_eq!(planned, wanted, "\nafter '{line}' in{script}");
         }
     }
@@ -130,6 +132,10 @@ pub fn vip(kinds: &str) -> Vip {
     }
 }
 
+fn table_anchor(table: &str) -> Anchor {
+    Anchor::RouteTable(Account::Own, table.parse().unwrap())
+}
+
 fn node(name: &str) -> InstanceId {
     format!("i-{name}").parse().unwrap()
 }
@@ -175,6 +181,11 @@ impl Stage {
             ("guard-dead", _) => self.desired = Desired::Standby(WhyStandby::GuardDead),
             ("unknown", _) => self.desired = Desired::Unknown(WhyUnknown::Invalid),
             ("see", what) => self.see(what, now),
+            ("anchor", table) => {
+                self.vip.anchor = Some(table_anchor(table));
+                self.observed.claims = Claims::Unknown;
+            }
+            ("claims-off", _) => self.vip.claims = ClaimMode::Off,
             ("accept", only) => self.accept(only, now),
             ("restart", _) => {
                 let persisted = self.memory.to_persist();
@@ -206,11 +217,20 @@ impl Stage {
 
     fn see(&mut self, what: &str, at: Moment) {
         let (mut terms, mut withdrawn) = (BTreeMap::new(), BTreeMap::new());
+        let mut elsewhere: BTreeMap<Anchor, Copies> = BTreeMap::new();
         let mut read = false;
         for (name, value) in what.split_whitespace().map(|it| it.split_once('=').unwrap()) {
             if name == "claims" {
                 read |= value == "none";
                 self.observed.claims = Claims::Unknown;
+            } else if let Some((name, table)) = name.split_once('@') {
+                read = true;
+                let copies = elsewhere.entry(table_anchor(table)).or_insert(Copies { at, ..Copies::default() });
+                if name.len() == 1 {
+                    let given_up = value.strip_prefix('-').map(term);
+                    copies.withdrawn.extend(given_up.map(|term| (node(name), term)));
+                    copies.terms.insert(node(name), given_up.map_or_else(|| term(value), |_| WITHDRAWN));
+                }
             } else if name.len() == 1 {
                 read = true;
                 let given_up = value.strip_prefix('-').map(term);
@@ -231,7 +251,7 @@ impl Stage {
         }
         if read {
             let (implausible, edited) = (BTreeMap::new(), BTreeMap::new());
-            self.observed.claims = Claims::Read { terms, withdrawn, implausible, edited, at };
+            self.observed.claims = Claims::Read { terms, withdrawn, implausible, edited, at, elsewhere };
         }
     }
 
@@ -250,8 +270,13 @@ impl Stage {
                 .then(|| format!("eipassoc-{}", self.associations).parse().unwrap());
             self.memory.note_accepted(key, step.purpose, claim.as_ref(), association, now);
         }
-        if let Some((term, _)) = plan.record.filter(|_| only.is_empty() || only == "record") {
-            self.memory.record_claim(term, now);
+        if let Some((term, action)) = plan.record.filter(|_| only.is_empty() || only == "record") {
+            match action {
+                Action::RecordClaim { anchor, .. } if Some(&anchor) != self.vip.anchor.as_ref() => {
+                    self.memory.copy_claim(anchor, term, now);
+                }
+                _ => self.memory.record_claim(term, now),
+            }
         }
         if plan.forget.is_some() && (only.is_empty() || only == "forget") {
             self.memory.forgot_at = Some(now);
@@ -297,8 +322,8 @@ fn seen(text: &str) -> Seen {
     }
 }
 
-/// A plan as the scripts state it.
-pub fn show(plan: &Plan) -> String {
+/// A plan as the scripts state it. A record on another resource than the anchor names that resource.
+fn show(plan: &Plan, anchor: Option<&Anchor>) -> String {
     let mut lines = Vec::new();
     match &plan.standing {
         Standing::Superseded(by) => lines.push(format!("superseded by {} {}", by.node, show_term(by.term))),
@@ -312,8 +337,14 @@ pub fn show(plan: &Plan) -> String {
         };
         lines.push(format!("{} {text}", key.kind));
     }
-    if let Some((term, _)) = &plan.record {
-        lines.push(format!("record {}", show_term(*term)));
+    if let Some((term, action)) = &plan.record {
+        let on = match action {
+            Action::RecordClaim { anchor: on, .. } if anchor != Some(on) => {
+                format!(" on {}", on.resource())
+            }
+            _ => String::new(),
+        };
+        lines.push(format!("record {}{on}", show_term(*term)));
     }
     lines.extend(plan.forget.iter().map(ToString::to_string));
     if let Some(at) = plan.look_at {

@@ -1,0 +1,143 @@
+//! Rolling changes of the configuration: nodes whose anchor or mode of claims differs for a while.
+
+use crate::script::check;
+
+#[test]
+fn a_claim_on_another_table_of_the_vip_counts() {
+    check(
+        "route",
+        "
+        90 leader@90
+        90.2 accept
+        91 see route=here a=90 @rtb-2=none
+          => route in_sync: at eni-a
+        130 see route=eni-b a=90 b@rtb-2=120
+          => superseded by i-b 120
+          => route in_sync: at eni-b
+          => look at 132
+        ",
+    );
+}
+
+#[test]
+fn a_changed_anchor_makes_no_superseded_leader_lead_again() {
+    check(
+        "route",
+        "
+        90 leader@90
+        90.2 accept
+        91 see route=here a=90
+        130 see route=eni-b a=90 b=120
+          => superseded by i-b 120
+          => route in_sync: at eni-b
+          => look at 132
+        131 anchor rtb-2
+        140 see route=eni-b claims=none
+          => superseded by i-b 120
+          => route in_sync: at eni-b
+          => look at 142
+        141 restart
+        150 see route=eni-b claims=none
+          => superseded by i-b 120
+          => route in_sync: at eni-b
+          => look at 152
+        160 see route=eni-b b=-120
+          => route blocked [elsewhere]: points at eni-b, and this node's claim is not on record: without a record nothing is taken back
+          => record 90
+        ",
+    );
+}
+
+#[test]
+fn the_old_anchor_is_read_as_long_as_it_is_a_table_of_the_vip() {
+    check(
+        "route",
+        "
+        90 leader@90
+        90.2 accept
+        91 see route=here a=90
+        130 see route=eni-b a=90 b=120
+        131 anchor rtb-2
+        140 see route=eni-b a=90 a@rtb-1=90 b@rtb-1=120
+          => superseded by i-b 120
+          => route in_sync: at eni-b
+          => look at 142
+        ",
+    );
+}
+
+#[test]
+fn a_new_claim_is_recorded_wherever_claims_are() {
+    check(
+        "route",
+        "
+        90 see route=eni-b b@rtb-2=80 a@rtb-2=70 @rtb-3=none
+        100 leader@100
+          => route take: replace route 20.0.0.50/32 in rtb-1 with eni-a
+          => record 100
+        100.2 accept
+          => route waiting: change accepted, not seen yet
+          => record 100 on rtb-2
+        100.4 accept
+          => route waiting: change accepted, not seen yet
+        106 see route=here a=100 a@rtb-2=100 b@rtb-2=80 @rtb-3=none
+          => route in_sync: at eni-a
+        110 standby
+          => route in_sync: kept until the successor replaces it
+          => record 0
+        110.2 accept
+          => route in_sync: kept until the successor replaces it
+          => record 0 on rtb-2
+        ",
+    );
+}
+
+#[test]
+fn what_a_node_gave_up_in_one_place_is_given_up_in_all() {
+    check(
+        "route",
+        "
+        90 leader@90
+        90.2 accept
+        91 see route=here a=90
+        130 see route=eni-b a=90 b=120 b@rtb-2=120
+          => superseded by i-b 120
+          => route in_sync: at eni-b
+          => look at 132
+        132 see route=eni-b a=90 b=120 b@rtb-2=-120
+          => route drift [elsewhere]: points at eni-b; looking twice before taking it back
+          => record 90 on rtb-2
+          => look at 135
+        ",
+    );
+}
+
+#[test]
+fn a_claim_that_no_clock_can_have_made_counts_in_no_place() {
+    check(
+        "route",
+        "
+        90 leader@90
+        90.2 accept
+        91 see route=here a=90 b@rtb-2=9000
+          => route in_sync: at eni-a
+        ",
+    );
+}
+
+#[test]
+fn a_node_whose_claims_are_off_gives_way_but_stands_by_for_nobody() {
+    check(
+        "elastic_ip, claims off",
+        "
+        90 leader@90
+        90.2 accept
+        91 see elastic_ip=here b=80
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        130 see elastic_ip=here b=120
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        140 see elastic_ip=eni-b b=120
+          => elastic_ip blocked [elsewhere]: points at eni-b, and this node's claim is not on record: without a record nothing is taken back
+        ",
+    );
+}
