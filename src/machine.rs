@@ -2,6 +2,7 @@
 //! This module knows nothing of VIPs.
 
 pub mod clock;
+pub(crate) mod effect;
 pub mod kernel;
 pub mod lock;
 pub mod namespace;

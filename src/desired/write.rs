@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::file::{self, DesiredFile};
+use crate::machine::effect::effect;
 use crate::machine::lock;
 use crate::machine::namespace;
 use crate::machine::process::{self, Process};
@@ -119,12 +120,12 @@ impl Folder {
         let mut opened = rustix::fs::open(&path, flags, Mode::empty());
         if matches!(opened, Err(Errno::NOENT)) {
             let mode = Mode::from_raw_mode(0o755);
-            match rustix::fs::mkdir(&path, mode) {
+            match effect("mkdir", || rustix::fs::mkdir(&path, mode)) {
                 Ok(()) => {
                     opened = rustix::fs::open(&path, flags, Mode::empty());
                     // The umask must not narrow the mode, because the daemon may run as another user.
                     if let Ok(dir) = &opened {
-                        let _ = rustix::fs::fchmod(dir, mode);
+                        let _ = effect("chmod the folder", || rustix::fs::fchmod(dir, mode));
                     }
                 }
                 Err(Errno::EXIST) => opened = rustix::fs::open(&path, flags, Mode::empty()),
@@ -177,7 +178,7 @@ impl Folder {
             // the file.
             let is_ours = namespace_of(&name_text).is_none_or(|theirs| theirs == own);
             if is_ours && writer_of(&name_text).is_some_and(|writer| !process::is_alive(&writer)) {
-                let _ = rustix::fs::unlinkat(&self.0, name, AtFlags::empty());
+                let _ = effect("sweep", || rustix::fs::unlinkat(&self.0, name, AtFlags::empty()));
             }
         }
     }
@@ -216,24 +217,25 @@ impl<'a> Temporary<'a> {
         let name = temporary_name(delegate_ip, writer);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o644);
-        let mut file = File::from(rustix::fs::openat(&folder.0, &name, flags, mode)?);
+        let made = effect("make the temporary file", || rustix::fs::openat(&folder.0, &name, flags, mode));
+        let mut file = File::from(made?);
         let temporary = Self { folder, name };
         // Whatever umask Pgpool runs with, the daemon must be able to read the file, and only its owner may write to
         // it.
-        rustix::fs::fchmod(&file, mode)?;
+        effect("chmod", || rustix::fs::fchmod(&file, mode))?;
         let mut bytes = serde_json::to_vec(content)?;
         bytes.push(b'\n');
-        file.write_all(&bytes)?;
-        file.sync_all()?;
+        effect("write", || file.write_all(&bytes))?;
+        effect("fsync", || file.sync_all())?;
         Ok(temporary)
     }
 
     fn become_file(self, name: &str) -> io::Result<()> {
-        rustix::fs::renameat(&self.folder.0, &self.name, &self.folder.0, name)?;
+        effect("rename", || rustix::fs::renameat(&self.folder.0, &self.name, &self.folder.0, name))?;
         // All running processes see the new file now. A power failure could undo the rename, but the next boot has
         // another id and makes the file void anyway. So a folder that cannot be flushed is no reason to tell Pgpool
         // that `up` failed.
-        let _ = rustix::fs::fsync(&self.folder.0);
+        let _ = effect("fsync of the folder", || rustix::fs::fsync(&self.folder.0));
         Ok(())
     }
 }
@@ -241,7 +243,7 @@ impl<'a> Temporary<'a> {
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
         // After the rename, nothing has the temporary name, and this call does nothing.
-        let _ = rustix::fs::unlinkat(&self.folder.0, &self.name, AtFlags::empty());
+        let _ = effect("unlink", || rustix::fs::unlinkat(&self.folder.0, &self.name, AtFlags::empty()));
     }
 }
 
@@ -277,6 +279,7 @@ mod tests {
     use std::fs;
 
     use crate::desired::file::{VERSION, Wanted};
+    use crate::machine::effect::{dies, folder_of_child};
 
     const IP: &str = "20.0.0.50";
 
@@ -293,6 +296,48 @@ mod tests {
             hook: Process { pid: 1, start_time: 1 },
             wanted: Wanted::Standby,
         }
+    }
+
+    #[test]
+    #[ignore = "the process that dies in the test below"]
+    fn dying_hook() {
+        if let Some(state) = folder_of_child() {
+            let me = process::this_process().unwrap();
+            replace(&state, IP.parse().unwrap(), me, |present| Some(write_next(&state, present))).unwrap();
+        }
+    }
+
+    /// The first hook of a boot makes the folder and the lock; a later one finds both, and what a killed one left.
+    #[test]
+    fn a_hook_that_is_killed_at_any_point_leaves_the_old_file_or_the_new_one_and_the_next_hook_works() {
+        let me = process::this_process().unwrap();
+        let ip = IP.parse().unwrap();
+        let next = |state: &Path| {
+            let written = replace(state, ip, me, |present| Some(write_next(state, present)));
+            written.unwrap().unwrap().sequence
+        };
+        let names = |state: &Path| {
+            let entries = fs::read_dir(crate::desired::folder(state)).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let newest = Cell::new(0);
+        let check = |before: u64| {
+            newest.set(before);
+            let newest = &newest;
+            move |state: &Path, at: u32| {
+                let reached = next(state);
+                assert!(reached == before + 1 || reached == before + 2, "point {at}: {reached}");
+                assert!(reached > newest.get(), "point {at}: what a later point left is not older");
+                newest.set(reached - 1);
+                assert_eq!(names(state), [".lock", "20.0.0.50.json"], "point {at}: nothing is left over");
+            }
+        };
+        let child = "desired::write::tests::dying_hook";
+        let first = dies(child, |_| {}, check(0));
+        let later = dies(child, |state| assert_eq!(next(state), 1), check(1));
+        assert!(first >= later + 4 && later >= 12, "{first} and {later} points");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
+use crate::machine::effect::effect;
+
 /// The mode bits that let a user open the file who is neither its owner nor in its group.
 const OTHERS: u32 = 0o007;
 const GROUP: u32 = 0o070;
@@ -63,23 +65,25 @@ fn is_fit(file: &Stat, folder: &Stat) -> bool {
 
 fn make(folder: BorrowedFd<'_>, of_folder: &Stat, name: &str, temporary: &str) -> io::Result<()> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, temporary, flags, Mode::from_raw_mode(0o600))?;
+    let file = effect("make the lock", || rustix::fs::openat(folder, temporary, flags, Mode::from_raw_mode(0o600)))?;
     let made = (|| {
         let group = Gid::from_raw(of_folder.st_gid);
         let is_root = rustix::process::geteuid().is_root();
         // A lock file that root makes would otherwise be root's alone, and the hooks of Pgpool's user could not open
         // it.
         let owner = is_root.then(|| Uid::from_raw(of_folder.st_uid));
-        let is_the_groups = rustix::fs::fchown(&file, owner, Some(group)).is_ok() && of_folder.st_mode & 0o020 != 0;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(if is_the_groups { 0o660 } else { 0o600 }))?;
-        match rustix::fs::linkat(folder, temporary, folder, name, AtFlags::empty()) {
+        let is_the_groups = effect("chown the lock", || rustix::fs::fchown(&file, owner, Some(group))).is_ok()
+            && of_folder.st_mode & 0o020 != 0;
+        let mode = Mode::from_raw_mode(if is_the_groups { 0o660 } else { 0o600 });
+        effect("chmod the lock", || rustix::fs::fchmod(&file, mode))?;
+        match effect("link the lock", || rustix::fs::linkat(folder, temporary, folder, name, AtFlags::empty())) {
             // Another hook made the lock file first. It may also have removed the temporary file, where it cannot see that
             // this process lives (with /proc mounted `hidepid`, for example).
             Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno),
         }
     })();
-    let _ = rustix::fs::unlinkat(folder, temporary, AtFlags::empty());
+    let _ = effect("unlink", || rustix::fs::unlinkat(folder, temporary, AtFlags::empty()));
     Ok(made?)
 }
 

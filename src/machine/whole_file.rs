@@ -12,6 +12,8 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::machine::effect::effect;
+
 /// The content of a file, and its owner and mode.
 #[derive(Debug)]
 pub(crate) struct Plain {
@@ -88,26 +90,54 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     name.push(path.file_name().unwrap_or_default());
     name.push(".new");
     let temporary = path.with_file_name(name);
-    match fs::remove_file(&temporary) {
+    match effect("remove an old temporary file", || fs::remove_file(&temporary)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     // The temporary file must be new. A file or link that somebody else put there is never followed and never written
     // to.
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&temporary)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o644).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    let mut file = effect("make the temporary file", || options.open(&temporary))?;
     let written = (|| {
         // The umask must not narrow the mode.
-        file.set_permissions(Permissions::from_mode(0o644))?;
-        file.write_all(bytes)?;
-        fs::rename(&temporary, path)
+        effect("chmod", || file.set_permissions(Permissions::from_mode(0o644)))?;
+        effect("write", || file.write_all(bytes))?;
+        effect("rename", || fs::rename(&temporary, path))
     })();
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::effect::{dies, folder_of_child};
+
+    #[test]
+    #[ignore = "the process that dies in the test below"]
+    fn dying_writer() {
+        if let Some(folder) = folder_of_child() {
+            replace(&folder.join("claim"), b"new and longer").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_killed_at_any_point_leaves_the_old_file_or_the_new_one() {
+        let points = dies(
+            "machine::whole_file::tests::dying_writer",
+            |folder| fs::write(folder.join("claim"), "old").unwrap(),
+            |folder, at| {
+                let path = folder.join("claim");
+                let found = read(&path, 100).unwrap().unwrap().bytes;
+                assert!(found == b"old" || found == b"new and longer", "point {at}: {found:?}");
+                replace(&path, b"next").unwrap();
+                assert_eq!(read(&path, 100).unwrap().unwrap().bytes, b"next", "point {at}");
+                assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "point {at}: nothing is left over");
+            },
+        );
+        assert_eq!(points, 10, "before and after each of five effects");
+    }
 }
