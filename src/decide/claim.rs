@@ -275,6 +275,9 @@ pub fn learn(held: &mut Held, vip: &Vip, claims: &Claims, now: Moment) {
                 .take_if(|rival| withdrawn.get(&rival.node).is_some_and(|given_up| *given_up >= rival.term));
         }
     }
+    if held.superseded_by.is_none() {
+        held.rival_on.clear();
+    }
 }
 
 /// The record as it was read since the claim began; `None` if the record was not read since then.

@@ -89,6 +89,7 @@ impl Memory {
                 if vip.claims == ClaimMode::Off {
                     // Where claims are off, people decide who leads: this node gives way to everybody who takes.
                     held.superseded_by = None;
+                    held.rival_on.clear();
                 }
                 if held.superseded_by.is_some() && !superseded_before {
                     self.believe_what_was_read_with(observed);
@@ -216,7 +217,7 @@ impl Memory {
             term: held.term,
             recorded: held.recorded,
             superseded_by: held.superseded_by.clone(),
-            superseded_on: held.superseded_by.as_ref().map(|_| held.rival_on.clone()).unwrap_or_default(),
+            superseded_on: held.rival_on.clone(),
             applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
             converged_ms: None,
             on_watchdogs_word: false,

@@ -1,7 +1,8 @@
 //! One node, or two, with an account around them, and what the tests do to them by hand.
 
+pub use crate::support::computer::Room;
 pub use crate::support::estate::{Estate, by_elastic_ip, by_route, by_route_that, by_secondary_ip, config, vip};
-pub use crate::support::node::{Room, Shared, SimNode};
+pub use crate::support::node::{Shared, SimNode};
 pub use crate::support::recorder::Detail;
 pub use crate::support::{Clock, Timeline, in_paused_time, millis, pass, seconds};
 pub use ec2_endpoint::service::{Cut, FaultKind, Mark, Throttling};

@@ -1,8 +1,8 @@
 //! Changes to a VIP in EC2 that people and other tools make behind the daemons' backs.
 
 use ec2_endpoint::{
-    AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, ModifyNetworkInterfaceAttribute,
-    Operation, RouteChange, TagChange, TagSpec, UnassignPrivateIpAddresses,
+    AssignPrivateIpAddresses, AssociateAddress, ModifyNetworkInterfaceAttribute, Operation, RouteChange, TagChange,
+    TagSpec,
 };
 
 use crate::checks::{Pointer, VipSpec};
@@ -80,28 +80,10 @@ fn point_anywhere(cluster: &mut Cluster, pointer: &Pointer) {
 
 /// Somebody removes one pointer of a VIP.
 fn remove(cluster: &Cluster, pointer: &Pointer) {
-    let holder = pointer.holder(&cluster.estate.account());
-    let Some(holder) = holder else { return };
-    let operation = match pointer {
-        Pointer::ElasticIp(id, _) => {
-            let account = cluster.estate.account();
-            let association = account.elastic_ip(id).and_then(|address| address.association.clone());
-            Operation::DisassociateAddress(DisassociateAddress {
-                association_id: association.map(|association| association.id),
-                ..Default::default()
-            })
-        }
-        Pointer::Route(table, destination) => Operation::DeleteRoute(DeleteRoute {
-            route_table_id: table.clone(),
-            destination_cidr_block: Some(destination.to_string()),
-            ..Default::default()
-        }),
-        Pointer::Secondary(address) => Operation::UnassignPrivateIpAddresses(UnassignPrivateIpAddresses {
-            network_interface_id: holder,
-            private_ip_addresses: vec![address.to_string()],
-        }),
-    };
-    cluster.estate.by_hand(&operation);
+    let removal = pointer.removal(&cluster.estate.account());
+    if let Some(operation) = removal {
+        cluster.estate.by_hand(&operation);
+    }
 }
 
 /// Somebody tidies up and deletes the tags with the claims.

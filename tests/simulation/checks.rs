@@ -7,18 +7,25 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ec2_endpoint::account::model::{RouteTarget, Tags};
-use ec2_endpoint::{Account, Operation};
+use ec2_endpoint::{Account, DeleteRoute, DisassociateAddress, Operation, UnassignPrivateIpAddresses};
 use ipnet::IpNet;
+use vipkeeper::binding::ClaimMode;
 use vipkeeper::claim_tag;
+use vipkeeper::config::Config;
 use vipkeeper::ids::{InstanceId, Term};
 
 use crate::support::Timeline;
+use crate::support::computer::Computer;
 use crate::support::ec2::{Asked, Watch};
-use crate::support::node::Computer;
+use crate::support::node::SimNode;
 
 /// A claim counts as withdrawn when a read does not show it that began at least this long after the answer of a read
 /// that did.
 const GONE_AFTER: Duration = Duration::from_secs(5);
+
+/// A change that began under a claim may go on for this long after the claim ended: the move of an IPv6 address takes
+/// three calls, and the client waits up to 3 s for each.
+const ENDS_WITHIN: Duration = Duration::from_secs(9);
 
 /// One place in EC2 that points a VIP at a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +61,31 @@ impl Pointer {
     }
 }
 
+impl Pointer {
+    /// The call by which somebody removes the pointer. `None` if it leads nowhere.
+    pub fn removal(&self, account: &Account) -> Option<Operation> {
+        let holder = self.holder(account)?;
+        Some(match self {
+            Self::ElasticIp(id, _) => {
+                let association = account.elastic_ip(id)?.association.as_ref()?;
+                Operation::DisassociateAddress(DisassociateAddress {
+                    association_id: Some(association.id.clone()),
+                    ..Default::default()
+                })
+            }
+            Self::Route(table, destination) => Operation::DeleteRoute(DeleteRoute {
+                route_table_id: table.clone(),
+                destination_cidr_block: Some(destination.to_string()),
+                ..Default::default()
+            }),
+            Self::Secondary(address) => Operation::UnassignPrivateIpAddresses(UnassignPrivateIpAddresses {
+                network_interface_id: holder,
+                private_ip_addresses: vec![address.to_string()],
+            }),
+        })
+    }
+}
+
 /// The parts of a VIP that EC2 knows, and its local addresses.
 #[derive(Debug, Clone)]
 pub struct VipSpec {
@@ -73,9 +105,28 @@ pub struct Party {
     pub instance: InstanceId,
     pub eni: String,
     pub computer: Computer,
+    /// The configuration of the node, which may differ from that of the others for a while.
+    pub config: Rc<RefCell<Result<Config, String>>>,
 }
 
-/// The number of times that each ENI has won a pointer since the last event around the nodes.
+impl Party {
+    pub fn of(node: &SimNode) -> Self {
+        Self {
+            name: node.place.name.clone(),
+            instance: node.place.instance.parse().expect("the endpoint makes good ids"),
+            eni: node.place.eni.clone(),
+            computer: node.computer.clone(),
+            config: Rc::clone(&node.config),
+        }
+    }
+
+    /// Whether claims bind this node.
+    fn is_bound(&self) -> bool {
+        self.config.borrow().as_ref().is_ok_and(|config| config.claims == ClaimMode::Tags)
+    }
+}
+
+/// The number of times that each pointer came to each ENI, or to nowhere, since the last event around the nodes.
 type Turns = BTreeMap<Pointer, BTreeMap<String, u32>>;
 
 pub struct Checks {
@@ -133,11 +184,14 @@ impl Checks {
             }
             self.timeline.say("EC2", format_args!("{pointer:?} now {}", self.named(holder.as_deref())));
             state.holders.insert(pointer.clone(), holder.clone());
-            let Some(holder) = holder.filter(|_| by_nodes) else { continue };
+            if !by_nodes {
+                continue;
+            }
+            // A pointer that one node takes and lets go again and again swings as well.
             let turns = state.turns.entry(pointer.clone()).or_default();
-            *turns.entry(holder).or_default() += 1;
+            *turns.entry(holder.unwrap_or_else(|| "nowhere".to_owned())).or_default() += 1;
             if turns.values().filter(|wins| **wins >= 2).count() >= 2 {
-                in_turns = Some(format!("two nodes take {pointer:?} in turns although nothing happened: {turns:?}"));
+                in_turns = Some(format!("{pointer:?} goes to and fro although nothing happened: {turns:?}"));
             }
         }
         drop(state);
@@ -192,14 +246,22 @@ impl Watch for Checks {
         }
     }
 
-    /// Checks that a node that could know of a newer claim points nothing at itself.
+    /// Checks that a node points nothing at itself that stands by, that has persisted no claim, or that could know of a
+    /// newer claim.
     fn sends(&self, node: &str, operation: &Operation) {
         let (Some(vip), Some(party)) = (self.taken(operation), self.parties.iter().find(|party| party.name == node))
         else {
             return;
         };
-        let (Some(since), Some(own)) = (party.computer.claimed_at(vip.ip), party.computer.persisted(vip.ip)) else {
+        let what = operation.name();
+        if let Some(stands_by) = party.computer.stands_by_for(vip.ip) {
+            if stands_by > ENDS_WITHIN {
+                self.breached(format!("{node} sends {what} although its file has not said leader for {stands_by:?}"));
+            }
             return;
+        }
+        let (Some(since), Some(own)) = (party.computer.claimed_at(vip.ip), party.computer.served(vip.ip)) else {
+            return self.breached(format!("{node} sends {what} under a claim that it has not persisted"));
         };
         let mine = (own.term, &party.instance);
         let newer = {
@@ -217,8 +279,7 @@ impl Watch for Checks {
             let newer = newer.filter(|newer| !learnt.iter().any(|other| gave_up(newer, other)));
             newer.map(|learnt| format!("{}'s {}, asked for at {:?}", learnt.of, learnt.term, learnt.read.at))
         };
-        if let Some(newer) = newer {
-            let what = operation.name();
+        if let Some(newer) = newer.filter(|_| party.is_bound()) {
             self.breached(format!("{node} sends {what} under {} although it knows of {newer}", own.term));
         }
     }

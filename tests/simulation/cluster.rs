@@ -14,9 +14,12 @@ use ec2_endpoint::{
 use ipnet::IpNet;
 use vipkeeper::binding::{ClaimMode, OnRelease};
 use vipkeeper::config::{AddressConfig, Config, ElasticIpConfig, VipConfig};
+use vipkeeper::desired::Desired;
 use vipkeeper::report::PassResult;
+use vipkeeper::wake::Wake;
 
 use crate::checks::{Checks, Party, Pointer, VipSpec, unnamed};
+use crate::support::computer::Defect;
 use crate::support::ec2::Asked;
 use crate::support::estate::{self, Estate, by_elastic_ip, by_route_that, by_secondary_ip};
 use crate::support::node::{Shared, SimNode};
@@ -57,6 +60,16 @@ pub enum Flaw {
     ClockWrong,
     /// Claims are off, so a daemon takes nothing back.
     ClaimsOff,
+    /// No daemon learns of a `down`, or of the death of a guard: its file still says leader for it.
+    EndsNotSeen,
+    /// No daemon persists its claims.
+    ClaimsNotSaved,
+    /// One node's daemon takes its guard for dead at every other look.
+    GuardFlickers,
+    /// Nodes look at EC2 each second, whatever their role.
+    LooksTooOften,
+    /// Withdrawals of claims report success and do nothing.
+    WithdrawalsSwallowed,
 }
 
 /// The result of a run.
@@ -73,6 +86,8 @@ pub struct Outcome {
     pub calls_per_claim: Vec<(u64, u64)>,
     /// A digest of the run. It differs if anything in the run differs.
     pub digest: u64,
+    /// How often each kind of fault began.
+    pub faults: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
@@ -110,6 +125,8 @@ pub struct Cluster {
     pub timeline: Rc<Timeline>,
     pub checks: Rc<Checks>,
     pub rng: fastrand::Rng,
+    /// The configuration of all nodes, except while a change of it rolls through the cluster.
+    pub config: Config,
     enis: BTreeSet<String>,
     /// Whether the leaders' claims must be on record at the end.
     records: bool,
@@ -146,27 +163,40 @@ impl Cluster {
         for (index, node) in nodes.iter().enumerate() {
             let skew_ms = rng.i64(-2000..=2000);
             node.computer.set_skew_ms(if flaw == Flaw::ClockWrong && index == 0 { -60_000 } else { skew_ms });
-            spoil(node, flaw);
+            spoil(node, index, flaw);
             timeline.say(&node.place.name, format_args!("is {} with {}", node.place.instance, node.place.eni));
         }
-        let party = |node: &SimNode| Party {
-            name: node.place.name.clone(),
-            instance: node.place.instance.parse().expect("the endpoint makes good ids"),
-            eni: node.place.eni.clone(),
-            computer: node.computer.clone(),
-        };
-        let checks = Checks::new(specs.clone(), nodes.iter().map(party).collect(), Rc::clone(&timeline));
+        let checks = Checks::new(specs.clone(), nodes.iter().map(Party::of).collect(), Rc::clone(&timeline));
         let checks = Rc::new(checks);
         *watch.0.borrow_mut() = Some(Rc::clone(&checks));
         let records = !matches!(flaw, Flaw::ClaimsOff | Flaw::ClaimsNotRecorded);
         let enis: BTreeSet<_> = nodes.iter().map(|node| node.place.eni.clone()).collect();
         let unnamed = unnamed(&estate.account(), &specs, &enis);
-        Self { estate, nodes, vips: specs, timeline, checks, rng, enis, records, unnamed, passes_before: 0, starts: 0 }
+        Self {
+            estate,
+            nodes,
+            vips: specs,
+            timeline,
+            checks,
+            rng,
+            config,
+            enis,
+            records,
+            unnamed,
+            passes_before: 0,
+            starts: 0,
+        }
     }
 
     pub fn start_daemon(&mut self, node: usize) {
         self.starts += 1;
         self.nodes[node].start();
+    }
+
+    /// Gives the node another configuration: a running daemon reloads it.
+    pub fn reconfigure(&mut self, node: usize, config: Config) {
+        *self.nodes[node].config.borrow_mut() = Ok(config);
+        self.nodes[node].wake(Wake::Config);
     }
 
     pub async fn kill_daemon(&mut self, node: usize) {
@@ -189,7 +219,8 @@ impl Cluster {
         self.stay(&leaders).await?;
         self.restart(&leaders).await?;
         self.settle_accounts()?;
-        Ok(self.outcome(last, converged_after, &director.claims))
+        let outcome = self.outcome(last, converged_after, &director.claims);
+        Ok(Outcome { faults: director.begun, ..outcome })
     }
 
     pub fn sound(&self) -> Result<(), String> {
@@ -270,7 +301,7 @@ impl Cluster {
         let answer = self.estate.account().clone().apply(&Operation::DescribeTags(describe));
         let Ok(Answer::Tags(tags)) = answer else { return false };
         let recorded = tags.items.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
-        let term = node.computer.persisted(vip.ip).map(|persisted| persisted.term.to_string());
+        let term = node.computer.served(vip.ip).map(|served| served.term.to_string());
         recorded.zip(term).is_some_and(|(recorded, term)| recorded.split(' ').next() == Some(&term))
     }
 
@@ -282,18 +313,24 @@ impl Cluster {
         let reads = self.calls(mark).1;
         // A pass may be under way on each node when the count begins, and another pass when the count ends.
         let most = self.reads_per_pass() * (self.passes() - passes + 2 * self.nodes.len());
-        // A superseded leader looks each second while its own Pgpool says that it leads, but not for ever.
-        let is_superseded = |node: &SimNode| {
-            let mut persisted = self.vips.iter().filter_map(|vip| node.computer.persisted(vip.ip));
-            persisted.any(|persisted| persisted.superseded_by.is_some())
-        };
-        let eager = self.nodes.iter().filter(|node| is_superseded(node)).count();
+        let eager = self.nodes.iter().filter(|node| self.is_superseded(node)).count();
         let expected = self.reads_per_pass()
             * (self.nodes.len() * 8 + eager * usize::try_from(WATCHED.as_secs()).expect("seconds fit"));
         if reads > most || reads > expected {
             return Err(format!("{reads} reads in {WATCHED:?} of calm, with {} passes", self.passes() - passes));
         }
         Ok(())
+    }
+
+    /// Whether the node's file says leader and a newer claim keeps the node from leading. Such a node looks each second
+    /// while its own Pgpool says that it leads, but not for ever. A node that stands by remembers the newer claim too,
+    /// and has no reason to look often.
+    fn is_superseded(&self, node: &SimNode) -> bool {
+        self.vips.iter().any(|vip| {
+            let served = node.computer.served(vip.ip);
+            let is_superseded = served.is_some_and(|served| served.superseded_by.is_some());
+            is_superseded && matches!(node.computer.desired(vip.ip), Desired::Leader(_))
+        })
     }
 
     /// Checks that a restart of all daemons moves nothing.
@@ -370,13 +407,22 @@ impl Cluster {
             }
         }
         let claims = claims.len() as u64;
-        Outcome { last, converged_after, claims, reads, writes, calls_per_claim: per_claim, digest }
+        Outcome {
+            last,
+            converged_after,
+            claims,
+            reads,
+            writes,
+            calls_per_claim: per_claim,
+            digest,
+            faults: BTreeMap::new(),
+        }
     }
 }
 
 /// An observer that exists before the checks do, and passes everything on to the checks.
 #[derive(Default)]
-struct LateWatch(RefCell<Option<Rc<Checks>>>);
+pub struct LateWatch(pub RefCell<Option<Rc<Checks>>>);
 
 impl crate::support::ec2::Watch for LateWatch {
     fn learns(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, when: Asked) {
@@ -441,7 +487,7 @@ fn vips(estate: &Estate, rng: &mut fastrand::Rng) -> Vec<VipConfig> {
         .collect()
 }
 
-fn spec(estate: &Estate, vip: &VipConfig) -> VipSpec {
+pub fn spec(estate: &Estate, vip: &VipConfig) -> VipSpec {
     let account = estate.account();
     let mut spec = VipSpec {
         ip: vip.delegate_ip,
@@ -523,12 +569,21 @@ fn weather(estate: &Estate, rng: &mut fastrand::Rng, flaw: Flaw) {
     estate.fault(Fault::new(FaultKind::Stale { up_to }).with_chance(chance));
 }
 
-fn spoil(node: &SimNode, flaw: Flaw) {
+fn spoil(node: &SimNode, index: usize, flaw: Flaw) {
     match flaw {
         Flaw::ClaimsNotRecorded => drop(node.ec2.swallowed.borrow_mut().insert("CreateTags")),
         Flaw::RoutesNotReplaced => drop(node.ec2.swallowed.borrow_mut().insert("ReplaceRoute")),
         Flaw::ClaimsNotSeen => *node.ec2.shows_claims_of.borrow_mut() = Some(node.place.instance.clone()),
         Flaw::MemoryLost => node.computer.forget_everything_persisted(),
-        Flaw::None | Flaw::ReadsTooStale | Flaw::ClockWrong | Flaw::ClaimsOff => {}
+        Flaw::EndsNotSeen => node.computer.defect(Defect::EndsNotSeen),
+        Flaw::ClaimsNotSaved => node.computer.defect(Defect::SavesNothing),
+        Flaw::GuardFlickers if index == 0 => node.computer.defect(Defect::GuardFlickers),
+        Flaw::WithdrawalsSwallowed => node.ec2.swallows_withdrawals.set(true),
+        Flaw::LooksTooOften => {
+            if let Ok(config) = &mut *node.config.borrow_mut() {
+                config.intervals.standby = seconds(1);
+            }
+        }
+        Flaw::None | Flaw::ReadsTooStale | Flaw::ClockWrong | Flaw::ClaimsOff | Flaw::GuardFlickers => {}
     }
 }

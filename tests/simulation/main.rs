@@ -14,6 +14,9 @@
 mod by_hand;
 mod checks;
 mod cluster;
+mod half_votes;
+mod kill;
+mod rolling;
 #[path = "../support/mod.rs"]
 mod support;
 mod watchdog;
@@ -25,8 +28,8 @@ use std::time::{Duration, Instant};
 use cluster::{Failure, Flaw, Keep, Outcome, run};
 
 /// The clusters of an ordinary run: the seeds below `FIXED`, and `RANDOM` random seeds.
-const FIXED: u64 = 7_500;
-const RANDOM: u64 = 2_500;
+const FIXED: u64 = 5_000;
+const RANDOM: u64 = 1_500;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -104,6 +107,12 @@ impl Tally {
             mean(per_claim().map(|(writes, _)| writes).sum()),
             mean(per_claim().map(|(_, reads)| reads).sum()),
         );
+        let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
+        for (kind, count) in self.outcomes.iter().flat_map(|outcome| &outcome.faults) {
+            *faults.entry(kind).or_default() += count;
+        }
+        let all: u64 = faults.iter().filter(|(kind, _)| !kind.contains(" of ")).map(|(_, count)| count).sum();
+        println!("{all} faults: {faults:?}");
         let (reads, writes): (u64, u64) = self
             .outcomes
             .iter()
@@ -132,8 +141,14 @@ fn the_same_seed_gives_the_same_run() {
 
 /// Runs clusters with a flaw until a check fails in one of them, and returns that check's text.
 fn caught(flaw: Flaw) -> String {
+    caught_by(flaw, "")
+}
+
+/// Runs clusters with a flaw until a check fails that says this.
+fn caught_by(flaw: Flaw, what: &str) -> String {
     let failures = (0..500).filter_map(|seed| Some((seed, run(seed, flaw, Keep::Nothing).err()?)));
-    let Some((seed, failure)) = failures.into_iter().next() else { panic!("{flaw:?} went unnoticed") };
+    let mut failures = failures.filter(|(_, failure)| failure.what.contains(what));
+    let Some((seed, failure)) = failures.next() else { panic!("{flaw:?} went unnoticed") };
     println!("{flaw:?}, seed {seed}: {}", failure.what);
     failure.what
 }
@@ -171,4 +186,29 @@ fn a_clock_that_is_wrong_by_a_minute_is_noticed() {
 #[test]
 fn a_cluster_without_claims_that_yields_to_thieves_is_noticed() {
     assert!(caught(Flaw::ClaimsOff).contains("not converged"));
+}
+
+#[test]
+fn a_daemon_that_does_not_notice_a_down_is_noticed() {
+    caught_by(Flaw::EndsNotSeen, "although its file has not said leader");
+}
+
+#[test]
+fn a_daemon_that_takes_before_it_persists_is_noticed() {
+    caught_by(Flaw::ClaimsNotSaved, "under a claim that it has not persisted");
+}
+
+#[test]
+fn a_node_that_takes_and_lets_go_in_turns_is_noticed() {
+    caught_by(Flaw::GuardFlickers, "nowhere");
+}
+
+#[test]
+fn standbys_that_read_too_often_are_noticed() {
+    caught_by(Flaw::LooksTooOften, "reads in");
+}
+
+#[test]
+fn a_second_leader_that_does_not_withdraw_is_noticed() {
+    caught(Flaw::WithdrawalsSwallowed);
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ec2_endpoint::service::FaultId;
+use vipkeeper::config::Config;
 use vipkeeper::desired::next::Hook;
 use vipkeeper::machine::process::Process;
 
@@ -84,6 +85,33 @@ pub enum Happening {
         again: u32,
     },
     AllDaemonsRestart,
+    /// A changed configuration reaches a node. `restarts`: its daemon is started anew instead of told.
+    Reconfigured {
+        node: usize,
+        config: Box<Config>,
+        restarts: bool,
+    },
+    /// The clock of a node is set right again.
+    ClockSet {
+        node: usize,
+        skew_ms: i64,
+    },
+    /// Somebody notices that the desired-state file is gone, and hands over.
+    LossNoticed {
+        vip: usize,
+        node: usize,
+        boot: u64,
+    },
+    FileMended {
+        vip: usize,
+        node: usize,
+    },
+    /// The peers see one another again, and the second leader gives up in favour of the first one.
+    SecondLeaderEnds {
+        vip: usize,
+        node: usize,
+        number: u64,
+    },
 }
 
 /// Pgpool of one VIP on one node.
@@ -122,6 +150,13 @@ pub struct Director {
     pub claims: Vec<(Duration, usize)>,
     /// The fault that began last.
     last: Option<Trouble>,
+    /// How often each kind of fault began.
+    pub begun: BTreeMap<String, u64>,
+    /// The node that leads besides the leader, and the number of its leadership, while two leaders do not see each other.
+    second: Vec<Option<(usize, u64)>>,
+    seconds: u64,
+    /// Until when a clock may have been wrong by more than clocks may differ.
+    clocks_wrong_until: Duration,
 }
 
 impl Director {
@@ -140,6 +175,10 @@ impl Director {
             boot: vec![0; nodes],
             claims: Vec::new(),
             last: None,
+            begun: BTreeMap::new(),
+            second: vec![None; vips],
+            seconds: 0,
+            clocks_wrong_until: Duration::ZERO,
         };
         for vip in 0..vips {
             for node in 0..nodes {
@@ -186,6 +225,15 @@ impl Director {
                 if self.leader[vip].is_none() || self.up_lost[vip] {
                     self.leader[vip] = None;
                     self.elect(cluster, vip, 100, 3000);
+                }
+            }
+            if self.queue.is_empty() && !self.clocks_wrong_until.is_zero() {
+                // With clocks further apart than promised, an older leader may win. The next `up` decides anew, once
+                // no term is ahead of the clocks any more.
+                let until = std::mem::take(&mut self.clocks_wrong_until);
+                tokio::time::sleep(until.saturating_sub(cluster.estate.clock.now())).await;
+                for vip in 0..self.leader.len() {
+                    self.lose_leader(cluster, vip, 100, 3000);
                 }
             }
             if self.queue.is_empty() {
@@ -289,6 +337,21 @@ impl Director {
                     self.soon(cluster, 4000, 15_000, Happening::Theft { vip, again: again - 1 });
                 }
             }
+            Happening::Reconfigured { node, config, restarts } => {
+                cluster.reconfigure(node, *config);
+                if restarts && cluster.nodes[node].is_running() {
+                    cluster.kill_daemon(node).await;
+                    cluster.start_daemon(node);
+                }
+            }
+            Happening::ClockSet { node, skew_ms } => cluster.nodes[node].computer.set_skew_ms(skew_ms),
+            Happening::LossNoticed { vip, node, boot } if boot == self.boot[node] => {
+                self.loss_noticed(cluster, vip, node);
+            }
+            Happening::FileMended { vip, node } => cluster.nodes[node].computer.mend_file(cluster.vips[vip].ip),
+            Happening::SecondLeaderEnds { vip, node, number } if self.second[vip] == Some((node, number)) => {
+                self.second_leader_ends(cluster, vip, node);
+            }
             // The event belongs to a boot, a process or an isolation that is over.
             _ => {}
         }
@@ -305,6 +368,7 @@ impl Director {
         let node = candidates[cluster.rng.usize(..candidates.len())];
         let Pgpool::Runs(process) = self.pgpool[vip][node] else { return };
         self.leader[vip] = Some(node);
+        self.second[vip].take_if(|(second, _)| *second == node);
         let computer = &cluster.nodes[node].computer;
         let hook = computer.hook(process);
         let now = cluster.estate.clock.now();

@@ -27,6 +27,7 @@ use vipkeeper::ec2::{
 };
 
 use super::classify;
+use super::kill::KillSwitch;
 use super::{Clock, Timeline};
 
 /// The longest time that the client waits for one answer.
@@ -61,6 +62,9 @@ pub struct SimEc2 {
     pub reads_for_changes: Cell<usize>,
     /// The operations whose writes do nothing and report success. They make a client that breaks its promise.
     pub swallowed: RefCell<BTreeSet<&'static str>>,
+    pub switch: Rc<KillSwitch>,
+    /// Whether withdrawals of claims do nothing and report success.
+    pub swallows_withdrawals: Cell<bool>,
     /// The only node whose claims a read shows. This keeps a node from learning of the other nodes' claims.
     pub shows_claims_of: RefCell<Option<String>>,
 }
@@ -83,6 +87,8 @@ impl SimEc2 {
             watch,
             reads_for_changes: Cell::new(0),
             swallowed: RefCell::default(),
+            switch: Rc::default(),
+            swallows_withdrawals: Cell::new(false),
             shows_claims_of: RefCell::default(),
         }
     }
@@ -97,6 +103,7 @@ impl SimEc2 {
             Account::Own => Caller::named(&self.node),
             Account::Role(arn) => Caller::named(&self.node).in_role(arn),
         };
+        self.switch.pass("before", name).await;
         if operation.is_write() {
             self.timeline.say(&self.node, format_args!("  > {operation:?}"));
             if let Some(watch) = &self.watch {
@@ -104,6 +111,7 @@ impl SimEc2 {
             }
         }
         let outcome = tokio::time::timeout(ATTEMPT, self.answer(caller, operation)).await;
+        self.switch.pass("after", name).await;
         let lost = |message: &str| Err(self.lost(name, message));
         match outcome {
             Err(_) => lost("no answer within 3 s"),
@@ -433,6 +441,9 @@ impl Ec2Write for SimEc2 {
                     ..Default::default()
                 });
                 self.change(own, modify, urgency).await.map(|()| CHANGED)
+            }
+            Action::RecordClaim { value, .. } if self.swallows_withdrawals.get() && value.contains("withdrawn") => {
+                Ok(CHANGED)
             }
             Action::RecordClaim { anchor, key, value } => {
                 let tag = Operation::CreateTags(TagChange {

@@ -5,8 +5,10 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod classify;
+pub mod computer;
 pub mod ec2;
 pub mod estate;
+pub mod kill;
 pub mod node;
 pub mod recorder;
 

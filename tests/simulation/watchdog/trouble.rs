@@ -6,9 +6,10 @@ use vipkeeper::wake::Wake;
 
 use crate::by_hand;
 use crate::cluster::Cluster;
+use crate::rolling::VARIATIONS;
 use crate::support::{millis, seconds};
 
-use super::{Director, Happening, Pgpool};
+use super::{BETWEEN_LEADERSHIPS, Director, Happening, Pgpool};
 
 /// The kinds of faults.
 #[derive(Debug, Clone, Copy)]
@@ -32,9 +33,21 @@ pub enum Trouble {
     Thefts,
     Affirmed,
     Sighup,
+    /// A clock steps, and stays within the difference that clocks may have.
+    ClockSteps,
+    /// A clock steps further than clocks may differ, and is set right later.
+    ClockWrong,
+    /// The daemon starts anew and finds no file with its claims that it can use.
+    ClaimsLost,
+    DesiredFileLost,
+    DesiredFileSpoilt,
+    /// Each node has another configuration for a while.
+    Rollout,
+    /// Two halves of the cluster do not see each other, each with a leader. Pgpool then keeps the older one.
+    HalfVotes,
 }
 
-pub const TROUBLES: [Trouble; 19] = [
+pub const TROUBLES: [Trouble; 26] = [
     Trouble::Handover,
     Trouble::PgpoolStopped,
     Trouble::PgpoolKilled,
@@ -54,6 +67,13 @@ pub const TROUBLES: [Trouble; 19] = [
     Trouble::Thefts,
     Trouble::Affirmed,
     Trouble::Sighup,
+    Trouble::ClockSteps,
+    Trouble::ClockWrong,
+    Trouble::ClaimsLost,
+    Trouble::DesiredFileLost,
+    Trouble::DesiredFileSpoilt,
+    Trouble::Rollout,
+    Trouble::HalfVotes,
 ];
 
 impl Director {
@@ -68,6 +88,7 @@ impl Director {
         let vip = cluster.rng.usize(..cluster.vips.len());
         let node = self.victim(cluster, vip);
         self.last = Some(trouble);
+        *self.begun.entry(format!("{trouble:?}")).or_default() += 1;
         cluster.timeline.say("WORLD", format_args!("{trouble:?} of {vip} at {}", cluster.nodes[node].place.name));
         match trouble {
             Trouble::Handover => {
@@ -129,7 +150,101 @@ impl Director {
             }
             Trouble::Affirmed => self.soon(cluster, 0, 1, Happening::Affirmation { vip, node }),
             Trouble::Sighup => cluster.nodes[node].wake(Wake::Config),
+            Trouble::ClockSteps => {
+                let skew_ms = cluster.rng.i64(-2000..=2000);
+                cluster.nodes[node].computer.set_skew_ms(skew_ms);
+            }
+            Trouble::ClockWrong => self.clock_wrong(cluster, node),
+            Trouble::ClaimsLost => {
+                cluster.kill_daemon(node).await;
+                cluster.nodes[node].computer.lose_claims();
+                let boot = self.boot[node];
+                self.soon(cluster, 50, 3000, Happening::DaemonStarts { node, boot });
+            }
+            Trouble::DesiredFileLost => {
+                cluster.nodes[node].computer.lose_file(cluster.vips[vip].ip);
+                let boot = self.boot[node];
+                self.soon(cluster, 1000, 20_000, Happening::LossNoticed { vip, node, boot });
+            }
+            Trouble::DesiredFileSpoilt => {
+                cluster.nodes[node].computer.spoil_file(cluster.vips[vip].ip);
+                self.soon(cluster, 1000, 20_000, Happening::FileMended { vip, node });
+            }
+            Trouble::Rollout => self.roll_out(cluster),
+            Trouble::HalfVotes => self.half_votes(cluster, vip),
         }
+    }
+
+    /// A node without its desired-state file touches nothing, and lets nothing go, until the next hook. Its claim on
+    /// record stays, unless it stood by.
+    pub(super) fn loss_noticed(&mut self, cluster: &mut Cluster, vip: usize, node: usize) {
+        self.second[vip].take_if(|(second, _)| *second == node);
+        let computer = &cluster.nodes[node].computer;
+        computer.down(cluster.vips[vip].ip, &computer.hook(computer.spawn()));
+        if self.leader[vip] == Some(node) {
+            self.lose_leader(cluster, vip, 500, 4000);
+        }
+    }
+
+    fn clock_wrong(&mut self, cluster: &mut Cluster, node: usize) {
+        let computer = &cluster.nodes[node].computer;
+        let right = computer.skew_ms().clamp(-2000, 2000);
+        let step = cluster.rng.i64(3000..=90_000);
+        computer.set_skew_ms(if cluster.rng.bool() { right + step } else { right - step });
+        let now = cluster.estate.clock.now();
+        let lasts = millis(cluster.rng.u64(1000..=20_000));
+        // A term from a clock that was ahead is newer than all others until their clocks have reached it.
+        let until = now + lasts + millis(step.unsigned_abs()) + seconds(6);
+        self.clocks_wrong_until = self.clocks_wrong_until.max(until);
+        self.at(now + lasts, Happening::ClockSet { node, skew_ms: right });
+    }
+
+    /// A changed configuration reaches each node at another time, and the old one comes back in the same way.
+    fn roll_out(&mut self, cluster: &mut Cluster) {
+        for node in 0..cluster.nodes.len() {
+            let variation = VARIATIONS[cluster.rng.usize(..VARIATIONS.len())];
+            let base = cluster.config.clone();
+            let changed = variation.of(&base, &mut cluster.rng);
+            cluster.timeline.say("WORLD", format_args!("{variation:?} rolls to {}", cluster.nodes[node].place.name));
+            *self.begun.entry(format!("Rollout of {variation:?}")).or_default() += 1;
+            let began = cluster.estate.clock.now() + millis(cluster.rng.u64(..15_000));
+            let ends = began + millis(cluster.rng.u64(2000..60_000));
+            for (at, config) in [(began, changed), (ends, base)] {
+                let (config, restarts) = (Box::new(config), cluster.rng.u8(..3) == 0);
+                self.at(at, Happening::Reconfigured { node, config, restarts });
+            }
+        }
+    }
+
+    /// Another node becomes leader too. It gives up once the halves see each other again.
+    fn half_votes(&mut self, cluster: &mut Cluster, vip: usize) {
+        let Some(leader) = self.leader[vip].filter(|_| self.second[vip].is_none()) else { return };
+        let now = cluster.estate.clock.now();
+        let others: Vec<_> = self.candidates(vip).into_iter().filter(|node| *node != leader).collect();
+        if others.is_empty() || self.last_up[vip].is_some_and(|up| now < up + BETWEEN_LEADERSHIPS) {
+            return;
+        }
+        let node = others[cluster.rng.usize(..others.len())];
+        let Pgpool::Runs(process) = self.pgpool[vip][node] else { return };
+        self.seconds += 1;
+        let number = self.seconds;
+        self.second[vip] = Some((node, number));
+        self.last_up[vip] = Some(now);
+        self.claims.push((now, node));
+        cluster.nodes[node].computer.up(cluster.vips[vip].ip, &cluster.nodes[node].computer.hook(process));
+        self.soon(cluster, 1000, 30_000, Happening::SecondLeaderEnds { vip, node, number });
+    }
+
+    pub(super) fn second_leader_ends(&mut self, cluster: &mut Cluster, vip: usize, node: usize) {
+        let Some((_, number)) = self.second[vip] else { return };
+        if let Pgpool::Frozen(_) = self.pgpool[vip][node] {
+            return self.soon(cluster, 1000, 3000, Happening::SecondLeaderEnds { vip, node, number });
+        }
+        self.second[vip] = None;
+        // The leadership of a second leader that died ended with its process.
+        let Pgpool::Runs(process) = self.pgpool[vip][node] else { return };
+        let computer = &cluster.nodes[node].computer;
+        computer.down(cluster.vips[vip].ip, &computer.hook(process));
     }
 
     fn isolate(&mut self, cluster: &mut Cluster, node: usize) {
@@ -189,6 +304,9 @@ impl Director {
         cluster.nodes[node].reboot().await;
         self.soon(cluster, 3000, 15_000, Happening::DaemonStarts { node, boot });
         for vip in 0..self.leader.len() {
+            if self.second[vip].take_if(|(second, _)| *second == node).is_some() {
+                self.up_lost[vip] = true;
+            }
             self.pgpool[vip][node] = Pgpool::Dead;
             self.soon(cluster, 5000, 20_000, Happening::PgpoolStarts { vip, node, boot });
             if self.leader[vip] == Some(node) {

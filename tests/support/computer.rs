@@ -1,0 +1,521 @@
+//! The machine of one node as the daemon and the hooks see it: kernel, files, processes and clock.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use vipkeeper::decide::memory::Persisted;
+use vipkeeper::desired::file::{DesiredFile, Leadership, Wanted};
+use vipkeeper::desired::next::{Call, Hook, Request, WatchdogProcess, next};
+use vipkeeper::desired::source::Reading;
+use vipkeeper::desired::{Desired, WhyUnknown};
+use vipkeeper::ids::ClaimId;
+use vipkeeper::machine::clock::Clocks;
+use vipkeeper::machine::kernel::{Kernel, KernelError, Left, LocalAddress, LocalView, Presence, Reset};
+use vipkeeper::machine::process::Process;
+use vipkeeper::state_dir::Machine;
+use vipkeeper::wake::Wake;
+
+use super::Clock;
+use super::estate::INTERFACE;
+use super::kill::KillSwitch;
+
+/// The wall clock at the beginning of the simulated world, in milliseconds since the Unix epoch.
+pub const EPOCH_MS: u64 = 1_800_000_000_000;
+
+/// The disk space that the daemon keeps for hooks.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    #[default]
+    None,
+    Kept,
+    /// The daemon gave its space up, so a full disk has a little room left.
+    Left,
+}
+
+/// A defect of the daemon that a test puts in on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
+    /// The daemon does not learn that a leadership ended.
+    EndsNotSeen,
+    /// The daemon says that it persisted its claims, and did not.
+    SavesNothing,
+    /// The daemon takes the guard for dead at each other look.
+    GuardFlickers,
+}
+
+/// Everything on the node that outlives its daemon.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    skew_ms: i64,
+    /// The number of times that the machine was switched on.
+    boots: u32,
+    files: BTreeMap<IpAddr, DesiredFile>,
+    /// The time at which each claim was first written to a file.
+    /// The addresses that the daemon added.
+    added: BTreeSet<LocalAddress>,
+    /// The addresses that must stay, each with the reason.
+    kept: BTreeMap<LocalAddress, String>,
+    /// The local routes by which the kernel answers for an address that no interface has.
+    local_routes: BTreeMap<IpAddr, String>,
+    claimed: BTreeMap<ClaimId, Duration>,
+    /// The time at which each VIP's file last ceased to say leader.
+    ended: BTreeMap<IpAddr, Duration>,
+    /// The VIPs whose file cannot be used now, each with its last good file. The last good file stays in force.
+    invalid: BTreeMap<IpAddr, Option<DesiredFile>>,
+    /// The VIPs whose file the daemon has read. The daemon watches the guards of these VIPs.
+    read: BTreeSet<IpAddr>,
+    living: BTreeSet<Process>,
+    processes: u32,
+    pub(super) persisted: BTreeMap<IpAddr, Persisted>,
+    /// The state that the daemon persisted last, whatever became of the file since.
+    served: BTreeMap<IpAddr, Persisted>,
+    addresses: BTreeSet<LocalAddress>,
+    pub(super) wakes: Option<mpsc::Sender<Wake>>,
+    kernel_fails: Option<KernelError>,
+    /// The error with which the kernel refuses to end connections.
+    resets_fail: Option<KernelError>,
+    /// The addresses whose connections the daemon asked to end while the address was still there.
+    resets: Vec<IpAddr>,
+    /// The time that the kernel takes to list its addresses.
+    kernel_takes: Duration,
+    disk_full: bool,
+    room: Room,
+    defect: Option<Defect>,
+    /// The last file of each VIP that said leader, for a daemon that sees no end.
+    last_leader: BTreeMap<IpAddr, DesiredFile>,
+    looks: u32,
+    /// The next daemon finds nothing of the persisted state, as on a broken node.
+    pub(super) forgets: bool,
+}
+
+impl Memory {
+    pub(super) fn wake(&self, wake: Wake) {
+        if let Some(wakes) = &self.wakes {
+            // A full channel already holds a wake, so the loop wakes anyway.
+            let _ = wakes.try_send(wake);
+        }
+    }
+
+    fn lives(&self, process: &Process) -> bool {
+        self.living.contains(process)
+    }
+
+    fn leadership(&self, vip: IpAddr) -> Option<&Leadership> {
+        match &self.files.get(&vip)?.wanted {
+            Wanted::Leader(leadership) => Some(leadership),
+            Wanted::Standby => None,
+        }
+    }
+
+    fn desired(&self, vip: IpAddr) -> Desired {
+        let desired = self.files.get(&vip).map(|file| file.desired(|process| self.lives(process)));
+        desired.unwrap_or(Desired::Unknown(WhyUnknown::NoFile))
+    }
+
+    fn reading(&self, vip: IpAddr) -> Reading {
+        let spoiled = self.invalid.get(&vip);
+        let in_force = spoiled.cloned().unwrap_or_else(|| self.files.get(&vip).cloned());
+        let otherwise = if spoiled.is_some() { WhyUnknown::Invalid } else { WhyUnknown::NoFile };
+        let desired = in_force.as_ref().map(|file| file.desired(|process| self.lives(process)));
+        Reading {
+            desired: desired.unwrap_or(Desired::Unknown(otherwise)),
+            guard_alive: in_force.as_ref().and_then(DesiredFile::guard).map(|guard| self.lives(&guard)),
+            in_force,
+            guard_unseen: false,
+            invalid: spoiled.map(|_| "it is no desired-state file".to_owned()),
+        }
+    }
+}
+
+/// The machine as the daemon and the hooks see it.
+#[derive(Clone)]
+pub struct Computer {
+    name: String,
+    clock: Clock,
+    pub(super) memory: Rc<RefCell<Memory>>,
+    switch: Rc<KillSwitch>,
+}
+
+impl Computer {
+    /// A machine that was just switched on. `switch` is that of its daemon.
+    pub(super) fn new(name: &str, clock: Clock, switch: &Rc<KillSwitch>) -> Self {
+        Self { name: name.to_owned(), clock, memory: Rc::default(), switch: Rc::clone(switch) }
+    }
+
+    fn wall_ms(&self) -> u64 {
+        let elapsed_ms = u64::try_from(self.clock.now().as_millis()).expect("simulations are short");
+        (EPOCH_MS + elapsed_ms).saturating_add_signed(self.memory.borrow().skew_ms)
+    }
+
+    fn clocks(&self) -> Clocks {
+        let boottime_ns = u64::try_from(self.clock.now().as_nanos()).expect("simulations are short");
+        Clocks { boottime_ns, wall_ms: self.wall_ms() }
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot-{}", self.memory.borrow().boots)
+    }
+
+    /// Starts a process, for example Pgpool's watchdog.
+    pub fn spawn(&self) -> Process {
+        let start_time = self.clocks().ticks();
+        let mut memory = self.memory.borrow_mut();
+        memory.processes += 1;
+        let process = Process { pid: memory.processes, start_time };
+        memory.living.insert(process);
+        process
+    }
+
+    pub fn kill(&self, process: Process) {
+        let mut memory = self.memory.borrow_mut();
+        memory.living.remove(&process);
+        let watched = memory.files.iter().filter(|(_, file)| file.guard() == Some(process));
+        let watched: Vec<_> = watched.map(|(vip, _)| *vip).collect();
+        for vip in watched {
+            memory.ended.insert(vip, self.clock.now());
+            memory.wake(Wake::GuardDied(vip));
+        }
+    }
+
+    /// A hook that Pgpool's watchdog runs from a process that it forked.
+    pub fn hook(&self, guard: Process) -> Hook {
+        let process = self.spawn();
+        let watchdog = Some(WatchdogProcess { guard, escalation: Some(process) });
+        Hook { process, started_ms: self.wall_ms(), boot_id: self.boot_id(), watchdog, pid_namespace: None }
+    }
+
+    /// A hook that the watchdog process runs itself, because an address left the host.
+    pub fn affirming_hook(&self, guard: Process) -> Hook {
+        let watchdog = Some(WatchdogProcess { guard, escalation: None });
+        Hook { watchdog, ..self.hook(guard) }
+    }
+
+    /// The hook writes that this node leads.
+    pub fn up(&self, vip: IpAddr, hook: &Hook) {
+        self.write(&Request { hook, delegate_ip: vip, call: Call::Up });
+    }
+
+    /// The hook writes that this node stands by.
+    pub fn down(&self, vip: IpAddr, hook: &Hook) {
+        self.write(&Request { hook, delegate_ip: vip, call: Call::Down });
+    }
+
+    fn write(&self, request: &Request<'_>) {
+        let (clocks, since) = (self.clocks(), self.clock.now());
+        let new_claim = ClaimId::new(format!("{}-{}", self.name, request.hook.process.pid));
+        let mut memory = self.memory.borrow_mut();
+        let present = memory.files.get(&request.delegate_ip);
+        let next = next(present, request, clocks, new_claim, |process| memory.lives(process));
+        let Some(file) = next else { return };
+        match &file.wanted {
+            Wanted::Leader(leadership) => {
+                memory.claimed.entry(leadership.claim.clone()).or_insert(since);
+                memory.last_leader.insert(request.delegate_ip, file.clone());
+            }
+            Wanted::Standby => _ = memory.ended.insert(request.delegate_ip, since),
+        }
+        memory.invalid.remove(&request.delegate_ip);
+        memory.files.insert(request.delegate_ip, file);
+        memory.wake(Wake::DesiredChanged);
+    }
+
+    /// Makes the VIP's file unusable, as if somebody had put garbage in its place.
+    pub fn spoil_file(&self, vip: IpAddr) {
+        let mut memory = self.memory.borrow_mut();
+        let last_good = memory.files.get(&vip).cloned();
+        memory.invalid.insert(vip, last_good);
+        memory.wake(Wake::DesiredChanged);
+    }
+
+    pub fn mend_file(&self, vip: IpAddr) {
+        self.memory.borrow_mut().invalid.remove(&vip);
+        self.memory.borrow().wake(Wake::DesiredChanged);
+    }
+
+    /// The VIPs whose guards the daemon watches.
+    pub fn watched(&self) -> BTreeSet<IpAddr> {
+        self.memory.borrow().read.clone()
+    }
+
+    pub fn desired(&self, vip: IpAddr) -> Desired {
+        self.memory.borrow().desired(vip)
+    }
+
+    /// The time at which the claim that the file names was first written.
+    pub fn claimed_at(&self, vip: IpAddr) -> Option<Duration> {
+        let memory = self.memory.borrow();
+        memory.claimed.get(&memory.leadership(vip)?.claim).copied()
+    }
+
+    pub fn persisted(&self, vip: IpAddr) -> Option<Persisted> {
+        self.memory.borrow().persisted.get(&vip).cloned()
+    }
+
+    /// The state that the daemon persisted last in this boot, even if its file is lost by now.
+    pub fn served(&self, vip: IpAddr) -> Option<Persisted> {
+        self.memory.borrow().served.get(&vip).cloned()
+    }
+
+    /// How long the file has not said leader. `None` if it says leader.
+    pub fn stands_by_for(&self, vip: IpAddr) -> Option<Duration> {
+        if matches!(self.desired(vip), Desired::Leader(_)) {
+            return None;
+        }
+        let memory = self.memory.borrow();
+        let since = memory.ended.get(&vip).copied().unwrap_or(Duration::ZERO);
+        Some(self.clock.now().saturating_sub(since))
+    }
+
+    /// The files with the claims are gone, or cannot be used by this version: the next daemon remembers nothing.
+    pub fn lose_claims(&self) {
+        self.memory.borrow_mut().persisted.clear();
+    }
+
+    /// Somebody removes the desired-state file.
+    pub fn lose_file(&self, vip: IpAddr) {
+        let mut memory = self.memory.borrow_mut();
+        memory.files.remove(&vip);
+        memory.invalid.remove(&vip);
+        memory.ended.insert(vip, self.clock.now());
+        memory.wake(Wake::DesiredChanged);
+    }
+
+    pub fn fill_disk(&self, full: bool) {
+        self.memory.borrow_mut().disk_full = full;
+    }
+
+    /// A hook begins to write, and the daemon notices.
+    pub fn begin_to_write(&self) {
+        self.memory.borrow().wake(Wake::HookWrites);
+    }
+
+    pub fn room(&self) -> Room {
+        self.memory.borrow().room
+    }
+
+    pub fn fail_kernel(&self, error: Option<KernelError>) {
+        self.memory.borrow_mut().kernel_fails = error;
+    }
+
+    pub fn fail_resets(&self, error: KernelError) {
+        self.memory.borrow_mut().resets_fail = Some(error);
+    }
+
+    /// The addresses whose connections the daemon asked to end while the address was still there.
+    pub fn resets(&self) -> Vec<IpAddr> {
+        self.memory.borrow().resets.clone()
+    }
+
+    pub fn slow_kernel(&self, takes: Duration) {
+        self.memory.borrow_mut().kernel_takes = takes;
+    }
+
+    pub fn defect(&self, defect: Defect) {
+        self.memory.borrow_mut().defect = Some(defect);
+    }
+
+    pub fn forget_everything_persisted(&self) {
+        self.memory.borrow_mut().forgets = true;
+    }
+
+    pub fn skew_ms(&self) -> i64 {
+        self.memory.borrow().skew_ms
+    }
+
+    pub fn set_skew_ms(&self, skew_ms: i64) {
+        self.memory.borrow_mut().skew_ms = skew_ms;
+    }
+
+    fn local(address: IpAddr) -> LocalAddress {
+        LocalAddress::single(INTERFACE, address)
+    }
+
+    pub fn has_local(&self, address: IpAddr) -> bool {
+        self.memory.borrow().addresses.contains(&Self::local(address))
+    }
+
+    /// Somebody adds an address by hand.
+    pub fn add_by_hand(&self, address: IpAddr) {
+        let mut memory = self.memory.borrow_mut();
+        memory.addresses.insert(Self::local(address));
+        memory.wake(Wake::LocalAddress);
+    }
+
+    /// Somebody adds an address by hand in another form, which the kernel removes together with something else if
+    /// `kept` says so.
+    pub fn add_in_form_by_hand(&self, entry: LocalAddress, kept: Option<&str>) {
+        let mut memory = self.memory.borrow_mut();
+        memory.kept.extend(kept.map(|why| (entry.clone(), why.to_owned())));
+        memory.addresses.insert(entry);
+        memory.wake(Wake::LocalAddress);
+    }
+
+    pub fn remove_in_form_by_hand(&self, entry: &LocalAddress) {
+        let mut memory = self.memory.borrow_mut();
+        memory.kept.remove(entry);
+        memory.addresses.remove(entry);
+        memory.wake(Wake::LocalAddress);
+    }
+
+    /// Somebody makes the kernel answer for an address by a route, or removes that route. The kernel tells nobody.
+    pub fn route_locally_by_hand(&self, address: IpAddr, route: Option<&str>) {
+        let routes = &mut self.memory.borrow_mut().local_routes;
+        match route {
+            Some(route) => drop(routes.insert(address, route.to_owned())),
+            None => drop(routes.remove(&address)),
+        }
+    }
+
+    /// The address in all its forms.
+    pub fn entries(&self, address: IpAddr) -> Vec<String> {
+        let memory = self.memory.borrow();
+        memory.addresses.iter().filter(|entry| entry.address == address).map(ToString::to_string).collect()
+    }
+
+    /// Somebody removes an address by hand.
+    pub fn remove_by_hand(&self, address: IpAddr) {
+        let mut memory = self.memory.borrow_mut();
+        memory.addresses.remove(&Self::local(address));
+        memory.wake(Wake::LocalAddress);
+    }
+
+    /// Everything on the machine except its clock is lost, as in a reboot.
+    pub(super) fn reboot(&self) {
+        let mut memory = self.memory.borrow_mut();
+        let (skew_ms, forgets, defect) = (memory.skew_ms, memory.forgets, memory.defect);
+        let (processes, boots) = (memory.processes, memory.boots + 1);
+        *memory = Memory { skew_ms, forgets, defect, processes, boots, ..Memory::default() };
+    }
+}
+
+impl Machine for Computer {
+    fn desired(&mut self, vip: IpAddr) -> Reading {
+        let mut memory = self.memory.borrow_mut();
+        memory.read.insert(vip);
+        memory.looks += 1;
+        let mut reading = memory.reading(vip);
+        match memory.defect {
+            Some(Defect::EndsNotSeen) => {
+                let file = memory.last_leader.get(&vip);
+                reading.desired = file.map_or(reading.desired, |file| file.desired(|_| true));
+            }
+            Some(Defect::GuardFlickers) if memory.looks % 2 == 1 => {
+                let file = memory.files.get(&vip);
+                reading.desired = file.map_or(reading.desired, |file| file.desired(|_| false));
+            }
+            _ => {}
+        }
+        reading
+    }
+
+    fn keep_only(&mut self, vips: &BTreeSet<IpAddr>) {
+        self.memory.borrow_mut().read.retain(|vip| vips.contains(vip));
+    }
+
+    fn load(&self, vip: IpAddr) -> Option<Persisted> {
+        self.persisted(vip)
+    }
+
+    fn save(&self, vip: IpAddr, persisted: &Persisted) -> Result<(), String> {
+        if !self.switch.lives_past("before", "save") {
+            return Ok(());
+        }
+        let mut memory = self.memory.borrow_mut();
+        if memory.disk_full && memory.room != Room::Left {
+            return Err("no space left on device".to_owned());
+        }
+        if memory.defect == Some(Defect::SavesNothing) {
+            return Ok(());
+        }
+        memory.served.insert(vip, persisted.clone());
+        memory.persisted.insert(vip, persisted.clone());
+        self.switch.lives_past("after", "save");
+        Ok(())
+    }
+
+    fn keep_room(&mut self) -> Result<(), String> {
+        let mut memory = self.memory.borrow_mut();
+        if memory.disk_full && memory.room != Room::Kept {
+            return Err("the disk is full".to_owned());
+        }
+        memory.room = Room::Kept;
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> bool {
+        let mut memory = self.memory.borrow_mut();
+        let leaves = memory.disk_full && memory.room == Room::Kept;
+        if leaves {
+            memory.room = Room::Left;
+        }
+        leaves
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.wall_ms()
+    }
+}
+
+impl Kernel for Computer {
+    async fn look(&self, addresses: &BTreeSet<IpAddr>) -> Result<LocalView, KernelError> {
+        let takes = self.memory.borrow().kernel_takes;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        let memory = self.memory.borrow();
+        let presence = |address: &IpAddr| {
+            let entries = memory.addresses.iter().filter(|entry| entry.address == *address).cloned();
+            let mut presence = Presence::of_entries(entries);
+            for (entry, state) in &mut presence.entries {
+                state.kept = memory.kept.get(entry).cloned();
+            }
+            presence.route = memory.local_routes.get(address).filter(|_| presence.entries.is_empty()).cloned();
+            presence
+        };
+        let of: BTreeMap<_, _> = addresses.iter().map(|address| (*address, presence(address))).collect();
+        let added = memory.added.intersection(&memory.addresses);
+        let left_behind = added.filter(|entry| !addresses.contains(&entry.address)).cloned().collect();
+        memory.kernel_fails.clone().map_or(Ok(LocalView { of, left_behind }), Err)
+    }
+
+    async fn add(&self, address: &LocalAddress) -> Result<(), KernelError> {
+        self.switch.pass("before", "add an address").await;
+        {
+            let mut memory = self.memory.borrow_mut();
+            if let Some(error) = &memory.kernel_fails {
+                return Err(error.clone());
+            }
+            memory.addresses.insert(address.clone());
+            memory.added.insert(address.clone());
+        }
+        self.switch.pass("after", "add an address").await;
+        Ok(())
+    }
+
+    async fn reset_connections(&self, address: IpAddr, going: &BTreeSet<LocalAddress>) -> Reset {
+        self.switch.pass("before", "reset connections").await;
+        let mut memory = self.memory.borrow_mut();
+        if memory.addresses.iter().any(|entry| going.contains(entry)) {
+            memory.resets.push(address);
+        }
+        let left = memory.resets_fail.clone().map(Left::Failed);
+        Reset { ended: if left.is_some() { 0 } else { 3 }, left }
+    }
+
+    async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError> {
+        self.switch.pass("before", "remove an address").await;
+        {
+            let mut memory = self.memory.borrow_mut();
+            if let Some(error) = &memory.kernel_fails {
+                return Err(error.clone());
+            }
+            memory.addresses.remove(address);
+        }
+        self.switch.pass("after", "remove an address").await;
+        Ok(())
+    }
+}
