@@ -136,16 +136,25 @@ impl Default for Limits {
     }
 }
 
+/// The time between two looks of a leader while nothing happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LeaderInterval {
+    /// As often as the account's request quota allows with ease.
+    #[default]
+    Auto,
+    Every(Duration),
+}
+
 /// The time between two looks while nothing happens. Each pause differs from it by up to 25 % at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
-    pub leader: Duration,
+    pub leader: LeaderInterval,
     pub standby: Duration,
 }
 
 impl Default for Intervals {
     fn default() -> Self {
-        Self { leader: Duration::from_secs(10), standby: Duration::from_secs(30) }
+        Self { leader: LeaderInterval::default(), standby: Duration::from_secs(30) }
     }
 }
 

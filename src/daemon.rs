@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::decide::own_writes::OwnWrites;
+use crate::decide::pace::Pace;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -75,6 +76,7 @@ pub struct Daemon<E, K, I, M> {
     pulse: Pulse,
     stale: Stale,
     schedule: Schedule,
+    pace: Pace,
     identifying: Identifying,
     parts: Parts,
     problems: Problems,
@@ -116,6 +118,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             pulse: Pulse::default(),
             stale: Stale { desired: true, local: true },
             schedule: Schedule::default(),
+            pace: Pace::default(),
             identifying: Identifying::default(),
             parts: Parts::default(),
             problems: Problems::default(),

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::aws::node::Cloud;
 use crate::config::{Config, Pgpool};
 use crate::daemon::{Daemon, Surroundings};
+use crate::decide::pace;
 use crate::desired;
 use crate::error::one_line;
 use crate::machine::lock::take_alone;
@@ -224,7 +225,7 @@ fn report(config: &Config) -> Report {
 
 /// How old the last read of a source may be before the daemon is unready.
 fn ready_within(config: &Config) -> Duration {
-    config.intervals.leader.max(config.intervals.standby) * 3
+    pace::longest(&config.intervals) * 3
 }
 
 /// The parts around the loop that follow the config and its changes.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::reader::{Checked, Table};
 use super::values::{self, one_of};
-use super::{Aws, Config, DEFAULT_LISTEN, Identity, Intervals, Limits, LogSettings, Pgpool, WitnessMode, vips};
+use super::{
+    Aws, Config, DEFAULT_LISTEN, Identity, Intervals, LeaderInterval, Limits, LogSettings, Pgpool, WitnessMode, vips,
+};
 use crate::binding::{ClaimMode, Connections};
 
 /// The range of the leader's interval. All callers of an account share its request quota: at one look every 2 s, a
@@ -143,11 +145,12 @@ fn metrics(root: &mut Table<'_>) -> Checked<Option<SocketAddr>> {
 }
 
 fn intervals(table: &mut Table<'_>) -> Checked<Intervals> {
-    let mut interval = |key, (least, most)| {
-        table.text(key, "a time with its unit in quotes, like \"10s\"", values::interval(least..=most))
-    };
-    let leader = interval("leader", LEADER_INTERVAL);
-    let standby = interval("standby", STANDBY_INTERVAL);
+    let time = |(least, most)| values::interval(least..=most);
+    let leader = table.text("leader", "\"auto\" or a time with its unit in quotes, like \"10s\"", |text| match text {
+        "auto" => Ok(LeaderInterval::Auto),
+        _ => time(LEADER_INTERVAL)(text).map(LeaderInterval::Every),
+    });
+    let standby = table.text("standby", "a time with its unit in quotes, like \"10s\"", time(STANDBY_INTERVAL));
     let default = Intervals::default();
     Ok(Intervals { leader: leader?.unwrap_or(default.leader), standby: standby?.unwrap_or(default.standby) })
 }

@@ -123,7 +123,7 @@ v.toml:6: aws.assume_role_arn: 'arn:aws:iam::1:role/x' is no ARN of a role: writ
 v.toml:7: aws.use_fips: expected true or false, found the text 'yes'
 v.toml:10: limits.burst: expected a whole number from 5 to 500, found the number 20.5
 v.toml:13: metrics.listen: '9813' is no address with a port: write it like "127.0.0.1:9813"
-v.toml:15: intervals.leader: expected a time with its unit in quotes, like "10s", found the number 10
+v.toml:15: intervals.leader: expected "auto" or a time with its unit in quotes, like "10s", found the number 10
 v.toml:16: intervals.standby: 1s is out of range: give a time from 5s to 10m
 v.toml:19: vip[0].delegate_ip: 127.0.0.1 is a loopback address, which no client can reach: give the address clients connect to
 v.toml:21: vip[0].elastic_ip.interface: 'eth0:1' is no name of an interface: the kernel allows no spaces, no '/' and no ':' in one; aliases like eth0:1 are addresses, not interfaces
@@ -313,7 +313,10 @@ fn a_later_layer_overrides_an_earlier_one_key_by_key() {
         aws: Aws { region: Some("eu-central-1".to_owned()), profile: Some("0042".to_owned()), ..Aws::default() },
         limits: Limits { burst: 50, ..Limits::default() },
         listen: None,
-        intervals: Intervals { leader: Duration::from_secs(5), standby: Duration::from_secs(40) },
+        intervals: Intervals {
+            leader: LeaderInterval::Every(Duration::from_secs(5)),
+            standby: Duration::from_secs(40),
+        },
         ..Config::with_vips(vec![route_vip("20.0.0.50")])
     };
     assert_eq!(load_with(&text, &variables, &[]), Ok(expected.clone()));

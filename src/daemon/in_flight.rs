@@ -46,6 +46,10 @@ impl Written {
         matches!(self.result, Some(Ok(_)))
     }
 
+    pub fn is_throttled(&self) -> bool {
+        matches!(&self.result, Some(Err(failure)) if failure.class == Class::Throttled)
+    }
+
     pub fn is_unanswered(&self) -> bool {
         matches!(&self.result, Some(Err(failure)) if failure.class == Class::Transient)
     }

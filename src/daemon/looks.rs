@@ -8,6 +8,9 @@ use super::Daemon;
 use super::reads::{self, Consequence, Event, Haste, Reads};
 use super::schedule::Circumstances;
 use super::vip::VipLoop;
+use crate::config::{Intervals, LeaderInterval};
+use crate::decide::pace;
+use crate::decide::timing::EASY_INTERVAL;
 use crate::ec2::{Ec2Read, Ec2Write, Urgency};
 use crate::identity::{Identify, Node};
 use crate::machine::kernel::Kernel;
@@ -15,6 +18,13 @@ use crate::observe::Known;
 use crate::observe::seen::Now;
 use crate::report::{News, PassResult};
 use crate::state_dir::Machine;
+
+/// Whether all requests succeed, or a read of the last round or the last try of a change failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Good,
+    Failing,
+}
 
 /// The interval varies by this share up and down, so that the nodes of an account do not look all at once.
 const JITTER: f64 = 0.25;
@@ -38,6 +48,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
                 match consequence {
                     Consequence::Recovered => self.pulse.read_again(),
                     Consequence::TablesFound => self.schedule.once_idle(),
+                    Consequence::Throttled => self.pace.throttled(now.at),
                     Consequence::None => {}
                 }
             }
@@ -96,7 +107,9 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         let now = self.now().at;
         self.tell_pass(round);
         let haste = if self.vips.iter().any(|vip| vip.is_eager(now)) { Haste::Eager } else { Haste::Patient };
-        let interval = self.interval();
+        let failing = round.failed > 0 || self.vips.iter().any(VipLoop::is_failing);
+        let health = if failing { Health::Failing } else { Health::Good };
+        let interval = self.interval(health);
         let retry = self.reads.retry_delay(round, haste, &mut self.around.rng);
         // A source that fails must not make the looks at the other sources rarer.
         self.schedule.regularly_at(now + retry.map_or(interval, |delay| delay.min(interval)));
@@ -120,9 +133,19 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         self.around.reporter.news(&News::PassDone { result, duration });
     }
 
-    fn interval(&mut self) -> Duration {
-        let often = self.vips.iter().any(VipLoop::looks_often);
-        let interval = if often { self.config.intervals.leader } else { self.config.intervals.standby };
+    /// The time until the next regular look. A leader looks quickly only while all its requests succeed, because requests
+    /// that fail cost the account as much as others.
+    fn interval(&mut self, health: Health) -> Duration {
+        let Intervals { leader, standby } = self.config.intervals;
+        let interval = match leader {
+            _ if !self.vips.iter().any(VipLoop::looks_often) => standby,
+            LeaderInterval::Every(interval) => interval,
+            LeaderInterval::Auto if health == Health::Good && self.vips.iter().any(VipLoop::leads) => {
+                let nodes = self.vips.iter().map(VipLoop::nodes_on_record).max().unwrap_or_default();
+                self.pace.leader_interval(nodes, standby, self.started.elapsed())
+            }
+            LeaderInterval::Auto => EASY_INTERVAL,
+        };
         interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * self.around.rng.f64())
     }
 
@@ -166,7 +189,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         }
         let Some(known) = &self.known else { return };
         let now = self.now().at;
-        let longest = self.config.intervals.standby.max(self.config.intervals.leader);
+        let longest = pace::longest(&self.config.intervals);
         let circumstances = self.circumstances();
         self.schedule.begin(now, &circumstances, now + longest * 2);
         let urgency = self.vips.iter().map(|vip| vip.urgency(now)).max().unwrap_or(Urgency::Normal);

@@ -61,6 +61,8 @@ pub enum Consequence {
     Recovered,
     /// Route tables carry the tags of a choice: the tables themselves are to be read.
     TablesFound,
+    /// EC2 refused by its rate limit.
+    Throttled,
 }
 
 /// A round that is over.
@@ -245,6 +247,7 @@ impl Reads {
             return Consequence::None;
         }
         let error = world.put(answer, at).err();
+        let class = error.as_ref().map(|error| error.class);
         let failed = error.as_ref().map(|error| (error.class, error.to_string()));
         let recovered = self.note(&topic, failed, wall_ms);
         if error.as_ref().is_none_or(|error| error.class != Class::Transient) {
@@ -257,7 +260,11 @@ impl Reads {
                 round.mildest = Some(round.mildest.map_or(error.class, |class| class.min(error.class)));
             }
         }
-        if recovered { Consequence::Recovered } else { Consequence::None }
+        match class {
+            _ if recovered => Consequence::Recovered,
+            Some(Class::Throttled) => Consequence::Throttled,
+            _ => Consequence::None,
+        }
     }
 
     /// Notes the outcome of the search for the tables of a choice.

@@ -410,6 +410,14 @@ impl VipLoop {
         self.plan.as_ref().is_some_and(|plan| plan.standing == Standing::Leader)
     }
 
+    /// The number of nodes that the record of claims names; 0 while the record is not known.
+    pub fn nodes_on_record(&self) -> usize {
+        match self.claims() {
+            Some(Claims::Read { terms, implausible, .. }) => terms.len() + implausible.len(),
+            Some(Claims::Unknown) | None => 0,
+        }
+    }
+
     /// Whether this VIP is looked at in a leader's intervals: because this node leads; because this node would lead but
     /// for a newer claim, whose end it must not miss; or because nobody holds a binding. In the last case somebody soon
     /// will hold the binding, and a successor should know that it is free.

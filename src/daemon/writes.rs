@@ -74,6 +74,9 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         let Some(vip) = self.vips.iter_mut().find(|vip| vip.config.delegate_ip == *delegate_ip) else { return };
         let subject = change.subject();
         let tells_of_fault = vip.hurries(&subject) || (vip.was_held_up(&subject) && self.pulse.has_been_silent(now.at));
+        if written.is_throttled() {
+            self.pace.throttled(now.at);
+        }
         let ending = vip.written(written, now, &mut self.around.rng);
         let is_taking = vip.is_taking();
         let reporter = &*self.around.reporter;

@@ -278,7 +278,8 @@ impl Planner<'_> {
         look_at: &mut Option<Moment>,
     ) -> Verdict {
         let holder = holder.to_string();
-        let due = track.elsewhere_since.unwrap_or(sight.at) + hold(track.retakes);
+        // What was put back or taken back once is no fight yet: a person changed two things, one after the other.
+        let due = track.elsewhere_since.unwrap_or(sight.at) + hold(track.retakes.saturating_sub(1));
         if sight.at < due {
             sooner(look_at, due);
             return say(State::Drift, Why::SecondLook { holder });

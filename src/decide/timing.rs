@@ -47,7 +47,7 @@ pub const FOLLOW: Duration = Duration::from_secs(2);
 pub const FOLLOW_FOR: Duration = Duration::from_mins(10);
 
 /// A binding that points elsewhere is looked at again after this long before it is taken back; after each retake twice
-/// as long, up to [`RETAKE_HOLD_MAX`].
+/// as long from the second one on, up to [`RETAKE_HOLD_MAX`].
 pub const RETAKE_HOLD: Duration = Duration::from_secs(5);
 
 /// The longest hold before a retake.
@@ -55,6 +55,18 @@ pub const RETAKE_HOLD_MAX: Duration = Duration::from_secs(30);
 
 /// A binding counts as contested once it had to be taken or put back this often.
 pub const CONTESTED_FROM: u32 = 3;
+
+/// The shortest usual interval of a leader. With the jitter of the loop, a look begins at most 3.4 s after the end of the
+/// one before it. A binding that was removed is then back within 4 s, and one that was pointed elsewhere, which needs a
+/// second look, within 9 s.
+pub const QUICK_INTERVAL: Duration = Duration::from_millis(2700);
+
+/// The longest usual interval of a leader.
+pub const EASY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Each throttling that was seen doubles the interval of a leader. Each time that this long passes without another one,
+/// one doubling ends.
+pub const EASED_FOR: Duration = Duration::from_mins(2);
 
 /// Retakes are forgotten when nothing had to be taken or put back for this long.
 pub const CALM: Duration = Duration::from_mins(10);
@@ -90,5 +102,7 @@ const _: () = assert!(WENT_WITH.as_millis() > SETTLE.as_millis() + LOOK_HOLDS.as
 const _: () = assert!(DELETE_ROUTE_AFTER.as_millis() > 7000 + LONGEST_ANSWER.as_millis());
 // A claim that waits for its record has time for two looks before it may no longer take by force.
 const _: () = assert!(UNRECORDED_TAKE_WINDOW.as_millis() > LOOK_HOLDS.as_millis() + RETAKE_HOLD.as_millis());
+// Two doublings of the shortest interval, the most that throttling makes, reach the longest one.
+const _: () = assert!(QUICK_INTERVAL.as_millis() * 4 >= EASY_INTERVAL.as_millis());
 // Old claims are forgotten only long after nothing is contested any more.
 const _: () = assert!(FORGET_AFTER.as_millis() > CALM.as_millis());

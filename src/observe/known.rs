@@ -260,10 +260,7 @@ impl Known {
                 unresolved.insert(key, why);
             }
         };
-        // A local address is always the VIP's own, so its connections are the VIP's alone.
-        let connections = config.connections;
-        let local =
-            |interface: &str, address| Binding::LocalAddress { interface: interface.to_owned(), address, connections };
+        let local = |interface: &str, ip| local_address(config, interface, ip);
         for address in &vip.addresses {
             let ip = address.address;
             let can_move = self.can_move(ip);
@@ -438,4 +435,9 @@ fn route_key(vip: &VipConfig, address: &AddressConfig, table: &RouteTableId) -> 
     } else {
         BindingKey::new(Kind::Route, format_args!("{table} {}", address.address))
     }
+}
+
+/// The binding of a local address. The address is always the VIP's own, so its connections are the VIP's alone.
+fn local_address(config: &Config, interface: &str, address: IpAddr) -> Binding {
+    Binding::LocalAddress { interface: interface.to_owned(), address, connections: config.connections }
 }

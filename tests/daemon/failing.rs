@@ -142,7 +142,8 @@ fn the_reads_of_a_claim_with_dozens_of_tables_stay_within_the_rate_limit_afterwa
             let in_window = later.iter().filter(|(other, ..)| (*at..*at + seconds(10)).contains(other)).count();
             assert!(in_window <= 20 + 40, "{in_window} calls in 10 s");
         }
-        assert!(later.len() <= 3 * 20, "{}", later.len());
+        // Two reads in each interval of a leader.
+        assert!(later.len() <= 2 * 52, "{}", later.len());
     });
 }
 

@@ -8,7 +8,7 @@ pub use crate::support::{Clock, Timeline, in_paused_time, millis, pass, seconds}
 pub use ec2_endpoint::service::{Cut, FaultKind, Mark, Throttling};
 pub use ec2_endpoint::{
     AssignIpv6Addresses, AssignPrivateIpAddresses, AssociateAddress, DeleteRoute, DisassociateAddress, Fault,
-    Operation, RouteChange, TagChange, TagSpec, UnassignIpv6Addresses,
+    Operation, RouteChange, TagChange, TagSpec, UnassignIpv6Addresses, UnassignPrivateIpAddresses,
 };
 pub use std::net::IpAddr;
 pub use std::rc::Rc;

@@ -71,10 +71,10 @@ impl Locals {
             sight.at = under_claim(looked_at);
             let Some(track) = it.memory.tracks.get_mut(key) else { continue };
             track.gone = false;
-            track.retakes = track.retakes.min(3);
+            track.retakes = track.retakes.min(4);
             track.last_retake = None;
             if let Some(since) = &mut track.elsewhere_since {
-                let hold = [6, 12, 24, 30][track.retakes as usize];
+                let hold = [6, 6, 12, 24, 30][track.retakes as usize];
                 let between = looked_at.saturating_sub(*since).min(Duration::from_secs(hold));
                 // A look counts for 12 s. For that long, it keeps its place in the order with the look that read the
                 // claims.

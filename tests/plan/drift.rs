@@ -246,17 +246,22 @@ fn each_retake_waits_longer_up_to_half_a_minute() {
         125 accept
         131 see elastic_ip=eni-x a=100
           => elastic_ip drift [elsewhere]: points at eni-x; looking twice before taking it back
-          => look at 141
-        141 see elastic_ip=eni-x a=100
-        141 accept
-        147 see elastic_ip=eni-x a=100
+          => look at 136
+        136 see elastic_ip=eni-x a=100
+        136 accept
+        142 see elastic_ip=eni-x a=100
           => elastic_ip drift [elsewhere]: points at eni-x; looking twice before taking it back
-          => look at 167
-        167 see elastic_ip=eni-x a=100
-        167 accept
-        173 see elastic_ip=eni-x a=100
+          => look at 152
+        152 see elastic_ip=eni-x a=100
+        152 accept
+        158 see elastic_ip=eni-x a=100
           => elastic_ip drift [elsewhere]: points at eni-x; looking twice before taking it back
-          => look at 203
+          => look at 178
+        178 see elastic_ip=eni-x a=100
+        178 accept
+        184 see elastic_ip=eni-x a=100
+          => elastic_ip drift [elsewhere]: points at eni-x; looking twice before taking it back
+          => look at 214
         ",
     );
 }
