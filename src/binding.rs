@@ -229,6 +229,18 @@ impl fmt::Display for Obstacle {
     }
 }
 
+/// The time at which a node that stops being leader releases its bindings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Handover {
+    /// At once.
+    AtOnce,
+    /// If Pgpool's watchdog process died: once a successor claims the VIP or Pgpool does not answer, or after some time.
+    #[default]
+    AfterGuard,
+    /// After a `down` as well, if Pgpool's watchdog says that it has the quorum.
+    Always,
+}
+
 /// One VIP as this node would hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Vip {
@@ -240,6 +252,7 @@ pub struct Vip {
     /// The bindings that must not be pointed here.
     pub obstacles: BTreeMap<BindingKey, Obstacle>,
     pub claims: ClaimMode,
+    pub handover: Handover,
     /// `None` while the anchor's id is not known.
     pub anchor: Option<Anchor>,
 }

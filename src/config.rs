@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::binding::{Account, ClaimMode, Connections, OnRelease};
+use crate::binding::{Account, ClaimMode, Connections, Handover, OnRelease};
 use crate::ids::{AllocationId, EniId, InstanceId, RouteTableId};
 
 pub use error::{ConfigError, ConfigProblem, Key, KeyStep, Place};
@@ -45,6 +45,7 @@ pub struct Config {
     pub witness: WitnessMode,
     pub pgpool: Pgpool,
     pub connections: Connections,
+    pub handover: Handover,
     pub vips: Vec<VipConfig>,
 }
 
@@ -75,6 +76,7 @@ impl Config {
             witness: WitnessMode::default(),
             pgpool: Pgpool::default(),
             connections: Connections::default(),
+            handover: Handover::default(),
             vips,
         }
     }
@@ -97,6 +99,8 @@ impl Config {
 
 /// The default folder is on tmpfs, so that a reboot forgets who was leader.
 const DEFAULT_STATE_DIR: &str = "/run/vipkeeper";
+/// Pgpool's own default for `port`.
+const DEFAULT_PGPOOL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9999);
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9813);
 
 /// This node's identity, for machines without the metadata service. The metadata service is not asked for values that
@@ -172,9 +176,11 @@ pub enum WitnessMode {
     Trust,
 }
 
-/// The way to Pgpool's watchdog.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The ways to Pgpool and to its watchdog.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pgpool {
+    /// The address at which Pgpool on this node serves clients.
+    pub address: SocketAddr,
     /// The watchdog's socket. If not given, vipkeeper looks for it where Pgpool's packages put it.
     pub watchdog_socket: Option<PathBuf>,
     /// Pgpool's `wd_authkey`.
@@ -182,6 +188,12 @@ pub struct Pgpool {
     /// A file that holds only Pgpool's `wd_authkey`. The file counts before `wd_authkey`. Every hook's user must be
     /// able to read the configuration, but need not know the key.
     pub wd_authkey_file: Option<PathBuf>,
+}
+
+impl Default for Pgpool {
+    fn default() -> Self {
+        Self { address: DEFAULT_PGPOOL, watchdog_socket: None, wd_authkey: None, wd_authkey_file: None }
+    }
 }
 
 /// The level and the format of the log.

@@ -17,7 +17,7 @@ use crate::decide::pace::Pace;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
-use crate::observe::seen::{Moment, Now};
+use crate::observe::seen::{Moment, Now, Serving};
 use crate::observe::{Known, LastRead, World, observe};
 use crate::report::changes::Changes;
 use crate::report::{HEARTBEAT, News};
@@ -25,12 +25,13 @@ use crate::state_dir::Machine;
 use crate::status::{Status, VERSION, VipStatus, problem};
 use crate::wake::{Parts, Wake};
 
-pub use self::surroundings::{Ask, Reload, Surroundings};
+pub use self::surroundings::{Ask, Knock, Reload, Surroundings};
 
 use self::attempts::Because;
 use self::document::Context;
 use self::identifying::Identifying;
 use self::in_flight::{InFlight, WriteFuture};
+use self::knocking::Knocking;
 use self::left_behind::LeftBehind;
 use self::problems::Problems;
 use self::pulse::Pulse;
@@ -44,6 +45,7 @@ mod attempts;
 mod document;
 mod identifying;
 mod in_flight;
+mod knocking;
 mod left_behind;
 mod looks;
 mod problems;
@@ -70,6 +72,7 @@ pub struct Daemon<E, K, I, M> {
     vips: Vec<VipLoop>,
     reads: Reads,
     watchdog: LastWord,
+    knocking: Knocking,
     reading: FuturesUnordered<ReadFuture>,
     writing: FuturesUnordered<WriteFuture>,
     in_flight: InFlight,
@@ -112,6 +115,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             vips,
             reads: Reads::default(),
             watchdog: LastWord::default(),
+            knocking: Knocking::default(),
             reading: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
             in_flight: InFlight::default(),
@@ -235,6 +239,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         if self.ask_is_due() {
             self.ask();
         }
+        self.knock_if_due();
         self.hear_parts();
         self.say();
     }
@@ -262,6 +267,8 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         for vip in &mut self.vips {
             let (resolved, mut observed) = observe(&self.config, &vip.config, known, &self.world);
             observed.witness = self.watchdog.witness(resolved.delegate_ip);
+            observed.serving =
+                Serving { port: self.knocking.heard(), quorum: self.watchdog.quorum(resolved.delegate_ip) };
             vip.decide(resolved, observed, &mut self.own_writes, now);
         }
         // An answer tells of a fault's end. The changes that wait are known only after a plan was made with that
@@ -294,7 +301,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             return self.identifying.next().map_or(self.tell_by, |at| self.tell_by.min(at.max(now)));
         }
         let retries = self.vips.iter().filter_map(|vip| vip.next_try(&self.in_flight, self.kernel_look()));
-        let others = [self.next_ask(), self.schedule.next_look(&self.circumstances())];
+        let others = [self.next_ask(), self.next_knock(), self.schedule.next_look(&self.circumstances())];
         retries.chain(others.into_iter().flatten()).fold(self.tell_by, Moment::min)
     }
 

@@ -1,6 +1,6 @@
 //! Every decision about a VIP, as pure functions: who may hold it ([`claim`]), what is remembered between passes
-//! ([`memory`]), what must change ([`plan`]), how the watchdog's word counts ([`witness`]), and how often a leader looks
-//! ([`pace`]). These functions read no clock and do no I/O.
+//! ([`memory`]), what must change ([`plan`]), what a former leader keeps for its successor ([`keep`]), how the watchdog's
+//! word counts ([`witness`]), and how often a leader looks ([`pace`]). These functions read no clock and do no I/O.
 //!
 //! The daemon and `vipkeeper plan` both decide through a [`Decider`], so that both come to the same conclusion.
 
@@ -13,6 +13,7 @@ use crate::desired::Desired;
 use crate::observe::seen::{Moment, Now, Observed};
 
 pub mod claim;
+pub mod keep;
 pub mod memory;
 pub mod own_writes;
 pub mod pace;

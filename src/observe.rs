@@ -4,7 +4,7 @@
 use crate::binding::{BindingKey, Kind, Vip};
 use crate::config::{Config, VipConfig};
 use crate::observe::look::{claims, look};
-use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use crate::observe::seen::{Claims, Moment, Observed, Seen, Serving, Sight, WhyUnseen, Witness};
 
 pub use self::known::{Known, configured_keys};
 pub use self::look::tags;
@@ -40,7 +40,7 @@ pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -
     // With claims off, no claim binds this node. It still reads claims, to tell people of nodes that record theirs.
     let claims = vip.anchor.as_ref().map_or(Claims::Unknown, |anchor| claims(&vip, anchor, world));
     let local = known.presences(&vip, world);
-    (vip, Observed { sights, local, claims, witness: Witness::Silent })
+    (vip, Observed { sights, local, claims, witness: Witness::Silent, serving: Serving::default() })
 }
 
 /// The reason why a binding has no ids. An Elastic IP whose id was not found does not exist if the addresses were read.

@@ -2,7 +2,8 @@
 //! restarts and changes by hand can follow one another. Each node has the daemon's own `Memory` and planner.
 //!
 //! The rules after every step: a node that has seen a newer claim points nothing at itself, a release never removes a
-//! pointer to another node (except the unconditional deletion of a route), and a restore takes the binding from nobody.
+//! pointer to another node (except the unconditional deletion of a route), a restore takes the binding from nobody, and a
+//! node that keeps the binding after its leadership gives way to a newer claim that it has seen.
 //! The rule for every state: if from then on the nodes only pass in turn, the binding ends at the rightful leader
 //! within three passes of each node, and stays there.
 //!
@@ -108,6 +109,20 @@ fn a_secondary_address_ends_at_the_newest_leader() {
     }
 }
 
+/// A node whose Pgpool goes on serving after its leadership ended keeps the binding for some time.
+#[test]
+fn what_is_kept_for_a_successor_ends_at_it_and_at_nobody_without_one() {
+    holds(Setup { keeps: true, stale: 1, ..Setup::new("kept: stale reads", ElasticIp) });
+    holds(Setup { keeps: true, faults: 1, ..Setup::new("kept: a fault", ElasticIp) });
+    holds(Setup { keeps: true, restarts: 1, ..Setup::new("kept: a restart", ElasticIp) });
+    holds(Setup { keeps: true, stale: 1, ..Setup::new("kept secondary address: stale reads", SecondaryIp) });
+    if deeper() {
+        holds(Setup { keeps: true, ups: 3, ..Setup::new("kept: three leaderships", ElasticIp) });
+        holds(Setup { keeps: true, drifts: 1, ..Setup::new("kept: a change by hand", ElasticIp) });
+        holds(Setup { keeps: true, slow_looks: true, ..Setup::new("kept: slow looks", ElasticIp) });
+    }
+}
+
 #[test]
 fn three_nodes_agree_too() {
     holds(Setup { nodes: 3, ..Setup::new("three nodes, two leaderships", ElasticIp) });
@@ -158,6 +173,7 @@ fn in_good_order_an_older_claim_never_takes_from_a_newer_one() {
 fn without_any_one_rule_something_breaks() {
     let base = Setup { drifts: 1, stale: 1, ..Setup::new("", ElasticIp) };
     let timely = Setup { timely: true, faults: 1, ..Setup::new("", ElasticIp) };
+    let keeps = Setup { keeps: true, stale: 1, ..Setup::new("", ElasticIp) };
     for (name, mutant, setup) in [
         ("the record is never read", Mutant::ClaimsNotRead, base),
         ("one tag for all nodes", Mutant::SharedTag, base),
@@ -170,6 +186,8 @@ fn without_any_one_rule_something_breaks() {
         ("one stale look revives a claim", Mutant::ForgetsRivals, base),
         ("claims are never withdrawn", Mutant::NeverWithdraws, base),
         ("a withdrawal does not say what it ends", Mutant::EndsUnnamed, base),
+        ("kept from a successor", Mutant::KeepsFromASuccessor, keeps),
+        ("kept for ever", Mutant::KeepsForEver, keeps),
     ] {
         let found = explore(Setup { name, mutant: Some(mutant), ..setup }, 3_000_000);
         println!("{found}");

@@ -25,6 +25,7 @@ use crate::machine::lock::take_alone;
 use crate::machine::netlink::Netlink;
 use crate::machine::trust::{SharedOwners, TrustedOwners, UserError, uid_of};
 use crate::observe::configured_keys;
+use crate::pgpool::port;
 use crate::pgpool::watchdog::{Watchdog, auth_key};
 use crate::report::systemd::Systemd;
 use crate::report::{HEARTBEAT, News, Report, Reporter, VipKeys, http};
@@ -119,6 +120,7 @@ pub async fn run(
             let watchdog = Rc::clone(&watchdog);
             Box::pin(async move { watchdog.consult().await })
         }),
+        knock: Box::new(|address| Box::pin(port::knock(address))),
         rng: fastrand::Rng::new(),
     };
     let mut daemon = Daemon::new(config, surroundings);

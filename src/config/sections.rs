@@ -9,7 +9,7 @@ use super::values::{self, one_of};
 use super::{
     Aws, Config, DEFAULT_LISTEN, Identity, Intervals, LeaderInterval, Limits, LogSettings, Pgpool, WitnessMode, vips,
 };
-use crate::binding::{ClaimMode, Connections};
+use crate::binding::{ClaimMode, Connections, Handover};
 
 /// The range of the leader's interval. All callers of an account share its request quota: at one look every 2 s, a
 /// leader makes about as many requests as one node should.
@@ -42,11 +42,18 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
     let (mode, anchor) = claims.clone().map_or((ClaimMode::Off, None), Option::unwrap_or_default);
     let witness = root.text("witness", "\"off\", \"check\" or \"trust\"", one_of(WITNESS_MODES));
     let pgpool = root.table("pgpool", |table| {
+        let address = table.text("address", "an address with a port like \"127.0.0.1:9999\"", values::listen);
         let watchdog_socket = table.text("watchdog_socket", "an absolute path in quotes", values::absolute_path);
         let wd_authkey = table.text("wd_authkey", "the key in quotes", |text| Ok::<_, String>(text.to_owned()));
         let wd_authkey_file = table.text("wd_authkey_file", "an absolute path in quotes", values::absolute_path);
-        Ok(Pgpool { watchdog_socket: watchdog_socket?, wd_authkey: wd_authkey?, wd_authkey_file: wd_authkey_file? })
+        Ok(Pgpool {
+            address: address?.unwrap_or(Pgpool::default().address),
+            watchdog_socket: watchdog_socket?,
+            wd_authkey: wd_authkey?,
+            wd_authkey_file: wd_authkey_file?,
+        })
     });
+    let handover = root.text("handover", "\"at_once\", \"after_guard\" or \"always\"", one_of(HANDOVERS));
     let reset_connections = root.boolean("reset_connections");
     let vips = vips::vips(&mut root, mode, anchor.as_ref());
     root.finish();
@@ -64,6 +71,7 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
         claims: claims?.map(|(mode, _)| mode).unwrap_or_default(),
         witness: witness?.unwrap_or_default(),
         pgpool: pgpool?.unwrap_or_default(),
+        handover: handover?.unwrap_or_default(),
         connections: match reset_connections? {
             Some(false) => Connections::Leave,
             Some(true) | None => Connections::Reset,
@@ -74,6 +82,9 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
 
 const WITNESS_MODES: &[(&str, WitnessMode)] =
     &[("off", WitnessMode::Off), ("check", WitnessMode::Check), ("trust", WitnessMode::Trust)];
+
+const HANDOVERS: &[(&str, Handover)] =
+    &[("at_once", Handover::AtOnce), ("after_guard", Handover::AfterGuard), ("always", Handover::Always)];
 
 const CLAIM_MODES: &[(&str, ClaimMode)] = &[("tags", ClaimMode::Tags), ("off", ClaimMode::Off)];
 

@@ -411,7 +411,7 @@ fn an_error_in_a_variable_or_flag_names_it_and_comes_after_the_files() {
         [
             "v.toml:5: vip[0].route.x: unknown key: here are known enabled, assume_role_arn, tables, table_tags, interface, on_release",
             r#"--log-level: log.level: 'loud' is none of "error", "warn", "info", "debug", "trace""#,
-            r#"VIPKEEPER_: "": unknown key: here are known state_dir, hook_users, identity, aws, limits, metrics, intervals, log, claims, witness, pgpool, reset_connections, vip"#,
+            r#"VIPKEEPER_: "": unknown key: here are known state_dir, hook_users, identity, aws, limits, metrics, intervals, log, claims, witness, pgpool, handover, reset_connections, vip"#,
             "VIPKEEPER_AWS: begins like a list or a table but is not TOML: unclosed inline table, expected `}`",
             r#"VIPKEEPER_HOOK_USERS: hook_users: expected a list of user names like ["postgres"], found the text 'postgres'"#,
             "VIPKEEPER_LIMITS__BURST: limits.burst: expected a whole number from 5 to 500, found the text 'many'",

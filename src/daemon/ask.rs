@@ -1,4 +1,4 @@
-//! When Pgpool's watchdog is asked for its word.
+//! When Pgpool's watchdog is asked for its word, and Pgpool's port is tried.
 
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use crate::state_dir::Machine;
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// The watchdog is asked again this long after its last word while there is no hook's word: a hook may have been lost.
 const ASK_WITHOUT_DESIRED: Duration = Duration::from_secs(5);
+/// The watchdog is asked again this long after its last word while a VIP is kept for a successor: the watchdog may have
+/// lost its quorum.
+const ASK_WHILE_KEEPING: Duration = Duration::from_secs(1);
 /// The watchdog is asked again this long after its last word while that word and the file are in dispute. Once the
 /// dispute has lasted so long that a hook must have been lost, [`ASK_AGAIN`] suffices as long as the watchdog gives its
 /// word. The watchdog may have stood still for a moment, and without a new word the dispute is over soon.
@@ -42,7 +45,9 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         }
         let stands = matches!(self.watchdog.asked(), Some(Asked::Word(_)));
         let after = |vip: &VipLoop| {
-            if vip.dispute().is_some_and(|dispute| !(stands && dispute.hook_lost(self.config.witness))) {
+            if vip.keeps() {
+                ASK_WHILE_KEEPING
+            } else if vip.dispute().is_some_and(|dispute| !(stands && dispute.hook_lost(self.config.witness))) {
                 ASK_IN_DISPUTE
             } else if vip.is_unknown() {
                 ASK_WITHOUT_DESIRED
@@ -55,6 +60,23 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
 
     pub(super) fn ask_is_due(&self) -> bool {
         self.known.is_some() && self.next_ask().is_some_and(|at| at <= self.now().at)
+    }
+
+    /// When Pgpool's port is to be tried; `None` while no VIP is kept for a successor.
+    pub(super) fn next_knock(&self) -> Option<Moment> {
+        self.knocking.next().filter(|_| self.vips.iter().any(VipLoop::keeps))
+    }
+
+    /// Tries Pgpool's port if that is due.
+    pub(super) fn knock_if_due(&mut self) {
+        if !self.vips.iter().any(VipLoop::keeps) {
+            return self.knocking.forget();
+        }
+        if self.next_knock().is_some_and(|at| at <= self.now().at) {
+            self.knocking.begin();
+            let knock = (self.around.knock)(self.config.pgpool.address);
+            self.reading.push(Box::pin(async move { Event::Port(knock.await) }));
+        }
     }
 
     /// Takes the end of a question to the watchdog into account, with or without an answer.

@@ -36,6 +36,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         match event {
             Event::Identity(identity) => self.identified(identity, now),
             Event::Word(asked) => self.heard(asked),
+            Event::Port(port) => self.knocking.answered(port, now.at),
             Event::Local(read) => {
                 self.reads.local(read, &mut self.world, now.wall_ms);
                 self.left_behind.tell(&self.world, &mut self.problems, now.wall_ms);

@@ -13,7 +13,7 @@ use crate::ec2::{Class, Ec2Error, Ec2Read, RouteTable, Urgency};
 use crate::identity::Node;
 use crate::machine::kernel::{Kernel, KernelError, LocalView};
 use crate::observe::question::{Answer, Question, TagChoice, Topic, ask};
-use crate::observe::seen::Moment;
+use crate::observe::seen::{Moment, Port};
 use crate::observe::{Known, LastRead, World};
 use crate::pgpool::watchdog::Asked;
 use crate::status::SourceStatus;
@@ -33,6 +33,8 @@ pub enum Event {
     Identity(Result<Node, String>),
     /// The end of a question to Pgpool's watchdog, with or without an answer.
     Word(Asked),
+    /// The outcome of a knock at the port at which Pgpool serves clients.
+    Port(Port),
     Local(LocalRead),
     Source(Read),
 }

@@ -406,6 +406,11 @@ impl VipLoop {
         }
     }
 
+    /// Whether this node, whose leadership has ended, keeps the bindings for a successor.
+    pub fn keeps(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.keeps)
+    }
+
     pub fn leads(&self) -> bool {
         self.plan.as_ref().is_some_and(|plan| plan.standing == Standing::Leader)
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::decide::witness::Heard;
-use crate::observe::seen::{Moment, Witness};
+use crate::observe::seen::{Moment, Quorum, Witness};
 use crate::pgpool::watchdog::Asked;
 
 /// The last word of Pgpool's watchdog.
@@ -62,6 +62,14 @@ impl LastWord {
     /// Notes the end of a question whose answer does not count any more.
     pub fn ignored(&mut self) {
         self.asking = false;
+    }
+
+    /// The last word on the quorum of the watchdog that keeps this VIP, and when that word was given.
+    pub fn quorum(&self, delegate_ip: IpAddr) -> Option<(Quorum, Moment)> {
+        match &self.asked {
+            Some(Asked::Word(word)) if word.delegate_ips.contains(&delegate_ip) => Some((word.quorum?, self.at)),
+            _ => None,
+        }
     }
 
     /// When the last answer came.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Purpose;
 use crate::binding::{Anchor, BindingKey, ClaimMode, Kind, Vip};
 use crate::decide::claim::{self, Held, Rival, Standing};
+use crate::decide::keep::{self, Keeping};
 use crate::decide::timing::{CALM, NOT_FRESH, RAISE_WINDOW, SETTLE};
 use crate::desired::{Claim, Desired};
 use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
@@ -35,6 +36,10 @@ pub struct Memory {
     pub kept_since: Option<Moment>,
     /// Since when this node has been standby or superseded; `None` while it is neither.
     pub standby_since: Option<Moment>,
+    /// Whether this node led at the last look.
+    pub led: bool,
+    /// Set while this node, whose leadership has ended, keeps its bindings for a successor.
+    pub keeping: Option<Keeping>,
 }
 
 /// The memory of one binding.
@@ -99,11 +104,7 @@ impl Memory {
         if matches!(observed.claims, Claims::Read { .. }) {
             self.newest_seen = claim::newest_of_others(&observed.claims, &vip.instance);
         }
-        let standing = claim::standing(desired, self.claim.as_ref());
-        match standing {
-            Standing::Standby | Standing::Superseded(_) => drop(self.standby_since.get_or_insert(now)),
-            Standing::Leader | Standing::Unknown => self.standby_since = None,
-        }
+        let standing = self.stand(vip, desired, observed, now);
         // `applied` is remembered until the next claim, even while a table chosen by tag is not found yet. Nothing else
         // is remembered of a binding that is not looked at.
         self.tracks.retain(|key, track| track.applied || vip.bindings.contains_key(key));
@@ -113,6 +114,24 @@ impl Memory {
         for (key, sight) in observed.sights.iter().filter(|(key, _)| vip.bindings.contains_key(key)) {
             self.tracks.entry(key.clone()).or_default().learn(sight, &standing, self.claim.as_ref(), now);
         }
+    }
+
+    /// The standing of this node. Notes since when the node stands by, and whether it still keeps its bindings for a
+    /// successor.
+    fn stand(&mut self, vip: &Vip, desired: &Desired, observed: &Observed, now: Moment) -> Standing {
+        let standing = claim::standing(desired, self.claim.as_ref());
+        match standing {
+            Standing::Standby | Standing::Superseded(_) => drop(self.standby_since.get_or_insert(now)),
+            Standing::Leader | Standing::Unknown => self.standby_since = None,
+        }
+        let led = std::mem::replace(&mut self.led, standing == Standing::Leader);
+        self.keeping = match (desired, &self.claim) {
+            (Desired::Standby(why), Some(held)) if led => keep::begin(vip, *why, held.term, now),
+            (Desired::Standby(_), _) => self.keeping,
+            (Desired::Leader(_) | Desired::Unknown(_), _) => None,
+        };
+        self.keeping.take_if(|keeping| !keeping.goes_on(vip, observed, now));
+        standing
     }
 
     /// Believes a round of reads that shows a newer claim in everything else that it shows, even if this node wrote

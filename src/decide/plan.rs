@@ -13,8 +13,8 @@ use crate::claim_tag;
 use crate::decide::claim::{self, Held, Record, Right, Standing};
 use crate::decide::memory::{Memory, Track};
 use crate::decide::timing::{
-    CONTESTED_FROM, DELETE_ROUTE_AFTER, FOLLOW, FOLLOW_ESCALATED, FOLLOW_FOR, FORGET_AFTER, FRESH, RETAKE_HOLD,
-    RETAKE_HOLD_MAX, SETTLE,
+    CONTESTED_FROM, DELETE_ROUTE_AFTER, FOLLOW, FOLLOW_ESCALATED, FOLLOW_FOR, FORGET_AFTER, FRESH, KEEP_LOOK,
+    RETAKE_HOLD, RETAKE_HOLD_MAX, SETTLE,
 };
 use crate::desired::Desired;
 use crate::ids::Term;
@@ -44,6 +44,8 @@ pub struct Plan {
     pub forget: Option<Action>,
     /// When a new look may change the plan although nothing else happens.
     pub look_at: Option<Moment>,
+    /// Whether this node, whose leadership has ended, keeps its bindings for a successor while its Pgpool serves.
+    pub keeps: bool,
 }
 
 impl Plan {
@@ -115,7 +117,8 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
     let record = planner.record();
     planner.follow(&mut look_at);
     let forget = planner.forget();
-    Plan { standing, unasked, bindings, record, forget, look_at }
+    let keeps = memory.keeping.is_some();
+    Plan { standing, unasked, bindings, record, forget, look_at, keeps }
 }
 
 struct Planner<'a> {
@@ -317,6 +320,11 @@ impl Planner<'_> {
             Seen::Absent if matches!(binding, Binding::SourceDestCheck { .. }) => return prepare(binding, seen),
             Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_) => return not_here(seen),
         };
+        let kept_anyway =
+            matches!(binding, Binding::SourceDestCheck { .. } | Binding::Route { on_release: OnRelease::Keep, .. });
+        if self.memory.keeping.is_some() && !kept_anyway {
+            return say(State::Waiting, Why::KeptWhileServing);
+        }
         let action = match binding {
             Binding::LocalAddress { interface, address, connections } => {
                 return local::release(interface, *address, *connections, self.observed.local.get(address));
@@ -456,8 +464,16 @@ impl Planner<'_> {
     }
 
     /// A superseded leader looks often for the end of the newer claim, unless its watchdog says that it does not lead.
+    /// A former leader that keeps its bindings looks often for a newer claim.
     fn follow(&self, look_at: &mut Option<Moment>) {
+<<<<<<< HEAD
         let (Standing::Superseded(_), Some(at)) = (self.standing, self.observed.claims.at()) else { return };
+=======
+        if let (Some(keeping), Claims::Read { at, .. }) = (&self.memory.keeping, &self.observed.claims) {
+            sooner(look_at, (*at + KEEP_LOOK).min(keeping.until()));
+        }
+        let (Standing::Superseded(_), Claims::Read { at, .. }) = (self.standing, &self.observed.claims) else { return };
+>>>>>>> 7112bde (A node whose watchdog process died keeps the VIP while its Pgpool serves, until a successor claims it)
         // Looks cost the account: a rival that stays is followed at the interval.
         if self.memory.standby_since.is_some_and(|since| self.now >= since + FOLLOW_FOR) {
             return;

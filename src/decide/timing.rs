@@ -81,6 +81,19 @@ pub const FORGET_AFTER: Duration = Duration::from_hours(1);
 /// With `on_release` set to delete, a route is kept for this long after its node stood down.
 pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 
+/// A former leader that keeps its bindings for a successor keeps them for this long at most. It is longer than the time
+/// after which Pgpool was seen to elect a node again whose watchdog process had died: 11.9 s.
+pub const KEEP_FOR: Duration = Duration::from_secs(15);
+
+/// A former leader keeps nothing for longer than this without a look at the record.
+pub const KEEP_WITHOUT_LOOK: Duration = LONGEST_ANSWER;
+
+/// A former leader that keeps its bindings looks for a successor's claim this long after its last look.
+pub const KEEP_LOOK: Duration = Duration::from_secs(1);
+
+/// A former leader that needs its watchdog's word to keep its bindings waits no longer than this for the word.
+pub const WORD_WITHIN: Duration = Duration::from_secs(1);
+
 /// A dispute between file and watchdog that lasts this long is a lost hook. Some time passes between Pgpool's decision
 /// and the file that its hook writes.
 pub const HOOK_LOST_AFTER: Duration = Duration::from_secs(10);
@@ -100,6 +113,8 @@ const _: () = assert!(LOOK_HOLDS.as_millis() > LONGEST_ANSWER.as_millis());
 const _: () = assert!(WENT_WITH.as_millis() > SETTLE.as_millis() + LOOK_HOLDS.as_millis() + LONGEST_ANSWER.as_millis());
 // A route is deleted only after every successor had the time to replace it: Pgpool elects in 2 to 7 s.
 const _: () = assert!(DELETE_ROUTE_AFTER.as_millis() > 7000 + LONGEST_ANSWER.as_millis());
+// A route that is to be deleted is still there when the bindings that are kept are released.
+const _: () = assert!(KEEP_FOR.as_millis() < DELETE_ROUTE_AFTER.as_millis());
 // A claim that waits for its record has time for two looks before it may no longer take by force.
 const _: () = assert!(UNRECORDED_TAKE_WINDOW.as_millis() > LOOK_HOLDS.as_millis() + RETAKE_HOLD.as_millis());
 // Two doublings of the shortest interval, the most that throttling makes, reach the longest one.

@@ -32,6 +32,7 @@ use crate::desired;
 use crate::machine::kernel::LocalAddress;
 use crate::machine::trust::TrustedOwners;
 use crate::observe::configured_keys;
+use crate::observe::seen::Port;
 use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::report::{News, Report, Reporter, VipKeys, http};
 use crate::state_dir::files::Files;
@@ -320,6 +321,8 @@ interface = "{INTERFACE}"
             reporter: Rc::new(voice),
             reload: Box::new(move || sources.load().map_err(|error| error.summary())),
             ask_watchdog: Box::new(|| Box::pin(async { Asked::Nobody(Nobody::NoSocket(Vec::new())) })),
+            // No Pgpool runs in the demo.
+            knock: Box::new(|_| Box::pin(async { Port::Silent })),
             rng: fastrand::Rng::new(),
         };
         let daemon = Daemon::new(config, around).run(woken_by);

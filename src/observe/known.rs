@@ -307,6 +307,7 @@ impl Known {
             bindings,
             obstacles: self.obstacles(config, vip),
             claims: config.claims,
+            handover: config.handover,
             anchor: self.anchor(vip),
         };
         (vip, unresolved)

@@ -179,6 +179,35 @@ pub enum Witness {
     NotEscalated,
 }
 
+/// Whether the port at which Pgpool serves clients answers. A node asks only while it keeps its bindings for a
+/// successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Port {
+    /// It was not asked, or has not answered yet.
+    #[default]
+    NotAsked,
+    Answers,
+    Silent,
+}
+
+/// The quorum of Pgpool's watchdog cluster, as this node's watchdog sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Quorum {
+    Has,
+    /// The watchdog may be cut off, and what its Pgpool knows of the backends may be old.
+    Lost,
+    /// The watchdog knows of no leader: it has just started, or an election is under way.
+    NoLeader,
+}
+
+/// Whether this node's Pgpool can serve clients without being leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Serving {
+    pub port: Port,
+    /// The watchdog's last word on the quorum, and when the watchdog gave it.
+    pub quorum: Option<(Quorum, Moment)>,
+}
+
 /// Everything seen of one VIP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Observed {
@@ -187,4 +216,5 @@ pub struct Observed {
     pub local: BTreeMap<IpAddr, Presence>,
     pub claims: Claims,
     pub witness: Witness,
+    pub serving: Serving,
 }

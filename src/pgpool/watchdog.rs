@@ -19,7 +19,7 @@ use crate::config::Pgpool;
 use crate::error::one_line;
 use crate::machine::trust::SharedOwners;
 use crate::machine::whole_file;
-use crate::observe::seen::Witness;
+use crate::observe::seen::{Quorum, Witness};
 
 /// The longest time for the watchdog's answer. The watchdog stands still while a hook runs in its main loop.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -53,6 +53,8 @@ pub struct Word {
     pub escalated: bool,
     /// The delegate IPs of this Pgpool.
     pub delegate_ips: BTreeSet<IpAddr>,
+    /// `None` if the watchdog says nothing of a quorum.
+    pub quorum: Option<Quorum>,
 }
 
 /// The outcome of a question to the watchdog.
@@ -277,7 +279,14 @@ impl Word {
         };
         let nodes = answer["WatchdogNodes"].as_array().map(Vec::as_slice).unwrap_or_default();
         let delegate_ips = nodes.iter().filter_map(|node| node["DelegateIP"].as_str()?.parse().ok()).collect();
-        Ok(Self { escalated, delegate_ips })
+        // Half of the votes (0) suffice for a quorum where the configuration says so, and Pgpool escalates only then.
+        let quorum = match answer["QuorumStatus"].as_i64() {
+            Some(0 | 1) => Some(Quorum::Has),
+            Some(-1) => Some(Quorum::Lost),
+            Some(-2) => Some(Quorum::NoLeader),
+            _ => None,
+        };
+        Ok(Self { escalated, delegate_ips, quorum })
     }
 
     /// The watchdog's word on one VIP. `Silent` if this Pgpool has another delegate IP.
@@ -423,10 +432,25 @@ mod tests {
     }
 
     #[test]
+    fn a_word_says_whether_the_quorum_is_lost_and_not_only_unknown() {
+        let quorum = |said: &str| Word::parse(format!(r#"{{"Escalated":0{said}}}"#).as_bytes()).unwrap().quorum;
+        for (said, wanted) in [
+            (r#","QuorumStatus":0"#, Some(Quorum::Has)),
+            (r#","QuorumStatus":-1"#, Some(Quorum::Lost)),
+            (r#","QuorumStatus":-2"#, Some(Quorum::NoLeader)),
+            (r#","QuorumStatus":"well""#, None),
+            ("", None),
+        ] {
+            assert_eq!(quorum(said), wanted, "{said}");
+        }
+    }
+
+    #[test]
     fn a_word_is_about_the_addresses_of_its_own_pgpool() {
         let answer = br#"{"Escalated":1,"QuorumStatus":1,"WatchdogNodes":[{"ID":0,"DelegateIP":"20.0.0.50"}]}"#;
         let word = Word::parse(answer).unwrap();
         assert_eq!(word.on("20.0.0.50".parse().unwrap()), Witness::Escalated);
+        assert_eq!(word.quorum, Some(Quorum::Has));
         assert_eq!(word.on("20.0.0.51".parse().unwrap()), Witness::Silent);
         let word = Word::parse(b"{\"Escalated\":false,\"WatchdogNodes\":[{\"DelegateIP\":\"20.0.0.50\"}]}\0").unwrap();
         assert_eq!(word.on("20.0.0.50".parse().unwrap()), Witness::NotEscalated);

@@ -13,7 +13,7 @@ fn with(mode: WitnessMode) -> impl FnOnce(&Estate) -> Config {
 
 /// Pgpool's watchdog on the first node says whether it holds the VIP.
 fn says(world: &World, escalated: bool) {
-    world.nodes[0].word.replace(Some(Word { escalated, delegate_ips: [ip(EIP)].into() }));
+    world.nodes[0].word.replace(Some(Word { escalated, delegate_ips: [ip(EIP)].into(), quorum: None }));
 }
 
 /// `vipkeeper plan` on the first node.

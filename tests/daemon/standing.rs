@@ -41,7 +41,7 @@ fn a_node_that_has_not_led_since_boot_wants_nobodys_attention() {
         assert!(verdict(&told) == Overall::InSync && page.contains("unknown  NO HOOK YET"), "{page}");
         assert!(!page.contains("do    "), "{page}");
         // What Pgpool's watchdog says of a standby changes nothing.
-        let word = |escalated| Some(Word { escalated, delegate_ips: [ip(ADDRESS)].into() });
+        let word = |escalated| Some(Word { escalated, delegate_ips: [ip(ADDRESS)].into(), quorum: None });
         world.nodes[1].word.replace(word(false));
         pass(seconds(60)).await;
         assert_eq!(verdict(&world.nodes[1].recorder.last()), Overall::InSync);

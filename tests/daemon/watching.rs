@@ -581,7 +581,7 @@ fn what_is_removed_again_and_again_is_contested_and_put_back_less_and_less_often
 /// Both lead because they do not see each other. Then Pgpool lets the older one go on without an `up`.
 async fn newer_of_two_leaders_stands_down(mut world: World, address: &str, escalated: bool) -> World {
     if escalated {
-        let word = Word { escalated: true, delegate_ips: [ip(address)].into() };
+        let word = Word { escalated: true, delegate_ips: [ip(address)].into(), quorum: None };
         world.nodes[0].word.replace(Some(word));
     }
     world.start_with_leader_of(address, seconds(30)).await;

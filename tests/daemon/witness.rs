@@ -8,7 +8,7 @@ use crate::world::*;
 
 /// Pgpool's watchdog on this node says whether it holds the VIP.
 fn says(world: &World, node: usize, escalated: bool) {
-    let word = Word { escalated, delegate_ips: [ip(EIP)].into() };
+    let word = Word { escalated, delegate_ips: [ip(EIP)].into(), quorum: None };
     world.nodes[node].word.replace(Some(word));
 }
 
@@ -81,7 +81,7 @@ fn a_lost_down_ends_a_claim_only_where_the_watchdog_is_trusted() {
 fn a_watchdog_of_other_addresses_says_nothing() {
     in_paused_time(async {
         let mut world = World::new(1, with(WitnessMode::Trust));
-        world.nodes[0].word.replace(Some(Word { escalated: true, delegate_ips: [ip(ADDRESS)].into() }));
+        world.nodes[0].word.replace(Some(Word { escalated: true, delegate_ips: [ip(ADDRESS)].into(), quorum: None }));
         world.start();
         pass(seconds(120)).await;
         assert_eq!(world.estate.elastic_ip(EIP), None);
@@ -103,7 +103,7 @@ fn status_says_whether_the_watchdog_speaks_and_why_not() {
         says(&world, 0, false);
         pass(seconds(60)).await;
         assert_eq!(witness(&world), (true, "Answers".to_owned()));
-        world.nodes[0].word.replace(Some(Word { escalated: true, delegate_ips: [ip(ADDRESS)].into() }));
+        world.nodes[0].word.replace(Some(Word { escalated: true, delegate_ips: [ip(ADDRESS)].into(), quorum: None }));
         pass(seconds(60)).await;
         assert_eq!(witness(&world), (false, "OtherAddress".to_owned()));
         world.nodes[0].config.borrow_mut().as_mut().unwrap().witness = WitnessMode::Off;

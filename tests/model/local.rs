@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vipkeeper::action::{Action, Force, Purpose, RouteCall};
-use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Handover, Kind, OnRelease, Vip};
 use vipkeeper::claim_tag::{self, WITHDRAWN};
 use vipkeeper::decide::claim::Held;
 use vipkeeper::decide::memory::Memory;
@@ -18,7 +18,9 @@ use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::observe::seen::{
+    Claims, Holder, Moment, Now, Observed, Port, Quorum, Seen, Serving, Sight, WhyUnseen, Witness,
+};
 
 use crate::hash::Fast;
 use crate::rules::{Mutant, Pointing, Setup};
@@ -192,6 +194,11 @@ impl Locals {
         &self.all[number as usize]
     }
 
+    /// The term of the claim that ended, if this node still keeps the binding for a successor.
+    pub fn keeps(&self, number: u32) -> Option<u64> {
+        self.get(number).memory.keeping.map(|keeping| keeping.term.0)
+    }
+
     pub fn associations(&self, number: u32) -> u32 {
         self.associations[number as usize]
     }
@@ -200,13 +207,22 @@ impl Locals {
     pub fn fresh(&mut self, node: u8) -> u32 {
         let sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
         let sights = BTreeMap::from([(self.key.clone(), sight)]);
+        // Pgpool goes on serving for as long as anybody asks. All ends of that are ends by a rule that time or a look
+        // also brings.
+        let serving = Serving { port: Port::Answers, quorum: Some((Quorum::Has, Moment::MAX)) };
         let local = Local {
             node,
             file: File::None,
             reading: File::None,
             hook_age: Duration::ZERO,
             memory: Memory::default(),
-            observed: Observed { sights, local: BTreeMap::new(), claims: Claims::Unknown, witness: Witness::Silent },
+            observed: Observed {
+                sights,
+                local: BTreeMap::new(),
+                claims: Claims::Unknown,
+                witness: Witness::Silent,
+                serving,
+            },
             look: None,
         };
         self.number(local)
@@ -349,7 +365,14 @@ impl Locals {
                 _ => {}
             }
         }
+        let kept = it.memory.keeping;
         it.memory.learn(vip, &desired, &mut observed, Now { at: NOW, wall_ms });
+        let is_over = kept.is_some_and(|keeping| NOW >= keeping.until());
+        if (mutant == Some(Mutant::KeepsFromASuccessor) && !is_over)
+            || (mutant == Some(Mutant::KeepsForEver) && is_over)
+        {
+            it.memory.keeping = it.memory.keeping.or(kept.filter(|_| it.reading == File::Standby));
+        }
         match (mutant, &mut it.memory.claim) {
             (Some(Mutant::NeverSuperseded), Some(held)) => held.superseded_by = None,
             (Some(Mutant::OneLook), _) => {
@@ -465,6 +488,7 @@ fn vip(setup: &Setup, node: u8, key: &BindingKey) -> Vip {
         bindings: BTreeMap::from([(key.clone(), Some(binding))]),
         obstacles: BTreeMap::new(),
         claims: if setup.claims_off { ClaimMode::Off } else { ClaimMode::Tags },
+        handover: if setup.keeps { Handover::Always } else { Handover::AtOnce },
         anchor: Some(anchor),
     }
 }

@@ -40,6 +40,7 @@ impl Locals {
         let slow = self.setup.slow_looks;
         // The time since a node stands by decides only when the node deletes a route.
         let deletes = self.setup.pointing == Pointing::RouteDeleted;
+        it.memory.keeping.iter_mut().for_each(|keeping| keeping.since = keeping.since.max(back(18)));
         let standby_since = it.memory.standby_since.filter(|_| deletes);
         it.memory.standby_since = standby_since.map(|at| at.max(back(36)));
         if let Claims::Read { at, .. } = &mut it.observed.claims {
@@ -49,7 +50,12 @@ impl Locals {
             }
             // The age of a look decides whether the node may take anything on the word of that look.
             let under_claim = adopted_at.is_some_and(|adopted| *at >= adopted);
-            *at = if under_claim { (*at).max(back(12)).max(adopted) } else { before };
+            *at = match it.memory.keeping {
+                _ if under_claim => (*at).max(back(12)).max(adopted),
+                // A former leader keeps nothing without a look.
+                Some(_) => (*at).max(back(12)),
+                None => before,
+            };
         } else if let Some((_, recorded_at)) = &mut it.memory.recorded {
             *recorded_at = (*recorded_at).max(back(6));
         }
@@ -142,6 +148,7 @@ pub(super) fn pass(it: &mut Local, by: Duration) {
         back(&mut held.rival_shown_at);
     }
     memory.standby_since.iter_mut().for_each(back);
+    memory.keeping.iter_mut().for_each(|keeping| back(&mut keeping.since));
     memory.recorded.iter_mut().for_each(|(_, at)| back(at));
     for track in memory.tracks.values_mut() {
         track.expected.iter_mut().for_each(|(_, until)| back(until));

@@ -38,6 +38,10 @@ pub enum Mutant {
     NeverWithdraws,
     /// A withdrawal does not say which claim it ends.
     EndsUnnamed,
+    /// A node whose leadership ended keeps the binding although a newer claim is on record.
+    KeepsFromASuccessor,
+    /// A node whose leadership ended keeps the binding for as long as nobody claims it.
+    KeepsForEver,
 }
 
 /// The node that should have the binding at the end.
@@ -80,6 +84,8 @@ pub struct Setup {
     pub timely: bool,
     /// Pauses of over a minute may happen.
     pub long_pauses: bool,
+    /// A node whose leadership ended keeps the binding for a successor while its Pgpool serves.
+    pub keeps: bool,
     pub claims_off: bool,
     pub tags_refused: bool,
     /// The time by which each node's clock is ahead, in milliseconds.
@@ -109,6 +115,7 @@ impl Setup {
             spaced: true,
             timely: false,
             long_pauses: false,
+            keeps: false,
             claims_off: false,
             tags_refused: false,
             skew_ms: [0; 3],

@@ -409,7 +409,17 @@ impl World {
             }
             state.slots[index][slot] = Some(Write { what, status: Status::Sent });
         }
-        violation
+        violation.or_else(|| self.kept_from_a_successor(state, node))
+    }
+
+    /// The rule for a node that keeps the binding after its leadership ended: it gives way to a newer claim that it was
+    /// shown.
+    fn kept_from_a_successor(&self, state: &State, node: u8) -> Option<String> {
+        let index = usize::from(node);
+        let term = self.locals.keeps(state.locals[index])?;
+        let newer = |k: u8| u64::from(k) * self.setup.term_step > term && state.shown[index] & 1 << k != 0;
+        let succeeded = self.live(state).any(|(other, k)| other != node && newer(k));
+        succeeded.then(|| format!("{} keeps the binding although it has seen a newer claim that stands", letter(node)))
     }
 
     fn reply(&mut self, state: &mut State, node: u8, slot: usize) -> Option<String> {

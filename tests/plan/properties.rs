@@ -13,7 +13,7 @@ use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Serving, Sight, WhyUnseen, Witness};
 
 use crate::script::vip;
 
@@ -79,6 +79,7 @@ impl World {
                 local: BTreeMap::new(),
                 claims: Claims::Unknown,
                 witness: Witness::Silent,
+                serving: Serving::default(),
             },
             now: Duration::from_secs(1000),
             bindings: vip.bindings.keys().map(|key| (key.clone(), Seen::Absent)).collect(),

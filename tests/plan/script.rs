@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use vipkeeper::action::{Action, Purpose};
 use vipkeeper::binding::{
-    Account, Anchor, Binding, BindingKey, ClaimMode, Connections, Kind, Obstacle, OnRelease, Vip,
+    Account, Anchor, Binding, BindingKey, ClaimMode, Connections, Handover, Kind, Obstacle, OnRelease, Vip,
 };
 use vipkeeper::claim_tag::WITHDRAWN;
 use vipkeeper::decide::claim::Standing;
@@ -33,7 +33,11 @@ use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
 use vipkeeper::machine::kernel::{EntryState, LocalAddress, Presence};
 use vipkeeper::observe::cause::FailedRead;
+<<<<<<< HEAD
 use vipkeeper::observe::seen::{Claims, Copies, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
+=======
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Serving, Sight, WhyUnseen, Witness};
+>>>>>>> 7112bde (A node whose watchdog process died keeps the VIP while its Pgpool serves, until a successor claims it)
 
 /// Plays the script on a VIP of these kinds (`elastic_ip`, `route`, `route delete`, `claims off`; see [`vip`]), and
 /// compares each plan that it states.
@@ -128,6 +132,7 @@ pub fn vip(kinds: &str) -> Vip {
         bindings,
         obstacles,
         claims,
+        handover: Handover::AtOnce,
         anchor: Some(anchor),
     }
 }
@@ -144,7 +149,13 @@ fn node(name: &str) -> InstanceId {
 fn unseen(vip: &Vip) -> Observed {
     let unseen = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
     let sights = vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect();
-    Observed { sights, local: BTreeMap::new(), claims: Claims::Unknown, witness: Witness::Silent }
+    Observed {
+        sights,
+        local: BTreeMap::new(),
+        claims: Claims::Unknown,
+        witness: Witness::Silent,
+        serving: Serving::default(),
+    }
 }
 
 struct Stage {

@@ -7,9 +7,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vipkeeper::config::Config;
+<<<<<<< HEAD
 use vipkeeper::daemon::{Ask, Daemon, Surroundings};
+=======
+use vipkeeper::daemon::{Ask, Daemon, Knock, Surroundings};
+use vipkeeper::decide::memory::Persisted;
+use vipkeeper::desired::file::{DesiredFile, Leadership, Wanted};
+use vipkeeper::desired::next::{Call, Hook, Request, WatchdogProcess, next};
+use vipkeeper::desired::source::Reading;
+use vipkeeper::desired::{Desired, WhyUnknown};
+>>>>>>> 7112bde (A node whose watchdog process died keeps the VIP while its Pgpool serves, until a successor claims it)
 use vipkeeper::identity::{Identify, Node};
 use vipkeeper::machine::process::Process;
+use vipkeeper::observe::seen::Port;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
 use vipkeeper::wake::{Parts, Wake};
 
@@ -60,6 +70,9 @@ pub struct SimNode {
     pub stands_still: Rc<Cell<bool>>,
     /// The number of questions to Pgpool's watchdog so far.
     pub asked: Rc<Cell<usize>>,
+    /// Whether Pgpool answers at the port at which it serves clients, and how often that was tried.
+    pub port: Rc<Cell<Port>>,
+    pub knocks: Rc<Cell<usize>>,
     rng: fastrand::Rng,
 }
 
@@ -103,6 +116,8 @@ impl SimNode {
             parts: Parts::default(),
             stands_still: Rc::default(),
             asked: Rc::default(),
+            port: Rc::new(Cell::new(Port::Silent)),
+            knocks: Rc::default(),
             rng: fastrand::Rng::with_seed(shared.seed ^ (index as u64 + 1)),
             place,
         }
@@ -124,6 +139,7 @@ impl SimNode {
         let config = Rc::clone(&self.config);
         let around = Surroundings {
             ask_watchdog: self.ask_watchdog(),
+            knock: self.knock(),
             ec2: Rc::clone(&self.ec2),
             kernel: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),
@@ -136,6 +152,16 @@ impl SimNode {
         let mut daemon = Daemon::new(config, around);
         daemon.follow(self.parts.clone());
         self.daemon = Some(tokio::task::spawn_local(daemon.run(wakes)));
+    }
+
+    /// Tries this node's Pgpool.
+    fn knock(&self) -> Knock {
+        let (port, knocks) = (Rc::clone(&self.port), Rc::clone(&self.knocks));
+        Box::new(move |_| {
+            knocks.set(knocks.get() + 1);
+            let answers = port.get();
+            Box::pin(async move { answers })
+        })
     }
 
     /// Asks Pgpool's watchdog on this node.

@@ -40,6 +40,8 @@ pub enum Why {
     CheckLeftOn,
     /// A standby's route that waits for the successor to replace it.
     KeptForSuccessor,
+    /// A former leader's binding that waits for a successor's claim while Pgpool on this node goes on serving.
+    KeptWhileServing,
     /// A standby's ENI that would drop what is sent to the VIP.
     SwitchingOff,
     UndesiredButHere,
@@ -113,6 +115,7 @@ impl fmt::Display for Why {
             Self::NotHere => f.write_str("not here"),
             Self::CheckLeftOn => f.write_str("on; left alone"),
             Self::KeptForSuccessor => f.write_str("kept until the successor replaces it"),
+            Self::KeptWhileServing => f.write_str("points here, kept until a successor claims it: Pgpool still serves"),
             Self::SwitchingOff => f.write_str("on; switching it off, so that a takeover need not"),
             Self::UndesiredButHere => f.write_str("points here, but no hook has said who leads: left alone"),
             Self::Accepted => f.write_str("change accepted, not seen yet"),

@@ -1,0 +1,85 @@
+//! Decides whether a node whose leadership has just ended keeps its bindings until a successor claims them. All
+//! functions here are pure.
+//!
+//! Such a node claims nothing: it withdraws its claim at once, takes nothing and puts nothing back. It only does not
+//! release yet, because its Pgpool may go on serving, and the node itself is often elected again.
+
+use crate::binding::{ClaimMode, Handover, Kind, Vip};
+use crate::decide::claim;
+use crate::decide::timing::{KEEP_FOR, KEEP_WITHOUT_LOOK, WORD_WITHIN};
+use crate::desired::WhyStandby;
+use crate::ids::Term;
+use crate::observe::seen::{Claims, Moment, Observed, Port, Quorum, Seen};
+
+/// A node keeps its bindings, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Keeping {
+    pub since: Moment,
+    /// The term of the claim that ended. A newer claim on record is a successor's.
+    pub term: Term,
+    pub word: Word,
+}
+
+/// The part of Pgpool's watchdog in the decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Word {
+    /// The watchdog process has died and is being restarted, so there may be no watchdog to ask. A word that it has no
+    /// quorum counts all the same.
+    MayBeMissing,
+    /// A hook said `down`. It may have done so because the watchdog lost its quorum, so the watchdog must say that it
+    /// has not.
+    Needed,
+}
+
+/// The beginning of the time in which a node keeps its bindings after its claim with `term` ended. `None` if the node
+/// releases them at once.
+#[must_use]
+pub fn begin(vip: &Vip, why: WhyStandby, term: Term, now: Moment) -> Option<Keeping> {
+    // Without a record no successor shows.
+    let word = match (why, vip.handover) {
+        _ if vip.claims == ClaimMode::Off => return None,
+        (WhyStandby::GuardDead, Handover::AfterGuard | Handover::Always) => Word::MayBeMissing,
+        (WhyStandby::Down, Handover::Always) => Word::Needed,
+        (WhyStandby::GuardDead | WhyStandby::Down, Handover::AtOnce | Handover::AfterGuard)
+        | (WhyStandby::Watchdog, _) => return None,
+    };
+    Some(Keeping { since: now, term, word })
+}
+
+impl Keeping {
+    /// Whether the node still keeps its bindings after a look. An end is final.
+    #[must_use]
+    pub fn goes_on(&self, vip: &Vip, observed: &Observed, now: Moment) -> bool {
+        let Claims::Read { at, .. } = &observed.claims else { return false };
+        let succeeded = claim::newest_of_others(&observed.claims, &vip.instance)
+            .is_some_and(|other| claim::is_newer(&other, &vip.instance, self.term));
+        now < self.since + KEEP_FOR
+            && now < self.since.max(*at) + KEEP_WITHOUT_LOOK
+            && !succeeded
+            && !moved(observed)
+            && observed.serving.port != Port::Silent
+            && self.quorum_allows(observed, now)
+    }
+
+    /// Whether the watchdog's word allows it. Only a word given since the leadership ended counts.
+    fn quorum_allows(&self, observed: &Observed, now: Moment) -> bool {
+        let word = observed.serving.quorum.filter(|(_, at)| *at >= self.since).map(|(quorum, _)| quorum);
+        match (word, self.word) {
+            (Some(Quorum::Lost), _) => false,
+            (Some(Quorum::Has | Quorum::NoLeader), _) | (None, Word::MayBeMissing) => true,
+            (None, Word::Needed) => now < self.since + WORD_WITHIN,
+        }
+    }
+
+    /// The last moment at which the bindings are kept.
+    #[must_use]
+    pub fn until(&self) -> Moment {
+        self.since + KEEP_FOR
+    }
+}
+
+/// Whether something of the VIP points at another node already.
+fn moved(observed: &Observed) -> bool {
+    let is_cloud = |kind: Kind| matches!(kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp);
+    observed.sights.iter().any(|(key, sight)| is_cloud(key.kind) && matches!(sight.seen, Seen::Elsewhere(_)))
+}
