@@ -466,14 +466,10 @@ impl Planner<'_> {
     /// A superseded leader looks often for the end of the newer claim, unless its watchdog says that it does not lead.
     /// A former leader that keeps its bindings looks often for a newer claim.
     fn follow(&self, look_at: &mut Option<Moment>) {
-<<<<<<< HEAD
-        let (Standing::Superseded(_), Some(at)) = (self.standing, self.observed.claims.at()) else { return };
-=======
-        if let (Some(keeping), Claims::Read { at, .. }) = (&self.memory.keeping, &self.observed.claims) {
-            sooner(look_at, (*at + KEEP_LOOK).min(keeping.until()));
+        if let (Some(keeping), Some(at)) = (&self.memory.keeping, self.observed.claims.at()) {
+            sooner(look_at, (at + KEEP_LOOK).min(keeping.until()));
         }
-        let (Standing::Superseded(_), Claims::Read { at, .. }) = (self.standing, &self.observed.claims) else { return };
->>>>>>> 7112bde (A node whose watchdog process died keeps the VIP while its Pgpool serves, until a successor claims it)
+        let (Standing::Superseded(_), Some(at)) = (self.standing, self.observed.claims.at()) else { return };
         // Looks cost the account: a rival that stays is followed at the interval.
         if self.memory.standby_since.is_some_and(|since| self.now >= since + FOLLOW_FOR) {
             return;

@@ -33,11 +33,9 @@ use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
 use vipkeeper::machine::kernel::{EntryState, LocalAddress, Presence};
 use vipkeeper::observe::cause::FailedRead;
-<<<<<<< HEAD
-use vipkeeper::observe::seen::{Claims, Copies, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
-=======
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Serving, Sight, WhyUnseen, Witness};
->>>>>>> 7112bde (A node whose watchdog process died keeps the VIP while its Pgpool serves, until a successor claims it)
+use vipkeeper::observe::seen::{
+    Claims, Copies, Holder, Moment, Now, Observed, Seen, Serving, Sight, WhyUnseen, Witness,
+};
 
 /// Plays the script on a VIP of these kinds (`elastic_ip`, `route`, `route delete`, `claims off`; see [`vip`]), and
 /// compares each plan that it states.

@@ -7,16 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vipkeeper::config::Config;
-<<<<<<< HEAD
-use vipkeeper::daemon::{Ask, Daemon, Surroundings};
-=======
 use vipkeeper::daemon::{Ask, Daemon, Knock, Surroundings};
-use vipkeeper::decide::memory::Persisted;
-use vipkeeper::desired::file::{DesiredFile, Leadership, Wanted};
-use vipkeeper::desired::next::{Call, Hook, Request, WatchdogProcess, next};
-use vipkeeper::desired::source::Reading;
-use vipkeeper::desired::{Desired, WhyUnknown};
->>>>>>> 7112bde (A node whose watchdog process died keeps the VIP while its Pgpool serves, until a successor claims it)
 use vipkeeper::identity::{Identify, Node};
 use vipkeeper::machine::process::Process;
 use vipkeeper::observe::seen::Port;
