@@ -16,6 +16,12 @@ pub fn tag_key(delegate_ip: IpAddr, node: &InstanceId) -> String {
     format!("vipkeeper/{delegate_ip}/{node}")
 }
 
+/// A pattern of the keys of all nodes' tags for one VIP, in which `*` stands for any text. Policies name the keys by it.
+#[must_use]
+pub fn tag_keys(delegate_ip: IpAddr) -> String {
+    format!("vipkeeper/{delegate_ip}/*")
+}
+
 /// The tag value that withdraws a node's claims: the term `WITHDRAWN`, and the term up to which the node gives up its
 /// claims. The given-up term is needed because a read that lags may show the end of an earlier claim, which must not
 /// count as the end of a later claim.

@@ -3,13 +3,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::config::{DEFAULT_FILE, FILE_VARIABLE, Flag, LOG_FORMATS, LOG_LEVELS, Sources, state_dir};
+use crate::config::{DEFAULT_FILE, FILE_VARIABLE, Flag, LOG_FORMATS, LOG_LEVELS, Sources, region, state_dir};
 
 /// Keeps a Pgpool-II cluster's virtual IP on its leader on AWS.
 ///
@@ -70,6 +71,12 @@ pub enum Command {
     ///
     /// Exit status 0: in sync. 2: something needs attention. 1: the daemon does not run or is stuck.
     Status(StatusOptions),
+    /// Print the least IAM policy for this configuration.
+    ///
+    /// It allows the calls that the daemon makes for these VIPs, on these resources alone; the nodes' instances and ENIs are
+    /// known by a tag. It asks nothing of EC2: a value that the configuration does not have is left open, and stderr
+    /// says how to find it.
+    Policy(PolicyOptions),
     /// Watch three nodes fail over on an EC2 endpoint of our own: no AWS account, no configuration, no root.
     Demo(DemoOptions),
     /// Print the completions for a shell.
@@ -122,6 +129,64 @@ pub struct StatusOptions {
     /// Go on, and show every change, until interrupted.
     #[arg(long)]
     pub watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyOptions {
+    /// The form: the policy document, a CloudFormation template or a Terraform file.
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub format: PolicyFormat,
+    /// The tag on every node's instance and ENI.
+    #[arg(long, value_name = "KEY=VALUE", default_value = "pgpool=pg1")]
+    pub node_tag: NodeTag,
+    /// The region, where the configuration does not have it.
+    #[arg(long, value_name = "REGION", value_parser = region)]
+    pub region: Option<String>,
+    /// The twelve digits of the nodes' account.
+    #[arg(long, value_name = "ACCOUNT", value_parser = account)]
+    pub account: Option<String>,
+    /// Print the policy of this role, which the nodes assume by `assume_role_arn`, instead of their own.
+    #[arg(long, value_name = "ARN")]
+    pub role: Option<String>,
+}
+
+/// The form of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PolicyFormat {
+    Json,
+    Cloudformation,
+    Terraform,
+}
+
+/// The tag by which the nodes' instances and ENIs are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeTag {
+    pub key: String,
+    pub value: String,
+}
+
+impl FromStr for NodeTag {
+    type Err = String;
+
+    /// Reads `KEY=VALUE`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, _)) if key.starts_with("vipkeeper/") => {
+                Err("nodes may write tags that begin with vipkeeper/, so none of these may say which nodes count"
+                    .into())
+            }
+            Some((key, value)) if !key.is_empty() => Ok(Self { key: key.to_owned(), value: value.to_owned() }),
+            _ => Err("write it as KEY=VALUE, like pgpool=pg1".to_owned()),
+        }
+    }
+}
+
+fn account(text: &str) -> Result<String, String> {
+    if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("an account is twelve digits".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -215,6 +280,10 @@ mod tests {
             "vipkeeper up 20.0.0.50 --state-dir run",
             "vipkeeper run --log-level loud",
             "vipkeeper status --log-level info",
+            "vipkeeper policy --format yaml",
+            "vipkeeper policy --node-tag pgpool",
+            "vipkeeper policy --node-tag vipkeeper/a=b",
+            "vipkeeper policy --account 1234",
             "vipkeeper demo --keep --serve-ec2 127.0.0.1:8080",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");

@@ -2,6 +2,7 @@
 
 pub mod hook;
 pub mod plan;
+pub mod policy;
 #[cfg(feature = "aws")]
 pub mod run;
 pub mod status;

@@ -26,7 +26,7 @@ use crate::ids::{AllocationId, EniId, InstanceId, RouteTableId};
 pub use error::{ConfigError, ConfigProblem, Key, KeyStep, Place};
 pub use layers::{FILE_VARIABLE, Flag};
 pub use sources::{DEFAULT_FILE, HookConfig, Sources};
-pub use values::{LOG_FORMATS, LOG_LEVELS, state_dir};
+pub use values::{LOG_FORMATS, LOG_LEVELS, region, state_dir};
 
 /// All settings of vipkeeper.
 #[derive(Debug, Clone, PartialEq)]

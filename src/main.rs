@@ -11,10 +11,11 @@ use std::rc::Rc;
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use vipkeeper::aws::node::Cloud;
-use vipkeeper::cli::{Cli, Command};
+use vipkeeper::cli::{Cli, Command, PolicyOptions};
 use vipkeeper::commands::Format;
 use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::{Inputs, preview};
+use vipkeeper::commands::policy::{Place, policy};
 use vipkeeper::commands::run::{self, runtime};
 use vipkeeper::commands::status::{Mode, show};
 use vipkeeper::commands::wait::wait as wait_for_claim;
@@ -86,6 +87,7 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
             let _log = init_log(config.log.format, config.log.level.as_str())?;
             plan_or_say_why(&config, if plan.json { Format::Json } else { Format::Page })
         }
+        Command::Policy(options) => print_policy(&cli.sources().load()?, options),
         Command::Demo(options) => {
             let passed = match options.serve_ec2 {
                 Some(address) => runtime()?.block_on(demo::serve_ec2(address)).map(|()| true),
@@ -132,6 +134,17 @@ fn as_hook(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<(), HookError>) 
     }
     done?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the least policy. What whoever uses it must put in is said on stderr, so that stdout is the policy alone.
+fn print_policy(config: &Config, options: &PolicyOptions) -> anyhow::Result<ExitCode> {
+    let made = policy(config, options.role.as_deref(), &options.node_tag).map_err(anyhow::Error::msg)?;
+    let region = options.region.clone().or_else(|| config.aws.region.clone());
+    let place = Place { region, account: options.account.clone() };
+    for (name, how) in made.open(options.format, &place) {
+        complain(&format!("put in the value of {name}: {how}"));
+    }
+    print(made.written(options.format, &place).as_bytes())
 }
 
 /// Prints what the daemon would do now. As JSON, an error is also printed as an object, for the program that reads

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use clap::CommandFactory as _;
 use vipkeeper::binding::{BindingKey, Kind};
-use vipkeeper::cli::Cli;
+use vipkeeper::cli::{Cli, PolicyFormat};
+use vipkeeper::commands::policy::{Place, policy};
 use vipkeeper::config::Config;
 use vipkeeper::config::sources::Sources;
 use vipkeeper::ec2::codes::Label;
@@ -224,6 +225,20 @@ fn each_policy_allows_what_its_method_calls_and_no_more() {
         {
             assert!(readme.contains(&format!("ec2:{operation}")), "{operation}");
         }
+    }
+}
+
+#[test]
+fn each_policy_is_the_one_that_the_program_prints_for_the_configuration_beside_it() {
+    let readme = read("README.md");
+    let (shown, configs) = (blocks(&readme, "```json", "```"), blocks(&readme, "```toml", "```"));
+    assert_eq!(shown.len(), configs.len());
+    for (shown, config) in shown.into_iter().zip(configs) {
+        let printed = policy(&load(config), None, &"pgpool=pg1".parse().unwrap()).unwrap();
+        let printed = printed.written(PolicyFormat::Json, &Place::default());
+        let [shown, printed]: [serde_json::Value; 2] =
+            [shown, &printed].map(|text| serde_json::from_str(text).unwrap());
+        assert_eq!(shown, printed, "{printed:#}");
     }
 }
 

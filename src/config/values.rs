@@ -100,7 +100,10 @@ fn is_role_byte(byte: u8) -> bool {
 }
 
 /// Checks a region of any partition, like `eu-central-1`, `us-gov-west-1` or `cn-north-1`.
-pub(super) fn region(text: &str) -> Result<String, String> {
+///
+/// # Errors
+/// The text says what is wrong with the region.
+pub fn region(text: &str) -> Result<String, String> {
     let spelled = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let ends = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.ends_with(|c: char| c.is_ascii_digit());
     if spelled && ends && text.contains('-') {

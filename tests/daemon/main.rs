@@ -16,6 +16,7 @@ mod golden;
 mod keeping;
 mod living;
 mod local;
+mod policy;
 mod preview;
 mod rolling;
 mod standing;

@@ -33,6 +33,7 @@ pub mod account;
 pub mod answer;
 pub mod error;
 pub mod http;
+pub mod iam;
 pub mod imds;
 
 pub mod operation;
@@ -42,6 +43,7 @@ pub use account::{Account, Launch, Launched, TopologyError};
 pub use answer::Answer;
 pub use error::ApiError;
 pub use http::{Endpoint, Server};
+pub use iam::Policy;
 
 pub use operation::*;
 pub use service::{Caller, Fault, FaultKind, Outcome, Reply, Scope, Service};

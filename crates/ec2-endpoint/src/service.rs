@@ -14,7 +14,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{Account, Answer, ApiError, Operation};
+use crate::iam::Denial;
+use crate::{Account, Answer, ApiError, Operation, Policy};
 use bucket::Buckets;
 use fault::Stage;
 use history::History;
@@ -101,6 +102,8 @@ pub struct Service {
     faults: BTreeMap<FaultId, Fault>,
     next_fault: u64,
     imds_faults: BTreeMap<String, ImdsFault>,
+    /// The policies of callers, by the caller's role or else its name.
+    policies: BTreeMap<String, Policy>,
     log: CallLog,
     random: fastrand::Rng,
     changes: watch::Sender<Account>,
@@ -117,6 +120,7 @@ impl Service {
             faults: BTreeMap::new(),
             next_fault: 1,
             imds_faults: BTreeMap::new(),
+            policies: BTreeMap::new(),
             log: CallLog::default(),
             random: fastrand::Rng::with_seed(seed),
             changes,
@@ -190,10 +194,11 @@ impl Service {
 
     /// Executes a call that was started.
     pub fn finish(&mut self, now: Duration, started: Started) -> Reply {
-        let Started { way_back, operation, sequence, fate, .. } = started;
+        let Started { way_back, caller, operation, sequence, fate, .. } = started;
         let (code, outcome) = match fate {
             Fate { lost: Some(outcome), .. } => (log::LOST.to_owned(), outcome),
             Fate { refused, instead, age, .. } => {
+                let refused = refused.or_else(|| self.refusal(&caller, &operation));
                 let result = refused.map_or_else(|| self.execute(now, &operation, age), Err);
                 let code = match &result {
                     Ok(_) => log::OK.to_owned(),
@@ -204,6 +209,24 @@ impl Service {
         };
         self.log.end(sequence, code);
         Reply { delay: way_back, outcome }
+    }
+
+    /// The refusal if the caller has a policy that does not allow the call. A caller without a policy may do everything.
+    fn refusal(&self, caller: &Caller, operation: &Operation) -> Option<ApiError> {
+        let who = caller.role.as_ref().unwrap_or(&caller.name);
+        let Denial { action, resource, is_explicit } = self.policies.get(who)?.judge(&self.account, operation).err()?;
+        let why = if is_explicit {
+            "with an explicit deny in an identity-based policy".to_owned()
+        } else {
+            format!("because no identity-based policy allows the {action} action")
+        };
+        let sentence = format!("User: {who} is not authorized to perform: {action} on resource: {resource} {why}");
+        Some(if operation.is_sts() {
+            ApiError::new(403, "AccessDenied", sentence)
+        } else {
+            let begin = "You are not authorized to perform this operation.";
+            ApiError::new(403, "UnauthorizedOperation", format!("{begin} {sentence}"))
+        })
     }
 
     fn execute(&mut self, now: Duration, operation: &Operation, age: Duration) -> Result<Answer, ApiError> {
@@ -225,6 +248,14 @@ impl Service {
 
     fn buckets_allow(&mut self, now: Duration, operation: &Operation) -> bool {
         self.buckets.as_mut().is_none_or(|buckets| buckets.take(now, operation))
+    }
+
+    /// Gives a caller a policy, by its role's ARN or else its name; `None` allows it everything again.
+    pub fn set_policy(&mut self, caller: &str, policy: Option<Policy>) {
+        match policy {
+            Some(policy) => self.policies.insert(caller.into(), policy),
+            None => self.policies.remove(caller),
+        };
     }
 
     /// Switches EC2's own throttling on (with full buckets) or off.

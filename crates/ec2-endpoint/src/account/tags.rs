@@ -125,6 +125,21 @@ impl Account {
         vpcs.chain(subnets).chain(groups).chain(instances).chain(enis).chain(elastic_ips).chain(tables)
     }
 
+    /// The type of a resource, as ARNs have it, and its tags.
+    pub fn kind_and_tags(&self, id: &str) -> Option<(&'static str, &Tags)> {
+        let kind = Kind::of(id)?;
+        let tags = match kind {
+            Kind::Vpc => self.vpcs.get(id).map(|vpc| &vpc.tags),
+            Kind::Subnet => self.subnets.get(id).map(|subnet| &subnet.tags),
+            Kind::SecurityGroup => self.security_groups.get(id).map(|group| &group.tags),
+            Kind::Instance => self.instances.get(id).map(|instance| &instance.tags),
+            Kind::NetworkInterface => self.enis.get(id).map(|eni| &eni.tags),
+            Kind::ElasticIp => self.elastic_ips.get(id).map(|elastic_ip| &elastic_ip.tags),
+            Kind::RouteTable => self.route_tables.get(id).map(|table| &table.tags),
+        };
+        Some((kind.resource_type(), tags?))
+    }
+
     fn tags_of_mut(&mut self, id: &str) -> Option<&mut Tags> {
         match Kind::of(id)? {
             Kind::Vpc => self.vpcs.get_mut(id).map(|vpc| &mut vpc.tags),

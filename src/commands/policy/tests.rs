@@ -1,0 +1,149 @@
+//! The policies of configurations that the README does not show, and the other forms.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cli::PolicyFormat;
+use crate::config::{ElasticIpConfig, SecondaryIpConfig, TableRef};
+
+const SHARED: &str = "arn:aws-cn:iam::210987654321:role/shared";
+
+fn tag() -> NodeTag {
+    "pgpool=pg1".parse().unwrap()
+}
+
+fn address(text: &str) -> AddressConfig {
+    AddressConfig { address: text.parse().unwrap(), elastic_ip: None, route: None, secondary_ip: None }
+}
+
+fn vip(addresses: Vec<AddressConfig>) -> VipConfig {
+    VipConfig { delegate_ip: addresses[0].address, addresses, anchor: None }
+}
+
+fn routed(text: &str, tables: Tables, on_release: OnRelease) -> AddressConfig {
+    AddressConfig { route: Some(RouteConfig { tables, interface: None, on_release }), ..address(text) }
+}
+
+fn table(id: &str, account: Account) -> TableRef {
+    TableRef { id: id.parse().unwrap(), account }
+}
+
+fn elastic(text: &str, allocation: Option<&str>) -> AddressConfig {
+    let allocation_id = allocation.map(|id| id.parse().unwrap());
+    let elastic_ip = Some(ElasticIpConfig { allocation_id, interface: None, private_ip: None });
+    AddressConfig { elastic_ip, ..address(text) }
+}
+
+fn by_subnet(text: &str) -> AddressConfig {
+    AddressConfig { secondary_ip: Some(SecondaryIpConfig { interface: None }), ..address(text) }
+}
+
+fn place() -> Place {
+    Place { region: Some("eu-central-1".to_owned()), account: Some("123456789012".to_owned()) }
+}
+
+/// The statements by their names.
+fn statements(config: &Config, role: Option<&str>) -> BTreeMap<String, Value> {
+    let text = policy(config, role, &tag()).unwrap().written(PolicyFormat::Json, &place());
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let all = document["Statement"].as_array().unwrap().iter();
+    all.map(|one| (one["Sid"].as_str().unwrap().to_owned(), one.clone())).collect()
+}
+
+fn names(statements: &BTreeMap<String, Value>) -> Vec<&str> {
+    statements.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn tables_of_another_account_are_left_to_its_role() {
+    let shared = Account::Role(SHARED.to_owned());
+    let ids = Tables::Ids(vec![table("rtb-0a", Account::Own), table("rtb-0b", shared)]);
+    let config = Config::with_vips(vec![vip(vec![routed("20.0.0.50", ids, OnRelease::Keep)])]);
+    let own = statements(&config, None);
+    assert_eq!(names(&own), ["AssumeRoles", "Look", "PointRoutes", "RecordClaims", "SourceDestCheckOff"]);
+    assert_eq!(own["PointRoutes"]["Resource"], "arn:aws:ec2:eu-central-1:123456789012:route-table/rtb-0a");
+    assert_eq!(own["AssumeRoles"]["Resource"], SHARED);
+    let theirs = statements(&config, Some(SHARED));
+    assert_eq!(names(&theirs), ["Look", "PointRoutes"]);
+    assert_eq!(theirs["Look"]["Action"], "ec2:DescribeRouteTables");
+    assert_eq!(theirs["PointRoutes"]["Resource"], "arn:aws-cn:ec2:eu-central-1:210987654321:route-table/rtb-0b");
+    let unknown = policy(&config, Some("arn:aws:iam::1:role/x"), &tag()).unwrap_err();
+    assert!(unknown.ends_with(SHARED), "{unknown}");
+}
+
+#[test]
+fn the_anchor_of_another_accounts_table_is_written_by_its_role() {
+    let ids = Tables::Ids(vec![table("rtb-0b", Account::Role(SHARED.to_owned()))]);
+    let config = Config::with_vips(vec![vip(vec![routed("20.0.0.50", ids, OnRelease::Keep)])]);
+    assert_eq!(names(&statements(&config, None)), ["AssumeRoles", "Look", "SourceDestCheckOff"]);
+    assert_eq!(names(&statements(&config, Some(SHARED))), ["Look", "PointRoutes", "RecordClaims"]);
+}
+
+#[test]
+fn a_role_for_everything_takes_everything_from_the_instances_role() {
+    let own = "arn:aws:iam::123456789012:role/vipkeeper";
+    let mut config = Config::with_vips(vec![vip(vec![by_subnet("10.0.1.50")])]);
+    config.aws.assume_role_arn = Some(own.to_owned());
+    assert_eq!(names(&statements(&config, None)), ["AssumeRoles"]);
+    assert_eq!(names(&statements(&config, Some(own))), ["Look", "MoveBetweenInterfaces", "RecordClaims"]);
+}
+
+#[test]
+fn tables_that_are_chosen_by_tags_are_allowed_by_the_same_tags() {
+    let tags = BTreeMap::from([("Name".to_owned(), "private".to_owned()), ("team".to_owned(), "${db}".to_owned())]);
+    let chosen = Tables::Tagged { tags, account: Account::Own };
+    let vips =
+        vec![vip(vec![routed("20.0.0.50", chosen, OnRelease::Delete), elastic("203.0.113.10", Some("eipalloc-0a"))])];
+    let statements = statements(&Config::with_vips(vips), None);
+    let point = &statements["PointChosenRoutes"];
+    assert_eq!(point["Action"], json!(["ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:DeleteRoute"]));
+    assert_eq!(point["Resource"], "arn:aws:ec2:eu-central-1:123456789012:route-table/*");
+    let wanted = json!({"StringEquals": {"aws:ResourceTag/Name": "private", "aws:ResourceTag/team": "${$}{db}"}});
+    assert_eq!(point["Condition"], wanted, "the tag's value is no variable of IAM");
+    let anchor = &statements["RecordClaims"]["Resource"];
+    assert_eq!(anchor, "arn:aws:ec2:eu-central-1:123456789012:elastic-ip/eipalloc-0a");
+}
+
+#[test]
+fn each_anchor_takes_only_the_keys_of_its_vips() {
+    let vips = [by_subnet("10.0.1.50"), by_subnet("10.0.1.51"), elastic("203.0.113.10", Some("eipalloc-0a"))];
+    let mut config = Config::with_vips(vips.map(|address| vip(vec![address])).to_vec());
+    let all = statements(&config, None);
+    let keys = |sid: &str| all[sid]["Condition"]["ForAllValues:StringLike"]["aws:TagKeys"].clone();
+    assert_eq!(keys("RecordClaims"), json!(["vipkeeper/10.0.1.50/*", "vipkeeper/10.0.1.51/*"]));
+    assert_eq!(keys("RecordClaims2"), "vipkeeper/203.0.113.10/*");
+    config.claims = ClaimMode::Off;
+    assert!(!names(&statements(&config, None)).iter().any(|name| name.starts_with("Record")));
+}
+
+#[test]
+fn a_template_finds_region_and_account_and_asks_for_what_is_open() {
+    let config = Config::with_vips(vec![vip(vec![elastic("203.0.113.10", None)])]);
+    let made = policy(&config, None, &tag()).unwrap();
+    let open =
+        |format| -> Vec<String> { made.open(format, &Place::default()).into_iter().map(|(name, _)| name).collect() };
+    let allocation = "ALLOCATION-ID-OF-203.0.113.10";
+    assert_eq!(open(PolicyFormat::Json), ["REGION", "ACCOUNT", allocation]);
+    assert_eq!(open(PolicyFormat::Terraform), [allocation]);
+
+    let template = made.written(PolicyFormat::Cloudformation, &Place::default());
+    let template: Value = serde_json::from_str(&template).unwrap();
+    let parameters: BTreeSet<_> = template["Parameters"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(parameters, ["AllocationIdOf203x0x113x10", "RoleName"].map(str::to_owned).into());
+    let document = &template["Resources"]["VipkeeperPolicy"]["Properties"]["PolicyDocument"];
+    let arn = "arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:elastic-ip/${AllocationIdOf203x0x113x10}";
+    assert_eq!(document["Statement"][1]["Resource"], json!({ "Fn::Sub": arn }));
+
+    let file = made.written(PolicyFormat::Terraform, &Place::default());
+    for part in [
+        "data \"aws_caller_identity\" \"current\" {}\n",
+        "variable \"allocation_id_of_203_0_113_10\" {\n",
+        "${data.aws_caller_identity.current.account_id}:elastic-ip/${var.allocation_id_of_203_0_113_10}\"",
+    ] {
+        assert!(file.contains(part), "{part} in\n{file}");
+    }
+    let known = made.written(PolicyFormat::Terraform, &place());
+    assert!(!known.contains("data \""), "{known}");
+}
