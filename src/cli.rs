@@ -59,6 +59,14 @@ pub enum Command {
     /// Returns 0 once the daemon has seen every binding in place for the leadership that `up` recorded, so that the
     /// ping with which Pgpool goes on succeeds. At the timeout: one line why, and exit status 1.
     Wait(WaitOptions),
+    /// Keep this node from changing anything about the address, for maintenance or to move it by hand.
+    ///
+    /// The daemon goes on to look, and shows what it would do. A `down`, or the death of Pgpool's watchdog process, still
+    /// lets go of the address, unless --strict. It ends by itself, by `resume`, or at a reboot; a restart of the daemon does
+    /// not end it. Pgpool's user may call it, and root. Exit status 1 if the running daemon does not take notice.
+    Hold(HoldOptions),
+    /// End a hold before its time.
+    Resume(DelegateIp),
     /// Run the daemon.
     ///
     /// Its end moves nothing: addresses and routes stay where they are, and the next start goes on from there.
@@ -110,6 +118,18 @@ pub struct WaitOptions {
     /// wd_heartbeat_deadtime.
     #[arg(long, value_name = "TIME", default_value = "8s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct HoldOptions {
+    #[command(flatten)]
+    pub vip: DelegateIp,
+    /// How long, with its unit; a week at most.
+    #[arg(long = "for", value_name = "TIME", default_value = "30m", value_parser = hold_time)]
+    pub lasts: Duration,
+    /// Keep the node also from letting go of the address.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +199,12 @@ impl FromStr for NodeTag {
             _ => Err("write it as KEY=VALUE, like pgpool=pg1".to_owned()),
         }
     }
+}
+
+fn hold_time(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time.is_zero() || time > LONGEST { Err("give a time up to 7days".to_owned()) } else { Ok(time) }
 }
 
 fn account(text: &str) -> Result<String, String> {
@@ -280,6 +306,9 @@ mod tests {
             "vipkeeper up 20.0.0.50 --state-dir run",
             "vipkeeper run --log-level loud",
             "vipkeeper status --log-level info",
+            "vipkeeper hold",
+            "vipkeeper hold 20.0.0.50 --for 0s",
+            "vipkeeper hold 20.0.0.50 --for 8days",
             "vipkeeper policy --format yaml",
             "vipkeeper policy --node-tag pgpool",
             "vipkeeper policy --node-tag vipkeeper/a=b",

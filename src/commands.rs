@@ -1,5 +1,6 @@
 //! One module for each command of the program.
 
+pub mod hold;
 pub mod hook;
 pub mod plan;
 pub mod policy;

@@ -1,11 +1,13 @@
 //! Every decision about a VIP, as pure functions: who may hold it ([`claim`]), what is remembered between passes
-//! ([`memory`]), what must change ([`plan`]), what a former leader keeps for its successor ([`keep`]), how the watchdog's
-//! word counts ([`witness`]), and how often a leader looks ([`pace`]). These functions read no clock and do no I/O.
+//! ([`memory`]), what must change ([`plan`]), what a former leader keeps for its successor ([`keep`]), what an operator holds
+//! back ([`hold`]), how the watchdog's word counts ([`witness`]), and how often a leader looks ([`pace`]). These functions
+//! read no clock and do no I/O.
 //!
 //! The daemon and `vipkeeper plan` both decide through a [`Decider`], so that both come to the same conclusion.
 
 use crate::binding::Vip;
 use crate::config::WitnessMode;
+use crate::decide::hold::Hold;
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::plan::Plan;
 use crate::decide::witness::{Dispute, Heard};
@@ -13,6 +15,7 @@ use crate::desired::Desired;
 use crate::observe::seen::{Moment, Now, Observed};
 
 pub mod claim;
+pub mod hold;
 pub mod keep;
 pub mod memory;
 pub mod own_writes;
@@ -25,6 +28,8 @@ pub mod witness;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decider {
     pub memory: Memory,
+    /// An operator's hold, if there is one. It counts until its own end.
+    pub hold: Option<Hold>,
     dispute: Option<Dispute>,
     /// Whether the last judgement follows the watchdog's word instead of the file.
     on_watchdogs_word: bool,
@@ -39,7 +44,7 @@ impl Decider {
         let on_watchdogs_word = persisted.on_watchdogs_word;
         let dispute = on_watchdogs_word.then(|| Dispute::remembered(&persisted.claim, persisted.started_ms, now));
         let memory = Memory::restore(persisted, now, wall_ms);
-        Self { memory, dispute, on_watchdogs_word }
+        Self { memory, dispute, on_watchdogs_word, hold: None }
     }
 
     /// Weighs the desired-state file against the watchdog's word, and returns the desired state that follows from both.
@@ -59,7 +64,11 @@ impl Decider {
     /// are set apart.
     pub fn decide(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Now) -> Plan {
         self.memory.learn(vip, desired, observed, now);
-        plan::plan(vip, desired, observed, &self.memory, now.at)
+        let plan = plan::plan(vip, desired, observed, &self.memory, now.at);
+        match &self.hold {
+            Some(hold) if now.at < hold.until => hold::held(plan, desired, hold),
+            _ => plan,
+        }
     }
 
     /// Everything that must survive a restart of the daemon, except the time at which the claim converged.

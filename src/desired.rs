@@ -1,8 +1,9 @@
 //! The role that the hook's file asks for, as the planner sees it. `file` holds the file's format, `next` the rule for
 //! the file that a hook writes, `write` the replacement of the file, and `source` the daemon's view of one file after
-//! the other.
+//! the other. `hold` is an operator's word beside the hook's: change nothing for a time.
 
 pub mod file;
+pub mod hold;
 pub mod next;
 pub mod source;
 pub(crate) mod write;

@@ -13,6 +13,7 @@ use clap::{CommandFactory, Parser};
 use vipkeeper::aws::node::Cloud;
 use vipkeeper::cli::{Cli, Command, PolicyOptions};
 use vipkeeper::commands::Format;
+use vipkeeper::commands::hold::{self, Noticed};
 use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::{Inputs, preview};
 use vipkeeper::commands::policy::{Place, policy};
@@ -63,6 +64,8 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Wait(wait) => {
             as_hook(cli, |context| wait_for_claim(context, wait.vip.delegate_ip, wait.timeout).map(drop))
         }
+        Command::Hold(hold) => as_operator(cli, |context| hold::hold(context, hold)),
+        Command::Resume(vip) => as_operator(cli, |context| hold::resume(context, vip.delegate_ip)),
         Command::Status(status) => {
             let config = cli.sources().load_for_hook();
             let format = if status.json { Format::Json } else { Format::Page };
@@ -134,6 +137,13 @@ fn as_hook(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<(), HookError>) 
     }
     done?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Does the work of an operator's command, and prints what the daemon makes of it.
+fn as_operator(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<Noticed, HookError>) -> anyhow::Result<ExitCode> {
+    let noticed = work(&hook_context(cli)?)?;
+    print(format!("{noticed}\n").as_bytes())?;
+    Ok(if noticed.is_well() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 /// Prints the least policy. What whoever uses it must put in is said on stderr, so that stdout is the policy alone.

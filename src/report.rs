@@ -74,6 +74,8 @@ pub enum News<'a> {
     Contested { vip: IpAddr, contested: bool },
     /// The watchdog contradicts the desired-state file; `false`: it does not any more.
     HookLost { vip: IpAddr, lost: bool },
+    /// An operator holds the VIP: `why` says until when. `None`: the hold is over.
+    Held { vip: IpAddr, why: Option<&'a str> },
     /// Every binding of the VIP was seen here for the first time under this claim. `after` is the time since the hook
     /// began.
     Converged { vip: IpAddr, claim: &'a ClaimId, after: Duration },

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::decide::memory::Persisted;
+use crate::desired::hold::InForce;
 use crate::desired::source::Reading;
 
 pub mod files;
@@ -14,6 +15,11 @@ mod reserve;
 pub trait Machine {
     /// Reads the VIP's desired-state file afresh. From then on the guard that the file names is watched.
     fn desired(&mut self, vip: IpAddr) -> Reading;
+    /// The hold over the VIP that has not ended; `None` if there is none.
+    ///
+    /// # Errors
+    /// One line that says why the hold that is there does not count.
+    fn hold(&self, vip: IpAddr) -> Result<Option<InForce>, String>;
     /// Forgets all VIPs but these. The files of a forgotten VIP are not read any more, and its guard is not watched any
     /// more.
     fn keep_only(&mut self, vips: &BTreeSet<IpAddr>);

@@ -225,6 +225,8 @@ names!(
         Superseded = "Superseded",
         HookLost = "HookLost",
         Witness = "Witness",
+        /// Only while an operator holds the VIP, or where a hold does not count.
+        Held = "Held",
     }
 );
 
@@ -238,6 +240,8 @@ pub mod reason {
     pub const NOT_READ: &str = "NotRead";
     /// Of `InSync`: the daemon has not looked yet.
     pub const NOT_LOOKED_YET: &str = "NotLookedYet";
+    /// Of `Held`: there is a hold, and it does not count.
+    pub const NOT_USED: &str = "NotUsed";
     /// Of `ClaimRecorded`: this node's claim was read, and no other claim is newer.
     pub const ON_RECORD: &str = "OnRecord";
 }

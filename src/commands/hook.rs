@@ -45,6 +45,16 @@ pub enum HookError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Wait(#[from] WaitError),
+    #[error(
+        "cannot write or remove {} as uid {uid}; whoever may write the hooks' files, or root, may do so",
+        path.display()
+    )]
+    Hold {
+        path: PathBuf,
+        uid: u32,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// Why the claim did not converge, or not in time.
@@ -70,7 +80,7 @@ impl HookError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::UnknownIp { .. } => 2,
-            Self::Caller(_) | Self::Write(_) | Self::Wait(_) => 1,
+            Self::Caller(_) | Self::Write(_) | Self::Wait(_) | Self::Hold { .. } => 1,
         }
     }
 }

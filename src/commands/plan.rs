@@ -14,6 +14,7 @@ use crate::config::{Config, WitnessMode};
 use crate::daemon::Ask;
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
+use crate::decide::hold::Hold;
 use crate::decide::plan::{Plan, State, Unasked, Verdict};
 use crate::decide::timing::HOOK_LOST_AFTER;
 use crate::decide::witness::{Dispute, Heard};
@@ -133,6 +134,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         });
         let reading = machine.desired(delegate_ip);
         let mut decider = Decider::restore(machine.load(delegate_ip), Moment::ZERO, now.wall_ms);
+        decider.hold = machine.hold(delegate_ip).ok().flatten().map(|found| Hold::found(found, &reading, NOW));
         let desired = decider.judge(config.witness, &reading.desired, heard, now);
         let (vip, mut observed) = observe(config, vip_config, &known, &world);
         observed.witness = heard.word;

@@ -9,6 +9,7 @@ use crate::config::WitnessMode;
 use crate::decide::claim::{self, Record};
 use crate::decide::plan::{self, Plan, Unasked, Verdict, Why};
 use crate::desired::Desired;
+use crate::desired::hold::{Extent, InForce};
 use crate::ec2::Class;
 use crate::names::OneOf;
 use crate::observe::World;
@@ -178,6 +179,11 @@ impl VipLoop {
         put(ConditionName::Superseded, rival.is_some(), reason, message.unwrap_or_default());
         let (speaks, reason, message) = witness(mode, asked, self.config.delegate_ip);
         put(ConditionName::Witness, speaks, reason, message);
+        match self.hold() {
+            Ok(None) => {}
+            Ok(Some(hold)) => put(ConditionName::Held, true, hold_reason(hold.extent), hold_message(hold)),
+            Err(why) => put(ConditionName::Held, false, reason::NOT_USED, why.clone()),
+        }
         conditions
     }
 
@@ -259,6 +265,22 @@ impl VipLoop {
             (Record::Unknown, Some(why)) => (false, reason::NOT_READ, format!("the anchor's tags: {why}")),
         }
     }
+}
+
+fn hold_reason(extent: Extent) -> &'static str {
+    match extent {
+        Extent::ExceptRelease => "ExceptRelease",
+        Extent::Everything => "Everything",
+    }
+}
+
+fn hold_message(hold: &InForce) -> String {
+    let until = hold.until();
+    let except = match hold.extent {
+        Extent::ExceptRelease => ", except that a `down` still lets go",
+        Extent::Everything => "",
+    };
+    format!("an operator holds it: this node changes nothing until {until}{except}")
 }
 
 /// The class of the failed read that left something unknown.

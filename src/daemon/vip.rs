@@ -9,11 +9,13 @@ use crate::binding::{Anchor, BindingKey, ClaimMode, Kind, Vip};
 use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
+use crate::decide::hold::Hold;
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
 use crate::decide::plan::{Change, Plan, State, Subject, Verdict};
 use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
+use crate::desired::hold::InForce;
 use crate::desired::source::Reading;
 use crate::ec2::{Accepted, Class, Effect, Urgency};
 use crate::ids::{ClaimId, InstanceId};
@@ -82,6 +84,7 @@ pub struct VipLoop {
     held: bool,
     /// The connections that were ended before their local address was removed.
     pub(super) connections: Option<ConnectionsStatus>,
+    hold: Result<Option<InForce>, String>,
 }
 
 impl VipLoop {
@@ -103,6 +106,7 @@ impl VipLoop {
             converged,
             held: false,
             connections: None,
+            hold: Ok(None),
         }
     }
 
@@ -132,8 +136,23 @@ impl VipLoop {
             // A new claim and the end of a claim are fresh starts: no change waits for an old failure.
             self.start_afresh();
         }
+        let holds_anew = self.read_hold(machine, &reading, now);
         self.reading = Some(reading);
-        changed
+        changed || holds_anew
+    }
+
+    /// Reads the hold afresh. Returns whether it began or ended.
+    fn read_hold(&mut self, machine: &impl Machine, reading: &Reading, now: Now) -> bool {
+        let before = self.hold.as_ref().is_ok_and(Option::is_some);
+        self.hold = machine.hold(self.vip());
+        let found = self.hold.as_ref().ok().copied().flatten();
+        self.decider.hold = found.map(|hold| Hold::found(hold, reading, now.at));
+        before != found.is_some()
+    }
+
+    /// The hold over this VIP, or why the hold that is there does not count.
+    pub(super) fn hold(&self) -> &Result<Option<InForce>, String> {
+        &self.hold
     }
 
     /// The dispute between the file and the watchdog's last word; `None` if they agree.

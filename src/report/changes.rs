@@ -117,6 +117,18 @@ impl VipChanges<'_> {
         if let Some(contested) = self.turned(ConditionName::Contested) {
             news(&News::Contested { vip, contested });
         }
+        self.hold(news);
+    }
+
+    /// Tells of a hold when it begins, when another one takes its place, and when it ends.
+    fn hold(&self, news: &mut impl FnMut(&News<'_>)) {
+        let vip = self.after.delegate_ip;
+        let held = |status| condition(status, ConditionName::Held).filter(|held| held.holds).map(|held| &held.message);
+        match (self.before.and_then(held), held(self.after)) {
+            (before, Some(why)) if before != Some(why) => news(&News::Held { vip, why: Some(why) }),
+            (Some(_), None) => news(&News::Held { vip, why: None }),
+            _ => {}
+        }
     }
 
     fn desired(&self, news: &mut impl FnMut(&News<'_>)) {

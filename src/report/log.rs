@@ -170,6 +170,8 @@ impl Log {
             News::HookLost { vip, lost: false } => {
                 info!(%vip, "the watchdog does not contradict the desired-state file any more");
             }
+            News::Held { vip, why: Some(why) } => warn!(%vip, "{why}"),
+            News::Held { vip, why: None } => info!(%vip, "the hold is over"),
             News::Converged { vip, claim, after } => {
                 info!(%vip, %claim, after_s = rounded(after), "converged: every binding leads to this node");
             }

@@ -54,6 +54,7 @@ struct VipState {
     hook_lost: bool,
     desired_invalid: bool,
     guard_alive: bool,
+    held: bool,
     bindings: BTreeMap<BindingKey, State>,
     /// How long the next try is held back. The key `None` stands for the claim's record.
     backoffs: BTreeMap<Option<BindingKey>, Duration>,
@@ -69,6 +70,7 @@ impl Default for VipState {
             hook_lost: false,
             desired_invalid: false,
             guard_alive: false,
+            held: false,
             bindings: BTreeMap::new(),
             backoffs: BTreeMap::new(),
         }
@@ -191,6 +193,7 @@ impl Gauges {
             state.claim_recorded = claim.is_some() && told.conditions.iter().any(on_record);
             state.contested = holds(ConditionName::Contested);
             state.hook_lost = holds(ConditionName::HookLost);
+            state.held = holds(ConditionName::Held);
             state.desired_invalid = fails(ConditionName::DesiredValid);
 
             let is_told = |key: &BindingKey| {
@@ -239,6 +242,7 @@ impl Gauges {
             gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(f64::from(state.hook_lost));
             gauge!("vipkeeper_desired_invalid", "vip" => vip.clone()).set(f64::from(state.desired_invalid));
             gauge!("vipkeeper_guard_alive", "vip" => vip.clone()).set(f64::from(state.guard_alive));
+            gauge!("vipkeeper_held", "vip" => vip.clone()).set(f64::from(state.held));
             for (key, now) in &state.bindings {
                 for one in State::ALL {
                     gauge!(
@@ -405,6 +409,7 @@ fn describe_state() {
     describe_gauge!("vipkeeper_claim_recorded", "Whether this leader's claim is on record as the newest.");
     describe_gauge!("vipkeeper_contested", "Whether somebody keeps taking what this node holds by right.");
     describe_gauge!("vipkeeper_guard_alive", "Whether the watchdog process behind the claim lives.");
+    describe_gauge!("vipkeeper_held", "Whether an operator keeps this node from changing anything.");
     describe_gauge!("vipkeeper_hook_lost", "Whether the watchdog contradicts the desired-state file.");
     describe_gauge!("vipkeeper_desired_invalid", "Whether the desired-state file is not to be read or trusted.");
     describe_gauge!(

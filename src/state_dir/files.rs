@@ -11,7 +11,10 @@ use super::Machine;
 use super::reserve::Reserve;
 use crate::decide::memory::{PERSISTED_VERSION, Persisted};
 use crate::desired::file::DesiredFile;
+use crate::desired::hold::{self, InForce};
 use crate::desired::source::{DesiredSource, Reading};
+use crate::error::one_line;
+use crate::machine::clock::Clocks;
 use crate::machine::process;
 use crate::machine::trust::SharedOwners;
 use crate::machine::whole_file;
@@ -94,6 +97,11 @@ impl Machine for Files {
             }
         }
         reading
+    }
+
+    fn hold(&self, vip: IpAddr) -> Result<Option<InForce>, String> {
+        let file = hold::read(&self.state_dir, vip, &self.trusted.get()).map_err(|error| one_line(&error))?;
+        Ok(file.and_then(|file| file.in_force(&self.boot_id, Clocks::now())))
     }
 
     fn keep_only(&mut self, vips: &BTreeSet<IpAddr>) {

@@ -152,6 +152,13 @@ impl Headline {
             what: vec![clean(&condition.message)],
             to_do: Some(to_do.to_owned()),
         };
+        if let Some(held) = holding(vip, ConditionName::Held) {
+            let to_do = format!(
+                "'vipkeeper resume {}' as the hook's user ends the hold; it also ends by itself",
+                vip.delegate_ip
+            );
+            return Some(Self { tone: Tone::Wait, ..alert("HELD", held, &to_do) });
+        }
         if let Some(lost) = holding(vip, ConditionName::HookLost) {
             let to_do = "look at if_up_cmd and if_down_cmd in pgpool.conf, and at what Pgpool's log says of them; \
                          'pcp_watchdog_info' shows who leads";
@@ -169,6 +176,13 @@ impl Headline {
             let to_do = "find who else moves this address: another failover script, or a person; \
                          CloudTrail names the caller";
             return Some(alert("CONTESTED", contested, to_do));
+        }
+        if let Some(unused) = failing(vip, ConditionName::Held) {
+            let to_do = format!(
+                "hold it anew as root or as a user in hook_users, or end it: 'vipkeeper resume {}'",
+                vip.delegate_ip
+            );
+            return Some(alert("HOLD NOT USED", unused, &to_do));
         }
         None
     }
@@ -448,6 +462,8 @@ fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
         ConditionName::Witness => {
             condition.holds || ["Off", "NotAskedYet", "NoSocket", "NotRunning"].contains(&&*condition.reason)
         }
+        // A hold that does not count is a hold that somebody relies on.
+        ConditionName::Held => !condition.holds && condition.reason != reason::NOT_USED,
         ConditionName::Contested | ConditionName::Superseded | ConditionName::HookLost => !condition.holds,
         ConditionName::InSync | ConditionName::DesiredValid => condition.holds,
     }
@@ -528,6 +544,9 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
             "remove by hand what it names ('ip address del ...' or 'ip route del ...'), or what keeps it; until then this \
              node itself answers its own clients of the VIP, and not the leader"
                 .to_owned()
+        }
+        (Blocker::Held, ..) => {
+            format!("'vipkeeper resume {ip}' as the hook's user ends the hold; it also ends by itself")
         }
     }
 }

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
 use super::{PartVoice, Source, Wake, Watcher, readable, watch};
-use crate::desired::write;
+use crate::desired::{hold, write};
 
 /// The number of attempts to open the folder before an error is returned. An attempt fails if the folder appears or
 /// disappears during the attempt.
@@ -23,7 +23,7 @@ const OPEN_ATTEMPTS: u32 = 16;
 /// Room for a few dozen events. Events that do not fit stay in the kernel.
 const BUFFER_BYTES: usize = 4096;
 
-/// Sends [`Wake::DesiredChanged`] when a desired file (`<address>.json`) in `folder` was written, replaced or removed,
+/// Sends [`Wake::DesiredChanged`] when a desired file (`<address>.json`) or a hold in `folder` was written, replaced or removed,
 /// and when the folder itself came or went. The folder need not exist yet. Sends [`Wake::HookWrites`] when a hook made
 /// the temporary file that becomes a desired file by renaming. If a change comes in the same batch of events, only the
 /// change is told. Other files wake nobody. The renaming of a folder above `folder` goes unnoticed. The voice tells
@@ -191,8 +191,8 @@ fn add(inotify: BorrowedFd<'_>, folder: &Path, events: WatchFlags) -> io::Result
     }
 }
 
-/// Desired files are named by the VIP's address.
+/// Desired files and holds are named by the VIP's address.
 fn is_desired_file(name: &OsStr) -> bool {
-    let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
+    let stem = name.to_str().and_then(|name| name.strip_suffix(".json").or_else(|| name.strip_suffix(hold::ENDING)));
     stem.is_some_and(|stem| stem.parse::<IpAddr>().is_ok())
 }

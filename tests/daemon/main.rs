@@ -13,6 +13,7 @@ mod support;
 mod failing;
 #[path = "../report/golden.rs"]
 mod golden;
+mod holding;
 mod keeping;
 mod living;
 mod local;

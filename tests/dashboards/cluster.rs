@@ -60,7 +60,7 @@ impl Cluster {
             for name in ["claim_recorded", "guard_alive"] {
                 add(&format!("vipkeeper_{name}"), &of_vip(""), f64::from(u8::from(leads)));
             }
-            for name in ["contested", "hook_lost", "desired_invalid", "superseded_total"] {
+            for name in ["contested", "hook_lost", "desired_invalid", "held", "superseded_total"] {
                 add(&format!("vipkeeper_{name}"), &of_vip(""), 0.0);
             }
             for direction in ["gained", "lost"] {

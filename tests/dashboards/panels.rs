@@ -299,14 +299,15 @@ const CLAIMS: &[Panel] = &[
         words: YES_NO,
     },
     Panel {
-        title: "Hooks lost, files that do not count",
-        description: "Pgpool's watchdog contradicts the desired-state file, or that file cannot be trusted.",
+        title: "Hooks lost, files that do not count, holds",
+        description: "Pgpool's watchdog contradicts the desired-state file, that file cannot be trusted, or an operator holds the VIP.",
         shape: Lines,
         unit: "short",
         width: 8,
         queries: &[
             ("vipkeeper_hook_lost{@vip}", "hook lost {{vip}} {{instance}}"),
             ("vipkeeper_desired_invalid{@vip}", "invalid {{vip}} {{instance}}"),
+            ("vipkeeper_held{@vip}", "held {{vip}} {{instance}}"),
         ],
         words: NO_WORDS,
     },

@@ -9,6 +9,7 @@
 
 mod affirm;
 mod guard;
+mod hold;
 mod order;
 mod support;
 mod trust;

@@ -467,12 +467,13 @@ fn what_an_operator_must_see_is_an_error() {
     let lines = captured("warn", || {
         report.news(&News::Contested { vip: vip(), contested: true });
         report.news(&News::HookLost { vip: vip(), lost: true });
+        report.news(&News::Held { vip: vip(), why: Some("an operator holds it") });
         report.news(&News::DesiredInvalid { vip: vip(), why: "owned by user 1000" });
         report.news(&News::DesiredInvalid { vip: vip(), why: "owned by user 1000" });
         report.news(&News::Drift { vip: vip(), key: &key, reason: DriftReason::CheckOn, detail: "it is on" });
     });
     let levels: Vec<_> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!(levels, ["ERROR", "ERROR", "ERROR", "WARN"], "{lines:#?}");
+    assert_eq!(levels, ["ERROR", "ERROR", "WARN", "ERROR", "WARN"], "{lines:#?}");
 }
 
 #[tokio::test(start_paused = true)]

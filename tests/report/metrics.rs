@@ -189,6 +189,7 @@ fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
     vip.bindings[0].state = State::Drift.into();
     vip.bindings.push(binding(Kind::Route, "rtb-0new", State::Waiting, "settling"));
     vip.conditions.push(condition(ConditionName::HookLost, true, "escalated", 3));
+    vip.conditions.push(condition(ConditionName::Held, true, "until tomorrow", 3));
     vip.conditions[1].holds = false;
     let held_back = |seconds: u64| ErrorStatus {
         at_ms: NOW_MS,
@@ -217,6 +218,7 @@ fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
         (r#"vipkeeper_desired_role{vip="20.0.0.50",role="unknown"}"#.to_owned(), 0.0),
         (r#"vipkeeper_hook_lost{vip="20.0.0.50"}"#.to_owned(), 1.0),
         (r#"vipkeeper_contested{vip="20.0.0.50"}"#.to_owned(), 0.0),
+        (r#"vipkeeper_held{vip="20.0.0.50"}"#.to_owned(), 1.0),
         (r#"vipkeeper_desired_invalid{vip="20.0.0.50"}"#.to_owned(), 1.0),
         (r#"vipkeeper_claim_term{vip="20.0.0.50"}"#.to_owned(), 1_799_999_278_000.0),
         (r#"vipkeeper_claim_recorded{vip="20.0.0.50"}"#.to_owned(), 1.0),

@@ -198,6 +198,7 @@ fn what_waits_for_people_says_what_they_can_do() {
             "make a fresh claim, as the hook's user: 'vipkeeper down 20.0.0.50', then 'vipkeeper up",
         ),
         (leader(), Blocker::NotEscalated, "  do    see who leads: 'pcp_watchdog_info'"),
+        (leader(), Blocker::Held, "  do    'vipkeeper resume 20.0.0.50' as the hook's user ends the hold"),
         (leader(), Blocker::Unheard, "  do    see whether Pgpool hangs"),
         (leader(), Blocker::Conflict, "  do    give each of the two a place of its own in the config of all nodes"),
         (
@@ -209,6 +210,24 @@ fn what_waits_for_people_says_what_they_can_do() {
         let page = shown(vip, blocked_by);
         assert!(page.contains("BLOCKED") && page.contains(wanted), "{blocked_by}: {page}");
     }
+}
+
+#[test]
+fn a_hold_stands_above_everything_and_asks_for_attention() {
+    let message = "an operator holds it: this node changes nothing until 2027-01-15T08:30:00Z";
+    let mut vip = denied();
+    vip.conditions.push(condition(ConditionName::Held, true, message, 60));
+    let held = page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, PIPE);
+    assert!(held.contains("20.0.0.50  leader  HELD  for 1 min\n") && held.contains(message), "{held}");
+    assert!(held.contains("  do    'vipkeeper resume 20.0.0.50'"), "{held}");
+    let mut vip = leader();
+    vip.conditions.push(condition(ConditionName::Held, true, message, 60));
+    assert_eq!(Overall::of(&status(vec![vip]), DaemonLife::Alive, NOW_MS), Overall::Attention);
+    // A hold that does not count.
+    let mut vip = leader();
+    let unused = Condition { reason: "NotUsed".to_owned(), ..condition(ConditionName::Held, false, "its owner", 60) };
+    vip.conditions.push(unused);
+    assert_eq!(Overall::of(&status(vec![vip]), DaemonLife::Alive, NOW_MS), Overall::Attention);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use vipkeeper::decide::memory::Persisted;
 use vipkeeper::desired::file::{DesiredFile, Leadership, Wanted};
+use vipkeeper::desired::hold::{Extent, HoldFile, InForce};
 use vipkeeper::desired::next::{Call, Hook, Request, WatchdogProcess, next};
 use vipkeeper::desired::source::Reading;
 use vipkeeper::desired::{Desired, WhyUnknown};
@@ -54,6 +55,7 @@ pub(super) struct Memory {
     /// The number of times that the machine was switched on.
     boots: u32,
     files: BTreeMap<IpAddr, DesiredFile>,
+    holds: BTreeMap<IpAddr, HoldFile>,
     /// The time at which each claim was first written to a file.
     /// The addresses that the daemon added.
     added: BTreeSet<LocalAddress>,
@@ -224,6 +226,19 @@ impl Computer {
     }
 
     /// Makes the VIP's file unusable, as if somebody had put garbage in its place.
+    /// An operator holds the VIP.
+    pub fn hold(&self, vip: IpAddr, lasts: Duration, extent: Extent) {
+        let hold = HoldFile::new(vip, self.boot_id(), self.clocks(), lasts, extent);
+        self.memory.borrow_mut().holds.insert(vip, hold);
+        self.memory.borrow().wake(Wake::DesiredChanged);
+    }
+
+    /// The operator ends the hold.
+    pub fn resume(&self, vip: IpAddr) {
+        self.memory.borrow_mut().holds.remove(&vip);
+        self.memory.borrow().wake(Wake::DesiredChanged);
+    }
+
     pub fn spoil_file(&self, vip: IpAddr) {
         let mut memory = self.memory.borrow_mut();
         let last_good = memory.files.get(&vip).cloned();
@@ -410,6 +425,11 @@ impl Machine for Computer {
             _ => {}
         }
         reading
+    }
+
+    fn hold(&self, vip: IpAddr) -> Result<Option<InForce>, String> {
+        let memory = self.memory.borrow();
+        Ok(memory.holds.get(&vip).and_then(|hold| hold.in_force(&self.boot_id(), self.clocks())))
     }
 
     fn keep_only(&mut self, vips: &BTreeSet<IpAddr>) {

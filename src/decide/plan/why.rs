@@ -21,6 +21,8 @@ names!(
         Kernel = "kernel",
         /// Two bindings cannot be here at once.
         Conflict = "conflict",
+        /// An operator holds the VIP.
+        Held = "held",
     }
 );
 
@@ -87,6 +89,8 @@ pub enum Why {
     LocalRoute {
         route: String,
     },
+    /// An operator holds the VIP. The other reason is the one that would count without the hold.
+    Held(Box<Why>),
     /// The Elastic IP points here, but no association id was seen by which it could be released.
     NoAssociation,
 }
@@ -102,6 +106,7 @@ impl Why {
             Self::UndesiredButHere => Some(Blocker::NoHook),
             Self::Obstructed(_) => Some(Blocker::Conflict),
             Self::LocalKept { .. } | Self::LocalRoute { .. } => Some(Blocker::Kernel),
+            Self::Held(_) => Some(Blocker::Held),
             _ => None,
         }
     }
@@ -148,6 +153,7 @@ impl fmt::Display for Why {
             ),
             Self::LocalKept { entry, why } => write!(f, "the kernel still answers by {entry}, which is kept: {why}"),
             Self::LocalRoute { route } => write!(f, "on no interface, but the kernel answers by the route {route}"),
+            Self::Held(why) => write!(f, "held, so nothing is done; without the hold: {why}"),
             Self::NoAssociation => f.write_str("points here without an association id to release it by"),
         }
     }

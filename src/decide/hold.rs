@@ -1,0 +1,67 @@
+//! An operator's hold over one VIP: until it ends, this node changes nothing. Everything is still seen, planned and told.
+
+use crate::action::Purpose;
+use crate::decide::claim::Standing;
+use crate::decide::plan::{DriftReason, Plan, State, Verdict, Why};
+use crate::desired::hold::{Extent, InForce};
+use crate::desired::source::Reading;
+use crate::desired::{Desired, WhyStandby};
+use crate::observe::seen::Moment;
+
+/// A hold that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub until: Moment,
+    pub extent: Extent,
+    /// Whether the hook's word that is in force was given while the hold lasted.
+    pub hook_came_since: bool,
+}
+
+impl Hold {
+    /// The hold that was found together with this reading of the desired-state file.
+    #[must_use]
+    pub fn found(found: InForce, reading: &Reading, now: Moment) -> Self {
+        let file = reading.in_force.as_ref();
+        let hook_came_since = file.is_some_and(|file| file.written_ms >= found.set_ms);
+        Self { until: now + found.left, extent: found.extent, hook_came_since }
+    }
+}
+
+/// The plan without the changes that the hold forbids. The next look comes when the hold ends.
+#[must_use]
+pub fn held(plan: Plan, desired: &Desired, hold: &Hold) -> Plan {
+    // A node that stood by before the hold releases nothing: an operator may be moving the VIP here by hand.
+    let lets_go = hold.extent == Extent::ExceptRelease
+        && match desired {
+            Desired::Standby(WhyStandby::Down) => hold.hook_came_since,
+            Desired::Standby(WhyStandby::GuardDead) => true,
+            Desired::Standby(WhyStandby::Watchdog) | Desired::Leader(_) | Desired::Unknown(_) => false,
+        };
+    let bindings = plan.bindings.into_iter().map(|(key, verdict)| {
+        let is_allowed = lets_go && releases(&verdict);
+        (key, if is_allowed { verdict } else { without_step(verdict) })
+    });
+    // The withdrawal of a claim belongs to its release.
+    let withdraws = lets_go && plan.standing == Standing::Standby;
+    Plan {
+        bindings: bindings.collect(),
+        record: plan.record.filter(|_| withdraws),
+        forget: None,
+        look_at: Some(plan.look_at.map_or(hold.until, |at| at.min(hold.until))),
+        ..plan
+    }
+}
+
+/// Whether the verdict gives up a binding that this node had. A binding that came back is not released: somebody brought it
+/// here.
+fn releases(verdict: &Verdict) -> bool {
+    let releases = verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release);
+    releases && verdict.drift != Some(DriftReason::Here)
+}
+
+fn without_step(verdict: Verdict) -> Verdict {
+    match verdict.step {
+        None => verdict,
+        Some(_) => Verdict { state: State::Blocked, why: Why::Held(Box::new(verdict.why)), step: None, ..verdict },
+    }
+}

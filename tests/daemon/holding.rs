@@ -1,0 +1,132 @@
+//! An operator holds a VIP: the node goes on to look, and changes nothing.
+
+use vipkeeper::desired::hold::Extent;
+
+use crate::world::*;
+
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+fn hold(world: &World, node: usize, lasts: Duration) {
+    world.nodes[node].computer.hold(ip(ADDRESS), lasts, Extent::ExceptRelease);
+}
+
+fn table_leads_to(world: &World) -> Option<String> {
+    world.estate.route(&tables(world)[0], ADDRESS)
+}
+
+fn is_held(world: &World, node: usize) -> bool {
+    let vip = world.nodes[node].recorder.vip(ADDRESS);
+    vip.conditions.iter().any(|condition| condition.name.as_str() == "Held" && condition.holds)
+}
+
+#[test]
+fn a_leader_that_is_held_repairs_nothing_until_the_hold_ends() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.start_with_leader_of(ADDRESS, seconds(20)).await;
+        hold(&world, 0, seconds(600));
+        pass(seconds(1)).await;
+        let mark = world.mark();
+        delete_route_by_hand(&world.estate, &tables(&world)[0]);
+        world.nodes[0].computer.remove_by_hand(ip(ADDRESS));
+        pass(seconds(590)).await;
+        assert_eq!(world.writes(mark), []);
+        assert!(is_held(&world, 0) && !world.nodes[0].has_local(ADDRESS));
+        let route = world.nodes[0].recorder.binding(ADDRESS, &format!("route {}", tables(&world)[0]));
+        assert_eq!(route.blocked_by.unwrap().as_str(), "held");
+        assert_eq!(route.detail, "held, so nothing is done; without the hold: gone, putting it back");
+        assert_eq!(world.nodes[0].recorder.heard("Held { vip: 20.0.0.50, why: Some").len(), 1);
+        // At its end, without another word.
+        pass(seconds(15)).await;
+        assert_eq!(table_leads_to(&world), world.eni(0));
+        assert!(world.nodes[0].has_local(ADDRESS) && !is_held(&world, 0));
+        assert_eq!(world.nodes[0].recorder.heard("Held { vip: 20.0.0.50, why: None }").len(), 1);
+    });
+}
+
+#[test]
+fn a_claim_under_a_hold_takes_nothing_and_takes_everything_once_it_is_resumed() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(2));
+        world.start();
+        pass(seconds(1)).await;
+        hold(&world, 0, AN_HOUR);
+        let mark = world.mark();
+        world.up(0, ADDRESS);
+        pass(seconds(300)).await;
+        assert_eq!(world.writes(mark), [], "no take, and no claim on record");
+        world.nodes[0].computer.resume(ip(ADDRESS));
+        pass(seconds(30)).await;
+        assert!(tables(&world).iter().all(|table| world.estate.route(table, ADDRESS) == world.eni(0)));
+        assert!(world.nodes[0].recorder.is_in_sync(ip(ADDRESS)));
+    });
+}
+
+#[test]
+fn a_standby_that_is_held_keeps_what_is_moved_to_it_by_hand() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip);
+        world.start();
+        pass(seconds(1)).await;
+        world.up(1, EIP);
+        pass(seconds(20)).await;
+        world.down(1, EIP);
+        world.up(0, EIP);
+        pass(seconds(20)).await;
+        for node in &world.nodes {
+            node.computer.hold(ip(EIP), AN_HOUR, Extent::ExceptRelease);
+        }
+        pass(seconds(1)).await;
+        point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
+        pass(seconds(300)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(1), "neither taken back nor let go");
+        for node in &world.nodes {
+            node.computer.resume(ip(EIP));
+        }
+        pass(seconds(60)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+    });
+}
+
+/// What still lets go under an ordinary hold, and under a strict one not.
+async fn let_go(extent: Extent, end: impl Fn(&World)) -> (bool, bool) {
+    let mut world = World::new(1, elastic_ip);
+    world.start_with_leader_of(EIP, seconds(20)).await;
+    world.nodes[0].computer.hold(ip(EIP), AN_HOUR, extent);
+    pass(seconds(20)).await;
+    end(&world);
+    pass(seconds(60)).await;
+    let during = world.estate.elastic_ip(EIP).is_none();
+    pass(AN_HOUR).await;
+    (during, world.estate.elastic_ip(EIP).is_none())
+}
+
+#[test]
+fn a_down_and_the_guards_death_let_go_unless_the_hold_is_strict() {
+    let by_down: fn(&World) = |world| world.down(0, EIP);
+    let by_death: fn(&World) = |world| world.nodes[0].computer.kill(world.guards[0]);
+    for end in [by_down, by_death] {
+        assert_eq!(in_paused_time(let_go(Extent::ExceptRelease, end)), (true, true));
+        assert_eq!(in_paused_time(let_go(Extent::Everything, end)), (false, true), "only at the end of the hold");
+    }
+}
+
+#[test]
+fn a_hold_outlives_the_daemon_and_not_the_boot() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.start_with_leader_of(ADDRESS, seconds(20)).await;
+        hold(&world, 0, AN_HOUR);
+        pass(seconds(1)).await;
+        world.nodes[0].kill().await;
+        delete_route_by_hand(&world.estate, &tables(&world)[0]);
+        world.nodes[0].start();
+        pass(seconds(120)).await;
+        assert_eq!(table_leads_to(&world), None);
+        assert!(is_held(&world, 0));
+        world.nodes[0].reboot().await;
+        world.nodes[0].start();
+        pass(seconds(1)).await;
+        assert!(!is_held(&world, 0));
+    });
+}
