@@ -202,7 +202,7 @@ impl FromStr for NodeTag {
 }
 
 fn hold_time(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    const LONGEST: Duration = Duration::from_hours(7 * 24);
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time.is_zero() || time > LONGEST { Err("give a time up to 7days".to_owned()) } else { Ok(time) }
 }

@@ -2,7 +2,7 @@
 //!
 //! Pure. A policy in which this module does not know an operator or a condition key is refused as a whole, so that no
 //! test passes because a condition was overlooked. Where the documents leave open which resources EC2 checks, all that
-//! it may check are checked ([`needs`]): a policy that is enough here is enough there.
+//! it may check are checked: a policy that is enough here is enough there.
 
 mod needs;
 
