@@ -51,6 +51,7 @@ fn status(held: Option<(bool, &str)>) -> Status {
         claim: None,
         in_sync: true,
         holds: None,
+        connections: None,
         bindings: Vec::new(),
         conditions: held.into_iter().map(condition).collect(),
     };
