@@ -16,7 +16,7 @@ use vipkeeper::commands::Format;
 use vipkeeper::commands::hold::{self, Noticed};
 use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::{Inputs, preview};
-use vipkeeper::commands::policy::{Place, policy};
+use vipkeeper::commands::policy::{Location, policy};
 use vipkeeper::commands::run::{self, runtime};
 use vipkeeper::commands::status::{Mode, show};
 use vipkeeper::commands::wait::wait as wait_for_claim;
@@ -150,7 +150,7 @@ fn as_operator(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<Noticed, Hoo
 fn print_policy(config: &Config, options: &PolicyOptions) -> anyhow::Result<ExitCode> {
     let made = policy(config, options.role.as_deref(), &options.node_tag).map_err(anyhow::Error::msg)?;
     let region = options.region.clone().or_else(|| config.aws.region.clone());
-    let place = Place { region, account: options.account.clone() };
+    let place = Location { region, account: options.account.clone() };
     for (name, how) in made.open(options.format, &place) {
         complain(&format!("put in the value of {name}: {how}"));
     }

@@ -1,4 +1,4 @@
-//! What Prometheus and Grafana are given: alerts, recording rules and the dashboard. Prometheus' own programs judge
+//! Alerts, recording rules and the dashboard, as Prometheus and Grafana are given them. Prometheus' own programs judge
 //! them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail as the test itself")]
 

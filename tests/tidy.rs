@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use vipkeeper::binding::{BindingKey, Kind};
 use vipkeeper::cli::{Cli, PolicyFormat};
-use vipkeeper::commands::policy::{Place, policy};
+use vipkeeper::commands::policy::{Location, policy};
 use vipkeeper::config::Config;
 use vipkeeper::config::sources::Sources;
 use vipkeeper::ec2::codes::Label;
@@ -235,7 +235,7 @@ fn each_policy_is_the_one_that_the_program_prints_for_the_configuration_beside_i
     assert_eq!(shown.len(), configs.len());
     for (shown, config) in shown.into_iter().zip(configs) {
         let printed = policy(&load(config), None, &"pgpool=pg1".parse().unwrap()).unwrap();
-        let printed = printed.written(PolicyFormat::Json, &Place::default());
+        let printed = printed.written(PolicyFormat::Json, &Location::default());
         let [shown, printed]: [serde_json::Value; 2] =
             [shown, &printed].map(|text| serde_json::from_str(text).unwrap());
         assert_eq!(shown, printed, "{printed:#}");

@@ -17,7 +17,7 @@ use crate::claim_tag::tag_keys;
 use crate::cli::NodeTag;
 use crate::config::{AddressConfig, AnchorConfig, Config, RouteConfig, Tables, VipConfig};
 
-pub use written::Place;
+pub use written::Location;
 
 /// One part of a text in a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

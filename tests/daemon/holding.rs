@@ -88,7 +88,7 @@ fn a_standby_that_is_held_keeps_what_is_moved_to_it_by_hand() {
     });
 }
 
-/// What still lets go under an ordinary hold, and under a strict one not.
+/// Whether the node lets go during a hold of this extent, and whether it does once the hold has ended.
 async fn let_go(extent: Extent, end: impl Fn(&World)) -> (bool, bool) {
     let mut world = World::new(1, elastic_ip);
     world.start_with_leader_of(EIP, seconds(20)).await;

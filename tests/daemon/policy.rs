@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use ec2_endpoint::Policy;
 use vipkeeper::cli::{NodeTag, PolicyFormat};
-use vipkeeper::commands::policy::{Place, policy};
+use vipkeeper::commands::policy::{Location, policy};
 
 use crate::world::*;
 
@@ -33,7 +33,7 @@ fn tag() -> NodeTag {
 /// The printed policy with the open values put in, as its reader would.
 fn printed(world: &World) -> Policy {
     let account = world.estate.account();
-    let place = Place { region: Some(account.region().to_owned()), account: Some(account.id().to_owned()) };
+    let place = Location { region: Some(account.region().to_owned()), account: Some(account.id().to_owned()) };
     let config = world.nodes[0].config.borrow().clone().unwrap();
     let made = policy(&config, None, &tag()).unwrap();
     let allocation = &account.elastic_ips().next().unwrap().allocation_id;

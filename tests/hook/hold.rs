@@ -34,7 +34,7 @@ fn found(state_dir: &Path) -> Result<Option<InForce>, String> {
     Files::new(state_dir, trusted(), None).unwrap().hold(IP)
 }
 
-/// What a running daemon says of the hold.
+/// The status of a running daemon, with its word about the hold.
 fn status(held: Option<(bool, &str)>) -> Status {
     let condition = |(holds, message): (bool, &str)| Condition {
         name: OneOf::Known(ConditionName::Held),

@@ -40,8 +40,8 @@ fn by_subnet(text: &str) -> AddressConfig {
     AddressConfig { secondary_ip: Some(SecondaryIpConfig { interface: None }), ..address(text) }
 }
 
-fn place() -> Place {
-    Place { region: Some("eu-central-1".to_owned()), account: Some("123456789012".to_owned()) }
+fn place() -> Location {
+    Location { region: Some("eu-central-1".to_owned()), account: Some("123456789012".to_owned()) }
 }
 
 /// The statements by their names.
@@ -123,12 +123,12 @@ fn a_template_finds_region_and_account_and_asks_for_what_is_open() {
     let config = Config::with_vips(vec![vip(vec![elastic("203.0.113.10", None)])]);
     let made = policy(&config, None, &tag()).unwrap();
     let open =
-        |format| -> Vec<String> { made.open(format, &Place::default()).into_iter().map(|(name, _)| name).collect() };
+        |format| -> Vec<String> { made.open(format, &Location::default()).into_iter().map(|(name, _)| name).collect() };
     let allocation = "ALLOCATION-ID-OF-203.0.113.10";
     assert_eq!(open(PolicyFormat::Json), ["REGION", "ACCOUNT", allocation]);
     assert_eq!(open(PolicyFormat::Terraform), [allocation]);
 
-    let template = made.written(PolicyFormat::Cloudformation, &Place::default());
+    let template = made.written(PolicyFormat::Cloudformation, &Location::default());
     let template: Value = serde_json::from_str(&template).unwrap();
     let parameters: BTreeSet<_> = template["Parameters"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(parameters, ["AllocationIdOf203x0x113x10", "RoleName"].map(str::to_owned).into());
@@ -136,7 +136,7 @@ fn a_template_finds_region_and_account_and_asks_for_what_is_open() {
     let arn = "arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:elastic-ip/${AllocationIdOf203x0x113x10}";
     assert_eq!(document["Statement"][1]["Resource"], json!({ "Fn::Sub": arn }));
 
-    let file = made.written(PolicyFormat::Terraform, &Place::default());
+    let file = made.written(PolicyFormat::Terraform, &Location::default());
     for part in [
         "data \"aws_caller_identity\" \"current\" {}\n",
         "variable \"allocation_id_of_203_0_113_10\" {\n",

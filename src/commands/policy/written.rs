@@ -12,7 +12,7 @@ use crate::cli::PolicyFormat as Format;
 
 /// The place of the resources, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct Location {
     pub region: Option<String>,
     /// The twelve digits of the nodes' account.
     pub account: Option<String>,
@@ -36,7 +36,7 @@ struct Entry {
     condition: BTreeMap<&'static str, BTreeMap<String, Value>>,
 }
 
-impl Place {
+impl Location {
     /// The partition of the region, as ARNs name it.
     fn partition(&self) -> &'static str {
         match self.region.as_deref() {
@@ -51,7 +51,7 @@ impl Place {
 #[derive(Clone, Copy)]
 struct Pen<'a> {
     format: Format,
-    place: &'a Place,
+    place: &'a Location,
 }
 
 impl Pen<'_> {
@@ -107,7 +107,7 @@ impl Pen<'_> {
 impl Policy {
     /// The policy in this form, with a line break at its end.
     #[must_use]
-    pub fn written(&self, format: Format, place: &Place) -> String {
+    pub fn written(&self, format: Format, place: &Location) -> String {
         let document = pretty(&self.document(Pen { format, place }));
         match format {
             Format::Json => document,
@@ -119,7 +119,7 @@ impl Policy {
     /// The values that whoever uses the policy must put in, each with the way to find it. Only JSON leaves region and
     /// account open: the other formats find them out.
     #[must_use]
-    pub fn open(&self, format: Format, place: &Place) -> Vec<(String, String)> {
+    pub fn open(&self, format: Format, place: &Location) -> Vec<(String, String)> {
         let parts = self.parts();
         let needs = |part: &Part| format == Format::Json && parts.contains(part);
         let mut open = Vec::new();
