@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::binding::Kind;
-    use crate::observe::seen::{Claims, Sight, Witness};
+    use crate::observe::seen::{Claims, Serving, Sight, Witness};
 
     struct Stage {
         writes: OwnWrites,
@@ -127,8 +127,13 @@ mod tests {
             let sight = |seen: Seen| move |name: &str| (key(name), Sight { seen: seen.clone(), at });
             let here = here.split_whitespace().map(sight(Seen::Here { association: None }));
             let sights = here.chain(gone.split_whitespace().map(sight(Seen::Absent))).collect();
-            let observed =
-                Observed { sights, local: BTreeMap::new(), claims: Claims::Unknown, witness: Witness::Silent };
+            let observed = Observed {
+                sights,
+                local: BTreeMap::new(),
+                claims: Claims::Unknown,
+                witness: Witness::Silent,
+                serving: Serving::default(),
+            };
             self.writes.look(VIP, &observed, &Memory::default());
         }
 

@@ -56,13 +56,13 @@ pub(super) struct Memory {
     boots: u32,
     files: BTreeMap<IpAddr, DesiredFile>,
     holds: BTreeMap<IpAddr, HoldFile>,
-    /// The time at which each claim was first written to a file.
     /// The addresses that the daemon added.
     added: BTreeSet<LocalAddress>,
     /// The addresses that must stay, each with the reason.
     kept: BTreeMap<LocalAddress, String>,
     /// The local routes by which the kernel answers for an address that no interface has.
     local_routes: BTreeMap<IpAddr, String>,
+    /// The time at which each claim was first written to a file.
     claimed: BTreeMap<ClaimId, Duration>,
     /// The time at which each VIP's file last ceased to say leader.
     ended: BTreeMap<IpAddr, Duration>,
@@ -225,7 +225,6 @@ impl Computer {
         memory.wake(Wake::DesiredChanged);
     }
 
-    /// Makes the VIP's file unusable, as if somebody had put garbage in its place.
     /// An operator holds the VIP.
     pub fn hold(&self, vip: IpAddr, lasts: Duration, extent: Extent) {
         let hold = HoldFile::new(vip, self.boot_id(), self.clocks(), lasts, extent);
@@ -239,6 +238,7 @@ impl Computer {
         self.memory.borrow().wake(Wake::DesiredChanged);
     }
 
+    /// Makes the VIP's file unusable, as if somebody had put garbage in its place.
     pub fn spoil_file(&self, vip: IpAddr) {
         let mut memory = self.memory.borrow_mut();
         let last_good = memory.files.get(&vip).cloned();
