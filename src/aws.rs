@@ -8,6 +8,7 @@ mod causes;
 mod chain;
 mod convert;
 mod credentials;
+mod dns;
 mod error;
 mod http;
 pub mod imds;

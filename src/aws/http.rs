@@ -25,6 +25,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::runtime::Handle;
 
+use super::dns::Remembering;
 use crate::config::sources::no_proxy;
 
 /// The time after which an unused connection is closed. It is longer than the pause between two passes of a standby
@@ -51,7 +52,8 @@ pub enum SetupError {
     ImdsEndpoint(String),
 }
 
-/// A client that uses the proxy of the environment and keeps its connections for the next pass. The client trusts the
+/// A client that uses the proxy of the environment and keeps its connections for the next pass. The client remembers
+/// the addresses of host names, so that a resolver that is gone holds nothing up. The client trusts the
 /// certificates of `ca_bundle` and no others; without a bundle, it trusts those of the system. The connections live
 /// on the runtime in which `client` is called.
 ///
@@ -66,6 +68,7 @@ pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, SetupError> 
         None => TrustStore::default(),
     };
     let tls = TlsContext::builder().with_trust_store(trust).build().expect("building it only stores the trust");
+    let resolver = Remembering::new();
     let pool = |proxy| {
         let runtime = Handle::current();
         let spawner = DriverSpawner::from_fn(move |connection| drop(runtime.spawn(connection)));
@@ -74,6 +77,7 @@ pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, SetupError> 
             .idle_timeout(IDLE)
             .tcp_keepalive(KEEPALIVE)
             .proxy_config(proxy)
+            .dns_resolver(resolver.clone())
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls.clone())
             .build_https()
