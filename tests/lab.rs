@@ -14,6 +14,7 @@
 //! | `VIPKEEPER_LAB_REPORT=docs/lab` | where the report goes; without it, into the build's folder |
 //! | `VIPKEEPER_LAB_GO_ON=yes` | plays only what an earlier, interrupted report lacks, and finishes that |
 //! | `VIPKEEPER_LAB_EC2=moto` | the walkthrough with moto's server as EC2 |
+//! | `VIPKEEPER_LAB_PGPOOL=trixie,sid` | Pgpool-II and PostgreSQL of these Debian suites, which `tests/pgpool-suite` unpacks; `here` is this machine's own |
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -29,6 +30,8 @@ mod client;
 mod cluster;
 #[path = "lab/guide.rs"]
 mod guide;
+#[path = "lab/held.rs"]
+mod held;
 #[path = "lab/keeper.rs"]
 mod keeper;
 #[path = "lab/machine.rs"]
@@ -43,12 +46,16 @@ mod prometheus;
 mod recorder;
 #[path = "lab/report.rs"]
 mod report;
+#[path = "lab/resolver.rs"]
+mod resolver;
 #[path = "lab/scenarios/mod.rs"]
 mod scenarios;
 #[path = "lab/signals.rs"]
 mod signals;
 #[path = "lab/software.rs"]
 mod software;
+#[path = "lab/suite.rs"]
+mod suite;
 #[path = "lab/svg.rs"]
 mod svg;
 #[path = "lab/timeline.rs"]
@@ -58,7 +65,7 @@ mod tools;
 #[path = "lab/vpc.rs"]
 mod vpc;
 
-use scenarios::{Scenario, clock, daemon, ec2, hand, network, pgpool};
+use scenarios::{Scenario, clock, daemon, ec2, hand, network, pgpool, setups};
 use vpc::Method;
 
 macro_rules! every_method {
@@ -83,12 +90,12 @@ macro_rules! every_method {
 every_method! {
     the_guides_walkthrough: pgpool::WALKTHROUGH,
     all_of_pgpool_is_killed: pgpool::KILLED,
-    all_of_pgpool_hangs: pgpool::FROZEN,
+    all_of_pgpool_hangs: pgpool::HANGS,
     a_late_down_of_the_old_leader: pgpool::LATE_DOWN,
     up_overtakes_down_on_one_node: pgpool::OVERLAPPING,
     the_quorum_is_lost_and_found: pgpool::QUORUM,
     two_failovers_at_once: pgpool::TWICE,
-    the_leader_reboots: pgpool::REBOOTED,
+    the_leader_reboots: pgpool::REBOOT,
     the_daemon_dies_before_pgpool: daemon::KILLED,
     the_daemon_is_down_during_the_hook: daemon::DOWN_DURING_HOOK,
     the_disk_is_full: daemon::DISK_FULL,
@@ -105,6 +112,32 @@ every_method! {
     another_tool_keeps_taking_the_vip: hand::THIEF,
     the_successors_clock_is_behind: clock::BEHIND,
     a_leaders_clock_is_ahead: clock::AHEAD,
+    two_nodes_with_half_votes: setups::HALF_VOTES,
+    the_third_node_never_started: setups::NEVER_STARTED,
+    the_lifecheck_asks_by_queries: setups::BY_QUERY,
+    the_trusted_servers_are_lost: setups::NOBODY_TO_TRUST,
+    the_resolver_is_silent: setups::NO_RESOLVER,
+    vipkeeper_is_upgraded: setups::UPGRADED,
+}
+
+/// One scenario for each method.
+mod on_the_newest_pgpool {
+    use super::*;
+
+    #[test]
+    fn elastic_ip() {
+        pgpool::WALKTHROUGH.play_on_newest(Method::ElasticIp);
+    }
+
+    #[test]
+    fn route() {
+        pgpool::KILLED.play_on_newest(Method::Route);
+    }
+
+    #[test]
+    fn secondary_ip() {
+        pgpool::WALKTHROUGH.play_on_newest(Method::SecondaryIp);
+    }
 }
 
 every_method! { eight_routes Route: ec2_throttles_at_failover: ec2::THROTTLED_WITH_8_TABLES, }

@@ -86,8 +86,18 @@ fn probe(network: &File, server: SocketAddr, log: &Arc<Mutex<Vec<Answer>>>, mut 
     });
 }
 
-/// PostgreSQL documentation, "Message Formats": startup, simple query, one row of one column.
+/// Which node the answer came through.
 async fn ask(server: SocketAddr) -> io::Result<Ipv4Addr> {
+    let mut stream = connect(server).await?;
+    let row = query(&mut stream, "select host(inet_client_addr())").await?.ok_or(io::ErrorKind::InvalidData)?;
+    stream.write_all(&[b'X', 0, 0, 0, 4]).await?;
+    // The number of columns, the length of the first, and it.
+    let text = row.get(6..).and_then(|text| std::str::from_utf8(text).ok());
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// A session of user postgres (PostgreSQL documentation, "Message Formats": startup).
+pub async fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(server).await?;
     stream.set_nodelay(true)?;
     let parameters = b"user\0postgres\0database\0postgres\0\0";
@@ -96,16 +106,16 @@ async fn ask(server: SocketAddr) -> io::Result<Ipv4Addr> {
     startup.extend(parameters);
     stream.write_all(&startup).await?;
     until_ready(&mut stream).await?;
-    let query = b"select host(inet_client_addr())\0";
+    Ok(stream)
+}
+
+/// The last row of a simple query's answer.
+pub async fn query(stream: &mut TcpStream, query: &str) -> io::Result<Option<Vec<u8>>> {
     let mut message = vec![b'Q'];
-    message.extend(u32::try_from(4 + query.len()).unwrap().to_be_bytes());
-    message.extend(query);
+    message.extend(u32::try_from(5 + query.len()).unwrap().to_be_bytes());
+    message.extend(query.bytes().chain([0]));
     stream.write_all(&message).await?;
-    let row = until_ready(&mut stream).await?.ok_or(io::ErrorKind::InvalidData)?;
-    stream.write_all(&[b'X', 0, 0, 0, 4]).await?;
-    // The number of columns, the length of the first, and it.
-    let text = row.get(6..).and_then(|text| std::str::from_utf8(text).ok());
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    until_ready(stream).await
 }
 
 /// Reads up to ReadyForQuery; gives the last DataRow on the way.

@@ -22,18 +22,22 @@ use vipkeeper::pgpool::watchdog::{Watchdog, Word};
 use vipkeeper::status::Status;
 
 use super::client::{Client, now};
+use super::held::{Fates, HEARD, Held, end_waits};
 use super::keeper::{self, TimedHook, VipLoop};
 use super::machine::{Machine, output};
 use super::moto;
 use super::prometheus::Prometheus;
 use super::recorder::Recorder;
-use super::software::{self, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
-use super::vpc::{Instance, Method, NODES, Vpc};
+use super::software::{self, Nodes, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
+use super::suite::Suite;
+use super::vpc::{DATABASE, DATABASE_PORT, Instance, Method, NODES, Vpc};
 
 /// The first election, and Pgpool's own pause before its lifecheck.
 const BOOT: Duration = Duration::from_mins(1);
 /// Answers in a row, without a pause, after which the client counts as served.
 const STEADY: usize = 10;
+/// The unit's own limit is longer.
+const STOP: Duration = Duration::from_secs(10);
 /// So many last lines of each log are shown where a play fails.
 const SHOWN: usize = 40;
 /// How the folders of labs begin, before the pid of the test and a word of its own.
@@ -44,6 +48,8 @@ pub struct Lab {
     name: String,
     pub setup: Setup,
     pub client: Client,
+    /// Connections that were open before anything happened. None until the cluster is up.
+    held: Option<Held>,
     client_machine: Machine,
     pub recorder: Recorder,
     /// None where it is not installed or has nothing to watch.
@@ -51,15 +57,15 @@ pub struct Lab {
     nodes: Vec<Node>,
     /// By how many seconds the wall clock of each node is ahead of the lab's.
     ahead_s: [i64; 3],
-    /// Held: it goes after the nodes, which have connections to it.
-    _database: Machine,
+    /// It goes after the nodes, which have connections to it.
+    database: Machine,
     pub vpc: Vpc,
     folder: TempDir,
 }
 
 struct Node {
     instance: Instance,
-    overlays: Vec<(PathBuf, &'static str)>,
+    overlays: Vec<(PathBuf, PathBuf)>,
     /// None while it reboots.
     running: Option<Running>,
 }
@@ -81,53 +87,78 @@ impl Lab {
         if setup.keeper == VipLoop::Guide {
             keeper::prepare(&vpc);
         }
-        let database = Machine::boot("database", &[]);
+        let database = Machine::boot("database", setup.suite, &software::users(folder.path(), setup.suite));
         vpc.plug_database(&database);
-        software::start_postgresql(&database, folder.path(), &folder.path().join("postgresql.log"));
+        software::start_postgresql(&database, setup.suite, folder.path(), &folder.path().join("postgresql.log"));
         let bin = software::programs(folder.path());
         let mut nodes = Vec::new();
         for instance in &vpc.instances {
             let etc = software::settings(folder.path(), &vpc, instance, setup);
-            let overlays = vec![(etc, "/etc"), (bin.clone(), "/usr/bin")];
+            let overlays = setup.suite.overlays(&[(&etc, "/etc"), (&bin, "/usr/bin")]);
             nodes.push(Node { instance: instance.clone(), overlays, running: None });
         }
-        let client_machine = Machine::boot("client", &[]);
+        let client_machine = Machine::boot("client", Suite::Here, &[]);
         vpc.plug_client(&client_machine, setup.method);
         let client = Client::start(&client_machine, (setup.method.delegate_ip(), PGPOOL_PORT).into());
         let is_watched = setup.keeper == VipLoop::Vipkeeper;
-        let prometheus = if is_watched { Prometheus::start(&vpc, folder.path()) } else { None };
+        let prometheus = if is_watched { Prometheus::start(&vpc, setup.nodes.started(), folder.path()) } else { None };
         let recorder = Recorder::start(&vpc.endpoint, setup.method.delegate_ip(), nodes.len());
         let name = plain_name(name);
         let mut lab = Self {
             name,
             setup,
             client,
+            held: None,
             client_machine,
             recorder,
             prometheus,
             nodes,
             ahead_s: [0; 3],
-            _database: database,
+            database,
             vpc,
             folder,
         };
-        for node in 0..lab.nodes.len() {
+        for node in 0..setup.nodes.started() {
             lab.boot(node);
         }
         eventually("the cluster comes up", BOOT, || {
             let leader = lab.escalated()?;
             lab.agrees_on(leader)?;
             lab.is_served_by(leader)?;
-            let started = |node| lab.log(node, "pgpool").contains("watchdog: lifecheck started");
-            (0..3).all(started).then_some(()).ok_or_else(|| "a lifecheck has not started".to_owned())
+            // In some versions it waits until every node has been there once.
+            let is_known = |node| setup.nodes == Nodes::ThirdNeverStarts || lab.checks_life(node);
+            lab.running().all(is_known).then_some(()).ok_or_else(|| "a lifecheck has not started".to_owned())
         });
+        lab.held = Some(Held::open(&lab.client_machine, (setup.method.delegate_ip(), PGPOOL_PORT).into()));
         lab
+    }
+
+    /// What became of the connections that were open before the fault. With `patience` from the fault on, clients that
+    /// know nothing yet are waited for; without it, the quiet client asks its question now.
+    pub fn fates(&self, at: Duration, patience: Option<Duration>) -> Fates {
+        let held = self.held.as_ref().expect("the cluster came up");
+        let until = match patience {
+            Some(patience) => at + patience,
+            None => {
+                held.speak();
+                now() + HEARD
+            }
+        };
+        while !held.is_settled() && now() < until {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let looked = now();
+        end_waits(&self.database, (DATABASE, DATABASE_PORT).into());
+        while !held.has_the_waiting_heard() && now() < looked + HEARD {
+            thread::sleep(Duration::from_millis(20));
+        }
+        held.fates(at, looked)
     }
 
     /// A machine with everything on it that starts at boot.
     pub fn boot(&mut self, node: usize) {
         let Node { instance, overlays, .. } = &self.nodes[node];
-        let machine = Machine::boot(instance.name, overlays);
+        let machine = Machine::boot(instance.name, self.setup.suite, overlays);
         let metadata = self.vpc.plug(&machine, instance);
         software::prepare(&machine);
         self.recorder.boot(node, &machine.pid());
@@ -150,23 +181,41 @@ impl Lab {
         software::start_vipkeeper(self.machine(node), self.setup, &self.log_file(node, "vipkeeper"));
     }
 
+    /// As an operator installs another version and restarts the unit: another file of the same name, and SIGTERM.
+    pub fn upgrade_vipkeeper(&self, node: usize) {
+        let machine = self.machine(node);
+        software::replace_vipkeeper(machine, self.folder.path());
+        for pid in machine.family("vipkeeper") {
+            machine.terminate(pid);
+        }
+        let is_gone = || if machine.family("vipkeeper").is_empty() { Ok(()) } else { Err("it runs".to_owned()) };
+        eventually("vipkeeper ends", STOP, is_gone);
+        self.start_vipkeeper(node);
+    }
+
     pub fn start_pgpool(&self, node: usize) {
         software::start_pgpool(self.machine(node), self.setup, &self.log_file(node, "pgpool"));
     }
 
     pub fn stop_pgpool(&self, node: usize) {
-        software::stop_pgpool(self.machine(node), self.setup.keeper);
+        software::stop_pgpool(self.machine(node), self.setup);
     }
 
     pub fn begin_to_stop_pgpool(&self, node: usize) {
         let log = self.log_file(node, "pgpool-stop");
-        software::begin_to_stop_pgpool(self.machine(node), self.setup.keeper, &log);
+        software::begin_to_stop_pgpool(self.machine(node), self.setup, &log);
     }
 
     /// No packet passes between these nodes and their peers any more, nor between those and EC2.
     pub fn cut(&self, from_peers: &[usize], from_ec2: &[usize]) {
         self.vpc.cut(from_peers, from_ec2);
         self.recorder.note("cut");
+    }
+
+    /// The node reaches its trusted servers no more, and everybody else as before.
+    pub fn lose_trusted_servers(&self, node: usize) {
+        self.vpc.cut_from_router(node);
+        self.recorder.note("cut from trusted servers");
     }
 
     /// Ends every cut of the network.
@@ -308,11 +357,16 @@ impl Lab {
         if steady { Ok(()) } else { Err(format!("the client is not served by {address} yet")) }
     }
 
+    /// Whether its Pgpool's lifecheck has started.
+    fn checks_life(&self, node: usize) -> bool {
+        self.log(node, "pgpool").contains("watchdog: lifecheck started")
+    }
+
     pub fn address(&self, node: usize) -> Ipv4Addr {
         self.nodes[node].instance.address
     }
 
-    fn running(&self) -> impl Iterator<Item = usize> {
+    pub fn running(&self) -> impl Iterator<Item = usize> {
         self.nodes.iter().enumerate().filter(|(_, node)| node.running.is_some()).map(|(index, _)| index)
     }
 
@@ -346,6 +400,14 @@ impl Lab {
         self.nodes[node].running.as_ref()?;
         let by_its_clock = self.leadership(node)?.started_ms;
         Some(Duration::from_millis(by_its_clock.saturating_add_signed(-1000 * self.ahead_s[node])))
+    }
+
+    /// Whether EC2 has answered a look of this node's since `mark`.
+    pub fn has_looked(&self, node: usize, mark: Mark) -> Result<(), String> {
+        let service = self.vpc.endpoint.service();
+        let own = |name: &str| name == self.name_of(node);
+        let mut looks = service.calls_since(mark).filter(|call| !call.write && own(&call.caller.name));
+        if looks.any(|call| call.code.is_some()) { Ok(()) } else { Err("it has not".to_owned()) }
     }
 
     /// How many changes anybody asked of EC2 since `mark`.

@@ -13,9 +13,10 @@ use ec2_endpoint::{Fault, FaultKind};
 
 use super::client::{Answer, now};
 use super::cluster::{Lab, eventually};
+use super::held::{Fate, Fates};
 use super::keeper::{TimedHook, VipLoop};
 use super::report::{self, median, outage, seconds};
-use super::scenarios::{Set, at_once, is_played, others, runs};
+use super::scenarios::{Set, UNAWARE, at_once, is_played, others, plain, runs};
 use super::software::Setup;
 use super::vpc::Method;
 
@@ -66,6 +67,8 @@ struct Came {
     /// From the start of that `up`, or from the end of EC2's fault where that is later, to the first answer through its
     /// node.
     ours: Span,
+    /// What became of the connections that were open before.
+    held: Fates,
 }
 
 #[test]
@@ -114,8 +117,7 @@ fn play_all(failure: Failure, method: Method, tables: usize) -> (Vec<Came>, Vec<
 fn play(keeper: VipLoop, failure: Failure, method: Method, tables: usize) -> Came {
     let late_down = failure == Failure::LateDown;
     let name = format!("side by side {keeper:?} {failure:?} {method:?} {tables}");
-    let setup =
-        Setup { method, late_down, authkey: None, trust: false, keeper, tables, heard: true, own_clocks: false };
+    let setup = Setup { late_down, authkey: None, keeper, tables, heard: true, ..plain(method) };
     let lab = Lab::start(&name, setup);
     let old = lab.escalated().unwrap();
     let at = now();
@@ -185,6 +187,7 @@ fn came(lab: &Lab, old: usize, at: Duration, over: Duration) -> Came {
         outage: if is_lost { Span::ForGood } else { Span::Lasted(outage(&answers, at)) },
         hook: up.ended.map_or(Span::ForGood, |ended| Span::Lasted(ended - up.began)),
         ours: first.map_or(Span::ForGood, Span::Lasted),
+        held: lab.fates(at, Some(UNAWARE)),
     }
 }
 
@@ -206,9 +209,21 @@ for clients; its `down` waits for EC2 meanwhile.
 
 ";
 
+const HELD: &str = "
+## Connections that were open before
+
+Three connections are opened before anything happens, without timeouts or keepalives: *active* asks each 0.1 s, *waiting* waits
+for an answer that never comes, *quiet* asks its first question after 20 s. A time is how long after the failure the client
+was told that its connection has ended; for *quiet*, how long after its question. *Lives*: it worked to the end.
+
+| what happens | VIP by | active: scripts | vipkeeper | waiting: scripts | vipkeeper | quiet: scripts | vipkeeper |
+|---|---|---|---|---|---|---|---|
+";
+
 #[derive(Default)]
 struct Table {
     rows: String,
+    held: String,
 }
 
 impl Table {
@@ -221,12 +236,21 @@ impl Table {
             let _ = write!(self.rows, " {theirs} | {ours} | {ratio} |");
         }
         self.rows.push('\n');
+        let _ = write!(self.held, "| {what} | {way} |");
+        for one in [|came: &Came| came.held.active, |came: &Came| came.held.waiting, |came: &Came| came.held.quiet] {
+            let _ = write!(self.held, " {} | {} |", fate(guide, one), fate(ours, one));
+        }
+        self.held.push('\n');
         let head = "| what happens | VIP by | runs | outage: scripts | vipkeeper | hook: scripts | vipkeeper | ratio \
                     | ours: scripts | vipkeeper | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
-        let text = format!("{HEAD}Medians, {}.\n\n{head}{}", report::machine(), self.rows);
-        eprintln!("\n{head}{}", self.rows);
+        let text = format!("{HEAD}Medians, {}.\n\n{head}{}{HELD}{}", report::machine(), self.rows, self.held);
+        eprintln!("\n{head}{}{HELD}{}", self.rows, self.held);
         report::write("side-by-side.md", &text);
     }
+}
+
+fn fate(runs: &[Came], one: impl Fn(&Came) -> Fate) -> Fate {
+    median(runs.iter().map(one).collect()).expect("every failure is played")
 }
 
 /// The median, and how many of how many had no end.

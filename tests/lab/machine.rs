@@ -3,6 +3,7 @@
 //! standard input does, so a test that was killed leaves no machine behind either.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
@@ -13,6 +14,8 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::suite::Suite;
 
 /// The only variables that programs of the lab see: no proxy, no credentials, no language of the caller's.
 const ENVIRONMENT: [(&str, &str); 3] =
@@ -25,12 +28,21 @@ pub const POSTGRES: [&str; 6] =
 /// The words before a program whose files are to be its group's as well.
 pub const UMASK: [&str; 3] = ["sh", "-c", "umask 002; exec \"$0\" \"$@\""];
 
-/// The work of init: a /sys that shows this network's interfaces, an empty /run, folders laid over the machine's.
-/// `$@` are pairs of an upper and a lower folder. bash reaps orphans while it reads.
+/// The work of init: a /sys that shows this network's interfaces, an empty /run, folders laid over the machine's, and in a
+/// suite's folder the folders that its programs need. `$1` is that folder, or empty; then come pairs of an upper and a
+/// lower folder. What is mounted below /run later is seen in the suite's as well. bash reaps orphans while it reads.
 const INIT: &str = r#"
 set -e
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
+suite=$1
+shift
+if [ -n "$suite" ]; then
+    mount --make-shared /run
+    for folder in /dev /proc /run /sys /tmp; do
+        mount --rbind "$folder" "$suite$folder"
+    done
+fi
 while [ $# -gt 0 ]; do
     mount -t overlay overlay -o "lowerdir=$1:$2" "$2"
     shift 2
@@ -51,10 +63,11 @@ pub struct Machine {
 
 impl Machine {
     /// Boots it with `overlays`: folders whose files appear in a folder of the machine.
-    pub fn boot(name: &str, overlays: &[(PathBuf, &str)]) -> Self {
+    pub fn boot(name: &str, suite: Suite, overlays: &[(PathBuf, PathBuf)]) -> Self {
         let mut command = clean("unshare");
         command.args(["--net", "--ipc", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]);
         command.args(["--propagation", "private", "bash", "-c", INIT, "init"]);
+        command.arg(suite.root().unwrap_or_default());
         for (upper, lower) in overlays {
             command.arg(upper).arg(lower);
         }
@@ -78,16 +91,11 @@ impl Machine {
 
     /// A program in this machine, as root.
     pub fn command(&self, program: &str) -> Command {
-        self.command_as(&[], program)
+        self.command_as(&ROOT, program)
     }
 
-    /// A program in this machine, as user postgres.
-    pub fn command_of_postgres(&self, program: &str) -> Command {
-        self.command_as(&POSTGRES, program)
-    }
-
-    /// A program in this machine, as the user that the words `user` make it run as.
-    pub fn command_as(&self, user: &[&str], program: &str) -> Command {
+    /// A program in this machine, as the user that `user` makes it run as.
+    pub fn command_as(&self, user: &[impl AsRef<OsStr>], program: &str) -> Command {
         let mut command = clean("nsenter");
         command.args(["--target", &self.pid(), "--net", "--ipc", "--mount", "--pid", "--wd=/", "--"]);
         command.args(user).arg(program);
@@ -107,7 +115,7 @@ impl Machine {
     }
 
     /// Starts a service, with its output appended to `log`. It is init's child, as a service is.
-    pub fn start(&self, user: &[&str], program: &str, arguments: &[&str], log: &Path) {
+    pub fn start(&self, user: &[impl AsRef<OsStr>], program: &str, arguments: &[&str], log: &Path) {
         let log = File::options().create(true).append(true).open(log).unwrap();
         let err = log.try_clone().unwrap();
         let mut command = self.command("setsid");
@@ -174,6 +182,11 @@ impl Machine {
         for pid in self.freeze(comm) {
             signal(pid, Signal::KILL);
         }
+    }
+
+    /// Asks a process to end.
+    pub fn terminate(&self, pid: u32) {
+        signal(pid, Signal::TERM);
     }
 
     /// Lets a family go on that was stopped.

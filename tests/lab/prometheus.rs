@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::cluster::eventually;
 use super::machine::{Machine, ROOT, clean, output};
+use super::suite::Suite;
 use super::tools;
 use super::vpc::{Instance, Vpc};
 
@@ -43,17 +44,17 @@ struct Documented {
 }
 
 impl Prometheus {
-    /// Its data goes into `folder`. None, and a line that says so, where the program is missing.
-    pub fn start(vpc: &Vpc, folder: &Path) -> Option<Self> {
+    /// It watches so many of the nodes, and its data goes into `folder`. None, and a line that says so, where the program is missing.
+    pub fn start(vpc: &Vpc, started: usize, folder: &Path) -> Option<Self> {
         let Some(program) = tools::find("prometheus") else {
             assert!(env::var("CI").is_err(), "CI must have Prometheus");
             eprintln!("not tested: the metrics by Prometheus, which is not installed");
             return None;
         };
-        let machine = Machine::boot("monitor", &[]);
+        let machine = Machine::boot("monitor", Suite::Here, &[]);
         vpc.plug_monitor(&machine);
         let of_instance = |one: &Instance| (one.name, SocketAddr::from((one.address, METRICS_PORT)));
-        let nodes: Vec<_> = vpc.instances.iter().map(of_instance).collect();
+        let nodes: Vec<_> = vpc.instances.iter().take(started).map(of_instance).collect();
         let mut settings =
             "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- job_name: vipkeeper\n  \
                             static_configs:\n"

@@ -162,6 +162,25 @@ const ANEW: &[(Who, &str)] = &[
     (Beside, "lost"),
 ];
 
+/// The older leader goes on and puts its bindings back, or the newer one goes on, or neither.
+const MET: &[(Who, &str)] = &[
+    (Old, "drift"),
+    (Old, "gained"),
+    (Old, "leads"),
+    (Old, "leads no more"),
+    (Old, "no guard"),
+    (New, "leads"),
+    (New, "gained"),
+    (New, "leads no more"),
+    (New, "no guard"),
+    (New, "lost"),
+    (Beside, "leads"),
+    (Beside, "gained"),
+    (Beside, "leads no more"),
+    (Beside, "no guard"),
+    (Beside, "lost"),
+];
+
 const EXPECTED: &[Expected] = &[
     Expected { scenario: "the guide's walkthrough", old: STANDS_BY, new: LEADS, may: &[] },
     Expected { scenario: "kill -9 of all of Pgpool", old: STANDS_BY, new: LEADS, may: &[] },
@@ -277,6 +296,58 @@ const EXPECTED: &[Expected] = &[
         old: STANDS_BY,
         new: LEADS,
         may: &[],
+    },
+    // Pgpool chooses who goes on where two leaders meet.
+    Expected {
+        scenario: "two nodes with half votes, cut off from each other for 25 s",
+        old: &["superseded", "lost"],
+        new: &[],
+        may: MET,
+    },
+    Expected {
+        scenario: "the third node never started, and all of the leader's Pgpool hangs for 45 s",
+        old: &[],
+        new: &[],
+        may: &[
+            (Old, "leads"),
+            (Old, "leads no more"),
+            (Old, "gained"),
+            (Old, "lost"),
+            (Old, "no guard"),
+            (New, "leads"),
+            (New, "gained"),
+        ],
+    },
+    Expected {
+        scenario: "all of Pgpool hangs (SIGSTOP), and wakes; lifecheck by queries",
+        old: &["superseded", "lost", "leads no more"],
+        new: LEADS,
+        may: &[(Old, "no guard")],
+    },
+    Expected {
+        scenario: "the leader reaches no trusted server for 25 s",
+        old: &["leads no more", "lost"],
+        new: LEADS,
+        may: &[(Old, "no guard"), (Old, "superseded")],
+    },
+    Expected {
+        scenario: "kill -9 of all of Pgpool while the resolver is silent for 60 s",
+        old: STANDS_BY,
+        new: LEADS,
+        may: &[],
+    },
+    // A restart takes less than a second, and Prometheus looks each second.
+    Expected {
+        scenario: "vipkeeper is upgraded on every node while clients work",
+        old: &[],
+        new: &[],
+        may: &[
+            (Old, "not scraped"),
+            (Beside, "not scraped"),
+            (Old, "leads"),
+            (Old, "leads no more"),
+            (Old, "no guard"),
+        ],
     },
     Expected { scenario: "the state folder's disk is full", old: STANDS_BY, new: LEADS, may: &[] },
     // Nothing but the watchdog's word is left to go by.

@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use super::keeper::{self, VipLoop};
 use super::machine::{Machine, POSTGRES, UMASK, clean, output};
 use super::prometheus::METRICS_PORT;
-use super::vpc::{DATABASE, Instance, Method, Vpc};
+use super::resolver::EC2_NAME;
+use super::suite::{Suite, put_users};
+use super::vpc::{DATABASE, DATABASE_PORT, EC2_PORT, Instance, Method, Vpc};
 
 /// Where Pgpool serves clients; its default.
 pub const PGPOOL_PORT: u16 = 9999;
@@ -46,6 +49,32 @@ pub struct Setup {
     pub heard: bool,
     /// Whether each machine has a wall clock that may be put ahead.
     pub own_clocks: bool,
+    /// Whose Pgpool-II and PostgreSQL they are.
+    pub suite: Suite,
+    pub nodes: Nodes,
+    /// Whether EC2's address comes from the resolver.
+    pub by_name: bool,
+    /// Further lines of pgpool.conf.
+    pub pgpool_conf: &'static str,
+}
+
+/// The nodes that Pgpool is configured with, and those of them that start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nodes {
+    Three,
+    /// One vote of two is enough.
+    TwoWithHalfVotes,
+    ThirdNeverStarts,
+}
+
+impl Nodes {
+    fn configured(self) -> usize {
+        if self == Self::TwoWithHalfVotes { 2 } else { 3 }
+    }
+
+    pub fn started(self) -> usize {
+        if self == Self::Three { 3 } else { 2 }
+    }
 }
 
 impl Setup {
@@ -89,6 +118,15 @@ pub fn programs(folder: &Path) -> PathBuf {
     bin
 }
 
+/// Puts another file in the program's place, as packages do. Whoever runs keeps the one that it was started from.
+pub fn replace_vipkeeper(machine: &Machine, folder: &Path) {
+    let new = folder.join("vipkeeper.new");
+    if !new.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_vipkeeper"), &new).unwrap();
+    }
+    machine.run(&format!("mount --bind {} /usr/bin/vipkeeper", new.display()));
+}
+
 /// The folder that is laid over a node's /etc.
 pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> PathBuf {
     let etc = folder.join(instance.name).join("etc");
@@ -104,6 +142,13 @@ pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> 
     // In place of the machine's own, which is not for everybody's eyes.
     fs::write(etc.join("pgpool2/pool_passwd"), "").unwrap();
     fs::write(etc.join("pgpool2/pgpool_node_id"), format!("{own}\n")).unwrap();
+    if setup.suite != Suite::Here {
+        put_users(&etc);
+    }
+    if setup.by_name {
+        fs::write(etc.join("resolv.conf"), format!("nameserver {}\n", Vpc::ec2(instance))).unwrap();
+        fs::write(etc.join("nsswitch.conf"), "hosts: files dns\n").unwrap();
+    }
     if setup.own_clocks {
         let clock = clock(&folder.join(instance.name));
         fs::write(etc.join("ld.so.preload"), format!("{}\n", clock.display())).unwrap();
@@ -132,7 +177,8 @@ pub fn put_clock_ahead(machine: &Machine, seconds: i64) {
 /// As small as an operator's: everything is found but where EC2 is, and where Prometheus looks.
 fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
     let mut text = if setup.trust { "witness = \"trust\"\n".to_owned() } else { String::new() };
-    let _ = writeln!(text, "[aws]\nendpoint_url = \"{}\"", Vpc::url(instance));
+    let url = if setup.by_name { format!("http://{EC2_NAME}:{EC2_PORT}") } else { Vpc::url(instance) };
+    let _ = writeln!(text, "[aws]\nendpoint_url = \"{url}\"");
     let _ = writeln!(text, "[metrics]\nlisten = \"{}:{METRICS_PORT}\"", instance.address);
     if let Some(key) = setup.authkey {
         let _ = writeln!(text, "[pgpool]\nwd_authkey = \"{key}\"");
@@ -160,12 +206,12 @@ num_init_children = 16
 max_pool = 1
 backend_clustering_mode = 'streaming_replication'
 backend_hostname0 = '{DATABASE}'
-backend_port0 = 5432
+backend_port0 = {DATABASE_PORT}
 backend_weight0 = 1
 backend_flag0 = 'ALWAYS_PRIMARY|DISALLOW_TO_FAILOVER'
 sr_check_period = 0
 use_watchdog = on
-delegate_IP = '{}'
+{} = '{}'
 if_up_cmd = '{up}'
 if_down_cmd = '{down}'
 arping_cmd = '{arping}'
@@ -176,11 +222,16 @@ wd_interval = 1
 wd_heartbeat_keepalive = 1
 wd_heartbeat_deadtime = 5
 ",
+        if setup.suite == Suite::Here { "delegate_IP" } else { "delegate_ip" },
         setup.method.delegate_ip(),
         setup.authkey.unwrap_or_default(),
         vpc.instances.len() - own,
     );
-    for (number, Instance { address, .. }) in vpc.instances.iter().enumerate() {
+    if setup.nodes == Nodes::TwoWithHalfVotes {
+        text.push_str("enable_consensus_with_half_votes = on\n");
+    }
+    text.push_str(&folders(setup.suite));
+    for (number, Instance { address, .. }) in vpc.instances.iter().take(setup.nodes.configured()).enumerate() {
         let _ = write!(
             text,
             "hostname{number} = '{address}'
@@ -191,7 +242,20 @@ heartbeat_port{number} = 9694
 "
         );
     }
+    text.push_str(setup.pgpool_conf);
     text
+}
+
+/// Where it may write. Debian's program of 4.3 does so by itself; those of later versions are told so by their package's
+/// pgpool.conf.
+fn folders(suite: Suite) -> String {
+    let work_dir = match suite {
+        Suite::Here => return String::new(),
+        Suite::Trixie => "logdir",
+        Suite::Sid => "work_dir",
+    };
+    let keys = [work_dir, "unix_socket_directories", "pcp_socket_dir", "wd_ipc_socket_dir"];
+    keys.map(|key| format!("{key} = '/run/postgresql'\n")).concat()
 }
 
 /// The work of the packages' tmpfiles.d at boot. The state folder has a file system of its own, which can be full.
@@ -214,36 +278,46 @@ pub fn start_vipkeeper(machine: &Machine, setup: Setup, log: &Path) {
 
 pub fn start_pgpool(machine: &Machine, setup: Setup, log: &Path) {
     let umask: &[&str] = if setup.heard { &UMASK } else { &[] };
-    machine.start(&[setup.keeper.user(), umask].concat(), PGPOOL, &["-n", "-f", PGPOOL_CONF], log);
+    let user = setup.suite.as_user(&[setup.keeper.user(), umask].concat());
+    machine.start(&user, PGPOOL, &["-n", "-f", PGPOOL_CONF], log);
 }
 
 /// As an operator stops it; returns when it has.
-pub fn stop_pgpool(machine: &Machine, keeper: VipLoop) {
-    let mut command = machine.command_as(keeper.user(), PGPOOL);
+pub fn stop_pgpool(machine: &Machine, setup: Setup) {
+    let mut command = machine.command_as(&setup.suite.as_user(setup.keeper.user()), PGPOOL);
     output(command.args(["-f", PGPOOL_CONF, "-m", "fast", "stop"]), None);
 }
 
 /// As an operator stops it, without waiting: a `down` may take its time.
-pub fn begin_to_stop_pgpool(machine: &Machine, keeper: VipLoop, log: &Path) {
-    machine.start(keeper.user(), PGPOOL, &["-f", PGPOOL_CONF, "-m", "fast", "stop"], log);
+pub fn begin_to_stop_pgpool(machine: &Machine, setup: Setup, log: &Path) {
+    machine.start(&setup.suite.as_user(setup.keeper.user()), PGPOOL, &["-f", PGPOOL_CONF, "-m", "fast", "stop"], log);
+}
+
+/// What is laid over the database's machine: PostgreSQL's user, where the programs come from another suite.
+pub fn users(folder: &Path, suite: Suite) -> Vec<(PathBuf, PathBuf)> {
+    let etc = folder.join("users");
+    fs::create_dir(&etc).unwrap();
+    put_users(&etc);
+    suite.overlays(&[(&etc, "/etc")])
 }
 
 /// A fresh database that lets everybody in from the VPC.
-pub fn start_postgresql(machine: &Machine, folder: &Path, log: &Path) {
-    let versions = fs::read_dir(POSTGRESQL).expect("PostgreSQL of the distribution is installed");
-    let newest = versions.map(|entry| entry.unwrap().path()).max_by_key(|path| version(path)).unwrap();
-    let program = |name: &str| newest.join("bin").join(name).into_os_string().into_string().unwrap();
+pub fn start_postgresql(machine: &Machine, suite: Suite, folder: &Path, log: &Path) {
+    let versions = fs::read_dir(suite.path(POSTGRESQL)).expect("PostgreSQL of the distribution is installed");
+    let newest = versions.map(|entry| version(&entry.unwrap().path())).max().unwrap();
+    let program = |name: &str| format!("{POSTGRESQL}/{newest}/bin/{name}");
     let data = folder.join("data");
-    make_database(machine, &program("initdb"), version(&newest), &data);
+    let postgres = suite.as_user(&POSTGRES);
+    make_database(machine, machine.command_as(&postgres, &program("initdb")), newest, &data);
     let hba = "host all all 10.0.0.0/16 trust\n";
     fs::write(data.join("pg_hba.conf"), hba).unwrap();
     let (address, data) = (DATABASE.to_string(), data.to_str().unwrap());
     let settings = ["-D", data, "-k", "", "-h", &address, "-c", "fsync=off", "-c", "max_connections=200"];
-    machine.start(&POSTGRES, &program("postgres"), &settings, log);
+    machine.start(&postgres, &program("postgres"), &settings, log);
 }
 
 /// A copy of what initdb made for an earlier lab: to make it takes a second or two of computing.
-fn make_database(machine: &Machine, initdb: &str, version: u32, data: &Path) {
+fn make_database(machine: &Machine, mut initdb: Command, version: u32, data: &Path) {
     static ONE_MAKES_IT: Mutex<()> = Mutex::new(());
     let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("database-{version}"));
     let _alone = ONE_MAKES_IT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,7 +328,6 @@ fn make_database(machine: &Machine, initdb: &str, version: u32, data: &Path) {
         return;
     }
     machine.run(&format!("install -d -o postgres -g postgres -m 700 {}", data.display()));
-    let mut initdb = machine.command_of_postgres(initdb);
     output(initdb.arg("--no-sync").args(["--auth=trust", "--username=postgres", "--pgdata"]).arg(data), None);
     // It belongs to who runs the lab there, and is whole when it has its name.
     let unfinished = made.with_extension("unfinished");

@@ -25,10 +25,13 @@ use tokio::sync::oneshot;
 use super::machine::{Machine, clean, output};
 use super::moto::{self, Moto};
 use super::plane::{Following, Plane, cut};
+use super::resolver::Resolver;
+use super::suite::Suite;
 
 pub const REGION: &str = "eu-central-1";
 pub const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 pub const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 0, 8, 10);
+pub const DATABASE_PORT: u16 = 5432;
 pub const EC2_PORT: u16 = 8080;
 /// Where the endpoint serves nobody while moto has its place.
 const UNUSED_PORT: u16 = 8090;
@@ -91,6 +94,7 @@ pub struct Vpc {
     plane: Plane,
     following: Following,
     sockets: Sockets,
+    pub resolver: Resolver,
 }
 
 /// The thread that serves the endpoint: nothing that a test waits for holds it up.
@@ -125,7 +129,7 @@ impl Vpc {
             instances.push(Instance { name, id: launched.instance_id, eni, address, mac, number });
         }
 
-        let router = Arc::new(Machine::boot("router", &[]));
+        let router = Arc::new(Machine::boot("router", Suite::Here, &[]));
         router.run("sysctl -q -w net.ipv4.ip_forward=1");
         // What EC2 has no route for vanishes without a word.
         router.run("ip route add blackhole default");
@@ -143,7 +147,8 @@ impl Vpc {
         let port = if moto.is_some() { UNUSED_PORT } else { EC2_PORT };
         let listener = router.inside(|| std::net::TcpListener::bind(("0.0.0.0", port)).unwrap());
         let sockets = Sockets::serve(&endpoint, listener);
-        Self { endpoint, instances, allocation, tables, router, plane, following, sockets, moto }
+        let resolver = Resolver::start(&router);
+        Self { endpoint, instances, allocation, tables, router, plane, following, sockets, moto, resolver }
     }
 
     /// Adds route tables that no subnet uses until there are so many. The one that the client's subnet uses stays the last.
@@ -207,7 +212,12 @@ impl Vpc {
 
     /// Where a node finds EC2.
     pub fn url(instance: &Instance) -> String {
-        format!("http://{}", SocketAddr::from(([172, 31, instance.number, 1], EC2_PORT)))
+        format!("http://{}", SocketAddr::from((Self::ec2(instance), EC2_PORT)))
+    }
+
+    /// EC2's address for a node, and the resolver's.
+    pub fn ec2(instance: &Instance) -> Ipv4Addr {
+        Ipv4Addr::new(172, 31, instance.number, 1)
     }
 
     /// No packet passes between these nodes and their peers any more, nor between those and EC2; everything else does.
@@ -219,6 +229,11 @@ impl Vpc {
         }
         let from_router = from_ec2.iter().map(|node| format!("ec2-{}", self.instances[*node].name));
         cut(&self.router, &between, &from_router.collect::<Vec<_>>());
+    }
+
+    /// The node reaches no address of the router's in the VPC; whatever is behind the router is reached as before.
+    pub fn cut_from_router(&self, node: usize) {
+        cut(&self.router, &[], &[self.instances[node].name.to_owned()]);
     }
 
     pub fn heal(&self) {

@@ -7,7 +7,7 @@ use super::super::report::seconds;
 use super::super::software::Setup;
 use super::super::vpc::Method;
 use super::pgpool::{Twice, twice};
-use super::{GOAL, NOWHERE, Scenario, another_leads, others, plain, s};
+use super::{GOAL, NOWHERE, Open, Scenario, another_leads, others, plain, s};
 
 fn own_clocks(method: Method) -> Setup {
     Setup { own_clocks: true, ..plain(method) }
@@ -24,6 +24,7 @@ pub const BEHIND: Scenario = Scenario {
     short: NOWHERE,
     setup: own_clocks,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         let successor = successor(old);
         lab.put_clock_ahead(successor, -2);
@@ -45,6 +46,7 @@ pub const AHEAD: Scenario = Scenario {
     short: NOWHERE,
     setup: own_clocks,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         let successor = successor(old);
         lab.put_clock_ahead(successor, FAR.into());

@@ -8,7 +8,7 @@ use super::super::cluster::eventually;
 use super::super::software::Setup;
 use super::super::vpc::Method;
 use super::{
-    ELECTION, GOAL, NOWHERE, OURS, Scenario, another_leads, hook_after, others, plain, s, served, sleep_until,
+    ELECTION, GOAL, NOWHERE, OURS, Open, Scenario, another_leads, hook_after, others, plain, s, served, sleep_until,
 };
 
 pub const KILLED: Scenario = Scenario {
@@ -16,6 +16,7 @@ pub const KILLED: Scenario = Scenario {
     short: NOWHERE,
     setup: plain,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         let at = now();
         lab.machine(old).kill("vipkeeper");
@@ -32,6 +33,7 @@ pub const DOWN_DURING_HOOK: Scenario = Scenario {
     short: &[Method::ElasticIp],
     setup: plain,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         // The daemons' end belongs to what is looked at afterwards: Prometheus may see it before Pgpool's.
         let at = now();
@@ -60,6 +62,7 @@ pub const DISK_FULL: Scenario = Scenario {
     short: &[Method::Route],
     setup: plain,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         (0..3).for_each(|node| lab.fill_state_folder(node));
         let at = now();
@@ -75,6 +78,7 @@ pub const HOOKS_LOST: Scenario = Scenario {
     short: NOWHERE,
     setup: |method| Setup { trust: true, heard: true, ..plain(method) },
     goal: s(20),
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         for node in 0..3 {
             fs::remove_file(lab.machine(node).path("/run/vipkeeper/reserve")).unwrap();

@@ -11,7 +11,7 @@ use super::super::report::seconds;
 use super::super::software::Setup;
 use super::super::vpc::Method;
 use super::{
-    AFTER_FAULT, CLEAN, GOAL_AFTER_FAULT, NOWHERE, Scenario, Story, hook_after, plain, s, served, sleep_until,
+    AFTER_FAULT, CLEAN, GOAL_AFTER_FAULT, NOWHERE, Open, Scenario, Story, hook_after, plain, s, served, sleep_until,
 };
 
 pub const FAULT: Duration = s(10);
@@ -43,6 +43,7 @@ pub const THROTTLED: Scenario = Scenario {
     short: &[Method::ElasticIp],
     setup: plain,
     goal: GOAL_AFTER_FAULT,
+    open: Open::ToldAtOnce,
     happens: |lab, old| failover_under(lab, old, FaultKind::Throttle),
     errors: &[],
 };
@@ -56,6 +57,7 @@ pub const FAILING: Scenario = Scenario {
     short: NOWHERE,
     setup: plain,
     goal: GOAL_AFTER_FAULT,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         failover_under(lab, old, FaultKind::ServerError { status: 503, code: Cow::Borrowed("Unavailable") })
     },
@@ -67,6 +69,7 @@ pub const RESETTING: Scenario = Scenario {
     short: NOWHERE,
     setup: plain,
     goal: GOAL_AFTER_FAULT,
+    open: Open::ToldAtOnce,
     happens: |lab, old| failover_under(lab, old, FaultKind::DropBefore),
     errors: &[],
 };
@@ -77,6 +80,7 @@ pub const SLOW: Scenario = Scenario {
     short: &[Method::Route],
     setup: plain,
     goal: GOAL_AFTER_FAULT,
+    open: Open::ToldAtOnce,
     happens: |lab, old| failover_under(lab, old, FaultKind::latency(s(8))),
     errors: &[],
 };

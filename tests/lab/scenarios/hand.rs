@@ -9,7 +9,7 @@ use super::super::client::now;
 use super::super::cluster::{Lab, eventually};
 use super::super::report::seconds;
 use super::super::vpc::Method;
-use super::{CLEAN, NOWHERE, Scenario, Story, others, plain, s, sleep_until};
+use super::{CLEAN, NOWHERE, Open, Scenario, Story, others, plain, s, sleep_until};
 
 /// A change past vipkeeper.
 enum Stroke {
@@ -37,11 +37,17 @@ impl Stroke {
     }
 }
 
+const ASTRAY: Open = Open::MayNotKnow(
+    "A Pgpool that does not know the connection resets it; a packet that reaches nobody is repeated at growing intervals, of \
+     50 s after a minute. A client that waits sends none. If its answer was lost on the way, only TCP keepalives find out.",
+);
+
 pub const DRIFT: Scenario = Scenario {
     name: "every binding changed by hand, one after the other",
     short: &[Method::SecondaryIp],
     setup: plain,
     goal: s(25),
+    open: ASTRAY,
     happens: |lab, leader| {
         let at = now();
         let standby = others(leader).next().expect("there are three nodes");
@@ -66,6 +72,7 @@ pub const THIEF: Scenario = Scenario {
     short: NOWHERE,
     setup: plain,
     goal: s(45),
+    open: ASTRAY,
     happens: |lab, leader| {
         let at = now();
         let standby = others(leader).next().expect("there are three nodes");

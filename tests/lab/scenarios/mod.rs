@@ -14,12 +14,14 @@ use rustix::process::geteuid;
 
 use super::client::now;
 use super::cluster::{Lab, eventually};
+use super::held::{Fate, Fates};
 use super::keeper::VipLoop;
 use super::machine::Machine;
 use super::moto;
-use super::report::{self, Row, Told, outage, seconds};
+use super::report::{self, Row, Told, What, outage, seconds};
 use super::signals;
-use super::software::{self, Setup, WATCHDOG_PORT};
+use super::software::{self, Nodes, Setup, WATCHDOG_PORT};
+use super::suite::{self, Suite};
 use super::tools;
 use super::vpc::Method;
 
@@ -29,6 +31,7 @@ pub mod ec2;
 pub mod hand;
 pub mod network;
 pub mod pgpool;
+pub mod setups;
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -53,6 +56,9 @@ const CLEAN: Duration = s(40);
 /// So long everything must stay as it is afterwards.
 const CALM: Duration = s(5);
 
+/// Clients that notice nothing of a fault are waited for so long from the fault on, where there is time.
+pub const UNAWARE: Duration = Duration::from_mins(1);
+
 /// Labs that run now. Several at once measure each other too, a little: the report says how many there were.
 static RUNNING: Mutex<usize> = Mutex::new(0);
 static ONE_HAS_ENDED: Condvar = Condvar::new();
@@ -75,10 +81,39 @@ pub struct Scenario {
     pub setup: fn(Method) -> Setup,
     /// The most that the median of the product's part may be, where the scenario is played at least [`ENOUGH`] times.
     pub goal: Duration,
+    /// What becomes of connections that were open before.
+    pub open: Open,
     /// Lets it happen to a lab and its leader.
     pub happens: fn(&mut Lab, usize) -> Story,
     /// The texts of the lines of level ERROR that daemons may log besides [`WITNESS`]; other lines are failures.
     pub errors: &'static [&'static str],
+}
+
+/// What clients learn of connections that were open before it happened.
+#[derive(Debug, Clone, Copy)]
+pub enum Open {
+    /// Whoever asks or waits is told at once; whoever is quiet, as soon as it asks.
+    ToldAtOnce,
+    /// The connections live, or their clients are told, however long that takes.
+    Told,
+    /// The connections live.
+    Live,
+    /// A client may never know: the sentence says why, and what helps.
+    MayNotKnow(&'static str),
+}
+
+impl Open {
+    /// # Panics
+    /// A client knew later than it must.
+    fn assert_is_so(self, fates: Fates) {
+        let is_so = |fate| match (self, fate) {
+            (Self::ToldAtOnce, Fate::Told(after)) => after < OURS,
+            (Self::Live, fate) => fate == Fate::Lives,
+            (Self::ToldAtOnce, _) | (Self::Told, Fate::Unaware(_)) => false,
+            (Self::Told | Self::MayNotKnow(_), _) => true,
+        };
+        assert!(fates.all().into_iter().all(is_so), "open connections: {self:?} was to be so, and not {fates:?}");
+    }
 }
 
 /// Pgpool's watchdog hangs, ends, or waits for its hook just when it is asked.
@@ -158,7 +193,7 @@ impl Moved {
 
 /// Without a key for one method, with one for the others: the witness must work both ways. For the third it may not be
 /// asked, as it is where nobody has done more than to install both packages.
-fn plain(method: Method) -> Setup {
+pub fn plain(method: Method) -> Setup {
     let authkey = (method != Method::Route).then_some("open sesame");
     Setup {
         method,
@@ -169,6 +204,10 @@ fn plain(method: Method) -> Setup {
         tables: 2,
         heard: method != Method::SecondaryIp,
         own_clocks: false,
+        suite: Suite::Here,
+        nodes: Nodes::Three,
+        by_name: false,
+        pgpool_conf: "",
     }
 }
 
@@ -188,21 +227,50 @@ impl Scenario {
             eprintln!("\nskipped: moto plays the walkthrough alone, and not with a secondary IP");
             return;
         }
-        let setup = (self.setup)(method);
-        let left = runs().saturating_sub(report::played(self.name, &setup.way()));
+        let suites = suite::chosen().unwrap_or_else(|| vec![Suite::Here]);
+        suites.into_iter().for_each(|suite| self.play_on(suite, method));
+    }
+
+    /// Plays it on the newest Pgpool-II that can be had, as a part of the short set.
+    pub fn play_on_newest(&self, method: Method) {
+        if suite::chosen().is_some() || moto::is_chosen() {
+            eprintln!("\nskipped: the scenarios on the newest Pgpool-II, because the variables choose something else");
+            return;
+        }
+        if !is_played(Set::Short) {
+            return;
+        }
+        match suite::newest() {
+            Some(suite) => self.play_on(suite, method),
+            None => {
+                assert!(env::var("CI").is_err(), "CI must have a newer Pgpool-II: tests/all installs it");
+                eprintln!("\nskipped: the scenarios on the newest Pgpool-II; no other suite's is installed");
+            }
+        }
+    }
+
+    fn play_on(&self, suite: Suite, method: Method) {
+        let setup = Setup { suite, ..(self.setup)(method) };
+        let what = self.what(setup);
+        let left = runs().saturating_sub(report::played(&what));
         // One that fails keeps no other from being played.
         let fails = |_: &usize| catch_unwind(AssertUnwindSafe(|| self.play_once(setup))).is_err();
         let failed = (0..left).filter(fails).count();
+        (0..failed).for_each(|_| report::tell_failure(what.clone()));
         assert_eq!(failed, 0, "of {left} plays so many failed");
         if runs() >= ENOUGH {
-            let ours = report::ours(self.name, &setup.way());
+            let ours = report::ours(&what);
             assert!(ours <= self.goal, "{} is the median until the client was served", seconds(ours));
         }
     }
 
+    fn what(&self, setup: Setup) -> What {
+        What { scenario: self.name.to_owned(), way: setup.way(), pgpool: setup.suite.pgpool() }
+    }
+
     fn play_once(&self, setup: Setup) {
         let _turn = Turn::take();
-        let name = format!("{} {}", self.name, setup.way());
+        let name = format!("{} {} {}", self.name, setup.way(), setup.suite.name());
         let mut lab = Lab::start(&name, setup);
         let old = lab.escalated().unwrap();
         the_guard_is_the_watchdog(&lab, old);
@@ -215,6 +283,7 @@ impl Scenario {
         stays(&lab, leader);
         lab.vpc.assert_well();
 
+        let fates = lab.fates(at, is_full().then_some(UNAWARE));
         let answers = lab.client.answers();
         let outage = outage(&answers, at);
         let (election, ours, within, more) = match part {
@@ -231,8 +300,7 @@ impl Scenario {
         let warnings = lab.complaints("WARN").len() - warnings;
         let errors = lab.complaints("ERROR");
         let row = Row {
-            scenario: self.name.to_owned(),
-            way: setup.way(),
+            what: self.what(setup),
             outage,
             election,
             ours,
@@ -242,6 +310,11 @@ impl Scenario {
                 lab.name_of(leader),
                 errors.len()
             ),
+            held: Some(fates),
+            may_not_know: match self.open {
+                Open::MayNotKnow(why) => why.to_owned(),
+                Open::ToldAtOnce | Open::Told | Open::Live => String::new(),
+            },
         };
         let timeline = lab.timeline(at, now());
         let seen = lab.prometheus.as_ref().map(|prometheus| {
@@ -253,6 +326,7 @@ impl Scenario {
         if let Some(seen) = &seen {
             signals::assert_tell(shows.unwrap_or(self.name), seen);
         }
+        self.open.assert_is_so(fates);
         assert!(ours < within, "{name}: {} until the client was served", seconds(ours));
         let writes = lab.writes_since(mark);
         assert!(writes < STORM, "{name}: {writes} changes asked of EC2");
@@ -264,9 +338,18 @@ impl Scenario {
     }
 }
 
+fn chosen() -> String {
+    env::var("VIPKEEPER_LAB").unwrap_or_else(|_| "short".to_owned())
+}
+
+/// Whether every scenario is played for every method, and time is of no account.
+fn is_full() -> bool {
+    chosen() == "full"
+}
+
 /// Whether what belongs to this set is to be played, and can be.
 pub fn is_played(set: Set) -> bool {
-    let chosen = env::var("VIPKEEPER_LAB").unwrap_or_else(|_| "short".to_owned());
+    let chosen = chosen();
     let (is_played, needed) = match set {
         Set::Short => (["short", "full"].contains(&chosen.as_str()), "short"),
         Set::Full => (chosen == "full", "full"),
@@ -340,7 +423,7 @@ fn the_guard_is_the_watchdog(lab: &Lab, leader: usize) {
 
 fn only_the_leader_is_escalated(lab: &Lab, leader: usize) {
     let delegate_ip = lab.setup.method.delegate_ip().into();
-    for node in 0..3 {
+    for node in lab.running() {
         let word = lab.ask_watchdog(node).unwrap().expect("the watchdog has a socket");
         assert_eq!(word.escalated, node == leader, "{}", lab.name_of(node));
         assert!(word.delegate_ips.contains(&delegate_ip), "{word:?}");

@@ -5,14 +5,21 @@ use super::super::cluster::eventually;
 use super::super::vpc::Method;
 use super::ec2::{FAULT, under};
 use super::{
-    CLEAN, GOAL, GOAL_AFTER_FAULT, NOWHERE, Scenario, another_leads, others, plain, s, sleep_until, stays_served,
+    CLEAN, GOAL, GOAL_AFTER_FAULT, NOWHERE, Open, Scenario, another_leads, others, plain, s, sleep_until, stays_served,
 };
+
+pub const CUT: Open = Open::MayNotKnow(
+    "A client that only waits sends nothing, and so reaches nobody who could tell it. One that asks repeats its question \
+     at growing intervals, until one of these packets reaches the new leader, which resets the connection. TCP keepalives \
+     help the one that waits, and `tcp_user_timeout` the one that asks.",
+);
 
 pub const FROM_PEERS: Scenario = Scenario {
     name: "cut off from its peers for 25 s, not from EC2",
     short: &[Method::Route],
     setup: plain,
     goal: GOAL,
+    open: CUT,
     happens: |lab, old| {
         let at = now();
         lab.cut(&[old], &[]);
@@ -31,6 +38,7 @@ pub const FROM_EC2: Scenario = Scenario {
     short: NOWHERE,
     setup: plain,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         let cut = now();
         lab.cut(&[], &[old]);
@@ -51,6 +59,7 @@ pub const FROM_BOTH: Scenario = Scenario {
     short: &[Method::ElasticIp],
     setup: plain,
     goal: GOAL,
+    open: CUT,
     happens: |lab, old| {
         let at = now();
         lab.cut(&[old], &[old]);
@@ -67,6 +76,7 @@ pub const SUCCESSORS_FROM_EC2: Scenario = Scenario {
     short: NOWHERE,
     setup: plain,
     goal: GOAL_AFTER_FAULT,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         let standbys: Vec<usize> = others(old).collect();
         lab.cut(&[], &standbys);

@@ -8,8 +8,8 @@ use super::super::report::seconds;
 use super::super::software::{LATE_S, Setup};
 use super::super::vpc::Method;
 use super::{
-    CLEAN, ELECTION, EVERYWHERE, GOAL, NOWHERE, Scenario, Story, another_leads, comes_back_as_standby, has_the_address,
-    hook_after, others, plain, s, sleep_until, somebody_leads, the_port_is_free,
+    CLEAN, ELECTION, EVERYWHERE, GOAL, NOWHERE, Open, Scenario, Story, another_leads, comes_back_as_standby,
+    has_the_address, hook_after, others, plain, s, sleep_until, somebody_leads, the_port_is_free,
 };
 
 /// A leader looks each 10 s, give or take a quarter.
@@ -21,6 +21,7 @@ pub const WALKTHROUGH: Scenario = Scenario {
     short: EVERYWHERE,
     setup: plain,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         shows_the_database(&lab.psql("show pool_nodes"));
         let at = now();
@@ -45,6 +46,7 @@ pub const KILLED: Scenario = Scenario {
     short: &[Method::Route],
     setup: plain,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         let at = now();
         lab.machine(old).kill("pgpool");
@@ -56,11 +58,19 @@ pub const KILLED: Scenario = Scenario {
     errors: &[],
 };
 
-pub const FROZEN: Scenario = Scenario {
+const FROZEN: Open = Open::MayNotKnow(
+    "The kernel goes on acknowledging for a process that is stopped. So a client that waits for an answer has nothing left to \
+     send, and no packet of it reaches the new leader, which would reset the connection. TCP keepalives are such packets. \
+     With routes, the old node resets its connections once it knows of the newer claim; by the other methods EC2 carries \
+     nothing from there any more.",
+);
+
+pub const HANGS: Scenario = Scenario {
     name: "all of Pgpool hangs (SIGSTOP), and wakes",
     short: &[Method::ElasticIp],
     setup: plain,
     goal: GOAL,
+    open: FROZEN,
     happens: |lab, old| {
         let at = now();
         lab.machine(old).freeze("pgpool");
@@ -90,6 +100,7 @@ pub const LATE_DOWN: Scenario = Scenario {
     short: &[Method::ElasticIp],
     setup: late_down,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         let at = now();
         lab.stop_pgpool(old);
@@ -112,6 +123,7 @@ pub const OVERLAPPING: Scenario = Scenario {
     short: &[Method::SecondaryIp],
     setup: late_down,
     goal: GOAL,
+    open: Open::Told,
     happens: |lab, old| {
         let at = now();
         others(old).for_each(|node| lab.machine(node).kill("pgpool"));
@@ -132,6 +144,7 @@ pub const QUORUM: Scenario = Scenario {
     short: &[Method::Route],
     setup: plain,
     goal: GOAL,
+    open: Open::Told,
     happens: |lab, old| {
         let at = now();
         others(old).for_each(|node| lab.stop_pgpool(node));
@@ -158,6 +171,7 @@ pub const TWICE: Scenario = Scenario {
     short: NOWHERE,
     setup: plain,
     goal: GOAL,
+    open: Open::ToldAtOnce,
     happens: |lab, old| {
         let Twice { between, story, .. } = twice(lab, old);
         assert!(between < s(5), "{} between the hooks", seconds(between));
@@ -190,11 +204,17 @@ pub fn twice(lab: &mut Lab, old: usize) -> Twice {
     Twice { second, between, story }
 }
 
-pub const REBOOTED: Scenario = Scenario {
+const REBOOTED: Open = Open::MayNotKnow(
+    "Here the kernel ends its processes, and says so, before the network goes. Where power fails nobody is told: then it is \
+     as if the leader were cut off.",
+);
+
+pub const REBOOT: Scenario = Scenario {
     name: "reboot of the leader",
     short: &[Method::SecondaryIp],
     setup: plain,
     goal: GOAL,
+    open: REBOOTED,
     happens: |lab, old| {
         let at = now();
         lab.power_off(old);

@@ -1,0 +1,176 @@
+//! Other setups than three nodes with a heartbeat: two nodes and half of the votes, a node that was never there, a lifecheck by
+//! queries, trusted servers, a resolver that falls silent; and vipkeeper upgraded while clients work.
+
+use std::time::Duration;
+
+use super::super::client::now;
+use super::super::cluster::{Lab, eventually};
+use super::super::report::{NOTHING, seconds};
+use super::super::signals;
+use super::super::software::{Nodes, Setup};
+use super::super::vpc::Method;
+use super::network::CUT;
+use super::pgpool::HANGS;
+use super::{
+    AFTER_FAULT, CLEAN, GOAL, Moved, NOWHERE, Open, Scenario, Story, another_leads, others, plain, s, sleep_until,
+    somebody_leads,
+};
+
+/// From the newer leader's `down` until the older one serves again, where two have met and the older one goes on.
+const TAKES_OVER_AGAIN: Duration = s(2);
+
+/// Two leaders meet. Pgpool lets the older one go on without an `up`, or the newer one, or elects anew.
+fn ends_when_two_have_met(lab: &Lab, old: usize, newer: &Moved, healed: Duration) -> Story {
+    let last = somebody_leads(lab, newer.at);
+    if last.hook == newer.hook {
+        return Story { shows: Some(signals::ELECTED_ANEW), ..last.ends("the newer leader went on") };
+    }
+    if last.hook > newer.hook {
+        return Story {
+            shows: Some(signals::ELECTED_ANEW),
+            ..last.ends("both leaders resigned, and Pgpool elected anew")
+        };
+    }
+    assert_eq!(last.leader, old, "the older leader went on");
+    let down = lab.desired(newer.leader).expect("its hooks ran");
+    let down = Duration::from_millis(down.written_ms);
+    let end = format!(
+        "the older leader went on without an `up`; the newer one's `down` came {} after they met",
+        seconds(down.saturating_sub(healed))
+    );
+    Moved { at: newer.at, leader: old, hook: down }.ends_after(down, AFTER_FAULT, end)
+}
+
+/// Each of the two has enough votes alone.
+pub const HALF_VOTES: Scenario = Scenario {
+    name: "two nodes with half votes, cut off from each other for 25 s",
+    short: NOWHERE,
+    setup: |method| Setup { nodes: Nodes::TwoWithHalfVotes, heard: true, ..plain(method) },
+    goal: TAKES_OVER_AGAIN,
+    open: CUT,
+    happens: |lab, old| {
+        let at = now();
+        lab.cut(&[old], &[]);
+        let newer = another_leads(lab, old, at);
+        eventually("nothing is left at the older leader", CLEAN, || lab.agrees_on(newer.leader));
+        sleep_until(at + s(25));
+        let healed = now();
+        lab.heal();
+        ends_when_two_have_met(lab, old, &newer, healed)
+    },
+    errors: &[],
+};
+
+/// A watchdog that hears no beacon of its leader for 30 s takes it for lost, without a lifecheck as well.
+const WITHOUT_LIFECHECK: Duration = s(45);
+
+/// Some versions start the lifecheck only once every node has been there. Whatever they start, one node of three is no quorum.
+pub const NEVER_STARTED: Scenario = Scenario {
+    name: "the third node never started, and all of the leader's Pgpool hangs for 45 s",
+    short: NOWHERE,
+    setup: |method| Setup { nodes: Nodes::ThirdNeverStarts, heard: true, ..plain(method) },
+    goal: s(60),
+    open: Open::MayNotKnow(
+        "Nobody else has a quorum, so nobody takes the VIP, and the kernel acknowledges for the Pgpool that hangs. The \
+         connections wait until it goes on. Only a timeout of the client's own ends that: `statement_timeout` does not, \
+         because the server would have to keep it.",
+    ),
+    happens: |lab, old| {
+        let mark = lab.vpc.endpoint.service().mark();
+        let at = now();
+        lab.machine(old).freeze("pgpool");
+        sleep_until(at + WITHOUT_LIFECHECK);
+        assert_eq!(lab.writes_since(mark), 0, "nobody has a quorum, so nobody changes anything");
+        lab.agrees_on(old).unwrap();
+        lab.machine(old).thaw("pgpool");
+        lab.recorder.note("it goes on");
+        let last = somebody_leads(lab, at);
+        if last.hook > at {
+            return last.ends("Pgpool elected anew when it went on");
+        }
+        Story::of_one_leader(old, at, WITHOUT_LIFECHECK + AFTER_FAULT, "it leads on".to_owned())
+    },
+    errors: &[],
+};
+
+/// Each watchdog asks the others' Pgpools instead of listening for heartbeats.
+pub const BY_QUERY: Scenario = Scenario {
+    name: "all of Pgpool hangs (SIGSTOP), and wakes; lifecheck by queries",
+    short: NOWHERE,
+    setup: |method| Setup {
+        pgpool_conf: "wd_lifecheck_method = 'query'
+wd_life_point = 3
+wd_lifecheck_query = 'SELECT 1'
+wd_lifecheck_dbname = 'postgres'
+wd_lifecheck_user = 'postgres'
+",
+        ..plain(method)
+    },
+    ..HANGS
+};
+
+/// An address of the router, which is not on the way to anything else.
+const TRUSTED: &str = "trusted_servers = '10.0.8.1'\n";
+
+/// Clients, peers and EC2 are reached as before.
+pub const NOBODY_TO_TRUST: Scenario = Scenario {
+    name: "the leader reaches no trusted server for 25 s",
+    short: NOWHERE,
+    setup: |method| Setup { pgpool_conf: TRUSTED, ..plain(method) },
+    goal: GOAL,
+    open: CUT,
+    happens: |lab, old| {
+        let at = now();
+        lab.lose_trusted_servers(old);
+        let moved = another_leads(lab, old, at);
+        sleep_until(at + s(25));
+        lab.heal();
+        moved.ends_once_one_stays(lab, "healed")
+    },
+    errors: &[],
+};
+
+/// A takeover needs more connections to EC2 than are open, by a name that nobody resolves.
+pub const NO_RESOLVER: Scenario = Scenario {
+    name: "kill -9 of all of Pgpool while the resolver is silent for 60 s",
+    short: NOWHERE,
+    setup: |method| Setup { by_name: true, tables: 8, ..plain(method) },
+    // The names' known addresses serve when the resolver has had its time.
+    goal: s(1),
+    open: Open::ToldAtOnce,
+    happens: |lab, old| {
+        lab.vpc.resolver.fall_silent();
+        let at = now();
+        lab.recorder.note("no resolver");
+        lab.machine(old).kill("pgpool");
+        let moved = another_leads(lab, old, at);
+        sleep_until(at + s(60));
+        lab.vpc.resolver.answer_again();
+        lab.recorder.note("it answers again");
+        moved.ends("its names were remembered")
+    },
+    errors: &[],
+};
+
+/// The standbys first, as an operator does it.
+pub const UPGRADED: Scenario = Scenario {
+    name: "vipkeeper is upgraded on every node while clients work",
+    short: &[Method::Route],
+    setup: plain,
+    goal: NOTHING,
+    open: Open::Live,
+    happens: |lab, leader| {
+        let mark = lab.vpc.endpoint.service().mark();
+        let at = now();
+        for node in others(leader).chain([leader]) {
+            lab.recorder.note(&format!("upgrade of {}", lab.name_of(node)));
+            lab.upgrade_vipkeeper(node);
+            let upgraded = lab.vpc.endpoint.service().mark();
+            eventually("it looks at EC2 again", CLEAN, || lab.has_looked(node, upgraded));
+            lab.agrees_on(leader).unwrap();
+        }
+        assert_eq!(lab.writes_since(mark), 0, "an upgrade changes nothing");
+        Story::of_one_leader(leader, at, s(1), "nothing was changed".to_owned())
+    },
+    errors: &[],
+};
