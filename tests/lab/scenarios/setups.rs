@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::client::now;
 use super::super::cluster::{Lab, eventually};
-use super::super::report::{NOTHING, seconds};
+use super::super::report::seconds;
 use super::super::signals;
 use super::super::software::{Nodes, Setup};
 use super::super::vpc::Method;
@@ -157,7 +157,7 @@ pub const UPGRADED: Scenario = Scenario {
     name: "vipkeeper is upgraded on every node while clients work",
     short: &[Method::Route],
     setup: plain,
-    goal: NOTHING,
+    goal: GOAL,
     open: Open::Live,
     happens: |lab, leader| {
         let mark = lab.vpc.endpoint.service().mark();
