@@ -118,9 +118,9 @@ impl Lab {
             vpc,
             folder,
         };
-        for node in 0..setup.nodes.started() {
-            lab.boot(node);
-        }
+        // In some versions no lifecheck ever starts where a node is missing when the first one looks for it.
+        (0..setup.nodes.started()).for_each(|node| lab.boot_machine(node));
+        (0..setup.nodes.started()).for_each(|node| lab.start_pgpool(node));
         eventually("the cluster comes up", BOOT, || {
             let leader = lab.escalated()?;
             lab.agrees_on(leader)?;
@@ -157,6 +157,12 @@ impl Lab {
 
     /// A machine with everything on it that starts at boot.
     pub fn boot(&mut self, node: usize) {
+        self.boot_machine(node);
+        self.start_pgpool(node);
+    }
+
+    /// The same without Pgpool.
+    fn boot_machine(&mut self, node: usize) {
         let Node { instance, overlays, .. } = &self.nodes[node];
         let machine = Machine::boot(instance.name, self.setup.suite, overlays);
         let metadata = self.vpc.plug(&machine, instance);
@@ -164,7 +170,6 @@ impl Lab {
         self.recorder.boot(node, &machine.pid());
         self.nodes[node].running = Some(Running { machine, _metadata: metadata });
         self.start_vipkeeper(node);
-        self.start_pgpool(node);
     }
 
     /// The machine is gone, with its processes, its /run and its addresses.
