@@ -59,6 +59,10 @@ The scenarios of [the report](README.md), with Pgpool-II and PostgreSQL of other
 many plays of how many ended right, and the median of their longest time without an answer. Right is a play in which all
 that is checked was so: one holder, clients served in time, the series of Prometheus, the calls to EC2, the log.
 
+Pgpool-II 4.6.0 to 4.6.2 listen for heartbeats on loopback addresses alone (mended in 4.6.3): a lifecheck by heartbeats never
+starts, and a leader that hangs is noticed late or never. So 4.6.1 is played with `wd_lifecheck_method = 'query'`, which
+whoever has Debian's trixie should set as well.
+
 ";
 
 /// The scenarios that were played so far.

@@ -217,15 +217,15 @@ if_down_cmd = '{down}'
 arping_cmd = '{arping}'
 wd_authkey = '{}'
 wd_priority = {}
-wd_lifecheck_method = 'heartbeat'
 wd_interval = 1
 wd_heartbeat_keepalive = 1
 wd_heartbeat_deadtime = 5
-",
+{}",
         if setup.suite == Suite::Here { "delegate_IP" } else { "delegate_ip" },
         setup.method.delegate_ip(),
         setup.authkey.unwrap_or_default(),
         vpc.instances.len() - own,
+        if setup.suite == Suite::Trixie { BY_QUERY } else { "wd_lifecheck_method = 'heartbeat'\n" },
     );
     if setup.nodes == Nodes::TwoWithHalfVotes {
         text.push_str("enable_consensus_with_half_votes = on\n");
@@ -245,6 +245,15 @@ heartbeat_port{number} = 9694
     text.push_str(setup.pgpool_conf);
     text
 }
+
+/// A lifecheck that asks the other nodes' Pgpools. Versions 4.6.0 to 4.6.2 hear no other node's heartbeat, because they
+/// listen on loopback addresses alone (release notes of 4.6.3), and their lifecheck never starts.
+pub const BY_QUERY: &str = "wd_lifecheck_method = 'query'
+wd_life_point = 3
+wd_lifecheck_query = 'SELECT 1'
+wd_lifecheck_dbname = 'postgres'
+wd_lifecheck_user = 'postgres'
+";
 
 /// Where it may write. Debian's program of 4.3 does so by itself; those of later versions are told so by their package's
 /// pgpool.conf.

@@ -7,7 +7,7 @@ use super::super::client::now;
 use super::super::cluster::{Lab, eventually};
 use super::super::report::seconds;
 use super::super::signals;
-use super::super::software::{Nodes, Setup};
+use super::super::software::{self, Nodes, Setup};
 use super::super::vpc::Method;
 use super::network::CUT;
 use super::pgpool::HANGS;
@@ -97,15 +97,7 @@ pub const NEVER_STARTED: Scenario = Scenario {
 pub const BY_QUERY: Scenario = Scenario {
     name: "all of Pgpool hangs (SIGSTOP), and wakes; lifecheck by queries",
     short: NOWHERE,
-    setup: |method| Setup {
-        pgpool_conf: "wd_lifecheck_method = 'query'
-wd_life_point = 3
-wd_lifecheck_query = 'SELECT 1'
-wd_lifecheck_dbname = 'postgres'
-wd_lifecheck_user = 'postgres'
-",
-        ..plain(method)
-    },
+    setup: |method| Setup { pgpool_conf: software::BY_QUERY, ..plain(method) },
     ..HANGS
 };
 
