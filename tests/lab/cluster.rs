@@ -133,7 +133,7 @@ impl Lab {
         lab
     }
 
-    /// What became of the connections that were open before the fault. With `patience` from the fault on, clients that
+    /// The ends of the connections that were open before the fault. With `patience` from the fault on, clients that
     /// know nothing yet are waited for; without it, the quiet client asks its question now.
     pub fn fates(&self, at: Duration, patience: Option<Duration>) -> Fates {
         let held = self.held.as_ref().expect("the cluster came up");
@@ -161,7 +161,7 @@ impl Lab {
         self.start_pgpool(node);
     }
 
-    /// The same without Pgpool.
+    /// A machine with everything on it that starts at boot, but for Pgpool.
     fn boot_machine(&mut self, node: usize) {
         let Node { instance, overlays, .. } = &self.nodes[node];
         let machine = Machine::boot(instance.name, self.setup.suite, overlays);

@@ -67,7 +67,7 @@ struct Came {
     /// From the start of that `up`, or from the end of EC2's fault where that is later, to the first answer through its
     /// node.
     ours: Span,
-    /// What became of the connections that were open before.
+    /// The ends of the connections that were open before.
     held: Fates,
 }
 

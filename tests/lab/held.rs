@@ -21,13 +21,13 @@ const ACTIVE_EACH: Duration = Duration::from_millis(100);
 const QUIET_FOR: Duration = Duration::from_secs(20);
 /// A connection that works brings an answer within this time, also on a busy machine.
 pub const HEARD: Duration = Duration::from_secs(1);
-/// What the waiting client waits for, and how the database ends all those waits. The clients that are still connected
+/// The query that the waiting client waits for, and the query that ends all those waits. The clients that are still connected
 /// get the error `CANCELED` (PostgreSQL documentation, "PostgreSQL Error Codes": query_canceled).
 const WAIT: &str = "select pg_sleep(86400)";
 const CANCEL: &str = "select pg_cancel_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'";
 const CANCELED: &str = "C57014";
 
-/// What became of a connection. The order is that of medians: the later a client knows, the worse.
+/// The end of a connection. The order is that of medians: the later a client knows, the worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Fate {
     /// It was answered to the last.
@@ -61,7 +61,7 @@ impl Fates {
     }
 }
 
-/// What a client has seen of its connection. Times are since the Unix epoch.
+/// The events of a connection, as its client has seen them. Times are since the Unix epoch.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     asked: Option<Duration>,
@@ -145,7 +145,7 @@ impl Held {
         waiting.ended.is_some() || waiting.works()
     }
 
-    /// What became of them, when the fault was at `at` and [`end_waits`] was called at `looked`.
+    /// The ends of the connections, when the fault was at `at` and [`end_waits`] was called at `looked`.
     pub fn fates(&self, at: Duration, looked: Duration) -> Fates {
         let [active, waiting, quiet] = self.seen();
         let spoke = quiet.asked.unwrap_or(looked).max(at);

@@ -203,7 +203,7 @@ pub struct Row {
     /// The calls of the nodes to EC2 from the fault to the end.
     pub calls: String,
     pub end: String,
-    /// What became of the connections that were open before. None in older records.
+    /// The ends of the connections that were open before. None in older records.
     #[serde(default)]
     pub held: Option<Fates>,
     /// Why a client may know nothing of it, and what helps. Empty where every client must know.

@@ -302,7 +302,7 @@ pub fn begin_to_stop_pgpool(machine: &Machine, setup: Setup, log: &Path) {
     machine.start(&setup.suite.as_user(setup.keeper.user()), PGPOOL, &["-f", PGPOOL_CONF, "-m", "fast", "stop"], log);
 }
 
-/// What is laid over the database's machine: PostgreSQL's user, where the programs come from another suite.
+/// The folders that are laid over the database's machine: PostgreSQL's user, where the programs come from another suite.
 pub fn users(folder: &Path, suite: Suite) -> Vec<(PathBuf, PathBuf)> {
     let etc = folder.join("users");
     fs::create_dir(&etc).unwrap();

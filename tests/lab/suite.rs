@@ -46,7 +46,7 @@ impl Suite {
         self.root().map_or_else(|| path.into(), |root| PathBuf::from(format!("{}{path}", root.display())))
     }
 
-    /// What is laid over folders of the machine, and over those of the suite.
+    /// The folders that are laid over folders of the machine and of the suite.
     pub fn overlays(self, all: &[(&PathBuf, &str)]) -> Vec<(PathBuf, PathBuf)> {
         let places = |(upper, lower): &(&PathBuf, &str)| {
             BTreeSet::from([PathBuf::from(lower), self.path(lower)])
@@ -57,7 +57,7 @@ impl Suite {
         all.iter().flat_map(places).collect()
     }
 
-    /// What goes before a program of the suite, to run it as the user that `user` makes it run as.
+    /// The words before a program of the suite, which make it run there, as the user that the words `user` make it run as.
     pub fn as_user(self, user: &[&str]) -> Vec<String> {
         let enter = self.root().map_or_else(Vec::new, |root| vec!["chroot".to_owned(), root.display().to_string()]);
         enter.into_iter().chain(user.iter().map(|word| (*word).to_owned())).collect()

@@ -44,7 +44,7 @@ const OURS: Duration = s(2);
 /// A client counts as told at once within this time, also on a busy machine that takes a while to kill Pgpool. A client that
 /// is not told finds out by TCP's repetitions, after 6 s or more.
 const AT_ONCE: Duration = s(4);
-/// The same as OURS, from the end of a fault of EC2's, or of the way there, on.
+/// The product's part from the end of a fault of EC2, or of the way to EC2, until the client is served.
 const AFTER_FAULT: Duration = s(5);
 /// The goal for the product's part with 150 ms for each call: two calls, one after the other, at most.
 const GOAL: Duration = Duration::from_millis(350);
@@ -84,7 +84,7 @@ pub struct Scenario {
     pub setup: fn(Method) -> Setup,
     /// The most that the median of the product's part may be, where the scenario is played at least [`ENOUGH`] times.
     pub goal: Duration,
-    /// What becomes of connections that were open before.
+    /// The ends that connections may have that were open before.
     pub open: Open,
     /// Lets it happen to a lab and its leader.
     pub happens: fn(&mut Lab, usize) -> Story,
@@ -92,7 +92,7 @@ pub struct Scenario {
     pub errors: &'static [&'static str],
 }
 
-/// What clients learn of connections that were open before it happened.
+/// The knowledge of clients about connections that were open before it happened.
 #[derive(Debug, Clone, Copy)]
 pub enum Open {
     /// Whoever asks or waits is told at once; whoever is quiet, as soon as it asks.
