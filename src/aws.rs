@@ -17,6 +17,7 @@ mod probe;
 mod read;
 #[cfg(test)]
 mod tests;
+mod whose;
 mod write;
 
 pub use http::{SetupError, client as http_client};
@@ -40,13 +41,15 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use tokio::sync::OnceCell;
 
 use self::credentials::Watched;
-use self::probe::Probe;
+use self::probe::{Probe, Traced};
 use crate::binding::Account;
 use crate::config::{Aws, Limits};
 use crate::ec2::bucket::Bucket;
 use crate::ec2::codes::is_expired;
+use crate::ec2::reason::Reason;
 use crate::ec2::{Ec2Error, RequestReport, Urgency};
 use crate::ids::InstanceId;
+use crate::machine::certificate::Names;
 
 /// The time limit for making a connection: name lookup, TCP and TLS.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -55,6 +58,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// The time limit for one call of the SDK, with everything that the SDK does inside it.
 const OPERATION: Duration = Duration::from_secs(8);
+
+/// How long the answer to whose certificate comes counts.
+const CERTIFICATE_HOLDS: Duration = Duration::from_mins(1);
 
 /// A function that is called with the report of every single request to EC2.
 pub type Observer = Rc<dyn Fn(&RequestReport)>;
@@ -74,6 +80,8 @@ pub struct AwsEc2 {
     /// The time that the next request has already waited in [`Ec2Write::admit`](crate::ec2::Ec2Write::admit).
     waited: Cell<Duration>,
     clock: Cell<Option<ClockOffset>>,
+    /// Whose certificate came last instead of one that is trusted, and when that was asked.
+    certificate: RefCell<Option<(Instant, Option<Names>)>>,
     observer: Observer,
 }
 
@@ -159,6 +167,7 @@ impl AwsEc2 {
             bucket: Bucket::new(limits),
             waited: Cell::default(),
             clock: Cell::new(None),
+            certificate: RefCell::default(),
             observer,
         }
     }
@@ -216,14 +225,40 @@ impl AwsEc2 {
         let seen = probe.seen();
         self.clock.set(seen.clock.or(self.clock.get()));
         let (result, outcome) = match outcome {
+            Ok(_) if seen.cut.is_some() => {
+                let failed = error::cut_off(operation, &seen);
+                (failed.result, Err(failed.error))
+            }
             Ok(output) => (crate::ec2::codes::OK, Ok(output)),
             Err(error) => {
                 let failed = error::failed(operation, &error, &seen);
-                (failed.result, Err(failed.error))
+                (failed.result, Err(self.with_certificate(failed.error, seen).await))
             }
         };
         (self.observer)(&RequestReport { operation, result, duration, waited });
         outcome
+    }
+
+    /// The error, completed by whose certificate came, where a certificate is the cause.
+    async fn with_certificate(&self, error: Ec2Error, seen: Traced) -> Ec2Error {
+        let is_cause = matches!(error.reason, Some(Reason::UntrustedIssuer | Reason::BadCertificate));
+        let Some(host) = seen.host.filter(|_| is_cause) else { return error };
+        // Each failed call would otherwise make a second connection.
+        let known = self
+            .certificate
+            .borrow()
+            .as_ref()
+            .and_then(|(at, names)| (at.elapsed() < CERTIFICATE_HOLDS).then(|| names.clone()));
+        let names = match known {
+            Some(names) => names,
+            None => {
+                let names = whose::certificate_of(host, seen.proxy).await;
+                self.certificate.replace(Some((Instant::now(), names.clone())));
+                names
+            }
+        };
+        let whose = names.map(|names| format!(" ({names})")).unwrap_or_default();
+        Ec2Error { message: error.message + &whose, ..error }
     }
 
     /// The client for the account. The client is made when a request first needs it, and kept.

@@ -73,7 +73,7 @@ pub enum Command {
     Run(LogOptions),
     /// Show what `run` would change now, and change nothing.
     ///
-    /// Exit status 0: nothing to change. 2: changes. 1: could not tell.
+    /// Exit status 0: nothing to change. 2: changes, or a takeover by this node would fail. 1: could not tell.
     Plan(PlanOptions),
     /// Show what the daemon knows: desired state, claim, every binding, the last error and the next try.
     ///

@@ -17,6 +17,7 @@ use crate::decide::pace::Pace;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
+use crate::observe::obstacles::obstacles;
 use crate::observe::seen::{Moment, Now, Serving};
 use crate::observe::{Known, LastRead, World, observe};
 use crate::report::changes::Changes;
@@ -269,6 +270,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             observed.witness = self.watchdog.witness(resolved.delegate_ip);
             observed.serving =
                 Serving { port: self.knocking.heard(), quorum: self.watchdog.quorum(resolved.delegate_ip) };
+            vip.obstacles = obstacles(&self.config, &resolved, known, &self.world);
             vip.decide(resolved, observed, &mut self.own_writes, now);
         }
         // An answer tells of a fault's end. The changes that wait are known only after a plan was made with that

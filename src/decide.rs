@@ -1,7 +1,7 @@
 //! Every decision about a VIP, as pure functions: who may hold it ([`claim`]), what is remembered between passes
 //! ([`memory`]), what must change ([`plan`]), what a former leader keeps for its successor ([`keep`]), what an operator holds
-//! back ([`hold`]), how the watchdog's word counts ([`witness`]), and how often a leader looks ([`pace`]). These functions
-//! read no clock and do no I/O.
+//! back ([`hold`]), what a refusal means ([`refusal`]), how the watchdog's word counts ([`witness`]), and how often a leader
+//! looks ([`pace`]). These functions read no clock and do no I/O.
 //!
 //! The daemon and `vipkeeper plan` both decide through a [`Decider`], so that both come to the same conclusion.
 
@@ -21,6 +21,7 @@ pub mod memory;
 pub mod own_writes;
 pub mod pace;
 pub mod plan;
+pub mod refusal;
 pub mod timing;
 pub mod witness;
 

@@ -5,6 +5,8 @@ pub mod bucket;
 mod class;
 pub mod codes;
 pub mod reason;
+pub mod sources;
+pub mod stranger;
 
 pub use self::class::{Class, Effect};
 

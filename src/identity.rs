@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use ipnet::IpNet;
+
 use crate::config::Config;
 use crate::ids::{EniId, InstanceId, SubnetId, VpcId};
 
@@ -33,13 +35,26 @@ pub struct NodeInterface {
     pub primary_ip: Option<Ipv4Addr>,
     pub subnet: Option<SubnetId>,
     pub vpc: Option<VpcId>,
+    pub blocks: Blocks,
+    /// The interface's first name in the kernel, if the configuration names it by an alternative name. The kernel lists
+    /// addresses under the first name alone.
+    pub first_name: Option<String>,
+}
+
+/// The address blocks around an ENI, as far as the metadata service told them. An empty list means that none is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Blocks {
+    /// The blocks of the ENI's subnet: one of IPv4, and those of IPv6.
+    pub subnet: Vec<IpNet>,
+    /// All blocks of the ENI's VPC.
+    pub vpc: Vec<IpNet>,
 }
 
 impl NodeInterface {
     /// An interface whose ENI the configuration names.
     #[must_use]
     pub fn named(eni: EniId, mac: Option<String>) -> Self {
-        Self { eni, mac, primary_ip: None, subnet: None, vpc: None }
+        Self { eni, mac, primary_ip: None, subnet: None, vpc: None, blocks: Blocks::default(), first_name: None }
     }
 }
 

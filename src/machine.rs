@@ -1,7 +1,9 @@
 //! The machine as the operating system shows it: processes, clocks, users, small files, and the kernel's addresses.
 //! This module knows nothing of VIPs.
 
+pub mod certificate;
 pub mod clock;
+pub mod container;
 pub(crate) mod effect;
 pub mod kernel;
 pub mod lock;

@@ -1,7 +1,7 @@
 //! Derives each VIP, and the sights of its bindings, from the config, the node's identity and the last reads.
 //! [`observe()`] is pure: the loop does the reading.
 
-use crate::binding::{BindingKey, Kind, Vip};
+use crate::binding::{Binding, BindingKey, Kind, Vip};
 use crate::config::{Config, VipConfig};
 use crate::observe::look::{claims, look};
 use crate::observe::seen::{Claims, Moment, Observed, Seen, Serving, Sight, WhyUnseen, Witness};
@@ -14,6 +14,7 @@ pub use self::world::{LastRead, World};
 pub mod cause;
 mod known;
 mod look;
+pub mod obstacles;
 pub mod question;
 pub mod seen;
 mod world;
@@ -32,6 +33,10 @@ pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -
             };
             let sight = match looked {
                 Ok((seen, at)) => Sight { seen, at },
+                // A read that does not show the resource is a look all the same.
+                Err(why @ WhyUnseen::NoSuchResource(_)) => {
+                    Sight { seen: Seen::Unknown(why), at: read_at(key.kind, binding.as_ref(), world) }
+                }
                 Err(why) => Sight { seen: Seen::Unknown(why), at: Moment::ZERO },
             };
             (key.clone(), sight)
@@ -41,6 +46,20 @@ pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -
     let claims = vip.anchor.as_ref().map_or(Claims::Unknown, |anchor| claims(&vip, anchor, world));
     let local = known.presences(&vip, world);
     (vip, Observed { sights, local, claims, witness: Witness::Silent, serving: Serving::default() })
+}
+
+/// When the last read began that shows bindings of this kind.
+fn read_at(kind: Kind, binding: Option<&Binding>, world: &World) -> Moment {
+    let at = match (kind, binding) {
+        (Kind::ElasticIp, _) => world.addresses.read().map(|(_, at)| at),
+        (Kind::Route, Some(Binding::Route { account, .. })) => {
+            world.tables.get(account).unwrap_or(&LastRead::NotRead).read().map(|(_, at)| at)
+        }
+        (Kind::SecondaryIp | Kind::SourceDestCheck, _) => world.interfaces.read().map(|(_, at)| at),
+        (Kind::Route, _) => Err(WhyUnseen::NotRead),
+        (Kind::LocalAddress, _) => world.local.read().map(|(_, at)| at),
+    };
+    at.unwrap_or(Moment::ZERO)
 }
 
 /// The reason why a binding has no ids. An Elastic IP whose id was not found does not exist if the addresses were read.

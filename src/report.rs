@@ -31,6 +31,7 @@ mod lines;
 mod log;
 mod metrics;
 mod repeats;
+mod sparse;
 #[cfg(feature = "aws")]
 pub(crate) mod systemd;
 
@@ -82,6 +83,8 @@ pub enum News<'a> {
 
     /// A binding differs from desired though nobody asked for a change. Each episode is told once.
     Drift { vip: IpAddr, key: &'a BindingKey, reason: DriftReason, detail: &'a str },
+    /// A takeover by this node must fail, for the reason that `message` gives; `stands` is false once that is over.
+    Obstacle { vip: IpAddr, message: &'a str, stands: bool },
     /// A binding's state changed.
     BindingState { vip: IpAddr, key: &'a BindingKey, state: State, detail: &'a str },
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::binding::Kind;
+use crate::binding::{BindingKey, Kind};
 use crate::decide::plan::{Blocker, DriftReason, State};
 use crate::desired::Desired;
 use crate::ec2::Class;
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::names::{OneOf, names};
 use crate::observe::cause::Cause;
+use crate::observe::obstacles::ObstacleName;
 use crate::observe::question::Source;
 use crate::observe::seen::{Unseen, WhyUnseen};
 
@@ -103,6 +104,9 @@ pub struct VipStatus {
     /// none, or if connections are left behind by configuration.
     #[serde(default)]
     pub connections: Option<ConnectionsStatus>,
+    /// Everything known that must make a takeover by this node fail.
+    #[serde(default)]
+    pub obstacles: Vec<ObstacleStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +117,26 @@ pub struct ConnectionsStatus {
     pub at_ms: u64,
     /// Why connections were left then; `None` if none was.
     pub left: Option<String>,
+}
+
+/// One thing that must make a takeover by this node fail.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObstacleStatus {
+    pub name: OneOf<ObstacleName>,
+    /// The binding that must fail; `None` for the record of this node's claim.
+    #[serde(default)]
+    pub binding: Option<BindingKey>,
+    /// The thing that stands in the way, in one sentence.
+    pub message: String,
+}
+
+impl VipStatus {
+    /// Whether this node stands by although its desired-state file says leader, because the watchdog process that said
+    /// so is gone. This is normal if another node leads by now, and an outage if no node leads.
+    #[must_use]
+    pub fn watchdog_is_gone(&self) -> bool {
+        self.desired.role == DesiredRole::Standby && self.desired.guard_alive == Some(false)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -160,6 +184,8 @@ pub struct BindingStatus {
     pub state: OneOf<State>,
     /// The binding's state as one short phrase: what was seen or is being done.
     pub detail: String,
+    /// Since when the binding is in this state. While a binding is not in place, `drift`, `waiting` and `blocked` may
+    /// take turns: that counts as one.
     pub since_ms: u64,
     /// How the binding differs from desired although nobody asked for a change; `None` without such a difference.
     #[serde(default)]

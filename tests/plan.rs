@@ -13,6 +13,8 @@ mod claims;
 mod drift;
 #[path = "plan/observe.rs"]
 mod observe;
+#[path = "plan/obstacles.rs"]
+mod obstacles;
 #[path = "plan/properties.rs"]
 mod properties;
 #[path = "plan/questions.rs"]

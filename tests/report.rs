@@ -20,5 +20,7 @@ mod metrics;
 mod page;
 #[path = "report/reasons.rs"]
 mod reasons;
+#[path = "report/situations.rs"]
+mod situations;
 #[path = "report/statuses.rs"]
 mod statuses;

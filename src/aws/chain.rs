@@ -4,6 +4,7 @@
 #![expect(deprecated, reason = "the successors of its names for files are in a crate of the SDK's inner workings")]
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_config::Region;
 use aws_config::default_provider::use_dual_stack::use_dual_stack_provider;
@@ -11,60 +12,70 @@ use aws_config::default_provider::use_fips::use_fips_provider;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::Client;
+use aws_config::imds::client::error::ImdsError;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
-use aws_config::meta::ProviderChainError;
-use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::profile::profile_file::ProfileFiles;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Provided;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_ec2::error::SdkError;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use tokio::time::{Instant, timeout_at};
 
-use super::causes::causes;
+use super::causes::{causes, chain};
 use super::http::SetupError;
+use super::imds;
 use crate::config::Aws;
+use crate::ec2::sources::{Said, SourceAnswer, not_built_in, sentence};
 
-/// The name of the instance's metadata service in messages.
-const METADATA_SERVICE: &str = "the instance's metadata service";
+/// The time limit for all sources together. It is shorter than the limit for loading credentials, so that the error
+/// names the source that did not answer.
+const PATIENCE: Duration = Duration::from_millis(2400);
 
 /// The sources of credentials. If the configuration names a metadata service or a profile, that is the only source.
 /// Otherwise they are the SDK's usual sources in their usual order.
 ///
 /// # Errors
 /// The metadata service's endpoint cannot be used.
-pub async fn sources(aws: &Aws, region: &str, http: &SharedHttpClient) -> Result<CredentialsProviderChain, SetupError> {
+pub async fn sources(aws: &Aws, region: &str, http: &SharedHttpClient) -> Result<CredentialSources, SetupError> {
     // An unset option leaves the decision to AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT. The decision also
     // holds for STS.
     let environment = ProviderConfig::default();
     let use_fips = aws.use_fips || use_fips_provider(&environment).await == Some(true);
     let use_dual_stack = aws.use_dual_stack || use_dual_stack_provider(&environment).await == Some(true);
     let aws = Aws { use_fips, use_dual_stack, ..aws.clone() };
-    chain(&Around { aws, region: region.to_owned(), http: http.clone(), files: ProfileFiles::default() })
+    sources_of(&Around { aws, region: region.to_owned(), http: http.clone(), files: ProfileFiles::default() })
 }
 
-fn chain(around: &Around) -> Result<CredentialsProviderChain, SetupError> {
+fn sources_of(around: &Around) -> Result<CredentialSources, SetupError> {
     let (config, aws) = (around.config(), &around.aws);
+    let metadata_service = format!("the metadata service at {}", imds::address(aws));
     if let Some(endpoint) = &aws.imds_endpoint {
         let client = Client::builder().configure(&config).endpoint(endpoint);
         let client = client.map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?.build();
         let service = ImdsCredentialsProvider::builder().configure(&config).imds_client(client).build();
-        return Ok(CredentialsProviderChain::first_try(format!("the metadata service at {endpoint}"), service));
+        return Ok(CredentialSources::of([(metadata_service, SharedCredentialsProvider::new(service))]));
     }
+    let profile = SharedCredentialsProvider::new(Profile::new(around.clone()));
     if let Some(name) = &aws.profile {
-        return Ok(CredentialsProviderChain::first_try(format!("the profile {name}"), Profile::new(around.clone())));
+        return Ok(CredentialSources::of([(format!("the profile {name}"), profile)]));
     }
-    let environment = EnvironmentVariableCredentialsProvider::new();
+    let environment = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
     let token = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
     let container = EcsCredentialsProvider::builder().configure(&config).build();
     let service = ImdsCredentialsProvider::builder().configure(&config).build();
-    Ok(CredentialsProviderChain::first_try("the environment", environment)
-        .or_else("the profile", Profile::new(around.clone()))
-        .or_else("a web identity token", token)
-        .or_else("a container's metadata", container)
-        .or_else(METADATA_SERVICE, service))
+    Ok(CredentialSources::of([
+        ("the environment".to_owned(), environment),
+        ("the profile".to_owned(), profile),
+        ("a web identity token".to_owned(), SharedCredentialsProvider::new(token)),
+        ("a container's metadata".to_owned(), SharedCredentialsProvider::new(container)),
+        (metadata_service, SharedCredentialsProvider::new(service)),
+    ]))
 }
 
 /// Everything that a source needs for its own requests.
@@ -130,36 +141,95 @@ impl ProvideCredentials for Profile {
     }
 }
 
-/// The error when no source gave credentials. The message contains the answer of each source, in the order in which
-/// they were asked.
+/// The sources in the order in which they are asked. The SDK's own chain forgets the earlier answers where a source
+/// fails, and does not tell which source did not answer in time.
 #[derive(Debug)]
+pub struct CredentialSources(Vec<(String, SharedCredentialsProvider)>);
+
+/// The error when no source gave credentials: the answer of each source, in the order in which they were asked. The
+/// cause is the last source's error.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", sentence(said))]
 pub struct NothingFound {
-    pub message: String,
-    /// Whether each source answered that it has no credentials. A source that did not answer at all may have
-    /// credentials later.
-    pub final_word: bool,
+    pub said: Vec<Said>,
+    source: CredentialsError,
 }
 
-/// Reads the SDK's list of attempts. `None` if `error` is another error.
-pub fn nothing_found(error: &CredentialsError) -> Option<NothingFound> {
-    let chain = std::error::Error::source(error)?.downcast_ref::<ProviderChainError<CredentialsError>>()?;
-    let mut final_word = true;
-    let mut said = Vec::new();
-    for attempt in chain.attempts() {
-        let source = std::error::Error::source(attempt.error());
-        // An answer of the source itself has no cause. A failed connection has a cause: the reason why the source did
-        // not answer.
-        let unreachable = source.is_some_and(|source| source.source().is_some());
-        final_word &= !unreachable;
-        let word = match source.map(causes) {
-            Some(word) if unreachable => format!("does not answer ({word})"),
-            Some(word) if word == "received 404 from IMDS" => "has none: no IAM role is attached to it".to_owned(),
-            Some(word) => format!("has none ({word})"),
-            None => "has none".to_owned(),
-        };
-        said.push(format!("{} {word}", attempt.name()));
+impl CredentialSources {
+    fn of(sources: impl IntoIterator<Item = (String, SharedCredentialsProvider)>) -> Self {
+        Self(sources.into_iter().collect())
     }
-    Some(NothingFound { message: format!("no credentials found: {}", said.join(", ")), final_word })
+
+    async fn ask(&self) -> Result<Credentials, CredentialsError> {
+        let until = Instant::now() + PATIENCE;
+        let mut said = Vec::new();
+        let mut last = CredentialsError::not_loaded_no_source();
+        for (source, provider) in &self.0 {
+            let (answer, error) = match timeout_at(until, provider.provide_credentials()).await {
+                Ok(Ok(credentials)) => return Ok(credentials),
+                Ok(Err(error)) => (answer_of(&error), error),
+                Err(_) => match provider.fallback_on_interrupt() {
+                    Some(credentials) => return Ok(credentials),
+                    None => (
+                        SourceAnswer::Silent("no answer in time".to_owned()),
+                        CredentialsError::provider_timed_out(PATIENCE),
+                    ),
+                },
+            };
+            said.push(Said { source: source.clone(), answer });
+            let goes_on = matches!(error, CredentialsError::CredentialsNotLoaded(_));
+            last = error;
+            // A source that fails must not be replaced by the next one unnoticed.
+            if !goes_on {
+                break;
+            }
+        }
+        Err(CredentialsError::provider_error(NothingFound { said, source: last }))
+    }
+}
+
+impl ProvideCredentials for CredentialSources {
+    fn provide_credentials<'a>(&'a self) -> Provided<'a>
+    where
+        Self: 'a,
+    {
+        Provided::new(self.ask())
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.0.iter().find_map(|(_, provider)| provider.fallback_on_interrupt())
+    }
+}
+
+/// The meaning of a source's error.
+fn answer_of(error: &CredentialsError) -> SourceAnswer {
+    if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<ImdsError>()) {
+        let why = imds::explain(error, &imds::Vantage::of_process());
+        return if imds::is_refusal(error) { SourceAnswer::Refused(why) } else { SourceAnswer::Silent(why) };
+    }
+    let source = std::error::Error::source(error);
+    let why = source.map(causes).unwrap_or_default();
+    match error {
+        _ if not_built_in(&why).is_some() => {
+            SourceAnswer::NotBuiltIn(not_built_in(&why).unwrap_or_default().to_owned())
+        }
+        CredentialsError::CredentialsNotLoaded(_) if why.starts_with("IMDS disabled") => {
+            SourceAnswer::Off("AWS_EC2_METADATA_DISABLED is set".to_owned())
+        }
+        CredentialsError::CredentialsNotLoaded(_) if why == "received 404 from IMDS" => {
+            SourceAnswer::Nothing("no IAM role is attached to this instance: HTTP 404".to_owned())
+        }
+        // An answer of the source itself has no cause. A failed connection has a cause.
+        CredentialsError::CredentialsNotLoaded(_) if source.is_some_and(|source| source.source().is_some()) => {
+            SourceAnswer::Silent(format!("{why}{}", imds::Vantage::of_process().way_to_it()))
+        }
+        CredentialsError::CredentialsNotLoaded(_) => SourceAnswer::Nothing(why),
+        CredentialsError::InvalidConfiguration(_) => SourceAnswer::Refused(why),
+        _ if chain(error).any(<dyn std::error::Error>::is::<SdkError<AssumeRoleError>>) => {
+            SourceAnswer::Silent(format!("STS: {why}"))
+        }
+        _ => SourceAnswer::Silent(why),
+    }
 }
 
 #[cfg(test)]
@@ -167,17 +237,19 @@ mod tests {
     use std::io::Write;
 
     use aws_config::profile::profile_file::ProfileFileKind;
+    use aws_credential_types::credential_fn::provide_credentials_fn;
 
     use super::*;
     use crate::aws::credentials::{NoCredentials, explain};
     use crate::aws::http;
     use crate::ec2::Class;
+    use crate::ec2::reason::Reason;
 
     /// The sources for `aws`, with the profiles of this file.
-    fn sources_with(aws: Aws, profiles: &tempfile::NamedTempFile) -> CredentialsProviderChain {
+    fn sources_with(aws: Aws, profiles: &tempfile::NamedTempFile) -> CredentialSources {
         let files = ProfileFiles::builder().with_file(ProfileFileKind::Config, profiles.path()).build();
         let http = http::client(None).unwrap();
-        chain(&Around { aws, region: "eu-central-1".to_owned(), http, files }).unwrap()
+        sources_of(&Around { aws, region: "eu-central-1".to_owned(), http, files }).unwrap()
     }
 
     fn profiles(text: &str) -> tempfile::NamedTempFile {
@@ -190,7 +262,7 @@ mod tests {
         Aws { profile: Some(profile.to_owned()), ..Aws::default() }
     }
 
-    async fn refusal(sources: &CredentialsProviderChain) -> NoCredentials {
+    async fn refusal(sources: &CredentialSources) -> NoCredentials {
         explain(&sources.provide_credentials().await.unwrap_err()).unwrap()
     }
 
@@ -213,8 +285,12 @@ mod tests {
         let file = profiles("[profile p]\ncredential_process = /usr/bin/true\n");
         let sources = sources_with(named("p"), &file);
         let first = refusal(&sources).await;
-        assert!(first.message.contains("credential"), "{first:?}");
-        assert!(!first.message.contains("already taken"), "{first:?}");
+        assert_eq!(
+            first.message,
+            "no credentials found: the profile p cannot be used (it needs credential_process, and vipkeeper starts no \
+             other program)"
+        );
+        assert_eq!((first.class, first.reason), (Class::Denied, Some(Reason::SourceNotBuiltIn)));
         assert_eq!(refusal(&sources).await, first);
     }
 
@@ -230,26 +306,57 @@ mod tests {
         assert!(said.message.starts_with(&expected), "{said:?}");
     }
 
-    #[tokio::test]
-    async fn every_source_is_named_in_the_order_of_asking() {
-        let nothing = |word: &'static str| {
-            aws_credential_types::credential_fn::provide_credentials_fn(move || async move {
-                Err(CredentialsError::not_loaded(word))
-            })
+    /// The answer of the sources after these, the last of which ends the search.
+    async fn refusal_of(errors: Vec<fn() -> CredentialsError>) -> NoCredentials {
+        let source = |(number, error): (usize, fn() -> CredentialsError)| {
+            let provider = provide_credentials_fn(move || async move { Err(error()) });
+            (format!("source {number}"), SharedCredentialsProvider::new(provider))
         };
-        let chain = CredentialsProviderChain::first_try("the environment", nothing("environment variable not set"))
-            .or_else(METADATA_SERVICE, nothing("received 404 from IMDS"));
-        assert_eq!(
-            refusal(&chain).await,
-            NoCredentials {
-                class: Class::Denied,
-                code: None,
-                reason: None,
-                message:
-                    "no credentials found: the environment has none (environment variable not set), the instance's \
-                          metadata service has none: no IAM role is attached to it"
-                        .to_owned(),
-            }
-        );
+        refusal(&CredentialSources::of(errors.into_iter().enumerate().map(source))).await
+    }
+
+    #[tokio::test]
+    async fn every_source_is_named_in_the_order_of_asking_also_where_one_ends_the_search() {
+        let unset = || CredentialsError::not_loaded("environment variable not set");
+        let no_role = || CredentialsError::not_loaded("received 404 from IMDS");
+        let off = || CredentialsError::not_loaded("IMDS disabled by AWS_EC2_METADATA_DISABLED env var set to `true`");
+        let broken = || CredentialsError::provider_error("connection reset");
+        let wrong = || CredentialsError::invalid_configuration("role_arn is missing");
+        for (errors, class, reason, words) in [
+            (
+                vec![unset as fn() -> _, no_role],
+                Class::Denied,
+                Reason::NoCredentials,
+                "source 1 has none (no IAM role is attached to this instance: HTTP 404)",
+            ),
+            (
+                vec![unset, off],
+                Class::Denied,
+                Reason::SourceOff,
+                "source 1 is not asked (AWS_EC2_METADATA_DISABLED is set)",
+            ),
+            (
+                vec![unset, broken, no_role],
+                Class::Transient,
+                Reason::SourceSilent,
+                "source 1 does not answer (connection reset)",
+            ),
+            (vec![unset, wrong], Class::Denied, Reason::SourceRefuses, "source 1 gives none (role_arn is missing)"),
+        ] {
+            let said = refusal_of(errors).await;
+            assert_eq!((said.class, said.reason), (class, Some(reason)), "{said:?}");
+            let before = "no credentials found: source 0 has none (environment variable not set), ";
+            assert_eq!(said.message, format!("{before}{words}"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_hangs_is_named() {
+        let hangs = provide_credentials_fn(|| async { std::future::pending().await });
+        let sources =
+            CredentialSources::of([("the metadata service at x".to_owned(), SharedCredentialsProvider::new(hangs))]);
+        let said = refusal(&sources).await;
+        let words = "no credentials found: the metadata service at x does not answer (no answer in time)";
+        assert_eq!((said.class, said.message.as_str()), (Class::Transient, words));
     }
 }

@@ -5,7 +5,6 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Provided;
@@ -14,10 +13,11 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 
 use super::causes::{self, causes, one_line};
-use super::{chain, imds};
+use super::chain::NothingFound;
 use crate::ec2::Class;
 use crate::ec2::codes::{self, FailedCall, Label, Reply};
 use crate::ec2::reason::Reason;
+use crate::ec2::sources;
 
 /// The time limit for loading credentials from the metadata service or STS. The limit is shorter than that of one
 /// whole request, so that the error names the credentials and not the request.
@@ -124,19 +124,14 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
         let reason = is_forbidden.then_some(Reason::RoleNotAssumed);
         return Some(NoCredentials { class: failure.class(), code: Some(code.to_owned()), reason, message });
     }
-    if let Some(error) = causes::chain(error).find_map(|error| error.downcast_ref::<ImdsError>()) {
-        let class = if imds::is_refusal(error) { Class::Denied } else { Class::Transient };
-        let message = format!("no credentials from the metadata service: {}", imds::explain(error));
-        return Some(NoCredentials { class, code: None, reason: None, message: of_role(&message) });
+    if let Some(nothing) = causes::chain(error).filter_map(|error| error.downcast_ref::<NothingFound>()).last() {
+        let (class, reason) = (sources::class(&nothing.said), sources::reason(&nothing.said));
+        return Some(NoCredentials { class, code: None, reason: Some(reason), message: of_role(&nothing.to_string()) });
     }
     let asked_sts = innermost.source().is_some_and(<dyn Error>::is::<SdkError<AssumeRoleError>>);
     let cause = innermost.source().map(|error| format!(": {}", causes(error))).unwrap_or_default();
     let (class, message) = match innermost {
-        CredentialsError::CredentialsNotLoaded(_) => match chain::nothing_found(innermost) {
-            Some(nothing) if nothing.final_word => (Class::Denied, nothing.message),
-            Some(nothing) => (Class::Transient, nothing.message),
-            None => (Class::Denied, format!("no credentials found{cause}")),
-        },
+        CredentialsError::CredentialsNotLoaded(_) => (Class::Denied, format!("no credentials found{cause}")),
         CredentialsError::InvalidConfiguration(_) => (Class::Denied, format!("credentials are set up wrongly{cause}")),
         CredentialsError::ProviderTimedOut(_) => (
             Class::Transient,

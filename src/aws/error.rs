@@ -10,6 +10,7 @@ use super::credentials;
 use super::probe::Traced;
 use crate::ec2::codes::{FailedCall, Missing, Reply};
 use crate::ec2::reason::{self, Reason};
+use crate::ec2::stranger::{Meant, Stranger};
 use crate::ec2::{Class, Ec2Error};
 
 /// A failed request: the error, and its name in metrics.
@@ -50,16 +51,15 @@ where
     let reason = match (&no_credentials, &clock) {
         (Some(none), _) => none.reason,
         (None, Some(_)) => Some(Reason::ClockOff),
-        (None, None) => failure.reason(),
+        (None, None) => failure.reason().or_else(|| on_the_way(code, reply, seen, error)),
     };
     let refused_by = code.map(str::to_owned).or_else(|| no_credentials.as_ref().and_then(|none| none.code.clone()));
     let message = match (code, reply) {
         (Some(code), _) => format!("{code}: {text}{}", clock.map(|clock| format!(" ({clock})")).unwrap_or_default()),
-        (None, Reply::Status(status)) => strange(status, error, seen.host.as_deref()),
+        (None, Reply::Status(status)) => strange(status, error, seen),
         (None, Reply::Missing { why, sent }) => {
-            let host = seen.host.as_deref().unwrap_or("EC2");
             let describe = if sent { unanswered } else { unsent };
-            no_credentials.map_or_else(|| describe(why, host, error), |none| none.message)
+            no_credentials.map_or_else(|| describe(why, seen, error), |none| none.message)
         }
     };
     let error = Ec2Error {
@@ -74,40 +74,82 @@ where
     Failed { error, result: failure.result() }
 }
 
-/// The most characters that are shown of an answer that is not EC2's.
-const GLIMPSE: usize = 60;
-
-/// Describes an answer without an EC2 error code: the host that was asked, and the beginning of the answer. The
-/// beginning lets people recognize the sender.
-fn strange<E>(status: u16, error: &SdkError<E>, host: Option<&str>) -> String {
-    let sender = match status {
-        407 => "a proxy that wants a password",
-        200 => "a proxy, or another service at that address",
-        _ => "a proxy or a load balancer",
+/// An answer that breaks off, although the SDK read it. It may show fewer things than there are.
+pub fn cut_off(operation: &'static str, seen: &Traced) -> Failed {
+    let failure = FailedCall { operation, code: None, message: "", reply: Reply::Status(200) };
+    let stranger = Stranger {
+        meant: Meant::Ec2,
+        asked: seen.host.as_deref().unwrap_or("EC2"),
+        proxy: seen.proxy.as_deref(),
+        status: 200,
+        server: None,
+        via: None,
+        body: seen.cut.as_deref().unwrap_or_default(),
     };
-    let body = error.raw_response().and_then(|response| response.body().bytes()).unwrap_or_default();
-    let text = one_line(&String::from_utf8_lossy(body)).replace(char::is_control, " ");
-    let shown: String = text.chars().take(GLIMPSE).collect();
-    let more = if shown.len() < text.len() { "..." } else { "" };
-    let said =
-        if shown.is_empty() { "with an empty body".to_owned() } else { format!("that begins with '{shown}{more}'") };
-    format!("an answer to {} that is none of EC2's, as from {sender}: HTTP {status}, {said}", host.unwrap_or("EC2"))
+    let error = Ec2Error {
+        operation,
+        code: None,
+        reason: Some(Reason::NotAws),
+        message: one_line(&stranger.to_string()),
+        request_id: None,
+        class: failure.class(),
+        effect: failure.effect(),
+    };
+    Failed { error, result: failure.result() }
+}
+
+/// The reason on the way between this node and EC2, for an answer that is not EC2's or for a missing one.
+fn on_the_way(code: Option<&str>, reply: Reply, seen: &Traced, error: &(dyn Error + 'static)) -> Option<Reason> {
+    match reply {
+        _ if code.is_some() => None,
+        // AWS's own load balancers send some 5xx without a code.
+        Reply::Status(500..) if seen.proxy.is_none() => None,
+        Reply::Status(_) => Some(Reason::NotAws),
+        Reply::Missing { why: Missing::NotMade, .. } | Reply::Missing { sent: true, .. } => None,
+        Reply::Missing { .. } => {
+            let causes = causes(error);
+            if causes.contains("UnknownIssuer") {
+                Some(Reason::UntrustedIssuer)
+            } else if causes.contains("invalid peer certificate") {
+                Some(Reason::BadCertificate)
+            } else {
+                seen.proxy.is_some().then_some(Reason::Proxy)
+            }
+        }
+    }
+}
+
+/// Describes an answer without an EC2 error code.
+fn strange<E>(status: u16, error: &SdkError<E>, seen: &Traced) -> String {
+    let answer = error.raw_response();
+    let header = |name: &str| answer.and_then(|answer| answer.headers().get(name));
+    let stranger = Stranger {
+        meant: Meant::Ec2,
+        asked: seen.host.as_deref().unwrap_or("EC2"),
+        proxy: seen.proxy.as_deref(),
+        status,
+        server: header("server"),
+        via: header("via"),
+        body: answer.and_then(|answer| answer.body().bytes()).unwrap_or_default(),
+    };
+    stranger.to_string()
 }
 
 /// Describes the failure of a request that left this machine.
-fn unanswered(why: Missing, host: &str, error: &(dyn Error + 'static)) -> String {
+fn unanswered(why: Missing, seen: &Traced, error: &(dyn Error + 'static)) -> String {
+    let way = way(seen);
     match why {
-        Missing::TimedOut => format!("no answer from {host} in time"),
-        Missing::Io => format!("the connection to {host} broke before the answer: {}", causes(error)),
+        Missing::TimedOut => format!("no answer from {way} in time"),
+        Missing::Io => format!("the connection to {way} broke before the answer: {}", causes(error)),
         Missing::NotMade => not_made(error),
     }
 }
 
 /// Describes the failure of a request that never left this machine.
-fn unsent(why: Missing, host: &str, error: &(dyn Error + 'static)) -> String {
+fn unsent(why: Missing, seen: &Traced, error: &(dyn Error + 'static)) -> String {
     match why {
-        Missing::TimedOut => format!("no connection to {host} in time"),
-        Missing::Io => format!("no connection to {host}: {}", with_cure(causes(error))),
+        Missing::TimedOut => format!("no connection to {} in time", way(seen)),
+        Missing::Io => not_connected(seen.host.as_deref().unwrap_or("EC2"), seen.proxy.as_deref(), &causes(error)),
         Missing::NotMade => not_made(error),
     }
 }
@@ -116,15 +158,24 @@ fn not_made(error: &(dyn Error + 'static)) -> String {
     format!("the request could not be made: {}", causes(error))
 }
 
-/// The causes. If the certificate is not trusted, the text also names the setting for trust.
-fn with_cure(causes: String) -> String {
-    if causes.contains("UnknownIssuer") {
-        format!(
-            "{causes}: the certificate's issuer is not trusted; if a proxy opens TLS on the way, put its CA into \
-             aws.ca_bundle (or AWS_CA_BUNDLE)"
-        )
-    } else {
-        causes
+/// The host that was asked, and the proxy in between if there is one.
+fn way(seen: &Traced) -> String {
+    let host = seen.host.as_deref().unwrap_or("EC2");
+    seen.proxy.as_ref().map_or_else(|| host.to_owned(), |proxy| format!("{host} through the proxy {proxy}"))
+}
+
+/// Describes a connection that was not made. With a proxy, the obstacle is one of three: the proxy cannot be reached, the
+/// proxy does not make the connection, or the proxy's certificate is not trusted.
+fn not_connected(host: &str, proxy: Option<&str>, causes: &str) -> String {
+    match proxy {
+        Some(proxy) if causes.contains("tunnel error") => {
+            format!("the proxy {proxy} does not let {host} through: {causes}")
+        }
+        Some(proxy) if causes.contains("certificate") => {
+            format!("no connection to {host} through the proxy {proxy}: {causes}")
+        }
+        Some(proxy) => format!("no connection to the proxy {proxy}, through which {host} is asked: {causes}"),
+        None => format!("no connection to {host}: {causes}"),
     }
 }
 
@@ -146,9 +197,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_issuer_leads_to_the_setting_for_trust() {
-        let told = with_cure("invalid peer certificate: UnknownIssuer".to_owned());
-        assert!(told.contains("aws.ca_bundle (or AWS_CA_BUNDLE)"), "{told}");
-        assert_eq!(with_cure("Connection refused (os error 111)".to_owned()), "Connection refused (os error 111)");
+    fn a_proxy_in_between_is_named_as_what_it_is() {
+        let (host, proxy) = ("ec2.eu-west-1.amazonaws.com", Some("http://10.0.0.7:3128"));
+        let refused = "tcp connect error: Connection refused (os error 111)";
+        assert_eq!(
+            not_connected(host, proxy, refused),
+            format!("no connection to the proxy http://10.0.0.7:3128, through which {host} is asked: {refused}")
+        );
+        let told = not_connected(host, proxy, "tunnel error: proxy authorization required");
+        assert!(told.starts_with("the proxy http://10.0.0.7:3128 does not let ec2."), "{told}");
+        let told = not_connected(host, proxy, "invalid peer certificate: UnknownIssuer");
+        assert!(told.starts_with("no connection to ec2.eu-west-1.amazonaws.com through the proxy"), "{told}");
+        assert_eq!(not_connected(host, None, refused), format!("no connection to {host}: {refused}"));
     }
 }

@@ -20,6 +20,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
 use aws_smithy_types::config_bag::ConfigBag;
+use hyper_util::client::proxy::matcher::Matcher;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -173,8 +174,25 @@ fn is_local(uri: &str) -> bool {
     }
 }
 
+/// The proxy through which the URI is asked, without its user and password; `None` if the URI is asked directly.
+pub fn proxy_of(uri: &str) -> Option<String> {
+    if is_local(uri) || ends_like(uri, &wildcards(&no_proxy())) {
+        return None;
+    }
+    let proxy = Matcher::from_env().intercept(&uri.parse().ok()?)?.uri().clone();
+    // The name of the user and the password stand before the host.
+    let host = proxy.authority()?.as_str().rsplit('@').next()?.to_owned();
+    Some(format!("{}://{host}", proxy.scheme_str().unwrap_or("http")))
+}
+
+/// The host of a URI, with the port if the URI names one.
+pub fn host_and_port(uri: &str) -> Option<String> {
+    let authority = uri.parse::<hyper::Uri>().ok()?.authority()?.as_str().to_owned();
+    authority.rsplit('@').next().map(str::to_owned)
+}
+
 /// The host of a URI, without the port.
-pub fn host(uri: &str) -> Option<String> {
+fn host(uri: &str) -> Option<String> {
     uri.parse::<hyper::Uri>().ok()?.host().map(str::to_owned)
 }
 

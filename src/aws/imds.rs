@@ -17,11 +17,17 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_sdk_ec2::error::SdkError;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use ipnet::IpNet;
 
 use super::causes::causes;
 use super::http::{self, SetupError};
-use crate::config::{Aws, Identity};
-use crate::identity::{Node, NodeInterface};
+use crate::config::sources::metadata_endpoint;
+use crate::config::{Aws, Identity, region};
+use crate::ec2::stranger::{Meant, Stranger};
+use crate::identity::{Blocks, Node, NodeInterface};
+use crate::machine::container;
+use crate::machine::netlink::first_name_of;
 
 /// The time limit for a connection to the metadata service, which is one hop away.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -42,7 +48,9 @@ pub enum IdentityError {
     NotTold { what: String, why: String },
     #[error("the metadata service told {what}, but {why}")]
     Unexpected { what: String, why: String },
-    #[error("no interface {name} on this machine; there are: {}", list(others))]
+    #[error("the region of {of} cannot be used: {why}")]
+    BadRegion { of: &'static str, why: String },
+    #[error("no interface {name} on this machine (gone, or renamed?); there are: {}", list(others))]
     NoInterface { name: String, others: Vec<String> },
     #[error(
         "interface {name} ({mac}) is none of this instance's: the metadata service knows {}; \
@@ -106,6 +114,7 @@ pub fn local_cards() -> std::io::Result<BTreeMap<String, Card>> {
 pub struct Imds {
     client: Client,
     config: ProviderConfig,
+    from: Vantage,
 }
 
 impl Imds {
@@ -119,10 +128,10 @@ impl Imds {
         if let Some(endpoint) = &aws.imds_endpoint {
             builder = builder.endpoint(endpoint).map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?;
         }
-        Ok(Self::with(builder, http::client(aws.ca_bundle.as_deref())?))
+        Ok(Self::with(builder, http::client(aws.ca_bundle.as_deref())?, Vantage::of(aws)))
     }
 
-    fn with(builder: Builder, http: SharedHttpClient) -> Self {
+    fn with(builder: Builder, http: SharedHttpClient, from: Vantage) -> Self {
         let config = ProviderConfig::default().with_http_client(http);
         let client = builder
             .configure(&config)
@@ -132,7 +141,7 @@ impl Imds {
             .operation_timeout(OPERATION)
             .max_attempts(ATTEMPTS)
             .build();
-        Self { client, config }
+        Self { client, config, from }
     }
 
     /// Finds out who this node is. `cards` are the machine's interfaces, as [`local_cards`] gives them. A wanted
@@ -164,7 +173,12 @@ impl Imds {
         }
         for name in wanted.named.iter().chain(&node.first) {
             let interface = match identity.interfaces.get(name) {
-                Some(eni) => Ok(NodeInterface::named(eni.clone(), cards.get(name).map(|card| card.mac.clone()))),
+                Some(eni) => {
+                    let first_name = if cards.contains_key(name) { None } else { first_name_of(name) };
+                    let card = cards.get(first_name.as_deref().unwrap_or(name));
+                    let named = NodeInterface::named(eni.clone(), card.map(|card| card.mac.clone()));
+                    Ok(NodeInterface { first_name, ..named })
+                }
                 None => self.interface(name, cards).await,
             };
             match interface {
@@ -186,10 +200,13 @@ impl Imds {
             profile = profile.profile_name(name);
         }
         let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
-        match chain.region().await.as_ref().map(Region::as_ref) {
-            Some(region) => Ok(region.to_owned()),
-            None => self.required("placement/region", "the region (aws.region sets it)").await,
-        }
+        let (region, of) = match chain.region().await.as_ref().map(Region::as_ref) {
+            Some(region) => (region.to_owned(), "the profile, or AWS_REGION"),
+            None => {
+                (self.required("placement/region", "the region (aws.region sets it)").await?, "the metadata service")
+            }
+        };
+        region(&region).map_err(|why| IdentityError::BadRegion { of, why })
     }
 
     async fn first_interface(&self, cards: &BTreeMap<String, Card>) -> Result<String, IdentityError> {
@@ -208,7 +225,8 @@ impl Imds {
     }
 
     async fn interface(&self, name: &str, cards: &BTreeMap<String, Card>) -> Result<NodeInterface, IdentityError> {
-        let Some(Card { mac, .. }) = cards.get(name) else {
+        let first_name = if cards.contains_key(name) { None } else { first_name_of(name) };
+        let Some(Card { mac, .. }) = cards.get(first_name.as_deref().unwrap_or(name)) else {
             return Err(IdentityError::NoInterface { name: name.to_owned(), others: cards.keys().cloned().collect() });
         };
         let listed = self.required("network/interfaces/macs/", "this instance's ENIs").await?;
@@ -226,7 +244,22 @@ impl Imds {
             primary_ip: addresses.as_deref().and_then(|list| list.lines().next()?.trim().parse().ok()),
             subnet: Some(self.parsed(&path("subnet-id"), &of("the subnet")).await?),
             vpc: Some(self.parsed(&path("vpc-id"), &of("the VPC")).await?),
+            blocks: Blocks {
+                subnet: self.blocks(&path, &["subnet-ipv4-cidr-block", "subnet-ipv6-cidr-blocks"]).await,
+                vpc: self.blocks(&path, &["vpc-ipv4-cidr-blocks", "vpc-ipv6-cidr-blocks"]).await,
+            },
+            first_name,
         })
+    }
+
+    /// The address blocks in these items. A block that is not told is no error, because only warnings depend on it.
+    async fn blocks(&self, path: &impl Fn(&str) -> String, items: &[&str]) -> Vec<IpNet> {
+        let mut blocks = Vec::new();
+        for item in items {
+            let told = self.optional(&path(item), item).await.ok().flatten().unwrap_or_default();
+            blocks.extend(told.lines().filter_map(|line| line.trim().parse::<IpNet>().ok()));
+        }
+        blocks
     }
 
     async fn parsed<T>(&self, path: &str, what: &str) -> Result<T, IdentityError>
@@ -239,7 +272,8 @@ impl Imds {
     }
 
     async fn required(&self, path: &str, what: &str) -> Result<String, IdentityError> {
-        let nothing = || IdentityError::NotTold { what: what.to_owned(), why: "it has none (HTTP 404)".to_owned() };
+        let why = || format!("{} has none (HTTP 404)", self.from.address);
+        let nothing = || IdentityError::NotTold { what: what.to_owned(), why: why() };
         self.optional(path, what).await?.ok_or_else(nothing)
     }
 
@@ -248,20 +282,21 @@ impl Imds {
         match self.client.get(format!("/latest/meta-data/{path}")).await {
             Ok(text) => Ok(Some(text.as_ref().trim().to_owned())),
             Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(IdentityError::NotTold { what: what.to_owned(), why: explain(&error) }),
+            Err(error) => Err(IdentityError::NotTold { what: what.to_owned(), why: explain(&error, &self.from) }),
         }
     }
 }
 
-/// The HTTP status of the service's answer, or of its answer to the request for a session token.
-fn status(error: &ImdsError) -> Option<u16> {
+/// The service's answer, or its answer to the request for a session token.
+fn answer(error: &ImdsError) -> Option<&HttpResponse> {
     match error {
-        ImdsError::ErrorResponse(answer) => Some(answer.response().status().as_u16()),
-        other => {
-            let token = other.source()?.downcast_ref::<SdkError<TokenError>>()?;
-            Some(token.raw_response()?.status().as_u16())
-        }
+        ImdsError::ErrorResponse(answer) => Some(answer.response()),
+        other => other.source()?.downcast_ref::<SdkError<TokenError>>()?.raw_response(),
     }
+}
+
+fn status(error: &ImdsError) -> Option<u16> {
+    answer(error).map(|answer| answer.status().as_u16())
 }
 
 /// Whether the service answered with a 4xx status, so that a repetition will not help.
@@ -270,23 +305,71 @@ pub fn is_refusal(error: &ImdsError) -> bool {
     status(error).is_some_and(|status| (400..500).contains(&status))
 }
 
+/// The place from which the metadata service is asked. The description of an error depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vantage {
+    /// The service's address.
+    pub address: String,
+    pub in_container: bool,
+}
+
+impl Vantage {
+    /// The place of this process, where the config names no other metadata service.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::of(&Aws::default())
+    }
+
+    fn of(aws: &Aws) -> Self {
+        Self { address: address(aws), in_container: container::is_likely() }
+    }
+
+    /// The end of a sentence about a service that does not answer.
+    #[must_use]
+    pub fn way_to_it(&self) -> &'static str {
+        if self.in_container {
+            "; in a container the service's hop limit must be 2: \
+             `aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`"
+        } else {
+            "; a firewall on this machine may forbid it to this user"
+        }
+    }
+}
+
+/// The address of the metadata service: that of the config, else that of the SDK's variables, else the usual one.
+#[must_use]
+pub fn address(aws: &Aws) -> String {
+    aws.imds_endpoint.clone().unwrap_or_else(metadata_endpoint)
+}
+
 /// Describes the error and what to do about it.
 #[must_use]
-pub fn explain(error: &ImdsError) -> String {
-    match status(error) {
-        Some(403) => "it refuses (HTTP 403): it is switched off for this instance, or a firewall on it forbids this \
-                      user; `aws ec2 modify-instance-metadata-options --http-endpoint enabled` switches it on"
-            .to_owned(),
-        Some(404) => "there is no such item (HTTP 404)".to_owned(),
-        Some(200) => {
-            "something else than the metadata service answers at its address (HTTP 200, no session token)".to_owned()
+pub fn explain(error: &ImdsError, from: &Vantage) -> String {
+    let address = &from.address;
+    match answer(error) {
+        Some(answer) if answer.status().as_u16() == 403 => format!(
+            "{address} refuses (HTTP 403): the service is switched off for this instance, or a firewall on it forbids this \
+             user; `aws ec2 modify-instance-metadata-options --http-endpoint enabled` switches it on"
+        ),
+        Some(answer) if answer.status().as_u16() == 404 => format!("{address} has no such item (HTTP 404)"),
+        Some(answer) => {
+            let header = |name: &str| answer.headers().get(name);
+            let stranger = Stranger {
+                meant: Meant::MetadataService,
+                asked: address,
+                // The service is never asked through a proxy.
+                proxy: None,
+                status: answer.status().as_u16(),
+                server: header("server"),
+                via: header("via"),
+                body: answer.body().bytes().unwrap_or_default(),
+            };
+            stranger.to_string()
         }
-        Some(status) => format!("HTTP {status}"),
         None => format!(
-            "no answer ({}); in a container its hop limit must be 2: \
-             `aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2`; elsewhere, set identity and \
-             aws.region in the configuration",
-            causes(error)
+            "no answer from {address} ({}){}; or set identity and aws.region in the configuration",
+            causes(error),
+            from.way_to_it()
         ),
     }
 }

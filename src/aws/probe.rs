@@ -10,7 +10,8 @@ use aws_sdk_ec2::config::ConfigBag;
 use aws_sdk_ec2::config::Intercept;
 use aws_sdk_ec2::config::RuntimeComponents;
 use aws_sdk_ec2::config::interceptors::{
-    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextRef,
+    BeforeTransmitInterceptorContextMut,
 };
 use aws_sdk_ec2::error::BoxError;
 use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
@@ -18,6 +19,7 @@ use aws_smithy_types::body::SdkBody;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::http;
+use crate::ec2::stranger::breaks_off;
 
 /// The observer of one request. Clones observe the same request.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +33,11 @@ pub struct Traced {
     pub sent: bool,
     /// The host of the request. `None` if the request failed earlier, for example because there were no credentials.
     pub host: Option<String>,
+    /// The proxy through which the host is asked, if any.
+    pub proxy: Option<String>,
     pub clock: Option<ClockOffset>,
+    /// The body of an answer that breaks off, although the SDK took it for a whole one.
+    pub cut: Option<Vec<u8>>,
 }
 
 /// The difference between this machine's clock and EC2's, by the Date header of an answer. The header counts whole
@@ -79,8 +85,8 @@ impl Intercept for Probe {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let request = context.request_mut();
-        let host = http::host(request.uri());
-        self.note(|seen| seen.host = host);
+        let (host, proxy) = (http::host_and_port(request.uri()), http::proxy_of(request.uri()));
+        self.note(|seen| (seen.host, seen.proxy) = (host, proxy));
         let body = std::mem::replace(request.body_mut(), SdkBody::taken());
         *request.body_mut() = SdkBody::from_body_1_x(Marked { body, probe: self.clone() });
         Ok(())
@@ -98,6 +104,17 @@ impl Intercept for Probe {
         if let Some(date) = date.and_then(|date| SystemTime::try_from(date).ok()) {
             self.note(|seen| seen.clock = Some(ClockOffset::between(date, SystemTime::now())));
         }
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().body().bytes().filter(|body| breaks_off(body));
+        self.note(|seen| seen.cut = body.map(<[u8]>::to_vec));
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::binding::Kind;
+use crate::binding::{BindingKey, Kind};
 use crate::config::{Config, WitnessMode};
 use crate::daemon::Ask;
 use crate::decide::Decider;
@@ -22,6 +22,7 @@ use crate::desired::{Desired, WhyUnknown};
 use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
 use crate::machine::kernel::{KernelError, LocalView};
+use crate::observe::obstacles::{TakeoverObstacle, obstacles};
 use crate::observe::seen::{Moment, Now, Witness};
 use crate::observe::{Known, World, ask, observe};
 use crate::state_dir::Machine;
@@ -45,6 +46,8 @@ pub struct VipPreview {
     pub bindings: Vec<BindingPreview>,
     /// The change of the claim's tag, if the daemon would write it.
     pub record: Option<String>,
+    /// Everything known that must make a takeover by this node fail.
+    pub obstacles: Vec<String>,
     #[serde(skip)]
     conclusion: Conclusion,
 }
@@ -63,17 +66,19 @@ pub struct BindingPreview {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Conclusion {
     InSync,
+    /// Everything is in sync now, but a takeover by this node must fail.
+    TakeoverWouldFail,
     Changes,
     CouldNotTell,
 }
 
 impl Conclusion {
-    /// The exit code: 0 in sync, 2 changes to make, 1 could not tell.
+    /// The exit code: 0 in sync, 2 changes to make or a takeover that would fail, 1 could not tell.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
             Self::InSync => 0,
-            Self::Changes => 2,
+            Self::TakeoverWouldFail | Self::Changes => 2,
             Self::CouldNotTell => 1,
         }
     }
@@ -140,7 +145,8 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         observed.witness = heard.word;
         let plan = decider.decide(&vip, &desired, &mut observed, now);
         let settlement = Settlement::of(config.witness, heard, &decider);
-        VipPreview::new(&plan, &desired, settlement.as_ref(), delegate_ip, reading.invalid)
+        let preview = VipPreview::new(&plan, &desired, settlement.as_ref(), delegate_ip, reading.invalid);
+        preview.with_obstacles(&obstacles(config, &vip, &known, &world))
     });
     Ok(Preview { vips: vips.collect() })
 }
@@ -227,8 +233,17 @@ impl VipPreview {
             desired_invalid,
             bindings: bindings.collect(),
             record: plan.record.as_ref().map(|(_, action)| action.to_string()),
+            obstacles: Vec::new(),
             conclusion: Conclusion::of(plan, settlement),
         }
+    }
+
+    fn with_obstacles(mut self, obstacles: &[(Option<BindingKey>, TakeoverObstacle)]) -> Self {
+        self.obstacles = obstacles.iter().map(|(_, obstacle)| obstacle.to_string()).collect();
+        if !self.obstacles.is_empty() {
+            self.conclusion = self.conclusion.max(Conclusion::TakeoverWouldFail);
+        }
+        self
     }
 }
 
@@ -285,9 +300,15 @@ impl Preview {
                 let _ =
                     writeln!(page, "  {:<18} {:<28} {:<8} {what}", binding.kind.name(), binding.target, binding.state);
             }
+            for obstacle in &vip.obstacles {
+                let _ = writeln!(page, "  a takeover by this node would fail: {obstacle}");
+            }
         }
         let _ = match self.conclusion() {
             Conclusion::InSync => writeln!(page, "In sync: nothing to do."),
+            Conclusion::TakeoverWouldFail => {
+                writeln!(page, "In sync now, but a takeover by this node would fail; nothing was changed.")
+            }
             Conclusion::Changes => writeln!(page, "There are changes to make; nothing was changed."),
             Conclusion::CouldNotTell => writeln!(page, "Some state could not be told; nothing was changed."),
         };

@@ -104,6 +104,21 @@ pub fn no_proxy() -> String {
     first.unwrap_or_default()
 }
 
+/// The address of the metadata service that the SDK asks in this process, where the config names none.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn metadata_endpoint() -> String {
+    metadata_endpoint_by(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+}
+
+fn metadata_endpoint_by(variable: &dyn Fn(&str) -> Option<String>) -> String {
+    let by_mode = || match variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") {
+        Some(mode) if mode.eq_ignore_ascii_case("ipv6") => "http://[fd00:ec2::254]".to_owned(),
+        _ => "http://169.254.169.254".to_owned(),
+    };
+    variable("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_else(by_mode)
+}
+
 /// Returns the checked configuration, or every problem of the layers and of their values.
 fn checked(layers: &Layers) -> Result<Config, ConfigError> {
     let mut problems = layers.problems.clone();
@@ -118,5 +133,20 @@ fn checked(layers: &Layers) -> Result<Config, ConfigError> {
         (_, Some(error)) => Err(error),
         (Ok(config), None) => Ok(config),
         (Err(_), None) => unreachable!("a `Reported` exists only where a problem was recorded"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_service_is_named_by_the_address_that_the_sdk_asks() {
+        let by = |name: &'static str, value: &'static str| {
+            metadata_endpoint_by(&|asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert_eq!(by("OTHER", "x"), "http://169.254.169.254");
+        assert_eq!(by("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6"), "http://[fd00:ec2::254]");
+        assert_eq!(by("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1338"), "http://127.0.0.1:1338");
     }
 }

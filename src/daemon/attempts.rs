@@ -10,6 +10,7 @@ use crate::observe::seen::{Moment, Now};
 
 use super::in_flight::Failure;
 use crate::decide::plan::Subject;
+use crate::decide::refusal::{Refusal, Refusals};
 
 /// A change that perhaps happened is tried again once a look has shown whether it did, or after this long without such
 /// a look.
@@ -66,6 +67,8 @@ struct Attempt {
     failed_at: Moment,
     /// Whether the subject is tried again because a fault is over. A claim's take then goes like a first try.
     hurries: bool,
+    /// The refusals in a row that said that the world moved.
+    refusals: Option<Refusals>,
     last: Option<LastTry>,
 }
 
@@ -125,6 +128,14 @@ impl Attempts {
             held_back: delay,
         });
         attempt.failures
+    }
+
+    /// Notes that EC2 refused a subject's change because the world moved. Returns whether that is refuted by now: looks
+    /// show that nothing moves.
+    pub fn refused(&mut self, subject: &Subject, refusal: Refusal, now: Moment) -> bool {
+        let attempt = self.0.entry(subject.clone()).or_default();
+        let refusals = Refusals::and(attempt.refusals.take(), refusal, now);
+        attempt.refusals.insert(refusals).are_final(now)
     }
 
     /// Forgets the failures of the subjects that `which` selects.

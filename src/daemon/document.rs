@@ -13,11 +13,12 @@ use crate::desired::hold::{Extent, InForce};
 use crate::ec2::Class;
 use crate::names::OneOf;
 use crate::observe::World;
+use crate::observe::obstacles::TakeoverObstacle;
 use crate::observe::seen::{Now, WhyUnseen};
 use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::status::{
-    BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, SourceStatus,
-    Status, UnseenStatus, VipStatus, reason,
+    BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, ObstacleStatus,
+    SourceStatus, Status, UnseenStatus, VipStatus, reason,
 };
 
 use super::attempts::LastFailure;
@@ -84,6 +85,7 @@ impl VipLoop {
             bindings,
             conditions,
             connections: self.connections.clone(),
+            obstacles: self.obstacles.iter().map(obstacle).collect(),
         }
     }
 
@@ -110,7 +112,8 @@ impl VipLoop {
         };
         let told = before
             .and_then(|before| before.bindings.iter().find(|told| told.kind == key.kind && told.target == key.target));
-        let since_ms = told.filter(|told| told.state == state).map_or(now.wall_ms, |told| told.since_ms);
+        let is_one_episode = |told: &&BindingStatus| told.state.known().is_some_and(|told| told.is_one_episode(state));
+        let since_ms = told.filter(is_one_episode).map_or(now.wall_ms, |told| told.since_ms);
         BindingStatus {
             kind: key.kind,
             target: key.target.clone(),
@@ -281,6 +284,10 @@ fn hold_message(hold: &InForce) -> String {
         Extent::Everything => "",
     };
     format!("an operator holds it: this node changes nothing until {until}{except}")
+}
+
+fn obstacle((binding, obstacle): &(Option<BindingKey>, TakeoverObstacle)) -> ObstacleStatus {
+    ObstacleStatus { name: obstacle.name().into(), binding: binding.clone(), message: obstacle.to_string() }
 }
 
 /// The class of the failed read that left something unknown.

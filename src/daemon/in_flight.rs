@@ -16,7 +16,7 @@ use crate::decide::plan::{Change, Plan, Subject};
 use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
 use crate::ids::ClaimId;
 use crate::machine::kernel::{Kernel, KernelError, LocalAddress, Reset};
-use crate::observe::cause::Cause;
+use crate::observe::cause::{Cause, KernelFault};
 
 /// One change that the loop carries out.
 #[derive(Debug)]
@@ -50,6 +50,12 @@ impl Written {
         matches!(&self.result, Some(Err(failure)) if failure.class == Class::Throttled)
     }
 
+    /// Whether the kernel did not find the interface.
+    pub fn misses_interface(&self) -> bool {
+        let fault = |failure: &Failure| failure.cause.kernel.as_ref().is_some_and(|it| *it == KernelFault::NoInterface);
+        matches!(&self.result, Some(Err(failure)) if fault(failure))
+    }
+
     pub fn is_unanswered(&self) -> bool {
         matches!(&self.result, Some(Err(failure)) if failure.class == Class::Transient)
     }
@@ -59,7 +65,7 @@ impl Written {
 pub type WriteFuture = Pin<Box<dyn Future<Output = Written>>>;
 
 /// Why a change failed, in EC2 or in the kernel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     pub class: Class,
     pub effect: Effect,

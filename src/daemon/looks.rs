@@ -70,7 +70,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             Some(known) => {
                 let node = known.completed(node);
                 if is_same(known.node(), &node) {
-                    return known.miss(node.missing);
+                    return known.stay_node(node);
                 }
                 node
             }

@@ -13,12 +13,15 @@ use crate::decide::hold::Hold;
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
 use crate::decide::plan::{Change, Plan, State, Subject, Verdict};
+use crate::decide::refusal::Refusal;
 use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
 use crate::desired::hold::InForce;
 use crate::desired::source::Reading;
+use crate::ec2::reason::Reason;
 use crate::ec2::{Accepted, Class, Effect, Urgency};
 use crate::ids::{ClaimId, InstanceId};
+use crate::observe::obstacles::TakeoverObstacle;
 use crate::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen};
 use crate::observe::{self, World};
 use crate::report::Outcome;
@@ -26,7 +29,7 @@ use crate::state_dir::Machine;
 use crate::status::ConnectionsStatus;
 
 use super::attempts::{Attempts, LastFailure, Releases};
-use super::in_flight::{InFlight, RateWait, Write, Written};
+use super::in_flight::{Failure, InFlight, RateWait, Write, Written};
 
 /// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit. The hooks'
 /// `wait` ends somewhat earlier.
@@ -71,6 +74,8 @@ pub struct VipLoop {
     reading: Option<Reading>,
     desired_since_ms: u64,
     plan: Option<Plan>,
+    /// Everything known that must make a takeover by this node fail.
+    pub obstacles: Vec<(Option<BindingKey>, TakeoverObstacle)>,
     /// The VIP and the observations that the last plan was made from.
     seen: Option<(Vip, Observed)>,
     attempts: Attempts,
@@ -99,6 +104,7 @@ impl VipLoop {
             reading: None,
             desired_since_ms: now.wall_ms,
             plan: None,
+            obstacles: Vec::new(),
             seen: None,
             attempts: Attempts::default(),
             starts: 0,
@@ -294,6 +300,7 @@ impl VipLoop {
                 Ending { outcome: Some(outcome), follow_up: FollowUp::Confirm }
             }
             Some(Err(failure)) => {
+                let failure = &self.weighed(&written.write, failure, now.at);
                 let outcome = match (failure.class, failure.effect) {
                     (Class::Stale, _) if change.action().is_conditional() => Outcome::Refused,
                     (class, Effect::Unknown) => Outcome::Unknown(class),
@@ -309,6 +316,20 @@ impl VipLoop {
                 Ending { outcome: Some(outcome), follow_up }
             }
         }
+    }
+
+    /// The failure as it counts. A change that EC2 refuses again and again, while nothing moves, is rejected.
+    fn weighed(&mut self, write: &Write, failure: &Failure, now: Moment) -> Failure {
+        let mut failure = failure.clone();
+        let sight = write.change.key().and_then(|key| self.seen.as_ref()?.1.sights.get(key)).cloned();
+        if let (Class::Stale, Some(sight), true) = (failure.class, sight, write.start == self.starts) {
+            let refusal = Refusal { action: write.change.action().clone(), code: failure.cause.code.clone(), sight };
+            if self.attempts.refused(&write.change.subject(), refusal, now) {
+                failure.class = Class::Rejected;
+                failure.cause.reason.get_or_insert(Reason::NothingMoves.into());
+            }
+        }
+        failure
     }
 
     fn note_accepted(&mut self, change: &Change, claim: Option<&ClaimId>, accepted: &Accepted, now: Moment) {

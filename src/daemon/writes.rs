@@ -97,6 +97,10 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         }
         if subject.is_local() {
             self.stale.local = true;
+            // An interface that is gone may have come back under another name.
+            if written.misses_interface() {
+                self.identifying.anew(now.at);
+            }
             return;
         }
         match ending.follow_up {

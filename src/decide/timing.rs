@@ -68,6 +68,13 @@ pub const EASY_INTERVAL: Duration = Duration::from_secs(10);
 /// one doubling ends.
 pub const EASED_FOR: Duration = Duration::from_mins(2);
 
+/// A change is refused for good once this many looks between its refusals showed that nothing moved.
+pub const UNMOVED_FROM: u32 = 2;
+
+/// A change is refused for good at the earliest after this long. Looks may lag behind by [`SETTLE`], so a shorter time
+/// would take a stale look for a world that does not move.
+pub const REFUSED_FOR: Duration = Duration::from_secs(15);
+
 /// Retakes are forgotten when nothing had to be taken or put back for this long.
 pub const CALM: Duration = Duration::from_mins(10);
 

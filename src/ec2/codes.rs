@@ -239,6 +239,18 @@ const NO_ADDRESS: Advice = Advice::Say("no such Elastic IP in this account and r
 const NO_TABLE: Advice = Advice::Say("no such route table: correct or remove it in the config's route tables");
 const NO_ENI: Advice =
     Advice::Say("this node's ENI is gone or was replaced: name the interface in the config, or see [identity] there");
+const NO_INSTANCE: Advice = Advice::Say(
+    "EC2 does not know this instance: it was terminated, or the credentials are of another account or region",
+);
+const OTHER_ACCOUNT: Advice = Advice::Say(
+    "the credentials are of another account or region than this node's: 'aws sts get-caller-identity' shows whose they are",
+);
+const UNSUPPORTED: Advice = Advice::Say(
+    "EC2 does not do this with a resource of this kind: the message names it; name another one in the config",
+);
+const PROTECTED: Advice = Advice::Say(
+    "EC2 protects this resource, often because an AWS service manages it: name one in the config that is this cluster's own",
+);
 const AT_ONCE: Advice = Advice::Say("too many changes at once; it is tried again by itself");
 const ASSOCIATED: Advice = Advice::Say(
     "somebody else took it first, or the message names another Elastic IP at this node's private address: free the one \
@@ -305,13 +317,13 @@ pub const KNOWN: &[KnownCode] = &[
     row("InvalidAssociationID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
     row("InvalidNetworkInterfaceID.NotFound", Class::Stale, Label::NotFound, NO_ENI),
     row("InvalidNetworkInterface.NotFound", Class::Stale, Label::NotFound, NO_ENI),
-    row("InvalidInstanceID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
+    row("InvalidInstanceID.NotFound", Class::Stale, Label::NotFound, NO_INSTANCE),
     // EC2 was seen to use both spellings.
     row("InvalidRouteTableID.NotFound", Class::Stale, Label::NotFound, NO_TABLE),
     row("InvalidRouteTableId.NotFound", Class::Stale, Label::NotFound, NO_TABLE),
     row("InvalidRoute.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
-    row("InvalidSubnetID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
-    row("InvalidVpcID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
+    row("InvalidSubnetID.NotFound", Class::Stale, Label::NotFound, OTHER_ACCOUNT),
+    row("InvalidVpcID.NotFound", Class::Stale, Label::NotFound, OTHER_ACCOUNT),
     row("IncorrectInstanceState", Class::Stale, Label::WrongState, STARTING),
     row("RouteAlreadyExists", Class::Stale, Label::AlreadyHeld, HELD),
     row("Resource.AlreadyAssociated", Class::Stale, Label::AlreadyHeld, ASSOCIATED),
@@ -362,8 +374,8 @@ pub const KNOWN: &[KnownCode] = &[
     row("InvalidRoute.Malformed", Class::Rejected, Label::Other, Advice::OfClass),
     row("InvalidRoute.InvalidState", Class::Rejected, Label::Other, Advice::OfClass),
     row("InvalidNetworkInterface.InUse", Class::Rejected, Label::Other, Advice::OfClass),
-    row("UnsupportedOperation", Class::Rejected, Label::Other, Advice::OfClass),
-    row("OperationNotPermitted", Class::Rejected, Label::Other, Advice::OfClass),
+    row("UnsupportedOperation", Class::Rejected, Label::Other, UNSUPPORTED),
+    row("OperationNotPermitted", Class::Rejected, Label::Other, PROTECTED),
     row("DependencyViolation", Class::Rejected, Label::Other, Advice::OfClass),
 ];
 

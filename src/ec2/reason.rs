@@ -34,10 +34,31 @@ names!(
         NotYours = "not_yours",
         /// AWS does not know the credentials.
         BadCredentials = "bad_credentials",
+        /// No source has credentials.
+        NoCredentials = "no_credentials",
+        /// A source of credentials does not answer.
+        SourceSilent = "source_silent",
+        /// A source of credentials refuses, or is set up wrongly.
+        SourceRefuses = "source_refuses",
+        /// A setting forbids to ask a source of credentials.
+        SourceOff = "source_off",
+        /// The profile needs something that vipkeeper does not do.
+        SourceNotBuiltIn = "source_not_built_in",
+        /// Something between this node and AWS answered in AWS's place.
+        NotAws = "not_aws",
+        /// The certificate that came is of an issuer that is not trusted.
+        UntrustedIssuer = "untrusted_issuer",
+        /// The certificate that came is not of the host that was asked, or not valid now.
+        BadCertificate = "bad_certificate",
+        /// The proxy cannot be reached, or does not let the request through.
+        Proxy = "proxy",
         /// The ENI's subnet cannot provide the address.
         OutsideSubnet = "outside_subnet",
         /// The route's destination lies within the VPC.
         InsideVpc = "inside_vpc",
+        /// EC2 refuses as if the world had moved, again and again, and its reads show that nothing moves. No text says
+        /// this: it is concluded from several answers.
+        NothingMoves = "nothing_moves",
     }
 );
 

@@ -198,6 +198,14 @@ fn index_of(interface: &str) -> io::Result<u32> {
     }
 }
 
+/// The first name of an interface that has this name, be it the first name or an alternative one; `None` if there is no
+/// such interface. The kernel lists interfaces and addresses under first names alone.
+#[must_use]
+pub fn first_name_of(interface: &str) -> Option<String> {
+    let socket = socket::open(SocketFlags::empty()).ok()?;
+    index_to_name(&socket, name_to_index(&socket, interface).ok()?).ok()
+}
+
 /// The message that asks the kernel to add the address.
 fn added(wanted: &LocalAddress, index: u32) -> AddressMessage {
     let mut message = named(wanted, index);

@@ -58,9 +58,14 @@ impl Known {
         node
     }
 
-    /// Notes the interfaces that are missing now, while nothing else changed.
-    pub fn miss(&mut self, missing: BTreeMap<Option<String>, String>) {
-        self.node.missing = missing;
+    /// Notes the interfaces that are missing now, and the address blocks that were told, while nothing else changed.
+    pub fn stay_node(&mut self, now: Node) {
+        self.node.missing = now.missing;
+        for (name, interface) in now.interfaces {
+            if let Some(own) = self.node.interfaces.get_mut(&name) {
+                own.blocks = interface.blocks;
+            }
+        }
     }
 
     /// Replaces the node, when this node turns out to be another one than assumed. The ids of the account stay known.
@@ -260,7 +265,7 @@ impl Known {
                 unresolved.insert(key, why);
             }
         };
-        let local = |interface: &str, ip| local_address(config, interface, ip);
+        let local = |on, ip| local_address(config, on, ip);
         for address in &vip.addresses {
             let ip = address.address;
             let can_move = self.can_move(ip);
@@ -271,7 +276,7 @@ impl Known {
                 let interface = can_move.clone().and_then(|()| self.interface(secondary.interface.as_deref()));
                 let eni = interface.clone().map(|(_, interface)| interface.eni.clone());
                 put(BindingKey::new(Kind::SecondaryIp, ip), eni.map(|eni| Binding::SecondaryIp { eni, address: ip }));
-                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local(name, ip)));
+                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|on| local(on, ip)));
             }
             if let Some(route) = &address.route {
                 let interface = self.interface(route.interface.as_deref());
@@ -297,7 +302,7 @@ impl Known {
                     BindingKey::new(Kind::SourceDestCheck, name),
                     interface.clone().map(|(_, interface)| Binding::SourceDestCheck { eni: interface.eni.clone() }),
                 );
-                let local = can_move.and(interface).map(|(name, _)| local(name, ip));
+                let local = can_move.and(interface).map(|on| local(on, ip));
                 put(BindingKey::new(Kind::LocalAddress, ip), local);
             }
         }
@@ -439,6 +444,11 @@ fn route_key(vip: &VipConfig, address: &AddressConfig, table: &RouteTableId) -> 
 }
 
 /// The binding of a local address. The address is always the VIP's own, so its connections are the VIP's alone.
-fn local_address(config: &Config, interface: &str, address: IpAddr) -> Binding {
-    Binding::LocalAddress { interface: interface.to_owned(), address, connections: config.connections }
+fn local_address(config: &Config, on: (&str, &NodeInterface), address: IpAddr) -> Binding {
+    Binding::LocalAddress { interface: kernels_name(on), address, connections: config.connections }
+}
+
+/// The name of an interface in the kernel's lists, which name no interface by an alternative name.
+fn kernels_name((name, interface): (&str, &NodeInterface)) -> String {
+    interface.first_name.as_deref().unwrap_or(name).to_owned()
 }

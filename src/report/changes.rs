@@ -1,6 +1,8 @@
 //! The news that follow from a change of the status, derived from the status before and the status after. The loop
 //! itself tells the events that no status shows (a pass, a change that begins or ends, a request) when they happen.
 
+use std::collections::BTreeSet;
+
 use super::{Direction, News};
 use crate::binding::BindingKey;
 use crate::decide::plan::State;
@@ -109,6 +111,7 @@ impl VipChanges<'_> {
     fn tell(&self, news: &mut impl FnMut(&News<'_>)) {
         self.desired(news);
         self.bindings(news);
+        self.obstacles(news);
         if let Some(claim) = &self.after.claim {
             self.claim(claim, news);
         }
@@ -176,6 +179,16 @@ impl VipChanges<'_> {
                 news(&News::BindingState { vip, key: &key, state, detail: refusal(after).unwrap_or(&after.detail) });
             }
         }
+    }
+
+    fn obstacles(&self, news: &mut impl FnMut(&News<'_>)) {
+        let vip = self.after.delegate_ip;
+        let of = |status: &'_ VipStatus| -> BTreeSet<String> {
+            status.obstacles.iter().map(|obstacle| obstacle.message.clone()).collect()
+        };
+        let (before, after) = (self.before.map(of).unwrap_or_default(), of(self.after));
+        after.difference(&before).for_each(|message| news(&News::Obstacle { vip, message, stands: true }));
+        before.difference(&after).for_each(|message| news(&News::Obstacle { vip, message, stands: false }));
     }
 
     fn claim(&self, after: &ClaimStatus, news: &mut impl FnMut(&News<'_>)) {

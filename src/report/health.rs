@@ -73,7 +73,8 @@ impl Health {
         if age <= STALE_AFTER { Ok(()) } else { Err(format!("the loop has not turned for {} s", age.as_secs())) }
     }
 
-    /// Whether everything was observed lately and nothing is wrong with the daemon as a whole.
+    /// Whether everything was observed lately, nothing is wrong with the daemon as a whole, and no watchdog process is
+    /// gone that a desired-state file names.
     ///
     /// # Errors
     /// Every reason, one line each.
@@ -88,6 +89,10 @@ impl Health {
                 // time up to date.
                 let now_ms = status.written_ms.saturating_add(milliseconds(at.elapsed()));
                 reasons.extend(status.problems.iter().map(|problem| one_line(&problem.message)));
+                reasons.extend(status.vips.iter().filter(|vip| vip.watchdog_is_gone()).map(|vip| {
+                    let why = vip.desired.reason.as_deref().map(|why| format!(": {}", one_line(why)));
+                    format!("{}: watchdog gone{}", vip.delegate_ip, why.unwrap_or_default())
+                }));
                 let credentials = locked(&self.credentials).clone();
                 if let Some(expiry_ms) = credentials.expiry_ms.filter(|expiry_ms| *expiry_ms <= now_ms) {
                     reasons.push(format!("the credentials expired {} s ago", (now_ms - expiry_ms) / 1000));

@@ -60,7 +60,7 @@ const JSON: &str = "application/json";
 const INDEX: &str = "vipkeeper\n
 /metrics  for Prometheus
 /healthz  whether the loop turns
-/readyz   whether everything was observed lately and nothing is wrong with the daemon
+/readyz   whether everything was observed lately, nothing is wrong with the daemon, and no watchdog is gone
 /status   everything the daemon knows, as JSON; for people: vipkeeper status
 ";
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -23,6 +24,16 @@ const ROOM: usize = 1 << 20;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The pause before the next write to a stream that would block.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// The number of lines that this process lost so far. It only grows. The lines themselves cannot tell it while nobody
+/// reads them.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// The number of lines of the log that this process lost so far.
+#[must_use]
+pub fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
 
 /// A writer that takes lines at any time and never waits.
 #[derive(Debug, Clone)]
@@ -44,6 +55,13 @@ struct Waiting {
     lost: u64,
     /// A line is being written that was already taken out of `lines`.
     writing: bool,
+}
+
+impl Waiting {
+    fn lose(&mut self, lines: u64) {
+        self.lost += lines;
+        LOST.fetch_add(lines, Ordering::Relaxed);
+    }
 }
 
 /// The open log. Dropping it waits until the remaining lines are written, but for at most a second.
@@ -109,7 +127,7 @@ impl Lines {
         line.push('\n');
         let mut waiting = locked(&self.shared.waiting);
         if waiting.bytes + line.len() > ROOM {
-            waiting.lost += 1;
+            waiting.lose(1);
             return;
         }
         waiting.bytes += line.len();
@@ -153,7 +171,7 @@ impl Shared {
             torn = !is_written && (torn || written > 0);
             let lost = {
                 let mut waiting = locked(&self.waiting);
-                waiting.lost += u64::from(!is_written);
+                waiting.lose(u64::from(!is_written));
                 // The number of lost lines is logged only when there is room for that line.
                 let is_told = is_written && waiting.bytes < ROOM / 2;
                 if is_told { std::mem::take(&mut waiting.lost) } else { 0 }

@@ -8,12 +8,15 @@ use tracing::{Event, Level, Subscriber, debug, error, info, trace, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::News;
 use super::labels::{CLAIM, Direction, Outcome, PassResult, State};
 use super::lines::{Lines, OpenLog};
-use super::repeats::{Repeats, Times};
+use super::repeats::{Repeats, Times, gist};
+use super::sparse::Sparse;
 use crate::action::Action;
 use crate::binding::BindingKey;
 pub use crate::config::LogFormat;
@@ -53,10 +56,13 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<OpenLog, LogError> {
     // Internal errors are switched off: the subscriber would write them to stderr, and end the program where stderr
     // cannot be written.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(lines);
+    let sparse = Sparse::default();
     let result = match format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
-        LogFormat::Text if stderr_is_journal() => builder.with_ansi(false).event_format(Journal::default()).try_init(),
-        LogFormat::Text => builder.with_target(false).with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().with(sparse).try_init(),
+        LogFormat::Text if stderr_is_journal() => {
+            builder.with_ansi(false).event_format(Journal::default()).finish().with(sparse).try_init()
+        }
+        LogFormat::Text => builder.with_target(false).with_ansi(false).finish().with(sparse).try_init(),
     };
     result.map(|()| open).map_err(|_| LogError::Twice)
 }
@@ -180,10 +186,26 @@ impl Log {
                 warn!(%vip, kind = %key.kind, target = key.target, %reason, "drift: {detail}");
             }
             News::BindingState { vip, key, state: State::Blocked, detail } => {
-                warn!(%vip, kind = %key.kind, target = key.target, "blocked: {detail}");
+                // A binding may be blocked and not blocked in turn, for as long as its change fails in two ways.
+                if let Some(times) = self.repeats.failed(&blocked(vip, key), &gist(detail), now) {
+                    warn!(%vip, kind = %key.kind, target = key.target, "blocked: {detail}{times}");
+                }
             }
             News::BindingState { vip, key, state, detail } => {
+                if state == State::InSync {
+                    self.repeats.over(&blocked(vip, key), now);
+                }
                 debug!(%vip, kind = %key.kind, target = key.target, %state, "{detail}");
+            }
+
+            News::Obstacle { vip, message, stands } => {
+                let topic = format!("{vip} obstacle {message}");
+                if !stands {
+                    self.repeats.over(&topic, now);
+                    info!(%vip, "no longer in the way of a takeover by this node: {message}");
+                } else if let Some(times) = self.repeats.failed(&topic, message, now) {
+                    warn!(%vip, "a takeover by this node would fail: {message}{times}");
+                }
             }
 
             News::PassDone { result: PassResult::InSync, duration } => {
@@ -208,7 +230,8 @@ impl Log {
                 }
             }
             News::ReadFailed { source, class, error: reason } => {
-                match self.repeats.failed(&format!("read {source}"), class.name(), now) {
+                let signature = format!("{} {}", class.name(), gist(reason));
+                match self.repeats.failed(&format!("read {source}"), &signature, now) {
                     Some(times) if is_for_people(class) => {
                         error!(%source, class = class.name(), "could not be read: {reason}{times}");
                     }
@@ -310,7 +333,7 @@ impl Log {
                 }
             }
             Outcome::Failed(class) | Outcome::Unknown(class) => {
-                let signature = format!("{outcome_name} {}", code.unwrap_or_default());
+                let signature = format!("{outcome_name} {} {}", code.unwrap_or_default(), gist(reason));
                 let said = if matches!(outcome, Outcome::Failed(_)) {
                     "failed"
                 } else {
@@ -344,6 +367,11 @@ struct ActionDone<'a> {
 /// Whether an operator must act before the failed work can succeed.
 fn is_for_people(class: Class) -> bool {
     matches!(class, Class::Denied | Class::Rejected)
+}
+
+/// The topic of a binding that is blocked.
+fn blocked(vip: IpAddr, key: &BindingKey) -> String {
+    format!("{vip} blocked {key}")
 }
 
 fn place(key: Option<&BindingKey>) -> (&'static str, &str) {

@@ -14,7 +14,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::labels::{CLAIM, Direction, DriftReason, Outcome, PassResult, Source, State, actions_of, operations_of};
-use super::{News, VipKeys, locked};
+use super::{News, VipKeys, lines, locked};
 use crate::binding::BindingKey;
 use crate::ec2::RequestReport;
 use crate::ec2::codes::{self, Label};
@@ -55,6 +55,8 @@ struct VipState {
     desired_invalid: bool,
     guard_alive: bool,
     held: bool,
+    watchdog_gone: bool,
+    obstacles: u32,
     bindings: BTreeMap<BindingKey, State>,
     /// How long the next try is held back. The key `None` stands for the claim's record.
     backoffs: BTreeMap<Option<BindingKey>, Duration>,
@@ -71,6 +73,8 @@ impl Default for VipState {
             desired_invalid: false,
             guard_alive: false,
             held: false,
+            watchdog_gone: false,
+            obstacles: 0,
             bindings: BTreeMap::new(),
             backoffs: BTreeMap::new(),
         }
@@ -180,6 +184,8 @@ impl Gauges {
             let claim = told.claim.as_ref().filter(|_| state.role == DesiredRole::Leader);
             state.term = claim.map_or(0, |claim| claim.term.0);
             state.guard_alive = told.desired.guard_alive == Some(true);
+            state.watchdog_gone = told.watchdog_is_gone();
+            state.obstacles = u32::try_from(told.obstacles.len()).unwrap_or(u32::MAX);
             let holds =
                 |name: ConditionName| told.conditions.iter().any(|condition| condition.name == name && condition.holds);
             let fails = |name: ConditionName| {
@@ -243,6 +249,8 @@ impl Gauges {
             gauge!("vipkeeper_desired_invalid", "vip" => vip.clone()).set(f64::from(state.desired_invalid));
             gauge!("vipkeeper_guard_alive", "vip" => vip.clone()).set(f64::from(state.guard_alive));
             gauge!("vipkeeper_held", "vip" => vip.clone()).set(f64::from(state.held));
+            gauge!("vipkeeper_watchdog_gone", "vip" => vip.clone()).set(f64::from(state.watchdog_gone));
+            gauge!("vipkeeper_takeover_obstacles", "vip" => vip.clone()).set(f64::from(state.obstacles));
             for (key, now) in &state.bindings {
                 for one in State::ALL {
                     gauge!(
@@ -266,6 +274,7 @@ impl Gauges {
         for (source, at) in &self.observed {
             gauge!("vipkeeper_last_successful_observation_timestamp_seconds", "source" => source.name()).set(*at);
         }
+        counter!("vipkeeper_log_lines_lost_total").absolute(lines::lost());
         if let Some(at) = self.credentials_expiry {
             gauge!("vipkeeper_credentials_expiry_timestamp_seconds").set(at);
         }
@@ -410,11 +419,17 @@ fn describe_state() {
     describe_gauge!("vipkeeper_contested", "Whether somebody keeps taking what this node holds by right.");
     describe_gauge!("vipkeeper_guard_alive", "Whether the watchdog process behind the claim lives.");
     describe_gauge!("vipkeeper_held", "Whether an operator keeps this node from changing anything.");
+    describe_gauge!(
+        "vipkeeper_watchdog_gone",
+        "Whether the file says leader, and the watchdog process that said so is gone."
+    );
+    describe_gauge!("vipkeeper_takeover_obstacles", "Known reasons why a takeover by this node would fail.");
     describe_gauge!("vipkeeper_hook_lost", "Whether the watchdog contradicts the desired-state file.");
     describe_gauge!("vipkeeper_desired_invalid", "Whether the desired-state file is not to be read or trusted.");
     describe_gauge!(
         "vipkeeper_last_successful_observation_timestamp_seconds",
         "When the source was last read with success; 0 for never."
     );
+    describe_counter!("vipkeeper_log_lines_lost_total", "Lines of the log that could not be written.");
     describe_gauge!("vipkeeper_credentials_expiry_timestamp_seconds", "When the credentials in use stop working.");
 }

@@ -110,6 +110,14 @@ impl Repeats {
     }
 }
 
+/// The part of an error's text that tells one failure from another. Each answer of EC2 has a request id of its own, so
+/// the request ids are left out.
+pub fn gist(error: &str) -> String {
+    let mut parts = error.split(" (request ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |gist, part| gist + part.split_once(')').map_or("", |(_, rest)| rest))
+}
+
 fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

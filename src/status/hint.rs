@@ -2,13 +2,17 @@
 //! reason that a source could not be read, and else by the error's class. The text of a message never chooses the
 //! advice.
 
-use super::{BindingStatus, ClaimStatus, ErrorStatus, UnseenStatus};
+use super::{BindingStatus, ClaimStatus, ErrorStatus, ObstacleStatus, UnseenStatus};
 use crate::ec2::Class;
-use crate::ec2::codes::{self, Advice};
+use crate::ec2::codes::{self, Advice, KnownCode, Label};
 use crate::ec2::reason::Reason;
 use crate::names::OneOf;
 use crate::observe::cause::{Cause, KernelFault};
+use crate::observe::obstacles::ObstacleName;
 use crate::observe::seen::Unseen;
+
+/// The advice where nothing more is known than the message says.
+const GENERAL: &str = "the message says what stands in the way";
 
 /// The advice about a change that failed, in one sentence.
 pub fn of_error(error: &ErrorStatus) -> String {
@@ -48,16 +52,53 @@ fn advise(class: Option<Class>, cause: &Cause) -> String {
     if let Some(fault) = &cause.kernel {
         return of_kernel(fault.known()).to_owned();
     }
+    let known = cause.code.as_deref().and_then(codes::known);
     if let Some(reason) = cause.reason.as_ref().and_then(OneOf::known) {
-        return of_reason(reason, &call(cause));
+        let advice = of_reason(reason, &call(cause));
+        return if reason == Reason::NothingMoves { advice + "; " + of_unmoved(known) } else { advice };
     }
-    match cause.code.as_deref().and_then(codes::known).map(|known| known.advice) {
+    match known.map(|known| known.advice) {
         Some(Advice::Say(advice)) => advice.to_owned(),
         Some(Advice::Allow) => {
             let what = call(cause);
             format!("allow {what} to this node's role; the README has the least policy for each method")
         }
         Some(Advice::OfClass) | None => of_class(class).to_owned(),
+    }
+}
+
+/// The second half of the advice where EC2 refuses although nothing moves. The advice for the code alone often says
+/// that the failure passes by itself, which it does not do here.
+fn of_unmoved(known: Option<&KnownCode>) -> &'static str {
+    match known.map(|known| (known.label, known.advice)) {
+        Some((Label::NotFound, Advice::Say(advice))) => advice,
+        Some((Label::NotFound, _)) => "the thing that EC2 names was deleted, or is another account's or region's",
+        Some((Label::AlreadyHeld, _)) => {
+            "something holds it that vipkeeper is not shown: find it in the EC2 console and release it there"
+        }
+        Some((Label::WrongState, _)) => "see the state of this instance and of its ENI in the EC2 console",
+        _ => "EC2's message is the only clue",
+    }
+}
+
+/// The advice about something that must make a takeover by this node fail.
+pub fn of_obstacle(obstacle: &ObstacleStatus) -> &'static str {
+    match obstacle.name.known() {
+        Some(ObstacleName::NotOnEni) => {
+            "assign that private address to the ENI, or correct private_ip in the config, or leave private_ip out"
+        }
+        Some(ObstacleName::OutsideSubnet) => {
+            "take an address of the subnet, the same on every node; nodes in several subnets need an Elastic IP or a route"
+        }
+        Some(ObstacleName::KeptByAws | ObstacleName::PrimaryAddress) => {
+            "take an address of the subnet that is free, and that is no ENI's primary address"
+        }
+        Some(ObstacleName::InsideVpc) => {
+            "take an address outside every CIDR of the VPC, or keep this one as a secondary address"
+        }
+        Some(ObstacleName::OtherVpc) => "name a route table of the ENI's VPC, or another interface",
+        Some(ObstacleName::AnchorFull) => "remove some of the anchor's tags, those of instances that are gone first",
+        None => GENERAL,
     }
 }
 
@@ -79,11 +120,6 @@ fn of_kernel(fault: Option<KernelFault>) -> &'static str {
 
 fn of_reason(reason: Reason, call: &str) -> String {
     match reason {
-        Reason::RoleNotAssumed => {
-            "allow sts:AssumeRole on that role to this node's own role, and name this node's role in \
-                                   that role's trust policy"
-                .to_owned()
-        }
         Reason::ServiceControlPolicy => format!(
             "a service control policy of the AWS organization does not let this account do {call}: only whoever \
              administers the organization can change it; a policy of this role cannot"
@@ -92,7 +128,6 @@ fn of_reason(reason: Reason, call: &str) -> String {
             "a resource control policy of the AWS organization does not let {call} reach the resource: only whoever \
              administers the organization can change it"
         ),
-        Reason::TagPolicy => codes::TAG_POLICY.to_owned(),
         Reason::EndpointPolicy => format!(
             "the policy of the VPC endpoint for EC2 does not let {call} through: whoever administers the VPC allows it \
              there; the role's own policy is not the obstacle"
@@ -116,32 +151,88 @@ fn of_reason(reason: Reason, call: &str) -> String {
             "allow {call} to this node's role; the README has the least policy for each method. If it is allowed there, \
              'aws sts decode-authorization-message' tells which other policy denies it"
         ),
-        Reason::ClockOff => "set this machine's clock: EC2 refuses what is signed more than 5 min off; \
-                             'chronyc tracking' or 'timedatectl' tells why it is wrong"
-            .to_owned(),
-        Reason::OtherRegion => {
-            "the endpoint serves another region than the requests are signed for: make aws.region and \
-                                aws.endpoint_url in the config agree"
-                .to_owned()
+        other => of_credentials(other).unwrap_or_else(|| of_circumstance(other)).to_owned(),
+    }
+}
+
+/// The advice about credentials that are missing, not known or not accepted.
+fn of_credentials(reason: Reason) -> Option<&'static str> {
+    Some(match reason {
+        Reason::RoleNotAssumed => {
+            "allow sts:AssumeRole on that role to this node's own role, and name this node's role in \
+                                   that role's trust policy"
         }
-        Reason::NotYours => "it is another account's, or an AWS service holds it, as a NAT gateway or a load balancer \
-                             holds its Elastic IP: release it there, or name one of this account in the config"
-            .to_owned(),
         Reason::BadCredentials => {
             "AWS does not know these credentials: they were deleted, are mistyped or are another \
                                    partition's; 'aws sts get-caller-identity' shows whose they are"
-                .to_owned()
+        }
+        Reason::NoCredentials => {
+            "give this node credentials: attach an IAM role to the instance, or name a profile in the config (aws.profile)"
+        }
+        Reason::SourceSilent => {
+            "it is tried again by itself; if it lasts, see why the source that does not answer cannot be reached from here: \
+             'curl -m 2 <its address>' as the service's user; a firewall, a proxy or a container's network may be in the way"
+        }
+        Reason::SourceRefuses => {
+            "the message names the source of credentials that refuses, and why: let it serve this node, or name another \
+             source in the config (aws.profile)"
+        }
+        Reason::SourceOff => {
+            "take AWS_EC2_METADATA_DISABLED out of the service's environment ('systemctl cat vipkeeper' shows where it is \
+             set), or give this node another source of credentials"
+        }
+        Reason::SourceNotBuiltIn => {
+            "give the profile a source that needs no other program and no login: role_arn with credential_source = \
+             Ec2InstanceMetadata; or leave the profile out and attach the role to the instance"
+        }
+        Reason::ClockOff => {
+            "set this machine's clock: EC2 refuses what is signed more than 5 min off; \
+                             'chronyc tracking' or 'timedatectl' tells why it is wrong"
+        }
+        Reason::OtherRegion => {
+            "the endpoint serves another region than the requests are signed for: make aws.region and \
+                                aws.endpoint_url in the config agree"
+        }
+        _ => return None,
+    })
+}
+
+/// The advice about the way to EC2, and about what EC2 does not take.
+fn of_circumstance(reason: Reason) -> &'static str {
+    match reason {
+        Reason::TagPolicy => codes::TAG_POLICY,
+        Reason::NotYours => {
+            "it is another account's, or an AWS service holds it, as a NAT gateway or a load balancer \
+                             holds its Elastic IP: release it there, or name one of this account in the config"
+        }
+        Reason::NotAws => {
+            "the message names who was asked and what came: let the requests pass there, or past it (NO_PROXY); if \
+             aws.endpoint_url or AWS_EC2_METADATA_SERVICE_ENDPOINT is set, it must be AWS's"
+        }
+        Reason::UntrustedIssuer => {
+            "if a proxy opens TLS on the way, put its CA's certificate into a file and name the file in aws.ca_bundle (or \
+             AWS_CA_BUNDLE), or let EC2 pass it by (NO_PROXY); if none should, somebody is in between"
+        }
+        Reason::BadCertificate => {
+            "see this machine's clock ('timedatectl') and aws.endpoint_url: the certificate that came is another host's, or \
+             not valid at this machine's time; or somebody is in between"
+        }
+        Reason::Proxy => {
+            "correct HTTPS_PROXY in the service's environment ('systemctl cat vipkeeper' shows where it is set), let the \
+             proxy pass EC2's host, or name the host in NO_PROXY"
         }
         Reason::OutsideSubnet => {
             "a secondary address must be of the subnet of this node's ENI, and none of the five that \
                                   AWS keeps (the first four and the last): compare it with the subnet's CIDR"
-                .to_owned()
+        }
+        Reason::NothingMoves => {
+            "nobody else is at work: EC2 refuses this again and again, and its reads show no change meanwhile"
         }
         Reason::InsideVpc => {
             "the VIP of a route must lie outside every CIDR of the VPC: choose another address, or keep \
                               this one as a secondary address"
-                .to_owned()
         }
+        _ => GENERAL,
     }
 }
 
@@ -238,6 +329,7 @@ mod tests {
     fn every_reason_has_advice_of_its_own() {
         let all: BTreeSet<_> = Reason::ALL.iter().map(|reason| of_reason(*reason, "ec2:CreateTags")).collect();
         assert_eq!(all.len(), Reason::ALL.len(), "{all:?}");
+        assert!(!all.contains(GENERAL), "one reason has none");
     }
 
     #[test]

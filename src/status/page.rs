@@ -7,8 +7,8 @@ use super::hint;
 pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
 use super::{
-    BindingStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, ErrorStatus, STALE_AFTER, SourceStatus,
-    Status, VipStatus, reason,
+    BindingStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, ErrorStatus, ObstacleStatus, STALE_AFTER,
+    SourceStatus, Status, VipStatus, reason,
 };
 use crate::decide::plan::{Blocker, State};
 use crate::ec2::Class;
@@ -134,11 +134,12 @@ impl Headline {
 
     fn of(vip: &VipStatus, now_ms: u64) -> Self {
         Self::of_condition(vip)
-            .or_else(|| Self::of_unknown(vip))
+            .or_else(|| Self::of_unknown(vip).filter(|unknown| !unknown.is_good() || vip.obstacles.is_empty()))
             .or_else(|| Self::of_bindings(vip, now_ms))
             .or_else(|| Self::of_dead_guard(vip))
             .or_else(|| Self::of_claim(vip, now_ms))
             .or_else(|| Self::of_unread_claims(vip))
+            .or_else(|| Self::of_obstacles(vip))
             .unwrap_or_else(|| Self::of_whole(vip))
     }
 
@@ -214,10 +215,9 @@ impl Headline {
         }
     }
 
-    /// The headline of a standby whose watchdog process is gone, while its desired-state file still says leader. This
-    /// is normal if another node leads by now, and an outage if no node leads.
+    /// The headline of a standby whose watchdog process is gone, while its desired-state file still says leader.
     fn of_dead_guard(vip: &VipStatus) -> Option<Self> {
-        if role(vip) != DesiredRole::Standby || vip.desired.guard_alive != Some(false) {
+        if !vip.watchdog_is_gone() {
             return None;
         }
         Some(Self {
@@ -250,6 +250,13 @@ impl Headline {
         let good = vip.bindings.iter().filter(|binding| state(binding) == State::InSync).count();
         let mut what = vec![format!("{} {}: {}", worst.kind, clean(&worst.target), clean(&worst.detail))];
         what.extend(failed(worst.last_error.as_ref(), worst.next_try_ms, now_ms));
+        let is_of_worst = |obstacle: &&ObstacleStatus| {
+            obstacle.binding.as_ref().is_some_and(|of| of.kind == worst.kind && of.target == worst.target)
+        };
+        let obstacle = vip.obstacles.iter().find(is_of_worst);
+        if let Some(obstacle) = obstacle {
+            what.insert(1, clean(&obstacle.message));
+        }
         if let Some(action) = tried(worst) {
             what.insert(1, format!("tried to {}", clean(action)));
         }
@@ -262,6 +269,8 @@ impl Headline {
             to_do: match (blocker(worst), &worst.last_error) {
                 // A binding that waits for somebody else is not tried, so its last error is an old one.
                 (Some(blocker), _) => Some(unblock(blocker, vip)),
+                // EC2 is often terse about a thing that the reads show plainly.
+                (None, Some(_)) if obstacle.is_some() => obstacle.map(|known| hint::of_obstacle(known).to_owned()),
                 (None, Some(error)) => Some(hint::of_error(error)),
                 (None, None) => (state(worst) == State::Unknown).then(|| hint::of_unseen_binding(worst)),
             },
@@ -297,6 +306,23 @@ impl Headline {
             aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
             what: vec![what.to_owned(), clean(&unread.message)],
             to_do: Some(hint::of_unread_claims(vip.claim.as_ref())),
+        })
+    }
+
+    /// The headline of a node on which everything is as it should be now, while a takeover by this node must fail.
+    fn of_obstacles(vip: &VipStatus) -> Option<Self> {
+        let first = vip.obstacles.first()?;
+        let what = vip.obstacles.iter().map(|obstacle| match &obstacle.binding {
+            Some(binding) => format!("{}: {}", clean(&binding.to_string()), clean(&obstacle.message)),
+            None => clean(&obstacle.message),
+        });
+        Some(Self {
+            tone: Tone::Bad,
+            word: "TAKEOVER WOULD FAIL",
+            since_ms: None,
+            aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
+            what: what.collect(),
+            to_do: Some(hint::of_obstacle(first).to_owned()),
         })
     }
 

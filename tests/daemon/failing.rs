@@ -39,11 +39,76 @@ fn a_table_that_does_not_exist_delays_no_other() {
         }
         pass(seconds(120)).await;
         let missing = world.nodes[0].recorder.binding(ADDRESS, "route rtb-00000000000000bad");
-        assert!(missing.last_error.is_some_and(|error| error.class.as_str() == "stale" && error.failures > 3));
+        assert_eq!(missing.state.as_str(), "blocked", "nobody deletes it again and again");
+        assert!(missing.last_error.is_some_and(|error| error.class.as_str() == "rejected" && error.failures > 3));
         let mark = world.mark();
         pass(seconds(300)).await;
         let calls = world.calls(mark).len();
         assert!(calls < 200, "neither tries nor looks run wild: {calls} calls in 5 minutes");
+    });
+}
+
+#[test]
+fn a_refusal_that_nothing_explains_is_blocked_with_ec2s_words_and_one_that_moves_is_not() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start_with_leader_of(EIP, seconds(60)).await;
+        let code = "Resource.AlreadyAssociated";
+        let refuses = FaultKind::ServerError { status: 400, code: code.into() };
+        let refusing = world.estate.fault(Fault::new(refuses).at("AssociateAddress"));
+        free_elastic_ip_by_hand(&world.estate);
+        pass(seconds(25)).await;
+        let binding = |world: &World| world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}"));
+        assert_eq!(binding(&world).last_error.unwrap().class.as_str(), "stale", "it may pass yet");
+        pass(seconds(60)).await;
+        let blocked = binding(&world);
+        assert_eq!(blocked.state.as_str(), "blocked");
+        let error = blocked.last_error.unwrap();
+        assert_eq!(error.class.as_str(), "rejected");
+        assert_eq!(error.cause.reason.unwrap().as_str(), "nothing_moves");
+        let recorder = &world.nodes[0].recorder;
+        assert_eq!(
+            recorder.heard(&format!("state: Blocked, detail: \"AssociateAddress: {code}")).len(),
+            1,
+            "in EC2's words"
+        );
+        assert!(!recorder.heard("outcome: Failed(Rejected)").is_empty(), "which the log tells as an error");
+        world.estate.mend(refusing);
+        pass(seconds(40)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "it is tried all the same");
+        assert_eq!(binding(&world).last_error, None);
+    });
+}
+
+#[test]
+fn a_binding_that_is_blocked_and_drifts_by_turns_does_not_begin_anew_each_time() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start_with_leader_of(EIP, seconds(60)).await;
+        let deny = |world: &World| world.estate.fault(Fault::new(FaultKind::Deny).at("AssociateAddress"));
+        let denied = deny(&world);
+        free_elastic_ip_by_hand(&world.estate);
+        pass(seconds(40)).await;
+        let binding = |world: &World| world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}"));
+        let first = binding(&world);
+        assert_eq!(first.state.as_str(), "blocked");
+        world.estate.mend(denied);
+        let throttled = world.estate.fault(Fault::new(FaultKind::Throttle).at("AssociateAddress"));
+        pass(seconds(40)).await;
+        let second = binding(&world);
+        assert_eq!((second.state.as_str(), second.since_ms), ("drift", first.since_ms));
+        world.estate.mend(throttled);
+        let denied = deny(&world);
+        pass(seconds(40)).await;
+        let third = binding(&world);
+        assert_eq!((third.state.as_str(), third.since_ms), ("blocked", first.since_ms));
+        world.estate.mend(denied);
+        pass(seconds(40)).await;
+        assert_eq!(binding(&world).state.as_str(), "in_sync");
+        free_elastic_ip_by_hand(&world.estate);
+        deny(&world);
+        pass(seconds(40)).await;
+        assert!(binding(&world).since_ms > third.since_ms, "that is another episode");
     });
 }
 

@@ -1,5 +1,7 @@
 //! The surroundings of the loop: files, guards, identity, config, the kernel; and the loop's own end.
 
+use vipkeeper::machine::kernel::Kernel;
+
 use crate::world::*;
 
 #[test]
@@ -166,6 +168,36 @@ fn an_interface_that_is_missing_keeps_only_its_own_vip_away() {
         world.nodes[0].wake(Wake::Config);
         pass(seconds(60)).await;
         assert_eq!(world.estate.route(&table, ADDRESS), world.eni(0));
+    });
+}
+
+#[test]
+fn an_interface_that_was_renamed_meanwhile_is_found_under_its_new_name_and_under_an_alternative_one() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.start_with_leader_of(ADDRESS, seconds(60)).await;
+        let asked = world.nodes[0].identity.asked.get();
+        let named = |name: &str, first_name: Option<&str>| {
+            let mut node = world.nodes[0].identity.node.borrow().clone();
+            let (_, mut interface) = node.interfaces.pop_first().unwrap();
+            interface.first_name = first_name.map(str::to_owned);
+            node.interfaces.insert(name.to_owned(), interface);
+            node.first = Some(name.to_owned());
+            *world.nodes[0].identity.node.borrow_mut() = node;
+        };
+        // The second time the interface is known to the config by an alternative name.
+        for (from, to, name, first_name) in [("eth0", "ens5", "ens5", None), ("ens5", "ens6", "enp0s6", Some("ens6"))] {
+            world.nodes[0].computer.rename(from, to);
+            named(name, first_name);
+            world.nodes[0].wake(Wake::LocalAddress);
+            pass(seconds(40)).await;
+            assert!(world.nodes[0].recorder.vip(ADDRESS).in_sync, "{:?}", world.nodes[0].recorder.vip(ADDRESS));
+            let address: IpAddr = ADDRESS.parse().unwrap();
+            let here = world.nodes[0].computer.look(&[address].into()).await.unwrap();
+            let interfaces: Vec<_> = here.of[&address].entries.keys().map(|entry| entry.interface.as_str()).collect();
+            assert_eq!(interfaces, [to]);
+        }
+        assert!(world.nodes[0].identity.asked.get() - asked < 10, "and it is not asked all the time");
     });
 }
 

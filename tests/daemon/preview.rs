@@ -140,3 +140,69 @@ fn what_the_watchdog_forbids_is_not_planned() {
         assert_eq!((binding.state, &binding.action), ("blocked", &None), "{binding:?}");
     });
 }
+
+/// A VIP that cannot come to this node: a route inside the VPC, and a secondary address outside the subnet.
+fn misplaced(estate: &Estate) -> Config {
+    let tables = estate.add_tables(1);
+    config(vec![vip(vec![by_route("10.0.1.77", &tables), by_secondary_ip("10.0.9.50"), by_secondary_ip("10.0.1.2")])])
+}
+
+#[test]
+fn a_standby_whose_takeover_must_fail_says_so_before_anybody_needs_it_and_asks_ec2_nothing_more_for_it() {
+    in_paused_time(async {
+        let mut world = World::new(1, misplaced);
+        world.start();
+        pass(seconds(60)).await;
+        let status = world.nodes[0].recorder.vip("10.0.1.77");
+        let names: Vec<_> = status.obstacles.iter().map(|obstacle| obstacle.name.to_string()).collect();
+        assert_eq!(names, ["inside_vpc", "kept_by_aws", "outside_subnet"], "{status:?}");
+        assert!(status.in_sync, "nothing is wrong yet");
+        let recorder = &world.nodes[0].recorder;
+        assert_eq!(recorder.heard("10.0.9.50 is outside 10.0.1.0/24, 2600:1f18:1::/64").len(), 0, "its own family");
+        assert_eq!(recorder.heard("Obstacle").len(), 3, "each is said once");
+        let mark = world.mark();
+        let planned = plan(&world).await;
+        let page = planned.page();
+        assert_eq!(planned.conclusion(), Conclusion::TakeoverWouldFail, "{page}");
+        assert_eq!(planned.conclusion().exit_code(), 2);
+        assert!(
+            page.contains("a takeover by this node would fail: 10.0.1.77 is inside the VPC (10.0.0.0/16)"),
+            "{page}"
+        );
+        assert!(
+            page.ends_with("In sync now, but a takeover by this node would fail; nothing was changed.\n"),
+            "{page}"
+        );
+        let names: Vec<_> = world.calls(mark).into_iter().map(|(_, name, _)| name).collect();
+        assert_eq!(names, ["DescribeRouteTables", "DescribeNetworkInterfaces"], "no question is asked for it");
+    });
+}
+
+#[test]
+fn a_leader_that_ec2_refuses_tersely_is_told_by_what_is_known() {
+    in_paused_time(async {
+        let mut world = World::new(1, |_| config(vec![vip(vec![by_secondary_ip("10.0.9.50")])]));
+        world.start_with_leader_of("10.0.9.50", seconds(60)).await;
+        let status = world.nodes[0].recorder.vip("10.0.9.50");
+        let blocked = world.nodes[0].recorder.binding("10.0.9.50", "secondary_ip 10.0.9.50");
+        assert_eq!(blocked.state.as_str(), "blocked", "{blocked:?}");
+        assert_eq!(status.obstacles[0].message.split(", ").next(), Some("10.0.9.50 is outside 10.0.1.0/24"));
+    });
+}
+
+#[test]
+fn an_address_that_can_come_is_no_obstacle() {
+    in_paused_time(async {
+        for make in [elastic_ip, secondary as fn(&Estate) -> Config] {
+            let mut world = World::new(2, make);
+            world.start();
+            pass(seconds(60)).await;
+            let status = world.nodes[0].recorder.last();
+            assert!(status.vips.iter().all(|vip| vip.obstacles.is_empty()), "{status:?}");
+        }
+    });
+}
+
+fn secondary(_: &Estate) -> Config {
+    config(vec![vip(vec![by_secondary_ip(SECONDARY)])])
+}

@@ -52,6 +52,7 @@ fn status(held: Option<(bool, &str)>) -> Status {
         in_sync: true,
         holds: None,
         connections: None,
+        obstacles: Vec::new(),
         bindings: Vec::new(),
         conditions: held.into_iter().map(condition).collect(),
     };

@@ -9,7 +9,7 @@ use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
-use vipkeeper::machine::netlink::{Netlink, OUR_MARK, may_change_addresses};
+use vipkeeper::machine::netlink::{Netlink, OUR_MARK, first_name_of, may_change_addresses};
 use vipkeeper::wake::{self, Concern, Wake, watch_addresses};
 
 use super::namespace::{INTERFACE, Network, PEER, in_namespace};
@@ -170,6 +170,8 @@ fn an_alternative_name_is_refused_with_the_first_one() {
         operator.alias(INTERFACE, "enp0s5").await;
         let error = Netlink::new().unwrap().add(&local("enp0s5", IPV4)).await.unwrap_err();
         assert!(error.to_string().contains("enp0s5 is another name of eth0"), "{error}");
+        let first = ["enp0s5", "eth0", "nosuch"].map(first_name_of);
+        assert_eq!(first, [Some("eth0".to_owned()), Some("eth0".to_owned()), None]);
         assert_eq!(operator.entries(ip(IPV4)).await, []);
     });
 }

@@ -9,7 +9,7 @@ use vipkeeper::config::{
     AddressConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
 use vipkeeper::ec2::{Address, Class, Eni, EniQuery, Route, RouteTable, RouteTarget};
-use vipkeeper::identity::{Node, NodeInterface};
+use vipkeeper::identity::{Blocks, Node, NodeInterface};
 use vipkeeper::machine::kernel::{LocalAddress, LocalView, Presence};
 use vipkeeper::observe::cause::FailedRead;
 use vipkeeper::observe::seen::{Moment, Observed, Seen};
@@ -50,6 +50,8 @@ fn interface(eni: &str, ip: &str) -> NodeInterface {
         primary_ip: Some(ip.parse().unwrap()),
         subnet: Some("subnet-1".parse().unwrap()),
         vpc: Some("vpc-1".parse().unwrap()),
+        blocks: Blocks::default(),
+        first_name: None,
     }
 }
 

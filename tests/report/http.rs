@@ -10,7 +10,7 @@ use vipkeeper::ec2::Class;
 use vipkeeper::report::{News, PassResult, Report, Reporter, Source, http};
 use vipkeeper::status::Problem;
 
-use super::statuses::{leader, status};
+use super::statuses::{leader, standby, status};
 
 /// Serves a report while the client asks; the client's end ends both.
 async fn with_server<T>(report: &Report, client: impl AsyncFnOnce(std::net::SocketAddr) -> T) -> T {
@@ -132,6 +132,22 @@ fn credentials_that_do_not_work_are_told_at_once() {
     report.news(&News::Observed { source, at_ms: status.written_ms });
     report.news(&News::CredentialsExpiry { at_ms: None });
     assert_eq!(report.health().ready(), Ok(()));
+}
+
+#[test]
+fn a_watchdog_that_is_gone_makes_its_node_unready_and_counts() {
+    let report = report();
+    let mut vip = standby();
+    report.status(&status(vec![vip.clone()]));
+    assert_eq!(report.health().ready(), Ok(()), "a standby that a hook made one");
+    vip.desired.guard_alive = Some(false);
+    vip.desired.reason = Some("the file says leader, but the Pgpool watchdog process that said so is gone".to_owned());
+    report.status(&status(vec![vip]));
+    assert_eq!(
+        report.health().ready().unwrap_err(),
+        ["20.0.0.50: watchdog gone: the file says leader, but the Pgpool watchdog process that said so is gone"]
+    );
+    assert!(report.metrics().contains("vipkeeper_watchdog_gone{vip=\"20.0.0.50\"} 1\n"), "{}", report.metrics());
 }
 
 #[test]

@@ -139,6 +139,9 @@ fn a_process_that_logs_much() {
         if std::env::var_os("WAIT_FOR_READER").is_some() {
             println!("produced");
             let _ = io::Read::read(&mut io::stdin(), &mut [0]).unwrap();
+            let metrics = report().metrics();
+            let lost = metrics.lines().find_map(|line| line.strip_prefix("vipkeeper_log_lines_lost_total ")).unwrap();
+            println!("lost={lost}");
             report().news(&News::Takeover { vip: vip(), direction: Direction::Gained });
         }
     }
@@ -181,6 +184,7 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_what_was_lost_is_told() {
     // Further lines find room once what waits has been read.
     std::thread::sleep(Duration::from_secs(1));
     io::Write::write_all(&mut stdin, b"!").unwrap();
+    let counted: usize = said.find_map(|line| line.unwrap().strip_prefix("lost=")?.parse().ok()).unwrap();
     // The harness ends with some words on stdout.
     said.for_each(drop);
     assert!(ended(child).success());
@@ -190,6 +194,7 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_what_was_lost_is_told() {
     let lost: usize = lost.map(|(_, lost)| lost.parse::<usize>().unwrap()).sum();
     let said = lines.iter().filter(|line| line.contains("the desired-state file")).count();
     assert!(lost > 0);
+    assert_eq!(counted, lost, "the metric counts what the line tells");
     assert_eq!(said + lost, 30_000);
     assert!(lines.iter().any(|line| line.contains("the VIP leads to this node now")), "{}", lines.len());
     assert_eq!(lines.last(), Some(&"the last word"));
@@ -396,6 +401,65 @@ fn another_reason_is_said_at_once_but_not_each_time_that_it_alternates() {
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines[0].starts_with("WARN") && lines[0].contains("failed: no answer"), "{lines:#?}");
     assert!(lines[1].contains("the answer was lost, the next look will tell: connection reset"), "{lines:#?}");
+}
+
+#[test]
+fn an_error_that_changes_within_its_class_is_said_again_and_a_new_request_id_is_no_change() {
+    let report = report();
+    let source = Source::Addresses;
+    let lines = captured("warn", || {
+        for (number, error) in
+            ["no connection: refused", "no answer in time", "no connection: refused"].iter().enumerate()
+        {
+            let error = format!("DescribeAddresses: {error} (request {number})");
+            for _ in 0..3 {
+                report.news(&News::ReadFailed { source, class: Class::Transient, error: &error });
+                done(&report, Outcome::Failed(Class::Transient), None, Some(&error));
+            }
+        }
+    });
+    let of = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((of("refused"), of("in time"), lines.len()), (2, 2, 4), "{lines:#?}");
+}
+
+#[test]
+fn a_binding_that_is_blocked_by_turns_is_said_once_until_it_is_in_place() {
+    let report = report();
+    let key = key();
+    let lines = captured("warn", || {
+        for state in [State::Blocked, State::Drift].repeat(5) {
+            report.news(&News::BindingState { vip: vip(), key: &key, state, detail: "denied (request 7)" });
+        }
+        for state in [State::InSync, State::Blocked] {
+            report.news(&News::BindingState { vip: vip(), key: &key, state, detail: "denied (request 8)" });
+        }
+    });
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+}
+
+#[test]
+#[ignore = "only in a process of its own: others start it"]
+fn a_process_whose_library_warns() {
+    let _log = init_log(LogFormat::Text, "info").unwrap();
+    for turn in 0..50 {
+        tracing::warn!(target: "aws_config::imds", error = "no connection", "provider failed");
+        if turn == 20 {
+            tracing::warn!(target: "aws_config::imds", error = "no answer in time", "provider failed");
+        }
+        tracing::info!(target: "vipkeeper::demo", "own line");
+    }
+}
+
+#[test]
+fn a_library_that_warns_at_each_try_is_heard_as_rarely_as_vipkeeper_itself() {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let mut command = process("text", "log::a_process_whose_library_warns", writer);
+    assert!(command.status().unwrap().success());
+    drop(command);
+    let mut text = String::new();
+    io::Read::read_to_string(&mut reader, &mut text).unwrap();
+    let of = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+    assert_eq!((of("no connection"), of("no answer in time"), of("own line")), (1, 1, 50), "{text}");
 }
 
 #[test]

@@ -81,6 +81,7 @@ pub fn leader() -> VipStatus {
             condition(ConditionName::Contested, false, "nobody else took it", 11_000),
         ],
         connections: None,
+        obstacles: Vec::new(),
     }
 }
 

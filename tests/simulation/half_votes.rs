@@ -55,7 +55,7 @@ fn heals_after(seed: u64, watchdog: Watchdog, second: Second) -> Duration {
         let shared = Shared { timeline: Rc::clone(&timeline), detail: Detail::Cheap, watch: None, seed };
         let mut nodes: Vec<_> = (0..2).map(|index| SimNode::new(&estate, index, config.clone(), &shared)).collect();
         let says = |node: &SimNode, escalated| {
-            let word = Word { escalated, delegate_ips: [vip.ip].into() };
+            let word = Word { escalated, delegate_ips: [vip.ip].into(), quorum: None };
             node.word.replace((watchdog == Watchdog::Answers).then_some(word));
         };
         nodes.iter_mut().for_each(SimNode::start);

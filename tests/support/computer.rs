@@ -78,6 +78,8 @@ pub(super) struct Memory {
     addresses: BTreeSet<LocalAddress>,
     pub(super) wakes: Option<mpsc::Sender<Wake>>,
     kernel_fails: Option<KernelError>,
+    /// The names that interfaces had before they were renamed.
+    renamed: BTreeSet<String>,
     /// The error with which the kernel refuses to end connections.
     resets_fail: Option<KernelError>,
     /// The addresses whose connections the daemon asked to end while the address was still there.
@@ -316,6 +318,16 @@ impl Computer {
         self.memory.borrow_mut().kernel_fails = error;
     }
 
+    /// Gives an interface another name. Its addresses stay on it.
+    pub fn rename(&self, from: &str, to: &str) {
+        let mut memory = self.memory.borrow_mut();
+        memory.renamed.insert(from.to_owned());
+        let name = |interface: String| if interface == from { to.to_owned() } else { interface };
+        let addresses = std::mem::take(&mut memory.addresses).into_iter();
+        memory.addresses =
+            addresses.map(|address| LocalAddress { interface: name(address.interface), ..address }).collect();
+    }
+
     pub fn fail_resets(&self, error: KernelError) {
         self.memory.borrow_mut().resets_fail = Some(error);
     }
@@ -508,6 +520,9 @@ impl Kernel for Computer {
             let mut memory = self.memory.borrow_mut();
             if let Some(error) = &memory.kernel_fails {
                 return Err(error.clone());
+            }
+            if memory.renamed.contains(&address.interface) {
+                return Err(KernelError::NoInterface(address.interface.clone()));
             }
             memory.addresses.insert(address.clone());
             memory.added.insert(address.clone());

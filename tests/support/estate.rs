@@ -14,11 +14,13 @@ use vipkeeper::binding::{Account as BindingAccount, OnRelease};
 use vipkeeper::config::{
     AddressConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
-use vipkeeper::identity::{Node, NodeInterface};
+use vipkeeper::identity::{Blocks, Node, NodeInterface};
 
 use super::Clock;
 
 pub const INTERFACE: &str = "eth0";
+const VPC_BLOCKS: &[&str] = &["10.0.0.0/16", "2600:1f18:1::/56"];
+const SUBNET_BLOCKS: &[&str] = &["10.0.1.0/24", "2600:1f18:1::/64"];
 
 /// A machine's place in the account.
 #[derive(Debug, Clone)]
@@ -43,8 +45,8 @@ pub struct Estate {
 impl Estate {
     pub fn new(clock: Clock, nodes: usize, seed: u64) -> Self {
         let mut account = Account::new("us-east-1");
-        let vpc = account.add_vpc("10.0.0.0/16", Some("2600:1f18:1::/56")).expect("a good block");
-        let subnet = account.add_subnet(&vpc, "10.0.1.0/24", "us-east-1a").expect("within the VPC");
+        let vpc = account.add_vpc(VPC_BLOCKS[0], Some(VPC_BLOCKS[1])).expect("a good block");
+        let subnet = account.add_subnet(&vpc, SUBNET_BLOCKS[0], "us-east-1a").expect("within the VPC");
         let mut place = |name: &str| {
             let launched = account.add_instance(Launch::in_subnet(&subnet).named(name)).expect("the subnet is there");
             let eni = launched.interfaces[0].clone();
@@ -144,6 +146,8 @@ pub fn identity(estate: &Estate, place: &Place) -> Node {
         primary_ip: Some(place.primary_ip),
         subnet: estate.subnet.parse().ok(),
         vpc: estate.vpc.parse().ok(),
+        blocks: Blocks { subnet: blocks(SUBNET_BLOCKS), vpc: blocks(VPC_BLOCKS) },
+        first_name: None,
     };
     Node {
         instance: place.instance.parse().expect("the endpoint makes good ids"),
@@ -152,6 +156,10 @@ pub fn identity(estate: &Estate, place: &Place) -> Node {
         interfaces: BTreeMap::from([(INTERFACE.to_owned(), interface)]),
         missing: BTreeMap::new(),
     }
+}
+
+fn blocks(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().map(|text| text.parse().expect("an address block")).collect()
 }
 
 /// A config with the defaults and these VIPs.

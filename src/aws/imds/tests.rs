@@ -90,7 +90,12 @@ fn answer(
 }
 
 fn at(url: &str) -> Imds {
-    Imds::with(Client::builder().endpoint(url).unwrap(), http::client(None).unwrap())
+    in_place(url, false)
+}
+
+fn in_place(url: &str, in_container: bool) -> Imds {
+    let from = Vantage { address: url.to_owned(), in_container };
+    Imds::with(Client::builder().endpoint(url).unwrap(), http::client(None).unwrap(), from)
 }
 
 /// A configuration with a region, so that this machine's environment does not matter.
@@ -120,6 +125,9 @@ const ITEMS: &[(&str, &str)] = &[
     ("network/interfaces/macs/0a:00:00:00:00:01/local-ipv4s", "10.0.1.7\n10.0.1.50"),
     ("network/interfaces/macs/0a:00:00:00:00:01/subnet-id", "subnet-01"),
     ("network/interfaces/macs/0a:00:00:00:00:01/vpc-id", "vpc-01"),
+    ("network/interfaces/macs/0a:00:00:00:00:01/subnet-ipv4-cidr-block", "10.0.1.0/24"),
+    ("network/interfaces/macs/0a:00:00:00:00:01/vpc-ipv4-cidr-blocks", "10.0.0.0/16\n10.7.0.0/16"),
+    ("network/interfaces/macs/0a:00:00:00:00:01/vpc-ipv6-cidr-blocks", "2600:1f18:1::/56"),
     ("network/interfaces/macs/0a:00:00:00:00:02/interface-id", "eni-02"),
     ("network/interfaces/macs/0a:00:00:00:00:02/subnet-id", "subnet-01"),
     ("network/interfaces/macs/0a:00:00:00:00:02/vpc-id", "vpc-01"),
@@ -135,11 +143,17 @@ async fn the_first_interface_is_the_one_with_the_first_enis_address() {
         primary_ip: Some("10.0.1.7".parse().unwrap()),
         subnet: Some("subnet-01".parse().unwrap()),
         vpc: Some("vpc-01".parse().unwrap()),
+        blocks: Blocks {
+            subnet: vec!["10.0.1.0/24".parse().unwrap()],
+            vpc: ["10.0.0.0/16", "10.7.0.0/16", "2600:1f18:1::/56"].map(|block| block.parse().unwrap()).into(),
+        },
+        first_name: None,
     };
     let second = NodeInterface {
         eni: "eni-02".parse().unwrap(),
         mac: Some("0a:00:00:00:00:02".to_owned()),
         primary_ip: None,
+        blocks: Blocks::default(),
         ..first.clone()
     };
     let expected = Node {
@@ -175,7 +189,10 @@ async fn an_interface_that_is_none_of_the_instances_is_named() {
         assert_eq!(node.interfaces.keys().collect::<Vec<_>>(), ["eth0"]);
         node.missing[&Some(name.to_owned())].clone()
     };
-    assert_eq!(refusal("eth7").await, "no interface eth7 on this machine; there are: br0, eth0, eth1");
+    assert_eq!(
+        refusal("eth7").await,
+        "no interface eth7 on this machine (gone, or renamed?); there are: br0, eth0, eth1"
+    );
     assert_eq!(
         refusal("br0").await,
         "interface br0 (02:00:00:00:00:09) is none of this instance's: the metadata service knows \
@@ -191,16 +208,20 @@ async fn a_failure_says_what_to_do_about_it() {
     };
     let service = Service::start(403, ITEMS).await;
     let off = failure(service.imds()).await;
-    assert!(off.starts_with("the metadata service did not tell the instance id: it refuses (HTTP 403)"), "{off}");
+    let refuses = format!("the metadata service did not tell the instance id: {} refuses (HTTP 403)", service.url);
+    assert!(off.starts_with(&refuses), "{off}");
     assert!(off.contains("--http-endpoint enabled"), "{off}");
 
     let other = Service::start(NO_METADATA_SERVICE, ITEMS).await;
-    let other = failure(other.imds()).await;
-    assert!(other.contains("something else than the metadata service answers at its address"), "{other}");
+    let (other, url) = (failure(other.imds()).await, other.url.clone());
+    let expected =
+        format!("{url}, asked directly, gave an answer that is none of the metadata service's: HTTP 200 with text");
+    assert!(other.contains(&expected) && other.contains("kube2iam"), "{other}");
 
     let empty = Service::start(200, &[]).await;
     let missing = failure(empty.imds()).await;
-    assert_eq!(missing, "the metadata service did not tell the instance id: it has none (HTTP 404)");
+    let none = format!("the metadata service did not tell the instance id: {} has none (HTTP 404)", empty.url);
+    assert_eq!(missing, none);
 
     let strange = Service::start(200, &[("instance-id", "<html>")]).await;
     let strange = failure(strange.imds()).await;
@@ -211,14 +232,19 @@ async fn a_failure_says_what_to_do_about_it() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_silent_is_given_up_soon_with_the_hop_limit_as_a_hint() {
+async fn a_service_that_is_silent_is_given_up_soon_and_the_hop_limit_is_for_containers_alone() {
     // The listener accepts connections in the kernel's queue alone, and never answers.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let imds = at(&format!("http://{}", listener.local_addr().unwrap()));
-    let start = Instant::now();
-    let error = imds.node(&Identity::default(), &aws(), &wanted(&[], false), &cards()).await.unwrap_err();
-    assert!(error.to_string().contains("--http-put-response-hop-limit 2"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    for in_container in [true, false] {
+        let start = Instant::now();
+        let imds = in_place(&url, in_container);
+        let error =
+            imds.node(&Identity::default(), &aws(), &wanted(&[], false), &cards()).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("no answer from {url} (")), "{error}");
+        assert_eq!(error.contains("--http-put-response-hop-limit 2"), in_container, "{error}");
+        assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    }
 }
 
 #[test]

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_credential_types::Credentials;
 use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::error::CredentialsError;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection};
 use tokio::net::TcpListener;
 
 use super::canned::{Canned, CannedReply, accepted, error, operation, xml};
@@ -14,6 +17,7 @@ use super::{Tested, credentials, id};
 use crate::action::{Action, RouteCall};
 use crate::binding::Account;
 use crate::config::Aws;
+use crate::ec2::reason::Reason;
 use crate::ec2::{Class, Ec2Error, Ec2Read, Ec2Write, Effect, TableQuery, Urgency};
 
 fn change_by(account: Account) -> Action {
@@ -30,10 +34,13 @@ async fn change(tested: &Tested) -> Result<(), Ec2Error> {
     tested.ec2.perform(&change_by(Account::Own), Urgency::Urgent).await.map(drop)
 }
 
+/// The failure after this reply. Its message has no port, because the port is another one each time.
 async fn failed(reply: CannedReply) -> (Ec2Error, Vec<(&'static str, &'static str)>) {
     let endpoint = Canned::start(move |_, _| reply.clone()).await;
     let tested = Tested::at(&endpoint).await;
-    let error = change(&tested).await.unwrap_err();
+    let mut error = change(&tested).await.unwrap_err();
+    let host = endpoint.url.trim_start_matches("http://");
+    error.message = error.message.replace(host, "127.0.0.1");
     assert_eq!(endpoint.requests().len(), 1, "retries are the loop's work");
     (error, tested.results())
 }
@@ -85,30 +92,46 @@ async fn every_kind_of_failure_is_told_apart() {
             Class::Transient,
             Effect::Unknown,
             "http_5xx",
-            "CreateRoute: an answer to 127.0.0.1 that is none of EC2's, as from a proxy or a load balancer: HTTP 502, that \
-             begins with '<html><body>Bad Gateway</body></html>' (request req-1)",
+            "CreateRoute: 127.0.0.1, asked directly, gave an answer that is none of EC2's: HTTP 502 with the web page 'Bad \
+             Gateway', as from a transparent proxy or a load balancer on the way (request req-1)",
         ),
         (
             proxy,
             Class::Denied,
             Effect::None,
             "other",
-            "CreateRoute: an answer to 127.0.0.1 that is none of EC2's, as from a proxy that wants a password: HTTP 407, \
-             with an empty body (request req-1)",
+            "CreateRoute: 127.0.0.1, asked directly, gave an answer that is none of EC2's: HTTP 407 with an empty body, as \
+             from a proxy that wants a user and a password (request req-1)",
         ),
         (
             CannedReply::Answer(200, String::new()),
             Class::Transient,
             Effect::Unknown,
             "other",
-            "CreateRoute: an answer to 127.0.0.1 that is none of EC2's, as from a proxy, or another service at that \
-             address: HTTP 200, with an empty body (request req-1)",
+            "CreateRoute: 127.0.0.1, asked directly, gave an answer that is none of EC2's: HTTP 200 with an empty body, as \
+             from a transparent proxy, a load balancer or another service at that address (request req-1)",
         ),
     ] {
         let (error, results) = failed(reply).await;
         assert_eq!(error.to_string(), text);
         assert_eq!((error.class, error.effect), (class, effect), "{error}");
         assert_eq!(results, [("CreateRoute", result)]);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_ec2s_has_a_class_by_its_status_and_a_reason_of_its_own() {
+    let cut = "<CreateRouteResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>r</requ";
+    for (status, body, class, reason, words) in [
+        (200, "<html><title>Log in</title></html>", Class::Transient, Some(Reason::NotAws), "the web page 'Log in'"),
+        (403, "<html><h1>Blocked</h1></html>", Class::Denied, Some(Reason::NotAws), "the web page 'Blocked'"),
+        (404, "{\"message\": \"no route\"}", Class::Rejected, Some(Reason::NotAws), "JSON that begins with"),
+        (200, cut, Class::Transient, Some(Reason::NotAws), "XML that breaks off"),
+        (503, "", Class::Transient, None, "HTTP 503 with an empty body"),
+    ] {
+        let (error, _) = failed(CannedReply::Answer(status, body.to_owned())).await;
+        assert_eq!((error.class, error.reason), (class, reason), "{error}");
+        assert!(error.message.contains(words), "{error}");
     }
 }
 
@@ -145,17 +168,52 @@ async fn what_was_never_sent_had_no_effect() {
     let start = Instant::now();
     let error = change(&tested).await.unwrap_err();
     assert_eq!((error.class, error.effect), (Class::Transient, Effect::None), "{error}");
-    assert_eq!(error.to_string(), "CreateRoute: no connection to 127.0.0.1 in time");
+    assert_eq!(error.to_string(), format!("CreateRoute: no connection to {address} in time"));
     assert!(start.elapsed() < Duration::from_secs(2));
 
     drop(listener);
     let tested = Tested::with(&format!("http://{address}"), credentials()).await;
     let error = change(&tested).await.unwrap_err();
     assert_eq!((error.class, error.effect), (Class::Transient, Effect::None), "{error}");
-    assert!(error.message.starts_with("no connection to 127.0.0.1: "), "{error}");
+    assert!(error.message.starts_with(&format!("no connection to {address}: ")), "{error}");
     assert!(error.message.contains("Connection refused"), "{error}");
     assert!(!error.message.contains("dispatch failure"), "{error}");
     assert_eq!(tested.results(), [("CreateRoute", "io")]);
+}
+
+/// Serves TLS on loopback with a certificate that no system trusts, for as long as the test runs.
+fn untrusted() -> std::net::SocketAddr {
+    let certificate = include_bytes!("../../machine/certificate/example.der").to_vec();
+    let key = PrivatePkcs8KeyDer::from(include_bytes!("certificate/key-of-example.der").to_vec());
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.into()], key.into())
+        .unwrap();
+    let (config, listener) = (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = stream.unwrap();
+            while connection.is_handshaking() && connection.complete_io(&mut stream).is_ok() {}
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_told_by_its_names_and_leads_to_the_setting_for_trust() {
+    let tested = Tested::with(&format!("https://{}", untrusted()), credentials()).await;
+    for _ in 0..2 {
+        let error = change(&tested).await.unwrap_err();
+        assert_eq!((error.class, error.effect), (Class::Transient, Effect::None), "{error}");
+        assert_eq!(error.reason, Some(Reason::UntrustedIssuer), "{error}");
+        let whose = "(the certificate that came is of 'ec2.eu-west-1.amazonaws.com (Example)', issued by 'Example \
+                     Interception CA (Example Proxy Inc.)')";
+        assert!(error.message.contains("UnknownIssuer") && error.message.ends_with(whose), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -36,6 +36,16 @@ names!(
     }
 );
 
+impl State {
+    /// Whether a binding that goes from this state to the other one is still in the same episode. A binding that is not
+    /// in place drifts, waits or is blocked by turns, as its change fails in one way or another: that began only once.
+    #[must_use]
+    pub fn is_one_episode(self, other: Self) -> bool {
+        let is_out_of_place = |state: Self| matches!(state, Self::Drift | Self::Waiting | Self::Blocked);
+        self == other || (is_out_of_place(self) && is_out_of_place(other))
+    }
+}
+
 impl DriftReason {
     /// The reasons that a binding of this kind can have, so that their metrics exist from the start.
     #[must_use]

@@ -1,0 +1,250 @@
+//! Each situation as people are told of it, everywhere at once: the first lines of the page, the log, the exit status of
+//! `vipkeeper status`, and the metrics that stand out.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use vipkeeper::action::{Action, RouteCall};
+use vipkeeper::binding::{Account, BindingKey, Kind};
+use vipkeeper::decide::plan::State;
+use vipkeeper::ec2::reason::{self, Reason};
+use vipkeeper::ec2::sources::{self, Said, SourceAnswer};
+use vipkeeper::ec2::stranger::{Meant, Stranger};
+use vipkeeper::ec2::{Class, codes};
+use vipkeeper::names::OneOf;
+use vipkeeper::observe::Source;
+use vipkeeper::observe::cause::Cause;
+use vipkeeper::observe::obstacles::ObstacleName;
+use vipkeeper::report::changes::Changes;
+use vipkeeper::report::{News, Outcome, Report, Reporter};
+use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
+use vipkeeper::status::{ConditionName, DesiredRole, ErrorStatus, ObstacleStatus, Problem, Status, VipStatus};
+
+use super::golden;
+use super::log::captured;
+use super::statuses::{NOW_MS, ago, binding, cause, condition, leader, standby, status, unseen};
+
+const HOST: &str = "ec2.eu-west-1.amazonaws.com";
+const METADATA: &str = "the metadata service at http://169.254.169.254";
+
+/// A leader whose Elastic IPs cannot be read.
+fn unread(class: Class, reason: Option<Reason>, code: Option<&str>, message: &str) -> Status {
+    let mut vip = leader();
+    vip.in_sync = false;
+    let text = format!("DescribeRouteTables: {message}");
+    for route in [0, 1] {
+        let failed = format!("the read failed: {text}");
+        let mut shown = binding(Kind::Route, &vip.bindings[route].target, State::Unknown, &failed);
+        let operation = Some("DescribeRouteTables".to_owned());
+        let cause = Cause { operation, code: code.map(str::to_owned), reason: reason.map(OneOf::Known), kernel: None };
+        shown.read_error_class = Some(class.into());
+        shown.unseen = Some(unseen(class, cause));
+        vip.bindings[route] = shown;
+    }
+    vip.conditions[0] = condition(ConditionName::InSync, false, "2 of 4 bindings are not known", 42);
+    let mut status = status(vec![vip]);
+    let source = status.sources.iter_mut().find(|source| source.source == Source::RouteTables).unwrap();
+    (source.error, source.class, source.failures) = (Some(text), Some(class.into()), 1);
+    source.last_success_ms = Some(ago(200));
+    status
+}
+
+/// A leader whose second route EC2 refuses.
+fn refused(code: &str, message: &str, known_else: Option<Reason>) -> Status {
+    let class =
+        if known_else == Some(Reason::NothingMoves) { Class::Rejected } else { codes::known(code).unwrap().class };
+    let reason = known_else.or_else(|| reason::of("ReplaceRoute", code, message));
+    let mut vip = leader();
+    vip.in_sync = false;
+    let state = if class == Class::Stale { State::Drift } else { State::Blocked };
+    let mut shown = binding(Kind::Route, "rtb-67890abcd", state, "points at eni-0b2, taking it back");
+    shown.last_error = Some(ErrorStatus {
+        at_ms: ago(5),
+        class: class.into(),
+        message: format!("ReplaceRoute: {code}: {message}"),
+        failures: 7,
+        held_back_ms: 15_000,
+        cause: Cause { reason: reason.map(OneOf::Known), ..cause("ReplaceRoute", code) },
+    });
+    shown.action = Some("replace route 20.0.0.50/32 in rtb-67890abcd with eni-0a1".to_owned());
+    vip.bindings[1] = shown;
+    vip.conditions[0] = condition(ConditionName::InSync, false, "1 of 4 bindings is not in sync", 42);
+    status(vec![vip])
+}
+
+fn no_credentials(last: SourceAnswer) -> Status {
+    let nothing = || SourceAnswer::Nothing("environment variable not set".to_owned());
+    let said =
+        [("the environment", nothing()), ("the profile", SourceAnswer::Nothing(String::new())), (METADATA, last)];
+    let said = said.map(|(source, answer)| Said { source: source.to_owned(), answer });
+    unread(sources::class(&said), Some(sources::reason(&said)), None, &sources::sentence(&said))
+}
+
+fn needs_another_program() -> Status {
+    let needs = "it needs credential_process, and vipkeeper starts no other program".to_owned();
+    let said = [Said { source: "the profile work".to_owned(), answer: SourceAnswer::NotBuiltIn(needs) }];
+    unread(sources::class(&said), Some(sources::reason(&said)), None, &sources::sentence(&said))
+}
+
+fn strange(status: u16, proxy: Option<&str>, body: &str) -> Status {
+    let stranger = Stranger {
+        meant: Meant::Ec2,
+        asked: HOST,
+        proxy,
+        status,
+        server: Some("squid/5.7"),
+        via: None,
+        body: body.as_bytes(),
+    };
+    let reply = codes::Reply::Status(status);
+    let call = codes::FailedCall { operation: "DescribeRouteTables", code: None, message: "", reply };
+    unread(call.class(), Some(Reason::NotAws), None, &stranger.to_string())
+}
+
+fn problem(reason: &str, message: &str) -> Status {
+    let mut status = status(vec![leader()]);
+    let (reason, message) = (reason.to_owned(), message.to_owned());
+    status.problems.push(Problem { reason, message, since_ms: ago(9), times: 1 });
+    status
+}
+
+fn situations() -> Vec<(&'static str, Status)> {
+    let text = |text: &str| text.to_owned();
+    let inside = ObstacleStatus {
+        name: ObstacleName::InsideVpc.into(),
+        binding: Some(BindingKey::new(Kind::Route, "rtb-67890abcd")),
+        message: "20.0.0.50 is inside the VPC (20.0.0.0/16), and EC2 takes no route to it".to_owned(),
+    };
+    let mut gone = standby();
+    gone.desired.guard_alive = Some(false);
+    let why = "the file says leader, but the Pgpool watchdog process that said so is gone";
+    gone.desired.reason = Some(why.to_owned());
+    let certificate = "no connection to ec2.eu-west-1.amazonaws.com: invalid peer certificate: UnknownIssuer (the certificate \
+                       that came is of 'ec2.eu-west-1.amazonaws.com', issued by 'Interception CA (Example Inc.)')";
+    let proxy = "no connection to the proxy http://10.0.0.7:3128, through which ec2.eu-west-1.amazonaws.com is asked: tcp \
+                 connect error: Connection refused (os error 111)";
+    let forbidden = "the proxy http://10.0.0.7:3128 does not let ec2.eu-west-1.amazonaws.com through: tunnel error: \
+                     unsuccessful";
+    vec![
+        (
+            "no source has credentials",
+            no_credentials(SourceAnswer::Nothing(text("no IAM role is attached to this instance: HTTP 404"))),
+        ),
+        ("the metadata service does not answer", no_credentials(SourceAnswer::Silent(text("no answer in time")))),
+        (
+            "the metadata service refuses",
+            no_credentials(SourceAnswer::Refused(text("http://169.254.169.254 refuses (HTTP 403)"))),
+        ),
+        (
+            "the metadata service is switched off",
+            no_credentials(SourceAnswer::Off(text("AWS_EC2_METADATA_DISABLED is set"))),
+        ),
+        ("the profile needs credential_process", needs_another_program()),
+        ("a captive portal answers", strange(200, None, "<html><title>Airport WiFi</title></html>")),
+        ("a proxy refuses", strange(403, Some("http://10.0.0.7:3128"), "<html><h1>Access Denied</h1></html>")),
+        ("another service answers", strange(404, None, "{\"message\": \"no such route\"}")),
+        (
+            "a certificate that is not trusted",
+            unread(Class::Transient, Some(Reason::UntrustedIssuer), None, certificate),
+        ),
+        ("the proxy cannot be reached", unread(Class::Transient, Some(Reason::Proxy), None, proxy)),
+        ("the proxy lets nothing through", unread(Class::Transient, Some(Reason::Proxy), None, forbidden)),
+        (
+            "refused again and again while nothing moves",
+            refused(
+                "InvalidRouteTableID.NotFound",
+                "The routeTable ID 'rtb-67890abcd' does not exist",
+                Some(Reason::NothingMoves),
+            ),
+        ),
+        ("refused once because the world moved", refused("RouteAlreadyExists", "The route exists.", None)),
+        ("a takeover would fail", status(vec![VipStatus { obstacles: vec![inside], ..standby() }])),
+        ("the watchdog is gone", status(vec![gone])),
+        (
+            "the region is none",
+            problem(
+                "NoIdentity",
+                "the region of the metadata service cannot be used: 'eu-west-1a' is no region: write it like \
+                     \"eu-central-1\"; with a letter at its end it is an availability zone",
+            ),
+        ),
+        (
+            "an interface is missing",
+            problem("InterfaceMissing", "no interface eth1 on this machine (gone, or renamed?); there are: eth0"),
+        ),
+    ]
+}
+
+/// The end of the change that EC2 refused, if the status has one.
+fn tell_the_failed_change(report: &Report, status: &Status) {
+    let Some(refused) = status.vips[0].bindings.iter().find(|binding| binding.last_error.is_some()) else { return };
+    let error = refused.last_error.as_ref().unwrap();
+    let action = Action::PointRoute {
+        account: Account::Own,
+        table: "rtb-67890abcd".parse().unwrap(),
+        destination: "20.0.0.50/32".parse().unwrap(),
+        eni: "eni-0a1".parse().unwrap(),
+        call: RouteCall::ReplaceElseCreate,
+    };
+    report.news(&News::ActionDone {
+        vip: status.vips[0].delegate_ip,
+        key: Some(&BindingKey::new(refused.kind, &refused.target)),
+        action: &action,
+        outcome: Outcome::Failed(error.class.known().unwrap()),
+        code: error.cause.code.as_deref(),
+        error: Some(&error.message),
+        duration: Duration::from_millis(80),
+    });
+}
+
+#[test]
+fn each_situation_is_told_alike_on_the_page_in_the_log_by_the_exit_status_and_in_the_metrics() {
+    let mut all = String::new();
+    for (name, after) in situations() {
+        let report = Report::new(&[], None, Duration::from_secs(90));
+        let leads = |vip: &VipStatus| vip.desired.role == DesiredRole::Leader;
+        let before = status(after.vips.iter().map(|vip| if leads(vip) { leader() } else { standby() }).collect());
+        let log = captured("warn", || {
+            tell_the_failed_change(&report, &after);
+            Changes::between(Some(&before), &after).tell(|news| {
+                if !matches!(news, News::DesiredChanged { .. } | News::Takeover { .. } | News::Observed { .. }) {
+                    report.news(news);
+                }
+            });
+            report.status(&after);
+        });
+        let page = page(&after, DaemonLife::Alive, NOW_MS, Style { width: Some(100), colour: false });
+        let shown = page.lines().skip(1).take_while(|line| !line.trim_start().starts_with("BINDING"));
+        let shown: Vec<_> = shown.filter(|line| !line.is_empty()).collect();
+        writeln!(all, "== {name}").unwrap();
+        let log = log.iter().map(|line| format!("log: {line}"));
+        for line in shown.into_iter().map(str::to_owned).chain(log) {
+            writeln!(all, "{line}").unwrap();
+        }
+        writeln!(all, "exit status: {}", Overall::of(&after, DaemonLife::Alive, NOW_MS).exit_code()).unwrap();
+        let ready = report.health().ready().err().unwrap_or_default();
+        writeln!(
+            all,
+            "ready: {}",
+            if ready.is_empty() { "yes".to_owned() } else { format!("no, {}", ready.join("; ")) }
+        )
+        .unwrap();
+        let metrics = report.metrics();
+        let stands_out = |line: &&str| {
+            let (series, value) = line.rsplit_once(' ').unwrap_or_default();
+            let is_bad = ["watchdog_gone", "takeover_obstacles", "desired_invalid", "contested", "hook_lost"]
+                .iter()
+                .any(|metric| series.starts_with(&format!("vipkeeper_{metric}{{")));
+            let is_out_of_place =
+                series.starts_with("vipkeeper_binding_state{") && !series.contains("state=\"in_sync\"");
+            (is_bad || is_out_of_place) && value != "0"
+        };
+        let mut lines: Vec<_> = metrics.lines().filter(stands_out).collect();
+        lines.sort_unstable();
+        for line in lines {
+            writeln!(all, "metric: {line}").unwrap();
+        }
+        all.push('\n');
+    }
+    golden::check("situations.txt", &all);
+}
