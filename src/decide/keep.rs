@@ -17,12 +17,12 @@ pub struct Keeping {
     pub since: Moment,
     /// The term of the claim that ended. A newer claim on record is a successor's.
     pub term: Term,
-    pub word: Word,
+    pub word: WatchdogsPart,
 }
 
 /// The part of Pgpool's watchdog in the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Word {
+pub enum WatchdogsPart {
     /// The watchdog process has died and is being restarted, so there may be no watchdog to ask. A word that it has no
     /// quorum counts all the same.
     MayBeMissing,
@@ -38,8 +38,8 @@ pub fn begin(vip: &Vip, why: WhyStandby, term: Term, now: Moment) -> Option<Keep
     // Without a record no successor shows.
     let word = match (why, vip.handover) {
         _ if vip.claims == ClaimMode::Off => return None,
-        (WhyStandby::GuardDead, Handover::AfterGuard | Handover::Always) => Word::MayBeMissing,
-        (WhyStandby::Down, Handover::Always) => Word::Needed,
+        (WhyStandby::GuardDead, Handover::AfterGuard | Handover::Always) => WatchdogsPart::MayBeMissing,
+        (WhyStandby::Down, Handover::Always) => WatchdogsPart::Needed,
         (WhyStandby::GuardDead | WhyStandby::Down, Handover::AtOnce | Handover::AfterGuard)
         | (WhyStandby::Watchdog, _) => return None,
     };
@@ -66,8 +66,8 @@ impl Keeping {
         let word = observed.serving.quorum.filter(|(_, at)| *at >= self.since).map(|(quorum, _)| quorum);
         match (word, self.word) {
             (Some(Quorum::Lost), _) => false,
-            (Some(Quorum::Has | Quorum::NoLeader), _) | (None, Word::MayBeMissing) => true,
-            (None, Word::Needed) => now < self.since + WORD_WITHIN,
+            (Some(Quorum::Has | Quorum::NoLeader), _) | (None, WatchdogsPart::MayBeMissing) => true,
+            (None, WatchdogsPart::Needed) => now < self.since + WORD_WITHIN,
         }
     }
 

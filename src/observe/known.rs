@@ -256,8 +256,7 @@ impl Known {
 
     /// A VIP as this node would hold it, and, for each binding without ids, the reason.
     pub(super) fn resolve(&self, config: &Config, vip: &VipConfig) -> (Vip, BTreeMap<BindingKey, WhyUnseen>) {
-        let mut bindings = BTreeMap::new();
-        let mut unresolved = BTreeMap::new();
+        let (mut bindings, mut unresolved) = (BTreeMap::new(), BTreeMap::new());
         let mut put = |key: BindingKey, binding: Result<Binding, WhyUnseen>| match binding {
             Ok(binding) => drop(bindings.insert(key, Some(binding))),
             Err(why) => {
@@ -284,9 +283,8 @@ impl Known {
                     (Ok(tables), Ok((_, interface))) => {
                         for (account, table) in tables {
                             let key = route_key(vip, address, &table);
+                            let (eni, on_release) = (interface.eni.clone(), route.on_release);
                             let destination = IpNet::from(ip);
-                            let eni = interface.eni.clone();
-                            let on_release = route.on_release;
                             put(key, Ok(Binding::Route { account, table, destination, eni, on_release }));
                         }
                     }
