@@ -5,6 +5,8 @@
 //! ends them, and a daemon that ends moves nothing. An event says *when* the loop looks, never *what* is true.
 
 use std::net::IpAddr;
+use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -59,7 +61,6 @@ pub struct Daemon<E, K, I, M> {
     /// new process can take over.
     started_with: Config,
     around: Surroundings<E, K, I, M>,
-    started: Instant,
     started_ms: u64,
     known: Option<Known>,
     world: World,
@@ -81,6 +82,16 @@ pub struct Daemon<E, K, I, M> {
     tell_by: Moment,
 }
 
+/// A loop that wakes this long after the moment that it had set itself has overslept.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
+/// Ends when the loop is found to have slept well past `wake_at`. The timers of the runtime stand still while the machine
+/// is suspended, so after a suspend another event may wake the loop first.
+async fn overslept(machine: &impl Machine, wake_at: Moment) {
+    std::future::poll_fn(|_| if machine.now().at > wake_at + OVERSLEPT { Poll::Ready(()) } else { Poll::Pending })
+        .await;
+}
+
 /// The local sources that are to be read again before the next step.
 #[derive(Debug)]
 struct Stale {
@@ -99,12 +110,11 @@ where
     /// A daemon that has read nothing yet except the claims that an earlier daemon persisted.
     #[must_use]
     pub fn new(config: Config, around: Surroundings<E, K, I, M>) -> Self {
-        let now = Now { at: Moment::ZERO, wall_ms: around.machine.wall_ms() };
+        let now = around.machine.now();
         let vips = config.vips.iter().map(|vip| VipLoop::new(vip.clone(), &around.machine, now)).collect();
         Self {
             started_with: config.clone(),
             config,
-            started: Instant::now(),
             started_ms: now.wall_ms,
             known: None,
             world: World::default(),
@@ -136,9 +146,13 @@ where
         self.keep_room();
         loop {
             self.turn();
-            let wake_at = self.started + self.next_wake();
+            let (wake_at, now) = (self.next_wake(), self.now().at);
+            let sleep = tokio::time::sleep_until(Instant::now() + wake_at.saturating_sub(now));
+            let machine = &self.around.machine;
             tokio::select! {
                 biased;
+                // A change that still waits must not go out on a plan from before the sleep.
+                () = overslept(machine, wake_at) => self.wake_late(),
                 wake = wakes.recv() => {
                     let Some(wake) = wake else { break };
                     if !self.woken(wake) { break }
@@ -154,10 +168,16 @@ where
                         self.answered(answer);
                     }
                 }
-                () = tokio::time::sleep_until(wake_at) => {}
+                () = sleep => {}
             }
         }
         self.stop();
+    }
+
+    /// The machine was suspended, or this process stood still: everything that can be read is read afresh.
+    fn wake_late(&mut self) {
+        self.stale = Stale { desired: true, local: true };
+        self.schedule.regularly_at(self.now().at);
     }
 
     fn stop(self) {
@@ -165,7 +185,7 @@ where
     }
 
     fn now(&self) -> Now {
-        Now { at: self.started.elapsed(), wall_ms: self.around.machine.wall_ms() }
+        self.around.machine.now()
     }
 
     /// Notes why the loop woke. The sources are read afterwards. Returns whether the loop goes on.
@@ -192,7 +212,7 @@ where
     /// Keeps room for hooks that find the file system full. If there is no room, a problem says so.
     fn keep_room(&mut self) {
         match self.around.machine.keep_room() {
-            Err(message) => self.problems.set(problem::NO_RESERVE, message, self.around.machine.wall_ms()),
+            Err(message) => self.problems.set(problem::NO_RESERVE, message, self.now().wall_ms),
             Ok(()) => self.problems.clear(problem::NO_RESERVE),
         }
     }
@@ -255,7 +275,7 @@ where
         let now = self.now();
         for vip in &mut self.vips {
             let (resolved, mut observed) = observe(&self.config, &vip.config, known, &self.world);
-            observed.witness = self.watchdog.witness(resolved.delegate_ip);
+            observed.witness = self.watchdog.witness(resolved.delegate_ip, now.at);
             vip.decide(resolved, observed, now);
         }
         // An answer tells of a fault's end. The changes that wait are known only after a plan was made with that
@@ -268,7 +288,7 @@ where
 
     /// Sets and clears the problems of the parts around the loop, as the parts told them.
     fn hear_parts(&mut self) {
-        let wall_ms = self.around.machine.wall_ms();
+        let wall_ms = self.now().wall_ms;
         for (reason, outcome) in self.parts.changes() {
             match outcome {
                 Ok(()) => self.problems.clear(reason),

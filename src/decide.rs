@@ -35,8 +35,7 @@ impl Decider {
     pub fn restore(persisted: Option<Persisted>, now: Moment, wall_ms: u64) -> Self {
         let Some(persisted) = persisted else { return Self { memory: Memory::of_nothing(now), ..Self::default() } };
         let on_watchdogs_word = persisted.on_watchdogs_word;
-        let contradiction =
-            on_watchdogs_word.then(|| Contradiction::remembered(&persisted.claim, persisted.started_ms, now));
+        let contradiction = on_watchdogs_word.then(|| Contradiction::remembered(&persisted, now));
         let memory = Memory::restore(persisted, now, wall_ms);
         Self { memory, contradiction, hook_lost: false, on_watchdogs_word }
     }

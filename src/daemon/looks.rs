@@ -134,9 +134,10 @@ where
     /// Asks who this node is, if that is not known, if the question was asked for anew, or if EC2 does not show one of
     /// the node's ENIs any more.
     pub(super) fn identify(&mut self) {
+        let now = self.now().at;
         let (known, world) = (&self.known, &self.world);
         let will_not_do = || known.as_ref().is_none_or(|known| Reads::own_eni_missing(known, world));
-        if self.identifying.begin(self.started.elapsed(), will_not_do) {
+        if self.identifying.begin(now, will_not_do) {
             let (identify, config) = (Rc::clone(&self.around.identify), self.config.clone());
             self.reading.push(Box::pin(async move { Event::Identity(identify.identify(&config).await) }));
         }

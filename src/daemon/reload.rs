@@ -21,7 +21,7 @@ where
 {
     /// Takes a changed config over. A problem tells of settings that cannot change while the daemon runs.
     pub(super) fn reload(&mut self) {
-        let wall_ms = self.around.machine.wall_ms();
+        let wall_ms = self.now().wall_ms;
         let reporter = Rc::clone(&self.around.reporter);
         let config = match (self.around.reload)() {
             Ok(config) => config,

@@ -34,7 +34,8 @@ pub struct Held {
     /// When the claim's hook started, by the wall clock, in milliseconds since the Unix epoch.
     pub started_ms: u64,
     pub term: Term,
-    /// When the daemon first saw the claim; `age_at_adoption` is how long the hook's start was ago then.
+    /// When the daemon first saw the claim; `age_at_adoption` is how long the hook's start was ago then, by the clock
+    /// since boot.
     pub adopted_at: Moment,
     pub age_at_adoption: Duration,
     /// Whether the first read of the record after the claim began has been taken into account. From then on no read
@@ -100,7 +101,9 @@ pub fn standing(desired: &Desired, held: Option<&Held>) -> Standing {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// A duration in whole milliseconds.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

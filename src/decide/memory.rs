@@ -127,7 +127,7 @@ impl Memory {
     /// newer only if the daemon noticed the hook late, because it may have read a newer claim in the meantime.
     fn adopt(&mut self, claim: &Claim, me: &InstanceId, now: Moment, wall_ms: u64) {
         let started = Term(claim.started_ms);
-        let mut age_at_adoption = Duration::from_millis(wall_ms.saturating_sub(claim.started_ms));
+        let mut age_at_adoption = age(claim.started_at, claim.started_ms, now, wall_ms);
         let unremembered = self.kept_since.is_some_and(|since| age_at_adoption > now.saturating_sub(since));
         if unremembered {
             // A restarted daemon looks before it takes, however young the claim is.
@@ -205,6 +205,7 @@ impl Memory {
             version: PERSISTED_VERSION,
             claim: held.id.clone(),
             started_ms: held.started_ms,
+            started_boot_ms: held.adopted_at.checked_sub(held.age_at_adoption).map(claim::millis),
             term: held.term,
             recorded: held.recorded,
             superseded_by: held.superseded_by.clone(),
@@ -219,6 +220,7 @@ impl Memory {
     #[must_use]
     pub fn restore(persisted: Persisted, now: Moment, wall_ms: u64) -> Self {
         let applied = Track { applied: true, ..Track::default() };
+        let started_at = persisted.started_boot_ms.map(Duration::from_millis);
         Self {
             claim: Some(Held {
                 id: persisted.claim,
@@ -226,7 +228,7 @@ impl Memory {
                 term: persisted.term,
                 adopted_at: now,
                 // A restarted daemon looks before it takes, however young the claim is.
-                age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(persisted.started_ms)).max(NOT_FRESH),
+                age_at_adoption: age(started_at, persisted.started_ms, now, wall_ms).max(NOT_FRESH),
                 term_settled: false,
                 recorded: persisted.recorded,
                 unremembered: false,
@@ -237,6 +239,14 @@ impl Memory {
             ..Self::default()
         }
     }
+}
+
+/// How long ago a claim's hook started. The clock since boot tells, because a wall clock that was set back would make
+/// the claim look young. The wall clock tells only of a claim whose hook did not note the time since boot, or noted one
+/// that is still to come.
+fn age(started_at: Option<Moment>, started_ms: u64, now: Moment, wall_ms: u64) -> Duration {
+    let by_boot = started_at.and_then(|started_at| now.checked_sub(started_at));
+    by_boot.unwrap_or_else(|| Duration::from_millis(wall_ms.saturating_sub(started_ms)))
 }
 
 impl Track {
@@ -287,6 +297,9 @@ pub struct Persisted {
     pub version: u32,
     pub claim: ClaimId,
     pub started_ms: u64,
+    /// When the claim's hook started, in milliseconds since boot. `None` in files of older programs.
+    #[serde(default)]
+    pub started_boot_ms: Option<u64>,
     pub term: Term,
     /// Whether EC2 has accepted this claim's tag once.
     #[serde(default)]

@@ -69,6 +69,10 @@ pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 /// and the file that its hook writes.
 pub const CONTRADICTION: Duration = Duration::from_secs(10);
 
+/// The watchdog's word counts for this long. The watchdog is asked again long before, unless the machine was suspended
+/// or the daemon stood still.
+pub const WORD_HOLDS: Duration = Duration::from_secs(20);
+
 // A claim that is too old to be fresh must also be too old to raise its term: a restarted daemon raises nothing.
 const _: () = assert!(RAISE_WINDOW.as_millis() <= FRESH.as_millis());
 // A term that was raised over the highest plausible term does not count as made by a wrong clock.

@@ -1,7 +1,7 @@
 //! The clocks of this machine. Hooks and the daemon read the clocks only through this module.
 
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -27,6 +27,12 @@ impl Clocks {
         Self { boottime_ns, wall_ms: wall_ms() }
     }
 
+    /// The time since boot, suspended time included.
+    #[must_use]
+    pub fn since_boot(self) -> Duration {
+        Duration::from_nanos(self.boottime_ns)
+    }
+
     /// This moment in clock ticks since boot, as the kernel counts the starts of processes.
     #[must_use]
     pub fn ticks(self) -> u64 {
@@ -38,8 +44,7 @@ impl Clocks {
     /// held up before it could read a clock still counts from its start.
     #[must_use]
     pub fn wall_ms_at_tick(self, tick: u64) -> u64 {
-        let end_of_tick_ns = tick.saturating_add(1).saturating_mul(ns_per_tick());
-        self.wall_ms.saturating_sub(self.boottime_ns.saturating_sub(end_of_tick_ns) / NS_PER_MS)
+        self.wall_ms.saturating_sub(self.boottime_ns.saturating_sub(end_of_tick_ns(tick)) / NS_PER_MS)
     }
 }
 
@@ -49,6 +54,16 @@ impl Clocks {
 pub fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The end of a clock tick, in milliseconds since boot.
+#[must_use]
+pub fn boot_ms_at_tick(tick: u64) -> u64 {
+    end_of_tick_ns(tick) / NS_PER_MS
+}
+
+fn end_of_tick_ns(tick: u64) -> u64 {
+    tick.saturating_add(1).saturating_mul(ns_per_tick())
 }
 
 fn ns_per_tick() -> u64 {

@@ -10,15 +10,18 @@ use crate::ids::{AssociationId, InstanceId, Term};
 use crate::names::names;
 use crate::observe::cause::FailedRead;
 
-/// The time since the daemon started. Moments of two processes are never compared.
+/// The time since the machine booted, suspended time included (`CLOCK_BOOTTIME`). This clock never steps, and it goes on
+/// while the machine is suspended. A belief that was formed before a suspend is therefore as old as it really is. The
+/// moments of two boots are never compared.
 pub type Moment = Duration;
 
 /// The present moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// The time since the daemon started.
+    /// The time since the machine booted. Every age is measured by it.
     pub at: Moment,
-    /// The wall clock: milliseconds since the Unix epoch.
+    /// The wall clock: milliseconds since the Unix epoch. The wall clock may step, so it gives the terms of claims and
+    /// the times that people read, and no age.
     pub wall_ms: u64,
 }
 

@@ -12,9 +12,11 @@ use super::reserve::Reserve;
 use crate::decide::memory::{PERSISTED_VERSION, Persisted};
 use crate::desired::file::DesiredFile;
 use crate::desired::source::{DesiredSource, Reading};
+use crate::machine::clock::Clocks;
 use crate::machine::process;
 use crate::machine::trust::SharedOwners;
 use crate::machine::whole_file;
+use crate::observe::seen::Now;
 use crate::wake::GuardWatch;
 
 /// The state folder of this machine, and the processes that its files name.
@@ -123,7 +125,8 @@ impl Machine for Files {
         self.reserve.leave()
     }
 
-    fn wall_ms(&self) -> u64 {
-        crate::machine::clock::wall_ms()
+    fn now(&self) -> Now {
+        let clocks = Clocks::now();
+        Now { at: clocks.since_boot(), wall_ms: clocks.wall_ms }
     }
 }

@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clocks;
 mod failing;
 #[path = "../report/golden.rs"]
 mod golden;

@@ -129,7 +129,11 @@ impl World {
     fn happens(&mut self, happening: &Happening) {
         match happening {
             Happening::Leader => {
-                let claim = Claim { id: ClaimId::new(self.wall_ms().to_string()), started_ms: self.wall_ms() };
+                let claim = Claim {
+                    id: ClaimId::new(self.wall_ms().to_string()),
+                    started_ms: self.wall_ms(),
+                    started_at: Some(self.now),
+                };
                 self.desired = Desired::Leader(claim);
             }
             Happening::Standby => self.desired = Desired::Standby(WhyStandby::Down),

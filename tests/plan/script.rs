@@ -167,7 +167,8 @@ impl Stage {
             }
             (word, _) => {
                 let started = word.strip_prefix("leader@").unwrap_or_else(|| panic!("no event: {line}"));
-                let claim = Claim { id: ClaimId::new(started), started_ms: term(started).0 };
+                let started_at = Some(Duration::from_millis(term(started).0));
+                let claim = Claim { id: ClaimId::new(started), started_ms: term(started).0, started_at };
                 self.desired = Desired::Leader(claim);
             }
         }

@@ -258,7 +258,7 @@ fn a_failover_reads_as_a_story() {
     let report = report();
     let claim = ClaimId::new("7f3a");
     let lines = captured("info", || {
-        let desired = Desired::Leader(Claim { id: claim.clone(), started_ms: 1 });
+        let desired = Desired::Leader(Claim { id: claim.clone(), started_ms: 1, started_at: None });
         report.news(&News::DesiredChanged { vip: vip(), desired: &desired });
         report.news(&News::ClaimTerm { vip: vip(), term: Term(1_800_000_000_000) });
         done(&report, Outcome::Accepted, None, None);
@@ -438,7 +438,7 @@ fn what_an_operator_must_see_is_an_error() {
 async fn what_failed_under_another_claim_counts_for_nothing() {
     let report = report();
     let wanted = |id: &str| {
-        let desired = Desired::Leader(Claim { id: ClaimId::new(id), started_ms: 1 });
+        let desired = Desired::Leader(Claim { id: ClaimId::new(id), started_ms: 1, started_at: None });
         report.news(&News::DesiredChanged { vip: vip(), desired: &desired });
     };
     wanted("one");

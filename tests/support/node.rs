@@ -20,6 +20,7 @@ use vipkeeper::ids::ClaimId;
 use vipkeeper::machine::clock::Clocks;
 use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
 use vipkeeper::machine::process::Process;
+use vipkeeper::observe::seen::Now;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
 use vipkeeper::state_dir::Machine;
 use vipkeeper::wake::{Parts, Wake};
@@ -46,6 +47,9 @@ pub enum Room {
 #[derive(Debug, Default)]
 struct Memory {
     skew_ms: i64,
+    /// How long the machine was suspended so far. The clock since boot and the wall clock count that time; the clock of
+    /// the runtime does not.
+    suspended: Duration,
     /// The number of times that the machine was switched on.
     boots: u32,
     files: BTreeMap<IpAddr, DesiredFile>,
@@ -122,12 +126,17 @@ pub struct Computer {
 
 impl Computer {
     fn wall_ms(&self) -> u64 {
-        let elapsed_ms = u64::try_from(self.clock.now().as_millis()).expect("simulations are short");
+        let elapsed_ms = u64::try_from(self.since_boot().as_millis()).expect("simulations are short");
         (EPOCH_MS + elapsed_ms).saturating_add_signed(self.memory.borrow().skew_ms)
     }
 
+    /// The clock since boot. The simulated machines boot when their world begins.
+    pub fn since_boot(&self) -> Duration {
+        self.clock.now() + self.memory.borrow().suspended
+    }
+
     fn clocks(&self) -> Clocks {
-        let boottime_ns = u64::try_from(self.clock.now().as_nanos()).expect("simulations are short");
+        let boottime_ns = u64::try_from(self.since_boot().as_nanos()).expect("simulations are short");
         Clocks { boottime_ns, wall_ms: self.wall_ms() }
     }
 
@@ -258,6 +267,16 @@ impl Computer {
         self.memory.borrow_mut().forgets = true;
     }
 
+    /// Sets the wall clock forth or back.
+    pub fn step_clock_ms(&self, by_ms: i64) {
+        self.memory.borrow_mut().skew_ms += by_ms;
+    }
+
+    /// The machine is suspended, and resumed after this time. For everybody else no time passes.
+    pub fn suspend(&self, duration: Duration) {
+        self.memory.borrow_mut().suspended += duration;
+    }
+
     pub fn set_skew_ms(&self, skew_ms: i64) {
         self.memory.borrow_mut().skew_ms = skew_ms;
     }
@@ -287,9 +306,9 @@ impl Computer {
     /// Everything on the machine except its clock is lost, as in a reboot.
     fn reboot(&self) {
         let mut memory = self.memory.borrow_mut();
-        let (skew_ms, forgets) = (memory.skew_ms, memory.forgets);
+        let (skew_ms, suspended, forgets) = (memory.skew_ms, memory.suspended, memory.forgets);
         let (processes, boots) = (memory.processes, memory.boots + 1);
-        *memory = Memory { skew_ms, forgets, processes, boots, ..Memory::default() };
+        *memory = Memory { skew_ms, suspended, forgets, processes, boots, ..Memory::default() };
     }
 }
 
@@ -335,8 +354,8 @@ impl Machine for Computer {
         leaves
     }
 
-    fn wall_ms(&self) -> u64 {
-        self.wall_ms()
+    fn now(&self) -> Now {
+        Now { at: self.since_boot(), wall_ms: self.wall_ms() }
     }
 }
 
