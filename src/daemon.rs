@@ -40,6 +40,7 @@ use self::word::LastWord;
 
 mod ask;
 mod attempts;
+mod clock;
 mod document;
 mod identifying;
 mod in_flight;
@@ -273,8 +274,10 @@ where
     fn decide(&mut self) {
         let Some(known) = &self.known else { return };
         let now = self.now();
+        let server_ms = self.around.ec2.time().map(|server| server.unix_ms(now.at));
         for vip in &mut self.vips {
             let (resolved, mut observed) = observe(&self.config, &vip.config, known, &self.world);
+            observed.server_ms = server_ms;
             observed.witness = self.watchdog.witness(resolved.delegate_ip, now.at);
             vip.decide(resolved, observed, now);
         }
@@ -320,11 +323,12 @@ where
     /// that was handed over last.
     fn say(&mut self) {
         let now = self.now();
+        self.judge_clock(now);
         let context = Context { world: &self.world, mode: self.config.witness, asked: self.watchdog.asked(), now };
         let told = self.told.as_ref();
         let before = |ip: IpAddr| told.and_then(|told| told.vips.iter().find(|vip| vip.delegate_ip == ip));
         let vips = self.vips.iter().map(|vip| vip.document(&context, before(vip.config.delegate_ip))).collect();
-        let status = self.document(vips, now.wall_ms);
+        let status = self.document(vips, now);
         let is_new = told.is_none_or(|told| !document::says_the_same(told, &status));
         if is_new || now.at >= self.tell_by {
             let reporter = &*self.around.reporter;
@@ -335,18 +339,19 @@ where
         }
     }
 
-    fn document(&self, vips: Vec<VipStatus>, wall_ms: u64) -> Status {
+    fn document(&self, vips: Vec<VipStatus>, now: Now) -> Status {
         let node = self.known.as_ref().map(Known::node);
         Status {
             version: VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            written_ms: wall_ms,
+            written_ms: now.wall_ms,
             started_ms: self.started_ms,
             instance: node.map(|node| node.instance.clone()),
             region: node.map(|node| node.region.clone()),
             sources: self.reads.document(),
             vips,
+            clock: self.clock(now),
             problems: self.problems.document(),
         }
     }

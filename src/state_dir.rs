@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::decide::memory::Persisted;
 use crate::desired::source::Reading;
+use crate::machine::clock::Discipline;
 use crate::observe::seen::Now;
 
 pub mod files;
@@ -32,6 +33,8 @@ pub trait Machine {
     fn keep_room(&mut self) -> Result<(), String>;
     /// Leaves the kept room to a hook that writes, if next to nothing else is free. Returns whether the room was left.
     fn make_room(&mut self) -> bool;
+    /// The kernel's own judgement of its wall clock; `None` if the kernel may not be asked.
+    fn clock_discipline(&self) -> Option<Discipline>;
     /// The present moment, by the clock since boot and by the wall clock.
     fn now(&self) -> Now;
 }

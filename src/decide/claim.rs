@@ -60,9 +60,10 @@ impl Held {
     }
 
     /// Corrects a term that came from a wrong clock: the hook's own clock, or the clock of another node over whose term
-    /// this claim was raised. The corrected term is the time at which the hook ran, by today's wall clock.
-    pub fn mend_term(&mut self, now: Moment, wall_ms: u64) {
-        let began_ms = wall_ms.saturating_sub(millis(self.age(now)));
+    /// this claim was raised. The corrected term is the time at which the hook ran, by EC2's clock. This node's own wall
+    /// clock corrects no term, because nobody knows whether it was wrong then or is wrong now.
+    pub fn mend_term(&mut self, now: Moment, server_ms: u64) {
+        let began_ms = server_ms.saturating_sub(millis(self.age(now)));
         if self.term.0.abs_diff(began_ms) > millis(CLOCK_WAS_WRONG) {
             self.term = Term(began_ms);
             self.recorded = false;
@@ -107,10 +108,10 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Sets apart terms that are further ahead of the wall clock than clocks differ, because these cannot be claims.
-pub fn set_apart_implausible(claims: &mut Claims, wall_ms: u64) {
+/// Sets apart terms that are further ahead of the time than clocks differ, because these cannot be claims.
+pub fn set_apart_implausible(claims: &mut Claims, unix_ms: u64) {
     let Claims::Read { terms, implausible, .. } = claims else { return };
-    let latest = Term(wall_ms.saturating_add(millis(PLAUSIBLE_AHEAD)));
+    let latest = Term(unix_ms.saturating_add(millis(PLAUSIBLE_AHEAD)));
     implausible.append(terms);
     *terms = implausible.extract_if(.., |_, term| *term <= latest).collect();
 }

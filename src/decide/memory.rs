@@ -72,15 +72,18 @@ impl Memory {
     }
 
     /// Takes the desired state and a look at the world into account. `wall_ms` is the wall clock now, in milliseconds
-    /// since the Unix epoch. Terms are compared with the wall clock, and implausible terms in `observed` are set apart.
+    /// since the Unix epoch. Terms are compared with EC2's clock, or with the wall clock while EC2's is not known, and
+    /// implausible terms in `observed` are set apart.
     pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Moment, wall_ms: u64) {
-        claim::set_apart_implausible(&mut observed.claims, wall_ms);
+        claim::set_apart_implausible(&mut observed.claims, observed.server_ms.unwrap_or(wall_ms));
         if let Desired::Leader(claim) = desired {
             if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {
                 self.adopt(claim, &vip.instance, now, wall_ms);
             }
             if let Some(held) = &mut self.claim {
-                held.mend_term(now, wall_ms);
+                if let Some(server_ms) = observed.server_ms {
+                    held.mend_term(now, server_ms);
+                }
                 let superseded_before = held.superseded_by.is_some();
                 claim::learn(held, &vip.instance, &observed.claims, now);
                 if vip.claims == ClaimMode::Off {

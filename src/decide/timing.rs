@@ -16,12 +16,11 @@ pub const NOT_FRESH: Duration = FRESH.saturating_add(Duration::from_millis(1));
 /// clocks may differ, and shorter than the time between two leaderships.
 pub const RAISE_WINDOW: Duration = Duration::from_secs(5);
 
-/// A term that is further ahead of the wall clock than this is no claim. EC2 refuses requests that are signed by a
+/// A term that is further ahead of EC2's clock than this is no claim. EC2 refuses requests that are signed by a
 /// clock as far off as this.
 pub const PLAUSIBLE_AHEAD: Duration = Duration::from_mins(5);
 
-/// A term that differs by more than this from the time at which its hook ran, by today's wall clock, came from a wrong
-/// clock. A term that was raised as far as a term may be raised differs by less.
+/// A term that differs by more than this from the time at which its hook ran, by EC2's clock, came from a wrong clock. A term that was raised as far as a term may be raised differs by less.
 pub const CLOCK_WAS_WRONG: Duration = Duration::from_mins(11);
 
 /// For this long after an accepted write, a read that contradicts the write is not believed, because EC2's reads lag

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::libc;
 use rustix::time::{ClockId, clock_gettime};
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -70,6 +71,29 @@ fn ns_per_tick() -> u64 {
     NS_PER_S / rustix::param::clock_ticks_per_second().max(1)
 }
 
+/// The kernel's own judgement of its wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Discipline {
+    /// Whether a program such as chronyd keeps the clock synchronised, and says so to the kernel.
+    pub synchronized: bool,
+    /// The largest error that the clock may have. It grows while nobody synchronises the clock, up to 16 s.
+    pub max_error: Duration,
+}
+
+/// Asks the kernel about its wall clock, adjtimex(2). `None` where a sandbox forbids the question.
+#[must_use]
+#[expect(unsafe_code, reason = "no safe wrapper shows these fields, and the kernel only fills in the struct")]
+pub fn discipline() -> Option<Discipline> {
+    // SAFETY: all fields are numbers, for which zero is a value. `modes` of zero asks the kernel to change nothing.
+    let mut answer: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is valid for the whole call, and the kernel keeps no copy of it.
+    let state = unsafe { libc::adjtimex(&raw mut answer) };
+    (state >= 0).then(|| Discipline {
+        synchronized: answer.status & libc::STA_UNSYNC == 0,
+        max_error: Duration::from_micros(u64::try_from(answer.maxerror).unwrap_or_default()),
+    })
+}
+
 /// The kernel's name for this boot: `/proc/sys/kernel/random/boot_id`.
 ///
 /// # Errors
@@ -81,6 +105,13 @@ pub fn boot_id() -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_tells_how_far_it_relies_on_its_clock() {
+        let discipline = discipline().unwrap();
+        assert!(discipline.max_error <= Duration::from_secs(16), "{discipline:?}");
+        assert!(discipline.synchronized || discipline.max_error > Duration::ZERO, "{discipline:?}");
+    }
 
     #[test]
     fn a_process_that_was_held_up_counts_from_its_start() {

@@ -163,4 +163,6 @@ pub struct Observed {
     pub sights: BTreeMap<BindingKey, Sight>,
     pub claims: Claims,
     pub witness: Witness,
+    /// The time on EC2's clock, in milliseconds since the Unix epoch; `None` while it is not known.
+    pub server_ms: Option<u64>,
 }

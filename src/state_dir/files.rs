@@ -12,7 +12,7 @@ use super::reserve::Reserve;
 use crate::decide::memory::{PERSISTED_VERSION, Persisted};
 use crate::desired::file::DesiredFile;
 use crate::desired::source::{DesiredSource, Reading};
-use crate::machine::clock::Clocks;
+use crate::machine::clock::{self, Clocks, Discipline};
 use crate::machine::process;
 use crate::machine::trust::SharedOwners;
 use crate::machine::whole_file;
@@ -37,7 +37,7 @@ impl Files {
     /// Fails when the kernel's boot id cannot be read: without the boot id, a file of an earlier boot could not be
     /// recognized.
     pub fn new(state_dir: &Path, trusted: impl Into<SharedOwners>, guards: Option<GuardWatch>) -> io::Result<Self> {
-        let boot_id = crate::machine::clock::boot_id()?;
+        let boot_id = clock::boot_id()?;
         Ok(Self {
             state_dir: state_dir.to_owned(),
             boot_id,
@@ -123,6 +123,10 @@ impl Machine for Files {
 
     fn make_room(&mut self) -> bool {
         self.reserve.leave()
+    }
+
+    fn clock_discipline(&self) -> Option<Discipline> {
+        clock::discipline()
     }
 
     fn now(&self) -> Now {

@@ -206,7 +206,7 @@ impl Locals {
             reading: File::None,
             hook_age: Duration::ZERO,
             memory: Memory::default(),
-            observed: Observed { sights, claims: Claims::Unknown, witness: Witness::Silent },
+            observed: Observed { sights, claims: Claims::Unknown, witness: Witness::Silent, server_ms: None },
             look: None,
         };
         self.number(local)

@@ -78,6 +78,7 @@ impl World {
                 sights: vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect(),
                 claims: Claims::Unknown,
                 witness: Witness::Silent,
+                server_ms: None,
             },
             now: Duration::from_secs(1000),
             bindings: vip.bindings.keys().map(|key| (key.clone(), Seen::Absent)).collect(),

@@ -111,7 +111,7 @@ fn node(name: &str) -> InstanceId {
 fn unseen(vip: &Vip) -> Observed {
     let unseen = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
     let sights = vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect();
-    Observed { sights, claims: Claims::Unknown, witness: Witness::Silent }
+    Observed { sights, claims: Claims::Unknown, witness: Witness::Silent, server_ms: None }
 }
 
 struct Stage {
@@ -172,6 +172,7 @@ impl Stage {
                 self.desired = Desired::Leader(claim);
             }
         }
+        self.observed.server_ms = Some(wall_ms);
         self.memory.learn(&self.vip, &self.desired, &mut self.observed, now, wall_ms);
         let planned = plan(&self.vip, &self.desired, &self.observed, &self.memory, now);
         self.plan = Some(planned.clone());

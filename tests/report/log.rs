@@ -254,6 +254,16 @@ fn done(report: &Report, outcome: Outcome, code: Option<&str>, error: Option<&st
 }
 
 #[test]
+fn a_claim_on_a_doubtful_clock_is_a_warning() {
+    let report = report();
+    let claim = ClaimId::new("7f3a");
+    let news = News::ClaimClock { vip: vip(), claim: &claim, doubt: "not synchronised" };
+    let lines = captured("warn", || report.news(&news));
+    let text = "WARN this claim began on a clock that may order it wrongly vip=20.0.0.50 claim=7f3a";
+    assert!(lines.len() == 1 && lines[0].starts_with(text) && lines[0].contains("not synchronised"), "{lines:?}");
+}
+
+#[test]
 fn a_failover_reads_as_a_story() {
     let report = report();
     let claim = ClaimId::new("7f3a");

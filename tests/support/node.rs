@@ -17,7 +17,7 @@ use vipkeeper::desired::source::Reading;
 use vipkeeper::desired::{Desired, WhyUnknown};
 use vipkeeper::identity::{Identify, Node};
 use vipkeeper::ids::ClaimId;
-use vipkeeper::machine::clock::Clocks;
+use vipkeeper::machine::clock::{Clocks, Discipline};
 use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
 use vipkeeper::machine::process::Process;
 use vipkeeper::observe::seen::Now;
@@ -50,6 +50,8 @@ struct Memory {
     /// How long the machine was suspended so far. The clock since boot and the wall clock count that time; the clock of
     /// the runtime does not.
     suspended: Duration,
+    /// The kernel's judgement of its wall clock.
+    discipline: Option<Discipline>,
     /// The number of times that the machine was switched on.
     boots: u32,
     files: BTreeMap<IpAddr, DesiredFile>,
@@ -267,6 +269,10 @@ impl Computer {
         self.memory.borrow_mut().forgets = true;
     }
 
+    pub fn set_discipline(&self, discipline: Discipline) {
+        self.memory.borrow_mut().discipline = Some(discipline);
+    }
+
     /// Sets the wall clock forth or back.
     pub fn step_clock_ms(&self, by_ms: i64) {
         self.memory.borrow_mut().skew_ms += by_ms;
@@ -352,6 +358,10 @@ impl Machine for Computer {
             memory.room = Room::Left;
         }
         leaves
+    }
+
+    fn clock_discipline(&self) -> Option<Discipline> {
+        self.memory.borrow().discipline
     }
 
     fn now(&self) -> Now {
