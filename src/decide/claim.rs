@@ -285,6 +285,14 @@ pub fn to_record_superseded(claims: &Claims, me: &InstanceId, held: &Held) -> Op
     if held.recorded || !tells { None } else { to_record(claims, me, held) }
 }
 
+/// Whether a superseded leader may give up what points here. Reads lag by [`SETTLE`]. The first look of a restarted daemon
+/// may therefore show a newer claim that was withdrawn since, and not yet this node's own term. A claim that the daemon
+/// did not see from its beginning gives up nothing before a look that began long enough after the start.
+#[must_use]
+pub fn may_give_up(claims: &Claims, held: &Held) -> bool {
+    held.began_fresh() || matches!(claims, Claims::Read { at, .. } if *at >= held.adopted_at + SETTLE)
+}
+
 /// The term up to which a node that stands by should withdraw its claims. It withdraws them at once, so that an older
 /// claim that still stands may follow. `None` if there is nothing to withdraw. A claim that is not the newest may stay,
 /// because it keeps nobody away.

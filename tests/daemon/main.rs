@@ -17,6 +17,7 @@ mod golden;
 mod living;
 mod preview;
 mod standing;
+mod state_files;
 mod taking;
 mod watching;
 mod witness;

@@ -221,6 +221,11 @@ impl Computer {
         self.memory.borrow().read.clone()
     }
 
+    /// The desired-state file of the VIP.
+    pub fn file(&self, vip: IpAddr) -> Option<DesiredFile> {
+        self.memory.borrow().files.get(&vip).cloned()
+    }
+
     pub fn desired(&self, vip: IpAddr) -> Desired {
         self.memory.borrow().desired(vip)
     }
@@ -497,6 +502,11 @@ impl SimNode {
 
     /// Starts the daemon. Each daemon has a new reporter.
     pub fn start(&mut self) {
+        self.start_on(self.computer.clone());
+    }
+
+    /// Starts the daemon with this machine instead of the simulated one.
+    pub fn start_on(&mut self, machine: impl Machine + 'static) {
         assert!(self.daemon.is_none(), "one daemon at a time");
         let recorder = Recorder::new(self.clock, &self.place.name, self.detail, Rc::clone(&self.timeline));
         self.recorder = Rc::new(recorder);
@@ -514,7 +524,7 @@ impl SimNode {
             ec2: Rc::clone(&self.ec2),
             kernel: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),
-            machine: self.computer.clone(),
+            machine,
             reporter: Rc::clone(&self.recorder) as _,
             reload: Box::new(move || config.borrow().clone()),
             rng: self.rng.fork(),
