@@ -39,6 +39,16 @@ pub struct Traced {
     begun: Duration,
 }
 
+impl Traced {
+    /// How far this machine's clock is ahead of EC2's now, in seconds, by the date of the answer.
+    #[expect(clippy::cast_precision_loss, reason = "an offset that a float cannot hold is wrong in any case")]
+    pub fn ahead_s(&self) -> Option<f64> {
+        let now = Clocks::now();
+        let ahead_ms = self.dated?.time().ahead_ms(now.since_boot(), now.wall_ms);
+        Some(ahead_ms as f64 / 1000.0)
+    }
+}
+
 impl Probe {
     /// The findings so far.
     pub fn seen(&self) -> Traced {

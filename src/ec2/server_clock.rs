@@ -38,6 +38,12 @@ pub struct ServerTime {
 }
 
 impl Dated {
+    /// EC2's clock by this answer alone.
+    #[must_use]
+    pub fn time(&self) -> ServerTime {
+        ServerTime::between(self.limits_ms())
+    }
+
     /// The earliest and the latest time that EC2's clock may have shown when the machine booted.
     fn limits_ms(&self) -> (i64, i64) {
         (self.date_ms - millis(self.answered), self.date_ms + DATE_COUNTS_MS - millis(self.sent))
@@ -60,9 +66,7 @@ impl ServerClock {
     /// EC2's clock; `None` before the first dated answer.
     #[must_use]
     pub fn time(&self) -> Option<ServerTime> {
-        let (earliest, latest) = self.limits_ms()?;
-        let error_ms = (latest - earliest).max(0) / 2;
-        Some(ServerTime { at_boot_ms: earliest + error_ms, error_ms })
+        self.limits_ms().map(ServerTime::between)
     }
 
     fn limits_ms(&self) -> Option<(i64, i64)> {
@@ -71,6 +75,11 @@ impl ServerClock {
 }
 
 impl ServerTime {
+    fn between((earliest, latest): (i64, i64)) -> Self {
+        let error_ms = (latest - earliest).max(0) / 2;
+        Self { at_boot_ms: earliest + error_ms, error_ms }
+    }
+
     /// How far a wall clock is ahead of EC2's clock, in milliseconds. Negative if the wall clock is behind.
     #[must_use]
     pub fn ahead_ms(self, since_boot: Duration, wall_ms: u64) -> i64 {
