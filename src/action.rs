@@ -1,11 +1,12 @@
 //! The actions, and the sentence that an operator reads for each action.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use crate::binding::{Account, Anchor};
+use crate::binding::{Account, Anchor, Connections, LocalAddress};
 use crate::ids::{AllocationId, AssociationId, EniId, RouteTableId};
 
 /// Whether a change may take what somebody else holds.
@@ -87,9 +88,12 @@ pub enum Action {
         interface: String,
         address: IpAddr,
     },
+    /// Removes an address from every interface that has it, whatever the prefix length. `entries` is not empty.
     RemoveLocalAddress {
-        interface: String,
         address: IpAddr,
+        entries: BTreeSet<LocalAddress>,
+        /// The fate of the address's connections, directly before the removal.
+        connections: Connections,
     },
     /// Writes this node's own tag on the anchor: the claim, or its withdrawal.
     RecordClaim {
@@ -206,7 +210,17 @@ impl fmt::Display for Action {
             Self::UnassignAddress { eni, address } => write!(f, "unassign {address} from {eni}"),
             Self::DisableSourceDestCheck { eni } => write!(f, "switch the source/destination check of {eni} off"),
             Self::AddLocalAddress { interface, address } => write!(f, "add {address} to {interface}"),
-            Self::RemoveLocalAddress { interface, address } => write!(f, "remove {address} from {interface}"),
+            Self::RemoveLocalAddress { entries, .. } => {
+                for (number, entry) in entries.iter().enumerate() {
+                    let LocalAddress { interface, address, prefix } = entry;
+                    write!(f, "{} {address}", if number == 0 { "remove" } else { " and" })?;
+                    if !entry.is_single() {
+                        write!(f, "/{prefix}")?;
+                    }
+                    write!(f, " from {interface}")?;
+                }
+                Ok(())
+            }
             Self::RecordClaim { anchor, key, value } => {
                 write!(f, "record {key} = '{value}' on {}", anchor.resource())
             }

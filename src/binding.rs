@@ -86,6 +86,53 @@ pub enum Account {
     Role(String),
 }
 
+/// The fate of the TCP connections of a local address when the address goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Connections {
+    /// They are ended while the address is still there, so that their clients are told at once.
+    #[default]
+    Reset,
+    /// They are left behind. Their clients notice by their own timeouts.
+    Leave,
+}
+
+/// One address on one interface of a machine, as the kernel lists it: with the prefix length that it was added with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LocalAddress {
+    pub interface: String,
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+impl LocalAddress {
+    /// The address alone, without a subnet: /32 or /128. vipkeeper adds addresses in this form only.
+    #[must_use]
+    pub fn single(interface: impl Into<String>, address: IpAddr) -> Self {
+        Self { interface: interface.into(), address, prefix: host_prefix(address) }
+    }
+
+    /// Whether the prefix length is that of a single address.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.prefix == host_prefix(self.address)
+    }
+}
+
+/// The display form is "10.0.1.50/32 on eth0".
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} on {}", self.address, self.prefix, self.interface)
+    }
+}
+
+/// The prefix length of a single address: 32 or 128 bits.
+const fn host_prefix(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
 /// One place that can point a VIP at this node, and the values that it must have to do so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Binding {
@@ -111,6 +158,7 @@ pub enum Binding {
     LocalAddress {
         interface: String,
         address: IpAddr,
+        connections: Connections,
     },
     SourceDestCheck {
         eni: EniId,
@@ -155,6 +203,32 @@ pub enum ClaimMode {
     Off,
 }
 
+/// The reason why a binding must not be pointed at this node, although it could be. It may still be released.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Obstacle {
+    /// Another Elastic IP, which comes first in the configuration, belongs at the same private address. EC2 takes the
+    /// one away when the other is associated.
+    SharedPlace { first: IpAddr, eni: EniId, private_ip: Ipv4Addr },
+    /// This node's own changes undo one another: whenever one binding was pointed here, the other one went.
+    OwnWrites { other: BindingKey, of: IpAddr },
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SharedPlace { first, eni, private_ip } => write!(
+                f,
+                "would be at {eni} {private_ip} like the Elastic IP {first}, and a private address carries one: give one \
+                 of them another private_ip or interface"
+            ),
+            Self::OwnWrites { other, of } => write!(
+                f,
+                "not pointed here any more: each time, {other} of {of} went, and it went again with that one's return"
+            ),
+        }
+    }
+}
+
 /// One VIP as this node would hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Vip {
@@ -163,6 +237,8 @@ pub struct Vip {
     pub instance: InstanceId,
     /// `None` for a binding whose ids are not known yet. The sight of the binding says why.
     pub bindings: BTreeMap<BindingKey, Option<Binding>>,
+    /// The bindings that must not be pointed here.
+    pub obstacles: BTreeMap<BindingKey, Obstacle>,
     pub claims: ClaimMode,
     /// `None` while the anchor's id is not known.
     pub anchor: Option<Anchor>,

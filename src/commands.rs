@@ -6,3 +6,12 @@ pub mod plan;
 pub mod run;
 pub mod status;
 pub mod wait;
+
+/// The form in which a command shows its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A page for people.
+    Page,
+    /// A document for programs.
+    Json,
+}

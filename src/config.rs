@@ -15,12 +15,12 @@ mod text;
 mod values;
 mod vips;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::binding::{Account, ClaimMode, OnRelease};
+use crate::binding::{Account, ClaimMode, Connections, OnRelease};
 use crate::ids::{AllocationId, EniId, InstanceId, RouteTableId};
 
 pub use error::{ConfigError, ConfigProblem, Key, KeyStep, Place};
@@ -44,6 +44,7 @@ pub struct Config {
     pub claims: ClaimMode,
     pub witness: WitnessMode,
     pub pgpool: Pgpool,
+    pub connections: Connections,
     pub vips: Vec<VipConfig>,
 }
 
@@ -73,8 +74,18 @@ impl Config {
             claims: ClaimMode::default(),
             witness: WitnessMode::default(),
             pgpool: Pgpool::default(),
+            connections: Connections::default(),
             vips,
         }
+    }
+
+    /// The addresses that belong on an interface of the leader. A private address that an Elastic IP leads to is this
+    /// machine's own, and none of them.
+    #[must_use]
+    pub fn local_addresses(&self) -> BTreeSet<IpAddr> {
+        let addresses = self.vips.iter().flat_map(|vip| &vip.addresses);
+        let local = addresses.filter(|address| address.route.is_some() || address.secondary_ip.is_some());
+        local.map(|address| address.address).collect()
     }
 
     /// The VIP with this delegate IP. A VIP cannot be found by its `also` addresses.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::decide::own_writes::OwnWrites;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -31,6 +32,7 @@ use self::attempts::Because;
 use self::document::Context;
 use self::identifying::Identifying;
 use self::in_flight::{InFlight, WriteFuture};
+use self::left_behind::LeftBehind;
 use self::problems::Problems;
 use self::pulse::Pulse;
 use self::reads::{ReadFuture, Reads};
@@ -44,6 +46,7 @@ mod clock;
 mod document;
 mod identifying;
 mod in_flight;
+mod left_behind;
 mod looks;
 mod problems;
 mod pulse;
@@ -77,6 +80,8 @@ pub struct Daemon<E, K, I, M> {
     identifying: Identifying,
     parts: Parts,
     problems: Problems,
+    left_behind: LeftBehind,
+    own_writes: OwnWrites,
     /// The status that was handed over last.
     told: Option<Status>,
     /// When the next status is to be handed over, even if it says nothing new.
@@ -101,13 +106,7 @@ struct Stale {
     local: bool,
 }
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// A daemon that has read nothing yet except the claims that an earlier daemon persisted.
     #[must_use]
     pub fn new(config: Config, around: Surroundings<E, K, I, M>) -> Self {
@@ -131,6 +130,8 @@ where
             identifying: Identifying::default(),
             parts: Parts::default(),
             problems: Problems::default(),
+            left_behind: LeftBehind::default(),
+            own_writes: OwnWrites::default(),
             told: None,
             tell_by: Moment::ZERO,
             around,
@@ -239,7 +240,8 @@ where
         if self.stale.local && !self.reads.reading_local {
             self.stale.local = false;
             let now = self.now().at;
-            self.reading.push(self.reads.start_local(&self.around.kernel, now));
+            let addresses = self.config.local_addresses();
+            self.reading.push(self.reads.start_local(&self.around.kernel, addresses, now));
         }
         self.identify();
         self.decide();
@@ -263,6 +265,7 @@ where
             let heard = self.watchdog.heard(delegate_ip);
             if vip.read_desired(&mut self.around.machine, self.config.witness, heard, now) {
                 self.schedule.after_takes(now.at);
+                self.own_writes.forget(delegate_ip);
                 // A change that the old word asked for may still wait for the rate limit. It must not stand in the way
                 // of the new word's changes.
                 self.in_flight.want_nothing(delegate_ip);
@@ -279,7 +282,7 @@ where
             let (resolved, mut observed) = observe(&self.config, &vip.config, known, &self.world);
             observed.server_ms = server_ms;
             observed.witness = self.watchdog.witness(resolved.delegate_ip, now.at);
-            vip.decide(resolved, observed, now);
+            vip.decide(resolved, observed, &mut self.own_writes, now);
         }
         // An answer tells of a fault's end. The changes that wait are known only after a plan was made with that
         // answer.

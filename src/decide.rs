@@ -8,12 +8,13 @@ use crate::binding::Vip;
 use crate::config::WitnessMode;
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::plan::Plan;
-use crate::decide::witness::{Contradiction, Heard};
+use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
 use crate::observe::seen::{Moment, Now, Observed};
 
 pub mod claim;
 pub mod memory;
+pub mod own_writes;
 pub mod plan;
 pub mod timing;
 pub mod witness;
@@ -22,8 +23,7 @@ pub mod witness;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decider {
     pub memory: Memory,
-    contradiction: Option<Contradiction>,
-    hook_lost: bool,
+    dispute: Option<Dispute>,
     /// Whether the last judgement follows the watchdog's word instead of the file.
     on_watchdogs_word: bool,
 }
@@ -35,35 +35,28 @@ impl Decider {
     pub fn restore(persisted: Option<Persisted>, now: Moment, wall_ms: u64) -> Self {
         let Some(persisted) = persisted else { return Self { memory: Memory::of_nothing(now), ..Self::default() } };
         let on_watchdogs_word = persisted.on_watchdogs_word;
-        let contradiction = on_watchdogs_word.then(|| Contradiction::remembered(&persisted, now));
+        let dispute = on_watchdogs_word.then(|| Dispute::remembered(&persisted, now));
         let memory = Memory::restore(persisted, now, wall_ms);
-        Self { memory, contradiction, hook_lost: false, on_watchdogs_word }
+        Self { memory, dispute, on_watchdogs_word }
     }
 
     /// Weighs the desired-state file against the watchdog's word, and returns the desired state that follows from both.
     pub fn judge(&mut self, mode: WitnessMode, file: &Desired, heard: Heard, now: Now) -> Desired {
-        let judged = witness::judge(mode, file, heard, &mut self.contradiction, now);
-        self.hook_lost = judged.hook_lost;
-        self.on_watchdogs_word = judged.desired != *file;
-        judged.desired
+        let desired = witness::judge(mode, file, heard, &mut self.dispute, now);
+        self.on_watchdogs_word = desired != *file;
+        desired
     }
 
-    /// The contradiction between the file and the watchdog's last word; `None` if they agree.
+    /// The dispute between the file and the watchdog's last word; `None` if they agree.
     #[must_use]
-    pub fn contradiction(&self) -> Option<&Contradiction> {
-        self.contradiction.as_ref()
-    }
-
-    /// The contradiction, once it has lasted so long that a hook must have been lost.
-    #[must_use]
-    pub fn hook_lost(&self) -> Option<&Contradiction> {
-        self.contradiction.as_ref().filter(|_| self.hook_lost)
+    pub fn dispute(&self) -> Option<&Dispute> {
+        self.dispute.as_ref()
     }
 
     /// Learns from a look, and plans. `desired` is the result of [`Decider::judge`]. Implausible terms in `observed`
     /// are set apart.
     pub fn decide(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Now) -> Plan {
-        self.memory.learn(vip, desired, observed, now.at, now.wall_ms);
+        self.memory.learn(vip, desired, observed, now);
         plan::plan(vip, desired, observed, &self.memory, now.at)
     }
 

@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use self::cluster::Cluster;
 use self::network::Network;
 use self::timeline::Timeline;
+use crate::status::page::Colours;
 
 mod cluster;
 pub mod kernel;
@@ -24,21 +25,29 @@ mod timeline;
 /// The duration of every call to EC2, as in real life.
 const LATENCY: Duration = Duration::from_millis(150);
 
-/// Plays every scene, shows what the nodes do meanwhile, and says whether every scene came out right. With `keep` the
-/// cluster goes on after the scenes until it is interrupted, and an interrupt counts as success.
+/// The demo's course after the last scene.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    End,
+    /// The cluster goes on until it is interrupted.
+    KeepRunning,
+}
+
+/// Plays every scene, shows what the nodes do meanwhile, and says whether every scene came out right. A
+/// cluster that keeps running counts an interrupt as success.
 ///
 /// # Errors
 /// When the demo itself cannot be set up: no loopback listener, no temporary folder.
-pub async fn run(keep: bool, colour: bool) -> anyhow::Result<bool> {
+pub async fn run(afterwards: Afterwards, colours: Colours) -> anyhow::Result<bool> {
     // Signals are caught before the demo makes anything that must be removed at the end.
     let interrupted = interrupted()?;
     let local = LocalSet::new();
-    let playing = local.run_until(play(keep, colour));
+    let playing = local.run_until(play(afterwards, colours));
     tokio::select! {
         passed = playing => passed,
         // The demo's files are removed when their owner is dropped. A signal that ended the process at once would leave
         // them.
-        () = interrupted => Ok(keep),
+        () = interrupted => Ok(afterwards == Afterwards::KeepRunning),
     }
 }
 
@@ -55,14 +64,14 @@ fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn play(keep: bool, colour: bool) -> anyhow::Result<bool> {
-    let timeline = Timeline::start(colour);
+async fn play(afterwards: Afterwards, colours: Colours) -> anyhow::Result<bool> {
+    let timeline = Timeline::start(colours);
     let mut cluster = Cluster::start(LATENCY, timeline.clone()).await?;
     timeline.say(&cluster.introduction());
     let results = scenes::play(&mut cluster, &timeline).await?;
     let passed = results.iter().all(scenes::SceneResult::came_out_right);
     timeline.say(&scenes::table(&results));
-    if keep {
+    if afterwards == Afterwards::KeepRunning {
         timeline.say(&cluster.invitation());
         std::future::pending::<()>().await;
     }

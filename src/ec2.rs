@@ -224,7 +224,7 @@ pub const OPERATIONS: [&str; 16] = [
 mod tests {
     use super::*;
     use crate::action::{Force, RouteCall};
-    use crate::binding::Anchor;
+    use crate::binding::{Anchor, LocalAddress};
 
     /// One of each action, with an address of each family and each way to point a route.
     fn every_action() -> Vec<Action> {
@@ -254,7 +254,9 @@ mod tests {
             actions.push(Action::AssignAddress { eni: eni.clone(), address, force: Force::IfFree });
             actions.push(Action::UnassignAddress { eni: eni.clone(), address });
             actions.push(Action::AddLocalAddress { interface: interface.clone(), address });
-            actions.push(Action::RemoveLocalAddress { interface: interface.clone(), address });
+            let entries = BTreeSet::from([LocalAddress::single(interface.clone(), address)]);
+            let connections = crate::binding::Connections::default();
+            actions.push(Action::RemoveLocalAddress { address, entries, connections });
         }
         actions
     }

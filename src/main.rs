@@ -12,13 +12,14 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use vipkeeper::aws::node::Cloud;
 use vipkeeper::cli::{Cli, Command};
+use vipkeeper::commands::Format;
 use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::{Inputs, preview};
 use vipkeeper::commands::run::{self, runtime};
-use vipkeeper::commands::status::{Format, Mode, show};
+use vipkeeper::commands::status::{Mode, show};
 use vipkeeper::commands::wait::wait as wait_for_claim;
 use vipkeeper::config::{Config, ConfigError};
-use vipkeeper::demo;
+use vipkeeper::demo::{self, Afterwards};
 use vipkeeper::desired::next::Hook;
 use vipkeeper::error::one_line;
 use vipkeeper::machine::kernel::Kernel;
@@ -27,6 +28,7 @@ use vipkeeper::machine::trust::TrustedOwners;
 use vipkeeper::pgpool::watchdog::Watchdog;
 use vipkeeper::report::{init_log, say};
 use vipkeeper::state_dir::files::Files;
+use vipkeeper::status::page::Colours;
 
 /// The exit code `EX_CONFIG` of sysexits.h. The unit does not restart the program on this code.
 const BAD_CONFIG: u8 = 78;
@@ -66,7 +68,8 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
             let mode = if status.watch { Mode::Watch } else { Mode::Once };
             // By no-color.org, any value but an empty one switches colours off.
             let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let code = show(&config.state_dir, format, mode, no_colour).context("cannot write the status")?;
+            let colours = if no_colour { Colours::Off } else { Colours::Allowed };
+            let code = show(&config.state_dir, format, mode, colours).context("cannot write the status")?;
             Ok(ExitCode::from(code))
         }
         Command::Run(_) => {
@@ -81,12 +84,16 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(plan) => {
             let config = cli.sources().load()?;
             let _log = init_log(config.log.format, config.log.level.as_str())?;
-            plan_or_say_why(&config, plan.json)
+            plan_or_say_why(&config, if plan.json { Format::Json } else { Format::Page })
         }
         Command::Demo(options) => {
             let passed = match options.serve_ec2 {
                 Some(address) => runtime()?.block_on(demo::serve_ec2(address)).map(|()| true),
-                None => runtime()?.block_on(demo::run(options.keep, io::stdout().is_terminal())),
+                None => {
+                    let afterwards = if options.keep { Afterwards::KeepRunning } else { Afterwards::End };
+                    let colours = if io::stdout().is_terminal() { Colours::Allowed } else { Colours::Off };
+                    runtime()?.block_on(demo::run(afterwards, colours))
+                }
             }?;
             Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
         }
@@ -127,11 +134,11 @@ fn as_hook(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<(), HookError>) 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what the daemon would do now. With `json`, an error is also printed as an object, for the program that reads
-/// JSON.
-fn plan_or_say_why(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
-    let planned = runtime()?.block_on(plan_once(config, json));
-    if let (Err(error), true) = (&planned, json) {
+/// Prints what the daemon would do now. As JSON, an error is also printed as an object, for the program that reads
+/// the output.
+fn plan_or_say_why(config: &Config, format: Format) -> anyhow::Result<ExitCode> {
+    let planned = runtime()?.block_on(plan_once(config, format));
+    if let (Err(error), Format::Json) = (&planned, format) {
         // The line about the error still goes to stderr as well.
         let nothing = serde_json::json!({ "error": { "message": format!("{error:#}") } });
         print(format!("{nothing:#}\n").as_bytes())?;
@@ -140,9 +147,9 @@ fn plan_or_say_why(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints what the daemon would do now.
-async fn plan_once(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+async fn plan_once(config: &Config, format: Format) -> anyhow::Result<ExitCode> {
     let cloud = Cloud::new(Rc::new(|_| {}));
-    let local = Netlink::new()?.addresses().await;
+    let local = Netlink::new()?.look(&config.local_addresses()).await;
     let (trusted, _) = TrustedOwners::resolve(&config.hook_users);
     let (socket, auth_key) = (config.pgpool.watchdog_socket.clone(), config.pgpool.wd_authkey.clone());
     let watchdog = Rc::new(Watchdog::new(socket, auth_key, trusted.clone()));
@@ -158,7 +165,10 @@ async fn plan_once(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
         }),
     };
     let preview = preview(config, inputs).await.map_err(anyhow::Error::msg)?;
-    let text = if json { serde_json::to_string_pretty(&preview)? + "\n" } else { preview.page() };
+    let text = match format {
+        Format::Json => serde_json::to_string_pretty(&preview)? + "\n",
+        Format::Page => preview.page(),
+    };
     print(text.as_bytes())?;
     Ok(ExitCode::from(preview.conclusion().exit_code()))
 }

@@ -41,7 +41,8 @@ pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -
         (Some(anchor), ClaimMode::Tags) => claims(&vip, anchor, world),
         (None, _) | (_, ClaimMode::Off) => Claims::Unknown,
     };
-    (vip, Observed { sights, claims, witness: Witness::Silent, server_ms: None })
+    let local = known.presences(&vip, world);
+    (vip, Observed { sights, local, claims, witness: Witness::Silent, server_ms: None })
 }
 
 /// The reason why a binding has no ids. An Elastic IP whose id was not found does not exist if the addresses were read.

@@ -15,10 +15,11 @@ use crate::binding::BindingKey;
 use crate::desired::Desired;
 use crate::ec2::{Class, RequestReport};
 use crate::ids::{ClaimId, InstanceId, Term};
+use crate::machine::kernel::Reset;
 use crate::status::Status;
 use crate::status::file::StatusFile;
 
-pub use self::labels::{BindingState, Direction, DriftReason, Outcome, PassResult, Source};
+pub use self::labels::{Direction, DriftReason, Outcome, PassResult, Source, State};
 pub use self::lines::{OpenLog, say};
 pub use self::log::{LogFormat, init_log};
 
@@ -82,15 +83,14 @@ pub enum News<'a> {
     /// A binding differs from desired though nobody asked for a change. Each episode is told once.
     Drift { vip: IpAddr, key: &'a BindingKey, reason: DriftReason, detail: &'a str },
     /// A binding's state changed.
-    BindingState { vip: IpAddr, key: &'a BindingKey, state: BindingState, detail: &'a str },
+    BindingState { vip: IpAddr, key: &'a BindingKey, state: State, detail: &'a str },
 
     /// One pass of the loop is over.
     PassDone { result: PassResult, duration: Duration },
     /// One change of a binding, or of the claim's record (`None`), begins.
     ActionStarted { vip: IpAddr, key: Option<&'a BindingKey>, action: &'a Action },
-    /// The connections of a local address were ended before the address is removed. `result` is their number, or why
-    /// they were not ended.
-    ConnectionsReset { vip: IpAddr, address: IpAddr, result: Result<u32, &'a str> },
+    /// The connections of a local address were ended before the address was removed, or were left.
+    ConnectionsReset { vip: IpAddr, address: IpAddr, reset: &'a Reset },
     /// A change ended. `code` is EC2's error code and `error` is the whole reason; a success has neither.
     ActionDone {
         vip: IpAddr,

@@ -154,6 +154,20 @@ pub struct VipStatus {
     pub holds: Option<bool>,
     pub bindings: Vec<BindingStatus>,
     pub conditions: Vec<Condition>,
+    /// The connections that this daemon ended before it removed a local address of the VIP; `None` if it has removed
+    /// none, or if connections are left behind by configuration.
+    #[serde(default)]
+    pub connections: Option<ConnectionsStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionsStatus {
+    /// The number of connections that were ended since the daemon started.
+    pub reset: u64,
+    /// When connections were last to be ended.
+    pub at_ms: u64,
+    /// Why connections were left then; `None` if none was.
+    pub left: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

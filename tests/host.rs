@@ -11,6 +11,8 @@
 mod addresses;
 #[path = "host/connections.rs"]
 mod connections;
+#[path = "host/forms.rs"]
+mod forms;
 #[path = "host/namespace.rs"]
 #[expect(dead_code, reason = "`set_mac` is for machines with a place in EC2")]
 mod namespace;

@@ -1,4 +1,4 @@
-//! What the planner decides, as cases in text; and what holds for all inputs, as properties.
+//! The planner's decisions, as cases in text; and properties that hold for all inputs.
 #![allow(
     clippy::needless_for_each,
     clippy::unwrap_used,
@@ -15,6 +15,8 @@ mod drift;
 mod observe;
 #[path = "plan/properties.rs"]
 mod properties;
+#[path = "plan/questions.rs"]
+mod questions;
 #[path = "plan/record.rs"]
 mod record;
 #[path = "plan/release.rs"]

@@ -1,4 +1,4 @@
-//! What operators see: metrics, health, log lines, the status file and the page made of it.
+//! The view of operators: metrics, health, log lines, the status file and the page made of it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

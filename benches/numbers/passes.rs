@@ -1,4 +1,4 @@
-//! What one pass costs while all is in sync.
+//! The cost of one pass while all is in sync.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the daemon takes of the machine while nothing happens: it leads, all is in sync, default intervals.
+//! The daemon's load on the machine while nothing happens: it leads, all is in sync, default intervals.
 
 use std::fs;
 use std::thread;

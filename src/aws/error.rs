@@ -57,7 +57,9 @@ where
         (Some(code), _) => format!("{code}: {text}{}", clock.map(|clock| format!(" ({clock})")).unwrap_or_default()),
         (None, Reply::Status(status)) => strange(status, error, seen.host.as_deref()),
         (None, Reply::Missing { why, sent }) => {
-            no_credentials.map_or_else(|| broken(why, sent, seen.host.as_deref(), error), |none| none.message)
+            let host = seen.host.as_deref().unwrap_or("EC2");
+            let describe = if sent { unanswered } else { unsent };
+            no_credentials.map_or_else(|| describe(why, host, error), |none| none.message)
         }
     };
     let error = Ec2Error {
@@ -92,15 +94,26 @@ fn strange<E>(status: u16, error: &SdkError<E>, host: Option<&str>) -> String {
     format!("an answer to {} that is none of EC2's, as from {sender}: HTTP {status}, {said}", host.unwrap_or("EC2"))
 }
 
-fn broken(why: Missing, sent: bool, host: Option<&str>, error: &(dyn Error + 'static)) -> String {
-    let host = host.unwrap_or("EC2");
-    match (why, sent) {
-        (Missing::TimedOut, true) => format!("no answer from {host} in time"),
-        (Missing::TimedOut, false) => format!("no connection to {host} in time"),
-        (Missing::Io, true) => format!("the connection to {host} broke before the answer: {}", causes(error)),
-        (Missing::Io, false) => format!("no connection to {host}: {}", with_cure(causes(error))),
-        (Missing::NotMade, _) => format!("the request could not be made: {}", causes(error)),
+/// Describes the failure of a request that left this machine.
+fn unanswered(why: Missing, host: &str, error: &(dyn Error + 'static)) -> String {
+    match why {
+        Missing::TimedOut => format!("no answer from {host} in time"),
+        Missing::Io => format!("the connection to {host} broke before the answer: {}", causes(error)),
+        Missing::NotMade => not_made(error),
     }
+}
+
+/// Describes the failure of a request that never left this machine.
+fn unsent(why: Missing, host: &str, error: &(dyn Error + 'static)) -> String {
+    match why {
+        Missing::TimedOut => format!("no connection to {host} in time"),
+        Missing::Io => format!("no connection to {host}: {}", with_cure(causes(error))),
+        Missing::NotMade => not_made(error),
+    }
+}
+
+fn not_made(error: &(dyn Error + 'static)) -> String {
+    format!("the request could not be made: {}", causes(error))
 }
 
 /// The causes. If the certificate is not trusted, the text also names the setting for trust.

@@ -127,3 +127,31 @@ impl Ec2Write for Cloud {
         Box::pin(self.ready(operation)?.perform(action, urgency)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::action::Force;
+
+    #[tokio::test]
+    async fn before_the_identity_is_known_each_call_fails_under_its_own_name() {
+        let cloud = Cloud::with_cards(Box::new(|| Ok(BTreeMap::new())), Rc::new(|_| {}));
+        let (allocation, association) = ("eipalloc-1".parse().unwrap(), "eipassoc-1".parse().unwrap());
+        let disassociate = Action::DisassociateAddress { allocation, association };
+        let assign = |address: &str| Action::AssignAddress {
+            eni: "eni-a".parse().unwrap(),
+            address: address.parse().unwrap(),
+            force: Force::IfFree,
+        };
+        let check_off = Action::DisableSourceDestCheck { eni: "eni-a".parse().unwrap() };
+        for action in [disassociate, assign("10.0.0.50"), assign("fd00::50"), check_off] {
+            let error = cloud.perform(&action, Urgency::Normal).await.unwrap_err();
+            assert_eq!((Some(error.operation), error.effect), (action.operation(), Effect::None));
+        }
+        let read = cloud.addresses(&BTreeSet::new(), Urgency::Normal).await.unwrap_err();
+        let tags = cloud.tags("subnet-1", Urgency::Normal).await.unwrap_err();
+        assert_eq!((read.operation, tags.operation), ("DescribeAddresses", "DescribeTags"));
+    }
+}

@@ -1,9 +1,8 @@
 //! `vipkeeper plan` looks once, and says what the daemon would do. The command holds an [`Ec2Read`] and nothing that
 //! writes: the types, not a flag, ensure that the command changes nothing. The command decides as the daemon does,
-//! through a [`Decider`]. It has no time to see whether a contradiction between desired-state file and watchdog lasts,
+//! through a [`Decider`]. It has no time to see whether a dispute between desired-state file and watchdog lasts,
 //! and says so.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,12 +15,12 @@ use crate::daemon::Ask;
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
 use crate::decide::plan::{Plan, State, Unasked, Verdict};
-use crate::decide::timing::CONTRADICTION;
-use crate::decide::witness::{Contradiction, Heard};
+use crate::decide::timing::HOOK_LOST_AFTER;
+use crate::decide::witness::{Dispute, Heard};
 use crate::desired::{Desired, WhyUnknown};
 use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
-use crate::machine::kernel::{KernelError, LocalAddress};
+use crate::machine::kernel::{KernelError, LocalView};
 use crate::observe::seen::{Moment, Now, Witness};
 use crate::observe::{Known, World, ask, observe};
 use crate::state_dir::Machine;
@@ -84,8 +83,8 @@ pub struct Inputs<'a, E, I, M> {
     pub ec2: &'a E,
     pub identify: &'a I,
     pub machine: &'a mut M,
-    /// The kernel's local addresses, or why they cannot be read.
-    pub local: Result<BTreeSet<LocalAddress>, KernelError>,
+    /// The kernel's answer about the addresses of the config, or why there is none.
+    pub local: Result<LocalView, KernelError>,
     pub ask_watchdog: Ask,
 }
 
@@ -140,53 +139,53 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         let (vip, mut observed) = observe(config, vip_config, &known, &world);
         observed.witness = heard.word;
         let plan = decider.decide(&vip, &desired, &mut observed, now);
-        let dispute = Dispute::of(config.witness, heard, &decider);
-        VipPreview::new(&plan, &desired, dispute.as_ref(), delegate_ip, reading.invalid)
+        let settlement = Settlement::of(config.witness, heard, &decider);
+        VipPreview::new(&plan, &desired, settlement.as_ref(), delegate_ip, reading.invalid)
     });
     Ok(Preview { vips: vips.collect() })
 }
 
-/// A contradiction between desired-state file and watchdog that exists right now.
-struct Dispute<'a> {
-    contradiction: &'a Contradiction,
-    settlement: Settlement,
+/// The way in which the daemon settles a dispute between desired-state file and watchdog.
+struct Settlement<'a> {
+    dispute: &'a Dispute,
+    goes_by: GoesBy,
 }
 
-/// How the daemon settles a contradiction.
+/// The side that the daemon takes in a dispute.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Settlement {
-    /// The contradiction has lasted, and the daemon goes by the watchdog's word.
-    Overruled,
-    /// The daemon goes by the watchdog's word if the contradiction lasts.
-    Open,
-    /// The daemon goes by the desired-state file.
-    FileStands,
+enum GoesBy {
+    /// The dispute has lasted, and the daemon goes by the watchdog's word.
+    Watchdog,
+    /// The daemon goes by the watchdog's word if the dispute lasts.
+    FileForNow,
+    File,
 }
 
-impl<'a> Dispute<'a> {
+impl<'a> Settlement<'a> {
+    /// `None` if nothing is in dispute right now.
     fn of(mode: WitnessMode, heard: Heard, decider: &'a Decider) -> Option<Self> {
-        // Without the watchdog's word there is only the memory of a contradiction.
-        let contradiction = match heard.word {
-            Witness::Escalated | Witness::NotEscalated => decider.contradiction()?,
+        // Without the watchdog's word there is only the memory of a dispute.
+        let dispute = match heard.word {
+            Witness::Escalated | Witness::NotEscalated => decider.dispute()?,
             Witness::Silent | Witness::Asking | Witness::Unheard => return None,
         };
-        let settlement = match mode {
-            WitnessMode::Trust if decider.hook_lost().is_some() => Settlement::Overruled,
-            WitnessMode::Trust => Settlement::Open,
-            WitnessMode::Check | WitnessMode::Off => Settlement::FileStands,
+        let goes_by = match mode {
+            WitnessMode::Trust if dispute.hook_lost(mode) => GoesBy::Watchdog,
+            WitnessMode::Trust => GoesBy::FileForNow,
+            WitnessMode::Check | WitnessMode::Off => GoesBy::File,
         };
-        Some(Self { contradiction, settlement })
+        Some(Self { dispute, goes_by })
     }
 
     fn reason(&self) -> String {
-        let message = self.contradiction.message();
-        match self.settlement {
-            Settlement::Overruled => format!("{message}: the daemon goes by the watchdog's word"),
-            Settlement::Open => format!(
+        let message = self.dispute.message();
+        match self.goes_by {
+            GoesBy::Watchdog => format!("{message}: the daemon goes by the watchdog's word"),
+            GoesBy::FileForNow => format!(
                 "{message}: the daemon goes by the file, and by the watchdog's word once that has lasted for {} s",
-                CONTRADICTION.as_secs()
+                HOOK_LOST_AFTER.as_secs()
             ),
-            Settlement::FileStands => format!("{message}: the daemon goes by the file"),
+            GoesBy::File => format!("{message}: the daemon goes by the file"),
         }
     }
 }
@@ -195,7 +194,7 @@ impl VipPreview {
     fn new(
         plan: &Plan,
         desired: &Desired,
-        dispute: Option<&Dispute<'_>>,
+        settlement: Option<&Settlement<'_>>,
         delegate_ip: IpAddr,
         desired_invalid: Option<String>,
     ) -> Self {
@@ -214,8 +213,8 @@ impl VipPreview {
                 Standing::Superseded(_) => "superseded",
                 Standing::Leader => "leader",
             },
-            reason: match (dispute, plan.unasked) {
-                (Some(dispute), _) => Some(dispute.reason()),
+            reason: match (settlement, plan.unasked) {
+                (Some(settlement), _) => Some(settlement.reason()),
                 (None, Some(Unasked::NoHookYet)) => {
                     Some("no hook has run yet, which is normal on a node that has not led since boot".to_owned())
                 }
@@ -228,20 +227,20 @@ impl VipPreview {
             desired_invalid,
             bindings: bindings.collect(),
             record: plan.record.as_ref().map(|(_, action)| action.to_string()),
-            conclusion: Conclusion::of(plan, dispute),
+            conclusion: Conclusion::of(plan, settlement),
         }
     }
 }
 
 impl Conclusion {
-    fn of(plan: &Plan, dispute: Option<&Dispute<'_>>) -> Self {
+    fn of(plan: &Plan, settlement: Option<&Settlement<'_>>) -> Self {
         let of_binding = |verdict: &Verdict| match (&verdict.step, verdict.state) {
             (None, State::Unknown) => Self::CouldNotTell,
             (None, State::InSync) => Self::InSync,
             // These states are not as they should be, even if the daemon does nothing about them now.
             (Some(_), _) | (None, State::Drift | State::Waiting | State::Blocked) => Self::Changes,
         };
-        let is_open = dispute.is_some_and(|dispute| dispute.settlement == Settlement::Open);
+        let is_open = settlement.is_some_and(|settlement| settlement.goes_by == GoesBy::FileForNow);
         let of_desired = match plan.unasked {
             // Only time can tell whether a hook was lost.
             _ if is_open => Self::CouldNotTell,

@@ -7,22 +7,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Format;
 use crate::machine::process;
 use crate::shown;
+use crate::status::Status;
 use crate::status::file::{self, ReadError};
-use crate::status::page::{DaemonLife, Overall, Style, page};
-use crate::status::{Status, layout::clean};
+use crate::status::layout::clean;
+use crate::status::page::{Colours, DaemonLife, Overall, Style, page};
 
 /// The exit code when nothing can be told: there is no status, the status is unreadable, or the status is old.
 const CANNOT_TELL: u8 = 1;
-
-/// The form in which the status is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Page,
-    /// The status document itself.
-    Json,
-}
 
 /// How often the status is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,25 +27,25 @@ pub enum Mode {
 }
 
 /// Shows the status in `state_dir` on stdout, and gives the exit code: 0 in sync, 2 needs attention, 1 could not tell.
-/// `no_colour` is whether the environment asks for no colours.
+/// With `Colours::Allowed`, a page on a terminal has colours.
 ///
 /// # Errors
 /// When stdout cannot be written. A reader that went away is no error.
-pub fn show(state_dir: &Path, format: Format, mode: Mode, no_colour: bool) -> io::Result<u8> {
+pub fn show(state_dir: &Path, format: Format, mode: Mode, colours: Colours) -> io::Result<u8> {
     let mut code = CANNOT_TELL;
-    match show_until(state_dir, format, mode, no_colour, &mut code) {
+    match show_until(state_dir, format, mode, colours, &mut code) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(code),
         result => result.map(|()| code),
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "nothing else happens between two looks, and an interrupt ends it")]
-fn show_until(state_dir: &Path, format: Format, mode: Mode, no_colour: bool, code: &mut u8) -> io::Result<()> {
+fn show_until(state_dir: &Path, format: Format, mode: Mode, colours: Colours, code: &mut u8) -> io::Result<()> {
     let is_terminal = io::stdout().is_terminal();
     loop {
         let size = if is_terminal { rustix::termios::tcgetwinsize(io::stdout()).ok() } else { None };
         let columns = size.map_or(80, |size| usize::from(size.ws_col).max(40));
-        let style = Style { width: is_terminal.then_some(columns), colour: is_terminal && !no_colour };
+        let style = Style { width: is_terminal.then_some(columns), colour: is_terminal && colours == Colours::Allowed };
         let shown;
         (shown, *code) = once(&file::read(state_dir), format, mode, crate::machine::clock::wall_ms(), style);
         let mut out = io::stdout().lock();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::reader::{Checked, Table};
 use super::values::{self, one_of};
 use super::{Aws, Config, DEFAULT_LISTEN, Identity, Intervals, Limits, LogSettings, Pgpool, WitnessMode, vips};
-use crate::binding::ClaimMode;
+use crate::binding::{ClaimMode, Connections};
 
 /// The range of the leader's interval. All callers of an account share its request quota: at one look every 2 s, a
 /// leader makes about as many requests as one node should.
@@ -45,6 +45,7 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
         let wd_authkey_file = table.text("wd_authkey_file", "an absolute path in quotes", values::absolute_path);
         Ok(Pgpool { watchdog_socket: watchdog_socket?, wd_authkey: wd_authkey?, wd_authkey_file: wd_authkey_file? })
     });
+    let reset_connections = root.boolean("reset_connections");
     let vips = vips::vips(&mut root, mode, anchor.as_ref());
     root.finish();
 
@@ -61,6 +62,10 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
         claims: claims?.map(|(mode, _)| mode).unwrap_or_default(),
         witness: witness?.unwrap_or_default(),
         pgpool: pgpool?.unwrap_or_default(),
+        connections: match reset_connections? {
+            Some(false) => Connections::Leave,
+            Some(true) | None => Connections::Reset,
+        },
         vips: default.vips,
     })
 }

@@ -372,6 +372,22 @@ fn two_elastic_ips_cannot_share_a_private_address() {
 }
 
 #[test]
+fn one_allocation_id_is_the_id_of_one_address() {
+    let vip = |ip: &str, private: &str| {
+        let place = format!("allocation_id = 'eipalloc-1'\nprivate_ip = '{private}'");
+        format!("[[vip]]\ndelegate_ip = '{ip}'\n[vip.elastic_ip]\n{place}\n")
+    };
+    let both = format!("{}{}", vip("203.0.113.10", "10.0.0.9"), vip("203.0.113.11", "10.0.0.10"));
+    assert_eq!(
+        load(&both).unwrap_err(),
+        [
+            "v.toml:1: vip: allocation_id eipalloc-1 is given for 203.0.113.10 and for 203.0.113.11: each Elastic IP has an \
+             id of its own"
+        ]
+    );
+}
+
+#[test]
 fn an_error_in_a_variable_or_flag_names_it_and_comes_after_the_files() {
     let flag = Flag { name: "--log-level", key: &["log", "level"], value: "loud".to_owned() };
     let problems = load_with(
@@ -392,7 +408,7 @@ fn an_error_in_a_variable_or_flag_names_it_and_comes_after_the_files() {
         [
             "v.toml:5: vip[0].route.x: unknown key: here are known enabled, assume_role_arn, tables, table_tags, interface, on_release",
             r#"--log-level: log.level: 'loud' is none of "error", "warn", "info", "debug", "trace""#,
-            r#"VIPKEEPER_: "": unknown key: here are known state_dir, hook_users, identity, aws, limits, metrics, intervals, log, claims, witness, pgpool, vip"#,
+            r#"VIPKEEPER_: "": unknown key: here are known state_dir, hook_users, identity, aws, limits, metrics, intervals, log, claims, witness, pgpool, reset_connections, vip"#,
             "VIPKEEPER_AWS: begins like a list or a table but is not TOML: unclosed inline table, expected `}`",
             r#"VIPKEEPER_HOOK_USERS: hook_users: expected a list of user names like ["postgres"], found the text 'postgres'"#,
             "VIPKEEPER_LIMITS__BURST: limits.burst: expected a whole number from 5 to 500, found the text 'many'",

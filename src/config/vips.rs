@@ -37,7 +37,7 @@ pub(super) fn vips(
     match vips {
         Some(vips) if !vips.is_empty() => {
             let unread = unread_anchor(&vips).filter(|_| claims == ClaimMode::Tags);
-            match twice_at_one_address(&vips).or(unread) {
+            match twice_at_one_address(&vips).or_else(|| twice_one_allocation(&vips)).or(unread) {
                 Some(message) => Err(root.report("vip", message)),
                 None => Ok(vips),
             }
@@ -58,6 +58,17 @@ fn twice_at_one_address(vips: &[VipConfig]) -> Option<String> {
             "the Elastic IPs {other} and {ip} would be at the same private address, which carries one: \
              give one of them a private_ip of its own"
         ))
+    })
+}
+
+/// Reports an allocation id that is given for two addresses. It is the id of one address.
+fn twice_one_allocation(vips: &[VipConfig]) -> Option<String> {
+    let mut given = BTreeMap::new();
+    vips.iter().flat_map(|vip| &vip.addresses).find_map(|address| {
+        let id = address.elastic_ip.as_ref()?.allocation_id.as_ref()?;
+        let other: IpAddr = given.insert(id, address.address)?;
+        let ip = address.address;
+        Some(format!("allocation_id {id} is given for {other} and for {ip}: each Elastic IP has an id of its own"))
     })
 }
 

@@ -19,18 +19,12 @@ use crate::state_dir::Machine;
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// The watchdog is asked again this long after its last word while there is no hook's word: a hook may have been lost.
 const ASK_WITHOUT_DESIRED: Duration = Duration::from_secs(5);
-/// The watchdog is asked again this long after its last word while that word and the file contradict each other. Once
-/// the contradiction has lasted for too long, [`ASK_AGAIN`] suffices as long as the watchdog gives its word. The
-/// watchdog may have stood still for a moment, and without a new word the contradiction is over soon.
-const ASK_IN_CONTRADICTION: Duration = Duration::from_secs(2);
+/// The watchdog is asked again this long after its last word while that word and the file are in dispute. Once the
+/// dispute has lasted so long that a hook must have been lost, [`ASK_AGAIN`] suffices as long as the watchdog gives its
+/// word. The watchdog may have stood still for a moment, and without a new word the dispute is over soon.
+const ASK_IN_DISPUTE: Duration = Duration::from_secs(2);
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Asks the watchdog, unless the config forbids it or the watchdog is being asked already.
     pub(super) fn ask(&mut self) {
         if self.config.witness == WitnessMode::Off || self.watchdog.is_asking() {
@@ -48,8 +42,8 @@ where
         }
         let stands = matches!(self.watchdog.asked(), Some(Asked::Word(_)));
         let after = |vip: &VipLoop| {
-            if vip.is_contradicted() && !(stands && vip.hook_lost().is_some()) {
-                ASK_IN_CONTRADICTION
+            if vip.dispute().is_some_and(|dispute| !(stands && dispute.hook_lost(self.config.witness))) {
+                ASK_IN_DISPUTE
             } else if vip.is_unknown() {
                 ASK_WITHOUT_DESIRED
             } else {

@@ -102,7 +102,7 @@ impl Attempts {
     /// Notes a failure. Returns how often the subject failed in a row.
     pub fn failed(&mut self, subject: &Subject, failure: &Failure, now: Now, rng: &mut fastrand::Rng) -> u32 {
         if failure.class == Class::Throttled && self.hurries(subject) {
-            // EC2 throttled a hurried try: EC2's buckets keep the rest waiting, not a fault.
+            // EC2 throttled a hurried try. The rest then waits for EC2's buckets, and not for the end of a fault.
             self.0.values_mut().for_each(|attempt| attempt.hurries = false);
         }
         let attempt = self.0.entry(subject.clone()).or_default();

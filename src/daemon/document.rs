@@ -79,6 +79,7 @@ impl VipLoop {
             holds: self.holds(),
             bindings,
             conditions,
+            connections: self.connections.clone(),
         }
     }
 
@@ -161,11 +162,12 @@ impl VipLoop {
             .collect();
         let reason = if contested.is_empty() { "Calm" } else { "TakenAgainAndAgain" };
         put(ConditionName::Contested, !contested.is_empty(), reason, contested.join("; "));
-        let (reason, message) = match self.hook_lost() {
-            Some(contradiction) => ("Contradiction", contradiction.message()),
+        let lost = self.dispute().filter(|dispute| dispute.hook_lost(mode));
+        let (reason, message) = match lost {
+            Some(dispute) => ("Contradiction", dispute.message()),
             None => ("Agreed", ""),
         };
-        put(ConditionName::HookLost, self.hook_lost().is_some(), reason, message.to_owned());
+        put(ConditionName::HookLost, lost.is_some(), reason, message.to_owned());
         let leader = matches!(self.reading().map(|reading| &reading.desired), Some(Desired::Leader(_)));
         let rival = self.memory().claim.as_ref().and_then(|held| held.superseded_by.as_ref()).filter(|_| leader);
         let reason = if rival.is_some() { "NewerClaim" } else { "Newest" };
@@ -230,7 +232,7 @@ impl VipLoop {
         let record = self
             .claims()
             .zip(self.instance())
-            .map_or(Record::Unknown, |(claims, instance)| claim::record(claims, instance, held));
+            .map_or(Record::Unknown, |(claims, instance)| claim::record_status(claims, instance, held));
         match (record, unread) {
             (Record::Newest, _) => (true, reason::ON_RECORD, String::new()),
             (Record::Missing, _) => {

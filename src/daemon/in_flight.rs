@@ -15,7 +15,7 @@ use crate::action::Action;
 use crate::decide::plan::{Change, Plan, Subject};
 use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
 use crate::ids::ClaimId;
-use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
+use crate::machine::kernel::{Kernel, KernelError, LocalAddress, Reset};
 use crate::observe::cause::Cause;
 
 /// One change that the loop carries out.
@@ -36,6 +36,8 @@ pub struct Written {
     pub write: Write,
     /// `None` if the change was withdrawn before it was sent.
     pub result: Option<Result<Accepted, Failure>>,
+    /// The reset of the connections that the change left behind; `None` if the change leaves none behind.
+    pub reset: Option<Reset>,
     pub took: Duration,
 }
 
@@ -89,14 +91,21 @@ pub async fn perform<E: Ec2Write, K: Kernel>(
     action: &Action,
     urgency: Urgency,
 ) -> Result<Accepted, Failure> {
-    let local = |interface: &String, address: &IpAddr| LocalAddress { interface: interface.clone(), address: *address };
     let done = Accepted { association: None, changed: true };
     match action {
         Action::AddLocalAddress { interface, address } => {
-            kernel.add(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
+            let wanted = LocalAddress::single(interface, *address);
+            kernel.add(&wanted).await.map(|()| done).map_err(Failure::from)
         }
-        Action::RemoveLocalAddress { interface, address } => {
-            kernel.remove(&local(interface, address)).await.map(|()| done).map_err(Failure::from)
+        Action::RemoveLocalAddress { entries, .. } => {
+            let mut removed = Ok(done);
+            for entry in entries {
+                // An entry that stays keeps no other entry here.
+                if let (Err(error), Ok(_)) = (kernel.remove(entry).await, &removed) {
+                    removed = Err(Failure::from(error));
+                }
+            }
+            removed
         }
         cloud => ec2.perform(cloud, urgency).await.map_err(Failure::from),
     }

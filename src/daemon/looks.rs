@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Daemon;
-use super::reads::{self, Consequence, Event, Reads};
+use super::reads::{self, Consequence, Event, Haste, Reads};
 use super::schedule::Circumstances;
 use super::vip::VipLoop;
 use crate::ec2::{Ec2Read, Ec2Write, Urgency};
@@ -19,13 +19,7 @@ use crate::state_dir::Machine;
 /// The interval varies by this share up and down, so that the nodes of an account do not look all at once.
 const JITTER: f64 = 0.25;
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Takes the answer to a read into account.
     pub(super) fn answered(&mut self, event: Event) {
         let now = self.now();
@@ -34,6 +28,7 @@ where
             Event::Word(asked) => self.heard(asked),
             Event::Local(read) => {
                 self.reads.local(read, &mut self.world, now.wall_ms);
+                self.left_behind.tell(&self.world, &mut self.problems, now.wall_ms);
             }
             Event::Source(read) => {
                 let consequence = self.reads.answered(read, &mut self.world, now.wall_ms);
@@ -100,9 +95,9 @@ where
     pub(super) fn round_over(&mut self, round: &reads::Finished) {
         let now = self.now().at;
         self.tell_pass(round);
-        let eager = self.vips.iter().any(|vip| vip.is_eager(now));
+        let haste = if self.vips.iter().any(|vip| vip.is_eager(now)) { Haste::Eager } else { Haste::Patient };
         let interval = self.interval();
-        let retry = self.reads.retry_delay(round, eager, &mut self.around.rng);
+        let retry = self.reads.retry_delay(round, haste, &mut self.around.rng);
         // A source that fails must not make the looks at the other sources rarer.
         self.schedule.regularly_at(now + retry.map_or(interval, |delay| delay.min(interval)));
         // The status says when each source was read, and is handed over once for the whole round.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::ec2::{Class, Ec2Error, Ec2Read, RouteTable, Urgency};
 use crate::identity::Node;
-use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
+use crate::machine::kernel::{Kernel, KernelError, LocalView};
 use crate::observe::question::{Answer, Question, TagChoice, Topic, ask};
 use crate::observe::seen::Moment;
 use crate::observe::{Known, LastRead, World};
@@ -49,7 +50,7 @@ pub struct Read {
 /// The kernel's answer. `at` is when the kernel was asked.
 pub struct LocalRead {
     at: Moment,
-    addresses: Result<BTreeSet<LocalAddress>, KernelError>,
+    view: Result<LocalView, KernelError>,
 }
 
 /// The consequence that an answer of EC2 has for the loop, besides the update of the world.
@@ -100,6 +101,15 @@ struct Search {
     under_way: bool,
     error: Option<(Class, String)>,
     failures: u32,
+}
+
+/// Whether a claim waits for EC2 to answer again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Haste {
+    Patient,
+    /// A claim is eager to take. The delay between looks does not grow, because the first look that succeeds tells that
+    /// EC2 answers again.
+    Eager,
 }
 
 /// The reads that are under way, and how the last ones went.
@@ -189,17 +199,22 @@ impl Reads {
         due
     }
 
-    /// Asks for the kernel's addresses.
-    pub fn start_local<H: Kernel + 'static>(&mut self, host: &Rc<H>, now: Moment) -> ReadFuture {
+    /// Asks the kernel about these addresses.
+    pub fn start_local<H: Kernel + 'static>(
+        &mut self,
+        host: &Rc<H>,
+        addresses: BTreeSet<IpAddr>,
+        now: Moment,
+    ) -> ReadFuture {
         self.reading_local = true;
         let host = Rc::clone(host);
-        Box::pin(async move { Event::Local(LocalRead { at: now, addresses: host.addresses().await }) })
+        Box::pin(async move { Event::Local(LocalRead { at: now, view: host.look(&addresses).await }) })
     }
 
     /// Takes the kernel's answer over into the world.
     pub fn local(&mut self, read: LocalRead, world: &mut World, wall_ms: u64) {
         self.reading_local = false;
-        let failed = world.put_local(read.addresses, read.at).err();
+        let failed = world.put_local(read.view, read.at).err();
         let failed = failed.map(|error| (Class::Transient, error.to_string()));
         self.note(&Topic::LOCAL, failed, wall_ms);
     }
@@ -287,15 +302,16 @@ impl Reads {
 
     /// The delay after a failed round; `None` after a good round, and after a round in which only an operator can help,
     /// because the usual interval suffices then. The mildest failure decides, so a failure that an operator must mend
-    /// hides no failure that passes by itself. While a claim is eager to take, the delay does not grow: the first look
-    /// that succeeds tells that EC2 answers again.
-    pub fn retry_delay(&mut self, round: &Finished, eager: bool, rng: &mut fastrand::Rng) -> Option<Duration> {
+    /// hides no failure that passes by itself.
+    pub fn retry_delay(&mut self, round: &Finished, haste: Haste, rng: &mut fastrand::Rng) -> Option<Duration> {
         match round.mildest {
             None | Some(Class::Denied | Class::Rejected) => {
                 self.backoff.reset();
                 None
             }
-            Some(Class::Transient | Class::Throttled | Class::Stale) if eager => Some(RETRY_WHILE_EAGER),
+            Some(Class::Transient | Class::Throttled | Class::Stale) if haste == Haste::Eager => {
+                Some(RETRY_WHILE_EAGER)
+            }
             Some(Class::Transient | Class::Throttled | Class::Stale) => {
                 Some(self.backoff.next_delay(rng).max(RETRY_FLOOR))
             }

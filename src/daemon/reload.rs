@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Daemon;
 use super::vip::VipLoop;
 use crate::config::{Config, WitnessMode};
+use crate::decide::own_writes::OwnWrites;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -12,13 +13,7 @@ use crate::report::News;
 use crate::state_dir::Machine;
 use crate::status::problem;
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Takes a changed config over. A problem tells of settings that cannot change while the daemon runs.
     pub(super) fn reload(&mut self) {
         let wall_ms = self.now().wall_ms;
@@ -39,6 +34,8 @@ where
             self.problems.clear("RestartNeeded");
         }
         let now = self.now();
+        self.left_behind.changed(&self.vips, &config);
+        self.own_writes = OwnWrites::default();
         let mut before = std::mem::take(&mut self.vips);
         self.vips = config
             .vips
@@ -55,6 +52,7 @@ where
         }
         self.around.machine.keep_only(&config.vips.iter().map(|vip| vip.delegate_ip).collect());
         self.config = config;
+        self.left_behind.tell(&self.world, &mut self.problems, wall_ms);
         // The word of a witness that is switched off does not count any more. A witness that is switched on is asked
         // with the next round. If the witness stays switched on, its last word still counts.
         if self.config.witness == WitnessMode::Off {

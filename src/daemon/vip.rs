@@ -9,8 +9,9 @@ use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
 use crate::decide::memory::{Memory, Persisted};
+use crate::decide::own_writes::OwnWrites;
 use crate::decide::plan::{Change, Plan, State, Subject, Verdict};
-use crate::decide::witness::{Contradiction, Heard};
+use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
 use crate::desired::source::Reading;
 use crate::ec2::{Accepted, Class, Effect, Urgency};
@@ -19,15 +20,16 @@ use crate::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, W
 use crate::observe::{self, World};
 use crate::report::Outcome;
 use crate::state_dir::Machine;
+use crate::status::ConnectionsStatus;
 
 use super::attempts::{Attempts, LastFailure, Releases};
 use super::in_flight::{InFlight, RateWait, Write, Written};
 
-/// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit: somewhat
-/// longer than the hooks' `wait`.
+/// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit. The hooks'
+/// `wait` ends somewhat earlier.
 const URGENT_FOR: Duration = Duration::from_secs(10);
-/// For this long after the daemon adopted a claim, a claim that has not taken everything is eager: the loop looks for
-/// the end of a fault as under a young claim.
+/// For this long after the daemon adopted a claim that has not taken everything, the claim is eager: the loop looks often,
+/// so that it notices the end of a fault at once.
 const EAGER_FOR: Duration = Duration::from_mins(1);
 /// A change whose answers were lost more often than this in a row is not looked for each time.
 const LOOKS_SOON: u32 = 5;
@@ -79,6 +81,8 @@ pub struct VipLoop {
     began: Option<(ClaimId, Option<String>)>,
     /// Whether this node has gained the VIP and not lost it since.
     held: bool,
+    /// The connections that were ended before their local address was removed.
+    pub(super) connections: Option<ConnectionsStatus>,
 }
 
 impl VipLoop {
@@ -100,6 +104,7 @@ impl VipLoop {
             persisted,
             converged,
             held: false,
+            connections: None,
         }
     }
 
@@ -133,14 +138,9 @@ impl VipLoop {
         changed
     }
 
-    /// The contradiction between file and watchdog, if it has lasted for too long.
-    pub(super) fn hook_lost(&self) -> Option<&Contradiction> {
-        self.decider.hook_lost()
-    }
-
-    /// Whether file and watchdog contradict each other, by the watchdog's last word.
-    pub fn is_contradicted(&self) -> bool {
-        self.decider.contradiction().is_some()
+    /// The dispute between the file and the watchdog's last word; `None` if they agree.
+    pub(super) fn dispute(&self) -> Option<&Dispute> {
+        self.decider.dispute()
     }
 
     /// Whether there is no hook's word to go by.
@@ -170,8 +170,14 @@ impl VipLoop {
     }
 
     /// Learns from a look and plans anew.
-    pub fn decide(&mut self, vip: Vip, mut observed: Observed, now: Now) {
+    pub fn decide(&mut self, mut vip: Vip, mut observed: Observed, own_writes: &mut OwnWrites, now: Now) {
         let Some(reading) = &self.reading else { return };
+        own_writes.look(vip.delegate_ip, &observed, &self.decider.memory);
+        for key in vip.bindings.keys() {
+            if let Some(obstacle) = own_writes.obstacle(vip.delegate_ip, key) {
+                vip.obstacles.entry(key.clone()).or_insert(obstacle);
+            }
+        }
         let desired = reading.desired.clone();
         let plan = self.decider.decide(&vip, &desired, &mut observed, now);
         // A failure is forgotten once its subject is as it should be. A binding that cannot be seen at present keeps
@@ -251,8 +257,8 @@ impl VipLoop {
     }
 
     /// The urgency of a change. The rate limit counts a claim's first takes and its record, and does not hold them
-    /// back. A take that failed waits for the rate limit, but not until everything that succeeded is paid for. A take
-    /// that is tried again because a fault is over does not wait.
+    /// back. A take that failed is paced: it does not wait until all earlier calls are paid for. A take that is tried
+    /// again because a fault is over does not wait.
     fn urgency_of(&self, change: &Change) -> Urgency {
         let subject = change.subject();
         match (change.is_take(), self.attempts.has_failed(&subject)) {
@@ -264,7 +270,15 @@ impl VipLoop {
 
     /// Takes the end of a change into account.
     pub fn written(&mut self, written: &Written, now: Now, rng: &mut fastrand::Rng) -> Ending {
-        let Written { write: Write { change, claim, start, .. }, result, .. } = written;
+        let Written { write: Write { change, claim, start, .. }, result, reset, .. } = written;
+        if let Some(reset) = reset {
+            let before = self.connections.as_ref().map_or(0, |before| before.reset);
+            self.connections = Some(ConnectionsStatus {
+                reset: before.saturating_add(u64::from(reset.ended)),
+                at_ms: now.wall_ms,
+                left: reset.left.as_ref().map(ToString::to_string),
+            });
+        }
         let subject = change.subject();
         match result {
             // The change was withdrawn before it was sent. The next plan holds the changes that are wanted instead.
@@ -389,8 +403,8 @@ impl VipLoop {
     }
 
     /// How long the looks may wait for the rate limit. While a claim is young and still taking, the looks do not wait
-    /// at all. While an older claim is still taking, its takes wait for a look, so the looks do not wait until
-    /// everything that failed before is paid for. All other looks wait for a token.
+    /// at all. While an older claim is still taking, its takes wait for a look, so the looks are paced: they do not
+    /// wait until all earlier calls are paid for. All other looks wait for a token.
     pub fn urgency(&self, now: Moment) -> Urgency {
         match &self.decider.memory.claim {
             Some(held) if self.is_taking() && now < held.adopted_at + URGENT_FOR => Urgency::Urgent,
@@ -457,6 +471,15 @@ impl VipLoop {
             Seen::Elsewhere(holder) => Some(holder),
             Seen::Here { .. } | Seen::Absent | Seen::Unknown(_) => None,
         }
+    }
+
+    /// The bindings in EC2 that pointed at this node when they were seen last.
+    pub fn seen_here(&self) -> impl Iterator<Item = &BindingKey> {
+        let sights = self.seen.iter().flat_map(|(_, observed)| &observed.sights);
+        sights.filter_map(|(key, sight)| {
+            let points = matches!(key.kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp);
+            (points && matches!(sight.seen, Seen::Here { .. })).then_some(key)
+        })
     }
 
     pub(super) fn claims(&self) -> Option<&Claims> {

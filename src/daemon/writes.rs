@@ -9,10 +9,12 @@ use super::Daemon;
 use super::attempts::Because;
 use super::in_flight::{RateWait, Write, WriteFuture, Written, perform};
 use super::vip::FollowUp;
-use crate::action::Action;
+use crate::action::{Action, Purpose};
+use crate::binding::Connections;
+use crate::decide::plan::Change;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
-use crate::machine::kernel::Kernel;
+use crate::machine::kernel::{Kernel, KernelError, Left, Reset};
 use crate::observe::seen::Now;
 use crate::report::News;
 use crate::state_dir::Machine;
@@ -20,13 +22,7 @@ use crate::state_dir::Machine;
 /// The removal of a local address waits no longer than this for the reset of its connections.
 const RESET_WITHIN: Duration = Duration::from_millis(500);
 
-impl<E, K, I, M> Daemon<E, K, I, M>
-where
-    E: Ec2Read + Ec2Write + 'static,
-    K: Kernel + 'static,
-    I: Identify + 'static,
-    M: Machine,
-{
+impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Starts the planned changes that may go now, and persists the claims that they rest on. A change goes out when
     /// its future is first polled, and its claim is persisted before that. A problem tells of a claim that could not be
     /// persisted.
@@ -56,25 +52,17 @@ where
         Box::pin(async move {
             let urgency = wait.over(&*ec2).await;
             let began = Instant::now();
+            let mut reset = None;
             let result = match urgency {
                 Some(urgency) => {
                     let (key, action) = (write.change.key(), write.change.action());
                     reporter.news(&News::ActionStarted { vip: write.vip, key, action });
-                    if let Action::RemoveLocalAddress { address, .. } = action {
-                        // Whatever comes of the reset, and however long it takes, the address goes.
-                        let reset = timeout(RESET_WITHIN, kernel.reset_connections(*address)).await;
-                        let result = match &reset {
-                            Ok(result) => result.as_ref().copied().map_err(ToString::to_string),
-                            Err(_) => Err("the kernel has not answered in time".to_owned()),
-                        };
-                        let result = result.as_ref().copied().map_err(String::as_str);
-                        reporter.news(&News::ConnectionsReset { vip: write.vip, address: *address, result });
-                    }
+                    reset = reset_before(action, &*kernel).await;
                     Some(perform(&*ec2, &*kernel, action, urgency).await)
                 }
                 None => None,
             };
-            Written { write, result, took: began.elapsed() }
+            Written { write, result, reset, took: began.elapsed() }
         })
     }
 
@@ -89,6 +77,9 @@ where
         let ending = vip.written(written, now, &mut self.around.rng);
         let is_taking = vip.is_taking();
         let reporter = &*self.around.reporter;
+        if let (Some(reset), Action::RemoveLocalAddress { address, .. }) = (&written.reset, change.action()) {
+            reporter.news(&News::ConnectionsReset { vip: *delegate_ip, address: *address, reset });
+        }
         if let (Some(outcome), Some(result)) = (ending.outcome, &written.result) {
             let failure = result.as_ref().err();
             reporter.news(&News::ActionDone {
@@ -117,6 +108,7 @@ where
             FollowUp::LookSoon => self.schedule.soon(now.at),
             FollowUp::Nothing => {}
         }
+        self.note_pointed(written, now);
         if written.is_accepted() {
             self.pulse.accepted(now.at);
             if tells_of_fault {
@@ -127,6 +119,16 @@ where
             // If the change perhaps happened, its next try waits for a look.
             self.schedule.once_idle();
             self.release_held_back(Because::FaultOver);
+        }
+    }
+
+    /// Notes a change that pointed a binding here, so that changes which undo one another are noticed.
+    fn note_pointed(&mut self, written: &Written, now: Now) {
+        let Write { vip, change, .. } = &written.write;
+        if let Change::OfBinding { key, purpose: Purpose::Take | Purpose::Restore | Purpose::Retake, .. } = change
+            && written.is_accepted()
+        {
+            self.own_writes.pointed_here(*vip, key, now.at);
         }
     }
 
@@ -142,4 +144,16 @@ where
             vip.release_held_back(&mut releases, &self.in_flight, now);
         }
     }
+}
+
+/// Ends the connections of the local address that `action` removes, if it removes one and its connections are to end.
+/// Whatever comes of the reset, and however long it takes, the address goes afterwards.
+async fn reset_before(action: &Action, kernel: &impl Kernel) -> Option<Reset> {
+    let Action::RemoveLocalAddress { address, entries, connections: Connections::Reset } = action else {
+        return None;
+    };
+    let unanswered =
+        || KernelError::NoAnswer { doing: format!("reset the connections of {address}"), after: RESET_WITHIN };
+    let reset = timeout(RESET_WITHIN, kernel.reset_connections(*address, entries)).await;
+    Some(reset.unwrap_or_else(|_| Reset { ended: 0, left: Some(Left::Failed(unanswered())) }))
 }

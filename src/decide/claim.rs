@@ -34,8 +34,8 @@ pub struct Held {
     /// When the claim's hook started, by the wall clock, in milliseconds since the Unix epoch.
     pub started_ms: u64,
     pub term: Term,
-    /// When the daemon first saw the claim; `age_at_adoption` is how long the hook's start was ago then, by the clock
-    /// since boot.
+    /// When the daemon first saw the claim; `age_at_adoption` is the time from the hook's start to that moment, by the
+    /// clock since boot.
     pub adopted_at: Moment,
     pub age_at_adoption: Duration,
     /// Whether the first read of the record after the claim began has been taken into account. From then on no read
@@ -43,8 +43,8 @@ pub struct Held {
     pub term_settled: bool,
     /// Whether EC2 has accepted the tag of this claim once.
     pub recorded: bool,
-    /// Whether an earlier daemon may have served this claim, of which nothing is remembered. This node's own tag then
-    /// tells the claim's term.
+    /// Whether an earlier daemon may have served this claim and left no memory behind. This node's own tag then tells
+    /// the claim's term.
     pub unremembered: bool,
     pub superseded_by: Option<Rival>,
     /// When the daemon learned from the last read that showed a newer claim. Meaningless while `superseded_by` is
@@ -131,7 +131,7 @@ pub enum Record {
 
 /// The state of this node's claim in the last read of the record.
 #[must_use]
-pub fn record(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
+pub fn record_status(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
     let Some((terms, _)) = read_under(claims, held) else { return Record::Unknown };
     if terms.get(me) != Some(&held.term) {
         return Record::Missing;
@@ -251,7 +251,7 @@ pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, held: &Held, now
         Right::Any
     } else if mode == ClaimMode::Tags && !has_looked_lately(claims, held, now) {
         Right::LookFirst
-    } else if age <= UNRECORDED_TAKE_WINDOW || record(claims, me, held) == Record::Newest {
+    } else if age <= UNRECORDED_TAKE_WINDOW || record_status(claims, me, held) == Record::Newest {
         Right::Any
     } else {
         Right::OnlyIfFree

@@ -13,7 +13,7 @@ use crate::decide::claim::{self, Held, Rival, Standing};
 use crate::decide::timing::{CALM, NOT_FRESH, RAISE_WINDOW, SETTLE};
 use crate::desired::{Claim, Desired};
 use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
-use crate::observe::seen::{Claims, Moment, Observed, Seen, Sight};
+use crate::observe::seen::{Claims, Moment, Now, Observed, Seen, Sight};
 
 /// The memory of one VIP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -28,7 +28,7 @@ pub struct Memory {
     pub recorded: Option<(Term, Moment)>,
     /// When EC2 last accepted the deletion of an old claim's tag.
     pub forgot_at: Option<Moment>,
-    /// When this daemon began to keep the VIP, if it found nothing persisted: it knows nothing of the time before.
+    /// When this daemon began to keep the VIP, if no memory was persisted: this daemon knows nothing of the time before.
     /// `None` if an earlier daemon's memory was restored.
     pub kept_since: Option<Moment>,
     /// Since when this node has been standby or superseded; `None` while it is neither.
@@ -71,10 +71,10 @@ impl Memory {
         Self { kept_since: Some(now), ..Self::default() }
     }
 
-    /// Takes the desired state and a look at the world into account. `wall_ms` is the wall clock now, in milliseconds
-    /// since the Unix epoch. Terms are compared with EC2's clock, or with the wall clock while EC2's is not known, and
-    /// implausible terms in `observed` are set apart.
-    pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Moment, wall_ms: u64) {
+    /// Takes the desired state and a look at the world into account. Terms are compared with EC2's clock, or with the wall
+    /// clock while EC2's is not known, and implausible terms in `observed` are set apart.
+    pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Now) {
+        let Now { at: now, wall_ms } = now;
         claim::set_apart_implausible(&mut observed.claims, observed.server_ms.unwrap_or(wall_ms));
         if let Desired::Leader(claim) = desired {
             if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {

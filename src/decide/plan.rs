@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::{Action, Force, Purpose, RouteCall};
-use crate::binding::{Binding, BindingKey, ClaimMode, OnRelease, Vip};
+use crate::binding::{Binding, BindingKey, ClaimMode, Obstacle, OnRelease, Vip};
 use crate::claim_tag;
 use crate::decide::claim::{self, Held, Record, Right, Standing};
 use crate::decide::memory::{Memory, Track};
@@ -26,6 +26,7 @@ pub use self::verdict::{DriftReason, State, Step, Verdict};
 pub use self::why::{Blocker, Why};
 
 mod change;
+mod local;
 mod unasked;
 mod verdict;
 mod why;
@@ -101,7 +102,14 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
     let bindings: BTreeMap<_, _> = vip
         .bindings
         .iter()
-        .map(|(key, binding)| (key.clone(), planner.binding(key, binding.as_ref(), &mut look_at)))
+        .map(|(key, binding)| {
+            let verdict = planner.binding(key, binding.as_ref(), &mut look_at);
+            let obstacle = vip.obstacles.get(key).filter(|obstacle| match obstacle {
+                Obstacle::SharedPlace { .. } => standing != Standing::Unknown,
+                Obstacle::OwnWrites { .. } => standing == Standing::Leader,
+            });
+            (key.clone(), obstructed(verdict, obstacle))
+        })
         .collect();
     let unasked = Unasked::of(desired, observed.witness, &bindings);
     let record = planner.record();
@@ -134,7 +142,7 @@ impl Planner<'_> {
             };
         };
         match (self.standing, &self.memory.claim) {
-            (Standing::Unknown, _) => undesired(binding, seen),
+            (Standing::Unknown, _) => self.undesired(binding, seen),
             (Standing::Leader, Some(held)) if track.applied => self.keep(held, binding, sight, track, look_at),
             (Standing::Leader, Some(held)) => self.take(held, binding, sight, seen, look_at),
             // A leader always holds a claim: `learn` adopts it before anybody plans.
@@ -196,7 +204,10 @@ impl Planner<'_> {
     ) -> Verdict {
         match track.believe(sight) {
             // An accepted change is no success yet: only a later look shows success.
-            Seen::Here { .. } if matches!(sight.seen, Seen::Here { .. }) => in_place(binding),
+            Seen::Here { .. } if matches!(sight.seen, Seen::Here { .. }) && self.is_silent(binding) => {
+                self.restore(binding, &Seen::Absent, track, look_at)
+            }
+            Seen::Here { .. } if matches!(sight.seen, Seen::Here { .. }) => self.in_place(binding),
             Seen::Here { .. } => say(State::Waiting, Why::Accepted),
             Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
             seen @ Seen::Absent => match self.waits_for(binding) {
@@ -227,6 +238,7 @@ impl Planner<'_> {
     fn restore(&self, binding: &Binding, found: &Seen, track: &Track, look_at: &mut Option<Moment>) -> Verdict {
         let (why, reason) = match binding {
             Binding::SourceDestCheck { .. } => (Why::CheckOn, DriftReason::CheckOn),
+            _ if self.is_silent(binding) => (Why::Silent, DriftReason::Absent),
             _ => (Why::Restoring, DriftReason::Absent),
         };
         if let (Some(last), Some(holds)) = (track.last_retake, track.retakes.checked_sub(1)) {
@@ -244,7 +256,7 @@ impl Planner<'_> {
     /// record, or the watchdog forbids it. `None` if it may.
     fn why_no_retake(&self, held: &Held, holder: &Holder) -> Option<Verdict> {
         let holder = holder.to_string();
-        if claim::record(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
+        if claim::record_status(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
             return Some(say(State::Blocked, Why::NoRecord { holder }));
         }
         match self.observed.witness {
@@ -305,8 +317,8 @@ impl Planner<'_> {
             Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_) => return not_here(seen),
         };
         let action = match binding {
-            Binding::LocalAddress { interface, address } => {
-                Action::RemoveLocalAddress { interface: interface.clone(), address: *address }
+            Binding::LocalAddress { interface, address, connections } => {
+                return local::release(interface, *address, *connections, self.observed.local.get(address));
             }
             // When a secondary address moves, its Elastic IP moves along, and the association keeps its id. The id
             // therefore does not tell which node holds the Elastic IP. Unassigning the address from the own ENI frees
@@ -320,7 +332,7 @@ impl Planner<'_> {
             },
             Binding::SecondaryIp { eni, address } => Action::UnassignAddress { eni: eni.clone(), address: *address },
             // A standby keeps the source/destination check off.
-            Binding::SourceDestCheck { .. } => return in_place(binding),
+            Binding::SourceDestCheck { .. } => return self.in_place(binding),
             Binding::Route { on_release: OnRelease::Keep, .. } => {
                 return say(State::InSync, Why::KeptForSuccessor);
             }
@@ -347,6 +359,37 @@ impl Planner<'_> {
             return say(State::Waiting, Why::LookingAgain);
         }
         act(State::Waiting, Why::Releasing, Purpose::Release, action)
+    }
+
+    /// A binding while no hook has said who leads: it stays as it is. The source/destination check of the own ENI is in
+    /// sync either way, because it directs no traffic to this node.
+    fn undesired(&self, binding: &Binding, seen: &Seen) -> Verdict {
+        match (binding, seen) {
+            (Binding::SourceDestCheck { .. }, Seen::Here { .. }) => self.in_place(binding),
+            (Binding::SourceDestCheck { .. }, Seen::Absent) => say(State::InSync, Why::CheckLeftOn),
+            (_, Seen::Here { .. }) => say(State::Blocked, Why::UndesiredButHere),
+            (_, Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_)) => not_here(seen),
+        }
+    }
+
+    /// A binding that is as this node needs it.
+    fn in_place(&self, binding: &Binding) -> Verdict {
+        let place = match binding {
+            Binding::ElasticIp { eni, private_ip, .. } => format!("at {eni} {private_ip}"),
+            Binding::Route { eni, .. } => format!("at {eni}"),
+            Binding::SecondaryIp { eni, .. } => format!("on {eni}"),
+            Binding::LocalAddress { interface, address, .. } => {
+                local::place(interface, self.observed.local.get(address))
+            }
+            Binding::SourceDestCheck { eni } => format!("off on {eni}"),
+        };
+        say(State::InSync, Why::PointsHere { place })
+    }
+
+    /// Whether the kernel does not answer for a local address that an interface has.
+    fn is_silent(&self, binding: &Binding) -> bool {
+        let Binding::LocalAddress { address, .. } = binding else { return false };
+        self.observed.local.get(address).is_some_and(local::is_silent)
     }
 
     /// The binding that must point here before `binding` can; `None` if there is no such binding, or if it points here
@@ -412,7 +455,7 @@ impl Planner<'_> {
         let Claims::Read { terms, edited, at, .. } = &self.observed.claims else { return None };
         let me = &self.vip.instance;
         let rested = self.now >= held.adopted_at + FORGET_AFTER
-            && claim::record(&self.observed.claims, me, held) == Record::Newest;
+            && claim::record_status(&self.observed.claims, me, held) == Record::Newest;
         let settled = self.memory.forgot_at.is_none_or(|forgot_at| *at >= forgot_at + SETTLE);
         if self.vip.claims == ClaimMode::Off || !rested || !settled {
             return None;
@@ -426,17 +469,6 @@ impl Planner<'_> {
     }
 }
 
-/// A binding while no hook has said who leads: it stays as it is. The source/destination check of the own ENI is in
-/// sync either way, because it directs no traffic to this node.
-fn undesired(binding: &Binding, seen: &Seen) -> Verdict {
-    match (binding, seen) {
-        (Binding::SourceDestCheck { .. }, Seen::Here { .. }) => in_place(binding),
-        (Binding::SourceDestCheck { .. }, Seen::Absent) => say(State::InSync, Why::CheckLeftOn),
-        (_, Seen::Here { .. }) => say(State::Blocked, Why::UndesiredButHere),
-        (_, Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_)) => not_here(seen),
-    }
-}
-
 /// A binding of a node that does not lead, which is not seen here.
 fn not_here(seen: &Seen) -> Verdict {
     match seen {
@@ -444,18 +476,6 @@ fn not_here(seen: &Seen) -> Verdict {
         Seen::Absent | Seen::Here { .. } => say(State::InSync, Why::NotHere),
         Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
     }
-}
-
-/// A binding that is as this node needs it.
-fn in_place(binding: &Binding) -> Verdict {
-    let place = match binding {
-        Binding::ElasticIp { eni, private_ip, .. } => format!("at {eni} {private_ip}"),
-        Binding::Route { eni, .. } => format!("at {eni}"),
-        Binding::SecondaryIp { eni, .. } => format!("on {eni}"),
-        Binding::LocalAddress { interface, .. } => format!("on {interface}"),
-        Binding::SourceDestCheck { eni } => format!("off on {eni}"),
-    };
-    say(State::InSync, Why::PointsHere { place })
 }
 
 /// The source/destination check of a node that does not lead. It is an attribute of the own ENI and moves nothing: a
@@ -488,11 +508,24 @@ fn point_here(binding: &Binding, seen: &Seen, force: Force) -> Action {
             },
         },
         Binding::SecondaryIp { eni, address } => Action::AssignAddress { eni: eni.clone(), address: *address, force },
-        Binding::LocalAddress { interface, address } => {
+        Binding::LocalAddress { interface, address, .. } => {
             Action::AddLocalAddress { interface: interface.clone(), address: *address }
         }
         Binding::SourceDestCheck { eni } => Action::DisableSourceDestCheck { eni: eni.clone() },
     }
+}
+
+/// The verdict on a binding that must not be pointed here. A release goes on, and a binding that is here stays. A standby
+/// tells of the obstacle as well, before it is in the way of a takeover.
+fn obstructed(verdict: Verdict, obstacle: Option<&Obstacle>) -> Verdict {
+    let Some(obstacle) = obstacle else { return verdict };
+    let releases = verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release);
+    let is_here = matches!(verdict.why, Why::PointsHere { .. } | Why::Confirming | Why::Accepted);
+    let is_unknown = verdict.state == State::Unknown && verdict.step.is_none();
+    if releases || is_here || is_unknown {
+        return verdict;
+    }
+    Verdict { state: State::Blocked, why: Why::Obstructed(obstacle.clone()), step: None, ..verdict }
 }
 
 fn hold(retakes: u32) -> Duration {

@@ -58,15 +58,19 @@ pub const CONTESTED_FROM: u32 = 3;
 /// Retakes are forgotten when nothing had to be taken or put back for this long.
 pub const CALM: Duration = Duration::from_mins(10);
 
+/// A binding that is found gone within this time after another one was pointed here counts as gone with it. A loss is
+/// found in the next look, and believed once the own change has settled.
+pub const WENT_WITH: Duration = Duration::from_secs(30);
+
 /// Older claims of other nodes are forgotten once the newest has held for this long: a resource has room for 50 tags.
 pub const FORGET_AFTER: Duration = Duration::from_hours(1);
 
 /// With `on_release` set to delete, a route is kept for this long after its node stood down.
 pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 
-/// A contradiction between file and watchdog counts after this long, because some time passes between Pgpool's decision
+/// A dispute between file and watchdog that lasts this long is a lost hook. Some time passes between Pgpool's decision
 /// and the file that its hook writes.
-pub const CONTRADICTION: Duration = Duration::from_secs(10);
+pub const HOOK_LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// The watchdog's word counts for this long. The watchdog is asked again long before, unless the machine was suspended
 /// or the daemon stood still.
@@ -83,6 +87,8 @@ const _: () = assert!(RETAKE_HOLD.as_millis() >= SETTLE.as_millis());
 const _: () = assert!(RETAKE_HOLD.as_millis() <= RETAKE_HOLD_MAX.as_millis());
 // A look is still recent enough to use even if its answer took as long as an answer may take.
 const _: () = assert!(LOOK_HOLDS.as_millis() > LONGEST_ANSWER.as_millis());
+// A loss that an own change brings about is found within the time in which it counts as that.
+const _: () = assert!(WENT_WITH.as_millis() > SETTLE.as_millis() + LOOK_HOLDS.as_millis() + LONGEST_ANSWER.as_millis());
 // A route is deleted only after every successor had the time to replace it: Pgpool elects in 2 to 7 s.
 const _: () = assert!(DELETE_ROUTE_AFTER.as_millis() > 7000 + LONGEST_ANSWER.as_millis());
 // A claim that waits for its record has time for two looks before it may no longer take by force.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::WitnessMode;
 use crate::decide::memory::Persisted;
-use crate::decide::timing::{CONTRADICTION, WORD_HOLDS};
+use crate::decide::timing::{HOOK_LOST_AFTER, WORD_HOLDS};
 use crate::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use crate::ids::ClaimId;
 use crate::observe::seen::{Moment, Now, Witness};
@@ -25,24 +25,25 @@ impl Heard {
     }
 }
 
-/// A contradiction between the file and the watchdog, and when it began.
+/// A dispute between the desired-state file and the watchdog: each says the opposite of the other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Contradiction {
+pub struct Dispute {
     /// The watchdog's word: whether this node is escalated. The file says the opposite, or nothing.
     escalated: bool,
-    /// The content of the file. If the content changes, a hook has run, and the contradiction begins anew. `None` after
+    /// The content of the file. If the content changes, a hook has run, and the dispute begins anew. `None` after
     /// a restart, while it is remembered only that the file does not say leader.
     file: Option<Desired>,
     since: Moment,
     /// The last moment at which the watchdog's word stood.
     stood: Moment,
-    /// Whether the watchdog repeated its word after the contradiction had lasted for [`CONTRADICTION`].
+    /// Whether the watchdog repeated its word after the dispute had lasted for [`HOOK_LOST_AFTER`]. Then a hook must have
+    /// been lost.
     lasts: bool,
-    /// The wall clock when the contradiction began, in milliseconds since the Unix epoch.
+    /// The wall clock when the dispute began, in milliseconds since the Unix epoch.
     since_ms: u64,
-    /// When the contradiction began, by the clock since boot. `None` if an older daemon did not persist that time.
+    /// When the dispute began, by the clock since boot. `None` if an older daemon did not persist that time.
     began_at: Option<Moment>,
-    /// Whether the contradiction began before the daemon was restarted or stood still, and the watchdog has not
+    /// Whether the dispute began before the daemon was restarted or stood still, and the watchdog has not
     /// confirmed it since.
     is_remembered: bool,
 }
@@ -50,8 +51,8 @@ pub struct Contradiction {
 /// The prefix of the ids of claims that follow from the watchdog's word.
 const CLAIM_PREFIX: &str = "watchdog-";
 
-impl Contradiction {
-    /// A contradiction on which an earlier daemon acted: that daemon began the persisted claim, or ended it.
+impl Dispute {
+    /// A dispute on which an earlier daemon acted: that daemon began the persisted claim, or ended it.
     #[must_use]
     pub fn remembered(persisted: &Persisted, now: Moment) -> Self {
         let (id, started_ms) = (persisted.claim.clone(), persisted.started_ms);
@@ -69,7 +70,7 @@ impl Contradiction {
         }
     }
 
-    /// Whether the contradiction is about a file with this content.
+    /// Whether the dispute is about a file with this content.
     fn is_about(&self, desired: &Desired) -> bool {
         match (&self.file, desired) {
             (None, desired) => !matches!(desired, Desired::Leader(_)),
@@ -79,10 +80,16 @@ impl Contradiction {
         }
     }
 
-    /// Whether the contradiction still counts without a new word of the watchdog. It counts for [`CONTRADICTION`] after
-    /// the last word. A remembered contradiction also counts until the watchdog has been asked.
+    /// Whether the dispute still counts without a new word of the watchdog. It counts for [`HOOK_LOST_AFTER`] after
+    /// the last word. A remembered dispute also counts until the watchdog has been asked.
     fn counts(&self, heard: Heard, now: Moment) -> bool {
-        now < self.stood + CONTRADICTION || (self.is_remembered && heard.is_outdated(now))
+        now < self.stood + HOOK_LOST_AFTER || (self.is_remembered && heard.is_outdated(now))
+    }
+
+    /// Whether the dispute has lasted for so long that a hook must have been lost. In mode `off` the watchdog has no say.
+    #[must_use]
+    pub fn hook_lost(&self, mode: WitnessMode) -> bool {
+        self.lasts && mode != WitnessMode::Off
     }
 
     /// The sentence that an operator reads.
@@ -96,45 +103,31 @@ impl Contradiction {
     }
 }
 
-/// The result of weighing the file against the watchdog's word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judgement {
-    pub desired: Desired,
-    /// Whether file and watchdog have contradicted each other for so long that a hook must have been lost.
-    pub hook_lost: bool,
-}
-
-/// Weighs the file against the watchdog's word. The daemon acts on the word only in mode `trust`. A lasting
-/// contradiction is reported in mode `check` as well.
+/// Weighs the file against the watchdog's word, and returns the desired state that follows. The daemon acts on the word
+/// only in mode `trust`.
 #[must_use]
-pub fn judge(
-    mode: WitnessMode,
-    desired: &Desired,
-    heard: Heard,
-    memory: &mut Option<Contradiction>,
-    now: Now,
-) -> Judgement {
+pub fn judge(mode: WitnessMode, desired: &Desired, heard: Heard, dispute: &mut Option<Dispute>, now: Now) -> Desired {
     let Now { at: now, wall_ms } = now;
     let heard = if heard.is_outdated(now) { Heard { word: Witness::Asking, ..heard } } else { heard };
-    if let (Some(before), true) = (memory.as_mut(), heard.is_outdated(now)) {
-        // The machine was suspended, or the daemon stood still. Nobody knows whether the contradiction still lasts.
+    if let (Some(before), true) = (dispute.as_mut(), heard.is_outdated(now)) {
+        // The machine was suspended, or the daemon stood still. Nobody knows whether the dispute still lasts.
         before.is_remembered |= before.lasts;
     }
-    let contradicts = contradicts(desired, heard, memory.as_ref(), now);
+    let contradicts = contradicts(desired, heard, dispute.as_ref(), now);
     let stands = matches!(heard.word, Witness::Escalated | Witness::NotEscalated);
-    let before = memory.take().filter(|before| before.is_about(desired));
-    *memory = contradicts.map(|escalated| match before {
-        Some(before) if before.escalated == escalated && stands => Contradiction {
+    let before = dispute.take().filter(|before| before.is_about(desired));
+    *dispute = contradicts.map(|escalated| match before {
+        Some(before) if before.escalated == escalated && stands => Dispute {
             file: Some(desired.clone()),
             stood: now,
-            // Only a word given late enough shows that the contradiction lasts: after its first word the watchdog may
+            // Only a word given late enough shows that the dispute lasts: after its first word the watchdog may
             // have died.
-            lasts: before.lasts || heard.at >= before.since + CONTRADICTION,
+            lasts: before.lasts || heard.at >= before.since + HOOK_LOST_AFTER,
             is_remembered: false,
             ..before
         },
         Some(before) if before.escalated == escalated => before,
-        _ => Contradiction {
+        _ => Dispute {
             escalated,
             file: Some(desired.clone()),
             since: now,
@@ -145,31 +138,27 @@ pub fn judge(
             is_remembered: false,
         },
     });
-    let lasting = memory.as_ref().filter(|contradiction| mode != WitnessMode::Off && contradiction.lasts);
-    let desired = match lasting {
-        Some(Contradiction { is_remembered: true, .. }) if mode == WitnessMode::Trust => {
-            Desired::Unknown(WhyUnknown::NotAskedSince)
-        }
+    match dispute.as_ref().filter(|dispute| mode == WitnessMode::Trust && dispute.lasts) {
+        Some(Dispute { is_remembered: true, .. }) => Desired::Unknown(WhyUnknown::NotAskedSince),
         // The hook that should have begun a claim never ran, so the watchdog's word begins one.
-        Some(Contradiction { escalated: true, since_ms, began_at, .. }) if mode == WitnessMode::Trust => {
+        Some(Dispute { escalated: true, since_ms, began_at, .. }) => {
             let id = ClaimId::new(format!("{CLAIM_PREFIX}{since_ms}"));
             Desired::Leader(Claim { id, started_ms: *since_ms, started_at: *began_at })
         }
-        Some(_) if mode == WitnessMode::Trust => Desired::Standby(WhyStandby::Watchdog),
-        _ => desired.clone(),
-    };
-    Judgement { desired, hook_lost: lasting.is_some() }
+        Some(_) => Desired::Standby(WhyStandby::Watchdog),
+        None => desired.clone(),
+    }
 }
 
 /// Whether the watchdog says that this node is escalated, if that contradicts the file. `None` if the two agree.
-fn contradicts(desired: &Desired, heard: Heard, before: Option<&Contradiction>, now: Moment) -> Option<bool> {
+fn contradicts(desired: &Desired, heard: Heard, before: Option<&Dispute>, now: Moment) -> Option<bool> {
     match (heard.word, desired) {
         (Witness::Escalated, Desired::Unknown(_) | Desired::Standby(_)) => Some(true),
         (Witness::NotEscalated, Desired::Leader(_)) => Some(false),
         // An unknown role that the watchdog does not contradict needs no hook: nobody has called one yet.
         (Witness::NotEscalated, Desired::Unknown(_) | Desired::Standby(_))
         | (Witness::Escalated, Desired::Leader(_)) => None,
-        // Without a word, an earlier contradiction still counts for a while, because a watchdog does not answer while
+        // Without a word, an earlier dispute still counts for a while, because a watchdog does not answer while
         // it runs a hook. A watchdog that is gone contradicts nothing.
         (Witness::Silent | Witness::Asking | Witness::Unheard, _) => {
             before.filter(|before| before.is_about(desired) && before.counts(heard, now)).map(|before| before.escalated)
@@ -181,14 +170,16 @@ fn contradicts(desired: &Desired, heard: Heard, before: Option<&Contradiction>, 
 mod tests {
     use super::*;
 
+    /// The desired state, and whether a hook was lost.
     fn judge(
         mode: WitnessMode,
         desired: &Desired,
         heard: Heard,
-        memory: &mut Option<Contradiction>,
+        dispute: &mut Option<Dispute>,
         (at, wall_ms): (Moment, u64),
-    ) -> Judgement {
-        super::judge(mode, desired, heard, memory, Now { at, wall_ms })
+    ) -> (Desired, bool) {
+        let desired = super::judge(mode, desired, heard, dispute, Now { at, wall_ms });
+        (desired, dispute.as_ref().is_some_and(|dispute| dispute.hook_lost(mode)))
     }
 
     const S: fn(u64) -> Duration = Duration::from_secs;
@@ -203,17 +194,17 @@ mod tests {
     }
 
     #[test]
-    fn a_short_contradiction_is_a_hook_on_its_way() {
+    fn a_short_dispute_is_a_hook_on_its_way() {
         let mut memory = None;
         let judged = judge(WitnessMode::Trust, &leader(), said(Witness::NotEscalated, 100), &mut memory, (S(100), 0));
-        assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
+        assert_eq!(judged, (leader(), false));
         let judged = judge(WitnessMode::Trust, &leader(), said(Witness::Escalated, 105), &mut memory, (S(105), 0));
-        assert_eq!(judged, Judgement { desired: leader(), hook_lost: false });
+        assert_eq!(judged, (leader(), false));
         assert_eq!(memory, None, "the next one begins anew");
     }
 
     #[test]
-    fn a_lasting_contradiction_is_a_lost_hook_and_acted_upon_only_in_mode_trust() {
+    fn a_lasting_dispute_is_a_lost_hook_and_acted_upon_only_in_mode_trust() {
         for (mode, lost, desired) in [
             (WitnessMode::Off, false, leader()),
             (WitnessMode::Check, true, leader()),
@@ -221,10 +212,10 @@ mod tests {
         ] {
             let mut memory = None;
             let _ = judge(mode, &leader(), said(Witness::NotEscalated, 100), &mut memory, (S(100), 0));
-            // A watchdog that is busy for a moment does not end the contradiction.
+            // A watchdog that is busy for a moment does not end the dispute.
             let _ = judge(mode, &leader(), said(Witness::Silent, 105), &mut memory, (S(105), 0));
             let judged = judge(mode, &leader(), said(Witness::NotEscalated, 110), &mut memory, (S(110), 0));
-            assert_eq!(judged, Judgement { desired, hook_lost: lost }, "{mode:?}");
+            assert_eq!(judged, (desired, lost), "{mode:?}");
         }
     }
 
@@ -237,7 +228,7 @@ mod tests {
         let later = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 300), &mut memory, (S(300), 207_000));
         assert_eq!(first, later);
         let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000, started_at: Some(S(100)) };
-        assert_eq!(first, Judgement { desired: Desired::Leader(claim), hook_lost: true });
+        assert_eq!(first, (Desired::Leader(claim), true));
     }
 
     #[test]
@@ -247,9 +238,9 @@ mod tests {
         let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 100), &mut memory, (S(100), 7_000));
         let _ = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, (S(110), 17_000));
         let busy = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 119), &mut memory, (S(119), 26_000));
-        assert!(busy.hook_lost);
+        assert!(busy.1);
         let gone = judge(WitnessMode::Trust, &nothing, said(Witness::Silent, 120), &mut memory, (S(120), 27_000));
-        assert_eq!(gone, Judgement { desired: nothing, hook_lost: false });
+        assert_eq!(gone, (nothing, false));
     }
 
     #[test]
@@ -261,7 +252,7 @@ mod tests {
         let _ = judge(WitnessMode::Trust, &dead, before_it_died, &mut memory, (S(101), 8_000));
         for now in 102..112 {
             let judged = judge(WitnessMode::Trust, &dead, said(Witness::Silent, now), &mut memory, (S(now), 9_000));
-            assert_eq!(judged, Judgement { desired: dead.clone(), hook_lost: false }, "at {now} s");
+            assert_eq!(judged, (dead.clone(), false), "at {now} s");
         }
     }
 
@@ -269,8 +260,8 @@ mod tests {
     fn a_word_from_before_a_suspend_holds_still_what_it_began_and_begins_nothing() {
         let nothing = Desired::Unknown(WhyUnknown::NoFile);
         let mut memory = None;
-        let judged = |word, at_s, now_s, memory: &mut Option<Contradiction>| {
-            judge(WitnessMode::Trust, &nothing, said(word, at_s), memory, (S(now_s), 7_000)).desired
+        let judged = |word, at_s, now_s, memory: &mut Option<Dispute>| {
+            judge(WitnessMode::Trust, &nothing, said(word, at_s), memory, (S(now_s), 7_000)).0
         };
         let _ = judged(Witness::Escalated, 100, 100, &mut memory);
         let began = judged(Witness::Escalated, 110, 110, &mut memory);
@@ -290,15 +281,15 @@ mod tests {
     #[test]
     fn what_an_earlier_daemon_did_on_the_watchdogs_word_stands_until_it_is_asked_and_no_hook_waits_for_that() {
         let unasked = || Heard { word: Witness::Silent, at: Moment::ZERO };
-        let judged = |desired: &Desired, heard, memory: &mut Option<Contradiction>, now| {
-            judge(WitnessMode::Trust, desired, heard, memory, (S(now), 9_000)).desired
+        let judged = |desired: &Desired, heard, memory: &mut Option<Dispute>, now| {
+            judge(WitnessMode::Trust, desired, heard, memory, (S(now), 9_000)).0
         };
         let (down, held_back) = (Desired::Standby(WhyStandby::Down), Desired::Unknown(WhyUnknown::NotAskedSince));
         let remembered = |claim: &str, started_ms| {
             let text = format!(
                 r#"{{"version":1,"claim":"{claim}","started_ms":{started_ms},"started_boot_ms":3,"term":1,"applied":[]}}"#
             );
-            Some(Contradiction::remembered(&serde_json::from_str(&text).unwrap(), S(0)))
+            Some(Dispute::remembered(&serde_json::from_str(&text).unwrap(), S(0)))
         };
         let began = || remembered("watchdog-7000", 7_000);
         let mut memory = began();
@@ -318,6 +309,6 @@ mod tests {
         let anew = Desired::Leader(Claim { id: ClaimId::new("c2"), started_ms: 8_000, started_at: None });
         assert_eq!(judged(&anew, unasked(), &mut ended(), 1), anew, "the next `up`");
         let checked = judge(WitnessMode::Check, &down, unasked(), &mut began(), (S(1), 9_000));
-        assert_eq!(checked.desired, down, "trusted no more");
+        assert_eq!(checked.0, down, "trusted no more");
     }
 }

@@ -335,7 +335,7 @@ interface = "{INTERFACE}"
 
     fn has_address(&self) -> bool {
         let Ok(address) = DELEGATE_IP.parse::<IpAddr>() else { return false };
-        self.kernel.has(&LocalAddress { interface: INTERFACE.to_owned(), address })
+        self.kernel.has(&LocalAddress::single(INTERFACE, address))
     }
 }
 
@@ -383,12 +383,13 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::status::page::Colours;
 
     #[tokio::test]
     async fn the_metrics_show_when_the_credentials_run_out_as_those_of_run_do() {
         LocalSet::new()
             .run_until(async {
-                let cluster = Cluster::start(Duration::ZERO, Timeline::start(false)).await.unwrap();
+                let cluster = Cluster::start(Duration::ZERO, Timeline::start(Colours::Off)).await.unwrap();
                 let has_it = || {
                     let metrics = cluster.nodes[0].report.metrics();
                     metrics.lines().any(|line| line.starts_with("vipkeeper_credentials_expiry_timestamp_seconds "))

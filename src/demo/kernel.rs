@@ -5,11 +5,12 @@
 //! can switch failures on.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::machine::kernel::{Kernel, KernelError, LocalAddress};
+use crate::machine::kernel::{Kernel, KernelError, LocalAddress, LocalView, Presence};
 use crate::wake::Wake;
 
 /// A handle on the simulated kernel. Clones share the same addresses.
@@ -128,9 +129,13 @@ impl Inner {
 }
 
 impl Kernel for MemoryKernel {
-    async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, KernelError> {
+    async fn look(&self, addresses: &BTreeSet<IpAddr>) -> Result<LocalView, KernelError> {
         let kernel = self.kernel();
-        kernel.reads_fail.clone().map_or_else(|| Ok(kernel.addresses.clone()), Err)
+        let presence = |address: &IpAddr| {
+            Presence::of_entries(kernel.addresses.iter().filter(|entry| entry.address == *address).cloned())
+        };
+        let of = addresses.iter().map(|address| (*address, presence(address))).collect();
+        kernel.reads_fail.clone().map_or_else(|| Ok(LocalView { of, left_behind: BTreeSet::new() }), Err)
     }
 
     async fn add(&self, address: &LocalAddress) -> Result<(), KernelError> {
@@ -150,7 +155,13 @@ mod tests {
     use crate::wake;
 
     fn vip(interface: &str) -> LocalAddress {
-        LocalAddress { interface: interface.to_owned(), address: [10, 0, 1, 50].into() }
+        LocalAddress::single(interface, [10, 0, 1, 50].into())
+    }
+
+    /// The addresses of the VIP that the kernel lists.
+    async fn listed(memory: &MemoryKernel) -> Result<BTreeSet<LocalAddress>, KernelError> {
+        let view = memory.look(&[vip("eth0").address].into()).await?;
+        Ok(view.of.into_values().flat_map(|presence| presence.entries.into_keys()).collect())
     }
 
     #[tokio::test]
@@ -158,11 +169,11 @@ mod tests {
         let memory = MemoryKernel::new(["eth0"]);
         for _ in 0..2 {
             memory.add(&vip("eth0")).await.unwrap();
-            assert_eq!(memory.addresses().await, Ok([vip("eth0")].into()));
+            assert_eq!(listed(&memory).await, Ok([vip("eth0")].into()));
         }
         for _ in 0..2 {
             memory.remove(&vip("eth0")).await.unwrap();
-            assert_eq!(memory.addresses().await, Ok([].into()));
+            assert_eq!(listed(&memory).await, Ok([].into()));
         }
         let nowhere = Err(KernelError::NoInterface("eth1".to_owned()));
         assert_eq!(memory.add(&vip("eth1")).await, nowhere);
@@ -170,7 +181,7 @@ mod tests {
         memory.plug("eth1");
         memory.add(&vip("eth1")).await.unwrap();
         memory.unplug("eth1");
-        assert_eq!(memory.addresses().await, Ok([].into()));
+        assert_eq!(listed(&memory).await, Ok([].into()));
     }
 
     #[tokio::test]
@@ -192,13 +203,13 @@ mod tests {
         let memory = MemoryKernel::new(["eth0"]);
         memory.fail_changes(Some(KernelError::NotPermitted));
         assert_eq!(memory.add(&vip("eth0")).await, Err(KernelError::NotPermitted));
-        assert_eq!(memory.addresses().await, Ok([].into()));
+        assert_eq!(listed(&memory).await, Ok([].into()));
         memory.fail_changes(None);
         memory.add(&vip("eth0")).await.unwrap();
         let error = KernelError::Kernel { doing: "look".to_owned(), message: "no".to_owned() };
         memory.fail_reads(Some(error.clone()));
-        assert_eq!(memory.addresses().await, Err(error));
+        assert_eq!(listed(&memory).await, Err(error));
         memory.fail_reads(None);
-        assert_eq!(memory.addresses().await, Ok([vip("eth0")].into()));
+        assert_eq!(listed(&memory).await, Ok([vip("eth0")].into()));
     }
 }

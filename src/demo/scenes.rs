@@ -229,9 +229,9 @@ impl Stage<'_> {
         self.timeline.say(self.cluster.views().trim_end());
         match (&result.converged_after, result.came_out_right()) {
             (Some(after), true) => {
-                self.timeline.result(true, &format!("right: everything in place after {:.2} s", after.as_secs_f64()));
+                self.timeline.right(&format!("everything in place after {:.2} s", after.as_secs_f64()));
             }
-            _ => self.timeline.result(false, &format!("WRONG: {}", result.wrong.join("; "))),
+            _ => self.timeline.wrong(&result.wrong.join("; ")),
         }
         self.results.push(result);
     }

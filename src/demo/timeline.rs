@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::report::{Direction, News, Outcome};
 use crate::status::DesiredRole;
+use crate::status::page::Colours;
 
 /// The terminal, and the time at which the demo started. Clones share both.
 #[derive(Clone)]
@@ -16,7 +17,7 @@ pub struct Timeline(Rc<Screen>);
 
 struct Screen {
     started: Instant,
-    colour: bool,
+    colours: Colours,
     /// The actions that failed and have not succeeded since, by node and action. A failure is shown once, not at each
     /// try.
     failing: RefCell<BTreeSet<(String, String)>>,
@@ -29,8 +30,8 @@ const RED: &str = "31";
 const FAINT: &str = "2";
 
 impl Timeline {
-    pub fn start(colour: bool) -> Self {
-        Self(Rc::new(Screen { started: Instant::now(), colour, failing: RefCell::default() }))
+    pub fn start(colours: Colours) -> Self {
+        Self(Rc::new(Screen { started: Instant::now(), colours, failing: RefCell::default() }))
     }
 
     /// Shows a text of any length as it is.
@@ -49,9 +50,14 @@ impl Timeline {
         show(&format!("{}  {}", self.time(), self.paint(BOLD, text)));
     }
 
-    /// Shows how a scene came out.
-    pub fn result(&self, right: bool, text: &str) {
-        show(&format!("{}  {}", self.time(), self.paint(if right { GREEN } else { RED }, text)));
+    /// Shows that a scene came out right.
+    pub fn right(&self, text: &str) {
+        show(&format!("{}  {}", self.time(), self.paint(GREEN, &format!("right: {text}"))));
+    }
+
+    /// Shows that a scene came out wrong, and why.
+    pub fn wrong(&self, text: &str) {
+        show(&format!("{}  {}", self.time(), self.paint(RED, &format!("WRONG: {text}"))));
     }
 
     /// Shows a node's news, as far as a spectator wants to see them.
@@ -92,7 +98,7 @@ impl Timeline {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.0.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.0.colours == Colours::Allowed { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 

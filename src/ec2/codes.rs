@@ -240,6 +240,10 @@ const NO_TABLE: Advice = Advice::Say("no such route table: correct or remove it 
 const NO_ENI: Advice =
     Advice::Say("this node's ENI is gone or was replaced: name the interface in the config, or see [identity] there");
 const AT_ONCE: Advice = Advice::Say("too many changes at once; it is tried again by itself");
+const ASSOCIATED: Advice = Advice::Say(
+    "somebody else took it first, or the message names another Elastic IP at this node's private address: free the one \
+     that does not belong there; it is looked at again by itself",
+);
 const HELD: Advice = Advice::Say("somebody else took it first; who holds it is looked at again by itself");
 const STARTING: Advice =
     Advice::Say("the instance is starting or stopping: it is tried again by itself once its state allows it");
@@ -310,7 +314,7 @@ pub const KNOWN: &[KnownCode] = &[
     row("InvalidVpcID.NotFound", Class::Stale, Label::NotFound, Advice::OfClass),
     row("IncorrectInstanceState", Class::Stale, Label::WrongState, STARTING),
     row("RouteAlreadyExists", Class::Stale, Label::AlreadyHeld, HELD),
-    row("Resource.AlreadyAssociated", Class::Stale, Label::AlreadyHeld, HELD),
+    row("Resource.AlreadyAssociated", Class::Stale, Label::AlreadyHeld, ASSOCIATED),
     row("Resource.AlreadyAssigned", Class::Stale, Label::AlreadyHeld, HELD),
     row("InvalidIPAddress.InUse", Class::Stale, Label::Other, HELD),
     row("UnauthorizedOperation", Class::Denied, Label::NotAllowed, Advice::Allow),

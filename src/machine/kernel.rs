@@ -1,33 +1,48 @@
-//! The node's own kernel as a trait: the local addresses that it has, and changes to them.
+//! The node's own kernel as a trait: the addresses for which it accepts packets, and changes to its local addresses.
 //!
 //! [`super::netlink`] talks to the real kernel. The demo and simulated nodes have a kernel that exists in memory only.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// One address on one interface. vipkeeper handles only addresses with a host prefix (/32, /128). An entry of the same
-/// address with another prefix is left alone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LocalAddress {
-    pub interface: String,
-    pub address: IpAddr,
+pub use crate::binding::LocalAddress;
+
+/// The kernel's answer to the question whether it would accept packets for some addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LocalView {
+    /// Every address that was asked for, and no other.
+    pub of: BTreeMap<IpAddr, Presence>,
+    /// The addresses that vipkeeper once added, on any interface, and that were not asked for.
+    pub left_behind: BTreeSet<LocalAddress>,
 }
 
-/// The display form is "10.0.1.50/32 on eth0".
-impl fmt::Display for LocalAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { interface, address } = self;
-        write!(f, "{address}/{} on {interface}", host_prefix(*address))
-    }
+/// Everything that makes the kernel accept packets for one address. If nothing does, both fields are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Presence {
+    /// The address on its interfaces, with any prefix length, whoever added it.
+    pub entries: BTreeMap<LocalAddress, EntryState>,
+    /// A route to this machine itself, as `ip route` names it, like `local 10.0.0.0/24 dev lo`. Only an
+    /// address that is on no interface has one.
+    pub route: Option<String>,
 }
 
-/// The prefix length of a single address: 32 or 128 bits.
-pub(crate) const fn host_prefix(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
+/// The state of one address on one interface.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct EntryState {
+    /// IPv6's duplicate address detection failed or is under way, and the kernel does not accept packets for the
+    /// address.
+    pub silent: bool,
+    /// Why the address must not be removed by a program, as a clause: the kernel would remove something else together
+    /// with it. `None` if nothing stands in the way.
+    pub kept: Option<String>,
+}
+
+impl Presence {
+    /// The address as these interfaces have it, with nothing in the way of its removal.
+    #[must_use]
+    pub fn of_entries(entries: impl IntoIterator<Item = LocalAddress>) -> Self {
+        Self { entries: entries.into_iter().map(|entry| (entry, EntryState::default())).collect(), route: None }
     }
 }
 
@@ -45,30 +60,50 @@ pub enum KernelError {
     Kernel { doing: String, message: String },
 }
 
-/// The kernel's addresses.
+/// The outcome of a reset of an address's connections.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reset {
+    /// The number of connections that were ended and whose peers were told.
+    pub ended: u32,
+    /// Why connections may be left; `None` if none is.
+    pub left: Option<Left>,
+}
+
+/// The reason why connections of an address were left alone, or may be left.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Left {
+    /// The machine has the address in another place too, so the address does not go, and its connections live on.
+    #[error("the node keeps the address as {0}")]
+    Kept(String),
+    #[error(transparent)]
+    Failed(KernelError),
+}
+
+/// The kernel, as far as local addresses go.
 #[expect(async_fn_in_trait, reason = "the loop runs on one thread, and no caller needs the futures to be Send")]
 pub trait Kernel {
-    /// All host-prefix addresses of all interfaces. The list is complete, or the call fails: an address that is missing
-    /// from the list was not there.
+    /// Everything that makes the kernel accept packets for these addresses. The answer is complete, or the call fails:
+    /// the kernel did not accept packets for an address whose presence is empty.
     ///
     /// # Errors
-    /// The kernel does not answer, or does not give the whole list.
-    async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, KernelError>;
-    /// Adds the address. An address that is already there counts as success.
+    /// The kernel does not answer, or does not give the whole list of its addresses.
+    async fn look(&self, addresses: &BTreeSet<IpAddr>) -> Result<LocalView, KernelError>;
+    /// Adds the address. An address that is already there counts as success; if duplicate address detection keeps it
+    /// silent, it is added anew.
     ///
     /// # Errors
     /// No such interface, no CAP_NET_ADMIN, no answer, or what the kernel says.
     async fn add(&self, address: &LocalAddress) -> Result<(), KernelError>;
     /// Ends the TCP connections whose local address is `_address`, so that their peers are told while the address is
-    /// still there. Returns the number of ended connections. Listening sockets and other addresses are left alone. A
-    /// kernel in memory has no connections.
-    ///
-    /// # Errors
-    /// No CAP_NET_ADMIN, a kernel without CONFIG_INET_DIAG_DESTROY, or more connections than the time suffices for.
-    async fn reset_connections(&self, _address: IpAddr) -> Result<u32, KernelError> {
-        Ok(0)
+    /// still there. Listening sockets and other addresses are left alone, and so is an address that the machine keeps
+    /// in another form after everything in `_going` has gone. Connections are also left without CAP_NET_ADMIN, by a kernel without
+    /// CONFIG_INET_DIAG_DESTROY, and where there are more than the time suffices for. A kernel in memory has no
+    /// connections.
+    async fn reset_connections(&self, _address: IpAddr, _going: &BTreeSet<LocalAddress>) -> Reset {
+        Reset::default()
     }
-    /// Removes the address. An address that is already gone counts as success if the interface exists.
+    /// Removes the address with this prefix length. An address that is already gone counts as success if the interface
+    /// exists.
     ///
     /// # Errors
     /// The errors of [`Kernel::add`].

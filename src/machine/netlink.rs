@@ -4,7 +4,7 @@
 //! of the network. A driver that hangs under that lock would also block the loop. So a separate thread talks to the
 //! kernel: one request after the other, each on its own socket. The loop waits for the thread at most [`PATIENCE`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc;
@@ -20,8 +20,10 @@ use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::thread::{CapabilitySet, capabilities};
 use tokio::sync::oneshot;
 
-use super::kernel::{Kernel, KernelError, LocalAddress, host_prefix};
+use super::kernel::{Kernel, KernelError, Left, LocalAddress, LocalView, Reset};
 
+mod entries;
+mod local_route;
 mod sock_diag;
 pub(crate) mod socket;
 
@@ -92,14 +94,17 @@ impl Netlink {
 }
 
 impl Kernel for Netlink {
-    async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, KernelError> {
-        let doing = "list the local addresses";
-        self.ask(doing.to_owned(), |doing| list().map_err(|error| failed(doing, &error))).await
+    async fn look(&self, addresses: &BTreeSet<IpAddr>) -> Result<LocalView, KernelError> {
+        let (doing, asked) = ("list the local addresses", addresses.clone());
+        self.ask(doing.to_owned(), move |doing| entries::look(&asked).map_err(|error| failed(doing, &error))).await
     }
 
     async fn add(&self, address: &LocalAddress) -> Result<(), KernelError> {
         let wanted = address.clone();
         self.ask(format!("add {address}"), move |doing| {
+            if let Some(silent) = entries::silent(&wanted) {
+                change(doing, &wanted, 0, Errno::ADDRNOTAVAIL, |_| RouteNetlinkMessage::DelAddress(silent))?;
+            }
             change(doing, &wanted, NLM_F_CREATE | NLM_F_EXCL, Errno::EXIST, |index| {
                 RouteNetlinkMessage::NewAddress(added(&wanted, index))
             })
@@ -107,17 +112,16 @@ impl Kernel for Netlink {
         .await
     }
 
-    async fn reset_connections(&self, address: IpAddr) -> Result<u32, KernelError> {
-        self.ask(format!("reset the connections of {address}"), move |doing| {
-            sock_diag::reset(address).map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => KernelError::NotPermitted,
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                    KernelError::NoAnswer { doing: doing.to_owned(), after: sock_diag::RESET_WITHIN }
-                }
-                _ => failed(doing, &error),
-            })
-        })
-        .await
+    async fn reset_connections(&self, address: IpAddr, going: &BTreeSet<LocalAddress>) -> Reset {
+        let going = going.clone();
+        let answer = self.ask(format!("reset the connections of {address}"), move |doing| {
+            if let Some(kept) = entries::kept(address, &going).map_err(|error| failed(doing, &error))? {
+                return Ok(Reset { ended: 0, left: Some(Left::Kept(kept.to_string())) });
+            }
+            let (ended, result) = sock_diag::reset(address);
+            Ok(Reset { ended, left: result.err().map(|error| Left::Failed(not_reset(doing, &error))) })
+        });
+        answer.await.unwrap_or_else(|error| Reset { ended: 0, left: Some(Left::Failed(error)) })
     }
 
     async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError> {
@@ -126,58 +130,31 @@ impl Kernel for Netlink {
             // Without a label or a mark, the kernel compares only the address and the prefix length. So an address that
             // somebody else added is removed too: only the leader may have it.
             change(doing, &unwanted, 0, Errno::ADDRNOTAVAIL, |index| {
-                RouteNetlinkMessage::DelAddress(named(unwanted.address, index))
-            })
+                RouteNetlinkMessage::DelAddress(named(&unwanted, index))
+            })?;
+            // On a point-to-point link the kernel also compares the peer, so the message above names no such address.
+            for entry in entries::with_peer(&unwanted).map_err(|error| failed(doing, &error))? {
+                change(doing, &unwanted, 0, Errno::ADDRNOTAVAIL, |_| RouteNetlinkMessage::DelAddress(entry))?;
+            }
+            Ok(())
         })
         .await
     }
 }
 
-/// The host-prefix addresses of all interfaces.
-fn list() -> io::Result<BTreeSet<LocalAddress>> {
-    let mut found = Vec::new();
-    // One family is asked at a time. "All families" would also give entries whose addresses are no IP addresses.
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut every = AddressMessage::default();
-        every.header.family = family;
-        for answer in socket::dump(&RouteNetlinkMessage::GetAddress(every), PATIENCE)? {
-            if let RouteNetlinkMessage::NewAddress(message) = answer
-                && let Some(address) = host_address(&message)
-            {
-                found.push((message.header.index, address));
-            }
+/// The failure of a reset.
+fn not_reset(doing: &str, error: &io::Error) -> KernelError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => KernelError::NotPermitted,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            KernelError::NoAnswer { doing: doing.to_owned(), after: sock_diag::RESET_WITHIN }
         }
-    }
-    let socket = socket::open(SocketFlags::empty())?;
-    let mut names = BTreeMap::new();
-    for &(index, _) in &found {
-        match index_to_name(&socket, index) {
-            Ok(name) => _ = names.insert(index, name),
-            // The interface went away after the dump, and its addresses went with it.
-            Err(Errno::NODEV) => {}
-            Err(error) => return Err(error.into()),
+        io::ErrorKind::Unsupported => {
+            let message = "this kernel cannot end connections (it was built without CONFIG_INET_DIAG_DESTROY)";
+            KernelError::Kernel { doing: doing.to_owned(), message: message.to_owned() }
         }
+        _ => failed(doing, error),
     }
-    Ok(found
-        .into_iter()
-        .filter_map(|(index, address)| Some(LocalAddress { interface: names.get(&index)?.clone(), address }))
-        .collect())
-}
-
-/// The address of a message, if vipkeeper could have added it: the prefix is a host prefix, and the address is not one
-/// end of a point-to-point link with a different peer.
-fn host_address(message: &AddressMessage) -> Option<IpAddr> {
-    let (mut local, mut peer) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            AddressAttribute::Local(address) => local = Some(*address),
-            AddressAttribute::Address(address) => peer = Some(*address),
-            _ => {}
-        }
-    }
-    // For IPv6, the kernel gives IFA_LOCAL only if there is a peer.
-    let address = local.or(peer)?;
-    (message.header.prefix_len == host_prefix(address) && peer.is_none_or(|peer| peer == address)).then_some(address)
 }
 
 /// Makes one change. The error `already` means that the change was made before, and counts as success.
@@ -223,7 +200,7 @@ fn index_of(interface: &str) -> io::Result<u32> {
 
 /// The message that asks the kernel to add the address.
 fn added(wanted: &LocalAddress, index: u32) -> AddressMessage {
-    let mut message = named(wanted.address, index);
+    let mut message = named(wanted, index);
     message.attributes.push(AddressAttribute::Protocol(OUR_MARK));
     match wanted.address {
         IpAddr::V4(_) => {
@@ -250,13 +227,20 @@ fn added(wanted: &LocalAddress, index: u32) -> AddressMessage {
 }
 
 /// A message with the address and its prefix length, and nothing else.
-fn named(address: IpAddr, index: u32) -> AddressMessage {
+fn named(entry: &LocalAddress, index: u32) -> AddressMessage {
     let mut message = AddressMessage::default();
-    message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    message.header.prefix_len = host_prefix(address);
+    message.header.family = family(entry.address);
+    message.header.prefix_len = entry.prefix;
     message.header.index = index;
-    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    message.attributes = vec![AddressAttribute::Local(entry.address), AddressAttribute::Address(entry.address)];
     message
+}
+
+const fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
 }
 
 fn failed(doing: &str, error: &io::Error) -> KernelError {
@@ -270,6 +254,15 @@ fn failed(doing: &str, error: &io::Error) -> KernelError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_that_cannot_end_connections_is_named_with_the_option_that_it_lacks() {
+        let refused = io::Error::from(Errno::OPNOTSUPP);
+        let told = not_reset("reset the connections of 20.0.0.50", &refused).to_string();
+        assert!(told.contains("CONFIG_INET_DIAG_DESTROY"), "{told}");
+        let forbidden = io::Error::from(Errno::PERM);
+        assert_eq!(not_reset("reset", &forbidden), KernelError::NotPermitted);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_kernel_that_hangs_is_not_waited_for_and_what_queued_up_behind_it_is_dropped() {

@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use crate::binding::{Account, Anchor, Binding, BindingKey, Kind, Vip};
+use crate::binding::{Account, Anchor, Binding, BindingKey, Kind, Obstacle, Vip};
 use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
 use crate::ec2::{Eni, EniQuery};
 use crate::identity::{Node, NodeInterface};
-use crate::ids::{AllocationId, RouteTableId};
+use crate::ids::{AllocationId, EniId, RouteTableId};
+use crate::machine::kernel::{LocalView, Presence};
 use crate::observe::question::{Question, TagChoice};
 use crate::observe::seen::WhyUnseen;
 use crate::observe::world::{LastRead, World};
@@ -27,12 +28,15 @@ pub struct Known {
     chosen: BTreeMap<TagChoice, BTreeSet<RouteTableId>>,
     /// The interfaces whose ENI is not an ENI of this machine, each with the reason.
     foreign: BTreeMap<String, String>,
+    /// The primary addresses of the ENIs that EC2 showed in this node's VPC. A primary address never moves.
+    primaries: BTreeMap<Ipv4Addr, EniId>,
 }
 
 impl Known {
     #[must_use]
     pub fn new(node: Node) -> Self {
-        Self { node, allocations: BTreeMap::new(), chosen: BTreeMap::new(), foreign: BTreeMap::new() }
+        let (allocations, chosen) = (BTreeMap::new(), BTreeMap::new());
+        Self { node, allocations, chosen, foreign: BTreeMap::new(), primaries: BTreeMap::new() }
     }
 
     /// The node as it was found now, completed by the interfaces that were found before and are missing now. A missing
@@ -62,6 +66,7 @@ impl Known {
     /// Replaces the node, when this node turns out to be another one than assumed. The ids of the account stay known.
     pub fn become_node(&mut self, node: Node) {
         self.foreign.clear();
+        self.primaries.clear();
         self.node = node;
     }
 
@@ -93,7 +98,46 @@ impl Known {
                 own.subnet = eni.subnet.clone().or(own.subnet.take());
                 own.vpc = eni.vpc.clone().or(own.vpc.take());
             }
+            let vpcs: BTreeSet<_> = self.node.interfaces.values().filter_map(|own| own.vpc.as_ref()).collect();
+            let near = enis.iter().filter(|eni| eni.vpc.as_ref().is_some_and(|vpc| vpcs.contains(vpc)));
+            self.primaries = near.filter_map(|eni| Some((eni.primary_ip?, eni.id.clone()))).collect();
         }
+    }
+
+    /// Whether an address can be a VIP of a subnet or of a route.
+    ///
+    /// # Errors
+    /// The address is the primary one of an ENI. It stays there for the ENI's life, and taking it away from the machine
+    /// would cut the machine off.
+    fn can_move(&self, address: IpAddr) -> Result<(), WhyUnseen> {
+        let IpAddr::V4(address) = address else { return Ok(()) };
+        let own = self.node.interfaces.values().find(|own| own.primary_ip == Some(address)).map(|own| &own.eni);
+        match own.or_else(|| self.primaries.get(&address)) {
+            Some(eni) => Err(WhyUnseen::Unresolved(format!(
+                "{address} is the primary private address of {eni}, which cannot move: choose another address for the VIP"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The kernel's answer about the local addresses of a VIP. While the primary address of one of this machine's ENIs
+    /// is not known, no address with a subnet is removed, because it could be that one.
+    pub(super) fn presences(&self, vip: &Vip, world: &World) -> BTreeMap<IpAddr, Presence> {
+        let LastRead::Read { value: LocalView { of, .. }, .. } = &world.local else { return BTreeMap::new() };
+        let unread = self.node.interfaces.values().find(|own| own.subnet.is_none());
+        let kept = unread.map(|own| format!("the primary address of {} is not known yet", own.eni));
+        let mut presences = BTreeMap::new();
+        for binding in vip.bindings.values().flatten() {
+            let Binding::LocalAddress { address, .. } = binding else { continue };
+            let Some(mut presence) = of.get(address).cloned() else { continue };
+            for (entry, state) in &mut presence.entries {
+                if entry.address.is_ipv4() && !entry.is_single() {
+                    state.kept = state.kept.take().or_else(|| kept.clone());
+                }
+            }
+            presences.insert(*address, presence);
+        }
+        presences
     }
 
     /// The choices of route tables by tag in the config, as far as the VPC is known.
@@ -216,16 +260,21 @@ impl Known {
                 unresolved.insert(key, why);
             }
         };
+        // A local address is always the VIP's own, so its connections are the VIP's alone.
+        let connections = config.connections;
+        let local =
+            |interface: &str, address| Binding::LocalAddress { interface: interface.to_owned(), address, connections };
         for address in &vip.addresses {
             let ip = address.address;
+            let can_move = self.can_move(ip);
             if let Some(elastic) = &address.elastic_ip {
                 put(BindingKey::new(Kind::ElasticIp, ip), self.elastic_ip(vip, ip, elastic));
             }
             if let Some(secondary) = &address.secondary_ip {
-                let interface = self.interface(secondary.interface.as_deref());
+                let interface = can_move.clone().and_then(|()| self.interface(secondary.interface.as_deref()));
                 let eni = interface.clone().map(|(_, interface)| interface.eni.clone());
                 put(BindingKey::new(Kind::SecondaryIp, ip), eni.map(|eni| Binding::SecondaryIp { eni, address: ip }));
-                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local_address(name, ip)));
+                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local(name, ip)));
             }
             if let Some(route) = &address.route {
                 let interface = self.interface(route.interface.as_deref());
@@ -251,17 +300,37 @@ impl Known {
                     BindingKey::new(Kind::SourceDestCheck, name),
                     interface.clone().map(|(_, interface)| Binding::SourceDestCheck { eni: interface.eni.clone() }),
                 );
-                put(BindingKey::new(Kind::LocalAddress, ip), interface.map(|(name, _)| local_address(name, ip)));
+                let local = can_move.and(interface).map(|(name, _)| local(name, ip));
+                put(BindingKey::new(Kind::LocalAddress, ip), local);
             }
         }
         let vip = Vip {
             delegate_ip: vip.delegate_ip,
             instance: self.node.instance.clone(),
             bindings,
+            obstacles: self.obstacles(config, vip),
             claims: config.claims,
             anchor: self.anchor(vip),
         };
         (vip, unresolved)
+    }
+
+    /// The Elastic IPs of a VIP whose private address another Elastic IP has, which comes first in the config. The
+    /// config may spell one place in several ways, so the ids and addresses are compared.
+    fn obstacles(&self, config: &Config, vip: &VipConfig) -> BTreeMap<BindingKey, Obstacle> {
+        let mut firsts = BTreeMap::new();
+        let mut obstacles = BTreeMap::new();
+        let addresses = config.vips.iter().flat_map(|vip| &vip.addresses);
+        for (address, elastic) in addresses.filter_map(|it| Some((it.address, it.elastic_ip.as_ref()?))) {
+            let Ok((_, interface)) = self.interface(elastic.interface.as_deref()) else { continue };
+            let Some(private_ip) = elastic.private_ip.or(interface.primary_ip) else { continue };
+            let first = *firsts.entry((&interface.eni, private_ip)).or_insert(address);
+            if first != address && vip.addresses.iter().any(|own| own.address == address) {
+                let shared = Obstacle::SharedPlace { first, eni: interface.eni.clone(), private_ip };
+                obstacles.insert(BindingKey::new(Kind::ElasticIp, address), shared);
+            }
+        }
+        obstacles
     }
 
     fn elastic_ip(&self, vip: &VipConfig, ip: IpAddr, config: &ElasticIpConfig) -> Result<Binding, WhyUnseen> {
@@ -369,8 +438,4 @@ fn route_key(vip: &VipConfig, address: &AddressConfig, table: &RouteTableId) -> 
     } else {
         BindingKey::new(Kind::Route, format_args!("{table} {}", address.address))
     }
-}
-
-fn local_address(interface: &str, address: IpAddr) -> Binding {
-    Binding::LocalAddress { interface: interface.to_owned(), address }
 }

@@ -9,7 +9,7 @@ use crate::binding::{Anchor, Binding, Vip};
 use crate::claim_tag;
 use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget};
 use crate::ids::EniId;
-use crate::machine::kernel::LocalAddress;
+use crate::machine::kernel::Presence;
 use crate::observe::seen::{Claims, Holder, Moment, Seen, WhyUnseen};
 use crate::observe::world::{LastRead, World};
 
@@ -44,10 +44,11 @@ pub(super) fn look(binding: &Binding, world: &World) -> Result<(Seen, Moment), W
                 None => Err(WhyUnseen::Unresolved(format!("EC2 did not say how the check of {eni} is set"))),
             }
         }
-        Binding::LocalAddress { interface, address } => {
+        // Any form of the address counts, on any interface: the kernel answers for it all the same.
+        Binding::LocalAddress { address, .. } => {
             let (local, at) = world.local.read()?;
-            let wanted = LocalAddress { interface: interface.clone(), address: *address };
-            let seen = if local.contains(&wanted) { Seen::Here { association: None } } else { Seen::Absent };
+            let presence = local.of.get(address).ok_or(WhyUnseen::NotRead)?;
+            let seen = if *presence == Presence::default() { Seen::Absent } else { Seen::Here { association: None } };
             Ok((seen, at))
         }
     }

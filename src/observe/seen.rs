@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::binding::BindingKey;
 use crate::ids::{AssociationId, InstanceId, Term};
+use crate::machine::kernel::Presence;
 use crate::names::names;
 use crate::observe::cause::FailedRead;
 
@@ -161,6 +163,8 @@ pub enum Witness {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Observed {
     pub sights: BTreeMap<BindingKey, Sight>,
+    /// The look at the kernel behind the sights of local addresses.
+    pub local: BTreeMap<IpAddr, Presence>,
     pub claims: Claims,
     pub witness: Witness,
     /// The time on EC2's clock, in milliseconds since the Unix epoch; `None` while it is not known.

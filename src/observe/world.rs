@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::binding::Account;
 use crate::ec2::{Address, Ec2Error, Eni, EniQuery, RouteTable};
 use crate::ids::{RouteTableId, SubnetId};
-use crate::machine::kernel::{KernelError, LocalAddress};
+use crate::machine::kernel::{KernelError, LocalView};
 use crate::observe::cause::FailedRead;
 use crate::observe::question::{Answer, Question, TagChoice};
 use crate::observe::seen::{Moment, WhyUnseen};
@@ -56,7 +56,7 @@ pub struct World {
     pub chosen: BTreeMap<TagChoice, LastRead<BTreeSet<RouteTableId>>>,
     pub interfaces: LastRead<(EniQuery, Vec<Eni>)>,
     pub tags: BTreeMap<SubnetId, LastRead<BTreeMap<String, String>>>,
-    pub local: LastRead<BTreeSet<LocalAddress>>,
+    pub local: LastRead<LocalView>,
 }
 
 impl World {
@@ -77,15 +77,11 @@ impl World {
         }
     }
 
-    /// Makes the kernel's addresses part of the world. `at` is when the kernel was asked.
+    /// Makes the kernel's answer part of the world. `at` is when the kernel was asked.
     ///
     /// # Errors
     /// The error that the kernel answered with. The world keeps the error as well.
-    pub fn put_local(
-        &mut self,
-        result: Result<BTreeSet<LocalAddress>, KernelError>,
-        at: Moment,
-    ) -> Result<(), KernelError> {
+    pub fn put_local(&mut self, result: Result<LocalView, KernelError>, at: Moment) -> Result<(), KernelError> {
         match result {
             Ok(value) => {
                 self.local = LastRead::Read { value, at };

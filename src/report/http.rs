@@ -228,7 +228,7 @@ async fn connection(stream: TcpStream, answers: &Answers<'_>, asked: Rc<Cell<boo
 /// A status, and its document or the reason why it has none.
 type RenderedStatus = (Arc<Status>, Result<Bytes, String>);
 
-/// What is answered. Each document is rendered once, and its bytes serve all who ask for it.
+/// The documents that the clients get. Each document is rendered once, and its bytes serve all who ask for it.
 struct Answers<'a> {
     report: &'a Report,
     metrics: RefCell<Option<(Instant, Bytes)>>,

@@ -5,7 +5,7 @@ use crate::binding::{BindingKey, Kind};
 use crate::ec2::Class;
 use crate::names::names;
 
-pub use crate::decide::plan::{DriftReason, State as BindingState};
+pub use crate::decide::plan::{DriftReason, State};
 pub use crate::observe::question::Source;
 
 names!(

@@ -1,5 +1,6 @@
 //! Log lines: the text and the level of each news, and how often it is logged again.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::News;
-use super::labels::{BindingState, CLAIM, Direction, Outcome, PassResult};
+use super::labels::{CLAIM, Direction, Outcome, PassResult, State};
 use super::lines::{Lines, OpenLog};
 use super::repeats::{Repeats, Times};
 use crate::action::Action;
@@ -18,6 +19,7 @@ use crate::binding::BindingKey;
 pub use crate::config::LogFormat;
 use crate::desired::{Claim, Desired, WhyUnknown};
 use crate::ec2::{Class, RequestReport};
+use crate::machine::kernel::{Left, Reset};
 use crate::status::DesiredRole;
 
 /// Log settings that cannot be used.
@@ -178,7 +180,7 @@ impl Log {
             News::Drift { vip, key, reason, detail } => {
                 warn!(%vip, kind = %key.kind, target = key.target, %reason, "drift: {detail}");
             }
-            News::BindingState { vip, key, state: BindingState::Blocked, detail } => {
+            News::BindingState { vip, key, state: State::Blocked, detail } => {
                 warn!(%vip, kind = %key.kind, target = key.target, "blocked: {detail}");
             }
             News::BindingState { vip, key, state, detail } => {
@@ -193,22 +195,7 @@ impl Log {
                 let (kind, target) = place(key);
                 debug!(%vip, kind, target, "begin: {action}");
             }
-            News::ConnectionsReset { vip, address, result: Ok(0) } => {
-                debug!(%vip, %address, "no connection to reset before the address goes");
-            }
-            News::ConnectionsReset { vip, address, result: Ok(connections) } => {
-                info!(%vip, %address, connections, "reset the connections of the address before it goes");
-            }
-            News::ConnectionsReset { vip, address, result: Err(why) } => {
-                // The warning is logged once: the address is removed all the same, and a kernel without the feature
-                // stays without it.
-                if self.repeats.failed("connections", why, now).is_some_and(Times::is_first) {
-                    warn!(
-                        %vip, %address,
-                        "connections of the address may be left behind, and their clients may notice late: {why}"
-                    );
-                }
-            }
+            News::ConnectionsReset { vip, address, reset } => self.connections_reset(vip, address, reset, now),
             News::ActionDone { vip, key, action, outcome, code, error, duration } => {
                 let what = ActionDone { vip, key, action, outcome, code, error, duration };
                 self.action_done(&what, now);
@@ -270,6 +257,30 @@ impl Log {
         }
     }
 
+    fn connections_reset(&mut self, vip: IpAddr, address: IpAddr, reset: &Reset, now: Instant) {
+        match reset {
+            Reset { ended: 0, left: None } => debug!(%vip, %address, "no connection to reset before the address goes"),
+            Reset { ended: 0, .. } => {}
+            Reset { ended, .. } => {
+                info!(%vip, %address, connections = ended, "reset {ended} connections of the address before it goes");
+            }
+        }
+        match &reset.left {
+            Some(why @ Left::Kept(_)) => info!(%vip, %address, "left the connections of the address alone: {why}"),
+            // The warning is logged once: the address is removed all the same, and a kernel without the feature stays
+            // without it.
+            Some(why @ Left::Failed(_))
+                if self.repeats.failed("connections", &why.to_string(), now).is_some_and(Times::is_first) =>
+            {
+                warn!(
+                    %vip, %address,
+                    "connections of the address may be left behind, and their clients may notice late: {why}"
+                );
+            }
+            Some(Left::Failed(_)) | None => {}
+        }
+    }
+
     fn action_done(&mut self, done: &ActionDone<'_>, now: Instant) {
         let &ActionDone { vip, key, action, outcome, code, error, duration } = done;
         let (kind, target) = place(key);
@@ -322,7 +333,7 @@ impl Log {
 
 /// The fields of [`News::ActionDone`].
 struct ActionDone<'a> {
-    vip: std::net::IpAddr,
+    vip: IpAddr,
     key: Option<&'a BindingKey>,
     action: &'a Action,
     outcome: Outcome,

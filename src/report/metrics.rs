@@ -13,9 +13,7 @@ use std::time::Duration;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::labels::{
-    BindingState, CLAIM, Direction, DriftReason, Outcome, PassResult, Source, actions_of, operations_of,
-};
+use super::labels::{CLAIM, Direction, DriftReason, Outcome, PassResult, Source, State, actions_of, operations_of};
 use super::{News, VipKeys, locked};
 use crate::binding::BindingKey;
 use crate::ec2::RequestReport;
@@ -34,12 +32,12 @@ const CONVERGENCE: &str = "vipkeeper_convergence_seconds";
 pub struct Metrics {
     events: PrometheusRecorder,
     handle: PrometheusHandle,
-    state: Mutex<State>,
+    state: Mutex<Gauges>,
 }
 
 /// How things stand, as far as metrics show it.
 #[derive(Debug, Clone, Default)]
-struct State {
+struct Gauges {
     vips: BTreeMap<IpAddr, VipState>,
     /// When each source was last read, in Unix seconds; 0 means never.
     observed: BTreeMap<Source, f64>,
@@ -57,7 +55,7 @@ struct VipState {
     hook_lost: bool,
     desired_invalid: bool,
     guard_alive: bool,
-    bindings: BTreeMap<BindingKey, BindingState>,
+    bindings: BTreeMap<BindingKey, State>,
     /// How long the next try is held back. The key `None` stands for the claim's record.
     backoffs: BTreeMap<Option<BindingKey>, Duration>,
 }
@@ -103,7 +101,7 @@ impl Metrics {
             for VipKeys { vip, bindings } in vips {
                 state.vip(*vip);
                 for key in bindings {
-                    state.set_binding(*vip, key.clone(), BindingState::Unknown);
+                    state.set_binding(*vip, key.clone(), State::Unknown);
                 }
             }
         });
@@ -140,7 +138,7 @@ impl Metrics {
     }
 }
 
-impl State {
+impl Gauges {
     /// The VIP's state. A VIP that is new gets its metrics started first.
     fn vip(&mut self, vip: IpAddr) -> &mut VipState {
         self.vips.entry(vip).or_insert_with(|| {
@@ -150,7 +148,7 @@ impl State {
     }
 
     /// Sets the binding's state. A binding that is new gets its metrics started first.
-    fn set_binding(&mut self, vip: IpAddr, key: BindingKey, now: BindingState) {
+    fn set_binding(&mut self, vip: IpAddr, key: BindingKey, now: State) {
         self.observed.entry(Source::of(key.kind)).or_insert(0.0);
         let bindings = &mut self.vip(vip).bindings;
         if !bindings.contains_key(&key) {
@@ -216,7 +214,7 @@ impl State {
             }
             for binding in &told.bindings {
                 let key = BindingKey::new(binding.kind, &binding.target);
-                let now = binding.state.known().unwrap_or(BindingState::Unknown);
+                let now = binding.state.known().unwrap_or(State::Unknown);
                 self.set_binding(vip, key, now);
             }
         }
@@ -234,23 +232,23 @@ impl State {
             let vip = vip.to_string();
             for role in DesiredRole::ALL {
                 gauge!("vipkeeper_desired_role", "vip" => vip.clone(), "role" => role.name())
-                    .set(flag(*role == state.role));
+                    .set(f64::from(*role == state.role));
             }
             #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float's 53 bits for ages")]
             gauge!("vipkeeper_claim_term", "vip" => vip.clone()).set(state.term as f64);
-            gauge!("vipkeeper_claim_recorded", "vip" => vip.clone()).set(flag(state.claim_recorded));
-            gauge!("vipkeeper_contested", "vip" => vip.clone()).set(flag(state.contested));
-            gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(flag(state.hook_lost));
-            gauge!("vipkeeper_desired_invalid", "vip" => vip.clone()).set(flag(state.desired_invalid));
-            gauge!("vipkeeper_guard_alive", "vip" => vip.clone()).set(flag(state.guard_alive));
+            gauge!("vipkeeper_claim_recorded", "vip" => vip.clone()).set(f64::from(state.claim_recorded));
+            gauge!("vipkeeper_contested", "vip" => vip.clone()).set(f64::from(state.contested));
+            gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(f64::from(state.hook_lost));
+            gauge!("vipkeeper_desired_invalid", "vip" => vip.clone()).set(f64::from(state.desired_invalid));
+            gauge!("vipkeeper_guard_alive", "vip" => vip.clone()).set(f64::from(state.guard_alive));
             for (key, now) in &state.bindings {
-                for one in BindingState::ALL {
+                for one in State::ALL {
                     gauge!(
                         "vipkeeper_binding_state",
                         "vip" => vip.clone(), "kind" => key.kind.name(), "target" => key.target.clone(),
                         "state" => one.name(),
                     )
-                    .set(flag(one == now));
+                    .set(f64::from(one == now));
                 }
             }
             for key in state.bindings.keys().map(Some).chain([None]) {
@@ -285,10 +283,6 @@ fn recorder() -> PrometheusRecorder {
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(CONVERGENCE.to_owned()), CONVERGENCE_SECONDS))
         .expect("the buckets are constants, and not empty")
         .build_recorder()
-}
-
-fn flag(holds: bool) -> f64 {
-    f64::from(u8::from(holds))
 }
 
 fn seconds(ms: u64) -> f64 {
@@ -378,8 +372,8 @@ fn count(news: &News<'_>) {
         News::Converged { vip, after, .. } => {
             histogram!(CONVERGENCE, "vip" => vip.to_string()).record(after);
         }
-        News::ConnectionsReset { vip, result: Ok(ended), .. } => {
-            counter!("vipkeeper_connections_reset_total", "vip" => vip.to_string()).increment(u64::from(ended));
+        News::ConnectionsReset { vip, reset, .. } => {
+            counter!("vipkeeper_connections_reset_total", "vip" => vip.to_string()).increment(u64::from(reset.ended));
         }
         News::Superseded { vip, .. } => {
             counter!("vipkeeper_superseded_total", "vip" => vip.to_string()).increment(1);

@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use crate::shown;
 
+/// Whether a text may have colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colours {
+    Allowed,
+    Off,
+}
+
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {

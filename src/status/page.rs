@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::hint;
-pub use super::layout::Style;
+pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
 use super::{
-    BindingStatus, ClockStatus, Condition, ConditionName, DesiredRole, ErrorStatus, STALE_AFTER, SourceStatus, Status,
-    VipStatus, reason,
+    BindingStatus, ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, ErrorStatus, STALE_AFTER,
+    SourceStatus, Status, VipStatus, reason,
 };
 use crate::decide::plan::{Blocker, State};
 use crate::ec2::Class;
@@ -66,7 +66,7 @@ fn is_old(status: &Status, now_ms: u64) -> bool {
 /// The whole page.
 #[must_use]
 pub fn page(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> String {
-    let is_stale = Overall::of(status, daemon, now_ms) == Overall::Stale;
+    let overall = Overall::of(status, daemon, now_ms);
     let mut page = top(status, daemon, now_ms, style);
     for problem in &status.problems {
         let text = format!("{} (for {})", clean(&problem.message), since(problem.since_ms, now_ms));
@@ -77,7 +77,7 @@ pub fn page(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> S
     }
     for vip in &status.vips {
         page.push('\n');
-        page += &vip_section(vip, now_ms, is_stale, style);
+        page += &vip_section(vip, overall, now_ms, style);
     }
     if status.vips.is_empty() {
         page += "\nno VIP is configured, or the daemon has only just started\n";
@@ -155,12 +155,12 @@ impl Headline {
             what: vec![clean(&condition.message)],
             to_do: Some(to_do.to_owned()),
         };
-        if let Some(lost) = told(vip, ConditionName::HookLost, true) {
+        if let Some(lost) = holding(vip, ConditionName::HookLost) {
             let to_do = "look at if_up_cmd and if_down_cmd in pgpool.conf, and at what Pgpool's log says of them; \
                          'pcp_watchdog_info' shows who leads";
             return Some(alert("HOOK LOST", lost, to_do));
         }
-        if let Some(invalid) = told(vip, ConditionName::DesiredValid, false) {
+        if let Some(invalid) = failing(vip, ConditionName::DesiredValid) {
             let to_do = format!(
                 "write it anew as the hook's user: 'vipkeeper down {0}', or, only if 'pcp_watchdog_info' says that \
                  this node leads, 'vipkeeper up {0}'",
@@ -168,7 +168,7 @@ impl Headline {
             );
             return Some(alert("DESIRED STATE INVALID", invalid, &to_do));
         }
-        if let Some(contested) = told(vip, ConditionName::Contested, true) {
+        if let Some(contested) = holding(vip, ConditionName::Contested) {
             let to_do = "find who else moves this address: another failover script, or a person; \
                          CloudTrail names the caller";
             return Some(alert("CONTESTED", contested, to_do));
@@ -267,7 +267,7 @@ impl Headline {
         Some(Self {
             tone: Tone::Bad,
             word: "CLAIM NOT RECORDED",
-            since_ms: told(vip, ConditionName::ClaimRecorded, false).map(|condition| condition.since_ms),
+            since_ms: failing(vip, ConditionName::ClaimRecorded).map(|condition| condition.since_ms),
             aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
             what,
             to_do: Some(hint::of_error(error)),
@@ -290,7 +290,7 @@ impl Headline {
     }
 
     fn of_whole(vip: &VipStatus) -> Self {
-        let superseded = told(vip, ConditionName::Superseded, true);
+        let superseded = holding(vip, ConditionName::Superseded);
         let in_sync_condition = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync);
         let (tone, word) = match (vip.in_sync, superseded) {
             (true, _) => (Tone::Good, "IN SYNC"),
@@ -329,14 +329,14 @@ impl Headline {
     }
 }
 
-fn vip_section(vip: &VipStatus, now_ms: u64, is_stale: bool, style: Style) -> String {
+fn vip_section(vip: &VipStatus, overall: Overall, now_ms: u64, style: Style) -> String {
     let headline = Headline::of(vip, now_ms);
-    let role = match told(vip, ConditionName::Superseded, true) {
+    let role = match holding(vip, ConditionName::Superseded) {
         Some(_) => "superseded".to_owned(),
         None => clean(vip.desired.role.as_str()),
     };
     let ip = style.paint(Tone::Bold, &vip.delegate_ip.to_string());
-    let word = if is_stale {
+    let word = if overall == Overall::Stale {
         style.paint(Tone::Wait, &format!("LAST KNOWN: {}", headline.word))
     } else {
         style.paint(headline.tone, headline.word)
@@ -352,7 +352,16 @@ fn vip_section(vip: &VipStatus, now_ms: u64, is_stale: bool, style: Style) -> St
     }
     page += &bindings(vip, now_ms, style);
     page += &conditions(vip, now_ms, style);
+    page += &connections(vip, now_ms, style);
     page
+}
+
+/// The connections that were ended before their address went.
+fn connections(vip: &VipStatus, now_ms: u64, style: Style) -> String {
+    let Some(ConnectionsStatus { reset, at_ms, left }) = &vip.connections else { return String::new() };
+    let left = left.as_deref().map(|why| format!("; some may be left: {}", clean(why))).unwrap_or_default();
+    let text = format!("{reset} reset since the daemon started, last {} ago{left}", since(*at_ms, now_ms));
+    format!("\n{}", style.paragraph(2, "connections  ", &text))
 }
 
 fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {
@@ -422,8 +431,14 @@ fn name(source: &SourceStatus) -> String {
     format!("{} of {}", source.source, part.split_once("::").map_or(part.as_str(), |(_, role)| role))
 }
 
-fn told(vip: &VipStatus, name: ConditionName, holds: bool) -> Option<&Condition> {
-    vip.conditions.iter().find(|condition| condition.name == name && condition.holds == holds)
+/// The condition of this name, where it holds.
+fn holding(vip: &VipStatus, name: ConditionName) -> Option<&Condition> {
+    vip.conditions.iter().find(|condition| condition.name == name && condition.holds)
+}
+
+/// The condition of this name, where it does not hold.
+fn failing(vip: &VipStatus, name: ConditionName) -> Option<&Condition> {
+    vip.conditions.iter().find(|condition| condition.name == name && !condition.holds)
 }
 
 fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
@@ -432,7 +447,7 @@ fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
     match name {
         // Only a leader whose claim is not superseded has a claim to record.
         ConditionName::ClaimRecorded => {
-            condition.holds || role(vip) != DesiredRole::Leader || told(vip, ConditionName::Superseded, true).is_some()
+            condition.holds || role(vip) != DesiredRole::Leader || holding(vip, ConditionName::Superseded).is_some()
         }
         // A Pgpool that does not run, or that is not to be asked, needs nobody's attention here.
         ConditionName::Witness => {
@@ -471,15 +486,15 @@ fn blocker(binding: &BindingStatus) -> Option<Blocker> {
 
 /// The error for which this leader's claim could not be recorded; `None` if no error keeps it off the record.
 fn unrecorded(vip: &VipStatus) -> Option<&ErrorStatus> {
-    let leads = role(vip) == DesiredRole::Leader && told(vip, ConditionName::Superseded, true).is_none();
+    let leads = role(vip) == DesiredRole::Leader && holding(vip, ConditionName::Superseded).is_none();
     let error = vip.claim.as_ref()?.record_error.as_ref()?;
-    (leads && told(vip, ConditionName::ClaimRecorded, false).is_some()).then_some(error)
+    (leads && failing(vip, ConditionName::ClaimRecorded).is_some()).then_some(error)
 }
 
 /// The condition by which this leader's claim is not known to be on record, because the anchor's tags cannot be read.
 fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
-    let leads = role(vip) == DesiredRole::Leader && told(vip, ConditionName::Superseded, true).is_none();
-    told(vip, ConditionName::ClaimRecorded, false).filter(|condition| leads && condition.reason == reason::NOT_READ)
+    let leads = role(vip) == DesiredRole::Leader && holding(vip, ConditionName::Superseded).is_none();
+    failing(vip, ConditionName::ClaimRecorded).filter(|condition| leads && condition.reason == reason::NOT_READ)
 }
 
 const ASK_PGPOOL: &str = "start Pgpool, whose hooks say it";
@@ -509,6 +524,16 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
                 .to_owned()
         }
         (Blocker::NoHook, ..) => ASK_PGPOOL.to_owned(),
+        (Blocker::Conflict, ..) => {
+            "give each of the two a place of its own in the config of all nodes (private_ip, interface, tables), then \
+             'systemctl reload vipkeeper'"
+                .to_owned()
+        }
+        (Blocker::Kernel, ..) => {
+            "remove by hand what it names ('ip address del ...' or 'ip route del ...'), or what keeps it; until then this \
+             node itself answers its own clients of the VIP, and not the leader"
+                .to_owned()
+        }
     }
 }
 

@@ -17,7 +17,7 @@ const LASTS: Duration = Duration::from_secs(5);
 /// Within [`LASTS`], and until the daemon sees that it is over, a write is tried so often at most: its delays double.
 const MOST_TRIES: usize = 12;
 
-/// What the calls of a claim meet.
+/// The conditions that the calls of a claim meet.
 struct Weather {
     name: &'static str,
     fault: Fault,

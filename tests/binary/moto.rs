@@ -1,4 +1,4 @@
-//! The same program against an EC2 that others wrote: moto's server.
+//! The program against an EC2 that others wrote: moto's server.
 //!
 //! moto 5 knows no dry run of routes, overwrites a route that CreateRoute should refuse, and has no metadata service for
 //! others than itself: the configuration says who the node is.

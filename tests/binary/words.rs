@@ -1,4 +1,4 @@
-//! What the program says to people, to Prometheus and to systemd.
+//! The program's words to people, to Prometheus and to systemd.
 
 use std::os::unix::net::UnixDatagram;
 use std::thread;

@@ -1,4 +1,4 @@
-//! What happens when calls fail: nothing else waits, and the account is spared.
+//! Calls that fail: nothing else waits for them, and the account is spared.
 
 use crate::world::*;
 

@@ -1,15 +1,11 @@
-//! What is around the loop: files, guards, identity, config, the kernel, and its own end.
+//! The surroundings of the loop: files, guards, identity, config, the kernel; and the loop's own end.
 
 use crate::world::*;
 
 #[test]
 fn down_removes_the_local_address_at_once_even_if_ec2_hangs() {
     in_paused_time(async {
-        let mut world = World::new(1, |estate| {
-            estate.allocate(EIP);
-            let tables = estate.add_tables(1);
-            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
-        });
+        let mut world = World::new(1, elastic_ip_and_route);
         world.start_with_leader_of(EIP, seconds(30)).await;
         let cut = world.estate.fault(Fault::new(FaultKind::Cut { how: Cut::Hang }));
         // A look is under way, and hangs.
@@ -29,11 +25,7 @@ fn down_removes_the_local_address_at_once_even_if_ec2_hangs() {
 #[test]
 fn the_death_of_the_guard_is_a_down() {
     in_paused_time(async {
-        let mut world = World::new(1, |estate| {
-            estate.allocate(EIP);
-            let tables = estate.add_tables(1);
-            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
-        });
+        let mut world = World::new(1, elastic_ip_and_route);
         world.start_with_leader_of(EIP, seconds(30)).await;
         world.nodes[0].computer.kill(world.guards[0]);
         pass(millis(10)).await;
@@ -395,7 +387,8 @@ fn connections_end_before_their_address_goes_and_an_address_goes_where_they_cann
     in_paused_time(async {
         let unsupported =
             KernelError::Kernel { doing: "reset".to_owned(), message: "operation not supported".to_owned() };
-        for (failure, told) in [(None, "result: Ok(3)"), (Some(unsupported), "result: Err(")] {
+        for (failure, told) in [(None, "ended: 3, left: None"), (Some(unsupported), "ended: 0, left: Some(Failed(")] {
+            let ends = if failure.is_none() { 3 } else { 0 };
             let mut world = World::new(1, routes(1));
             world.start_with_leader_of(ADDRESS, seconds(30)).await;
             if let Some(error) = failure {
@@ -406,6 +399,59 @@ fn connections_end_before_their_address_goes_and_an_address_goes_where_they_cann
             assert!(!world.nodes[0].has_local(ADDRESS));
             assert_eq!(world.nodes[0].computer.resets(), [ip(ADDRESS)]);
             assert_eq!(world.nodes[0].recorder.heard(told).len(), 1);
+            let shown = world.nodes[0].recorder.vip(ADDRESS).connections.unwrap();
+            assert_eq!((shown.reset, shown.left.is_some()), (ends, ends == 0), "{shown:?}");
+
+            // The next leadership adds to the count, and a node that has never let go shows nothing.
+            world.up(0, ADDRESS);
+            pass(seconds(10)).await;
+            world.down(0, ADDRESS);
+            pass(millis(100)).await;
+            assert_eq!(world.nodes[0].recorder.vip(ADDRESS).connections.unwrap().reset, 2 * ends);
+        }
+    });
+}
+
+#[test]
+fn connections_are_left_behind_where_the_configuration_says_so() {
+    in_paused_time(async {
+        let mut world = World::new(1, |estate| Config { connections: Connections::Leave, ..routes(1)(estate) });
+        world.start_with_leader_of(ADDRESS, seconds(30)).await;
+        world.down(0, ADDRESS);
+        pass(seconds(1)).await;
+        assert!(!world.nodes[0].has_local(ADDRESS));
+        assert_eq!(world.nodes[0].computer.resets(), [] as [IpAddr; 0]);
+        assert_eq!(world.nodes[0].recorder.vip(ADDRESS).connections, None);
+    });
+}
+
+/// An Elastic IP at a secondary address of its own VIP.
+fn elastic_ip_at_a_secondary(estate: &Estate) -> Config {
+    estate.allocate(EIP);
+    let mut elastic = by_elastic_ip(EIP);
+    let private_ip = Some(SECONDARY.parse().unwrap());
+    elastic.elastic_ip = elastic.elastic_ip.map(|elastic| ElasticIpConfig { private_ip, ..elastic });
+    config(vec![vip(vec![elastic, by_secondary_ip(SECONDARY)])])
+}
+
+#[test]
+fn clients_of_an_elastic_ip_are_told_only_where_its_private_address_is_the_vips_own() {
+    in_paused_time(async {
+        for (config, told) in [
+            (elastic_ip as fn(&Estate) -> Config, vec![]),
+            (elastic_ip_at_a_secondary as fn(&Estate) -> Config, vec![ip(SECONDARY)]),
+        ] {
+            for ends in ["down", "guard", "superseded"] {
+                let mut world = World::new(2, config);
+                world.start_with_leader_of(EIP, seconds(30)).await;
+                match ends {
+                    "down" => world.down(0, EIP),
+                    "guard" => world.nodes[0].computer.kill(world.guards[0]),
+                    _ => world.up(1, EIP),
+                }
+                pass(seconds(20)).await;
+                assert_eq!(world.nodes[0].computer.resets(), told, "{ends}");
+            }
         }
     });
 }
@@ -413,11 +459,7 @@ fn connections_end_before_their_address_goes_and_an_address_goes_where_they_cann
 #[test]
 fn what_the_kernel_is_asked_meanwhile_does_not_hold_up_a_down() {
     in_paused_time(async {
-        let mut world = World::new(1, |estate| {
-            estate.allocate(EIP);
-            let tables = estate.add_tables(1);
-            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
-        });
+        let mut world = World::new(1, elastic_ip_and_route);
         world.start_with_leader_of(EIP, seconds(30)).await;
         world.nodes[0].computer.slow_kernel(millis(500));
         world.nodes[0].wake(Wake::LocalAddress);

@@ -15,6 +15,7 @@ mod failing;
 #[path = "../report/golden.rs"]
 mod golden;
 mod living;
+mod local;
 mod preview;
 mod standing;
 mod state_files;

@@ -24,7 +24,7 @@ async fn plan(world: &World) -> Preview {
         ec2: &*node.ec2,
         identify: &*node.identity,
         machine: &mut node.computer.clone(),
-        local: node.computer.addresses().await,
+        local: node.computer.look(&config.local_addresses()).await,
         ask_watchdog: node.ask_watchdog(),
     };
     preview(&config, inputs).await.unwrap()
@@ -93,7 +93,7 @@ fn a_watchdog_that_gives_no_word_leaves_open_what_was_done_on_its_last_one() {
 }
 
 #[test]
-fn a_contradiction_of_right_now_is_told_and_only_time_can_settle_it_where_the_watchdog_is_trusted() {
+fn a_dispute_of_right_now_is_told_and_only_time_can_settle_it_where_the_watchdog_is_trusted() {
     for (mode, told, conclusion) in [
         (WitnessMode::Off, "", Conclusion::InSync),
         (WitnessMode::Check, "no `down` has come: the daemon goes by the file", Conclusion::InSync),

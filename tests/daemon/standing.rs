@@ -1,5 +1,5 @@
-//! What the loop tells of a node that nobody asked anything of, of a claim that cannot be recorded, and of a permission
-//! that is missing: as `vipkeeper status` shows it.
+//! The loop's words, as `vipkeeper status` shows them, about a node that nobody asked anything of, about a claim that
+//! cannot be recorded, and about a permission that is missing.
 
 use ec2_endpoint::ModifyNetworkInterfaceAttribute;
 use vipkeeper::pgpool::watchdog::Word;

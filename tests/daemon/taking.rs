@@ -1,4 +1,4 @@
-//! What a claim takes, and what its end gives back.
+//! Claims: the bindings that a claim takes, and the bindings that its end gives back.
 
 use crate::world::*;
 

@@ -1,4 +1,4 @@
-//! What is looked at, what is put right, and what is left alone.
+//! Looks: when the loop looks, which bindings it puts right, and which bindings it leaves alone.
 
 use vipkeeper::names::OneOf;
 use vipkeeper::observe::Source;
@@ -17,7 +17,10 @@ fn in_sync_nothing_is_written_and_a_pass_reads_three_times_however_many_vips_the
                     let public = format!("203.0.113.{}", n + 1);
                     estate.allocate(&public);
                     let route = by_route(&format!("20.0.0.{}", n + 1), &tables);
-                    vip(vec![by_elastic_ip(&public), route])
+                    let mut elastic = by_elastic_ip(&public);
+                    // One private address carries one Elastic IP.
+                    elastic.elastic_ip.as_mut().unwrap().private_ip = (n > 0).then(|| [10, 0, 1, 150 + n as u8].into());
+                    vip(vec![elastic, route])
                 };
                 config((0..vips).map(one).collect())
             });
@@ -26,7 +29,7 @@ fn in_sync_nothing_is_written_and_a_pass_reads_three_times_however_many_vips_the
                 let change = |account: &mut ec2_endpoint::Account| account.set_route_limit(&table, 100).unwrap();
                 world.estate.service().change(Duration::ZERO, change);
             }
-            // One interface holds only one Elastic IP at its primary address: let each VIP but the first stand by.
+            // The other private addresses are not assigned: let each VIP but the first stand by.
             world.start();
             pass(seconds(1)).await;
             for n in 0..vips {
@@ -228,11 +231,7 @@ fn nothing_is_done_while_reads_fail_except_for_a_new_claim() {
 #[test]
 fn without_a_hook_nothing_is_touched() {
     in_paused_time(async {
-        let mut world = World::new(1, |estate| {
-            estate.allocate(EIP);
-            let tables = estate.add_tables(1);
-            config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
-        });
+        let mut world = World::new(1, elastic_ip_and_route);
         point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[0].eni);
         world.nodes[0].computer.add_by_hand(ip(ADDRESS));
         world.start();
@@ -566,5 +565,124 @@ fn a_tag_that_can_be_no_claim_is_named_and_means_nothing_once_it_is_gone() {
         world.up(0, EIP);
         pass(seconds(30)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+    });
+}
+
+/// Two Elastic IPs that follow one leader, the second one at this private address.
+fn two_elastic_ips(estate: &Estate, private_ip: std::net::Ipv4Addr) -> Config {
+    for public in [EIP, OTHER_EIP] {
+        estate.allocate(public);
+    }
+    let mut second = by_elastic_ip(OTHER_EIP);
+    second.elastic_ip.as_mut().unwrap().private_ip = Some(private_ip);
+    config(vec![vip(vec![by_elastic_ip(EIP), second])])
+}
+
+const OTHER_EIP: &str = "203.0.113.11";
+
+fn associates(world: &World, mark: Mark) -> usize {
+    world.writes(mark).into_iter().filter(|(_, name)| *name == "AssociateAddress").count()
+}
+
+#[test]
+fn two_elastic_ips_at_one_private_address_are_told_and_never_take_turns() {
+    in_paused_time(async {
+        // The first one is at the primary address because it names none; the second one names that very address.
+        let mut world = World::new(1, |estate| two_elastic_ips(estate, estate.nodes[0].primary_ip));
+        world.start_with_leader_of(EIP, seconds(120)).await;
+        assert_eq!(associates(&world, Mark::at(0)), 1);
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "the first one of the config has the place");
+        let recorder = &world.nodes[0].recorder;
+        assert!(!recorder.vip(EIP).in_sync);
+        let told = recorder.binding(EIP, &format!("elastic_ip {OTHER_EIP}"));
+        assert_eq!((told.state.as_str(), told.blocked_by.unwrap().as_str()), ("blocked", "conflict"));
+        for named in [EIP, "private_ip", &world.estate.nodes[0].primary_ip.to_string()] {
+            assert!(told.detail.contains(named), "{}", told.detail);
+        }
+    });
+}
+
+#[test]
+fn a_private_address_that_another_elastic_ip_took_is_left_to_it_and_the_refusal_is_told() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start_with_leader_of(EIP, seconds(30)).await;
+        let stranger = world.estate.allocate(OTHER_EIP);
+        world.estate.by_hand(&Operation::AssociateAddress(AssociateAddress {
+            allocation_id: Some(stranger),
+            network_interface_id: world.eni(0),
+            ..Default::default()
+        }));
+        assert_eq!(world.estate.elastic_ip(EIP), None, "a private address carries one");
+        pass(seconds(60)).await;
+        assert_eq!(world.estate.elastic_ip(OTHER_EIP), world.eni(0), "it is not taken away from whoever put it there");
+        let told = world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}"));
+        let error = told.last_error.expect("EC2 refuses").message;
+        assert!(error.contains("Resource.AlreadyAssociated") && error.contains(OTHER_EIP), "{error}");
+
+        let association = {
+            let account = world.estate.account();
+            let other = account.elastic_ips().find(|it| it.public_ip.to_string() == OTHER_EIP).unwrap();
+            other.association.clone().unwrap().id
+        };
+        world.estate.by_hand(&Operation::DisassociateAddress(DisassociateAddress {
+            association_id: Some(association),
+            ..Default::default()
+        }));
+        pass(seconds(60)).await;
+        assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+    });
+}
+
+#[test]
+fn own_changes_that_undo_one_another_are_stopped_and_told_whatever_the_cause() {
+    in_paused_time(async {
+        let private_ip = SECONDARY.parse().unwrap();
+        let mut world = World::new(1, |estate| two_elastic_ips(estate, private_ip));
+        world.estate.by_hand(&Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
+            network_interface_id: world.estate.nodes[0].eni.clone(),
+            private_ip_addresses: vec![SECONDARY.to_owned()],
+            ..Default::default()
+        }));
+        world.start_with_leader_of(EIP, seconds(2)).await;
+        // Something lets only the Elastic IP stay that was associated last.
+        let mut newest: Option<String> = None;
+        let mut mark = world.mark();
+        let mut minutes = Vec::new();
+        for _ in 0..8 {
+            for _ in 0..120 {
+                let associations: Vec<_> = {
+                    let account = world.estate.account();
+                    account.elastic_ips().filter_map(|it| it.association.as_ref().map(|at| at.id.clone())).collect()
+                };
+                let older = newest.clone().filter(|id| associations.contains(id));
+                newest = associations.iter().find(|id| Some(*id) != newest.as_ref()).cloned().or(newest);
+                if let (Some(id), true) = (older, associations.len() == 2) {
+                    world.estate.by_hand(&Operation::DisassociateAddress(DisassociateAddress {
+                        association_id: Some(id),
+                        ..Default::default()
+                    }));
+                }
+                pass(millis(500)).await;
+            }
+            minutes.push(associates(&world, mark));
+            mark = world.mark();
+        }
+        assert_eq!(&minutes[4..], [0, 0, 0, 0], "{minutes:?}");
+        let blocked: Vec<_> = [EIP, OTHER_EIP]
+            .map(|public| world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {public}")))
+            .into_iter()
+            .filter(|binding| binding.state.as_str() == "blocked")
+            .collect();
+        let [one] = &blocked[..] else { panic!("one of the two is here, and the other is blocked: {blocked:?}") };
+        let other = if one.target == EIP { OTHER_EIP } else { EIP };
+        assert!(one.detail.contains(&format!("elastic_ip {other}")), "{}", one.detail);
+
+        // A new leadership is a fresh start: nothing disturbs it any more.
+        world.down(0, EIP);
+        pass(seconds(10)).await;
+        world.up(0, EIP);
+        pass(seconds(30)).await;
+        assert!(world.nodes[0].recorder.vip(EIP).in_sync);
     });
 }

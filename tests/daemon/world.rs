@@ -12,7 +12,7 @@ pub use ec2_endpoint::{
 pub use std::net::IpAddr;
 pub use std::rc::Rc;
 pub use std::time::Duration;
-pub use vipkeeper::binding::{Account, ClaimMode, OnRelease};
+pub use vipkeeper::binding::{Account, ClaimMode, Connections, OnRelease};
 pub use vipkeeper::config::{AnchorConfig, Config, ElasticIpConfig, Tables};
 pub use vipkeeper::machine::kernel::KernelError;
 pub use vipkeeper::machine::process::Process;
@@ -65,7 +65,7 @@ impl World {
         self.lead(vip, for_long).await;
     }
 
-    /// The same while no other node runs.
+    /// Starts node 0 alone and makes it the leader of `vip`, for this long.
     pub async fn start_alone_as_leader_of(&mut self, vip: &str, for_long: Duration) {
         self.nodes[0].start();
         self.lead(vip, for_long).await;
@@ -109,6 +109,13 @@ impl Drop for World {
 pub fn elastic_ip(estate: &Estate) -> Config {
     estate.allocate(EIP);
     config(vec![vip(vec![by_elastic_ip(EIP)])])
+}
+
+/// A VIP that is an Elastic IP, with an address inside the VPC that one route table leads here.
+pub fn elastic_ip_and_route(estate: &Estate) -> Config {
+    estate.allocate(EIP);
+    let tables = estate.add_tables(1);
+    config(vec![vip(vec![by_elastic_ip(EIP), by_route(ADDRESS, &tables)])])
 }
 
 pub fn routes(tables: usize) -> impl FnOnce(&Estate) -> Config {

@@ -77,7 +77,7 @@ impl Tree {
         Process { pid, start_time: process::start_time(pid).unwrap() }
     }
 
-    /// What the hook at the bottom found.
+    /// The findings of the hook at the bottom.
     fn found(&self) -> String {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(20) {

@@ -113,7 +113,7 @@ fn keep_room(state_dir: &Path) -> ! {
     })
 }
 
-/// What a hook said on stderr, and how it ended.
+/// A hook's exit code, and its words on stderr.
 pub fn result(output: &Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8(output.stderr.clone()).unwrap())
 }

@@ -1,4 +1,4 @@
-//! What `up` and `down` leave behind, also where they cannot.
+//! The files that `up` and `down` leave behind, also where writing fails.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};

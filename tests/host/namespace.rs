@@ -1,12 +1,13 @@
 //! A network of the test's own: a namespace with lo and a pair of veth interfaces, gone when its thread ends.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
 use futures_util::TryStreamExt as _;
-use rtnetlink::packet_route::address::AddressMessage;
-use rtnetlink::{Handle, LinkUnspec, LinkVeth};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::route::{RouteScope, RouteType};
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// Runs `test` in a fresh namespace, on a thread and a runtime of its own. Where that is not permitted it says so and
@@ -90,6 +91,42 @@ impl Network {
 
     pub async fn add(&self, interface: &str, address: IpAddr, prefix: u8) {
         self.handle.address().add(self.index(interface).await, address, prefix).execute().await.unwrap();
+    }
+
+    /// Adds an address that leads to one peer, as on a point-to-point link.
+    pub async fn add_with_peer(&self, interface: &str, address: IpAddr, peer: IpAddr) {
+        let index = self.index(interface).await;
+        let mut request = self.handle.address().add(index, address, 32);
+        let attributes = &mut request.message_mut().attributes;
+        attributes
+            .retain(|attribute| !matches!(attribute, AddressAttribute::Address(_) | AddressAttribute::Broadcast(_)));
+        attributes.push(AddressAttribute::Address(peer));
+        request.execute().await.unwrap();
+    }
+
+    /// Gives an interface that is down another name.
+    pub async fn rename(&self, interface: &str, name: &str) {
+        let renamed = LinkUnspec::new_with_index(self.index(interface).await).name(name).build();
+        self.handle.link().set(renamed).execute().await.unwrap();
+    }
+
+    /// Adds a route to this machine itself through `lo`.
+    pub async fn route_locally(&self, to: Ipv4Addr, prefix: u8) {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(to, prefix)
+            .output_interface(self.index("lo").await)
+            .table_id(255)
+            .scope(RouteScope::Host)
+            .kind(RouteType::Local)
+            .build();
+        self.handle.route().add(route).execute().await.unwrap();
+    }
+
+    /// Adds a default route through a gateway, with this source address.
+    pub async fn route_by_default(&self, gateway: Ipv4Addr, source: Option<Ipv4Addr>) {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway);
+        let route = source.into_iter().fold(route, RouteMessageBuilder::<Ipv4Addr>::pref_source);
+        self.handle.route().add(route.build()).execute().await.unwrap();
     }
 
     /// Removes every entry of the address, whatever its prefix length.

@@ -26,7 +26,7 @@ pub async fn quiet(wakes: &mut Receiver<Wake>) {
     assert!(wake.is_err(), "{wake:?}");
 }
 
-/// What is still on its way, until there is a pause.
+/// Takes the wakes that are still on their way, until there is a pause.
 pub async fn drain(wakes: &mut Receiver<Wake>) {
     while tokio::time::timeout(Duration::from_millis(50), wakes.recv()).await.is_ok() {}
 }

@@ -169,7 +169,7 @@ impl Lab {
         self.recorder.note("cut");
     }
 
-    /// What was cut is whole again.
+    /// Ends every cut of the network.
     pub fn heal(&self) {
         self.vpc.heal();
         self.recorder.note("healed");
@@ -196,7 +196,7 @@ impl Lab {
         self.nodes[node].instance.name
     }
 
-    /// What `psql -c` says through the VIP.
+    /// The output of `psql -c` through the VIP.
     pub fn psql(&self, command: &str) -> String {
         let vip = self.setup.method.delegate_ip().to_string();
         let mut psql = self.client_machine.command("psql");
@@ -316,7 +316,7 @@ impl Lab {
         self.nodes.iter().enumerate().filter(|(_, node)| node.running.is_some()).map(|(index, _)| index)
     }
 
-    /// What the node's hooks wrote last, if anything.
+    /// The last file of the node's hooks; `None` if they wrote none.
     pub fn desired(&self, node: usize) -> Option<DesiredFile> {
         let file = format!("/run/vipkeeper/desired/{}.json", self.setup.method.delegate_ip());
         serde_json::from_str(&fs::read_to_string(self.machine(node).path(&file)).ok()?).ok()
@@ -369,7 +369,7 @@ impl Lab {
         format!("{}; {} reads", if writes.is_empty() { "no change".to_owned() } else { writes.join(", ") }, reads.len())
     }
 
-    /// What the daemons have logged at this level, each line after its node's name.
+    /// The lines that the daemons have logged at this level, each after its node's name.
     pub fn complaints(&self, level: &str) -> Vec<String> {
         let of_level = |line: &&str| line.split_whitespace().nth(1) == Some(level);
         let of_node = |node: usize| {

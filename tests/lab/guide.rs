@@ -57,7 +57,7 @@ enum Span {
     ForGood,
 }
 
-/// What came of a failure.
+/// The consequences of a failure.
 #[derive(Debug, Clone)]
 struct Came {
     outage: Span,

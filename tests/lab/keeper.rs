@@ -1,5 +1,5 @@
-//! What moves the VIP of a lab: vipkeeper, as the README has it; or, for the comparison of both, the hook scripts
-//! of Pgpool-II's guide for AWS. When compared, every hook of either is timed.
+//! The program that moves the VIP of a lab: vipkeeper, as the README has it; or, for the comparison of both, the hook
+//! scripts of Pgpool-II's guide for AWS. When compared, every hook of either is timed.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,7 +22,7 @@ const ROUTES: &str = include_str!("guide/routes.sh");
 pub enum VipLoop {
     /// With exactly the README's lines in pgpool.conf.
     Vipkeeper,
-    /// The same, timed.
+    /// With the README's lines, and every hook timed.
     TimedVipkeeper,
     /// The guide's scripts, timed. Pgpool runs as root then, which spares them sudo.
     Guide,
@@ -57,7 +57,7 @@ impl VipLoop {
         }
     }
 
-    /// What makes Pgpool run as the right user.
+    /// The words before Pgpool that make it run as the right user.
     pub fn user(self) -> &'static [&'static str] {
         match self {
             Self::Vipkeeper | Self::TimedVipkeeper => &POSTGRES,
@@ -88,7 +88,7 @@ pub fn install(bin: &Path) {
     }
 }
 
-/// What the guide's scripts know of their node, in the folder that is laid over its /etc.
+/// Tells the guide's scripts about their node, in the folder that is laid over the node's /etc.
 pub fn configure(etc: &Path, vpc: &Vpc, instance: &Instance) {
     fs::create_dir_all(etc.join("guide")).unwrap();
     let aws = tools::find("aws").expect("the AWS CLI is there: tests/all installs it");
@@ -103,7 +103,7 @@ INSTANCE={id} ENI={eni} TABLES='{tables}'
     fs::write(etc.join("guide/settings"), settings).unwrap();
 }
 
-/// What the guide has its readers do beforehand: the source/destination check is off on every node.
+/// The preparation that the guide asks of its readers: the source/destination check is off on every node.
 pub fn prepare(vpc: &Vpc) {
     for Instance { eni, .. } in &vpc.instances {
         let off = Operation::ModifyNetworkInterfaceAttribute(ModifyNetworkInterfaceAttribute {

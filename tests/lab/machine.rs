@@ -18,14 +18,14 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 const ENVIRONMENT: [(&str, &str); 3] =
     [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C"), ("HOME", "/nonexistent")];
 
-/// What makes a program run as root, which it does anyway, and as Pgpool's and PostgreSQL's user.
+/// The words before a program that runs as root (none), or as Pgpool's and PostgreSQL's user.
 pub const ROOT: [&str; 0] = [];
 pub const POSTGRES: [&str; 6] =
     ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--inh-caps=-all", "--"];
-/// What makes Pgpool's files its group's as well, before the program that follows.
+/// The words before a program whose files are to be its group's as well.
 pub const UMASK: [&str; 3] = ["sh", "-c", "umask 002; exec \"$0\" \"$@\""];
 
-/// What init does: its own /sys (that shows this network's interfaces), an empty /run, folders laid over the machine's.
+/// The work of init: a /sys that shows this network's interfaces, an empty /run, folders laid over the machine's.
 /// `$@` are pairs of an upper and a lower folder. bash reaps orphans while it reads.
 const INIT: &str = r#"
 set -e
@@ -81,12 +81,12 @@ impl Machine {
         self.command_as(&[], program)
     }
 
-    /// The same as user postgres.
+    /// A program in this machine, as user postgres.
     pub fn command_of_postgres(&self, program: &str) -> Command {
         self.command_as(&POSTGRES, program)
     }
 
-    /// The same as the user that `user` makes it run as.
+    /// A program in this machine, as the user that the words `user` make it run as.
     pub fn command_as(&self, user: &[&str], program: &str) -> Command {
         let mut command = clean("nsenter");
         command.args(["--target", &self.pid(), "--net", "--ipc", "--mount", "--pid", "--wd=/", "--"]);

@@ -53,7 +53,7 @@ pub struct Moto {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// What stands for what: the account's ids and moto's.
+/// The pairs of an id of the account and the id of moto that stands for it.
 struct Names(Vec<(String, String)>);
 
 impl Moto {

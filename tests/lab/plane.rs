@@ -43,7 +43,7 @@ struct State {
     router: Arc<Machine>,
     /// The router's interface that leads to each ENI that is plugged in.
     links: BTreeMap<String, String>,
-    /// What is in the kernel: table and destination, and how it goes on.
+    /// The routes in the kernel: table and destination, and the next hop.
     routes: BTreeMap<(usize, String), String>,
     rules: String,
 }
@@ -190,7 +190,7 @@ impl State {
 }
 
 /// Lets no packet pass between these links of the router, in either direction, and none from those to the router itself.
-/// What was cut before is not any more.
+/// Cuts the network, and ends every earlier cut.
 pub fn cut(router: &Machine, between: &[(&str, &str)], from_router: &[String]) {
     let pairs: BTreeSet<_> = between.iter().flat_map(|(one, other)| [(*one, *other), (*other, *one)]).collect();
     let passing =

@@ -185,7 +185,7 @@ impl From<&Value> for Series {
     }
 }
 
-/// What docs/metrics.md promises.
+/// The metrics that docs/metrics.md promises.
 fn documented() -> BTreeMap<String, Documented> {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md")).unwrap();
     let in_backticks =

@@ -1,4 +1,4 @@
-//! What every node did and when, looked at from outside each 25 ms: what its hooks wrote down, whether its kernel has the
+//! The course of every node, looked at from outside each 25 ms: the words of its hooks, whether its kernel has the
 //! delegate IP, whether the machine is there at all; and which faults EC2 had.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use super::machine::has_address;
 
 const EACH: Duration = Duration::from_millis(25);
 
-/// What one thing was from when on, each change once, oldest first.
+/// The states of one thing, each with the time from which on it held, oldest first.
 pub type Track<T> = Vec<(Duration, T)>;
 
 /// Times are since the Unix epoch, as everywhere in the lab.
@@ -44,7 +44,7 @@ pub struct Trouble {
 pub struct Record {
     pub nodes: Vec<NodeRecord>,
     pub troubles: Vec<Trouble>,
-    /// What else happened, in the words of who let it happen.
+    /// All other events, in the words of the code that let them happen.
     pub notes: Vec<(Duration, String)>,
 }
 

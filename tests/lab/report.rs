@@ -1,4 +1,4 @@
-//! What scenarios showed: a Markdown table with the median of each scenario's runs, and a picture of that run.
+//! The report on scenarios: a Markdown table with the median of each scenario's runs, and a picture of that run.
 //!
 //! Written after every run beside the build, or where `VIPKEEPER_LAB_REPORT` says (a folder; relative to the project's).
 //! Every run is kept beside the build as well, as a line of JSON. `VIPKEEPER_LAB_GO_ON=yes` adds to what was kept: an
@@ -40,7 +40,7 @@ the run with the median outage. The scripts of Pgpool's own guide on the same ma
 
 ";
 
-/// What was played so far.
+/// The scenarios that were played so far.
 static PLAYED: LazyLock<Mutex<Vec<Told>>> = LazyLock::new(|| {
     if env::var_os("VIPKEEPER_LAB_GO_ON").is_none() {
         let _ = fs::remove_file(kept());
@@ -69,7 +69,7 @@ pub struct Row {
     pub election: Duration,
     /// From there to the first answer through the new leader.
     pub ours: Duration,
-    /// What the nodes asked of EC2 from the fault to the end.
+    /// The calls of the nodes to EC2 from the fault to the end.
     pub calls: String,
     pub end: String,
 }
@@ -143,7 +143,7 @@ pub fn write(name: &str, text: &str) {
     fs::write(folder.join(name), text).unwrap();
 }
 
-/// What the numbers were measured on.
+/// The machine on which the numbers were measured.
 pub fn machine() -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -201,7 +201,7 @@ fn table(scenarios: &[Runs<'_>]) -> String {
     text
 }
 
-/// What moved in Prometheus, where it watched.
+/// The series that moved in Prometheus, for the scenarios that Prometheus watched.
 fn signals_table(scenarios: &[Runs<'_>]) -> String {
     let mut text =
         "| what happens | VIP by | old leader | new leader | node beside |\n|---|---|---|---|---|\n".to_owned();

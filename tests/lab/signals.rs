@@ -1,4 +1,4 @@
-//! What somebody with Prometheus' alerts sees of a failure: the series that moved, on the old leader, the new one and the
+//! The view of a failure in Prometheus' alerts: the series that moved, on the old leader, the new one and the
 //! node beside. Each scenario says which must, and no other may.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,7 @@ const SIGNALS: [Signal; 16] = [
 /// Shown by whatever takes or releases, if Prometheus looks just then.
 const NOT_IN_SYNC: &str = "not in sync";
 
-/// What each signal is, as a list.
+/// The meaning of each signal, as a list.
 pub fn legend() -> String {
     SIGNALS.iter().fold(String::new(), |mut text, signal| {
         let _ = writeln!(text, "- {}: `{}` {}", signal.name, signal.selector, signal.moved.words());
@@ -89,7 +89,7 @@ pub enum Who {
 /// The signals of a scenario, each with whose it is. A leader that stays, or leads again in the end, is the old one.
 pub type Seen = BTreeMap<Who, BTreeSet<String>>;
 
-/// What Prometheus' series showed from the fault until now.
+/// The moves of Prometheus' series from the fault until now.
 pub fn seen(prometheus: &Prometheus, old: &str, new: &str, fault: Duration) -> Seen {
     Prometheus::catch_up();
     let now = now();
@@ -114,7 +114,7 @@ fn values(series: &Series, fault: Duration) -> Vec<f64> {
     series.samples[first..].iter().map(|(_, value)| *value).collect()
 }
 
-/// What a scenario must show of the old and the new leader, and what it may besides because that is a matter of moments.
+/// The signals that a scenario must show of the old and the new leader, and those that it may show: a matter of moments.
 struct Expected {
     scenario: &'static str,
     old: &'static [&'static str],
@@ -122,9 +122,9 @@ struct Expected {
     may: &'static [(Who, &'static str)],
 }
 
-/// What every new leader shows,
+/// The signals of every new leader,
 const LEADS: &[&str] = &["leads", "gained"];
-/// and what an old one, whether its `down` ran or its Pgpool is gone: behind no claim there is a guard.
+/// and those of an old one, whether its `down` ran or its Pgpool is gone: behind no claim there is a guard.
 const STANDS_BY: &[&str] = &["leads no more", "no guard", "lost"];
 
 /// The second leader lives for a second or two, and Prometheus looks each second. What was on its way to EC2 when it died
@@ -142,7 +142,7 @@ const TWICE: &[(Who, &str)] = &[
     (Beside, "drift"),
 ];
 
-/// What happens now and then where two leaders meet. Who leads in the end may be any of the three.
+/// A new election, as it comes now and then where two leaders meet. Any of the three nodes may lead in the end.
 pub const ELECTED_ANEW: &str = "Pgpool elects anew";
 const ANEW: &[(Who, &str)] = &[
     (Old, "superseded"),

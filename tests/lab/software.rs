@@ -29,7 +29,7 @@ pub const LATE_S: u64 = 12;
 const CLOCK: &str = include_str!("clock.c");
 const AHEAD: &str = "/run/clock-ahead";
 
-/// What differs between labs.
+/// The differences between labs.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
     pub method: Method,
@@ -194,7 +194,7 @@ heartbeat_port{number} = 9694
     text
 }
 
-/// What the packages' tmpfiles.d do at boot. The state folder has a file system of its own, which can be full.
+/// The work of the packages' tmpfiles.d at boot. The state folder has a file system of its own, which can be full.
 pub fn prepare(machine: &Machine) {
     machine.run("install -d -o postgres -g postgres -m 2775 /run/postgresql");
     machine.run("install -d /run/vipkeeper");

@@ -38,7 +38,7 @@ pub const ROUTED_IP: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 50);
 /// A free address of the nodes' subnet.
 pub const SECONDARY_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 50);
 
-/// What every call to EC2 takes, as in life.
+/// The duration of every call to EC2, as in life.
 pub const LATENCY: Duration = Duration::from_millis(150);
 
 /// How the VIP leads to its node, and where the client is.
@@ -69,7 +69,7 @@ impl Method {
     }
 }
 
-/// What EC2 knows of a node.
+/// A node as EC2 knows it.
 #[derive(Debug, Clone)]
 pub struct Instance {
     pub name: &'static str,

@@ -18,7 +18,7 @@ use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
 
 use crate::hash::Fast;
 use crate::rules::{Mutant, Pointing, Setup};
@@ -206,7 +206,13 @@ impl Locals {
             reading: File::None,
             hook_age: Duration::ZERO,
             memory: Memory::default(),
-            observed: Observed { sights, claims: Claims::Unknown, witness: Witness::Silent, server_ms: None },
+            observed: Observed {
+                sights,
+                local: BTreeMap::new(),
+                claims: Claims::Unknown,
+                witness: Witness::Silent,
+                server_ms: None,
+            },
             look: None,
         };
         self.number(local)
@@ -350,7 +356,7 @@ impl Locals {
                 _ => {}
             }
         }
-        it.memory.learn(vip, &desired, &mut observed, NOW, wall_ms);
+        it.memory.learn(vip, &desired, &mut observed, Now { at: NOW, wall_ms });
         match (mutant, &mut it.memory.claim) {
             (Some(Mutant::NeverSuperseded), Some(held)) => held.superseded_by = None,
             (Some(Mutant::OneLook), _) => {
@@ -457,6 +463,7 @@ fn vip(setup: &Setup, node: u8, key: &BindingKey) -> Vip {
         delegate_ip: "20.0.0.50".parse().unwrap(),
         instance: instance(node),
         bindings: BTreeMap::from([(key.clone(), Some(binding))]),
+        obstacles: BTreeMap::new(),
         claims: if setup.claims_off { ClaimMode::Off } else { ClaimMode::Tags },
         anchor: Some(anchor),
     }

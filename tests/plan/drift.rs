@@ -1,4 +1,4 @@
-//! What a leader does about bindings that are not as it left them.
+//! A leader whose bindings are not as it left them.
 
 use crate::script::check;
 
@@ -42,6 +42,60 @@ fn what_is_gone_is_put_back_without_a_record_too() {
         100.2 accept
         106 see elastic_ip=absent claims=?
           => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn what_belongs_where_another_binding_is_is_never_pointed_here_but_released() {
+    let why = "would be at eni-a 10.0.0.9 like the Elastic IP 192.0.2.9, and a private address carries one: give one of \
+               them another private_ip or interface";
+    check(
+        "elastic_ip, shared place",
+        &format!(
+            "
+            99 unknown
+            99 see elastic_ip=absent claims=none
+              => elastic_ip in_sync: not here
+            100 leader@100
+              => elastic_ip blocked: {why}
+              => record 100
+            106 see elastic_ip=absent a=100
+              => elastic_ip blocked: {why}
+            120 see elastic_ip=eni-b a=100
+              => elastic_ip blocked: {why}
+            130 see elastic_ip=here:7 a=100
+              => elastic_ip in_sync: at eni-a 10.0.0.9
+            140 see elastic_ip=absent a=100
+              => elastic_ip blocked [absent]: {why}
+            150 see elastic_ip=here:8 a=100
+            160 standby
+              => elastic_ip release: release eipalloc-1 by eipassoc-8
+              => record 0
+            160.1 accept
+            170 see elastic_ip=absent a=-100
+              => elastic_ip blocked: {why}
+            "
+        ),
+    );
+}
+
+#[test]
+fn a_leader_whose_own_changes_undo_one_another_stops_and_a_superseded_one_does_not_tell_of_it() {
+    check(
+        "elastic_ip, undone",
+        "
+        100 leader@100
+        106 see elastic_ip=absent a=100
+          => elastic_ip blocked: not pointed here any more: each time, route rtb-9 of 20.0.0.50 went, and it went again with that one's return
+        107 see elastic_ip=here:7 a=100
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        120 see elastic_ip=absent a=100
+          => elastic_ip blocked [absent]: not pointed here any more: each time, route rtb-9 of 20.0.0.50 went, and it went again with that one's return
+        130 see elastic_ip=eni-b a=100 b=125
+          => superseded by i-b 125
+          => elastic_ip in_sync: at eni-b
+          => look at 132
         ",
     );
 }

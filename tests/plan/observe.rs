@@ -1,53 +1,45 @@
-//! From a config and what was read to what is seen: which ids a binding gets, and where it points.
+//! Where each binding points, from a config and from everything that was read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use vipkeeper::binding::{Account, Anchor, ClaimMode, OnRelease, Vip};
+use vipkeeper::binding::{Account, BindingKey, Kind, Obstacle, OnRelease, Vip};
 use vipkeeper::config::{
-    AddressConfig, AnchorConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
+    AddressConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
-use vipkeeper::ec2::{Address, Class, Ec2Error, Effect, Eni, EniQuery, Route, RouteTable, RouteTarget};
+use vipkeeper::ec2::{Address, Class, Eni, EniQuery, Route, RouteTable, RouteTarget};
 use vipkeeper::identity::{Node, NodeInterface};
-use vipkeeper::machine::kernel::LocalAddress;
+use vipkeeper::machine::kernel::{LocalAddress, LocalView, Presence};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Moment, Observed, Seen};
-use vipkeeper::observe::{Answer, Known, LastRead, Question, Source, TagChoice, Topic, World, observe};
+use vipkeeper::observe::seen::{Moment, Observed, Seen};
+use vipkeeper::observe::{Known, LastRead, World, observe};
 
-const AT: Moment = Duration::from_secs(7);
+pub const AT: Moment = Duration::from_secs(7);
 
 fn address(ip: &str) -> AddressConfig {
     AddressConfig { address: ip.parse().unwrap(), elastic_ip: None, route: None, secondary_ip: None }
 }
 
-fn elastic(ip: &str) -> AddressConfig {
+pub fn elastic(ip: &str) -> AddressConfig {
     let elastic_ip = Some(ElasticIpConfig { allocation_id: None, interface: None, private_ip: None });
     AddressConfig { elastic_ip, ..address(ip) }
 }
 
-fn routed(ip: &str, tables: Tables) -> AddressConfig {
+pub fn routed(ip: &str, tables: Tables) -> AddressConfig {
     let route = Some(RouteConfig { tables, interface: None, on_release: OnRelease::Keep });
     AddressConfig { route, ..address(ip) }
 }
 
-fn secondary(ip: &str) -> AddressConfig {
+pub fn secondary(ip: &str) -> AddressConfig {
     AddressConfig { secondary_ip: Some(SecondaryIpConfig { interface: None }), ..address(ip) }
 }
 
-fn tables(ids: &[&str]) -> Tables {
+pub fn tables(ids: &[&str]) -> Tables {
     Tables::Ids(ids.iter().map(|id| TableRef { id: id.parse().unwrap(), account: Account::Own }).collect())
 }
 
-fn tagged() -> Tables {
-    tagged_in(&Account::Own)
-}
-
-fn tagged_in(account: &Account) -> Tables {
-    Tables::Tagged { tags: BTreeMap::from([("tier".to_owned(), "app".to_owned())]), account: account.clone() }
-}
-
-fn config(addresses: Vec<AddressConfig>) -> Config {
+pub fn config(addresses: Vec<AddressConfig>) -> Config {
     Config::with_vips(vec![VipConfig { delegate_ip: addresses[0].address, addresses, anchor: None }])
 }
 
@@ -62,7 +54,7 @@ fn interface(eni: &str, ip: &str) -> NodeInterface {
 }
 
 /// Node `a`: `eth0` is `eni-a0` at 10.0.0.9 in `subnet-1`, `eth1` is `eni-a1` at 10.0.1.9 in `subnet-2`.
-fn known() -> Known {
+pub fn known() -> Known {
     let eth1 = NodeInterface { subnet: "subnet-2".parse().ok(), ..interface("eni-a1", "10.0.1.9") };
     let interfaces = [("eth0", interface("eni-a0", "10.0.0.9")), ("eth1", eth1)];
     let interfaces = interfaces.map(|(name, interface)| (name.to_owned(), interface));
@@ -75,41 +67,12 @@ fn known() -> Known {
     })
 }
 
-/// The choice by tag that the config makes.
-fn choice(known: &Known, config: &Config) -> TagChoice {
-    let choice = known.questions(config).into_iter().find_map(|question| match question {
-        Question::TaggedTables(choice) => Some(choice),
-        _ => None,
-    });
-    choice.expect("the VPC is known")
-}
-
-/// The query for network interfaces of one round.
-fn eni_query(known: &Known, config: &Config) -> Option<EniQuery> {
-    known.questions(config).into_iter().find_map(|question| match question {
-        Question::Interfaces(query) => Some(query),
-        _ => None,
-    })
-}
-
-fn no_answer() -> Ec2Error {
-    Ec2Error {
-        operation: "DescribeRouteTables",
-        class: Class::Transient,
-        effect: Effect::None,
-        code: None,
-        reason: None,
-        message: "no answer".to_owned(),
-        request_id: None,
-    }
-}
-
-fn read<T>(value: T) -> LastRead<T> {
+pub fn read<T>(value: T) -> LastRead<T> {
     LastRead::Read { value, at: AT }
 }
 
 /// An Elastic IP `eipalloc-1` that leads to an ENI and an address, if any.
-fn eip(ip: &str, eni: Option<(&str, &str)>, tags: &[(&str, &str)]) -> Address {
+pub fn eip(ip: &str, eni: Option<(&str, &str)>, tags: &[(&str, &str)]) -> Address {
     Address {
         public_ip: ip.parse().unwrap(),
         allocation: "eipalloc-1".parse().unwrap(),
@@ -120,7 +83,7 @@ fn eip(ip: &str, eni: Option<(&str, &str)>, tags: &[(&str, &str)]) -> Address {
     }
 }
 
-fn table(id: &str, routes: &[(&str, RouteTarget, bool)], tags: &[(&str, &str)]) -> RouteTable {
+pub fn table(id: &str, routes: &[(&str, RouteTarget, bool)], tags: &[(&str, &str)]) -> RouteTable {
     let routes = routes.iter().map(|(to, target, blackhole)| Route {
         destination: to.parse().unwrap(),
         target: target.clone(),
@@ -138,7 +101,7 @@ fn to(eni: &str) -> RouteTarget {
     RouteTarget::Eni(eni.parse().unwrap())
 }
 
-fn eni(id: &str, ips: &[&str], check: Option<bool>) -> Eni {
+pub fn eni(id: &str, ips: &[&str], check: Option<bool>) -> Eni {
     let v4: Vec<Ipv4Addr> = ips.iter().filter_map(|ip| ip.parse().ok()).collect();
     Eni {
         id: id.parse().unwrap(),
@@ -161,15 +124,32 @@ fn holders_of(address: &str) -> EniQuery {
     EniQuery::PrivateIps { vpc: "vpc-1".parse().unwrap(), addresses: [address.parse().unwrap()].into() }
 }
 
-fn by_id() -> EniQuery {
+pub fn by_id() -> EniQuery {
     EniQuery::Ids(BTreeSet::new())
 }
 
-fn of_subnets() -> EniQuery {
+pub fn of_subnets() -> EniQuery {
     EniQuery::Subnets(["subnet-1", "subnet-2"].map(|subnet| subnet.parse().unwrap()).into())
 }
 
-fn resolve(config: &Config, known: &Known, world: &World) -> (Vip, Observed) {
+/// The kernel's answer about 20.0.0.50, which it has on these interfaces with these prefix lengths.
+fn kernel(entries: &[(&str, u8)]) -> LocalView {
+    let address = "20.0.0.50".parse().unwrap();
+    let entry = |(interface, prefix): &(&str, u8)| LocalAddress {
+        interface: (*interface).to_owned(),
+        address,
+        prefix: *prefix,
+    };
+    LocalView { of: [(address, Presence::of_entries(entries.iter().map(entry)))].into(), left_behind: BTreeSet::new() }
+}
+
+/// The answer of a kernel that has none of the addresses.
+fn none_of(config: &Config) -> LocalView {
+    let of = config.local_addresses().into_iter().map(|address| (address, Presence::default())).collect();
+    LocalView { of, left_behind: BTreeSet::new() }
+}
+
+pub fn resolve(config: &Config, known: &Known, world: &World) -> (Vip, Observed) {
     let mut known = known.clone();
     known.learn(world);
     observe(config, &config.vips[0], &known, world)
@@ -211,6 +191,43 @@ fn an_elastic_ip_is_compared_by_eni_and_private_address() {
 }
 
 #[test]
+fn elastic_ips_at_one_private_address_are_told_however_the_address_is_spelled() {
+    let at = |public: &str, interface: Option<&str>, private: Option<&str>| {
+        let mut address = elastic(public);
+        let place = address.elastic_ip.as_mut().unwrap();
+        place.interface = interface.map(str::to_owned);
+        place.private_ip = private.map(|private| private.parse().unwrap());
+        address
+    };
+    for (second, shared) in [
+        (at("192.0.2.2", None, None), Some("10.0.0.9")),
+        (at("192.0.2.2", Some("eth0"), None), Some("10.0.0.9")),
+        (at("192.0.2.2", None, Some("10.0.0.9")), Some("10.0.0.9")),
+        (at("192.0.2.2", Some("eth0"), Some("10.0.0.9")), Some("10.0.0.9")),
+        (at("192.0.2.2", None, Some("10.0.0.10")), None),
+        (at("192.0.2.2", Some("eth1"), None), None),
+    ] {
+        let spelled = format!("{second:?}");
+        // In one VIP and in two: the first in the config has the place.
+        let one = config(vec![elastic("192.0.2.1"), second.clone()]);
+        let mut two = config(vec![elastic("192.0.2.1")]);
+        two.vips.push(config(vec![second]).vips.remove(0));
+        for (config, of_first) in [(&one, shared.is_some()), (&two, false)] {
+            let obstacles: Vec<_> =
+                config.vips.iter().map(|vip| observe(config, vip, &known(), &World::default()).0.obstacles).collect();
+            let found: Vec<_> = obstacles.iter().flatten().collect();
+            let wanted = shared.map(|private_ip| {
+                let (first, private_ip) = ("192.0.2.1".parse().unwrap(), private_ip.parse().unwrap());
+                let obstacle = Obstacle::SharedPlace { first, eni: "eni-a0".parse().unwrap(), private_ip };
+                (BindingKey::new(Kind::ElasticIp, "192.0.2.2"), obstacle)
+            });
+            assert_eq!(found, wanted.iter().map(|(key, it)| (key, it)).collect::<Vec<_>>(), "{spelled}");
+            assert_eq!(!obstacles[0].is_empty(), of_first, "{spelled}");
+        }
+    }
+}
+
+#[test]
 fn an_elastic_ip_that_is_shown_in_part_is_not_taken_for_free_or_ours() {
     let config = config(vec![elastic("192.0.2.1")]);
     let mut shown = eip("192.0.2.1", Some(("eni-a0", "10.0.0.9")), &[]);
@@ -246,18 +263,6 @@ fn an_allocation_id_that_contradicts_the_address_is_said() {
 }
 
 #[test]
-fn ids_found_once_are_kept_when_a_later_read_fails() {
-    let config = config(vec![elastic("192.0.2.1")]);
-    let mut known = known();
-    known.learn(&World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() });
-    let failed =
-        World { addresses: LastRead::Failed(FailedRead::of_class(Class::Transient, "no answer")), ..World::default() };
-    let (vip, _) = resolve(&config, &known, &failed);
-    assert!(vip.bindings.values().all(Option::is_some), "{vip:?}");
-    assert_eq!(vip.anchor, Some(Anchor::ElasticIp("eipalloc-1".parse().unwrap())));
-}
-
-#[test]
 fn a_route_is_compared_by_its_eni_and_whether_it_is_alive() {
     let config = config(vec![routed("20.0.0.50", tables(&["rtb-1"]))]);
     for (routes, wanted) in [
@@ -269,7 +274,7 @@ fn a_route_is_compared_by_its_eni_and_whether_it_is_alive() {
     ] {
         let mut world = World::default();
         world.tables.insert(Account::Own, read(vec![table("rtb-1", &routes, &[])]));
-        world.local = read(BTreeSet::new());
+        world.local = read(kernel(&[]));
         world.interfaces = read((by_id(), vec![eni("eni-a0", &["10.0.0.9"], Some(false))]));
         let wanted = format!("route rtb-1 {wanted}");
         check(&config, &known(), &world, &[&wanted, "local_address 20.0.0.50 absent", "source_dest_check eth0 here"]);
@@ -277,12 +282,71 @@ fn a_route_is_compared_by_its_eni_and_whether_it_is_alive() {
 }
 
 #[test]
+fn a_local_address_is_here_in_every_form_and_unknown_before_the_kernel_was_asked_for_it() {
+    let config = config(vec![routed("20.0.0.50", tables(&["rtb-1"]))]);
+    let by_route = Presence { route: Some("local 20.0.0.0/24 dev lo".to_owned()), ..Presence::default() };
+    let by_route = LocalView { of: [("20.0.0.50".parse().unwrap(), by_route)].into(), left_behind: BTreeSet::new() };
+    for (view, wanted) in [
+        (kernel(&[("eth0", 32)]), "here"),
+        (kernel(&[("eth0", 24)]), "here"),
+        (kernel(&[("ens6", 32)]), "here"),
+        (by_route, "here"),
+        (kernel(&[]), "absent"),
+        // The config was changed while the kernel was being asked.
+        (LocalView::default(), "unknown: not read yet"),
+    ] {
+        let world = World { local: read(view), ..World::default() };
+        let wanted = format!("local_address 20.0.0.50 {wanted}");
+        let unread = ["route rtb-1 unknown: not read yet", "source_dest_check eth0 unknown: not read yet"];
+        check(&config, &known(), &world, &[unread[0], &wanted, unread[1]]);
+    }
+}
+
+#[test]
+fn the_primary_address_of_an_eni_is_no_vip() {
+    let why = |address, eni| {
+        format!(
+            "unknown: {address} is the primary private address of {eni}, which cannot move: choose another address for \
+             the VIP"
+        )
+    };
+    // This node's own, as the metadata service tells.
+    let own = config(vec![secondary("10.0.0.9")]);
+    let world = World { local: read(none_of(&own)), ..World::default() };
+    let wanted = ["secondary_ip", "local_address"].map(|kind| format!("{kind} 10.0.0.9 {}", why("10.0.0.9", "eni-a0")));
+    check(&own, &known(), &world, &[&wanted[0], &wanted[1]]);
+    // Another ENI's, as EC2 shows it. It may be one of this machine's that the config does not name.
+    let other = config(vec![secondary("10.0.0.8")]);
+    let enis = vec![eni("eni-a0", &["10.0.0.9"], None), eni("eni-c0", &["10.0.0.8"], None)];
+    let world =
+        World { interfaces: read((holders_of("10.0.0.8"), enis)), local: read(none_of(&other)), ..World::default() };
+    let wanted = ["secondary_ip", "local_address"].map(|kind| format!("{kind} 10.0.0.8 {}", why("10.0.0.8", "eni-c0")));
+    check(&other, &known(), &world, &[&wanted[0], &wanted[1]]);
+}
+
+#[test]
+fn an_address_with_a_subnet_is_kept_while_the_own_primary_address_is_not_known() {
+    let config = config(vec![routed("20.0.0.50", tables(&["rtb-1"]))]);
+    let mut node = known().node().clone();
+    for own in node.interfaces.values_mut() {
+        (own.subnet, own.primary_ip, own.vpc) = (None, None, None);
+    }
+    let world = World { local: read(kernel(&[("eth0", 24), ("eth0", 32)])), ..World::default() };
+    let kept = |known: &Known| -> Vec<Option<String>> {
+        let (_, observed) = resolve(&config, known, &world);
+        observed.local.into_values().flat_map(|presence| presence.entries.into_values()).map(|it| it.kept).collect()
+    };
+    let not_known = "the primary address of eni-a0 is not known yet".to_owned();
+    assert_eq!(kept(&Known::new(node)), [Some(not_known), None]);
+    assert_eq!(kept(&known()), [None, None]);
+}
+
+#[test]
 fn each_route_table_is_seen_by_itself() {
     let config = config(vec![routed("20.0.0.50", tables(&["rtb-1", "rtb-2"]))]);
     let mut world = World::default();
     world.tables.insert(Account::Own, read(vec![table("rtb-1", &[("20.0.0.50/32", to("eni-a0"), false)], &[])]));
-    let local = LocalAddress { interface: "eth0".to_owned(), address: "20.0.0.50".parse().unwrap() };
-    world.local = read(BTreeSet::from([local]));
+    world.local = read(kernel(&[("eth0", 32)]));
     world.interfaces = read((by_id(), vec![eni("eni-a0", &["10.0.0.9"], None)]));
     check(
         &config,
@@ -295,40 +359,6 @@ fn each_route_table_is_seen_by_itself() {
             "source_dest_check eth0 unknown: EC2 did not say how the check of eni-a0 is set",
         ],
     );
-}
-
-#[test]
-fn tables_chosen_by_tag_are_bindings_once_they_are_found() {
-    let config = config(vec![routed("20.0.0.50", tagged())]);
-    let mut known = known();
-    let (vip, observed) = resolve(&config, &known, &World::default());
-    let route = vip.bindings.iter().next().unwrap();
-    assert_eq!((route.0.to_string().as_str(), route.1), ("route (by tag)", &None));
-    assert_eq!(vip.anchor, None);
-    assert!(observed.sights.values().all(|sight| matches!(sight.seen, Seen::Unknown(_))));
-
-    let choice = choice(&known, &config);
-    assert_eq!(choice.vpc.as_str(), "vpc-1");
-    let mut world = World::default();
-    let found = vec![table("rtb-7", &[], &[]), table("rtb-8", &[], &[])];
-    world.put(Answer::TaggedTables(choice.clone(), Ok(found)), AT).unwrap();
-    known.learn(&world);
-    let (vip, _) = resolve(&config, &known, &World::default());
-    let keys: Vec<_> = vip.bindings.keys().map(ToString::to_string).collect();
-    assert_eq!(keys, ["route rtb-7", "route rtb-8", "local_address 20.0.0.50", "source_dest_check eth0"]);
-    assert_eq!(vip.anchor, None, "other nodes may have found other tables");
-
-    world.put(Answer::TaggedTables(choice.clone(), Err(no_answer())), AT).unwrap_err();
-    known.learn(&world);
-    let (vip, _) = resolve(&config, &known, &World::default());
-    assert!(vip.bindings.values().all(Option::is_some), "those found before stay: {vip:?}");
-
-    world.put(Answer::TaggedTables(choice, Ok(Vec::new())), AT).unwrap();
-    known.learn(&world);
-    let (vip, observed) = resolve(&config, &known, &World::default());
-    assert!(vip.bindings.values().next().unwrap().is_none());
-    let why = "no route table in the ENI's VPC carries these tags";
-    assert!(format!("{:?}", observed.sights.values().next().unwrap()).contains(why), "{observed:?}");
 }
 
 #[test]
@@ -346,7 +376,7 @@ fn a_secondary_address_is_absent_only_if_all_holders_were_asked_for() {
         (of_subnets(), vec![mine(), eni("eni-b0", &["10.0.0.8", "10.0.0.50"], None)], "elsewhere: eni-b0"),
         (of_subnets(), vec![mine()], "absent"),
     ] {
-        let world = World { interfaces: read((query, enis)), local: read(BTreeSet::new()), ..World::default() };
+        let world = World { interfaces: read((query, enis)), local: read(none_of(&config)), ..World::default() };
         let wanted = format!("secondary_ip 10.0.0.50 {wanted}");
         check(&config, &known(), &world, &[&wanted, "local_address 10.0.0.50 absent"]);
     }
@@ -365,7 +395,7 @@ fn an_ipv6_address_that_another_eni_holds_is_elsewhere() {
         (by_id(), None, "unknown: who holds fd00::50 was not read yet"),
     ] {
         let enis = std::iter::once(eni("eni-a0", &["10.0.0.9"], None)).chain(holder).collect();
-        let world = World { interfaces: read((query, enis)), local: read(BTreeSet::new()), ..World::default() };
+        let world = World { interfaces: read((query, enis)), local: read(none_of(&config)), ..World::default() };
         let wanted = format!("secondary_ip fd00::50 {wanted}");
         check(&config, &known(), &world, &[&wanted, "local_address fd00::50 absent"]);
     }
@@ -379,7 +409,7 @@ fn an_ipv6_address_is_a_128_route_and_an_address_of_the_eni() {
     let mut world = World::default();
     world.tables.insert(Account::Own, read(vec![table("rtb-1", &[("fd00::50/128", to("eni-a0"), false)], &[])]));
     world.interfaces = read((by_id(), vec![eni("eni-a0", &["10.0.0.9", "fd00::50"], Some(false))]));
-    world.local = read(BTreeSet::new());
+    world.local = read(none_of(&config));
     check(
         &config,
         &known(),
@@ -401,7 +431,7 @@ fn further_addresses_follow_the_same_leader_on_their_own_interfaces() {
     let mut world = World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() };
     world.tables.insert(Account::Own, read(vec![table("rtb-1", &[("20.0.0.50/32", to("eni-a0"), false)], &[])]));
     world.interfaces = read((by_id(), vec![eni("eni-a1", &["10.0.1.9"], Some(true))]));
-    world.local = read(BTreeSet::new());
+    world.local = read(none_of(&config));
     check(
         &config,
         &known(),
@@ -423,7 +453,7 @@ fn an_eni_with_another_mac_address_than_the_interface_is_never_called_here() {
     let known = Known::new(node);
     let world = |mac: &str| {
         let shown = Eni { mac: Some(mac.to_owned()), ..eni("eni-a0", &["10.0.0.9", "10.0.0.50"], None) };
-        World { interfaces: read((by_address(), vec![shown])), local: read(BTreeSet::new()), ..World::default() }
+        World { interfaces: read((by_address(), vec![shown])), local: read(none_of(&config)), ..World::default() }
     };
     let own = world("0a:00:00:00:00:0a");
     check(&config, &known, &own, &["secondary_ip 10.0.0.50 here", "local_address 10.0.0.50 absent"]);
@@ -451,166 +481,4 @@ fn an_interface_without_an_eni_leaves_its_bindings_unknown() {
     let why = "unknown: the ENI of interface eth9 is not known";
     let wanted = [format!("secondary_ip 10.0.0.50 {why}"), format!("local_address 10.0.0.50 {why}")];
     check(&config, &known(), &World::default(), &[&wanted[0], &wanted[1]]);
-}
-
-#[test]
-fn claims_are_recorded_on_the_elastic_ip_else_the_first_table_else_the_subnet() {
-    let eip_id = "eipalloc-1".parse().unwrap();
-    let role = Account::Role("arn:aws:iam::123456789012:role/shared".to_owned());
-    let shared = tagged_in(&role);
-    let world = World { addresses: read(vec![eip("192.0.2.1", None, &[])]), ..World::default() };
-    for (addresses, named, wanted) in [
-        (vec![routed("20.0.0.50", tables(&["rtb-2", "rtb-1"])), elastic("192.0.2.1")], None, Anchor::ElasticIp(eip_id)),
-        (
-            vec![routed("20.0.0.50", tables(&["rtb-2", "rtb-1"]))],
-            None,
-            Anchor::RouteTable(Account::Own, "rtb-2".parse().unwrap()),
-        ),
-        (vec![secondary("10.0.0.50")], None, Anchor::Subnet("subnet-1".parse().unwrap())),
-        (
-            vec![elastic("192.0.2.1")],
-            Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap())),
-            Anchor::RouteTable(Account::Own, "rtb-9".parse().unwrap()),
-        ),
-        (
-            vec![routed("20.0.0.51", shared), routed("20.0.0.50", tables(&["rtb-2"]))],
-            None,
-            Anchor::RouteTable(Account::Own, "rtb-2".parse().unwrap()),
-        ),
-        (
-            vec![routed("20.0.0.51", tagged_in(&role))],
-            Some(AnchorConfig::RouteTable("rtb-9".parse().unwrap())),
-            Anchor::RouteTable(role.clone(), "rtb-9".parse().unwrap()),
-        ),
-    ] {
-        let mut config = config(addresses);
-        config.vips[0].anchor = named;
-        let (vip, _) = resolve(&config, &known(), &world);
-        assert_eq!(vip.anchor, Some(wanted));
-    }
-}
-
-#[test]
-fn claims_are_read_from_the_tags_of_the_anchor_and_of_this_vip_alone() {
-    let mut config = config(vec![elastic("192.0.2.1")]);
-    let tags = [
-        ("vipkeeper/192.0.2.1/i-a", "1000 1970-01-01T00:00:01Z"),
-        ("vipkeeper/192.0.2.1/i-b", "0 withdrawn"),
-        ("vipkeeper/192.0.2.1/i-c", "soon"),
-        ("vipkeeper/192.0.2.1/i-d", "700"),
-        ("vipkeeper/192.0.2.2/i-b", "3000"),
-        ("Name", "vip"),
-    ];
-    let world = World { addresses: read(vec![eip("192.0.2.1", None, &tags)]), ..World::default() };
-    let (_, observed) = resolve(&config, &known(), &world);
-    let Claims::Read { terms, edited, at, .. } = observed.claims else { panic!("the anchor was read") };
-    let terms: Vec<_> = terms.iter().map(|(node, term)| (node.as_str(), term.0)).collect();
-    assert_eq!((terms, at), (vec![("i-a", 1000), ("i-b", 0), ("i-d", 700)], AT));
-
-    let edited: Vec<_> = edited.iter().map(|(node, value)| (node.as_str(), value.as_str())).collect();
-    assert_eq!(edited, [("i-d", "700")], "word for word");
-
-    config.claims = ClaimMode::Off;
-    assert_eq!(resolve(&config, &known(), &world).1.claims, Claims::Unknown);
-}
-
-#[test]
-fn one_pass_asks_each_source_once() {
-    let mut config = config(vec![elastic("192.0.2.1"), routed("20.0.0.50", tables(&["rtb-1", "rtb-2"]))]);
-    let more = [elastic("192.0.2.2"), secondary("10.0.0.50"), routed("20.0.0.51", tables(&["rtb-3"]))];
-    config.vips.extend(more.map(|address| VipConfig {
-        delegate_ip: address.address,
-        addresses: vec![address],
-        anchor: None,
-    }));
-    let questions = known().questions(&config);
-    let [
-        Question::Addresses(public_ips),
-        Question::RouteTables(Account::Own, tables),
-        Question::Interfaces(EniQuery::PrivateIps { addresses, .. }),
-        Question::Tags(_),
-    ] = questions.as_slice()
-    else {
-        panic!("{questions:?}")
-    };
-    assert_eq!((public_ips.len(), tables.len()), (2, 3));
-    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    assert_eq!(addresses, ["10.0.0.9", "10.0.0.50", "10.0.1.9"]);
-}
-
-#[test]
-fn each_account_and_each_subnet_is_a_topic_of_its_own() {
-    let role = "arn:aws:iam::123456789012:role/shared";
-    let shared = Account::Role(role.to_owned());
-    let config = config(vec![
-        routed("20.0.0.50", tables(&["rtb-1"])),
-        routed("20.0.0.51", tagged_in(&shared)),
-        secondary("10.0.0.50"),
-    ]);
-    let mut known = known();
-    let found = vec![table("rtb-7", &[], &[])];
-    let mut world = World::default();
-    world.put(Answer::TaggedTables(choice(&known, &config), Ok(found)), AT).unwrap();
-    known.learn(&world);
-    let topics: Vec<_> = known.questions(&config).iter().map(Question::topic).collect();
-    let topic = |source, part: Option<&str>| Topic { source, part: part.map(str::to_owned) };
-    let wanted = [
-        topic(Source::RouteTables, None),
-        topic(Source::RouteTables, Some(role)),
-        topic(Source::NetworkInterfaces, None),
-        topic(Source::RouteTables, Some(role)),
-    ];
-    assert_eq!(topics, wanted, "the last one asks which tables carry the tags");
-    let subnet = Question::Tags("subnet-1".parse().unwrap()).topic();
-    assert_eq!(subnet, topic(Source::Tags, Some("subnet-1")));
-}
-
-#[test]
-fn what_no_question_asks_for_is_forgotten() {
-    let config = config(vec![elastic("192.0.2.1"), routed("20.0.0.50", tagged())]);
-    let known = known();
-    let questions = known.questions(&config);
-    let mut world = World::default();
-    let answers = [
-        Answer::Addresses(Ok(Vec::new())),
-        Answer::RouteTables(Account::Own, Ok(Vec::new())),
-        Answer::TaggedTables(choice(&known, &config), Ok(Vec::new())),
-        Answer::Interfaces(by_id(), Ok(Vec::new())),
-        Answer::Tags("subnet-1".parse().unwrap(), Ok(BTreeMap::new())),
-    ];
-    for answer in answers {
-        world.put(answer, AT).unwrap();
-    }
-    world.put_local(Ok(BTreeSet::new()), AT).unwrap();
-    let kept = |world: &World| {
-        let (addresses, interfaces) = (world.addresses != LastRead::NotRead, world.interfaces != LastRead::NotRead);
-        (addresses, world.tables.len(), world.chosen.len(), interfaces, world.tags.len())
-    };
-    world.keep_only(&questions);
-    assert_eq!(kept(&world), (true, 0, 1, true, 0), "{questions:?}");
-    world.keep_only(&[]);
-    assert_eq!(kept(&world), (false, 0, 0, false, 0));
-    assert_eq!(world.local, read(BTreeSet::new()), "no question to EC2 asks for them");
-}
-
-#[test]
-fn where_a_secondary_ipv6_address_is_configured_all_enis_of_the_subnets_are_asked_for() {
-    let config = config(vec![secondary("10.0.0.50"), secondary("fd00::50")]);
-    let mut known = known();
-    assert_eq!(eni_query(&known, &config), Some(of_subnets()), "those of every own ENI");
-
-    let mut node = known.node().clone();
-    let enis = node.interfaces.values_mut().map(|own| {
-        (own.subnet, own.primary_ip) = (None, None);
-        own.eni.clone()
-    });
-    let by_id = EniQuery::Ids(enis.collect());
-    known.become_node(node);
-    assert_eq!(eni_query(&known, &config), Some(by_id.clone()), "until a first look shows the subnets");
-    let enis = vec![
-        eni("eni-a0", &["10.0.0.9"], None),
-        Eni { subnet: "subnet-2".parse().ok(), ..eni("eni-a1", &["10.0.1.9"], None) },
-    ];
-    known.learn(&World { interfaces: read((by_id, enis)), ..World::default() });
-    assert_eq!(eni_query(&known, &config), Some(of_subnets()));
 }

@@ -1,4 +1,4 @@
-//! What holds for every plan, whatever happened before: random worlds, hooks, looks and changes by hand.
+//! Properties of every plan, whatever happened before: random worlds, hooks, looks and changes by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
 
 use crate::script::vip;
 
@@ -76,6 +76,7 @@ impl World {
             memory: Memory::default(),
             observed: Observed {
                 sights: vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect(),
+                local: BTreeMap::new(),
                 claims: Claims::Unknown,
                 witness: Witness::Silent,
                 server_ms: None,
@@ -99,7 +100,7 @@ impl World {
 
     fn decide(&mut self) -> Plan {
         let wall_ms = self.wall_ms();
-        self.memory.learn(&self.vip, &self.desired, &mut self.observed, self.now, wall_ms);
+        self.memory.learn(&self.vip, &self.desired, &mut self.observed, Now { at: self.now, wall_ms });
         plan(&self.vip, &self.desired, &self.observed, &self.memory, self.now)
     }
 
@@ -213,7 +214,7 @@ fn only_if_free(action: &Action) -> bool {
     }
 }
 
-/// What the binding may have done to it: nothing that names anything but what it names itself.
+/// Whether the action names nothing but the things that the binding names itself.
 fn names_only(binding: &Binding, action: &Action) -> bool {
     match (binding, action) {
         (Binding::ElasticIp { allocation, eni, private_ip, .. }, action) => match action {
@@ -236,9 +237,11 @@ fn names_only(binding: &Binding, action: &Action) -> bool {
             }
             _ => false,
         },
-        (Binding::LocalAddress { interface, address }, action) => match action {
-            Action::AddLocalAddress { interface: to, address: it }
-            | Action::RemoveLocalAddress { interface: to, address: it } => (to, it) == (interface, address),
+        (Binding::LocalAddress { interface, address, .. }, action) => match action {
+            Action::AddLocalAddress { interface: to, address: it } => (to, it) == (interface, address),
+            Action::RemoveLocalAddress { address: it, entries, .. } => {
+                it == address && !entries.is_empty() && entries.iter().all(|entry| entry.address == *address)
+            }
             _ => false,
         },
         (Binding::SourceDestCheck { eni }, action) => {
@@ -247,7 +250,7 @@ fn names_only(binding: &Binding, action: &Action) -> bool {
     }
 }
 
-/// What holds for every plan.
+/// Checks the properties of every plan.
 fn hold(world: &World, planned: &Plan) -> Result<(), TestCaseError> {
     let again = plan(&world.vip, &world.desired, &world.observed, &world.memory, world.now);
     prop_assert_eq!(planned, &again, "equal input, equal plan");

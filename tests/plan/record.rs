@@ -1,4 +1,4 @@
-//! What stands on record: the term of a claim, when its tag is written, what a restarted daemon goes on with, and which old
+//! The record: the term of a claim, when its tag is written, how a restarted daemon goes on, and which old
 //! claims are forgotten.
 
 use crate::script::check;

@@ -1,4 +1,4 @@
-//! What a node does that does not lead: it releases what is its own, and touches nothing else.
+//! A node that does not lead releases its own bindings and touches nothing else.
 
 use crate::script::check;
 
@@ -14,6 +14,68 @@ fn a_standby_releases_each_kind_in_its_own_way() {
           => secondary_ip release: unassign 10.0.0.50 from eni-a
           => local_address release: remove 20.0.0.50 from eth0
           => source_dest_check in_sync: off on eni-a
+        ",
+    );
+}
+
+#[test]
+fn a_standby_removes_the_address_in_every_form() {
+    check(
+        "local_address",
+        "
+        100 standby
+        101 see local_address=20.0.0.50/24@eth0
+          => local_address release: remove 20.0.0.50/24 from eth0
+        102 see local_address=20.0.0.50/32@eth0,20.0.0.50/24@eth0,20.0.0.50/32@eth1
+          => local_address release: remove 20.0.0.50/24 from eth0 and 20.0.0.50 from eth0 and 20.0.0.50 from eth1
+        103 see local_address=20.0.0.50/32@ens5~
+          => local_address release: remove 20.0.0.50 from ens5
+        104 see local_address=absent
+          => local_address in_sync: not here
+        ",
+    );
+}
+
+#[test]
+fn what_a_standby_does_not_remove_although_the_kernel_answers_is_never_in_sync() {
+    check(
+        "local_address",
+        "
+        100 standby
+        101 see local_address=by:lo
+          => local_address blocked: on no interface, but the kernel answers by the route local 20.0.0.0/24 dev lo
+        102 see local_address=20.0.0.50/24@eth0!
+          => local_address blocked: the kernel still answers by 20.0.0.50/24 on eth0, which is kept: the kernel would remove the route default along with it
+        103 see local_address=20.0.0.50/24@eth0!,20.0.0.50/32@eth1
+          => local_address release: remove 20.0.0.50 from eth1
+        103.1 accept
+        103.2 see local_address=20.0.0.50/24@eth0!
+          => local_address blocked: the kernel still answers by 20.0.0.50/24 on eth0, which is kept: the kernel would remove the route default along with it
+        ",
+    );
+}
+
+#[test]
+fn a_leader_adds_no_second_form_of_its_address_and_adds_a_silent_one_anew() {
+    check(
+        "local_address",
+        "
+        100 leader@100
+        100.2 accept
+        101 see local_address=20.0.0.50/24@eth0
+          => local_address in_sync: as 20.0.0.50/24 on eth0
+        102 see local_address=20.0.0.50/32@eth1
+          => local_address in_sync: as 20.0.0.50/32 on eth1
+        103 see local_address=20.0.0.50/24@eth1,20.0.0.50/32@eth0
+          => local_address in_sync: on eth0
+        104 see local_address=by:lo
+          => local_address in_sync: by the route local 20.0.0.0/24 dev lo
+        105 see local_address=20.0.0.50/32@eth0~
+          => local_address restore [absent]: add 20.0.0.50 to eth0
+        105.1 accept
+        105.2 see local_address=20.0.0.50/32@eth0~
+          => local_address drift [absent]: gone again soon after it was brought back; waiting before putting it back
+          => look at 110.1
         ",
     );
 }

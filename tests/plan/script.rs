@@ -8,7 +8,9 @@
 //! ```
 //!
 //! Node `a` is this one. Where a binding points: `here`, `absent`, `?` (not known), or what else it points at
-//! (`eni-b`, `eni-b!` for a blackhole). Terms are seconds: `b=90+1` is one millisecond newer than `b=90`; with `b=-90`,
+//! (`eni-b`, `eni-b!` for a blackhole). For a local address: `20.0.0.50/24@eth1` is its form on an interface, with `!` if
+//! the kernel would remove a route along with it, with `~` if it is silent; several are divided by commas; `by:lo` is a
+//! route to the machine itself. Terms are seconds: `b=90+1` is one millisecond newer than `b=90`; with `b=-90`,
 //! node `b` has withdrawn all up to that.
 //! `claims=none`: the record was read and is empty; `claims=?`: it could not be read. What a look does not name stays
 //! as it was last seen.
@@ -17,7 +19,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vipkeeper::action::Purpose;
-use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Kind, OnRelease, Vip};
+use vipkeeper::binding::{
+    Account, Anchor, Binding, BindingKey, ClaimMode, Connections, Kind, Obstacle, OnRelease, Vip,
+};
 use vipkeeper::claim_tag::WITHDRAWN;
 use vipkeeper::decide::claim::Standing;
 use vipkeeper::decide::memory::Memory;
@@ -25,8 +29,9 @@ use vipkeeper::decide::plan::{Plan, plan};
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
+use vipkeeper::machine::kernel::{EntryState, LocalAddress, Presence};
 use vipkeeper::observe::cause::FailedRead;
-use vipkeeper::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
+use vipkeeper::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen, Witness};
 
 /// Plays the script on a VIP of these kinds (`elastic_ip`, `route`, `route delete`, `claims off`; see [`vip`]), and
 /// compares each plan that it states.
@@ -52,12 +57,24 @@ pub fn vip(kinds: &str) -> Vip {
     let eni: vipkeeper::ids::EniId = "eni-a".parse().unwrap();
     let destination = "20.0.0.50/32".parse().unwrap();
     let mut claims = ClaimMode::Tags;
-    let mut bindings = BTreeMap::new();
+    let (mut bindings, mut obstacles) = (BTreeMap::new(), BTreeMap::new());
     let mut anchor = Anchor::ElasticIp("eipalloc-1".parse().unwrap());
     for kind in kinds.split(',').map(str::trim) {
         let (key, binding) = match kind {
             "claims off" => {
                 claims = ClaimMode::Off;
+                continue;
+            }
+            "undone" => {
+                let (other, of) = (BindingKey::new(Kind::Route, "rtb-9"), "20.0.0.50".parse().unwrap());
+                let undone = Obstacle::OwnWrites { other, of };
+                obstacles.insert(BindingKey::new(Kind::ElasticIp, "192.0.2.1"), undone);
+                continue;
+            }
+            "shared place" => {
+                let (first, private_ip) = ("192.0.2.9".parse().unwrap(), "10.0.0.9".parse().unwrap());
+                let shared = Obstacle::SharedPlace { first, eni: eni.clone(), private_ip };
+                obstacles.insert(BindingKey::new(Kind::ElasticIp, "192.0.2.1"), shared);
                 continue;
             }
             "elastic_ip" => {
@@ -89,7 +106,10 @@ pub fn vip(kinds: &str) -> Vip {
             }
             "local_address" => {
                 let address = "20.0.0.50".parse().unwrap();
-                ((Kind::LocalAddress, "20.0.0.50"), Binding::LocalAddress { interface: "eth0".to_owned(), address })
+                (
+                    (Kind::LocalAddress, "20.0.0.50"),
+                    Binding::LocalAddress { interface: "eth0".to_owned(), address, connections: Connections::Reset },
+                )
             }
             "source_dest_check" => ((Kind::SourceDestCheck, "eth0"), Binding::SourceDestCheck { eni: eni.clone() }),
             "unresolved" => {
@@ -100,18 +120,26 @@ pub fn vip(kinds: &str) -> Vip {
         };
         bindings.insert(BindingKey::new(key.0, key.1), Some(binding));
     }
-    Vip { delegate_ip: "20.0.0.50".parse().unwrap(), instance: node("a"), bindings, claims, anchor: Some(anchor) }
+    Vip {
+        delegate_ip: "20.0.0.50".parse().unwrap(),
+        instance: node("a"),
+        bindings,
+        obstacles,
+        claims,
+        anchor: Some(anchor),
+    }
 }
 
 fn node(name: &str) -> InstanceId {
     format!("i-{name}").parse().unwrap()
 }
 
-/// What a daemon knows that has not looked yet.
+/// The observations of a daemon that has not looked yet.
 fn unseen(vip: &Vip) -> Observed {
     let unseen = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
     let sights = vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect();
-    Observed { sights, claims: Claims::Unknown, witness: Witness::Silent, server_ms: None }
+    let (claims, witness) = (Claims::Unknown, Witness::Silent);
+    Observed { sights, local: BTreeMap::new(), claims, witness, server_ms: None }
 }
 
 struct Stage {
@@ -173,7 +201,7 @@ impl Stage {
             }
         }
         self.observed.server_ms = Some(wall_ms);
-        self.memory.learn(&self.vip, &self.desired, &mut self.observed, now, wall_ms);
+        self.memory.learn(&self.vip, &self.desired, &mut self.observed, Now { at: now, wall_ms });
         let planned = plan(&self.vip, &self.desired, &self.observed, &self.memory, now);
         self.plan = Some(planned.clone());
         planned
@@ -196,6 +224,9 @@ impl Stage {
                 let keys: Vec<_> = self.vip.bindings.keys().filter(|key| key.kind.name() == name).cloned().collect();
                 for key in keys {
                     found = true;
+                    if key.kind == Kind::LocalAddress {
+                        self.observed.local.insert(key.target.parse().unwrap(), presence(value));
+                    }
                     self.observed.sights.insert(key, Sight { seen: seen(value), at });
                 }
                 assert!(found, "no binding of this kind: {name}");
@@ -237,8 +268,25 @@ fn term(text: &str) -> Term {
     Term(u64::try_from(Duration::from_secs_f64(seconds).as_millis()).unwrap() + more.parse::<u64>().unwrap())
 }
 
+/// The look at the kernel behind the sight of a local address.
+fn presence(text: &str) -> Presence {
+    if let Some(device) = text.strip_prefix("by:") {
+        return Presence { route: Some(format!("local 20.0.0.0/24 dev {device}")), ..Presence::default() };
+    }
+    let entries = text.split(',').filter_map(|text| {
+        let (form, interface) = text.trim_end_matches(['!', '~']).split_once('@')?;
+        let (address, prefix) = form.split_once('/')?;
+        let (address, prefix) = (address.parse().unwrap(), prefix.parse().unwrap());
+        let kept = text.ends_with('!').then(|| "the kernel would remove the route default along with it".to_owned());
+        let entry = LocalAddress { interface: interface.to_owned(), address, prefix };
+        Some((entry, EntryState { silent: text.ends_with('~'), kept }))
+    });
+    Presence { entries: entries.collect(), route: None }
+}
+
 fn seen(text: &str) -> Seen {
     match text {
+        form if form.starts_with("by:") || form.contains('@') => Seen::Here { association: None },
         "here" => Seen::Here { association: None },
         "absent" => Seen::Absent,
         "?" => Seen::Unknown(WhyUnseen::ReadFailed(Box::new(FailedRead::of_class(Class::Transient, "no answer")))),

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
-use vipkeeper::commands::status::{Format, Mode, show};
+use vipkeeper::commands::Format;
+use vipkeeper::commands::status::{Mode, show};
 use vipkeeper::observe::cause::Cause;
 use vipkeeper::report::{Report, Reporter};
 use vipkeeper::status::file::{ReadError, StatusFile, read};
-use vipkeeper::status::page::{DaemonLife, Style, page};
+use vipkeeper::status::page::{Colours, DaemonLife, Style, page};
 
 use super::log::captured;
 use super::statuses::{NOW_MS, denied, leader, status, unread_claims, unrecorded};
@@ -85,7 +86,7 @@ fn why_there_is_no_status_is_said() {
     assert!(matches!(read(dir.path()), Err(ReadError::Malformed { .. })));
     fs::write(&path, "{\"version\": 2}").unwrap();
     assert!(matches!(read(dir.path()), Err(ReadError::Version { found: 2, .. })));
-    assert_eq!(show(dir.path(), Format::Json, Mode::Once, true).unwrap(), 1);
+    assert_eq!(show(dir.path(), Format::Json, Mode::Once, Colours::Off).unwrap(), 1);
 }
 
 #[test]

@@ -9,10 +9,9 @@ use vipkeeper::action::{Action, RouteCall};
 use vipkeeper::binding::{Account, BindingKey, Kind};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::Term;
+use vipkeeper::machine::kernel::Reset;
 use vipkeeper::observe::cause::Cause;
-use vipkeeper::report::{
-    BindingState, Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys,
-};
+use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, State, VipKeys};
 use vipkeeper::status::{ClockStatus, ConditionName, ErrorStatus, Status};
 
 use super::golden;
@@ -128,6 +127,7 @@ fn everything_happens(report: &Report) {
         News::Superseded { vip, by: &"i-0b".parse().unwrap(), term: Term(9) },
         News::Converged { vip, claim: &vipkeeper::ids::ClaimId::new("7f3a"), after: Duration::from_millis(214) },
         News::Drift { vip, key, reason: DriftReason::Blackhole, detail: "eni-0b2 (blackhole)" },
+        News::ConnectionsReset { vip, address: vip, reset: &Reset { ended: 5, left: None } },
         News::PassDone { result: PassResult::Acting, duration: second },
         done(Outcome::Accepted),
         done(Outcome::Failed(Class::Denied)),
@@ -156,6 +156,7 @@ fn each_event_moves_its_own_series() {
         (r#"vipkeeper_convergence_seconds_bucket{vip="20.0.0.50",le="600"}"#, 1.0),
         (r#"vipkeeper_drift_total{vip="20.0.0.50",kind="route",reason="blackhole"}"#, 1.0),
         (r#"vipkeeper_drift_total{vip="20.0.0.50",kind="route",reason="absent"}"#, 0.0),
+        (r#"vipkeeper_connections_reset_total{vip="20.0.0.50"}"#, 5.0),
         (r#"vipkeeper_passes_total{result="acting"}"#, 1.0),
         ("vipkeeper_pass_duration_seconds_sum", 1.0),
         (r#"vipkeeper_actions_total{vip="20.0.0.50",kind="route",action="replace_route",outcome="accepted"}"#, 1.0),
@@ -202,8 +203,8 @@ fn the_clock_is_measured_where_it_is_known() {
 fn state_metrics_follow_the_newest_status_and_forget_what_it_does_not_tell() {
     let report = report();
     let mut vip = leader();
-    vip.bindings[0].state = BindingState::Drift.into();
-    vip.bindings.push(binding(Kind::Route, "rtb-0new", BindingState::Waiting, "settling"));
+    vip.bindings[0].state = State::Drift.into();
+    vip.bindings.push(binding(Kind::Route, "rtb-0new", State::Waiting, "settling"));
     vip.conditions.push(condition(ConditionName::HookLost, true, "escalated", 3));
     vip.conditions[1].holds = false;
     let held_back = |seconds: u64| ErrorStatus {

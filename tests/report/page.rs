@@ -4,7 +4,9 @@ use vipkeeper::binding::Kind;
 use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ec2::Class;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
-use vipkeeper::status::{ClockStatus, Condition, ConditionName, DesiredRole, Problem, SourceStatus, Status, VipStatus};
+use vipkeeper::status::{
+    ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem, SourceStatus, Status, VipStatus,
+};
 
 use super::golden;
 use super::statuses::{
@@ -218,6 +220,12 @@ fn what_waits_for_people_says_what_they_can_do() {
         ),
         (leader(), Blocker::NotEscalated, "  do    see who leads: 'pcp_watchdog_info'"),
         (leader(), Blocker::Unheard, "  do    see whether Pgpool hangs"),
+        (leader(), Blocker::Conflict, "  do    give each of the two a place of its own in the config of all nodes"),
+        (
+            standby(),
+            Blocker::Kernel,
+            "  do    remove by hand what it names ('ip address del ...' or 'ip route del ...')",
+        ),
     ] {
         let page = shown(vip, blocked_by);
         assert!(page.contains("BLOCKED") && page.contains(wanted), "{blocked_by}: {page}");
@@ -267,6 +275,16 @@ fn a_problem_of_the_daemon_alone_wants_attention() {
         times: 1,
     });
     assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::Attention);
+}
+
+#[test]
+fn connections_that_were_reset_are_counted_and_the_reason_for_those_left_is_told() {
+    let mut vip = standby();
+    assert!(!page(&status(vec![vip.clone()]), DaemonLife::Alive, NOW_MS, PIPE).contains("connections"));
+    vip.connections = Some(ConnectionsStatus { reset: 12, at_ms: ago(90), left: Some("no time".to_owned()) });
+    let text = page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, PIPE);
+    let wanted = "connections  12 reset since the daemon started, last 1 min 30 s ago; some may be left: no time";
+    assert!(text.contains(wanted), "{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the page says of a refusal that has several cures: from EC2's own words to the advice.
+//! The page's words about a refusal that has several cures: from EC2's own words to the advice.
 
 use vipkeeper::binding::Kind;
 use vipkeeper::decide::plan::State;

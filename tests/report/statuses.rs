@@ -82,6 +82,7 @@ pub fn leader() -> VipStatus {
             Condition { reason: "OnRecord".to_owned(), ..condition(ConditionName::ClaimRecorded, true, "", 722) },
             condition(ConditionName::Contested, false, "nobody else took it", 11_000),
         ],
+        connections: None,
     }
 }
 

@@ -18,7 +18,7 @@ use vipkeeper::desired::{Desired, WhyUnknown};
 use vipkeeper::identity::{Identify, Node};
 use vipkeeper::ids::ClaimId;
 use vipkeeper::machine::clock::{Clocks, Discipline};
-use vipkeeper::machine::kernel::{Kernel, KernelError, LocalAddress};
+use vipkeeper::machine::kernel::{Kernel, KernelError, Left, LocalAddress, LocalView, Presence, Reset};
 use vipkeeper::machine::process::Process;
 use vipkeeper::observe::seen::Now;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
@@ -65,6 +65,12 @@ struct Memory {
     processes: u32,
     persisted: BTreeMap<IpAddr, Persisted>,
     addresses: BTreeSet<LocalAddress>,
+    /// The addresses that the daemon added.
+    added: BTreeSet<LocalAddress>,
+    /// The addresses that must stay, each with the reason.
+    kept: BTreeMap<LocalAddress, String>,
+    /// The local routes by which the kernel answers for an address that no interface has.
+    local_routes: BTreeMap<IpAddr, String>,
     wakes: Option<mpsc::Sender<Wake>>,
     kernel_fails: Option<KernelError>,
     /// The error with which the kernel refuses to end connections.
@@ -293,7 +299,7 @@ impl Computer {
     }
 
     fn local(address: IpAddr) -> LocalAddress {
-        LocalAddress { interface: INTERFACE.to_owned(), address }
+        LocalAddress::single(INTERFACE, address)
     }
 
     pub fn has_local(&self, address: IpAddr) -> bool {
@@ -305,6 +311,37 @@ impl Computer {
         let mut memory = self.memory.borrow_mut();
         memory.addresses.insert(Self::local(address));
         memory.wake(Wake::LocalAddress);
+    }
+
+    /// Somebody adds an address by hand in another form, which the kernel removes together with something else if
+    /// `kept` says so.
+    pub fn add_in_form_by_hand(&self, entry: LocalAddress, kept: Option<&str>) {
+        let mut memory = self.memory.borrow_mut();
+        memory.kept.extend(kept.map(|why| (entry.clone(), why.to_owned())));
+        memory.addresses.insert(entry);
+        memory.wake(Wake::LocalAddress);
+    }
+
+    pub fn remove_in_form_by_hand(&self, entry: &LocalAddress) {
+        let mut memory = self.memory.borrow_mut();
+        memory.kept.remove(entry);
+        memory.addresses.remove(entry);
+        memory.wake(Wake::LocalAddress);
+    }
+
+    /// Somebody makes the kernel answer for an address by a route, or removes that route. The kernel tells nobody.
+    pub fn route_locally_by_hand(&self, address: IpAddr, route: Option<&str>) {
+        let routes = &mut self.memory.borrow_mut().local_routes;
+        match route {
+            Some(route) => drop(routes.insert(address, route.to_owned())),
+            None => drop(routes.remove(&address)),
+        }
+    }
+
+    /// The address in all its forms.
+    pub fn entries(&self, address: IpAddr) -> Vec<String> {
+        let memory = self.memory.borrow();
+        memory.addresses.iter().filter(|entry| entry.address == address).map(ToString::to_string).collect()
     }
 
     /// Somebody removes an address by hand.
@@ -375,13 +412,25 @@ impl Machine for Computer {
 }
 
 impl Kernel for Computer {
-    async fn addresses(&self) -> Result<BTreeSet<LocalAddress>, KernelError> {
+    async fn look(&self, addresses: &BTreeSet<IpAddr>) -> Result<LocalView, KernelError> {
         let takes = self.memory.borrow().kernel_takes;
         if !takes.is_zero() {
             tokio::time::sleep(takes).await;
         }
         let memory = self.memory.borrow();
-        memory.kernel_fails.clone().map_or_else(|| Ok(memory.addresses.clone()), Err)
+        let presence = |address: &IpAddr| {
+            let entries = memory.addresses.iter().filter(|entry| entry.address == *address).cloned();
+            let mut presence = Presence::of_entries(entries);
+            for (entry, state) in &mut presence.entries {
+                state.kept = memory.kept.get(entry).cloned();
+            }
+            presence.route = memory.local_routes.get(address).filter(|_| presence.entries.is_empty()).cloned();
+            presence
+        };
+        let of: BTreeMap<_, _> = addresses.iter().map(|address| (*address, presence(address))).collect();
+        let added = memory.added.intersection(&memory.addresses);
+        let left_behind = added.filter(|entry| !addresses.contains(&entry.address)).cloned().collect();
+        memory.kernel_fails.clone().map_or(Ok(LocalView { of, left_behind }), Err)
     }
 
     async fn add(&self, address: &LocalAddress) -> Result<(), KernelError> {
@@ -390,15 +439,17 @@ impl Kernel for Computer {
             return Err(error.clone());
         }
         memory.addresses.insert(address.clone());
+        memory.added.insert(address.clone());
         Ok(())
     }
 
-    async fn reset_connections(&self, address: IpAddr) -> Result<u32, KernelError> {
+    async fn reset_connections(&self, address: IpAddr, going: &BTreeSet<LocalAddress>) -> Reset {
         let mut memory = self.memory.borrow_mut();
-        if memory.addresses.contains(&Self::local(address)) {
+        if memory.addresses.iter().any(|entry| going.contains(entry)) {
             memory.resets.push(address);
         }
-        memory.resets_fail.clone().map_or(Ok(3), Err)
+        let left = memory.resets_fail.clone().map(Left::Failed);
+        Reset { ended: if left.is_some() { 0 } else { 3 }, left }
     }
 
     async fn remove(&self, address: &LocalAddress) -> Result<(), KernelError> {

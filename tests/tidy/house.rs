@@ -1,9 +1,9 @@
-//! The shape of the source: no import circles, short functions, constants of the claim protocol in one place, and
-//! comments that say their subject.
+//! The shape of the source: no import circles, short functions with few parameters, one meaning for each type name,
+//! constants of the claim protocol in one place, and comments that say their subject.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::texts;
+use super::{markdown, quoted, rows, texts};
 
 /// Lines of a function, from its signature to its closing brace.
 const LONGEST_FUNCTION: usize = 60;
@@ -14,15 +14,23 @@ const LONGER_FUNCTIONS: [(&str, &str, &str); 2] = [
     ("src/status/hint.rs", "of_reason", "a flat match: one piece of advice for each reason, in the order of the enum"),
 ];
 
-/// The program's modules by their paths, like `daemon::vip`, without their tests and without comments.
-fn modules() -> BTreeMap<String, String> {
+/// The program's files, without their tests and without comments.
+fn programs() -> BTreeMap<String, String> {
     let sources = texts(".rs").into_iter().filter(|(name, _)| name.starts_with("src/") && !name.contains("/tests"));
-    let modules = sources.filter_map(|(name, text)| {
-        let path = name.strip_prefix("src/")?.strip_suffix(".rs")?.replace('/', "::");
-        let path = if path == "lib" { String::new() } else { path };
+    let programs = sources.map(|(name, text)| {
         let program = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let code: Vec<_> = program.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
-        (path != "main").then(|| (path, code.join("\n")))
+        (name, code.join("\n"))
+    });
+    programs.collect()
+}
+
+/// The library's modules by their paths, like `daemon::vip`, without their tests and without comments.
+fn modules() -> BTreeMap<String, String> {
+    let modules = programs().into_iter().filter_map(|(name, code)| {
+        let path = name.strip_prefix("src/")?.strip_suffix(".rs")?.replace('/', "::");
+        let path = if path == "lib" { String::new() } else { path };
+        (path != "main").then_some((path, code))
     });
     modules.collect()
 }
@@ -141,6 +149,17 @@ fn imports(modules: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<Stri
     imports
 }
 
+/// Which top-level module imports from which.
+fn imports_of_top_level() -> BTreeMap<String, BTreeSet<String>> {
+    let top = |module: &str| module.split("::").next().unwrap_or_default().to_owned();
+    let mut between: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, others) in imports(&modules()) {
+        let others = others.iter().map(|other| top(other)).filter(|other| *other != top(&module));
+        between.entry(top(&module)).or_default().extend(others);
+    }
+    between
+}
+
 /// A way from a module back to itself, if there is one.
 fn circle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     fn back(
@@ -179,13 +198,25 @@ fn no_file_imports_from_one_that_imports_from_it() {
 
 #[test]
 fn no_top_level_module_imports_from_one_that_imports_from_it() {
-    let top = |module: &str| module.split("::").next().unwrap_or_default().to_owned();
-    let mut between: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (module, others) in imports(&modules()) {
-        let others = others.iter().map(|other| top(other)).filter(|other| *other != top(&module));
-        between.entry(top(&module)).or_default().extend(others);
+    assert_eq!(circle(&imports_of_top_level()).map(|way| way.join(" -> ")), None);
+}
+
+#[test]
+fn the_modules_are_listed_in_the_order_of_their_imports() {
+    let library = texts(".rs")["src/lib.rs"].clone();
+    let declared = library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let page = markdown()["ARCHITECTURE.md"].clone();
+    let (_, section) = page.split_once("\n## Modules").unwrap();
+    let table = rows(section.split_once("\n## ").unwrap().0);
+    let described = table.iter().flat_map(|row| row[0].split(", ").filter_map(quoted));
+    let imports = imports_of_top_level();
+    for order in [declared.collect::<Vec<_>>(), described.collect()] {
+        let place = |module: &str| order.iter().position(|listed| *listed == module);
+        for (module, others) in imports.iter().filter(|(module, _)| !module.is_empty()) {
+            let later: Vec<_> = others.iter().filter(|other| place(other) >= place(module)).collect();
+            assert!(later.is_empty(), "{module} imports from {later:?}, which stands below it in {order:?}");
+        }
     }
-    assert_eq!(circle(&between).map(|way| way.join(" -> ")), None);
 }
 
 #[test]
@@ -256,15 +287,116 @@ fn the_claim_protocols_constants_stand_together() {
     assert!(constants >= 10 && assertions >= 5, "{constants} constants, {assertions} assertions");
 }
 
+/// The most parameters of a function, apart from its receiver.
+const MOST_PARAMETERS: usize = 5;
+
+/// The text between the bracket with which `text` begins and the bracket that closes it, and the rest.
+fn enclosed(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_u32;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' | '<' | '[' => depth += 1,
+            ')' | '>' | ']' if depth <= 1 => return (depth == 1).then(|| (&text[1..at], &text[at + 1..])),
+            ')' | '>' | ']' => depth -= 1,
+            _ if depth == 0 => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The names of the functions in the code, each with its parameters. The receiver is no parameter.
+fn functions(code: &str) -> Vec<(String, Vec<String>)> {
+    // An arrow is no bracket.
+    let code = code.replace("->", "");
+    let functions = code.split("fn ").skip(1).filter_map(|function| {
+        let (name, rest) = function.split_at(function.find(|c: char| !c.is_alphanumeric() && c != '_')?);
+        let list = if rest.starts_with('<') { enclosed(rest)?.1 } else { rest };
+        let (mut parameters, mut depth) = (vec![String::new()], 0_u32);
+        for c in enclosed(list)?.0.chars() {
+            match c {
+                '(' | '<' | '[' => depth += 1,
+                ')' | '>' | ']' => depth -= 1,
+                _ => {}
+            }
+            if c == ',' && depth == 0 {
+                parameters.push(String::new());
+            } else if let Some(parameter) = parameters.last_mut() {
+                parameter.push(c);
+            }
+        }
+        let is_receiver = |parameter: &str| parameter.split([' ', '&']).any(|word| word == "self" || word == "self:");
+        let parameters = parameters.iter().map(|parameter| parameter.trim());
+        let parameters = parameters.filter(|parameter| !parameter.is_empty() && !is_receiver(parameter));
+        Some((name.to_owned(), parameters.map(str::to_owned).collect()))
+    });
+    functions.collect()
+}
+
+#[test]
+fn a_call_shows_what_its_arguments_mean() {
+    let (mut unclear, mut seen) = (Vec::new(), 0);
+    for (file, code) in programs() {
+        for (name, parameters) in functions(&code) {
+            seen += 1;
+            if parameters.len() > MOST_PARAMETERS {
+                unclear.push(format!("{file}: {name}: {} parameters", parameters.len()));
+            }
+            // A call shows only `true`: an enum, or two functions, tell the two meanings apart.
+            let flags = parameters.iter().filter(|parameter| parameter.ends_with(": bool"));
+            unclear.extend(flags.map(|flag| format!("{file}: {name}: {flag}")));
+        }
+    }
+    assert!(seen > 900, "{seen} functions");
+    assert!(unclear.is_empty(), "{unclear:#?}");
+}
+
+#[test]
+fn a_functions_parameters_are_told_apart() {
+    let code = "pub fn a(&mut self, b: Vec<(u8, u8)>, c: bool) -> u8 {}\nfn d<E: Fn(u8, u8) -> bool>(\n  e: E,\n) {}";
+    let [a, d] = [("a", &["b: Vec<(u8, u8)>", "c: bool"][..]), ("d", &["e: E"])]
+        .map(|(name, parameters)| (name.to_owned(), parameters.iter().map(|&it| it.to_owned()).collect::<Vec<_>>()));
+    assert_eq!(functions(code), [a, d]);
+}
+
+#[test]
+fn a_type_name_means_one_thing() {
+    let mut homes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (file, code) in programs() {
+        for (is_reexport, tree) in uses(&code).0 {
+            assert!(
+                !is_reexport || !tree.contains(|c: char| c.is_uppercase()) || !tree.contains(" as "),
+                "{file}: {tree}"
+            );
+        }
+        for line in code.lines().filter(|line| line.trim_start().starts_with("pub")) {
+            let words: Vec<_> = line.split_whitespace().take(3).collect();
+            if let [_, "struct" | "enum" | "trait" | "type" | "union", name] = words[..]
+                // A macro's type has its name from the call.
+                && !name.starts_with('$')
+            {
+                let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+                homes.entry(name.to_owned()).or_default().push(file.clone());
+            }
+        }
+    }
+    assert!(homes.len() > 200, "{}", homes.len());
+    homes.retain(|_, files| files.len() > 1);
+    assert!(homes.is_empty(), "{homes:#?}");
+}
+
 #[test]
 fn every_doc_comment_names_its_subject() {
     let mut riddles = Vec::new();
-    for (file, text) in texts(".rs").into_iter().filter(|(name, _)| name.contains("src/")) {
+    for (file, text) in texts(".rs") {
+        let mut is_inside = false;
         for (number, line) in text.lines().enumerate() {
-            let comment = ["///", "//!"].iter().find_map(|mark| line.trim_start().strip_prefix(mark));
-            if comment.is_some_and(|comment| comment.trim_start().starts_with("The same")) {
+            let comment = ["///", "//!"].iter().find_map(|mark| line.trim_start().strip_prefix(mark)).map(str::trim);
+            let begins = comment.filter(|_| !is_inside).is_some_and(|comment| comment.starts_with("What "));
+            if begins || comment.is_some_and(|comment| comment.starts_with("The same")) {
                 riddles.push(format!("{file}:{}: {}", number + 1, line.trim()));
             }
+            is_inside = comment.is_some_and(|comment| !comment.is_empty());
         }
     }
     assert!(riddles.is_empty(), "{riddles:#?}");

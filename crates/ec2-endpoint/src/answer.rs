@@ -1,4 +1,4 @@
-//! What the operations answer. A view is a stored resource together with what EC2 adds when it describes it.
+//! The answers of the operations. A view is a stored resource together with what EC2 adds when it describes it.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 

@@ -42,7 +42,7 @@ impl ApiError {
         Self::client("InvalidParameterCombination", message)
     }
 
-    /// What a dry run answers when the call would have been permitted.
+    /// The answer to a dry run when the call would have been permitted.
     pub fn dry_run() -> Self {
         Self::new(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
     }

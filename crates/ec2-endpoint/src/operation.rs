@@ -124,7 +124,7 @@ pub struct DescribeAddresses {
     pub describe: Describe,
 }
 
-/// What CreateRoute and ReplaceRoute say: one destination, one target.
+/// The arguments of CreateRoute and ReplaceRoute: one destination, one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteChange {
     pub route_table_id: String,
@@ -189,7 +189,7 @@ pub struct UnassignIpv6Addresses {
     pub ipv6_addresses: Vec<String>,
 }
 
-/// What CreateTags and DeleteTags say.
+/// The arguments of CreateTags and DeleteTags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagChange {
     pub resources: Vec<String>,
@@ -204,7 +204,7 @@ pub struct TagSpec {
     pub value: Option<String>,
 }
 
-/// What the describe calls have in common.
+/// The arguments that all describe calls have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Describe {
     /// The resources asked for by id; empty for all.
@@ -244,6 +244,6 @@ pub struct AssumeRole {
     pub role_session_name: String,
     /// 900 to 43,200 seconds; 3,600 if absent.
     pub duration_seconds: Option<i32>,
-    /// What the role's owner may ask for; not checked here.
+    /// The secret that the role's owner may ask for. It is not checked here.
     pub external_id: Option<String>,
 }

@@ -42,7 +42,7 @@ impl Caller {
     }
 }
 
-/// What comes of a call, from the caller's side.
+/// The end of a call, from the caller's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The service answered.
@@ -79,14 +79,14 @@ pub struct Started {
     fate: Fate,
 }
 
-/// What the faults make of a call.
+/// The fate of a call under the faults.
 #[derive(Debug, Default)]
 struct Fate {
     /// The service never sees the call.
     lost: Option<Outcome>,
     /// The service sees it and does not execute it.
     refused: Option<ApiError>,
-    /// What reaches the caller in the answer's place.
+    /// The failure that reaches the caller in the answer's place.
     instead: Option<Outcome>,
     /// A read sees the account as it was this long ago.
     age: Duration,
@@ -260,7 +260,7 @@ impl Service {
         self.faults.iter().map(|(id, fault)| (*id, fault))
     }
 
-    /// What is wrong with a node's metadata service.
+    /// The fault of a node's metadata service; `None` if the service works.
     pub fn imds_fault(&self, node: &str) -> Option<ImdsFault> {
         self.imds_faults.get(node).copied()
     }

@@ -31,7 +31,7 @@ names!(
         Blackhole = "blackhole",
         /// The source/destination check is on, so the ENI drops what is sent to the VIP.
         CheckOn = "check_on",
-        /// The binding points at this node again, which does not lead, after it had been gone.
+        /// The binding was gone, and points at this node again, although this node does not lead.
         Here = "here",
     }
 );

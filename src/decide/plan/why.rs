@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::binding::BindingKey;
+use crate::binding::{BindingKey, LocalAddress, Obstacle};
 use crate::names::names;
 use crate::observe::seen::WhyUnseen;
 
@@ -17,6 +17,10 @@ names!(
         Unheard = "unheard",
         /// No hook has said who leads.
         NoHook = "no_hook",
+        /// The kernel answers for the address, and vipkeeper does not remove what makes it answer.
+        Kernel = "kernel",
+        /// Two bindings cannot be here at once.
+        Conflict = "conflict",
     }
 );
 
@@ -71,6 +75,18 @@ pub enum Why {
     Unheard {
         holder: String,
     },
+    Obstructed(Obstacle),
+    /// An interface of a leader has the address, and the kernel does not answer for it.
+    Silent,
+    /// This node does not lead, and an interface keeps the address.
+    LocalKept {
+        entry: LocalAddress,
+        why: String,
+    },
+    /// This node does not lead, no interface has the address, and the kernel answers for it.
+    LocalRoute {
+        route: String,
+    },
     /// The Elastic IP points here, but no association id was seen by which it could be released.
     NoAssociation,
 }
@@ -84,6 +100,8 @@ impl Why {
             Self::NotEscalated { .. } => Some(Blocker::NotEscalated),
             Self::Unheard { .. } => Some(Blocker::Unheard),
             Self::UndesiredButHere => Some(Blocker::NoHook),
+            Self::Obstructed(_) => Some(Blocker::Conflict),
+            Self::LocalKept { .. } | Self::LocalRoute { .. } => Some(Blocker::Kernel),
             _ => None,
         }
     }
@@ -124,6 +142,12 @@ impl fmt::Display for Why {
                 f,
                 "points at {holder}, and Pgpool's watchdog does not answer: without its word nothing is taken back"
             ),
+            Self::Obstructed(obstacle) => obstacle.fmt(f),
+            Self::Silent => f.write_str(
+                "on an interface, but duplicate address detection keeps the kernel from answering; adding it anew",
+            ),
+            Self::LocalKept { entry, why } => write!(f, "the kernel still answers by {entry}, which is kept: {why}"),
+            Self::LocalRoute { route } => write!(f, "on no interface, but the kernel answers by the route {route}"),
             Self::NoAssociation => f.write_str("points here without an association id to release it by"),
         }
     }

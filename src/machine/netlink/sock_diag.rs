@@ -27,10 +27,11 @@ const NLMSG_DONE: u16 = 3;
 
 const IPPROTO_TCP: u8 = 6;
 
-/// The states in which a peer can still be told, as bits by the numbers of net/tcp_states.h: ESTABLISHED, SYN_SENT,
-/// SYN_RECV, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING and NEW_SYN_RECV. The list leaves out LISTEN (10),
-/// TIME_WAIT (6) and CLOSE (7).
-const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12;
+/// The states in which the kernel tells the peer of an aborted connection, as bits by the numbers of net/tcp_states.h:
+/// ESTABLISHED, FIN_WAIT1, FIN_WAIT2 and CLOSE_WAIT. In SYN_SENT, LAST_ACK and CLOSING the kernel drops a connection
+/// without a word (`tcp_need_reset` in net/ipv4/tcp.c). A client whose handshake is not over (SYN_RECV) is not told
+/// either: such a client repeats its SYN, and that one reaches the successor.
+const STATES: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8;
 
 /// The length of `struct nlmsghdr`.
 const HEADER: usize = 16;
@@ -48,12 +49,18 @@ struct Connection {
 }
 
 /// Aborts the TCP connections whose local address is `address`, including IPv4 connections on IPv6 sockets. Returns the
-/// number of aborted connections.
+/// number of aborted connections, and whether that were all.
 ///
 /// # Errors
 /// `Unsupported`: the kernel cannot abort connections (CONFIG_INET_DIAG_DESTROY). `PermissionDenied`: CAP_NET_ADMIN is
 /// missing. `TimedOut` or `WouldBlock`: the resets took longer than [`RESET_WITHIN`], and some connections may be left.
-pub(super) fn reset(address: IpAddr) -> io::Result<u32> {
+pub(super) fn reset(address: IpAddr) -> (u32, io::Result<()>) {
+    let mut ended = 0;
+    let result = reset_each(address, &mut ended);
+    (ended, result)
+}
+
+fn reset_each(address: IpAddr, ended: &mut u32) -> io::Result<()> {
     let deadline = Instant::now() + RESET_WITHIN;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(RESET_WITHIN))?;
@@ -62,20 +69,19 @@ pub(super) fn reset(address: IpAddr) -> io::Result<u32> {
         IpAddr::V4(_) => &[AddressFamily::INET, AddressFamily::INET6],
         IpAddr::V6(_) => &[AddressFamily::INET6],
     };
-    let mut ended = 0;
     for family in families {
         let Ok(family) = u8::try_from(family.as_raw()) else { continue };
         for connection in connections(&socket, family, address, deadline)? {
             in_time(deadline)?;
             match destroy(&socket, &connection) {
-                Ok(()) => ended += 1,
+                Ok(()) => *ended += 1,
                 // The connection ended by itself.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {}
                 Err(error) => return Err(error),
             }
         }
     }
-    Ok(ended)
+    Ok(())
 }
 
 fn in_time(deadline: Instant) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! What happens at night, one thing at a time, nearly always to the leader; and what must be true in the end.
+//! The accidents of a night, one at a time, nearly always to the leader; and the state that must follow in the end.
 //!
 //! Every scenario has a lab of its own, in which a leader holds the VIP when it begins. It lets things happen until one
 //! node holds the VIP for good, and tells that as a [`Story`]. What every story must end with is checked here.
@@ -38,11 +38,11 @@ const fn s(seconds: u64) -> Duration {
 const ELECTION: Duration = s(40);
 /// The product's part until the client is served, on a machine that may be busy with three clusters' worth of programs.
 const OURS: Duration = s(2);
-/// The same from the end of a fault of EC2's, or of the way there, on.
+/// The product's part from the end of a fault of EC2, or of the way to EC2, until the client is served.
 const AFTER_FAULT: Duration = s(5);
-/// What the product's part is to be with 150 ms for each call: two of them, one after the other, at most.
+/// The goal for the product's part with 150 ms for each call: two calls, one after the other, at most.
 const GOAL: Duration = Duration::from_millis(350);
-/// The same from the end of a fault of EC2's on.
+/// The goal for the product's part from the end of a fault of EC2 on.
 const GOAL_AFTER_FAULT: Duration = s(1);
 /// So many runs have a median worth the name.
 const ENOUGH: usize = 5;
@@ -73,11 +73,11 @@ pub struct Scenario {
     /// The methods that the short set plays it for; `VIPKEEPER_LAB=full` plays it for all.
     pub short: &'static [Method],
     pub setup: fn(Method) -> Setup,
-    /// What the median of the product's part may be, where it is played at least [`ENOUGH`] times.
+    /// The most that the median of the product's part may be, where the scenario is played at least [`ENOUGH`] times.
     pub goal: Duration,
     /// Lets it happen to a lab and its leader.
     pub happens: fn(&mut Lab, usize) -> Story,
-    /// What lines of level ERROR contain that daemons may log besides [`WITNESS`]; others are failures.
+    /// The texts of the lines of level ERROR that daemons may log besides [`WITNESS`]; other lines are failures.
     pub errors: &'static [&'static str],
 }
 
@@ -94,7 +94,7 @@ pub struct Story {
     /// When it began.
     at: Duration,
     part: Part,
-    /// What is to be said of the end.
+    /// The words about the end.
     end: String,
     /// The signals are those of this, not of the scenario.
     shows: Option<&'static str>,
@@ -106,7 +106,7 @@ impl Story {
     }
 }
 
-/// What of the outage is the product's, and how long that may be.
+/// The product's part of an outage, and how long that part may be.
 enum Part {
     /// The leader has the VIP by a claim of its own, whose hook started at `hook`. From `from` on nothing kept the product
     /// from serving its clients; `within` from then they were served.

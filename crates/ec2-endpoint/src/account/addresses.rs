@@ -18,6 +18,10 @@ use super::{
 impl Account {
     /// EC2 API reference: AssociateAddress. Asking again for the same target changes nothing and keeps the association id
     /// (the reference calls the operation idempotent), also with `AllowReassociation=false`: it is not another resource.
+    ///
+    /// A private address carries one Elastic IP. With `AllowReassociation=false` EC2 refuses a second one; otherwise the
+    /// first one loses its association and stays allocated. Callers report the refusal in these words:
+    /// <https://github.com/aws-quickstart/quickstart-linux-bastion/issues/21>.
     pub(super) fn associate_address(&mut self, call: &AssociateAddress) -> Result<Answer, ApiError> {
         let elastic_ip = self.elastic_ip_to_associate(call)?;
         let eni = match (&call.network_interface_id, &call.instance_id) {
@@ -71,6 +75,17 @@ impl Account {
                 ));
             }
         }
+        if call.allow_reassociation == Some(false)
+            && let Some(carried) = self.elastic_ip_at(&eni_id, private_ip)
+        {
+            return Err(ApiError::client(
+                "Resource.AlreadyAssociated",
+                format!(
+                    "resource {eni_id} and {private_ip} is already associated with public address {}",
+                    carried.public_ip
+                ),
+            ));
+        }
         self.free_elastic_ips(|other| other.network_interface_id == eni_id && other.private_ip == private_ip);
         let association_id = self.new_id("eipassoc");
         if let Some(changed) = self.elastic_ips.get_mut(&elastic_ip.allocation_id) {
@@ -78,6 +93,12 @@ impl Account {
                 Some(Association { id: association_id.clone(), network_interface_id: eni_id, private_ip });
         }
         Ok(Answer::Associated { association_id })
+    }
+
+    /// The Elastic IP that a private address carries.
+    fn elastic_ip_at(&self, eni_id: &str, private_ip: Ipv4Addr) -> Option<&Arc<ElasticIp>> {
+        let is_there = |at: &Association| at.network_interface_id == eni_id && at.private_ip == private_ip;
+        self.elastic_ips.values().find(|elastic_ip| elastic_ip.association.as_ref().is_some_and(is_there))
     }
 
     fn elastic_ip_to_associate(&self, call: &AssociateAddress) -> Result<Arc<ElasticIp>, ApiError> {

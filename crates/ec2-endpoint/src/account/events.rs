@@ -1,5 +1,5 @@
-//! What happens to an account without any of the daemon's calls: instances stop, start and end, interfaces vanish,
-//! somebody points an address elsewhere by hand. Who points an address elsewhere uses [`Account::apply`] like anyone.
+//! The events of an account that no call of a daemon causes: instances stop, start and end, interfaces vanish,
+//! somebody points an address elsewhere by hand. A hand that points an address elsewhere uses [`Account::apply`].
 
 use serde::Deserialize;
 

@@ -69,7 +69,7 @@ impl Launch {
     }
 }
 
-/// What [`Account::add_instance`] made.
+/// The resources that [`Account::add_instance`] made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launched {
     pub instance_id: String,

@@ -1,4 +1,4 @@
-//! What is only described here: instances, subnets, VPCs, security groups; and STS.
+//! The resources that are only described here: instances, subnets, VPCs, security groups; and STS.
 
 use std::sync::Arc;
 

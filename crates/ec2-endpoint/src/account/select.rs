@@ -12,10 +12,10 @@ pub trait Listed {
     /// The filters of the call, besides `tag:<key>`.
     const FILTERS: &'static [&'static str];
 
-    /// What orders the list and marks the place where a page ends; unique.
+    /// The key that orders the list and marks the place where a page ends. Each item has a key of its own.
     fn key(&self) -> String;
 
-    /// What the filter sees; a filter matches if any of the values does.
+    /// The values that a filter compares. The filter matches if one of them does.
     fn values(&self, filter: &str) -> Vec<String>;
 
     /// Keys and values.

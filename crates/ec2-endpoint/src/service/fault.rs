@@ -107,7 +107,7 @@ impl Scope {
     }
 }
 
-/// What goes wrong. Durations in JSON are texts like `150ms`.
+/// One way in which calls go wrong. Durations in JSON are texts like `150ms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
@@ -180,7 +180,7 @@ pub enum Cut {
     Refuse,
 }
 
-/// What goes wrong with one node's metadata service.
+/// One way in which a node's metadata service goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ImdsFault {

@@ -76,6 +76,33 @@ fn a_private_address_has_one_elastic_ip() {
 }
 
 #[test]
+fn a_private_address_that_carries_an_elastic_ip_gets_no_other_without_reassociation() {
+    let mut world = world();
+    let to_a = world.association_to(&world.a.clone());
+    world.associate(to_a.clone());
+    let other = AssociateAddress {
+        allocation_id: Some(world.other_eip.clone()),
+        allow_reassociation: Some(false),
+        ..to_a.clone()
+    };
+    let (eip, other_eip, public) = (world.eip.clone(), world.other_eip.clone(), world.address(&world.eip.clone()));
+    let refused = world.apply(associate(other.clone())).unwrap_err();
+    assert_eq!(refused.code, "Resource.AlreadyAssociated");
+    for named in [world.eni(&world.a), "10.0.1.11".to_owned(), public.address.public_ip.to_string()] {
+        assert!(refused.message.contains(&named), "{}", refused.message);
+    }
+    assert_eq!(world.points_at(&eip).unwrap().1, "10.0.1.11", "the first one stays");
+    assert_eq!(world.points_at(&other_eip), None);
+
+    world.associate(AssociateAddress { allow_reassociation: None, ..other.clone() });
+    assert_eq!(world.points_at(&eip), None, "reassociation is automatic, and one address carries one");
+    assert_eq!(world.points_at(&other_eip).unwrap().1, "10.0.1.11");
+    let free = world.association_to(&world.b.clone());
+    let elsewhere = AssociateAddress { allow_reassociation: Some(false), ..free };
+    assert_eq!(world.code(associate(elsewhere)), "OK", "another private address is free");
+}
+
+#[test]
 fn a_secondary_private_address_can_have_its_own() {
     let mut world = world();
     let to_a = world.association_to(&world.a.clone());

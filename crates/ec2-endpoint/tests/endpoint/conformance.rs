@@ -17,7 +17,7 @@ use crate::{
 use moto::Moto;
 use scenarios::{SCENARIOS, Step};
 
-/// What the names in braces stand for: `{eni_a}`.
+/// The ids that the names in braces, like `{eni_a}`, stand for.
 type Names = BTreeMap<String, String>;
 
 /// One implementation of EC2, with the world that the scenarios start from.

@@ -35,7 +35,7 @@ fn describe(world: &World) -> Operation {
     Operation::DescribeRouteTables(Describe::ids([world.table.clone()]))
 }
 
-/// What became of a call, in a word.
+/// The end of a call, in a word.
 fn word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Answered(result) => code(result).to_owned(),

@@ -1,4 +1,4 @@
-//! What the describe calls list, item by item.
+//! The items that the describe calls list, one function for each kind of item.
 
 use ipnet::IpNet;
 
