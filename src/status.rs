@@ -206,7 +206,7 @@ pub struct ClaimStatus {
     /// Why the claims on record are unknown; `None` if they are known.
     #[serde(default)]
     pub unread: Option<UnseenStatus>,
-    /// What spoke against this node's clock when the claim began; `None` if nothing did.
+    /// The doubt about this node's clock when the claim began; `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
 }

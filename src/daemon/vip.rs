@@ -200,7 +200,7 @@ impl VipLoop {
         }
     }
 
-    /// What spoke against this node's clock when its claim began.
+    /// The doubt about this node's clock when its claim began.
     pub(super) fn clock_doubt(&self) -> Option<&str> {
         self.began.as_ref()?.1.as_deref()
     }

@@ -278,7 +278,7 @@ fn whatever_a_restart_finds_in_the_state_folder_it_moves_nothing() {
     }
 }
 
-/// What the first looks after a restart show may be older than the claim that the node served before.
+/// The first looks after a restart may be older than the claim that the node served before.
 #[test]
 fn a_restart_that_remembers_nothing_gives_nothing_up_on_old_looks() {
     for stale_ms in (200..4_800).step_by(200) {
