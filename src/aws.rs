@@ -21,7 +21,6 @@ mod whose;
 mod write;
 
 pub use http::{SetupError, client as http_client};
-pub use probe::ClockOffset;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -47,6 +46,7 @@ use crate::config::{Aws, Limits};
 use crate::ec2::bucket::Bucket;
 use crate::ec2::codes::is_expired;
 use crate::ec2::reason::Reason;
+use crate::ec2::server_clock::ServerClock;
 use crate::ec2::{Ec2Error, RequestReport, Urgency};
 use crate::ids::InstanceId;
 use crate::machine::certificate::Names;
@@ -79,7 +79,7 @@ pub struct AwsEc2 {
     bucket: Bucket,
     /// The time that the next request has already waited in [`Ec2Write::admit`](crate::ec2::Ec2Write::admit).
     waited: Cell<Duration>,
-    clock: Cell<Option<ClockOffset>>,
+    clock: RefCell<ServerClock>,
     /// Whose certificate came last instead of one that is trusted, and when that was asked.
     certificate: RefCell<Option<(Instant, Option<Names>)>>,
     observer: Observer,
@@ -166,7 +166,7 @@ impl AwsEc2 {
             clients: RefCell::default(),
             bucket: Bucket::new(limits),
             waited: Cell::default(),
-            clock: Cell::new(None),
+            clock: RefCell::default(),
             certificate: RefCell::default(),
             observer,
         }
@@ -177,12 +177,6 @@ impl AwsEc2 {
     #[must_use]
     pub fn credentials_expiry(&self) -> Option<SystemTime> {
         self.credentials.expiry()
-    }
-
-    /// The difference between this machine's clock and EC2's, by the last answer that had a date.
-    #[must_use]
-    pub fn clock_offset(&self) -> Option<ClockOffset> {
-        self.clock.get()
     }
 
     /// Sends one request. If EC2 calls the credentials expired, sends the request once more with fresh credentials:
@@ -223,7 +217,9 @@ impl AwsEc2 {
         let outcome = send(client, probe.clone()).await;
         let duration = start.elapsed();
         let seen = probe.seen();
-        self.clock.set(seen.clock.or(self.clock.get()));
+        if let Some(dated) = seen.dated {
+            self.clock.borrow_mut().learn(dated);
+        }
         let (result, outcome) = match outcome {
             Ok(_) if seen.cut.is_some() => {
                 let failed = error::cut_off(operation, &seen);

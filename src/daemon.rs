@@ -5,6 +5,8 @@
 //! ends them, and a daemon that ends moves nothing. An event says *when* the loop looks, never *what* is true.
 
 use std::net::IpAddr;
+use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -43,6 +45,7 @@ use self::word::LastWord;
 
 mod ask;
 mod attempts;
+mod clock;
 mod document;
 mod identifying;
 mod in_flight;
@@ -66,7 +69,6 @@ pub struct Daemon<E, K, I, M> {
     /// new process can take over.
     started_with: Config,
     around: Surroundings<E, K, I, M>,
-    started: Instant,
     started_ms: u64,
     known: Option<Known>,
     world: World,
@@ -92,6 +94,16 @@ pub struct Daemon<E, K, I, M> {
     tell_by: Moment,
 }
 
+/// A loop that wakes this long after the moment that it had set itself has overslept.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
+/// Ends when the loop is found to have slept well past `wake_at`. The timers of the runtime stand still while the machine
+/// is suspended, so after a suspend another event may wake the loop first.
+async fn overslept(machine: &impl Machine, wake_at: Moment) {
+    std::future::poll_fn(|_| if machine.now().at > wake_at + OVERSLEPT { Poll::Ready(()) } else { Poll::Pending })
+        .await;
+}
+
 /// The local sources that are to be read again before the next step.
 #[derive(Debug)]
 struct Stale {
@@ -104,12 +116,11 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// A daemon that has read nothing yet except the claims that an earlier daemon persisted.
     #[must_use]
     pub fn new(config: Config, around: Surroundings<E, K, I, M>) -> Self {
-        let now = Now { at: Moment::ZERO, wall_ms: around.machine.wall_ms() };
+        let now = around.machine.now();
         let vips = config.vips.iter().map(|vip| VipLoop::new(vip.clone(), &around.machine, now)).collect();
         Self {
             started_with: config.clone(),
             config,
-            started: Instant::now(),
             started_ms: now.wall_ms,
             known: None,
             world: World::default(),
@@ -145,9 +156,13 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         self.keep_room();
         loop {
             self.turn();
-            let wake_at = self.started + self.next_wake();
+            let (wake_at, now) = (self.next_wake(), self.now().at);
+            let sleep = tokio::time::sleep_until(Instant::now() + wake_at.saturating_sub(now));
+            let machine = &self.around.machine;
             tokio::select! {
                 biased;
+                // A change that still waits must not go out on a plan from before the sleep.
+                () = overslept(machine, wake_at) => self.wake_late(),
                 wake = wakes.recv() => {
                     let Some(wake) = wake else { break };
                     if !self.woken(wake) { break }
@@ -163,10 +178,16 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
                         self.answered(answer);
                     }
                 }
-                () = tokio::time::sleep_until(wake_at) => {}
+                () = sleep => {}
             }
         }
         self.stop();
+    }
+
+    /// The machine was suspended, or this process stood still: everything that can be read is read afresh.
+    fn wake_late(&mut self) {
+        self.stale = Stale { desired: true, local: true };
+        self.schedule.regularly_at(self.now().at);
     }
 
     fn stop(self) {
@@ -174,7 +195,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     }
 
     fn now(&self) -> Now {
-        Now { at: self.started.elapsed(), wall_ms: self.around.machine.wall_ms() }
+        self.around.machine.now()
     }
 
     /// Notes why the loop woke. The sources are read afterwards. Returns whether the loop goes on.
@@ -201,7 +222,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// Keeps room for hooks that find the file system full. If there is no room, a problem says so.
     fn keep_room(&mut self) {
         match self.around.machine.keep_room() {
-            Err(message) => self.problems.set(problem::NO_RESERVE, message, self.around.machine.wall_ms()),
+            Err(message) => self.problems.set(problem::NO_RESERVE, message, self.now().wall_ms),
             Ok(()) => self.problems.clear(problem::NO_RESERVE),
         }
     }
@@ -265,9 +286,11 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     fn decide(&mut self) {
         let Some(known) = &self.known else { return };
         let now = self.now();
+        let server_ms = self.around.ec2.time().map(|server| server.unix_ms(now.at));
         for vip in &mut self.vips {
             let (resolved, mut observed) = observe(&self.config, &vip.config, known, &self.world);
-            observed.witness = self.watchdog.witness(resolved.delegate_ip);
+            observed.server_ms = server_ms;
+            observed.witness = self.watchdog.witness(resolved.delegate_ip, now.at);
             observed.serving =
                 Serving { port: self.knocking.heard(), quorum: self.watchdog.quorum(resolved.delegate_ip) };
             vip.obstacles = obstacles(&self.config, &resolved, known, &self.world);
@@ -283,7 +306,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
 
     /// Sets and clears the problems of the parts around the loop, as the parts told them.
     fn hear_parts(&mut self) {
-        let wall_ms = self.around.machine.wall_ms();
+        let wall_ms = self.now().wall_ms;
         for (reason, outcome) in self.parts.changes() {
             match outcome {
                 Ok(()) => self.problems.clear(reason),
@@ -315,11 +338,12 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// that was handed over last.
     fn say(&mut self) {
         let now = self.now();
+        self.judge_clock(now);
         let context = Context { world: &self.world, mode: self.config.witness, asked: self.watchdog.asked(), now };
         let told = self.told.as_ref();
         let before = |ip: IpAddr| told.and_then(|told| told.vips.iter().find(|vip| vip.delegate_ip == ip));
         let vips = self.vips.iter().map(|vip| vip.document(&context, before(vip.config.delegate_ip))).collect();
-        let status = self.document(vips, now.wall_ms);
+        let status = self.document(vips, now);
         let is_new = told.is_none_or(|told| !document::says_the_same(told, &status));
         if is_new || now.at >= self.tell_by {
             let reporter = &*self.around.reporter;
@@ -330,18 +354,19 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         }
     }
 
-    fn document(&self, vips: Vec<VipStatus>, wall_ms: u64) -> Status {
+    fn document(&self, vips: Vec<VipStatus>, now: Now) -> Status {
         let node = self.known.as_ref().map(Known::node);
         Status {
             version: VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            written_ms: wall_ms,
+            written_ms: now.wall_ms,
             started_ms: self.started_ms,
             instance: node.map(|node| node.instance.clone()),
             region: node.map(|node| node.region.clone()),
             sources: self.reads.document(),
             vips,
+            clock: self.clock(now),
             problems: self.problems.document(),
         }
     }

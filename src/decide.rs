@@ -43,7 +43,7 @@ impl Decider {
     pub fn restore(persisted: Option<Persisted>, now: Moment, wall_ms: u64) -> Self {
         let Some(persisted) = persisted else { return Self { memory: Memory::of_nothing(now), ..Self::default() } };
         let on_watchdogs_word = persisted.on_watchdogs_word;
-        let dispute = on_watchdogs_word.then(|| Dispute::remembered(&persisted.claim, persisted.started_ms, now));
+        let dispute = on_watchdogs_word.then(|| Dispute::remembered(&persisted, now));
         let memory = Memory::restore(persisted, now, wall_ms);
         Self { memory, dispute, on_watchdogs_word, hold: None }
     }

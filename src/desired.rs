@@ -10,6 +10,7 @@ pub(crate) mod write;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,8 @@ impl Desired {
             Self::Unknown(WhyUnknown::Invalid) => Some("the desired-state file cannot be used"),
             Self::Unknown(WhyUnknown::OtherBoot) => Some("the desired-state file is from before this boot"),
             Self::Unknown(WhyUnknown::NotAskedSince) => Some(
-                "Pgpool's watchdog contradicted the file before vipkeeper was restarted, and has not been asked since",
+                "Pgpool's watchdog contradicted the file before vipkeeper was restarted or stood still, and has not been asked \
+                 since",
             ),
         }
     }
@@ -57,8 +59,8 @@ pub enum WhyUnknown {
     Invalid,
     /// The file was written before this boot.
     OtherBoot,
-    /// An earlier daemon followed Pgpool's watchdog against the file. The present daemon has not asked the watchdog
-    /// yet.
+    /// The daemon followed Pgpool's watchdog against the file before it was restarted, or before the machine was
+    /// suspended. The watchdog has not been asked since.
     NotAskedSince,
 }
 
@@ -78,8 +80,11 @@ pub enum WhyStandby {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     pub id: ClaimId,
-    /// The start of the hook that began the claim, in milliseconds since the Unix epoch.
+    /// The start of the hook that began the claim, in milliseconds since the Unix epoch. The claim's term comes from it.
     pub started_ms: u64,
+    /// The start of that hook as time since the machine booted, suspended time included. The claim's age comes from this
+    /// time, because the wall clock may step. `None` if the file comes from an older program.
+    pub started_at: Option<Duration>,
 }
 
 /// The path of a delegate IP's file.

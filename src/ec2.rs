@@ -5,6 +5,7 @@ pub mod bucket;
 mod class;
 pub mod codes;
 pub mod reason;
+pub mod server_clock;
 pub mod sources;
 pub mod stranger;
 
@@ -22,6 +23,7 @@ use crate::binding::Account;
 use crate::ids::{AllocationId, AssociationId, EniId, InstanceId, RouteTableId, SubnetId, VpcId};
 
 use self::reason::Reason;
+use self::server_clock::ServerTime;
 
 /// An Elastic IP, as DescribeAddresses shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +145,10 @@ pub trait Ec2Read {
     async fn interfaces(&self, query: &EniQuery, urgency: Urgency) -> Result<Vec<Eni>, Ec2Error>;
     /// DescribeTags of one resource with the filter `resource-id`. Returns the values by their keys.
     async fn tags(&self, resource: &str, urgency: Urgency) -> Result<BTreeMap<String, String>, Ec2Error>;
+    /// EC2's clock, by the dates of the answers so far. `None` if no answer had a date.
+    fn time(&self) -> Option<ServerTime> {
+        None
+    }
 }
 
 /// The writes. Each write performs exactly one action, which must be an action in EC2.

@@ -45,7 +45,7 @@ pub fn observe(config: &Config, vip: &VipConfig, known: &Known, world: &World) -
     // With claims off, no claim binds this node. It still reads claims, to tell people of nodes that record theirs.
     let claims = vip.anchor.as_ref().map_or(Claims::Unknown, |anchor| claims(&vip, anchor, world));
     let local = known.presences(&vip, world);
-    (vip, Observed { sights, local, claims, witness: Witness::Silent, serving: Serving::default() })
+    (vip, Observed { sights, local, claims, witness: Witness::Silent, serving: Serving::default(), server_ms: None })
 }
 
 /// When the last read began that shows bindings of this kind.

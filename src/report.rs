@@ -67,6 +67,8 @@ pub enum News<'a> {
     GuardAlive { vip: IpAddr, alive: bool },
     /// The term under which this node's claim is recorded.
     ClaimTerm { vip: IpAddr, term: Term },
+    /// This node's claim began, and `doubt` speaks against this node's clock, which gave the claim its term.
+    ClaimClock { vip: IpAddr, claim: &'a ClaimId, doubt: &'a str },
     /// This node's claim gave way to a newer one.
     Superseded { vip: IpAddr, by: &'a InstanceId, term: Term },
     /// The VIP's bindings now point here, or do not point here any more.

@@ -1,5 +1,4 @@
-//! This machine as a trait, without the kernel's addresses: desired-state files, persisted claims, guards, the wall
-//! clock.
+//! This machine as a trait, without the kernel's addresses: desired-state files, persisted claims, guards, the clocks.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,6 +6,8 @@ use std::net::IpAddr;
 use crate::decide::memory::Persisted;
 use crate::desired::hold::InForce;
 use crate::desired::source::Reading;
+use crate::machine::clock::Discipline;
+use crate::observe::seen::Now;
 
 pub mod files;
 mod reserve;
@@ -38,6 +39,8 @@ pub trait Machine {
     fn keep_room(&mut self) -> Result<(), String>;
     /// Leaves the kept room to a hook that writes, if next to nothing else is free. Returns whether the room was left.
     fn make_room(&mut self) -> bool;
-    /// The wall clock: milliseconds since the Unix epoch.
-    fn wall_ms(&self) -> u64;
+    /// The kernel's own judgement of its wall clock; `None` if the kernel may not be asked.
+    fn clock_discipline(&self) -> Option<Discipline>;
+    /// The present moment, by the clock since boot and by the wall clock.
+    fn now(&self) -> Now;
 }

@@ -30,6 +30,9 @@ pub const VERSION: u32 = 1;
 /// which the loop tells its status, so that one slow step of the loop raises no alarm.
 pub const STALE_AFTER: Duration = Duration::from_secs(30);
 
+/// A clock that is off by this much or more is a problem, in milliseconds.
+const CLOCK_OFF_MS: i64 = 1_000;
+
 names!(
     /// The role that is wanted of this node for one VIP, without the reason.
     DesiredRole {
@@ -63,8 +66,60 @@ pub struct Status {
     /// When each source, or each part of it, was last read with success.
     pub sources: Vec<SourceStatus>,
     pub vips: Vec<VipStatus>,
+    /// This node's wall clock. `None` if nothing is known of it, and in documents of older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockStatus>,
     /// The problems of the daemon as a whole, like an unknown identity or a config that could not be reloaded.
     pub problems: Vec<Problem>,
+}
+
+/// The wall clock of a node. Claims are ordered by the nodes' wall clocks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// How far the clock is ahead of EC2's, in milliseconds, by the dates of EC2's answers. Negative if the clock is
+    /// behind. `None` before the first answer that had a date.
+    pub ahead_ms: Option<i64>,
+    /// The largest error of `ahead_ms`, in milliseconds.
+    pub error_ms: Option<i64>,
+    /// Whether the kernel counts its clock as synchronised. `None` if the kernel may not be asked.
+    pub synchronized: Option<bool>,
+    /// The largest error of the clock in milliseconds, by the kernel's judgement.
+    pub max_error_ms: Option<u64>,
+}
+
+impl ClockStatus {
+    /// How far the clock is ahead of EC2's for certain, in milliseconds; negative: behind. `None` if that is less than a
+    /// second, or not known.
+    #[must_use]
+    pub fn off_by_ms(&self) -> Option<i64> {
+        let ahead_ms = self.ahead_ms?;
+        let certain_ms = ahead_ms.abs() - self.error_ms.unwrap_or_default();
+        (certain_ms >= CLOCK_OFF_MS).then_some(certain_ms * ahead_ms.signum())
+    }
+
+    /// Why a claim of this clock may be ordered wrongly; `None` if nothing speaks against the clock.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        let offset = self.ahead_ms.zip(self.error_ms).map(|(ahead_ms, error_ms)| {
+            let side = if ahead_ms < 0 { "behind" } else { "ahead of" };
+            format!(
+                "{} {side} EC2's (give or take {})",
+                tenths(ahead_ms.unsigned_abs()),
+                // The error is rounded up.
+                tenths(error_ms.unsigned_abs() + 99)
+            )
+        });
+        match (self.synchronized, offset) {
+            (Some(false), Some(offset)) => Some(format!("not synchronised, and {offset}")),
+            (Some(false), None) => Some("not synchronised".to_owned()),
+            (Some(true) | None, offset) => offset.filter(|_| self.off_by_ms().is_some()),
+        }
+    }
+}
+
+/// A time in seconds with one decimal.
+fn tenths(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,6 +230,9 @@ pub struct ClaimStatus {
     /// Why the claims on record are unknown; `None` if they are known.
     #[serde(default)]
     pub unread: Option<UnseenStatus>,
+    /// The doubt about this node's clock when the claim began; `None` if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -300,4 +358,6 @@ pub mod problem {
     pub const NO_RESERVE: &str = "NoReserve";
     /// A changed config is not in force.
     pub const CONFIG_INVALID: &str = "ConfigInvalid";
+    /// This node's wall clock differs from EC2's.
+    pub const CLOCK_OFF: &str = "ClockOff";
 }

@@ -30,11 +30,13 @@ mod addresses;
 mod folder;
 mod guard;
 mod parts;
+mod users;
 
 pub use addresses::{Concern, watch_addresses};
 pub use folder::watch_folder;
 pub use guard::GuardWatch;
 pub use parts::{PartVoice, Parts};
+pub use users::{FoundUser, HookUsers, LookUp};
 
 /// The number of wakes that may wait for the loop. The loop takes all at once, so a few suffice.
 const ROOM: usize = 16;

@@ -47,7 +47,7 @@ where
         _ => None,
     };
     let class = no_credentials.as_ref().map_or_else(|| failure.class(), |none| none.class);
-    let clock = seen.clock.and_then(|clock| reason::wrong_clock(code?, clock.ahead_s));
+    let clock = seen.ahead_s().and_then(|ahead_s| reason::wrong_clock(code?, ahead_s));
     let reason = match (&no_credentials, &clock) {
         (Some(none), _) => none.reason,
         (None, Some(_)) => Some(Reason::ClockOff),

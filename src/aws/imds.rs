@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use super::causes::causes;
 use super::http::{self, SetupError};
 use crate::config::sources::metadata_endpoint;
-use crate::config::{Aws, Identity, region};
+use crate::config::{self, Aws, Identity};
 use crate::ec2::stranger::{Meant, Stranger};
 use crate::identity::{Blocks, Node, NodeInterface};
 use crate::machine::container;
@@ -206,7 +206,7 @@ impl Imds {
                 (self.required("placement/region", "the region (aws.region sets it)").await?, "the metadata service")
             }
         };
-        region(&region).map_err(|why| IdentityError::BadRegion { of, why })
+        config::region(&region).map_err(|why| IdentityError::BadRegion { of, why })
     }
 
     async fn first_interface(&self, cards: &BTreeMap<String, Card>) -> Result<String, IdentityError> {

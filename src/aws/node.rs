@@ -11,6 +11,7 @@ use crate::aws::imds::{Card, Imds, WantedInterfaces, local_cards};
 use crate::aws::{AwsEc2, Observer};
 use crate::binding::Account;
 use crate::config::Config;
+use crate::ec2::server_clock::ServerTime;
 use crate::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, RouteTable, TableQuery, Urgency,
 };
@@ -105,6 +106,10 @@ impl Ec2Read for Cloud {
 
     async fn tags(&self, resource: &str, urgency: Urgency) -> Result<BTreeMap<String, String>, Ec2Error> {
         self.ready("DescribeTags")?.tags(resource, urgency).await
+    }
+
+    fn time(&self) -> Option<ServerTime> {
+        self.ec2.get()?.time()
     }
 }
 

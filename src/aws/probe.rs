@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_ec2::config::ConfigBag;
 use aws_sdk_ec2::config::Intercept;
@@ -19,7 +19,9 @@ use aws_smithy_types::body::SdkBody;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::http;
+use crate::ec2::server_clock::Dated;
 use crate::ec2::stranger::breaks_off;
+use crate::machine::clock::Clocks;
 
 /// The observer of one request. Clones observe the same request.
 #[derive(Debug, Clone, Default)]
@@ -35,30 +37,21 @@ pub struct Traced {
     pub host: Option<String>,
     /// The proxy through which the host is asked, if any.
     pub proxy: Option<String>,
-    pub clock: Option<ClockOffset>,
+    /// The date of the answer. `None` without an answer, and if the answer had no date.
+    pub dated: Option<Dated>,
+    /// When the request was handed to the connection, by the clock since boot.
+    begun: Duration,
     /// The body of an answer that breaks off, although the SDK took it for a whole one.
     pub cut: Option<Vec<u8>>,
 }
 
-/// The difference between this machine's clock and EC2's, by the Date header of an answer. The header counts whole
-/// seconds, so half a second more or less means nothing.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ClockOffset {
-    /// The difference in seconds, positive if this machine's clock is ahead.
-    pub ahead_s: f64,
-    /// The time of the answer, by this machine's clock.
-    pub seen_at: SystemTime,
-}
-
-impl ClockOffset {
-    /// EC2 wrote the answer at some moment of the second `date`. The middle of the second is the best guess.
-    fn between(date: SystemTime, now: SystemTime) -> Self {
-        let middle = date + Duration::from_millis(500);
-        let ahead_s = match now.duration_since(middle) {
-            Ok(ahead) => ahead.as_secs_f64(),
-            Err(behind) => -behind.duration().as_secs_f64(),
-        };
-        Self { ahead_s, seen_at: now }
+impl Traced {
+    /// How far this machine's clock is ahead of EC2's now, in seconds, by the date of the answer.
+    #[expect(clippy::cast_precision_loss, reason = "an offset that a float cannot hold is wrong in any case")]
+    pub fn ahead_s(&self) -> Option<f64> {
+        let now = Clocks::now();
+        let ahead_ms = self.dated?.time().ahead_ms(now.since_boot(), now.wall_ms);
+        Some(ahead_ms as f64 / 1000.0)
     }
 }
 
@@ -86,13 +79,12 @@ impl Intercept for Probe {
     ) -> Result<(), BoxError> {
         let request = context.request_mut();
         let (host, proxy) = (http::host_and_port(request.uri()), http::proxy_of(request.uri()));
-        self.note(|seen| (seen.host, seen.proxy) = (host, proxy));
+        self.note(|seen| (seen.host, seen.proxy, seen.begun) = (host, proxy, Clocks::now().since_boot()));
         let body = std::mem::replace(request.body_mut(), SdkBody::taken());
         *request.body_mut() = SdkBody::from_body_1_x(Marked { body, probe: self.clone() });
         Ok(())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "EC2's clock is compared with this one where its answer arrives")]
     fn read_before_deserialization(
         &self,
         context: &BeforeDeserializationInterceptorContextRef<'_>,
@@ -101,8 +93,9 @@ impl Intercept for Probe {
     ) -> Result<(), BoxError> {
         let date = context.response().headers().get("date");
         let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
-        if let Some(date) = date.and_then(|date| SystemTime::try_from(date).ok()) {
-            self.note(|seen| seen.clock = Some(ClockOffset::between(date, SystemTime::now())));
+        if let Some(date_ms) = date.and_then(|date| date.to_millis().ok()) {
+            let answered = Clocks::now().since_boot();
+            self.note(|seen| seen.dated = Some(Dated { sent: seen.begun, answered, date_ms }));
         }
         Ok(())
     }
@@ -140,18 +133,5 @@ impl Body for Marked {
 
     fn size_hint(&self) -> SizeHint {
         Body::size_hint(&self.body)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_offset_is_positive_when_this_clock_is_ahead() {
-        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let offset =
-            |now_ms| ClockOffset::between(date, SystemTime::UNIX_EPOCH + Duration::from_millis(now_ms)).ahead_s;
-        assert_eq!((offset(1_003_500), offset(1_000_500), offset(997_500)), (3.0, 0.0, -3.0));
     }
 }

@@ -12,6 +12,7 @@ use super::error::refused;
 use super::{AwsEc2, convert};
 use crate::binding::Account;
 use crate::ec2::codes::is_bad_page;
+use crate::ec2::server_clock::ServerTime;
 use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, RouteTable, TableQuery, Urgency};
 use crate::ids::{EniId, RouteTableId};
 
@@ -26,6 +27,10 @@ const PAGE_TAGS: i32 = 1000;
 const PAGES: usize = 100;
 
 impl Ec2Read for AwsEc2 {
+    fn time(&self) -> Option<ServerTime> {
+        self.clock.borrow().time()
+    }
+
     async fn addresses(&self, public_ips: &BTreeSet<Ipv4Addr>, urgency: Urgency) -> Result<Vec<Address>, Ec2Error> {
         let mut found = Vec::new();
         for filter in filters("public-ip", public_ips) {

@@ -97,9 +97,8 @@ pub struct Inputs<'a, E, I, M> {
 /// The number of rounds of questions after which every id is known.
 const ROUNDS: usize = 3;
 
-/// The moment of the reads, of the watchdog's word and of the plans. The moment is not zero, because a word at zero
-/// counts as no word.
-const NOW: Moment = Duration::from_millis(1);
+/// The preview continues from a memory that was restored this long before its only look, as a daemon does.
+const BEFORE: Duration = Duration::from_millis(1);
 
 /// Looks once and plans.
 ///
@@ -110,17 +109,20 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
     inputs: Inputs<'_, E, I, M>,
 ) -> Result<Preview, String> {
     let Inputs { ec2, identify, machine, local, ask_watchdog } = inputs;
+    // All reads, the watchdog's word and the plans have one moment. The moment is not zero, because a word at zero
+    // counts as no word.
+    let looked_at = machine.now().at.max(BEFORE);
     let mut known = Known::new(identify.identify(config).await?);
     let mut world = World::default();
     // A failed read is part of the world, so its error is not handled here.
-    let _ = world.put_local(local, NOW);
+    let _ = world.put_local(local, looked_at);
     // Each round shows ids that the questions of the next round need: first a VPC and a primary address, then the
     // tables with a tag.
     let mut asked = Vec::new();
     for _ in 0..ROUNDS {
         let questions = known.questions(config);
         for question in questions.into_iter().filter(|question| !asked.contains(question)).collect::<Vec<_>>() {
-            let _ = world.put(ask(ec2, &question, Urgency::Normal).await, NOW);
+            let _ = world.put(ask(ec2, &question, Urgency::Normal).await, looked_at);
             asked.push(question);
         }
         known.learn(&world);
@@ -129,17 +131,17 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         WitnessMode::Off => None,
         WitnessMode::Check | WitnessMode::Trust => Some(ask_watchdog().await),
     };
-    let now = Now { at: NOW, wall_ms: machine.wall_ms() };
+    let now = Now { at: looked_at, ..machine.now() };
     let vips = config.vips.iter().map(|vip_config| {
         let delegate_ip = vip_config.delegate_ip;
         // A word that was not asked for has no time.
         let heard = answer.as_ref().map_or(Heard { word: Witness::Silent, at: Moment::ZERO }, |asked| Heard {
             word: asked.on(delegate_ip),
-            at: NOW,
+            at: looked_at,
         });
         let reading = machine.desired(delegate_ip);
-        let mut decider = Decider::restore(machine.load(delegate_ip), Moment::ZERO, now.wall_ms);
-        decider.hold = machine.hold(delegate_ip).ok().flatten().map(|found| Hold::found(found, &reading, NOW));
+        let mut decider = Decider::restore(machine.load(delegate_ip), looked_at.saturating_sub(BEFORE), now.wall_ms);
+        decider.hold = machine.hold(delegate_ip).ok().flatten().map(|found| Hold::found(found, &reading, looked_at));
         let desired = decider.judge(config.witness, &reading.desired, heard, now);
         let (vip, mut observed) = observe(config, vip_config, &known, &world);
         observed.witness = heard.word;

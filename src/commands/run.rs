@@ -2,28 +2,25 @@
 //! starts the watchers that wake the loop. A part that cannot be started is a problem that `vipkeeper status` shows.
 //! Only the errors in [`StartError`] keep the daemon from running.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::aws::node::Cloud;
 use crate::config::{Config, Pgpool};
 use crate::daemon::{Daemon, Surroundings};
 use crate::decide::pace;
 use crate::desired;
-use crate::error::one_line;
 use crate::machine::lock::take_alone;
 use crate::machine::netlink::Netlink;
-use crate::machine::trust::{SharedOwners, TrustedOwners, UserError, uid_of};
+use crate::machine::trust::{SharedOwners, TrustedOwners, uid_of};
 use crate::observe::configured_keys;
 use crate::pgpool::port;
 use crate::pgpool::watchdog::{Watchdog, auth_key};
@@ -31,7 +28,7 @@ use crate::report::systemd::Systemd;
 use crate::report::{HEARTBEAT, News, Report, Reporter, VipKeys, http};
 use crate::state_dir::files::Files;
 use crate::status::Status;
-use crate::wake::{self, Concern, GuardWatch, PartVoice, Parts, Wake, Watcher};
+use crate::wake::{self, Concern, FoundUser, GuardWatch, HookUsers, PartVoice, Parts, Wake, Watcher};
 
 /// Why the daemon cannot start at all.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +47,6 @@ pub enum StartError {
 
 /// How long the start waits for the hook users.
 const FIRST_ANSWER: Duration = Duration::from_millis(500);
-/// The time after which a lookup of users counts as a problem.
-const LATE: Duration = Duration::from_secs(2);
-/// The pause before a user that was not found is looked up again.
-const LOOK_UP_AGAIN: Duration = Duration::from_secs(10);
 /// The pause between two tries to make the state folder and to take its lock.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -87,7 +80,7 @@ pub async fn run(
     let mut folder = Folder::new(&config.state_dir, part("StateDir"));
     folder.take()?;
     let report = Arc::new(report(&config));
-    let (around, answers) = Around::start(&config, &report, &parts, &wakes).await?;
+    let (around, answers) = Around::start(&config, &report, &parts, &wakes).await;
     let (watchdog, key_problem) = watchdog(&config.pgpool, &around.trusted);
     part("WatchdogKey").tell(key_problem.map_or(Ok(()), Err));
     let guards = GuardWatch::new(wakes.clone());
@@ -142,19 +135,19 @@ fn watchdog(config: &Pgpool, trusted: &SharedOwners) -> (Rc<Watchdog>, Option<St
 
 /// Keeps trying to complete the parts around the loop that are not there yet (the state folder, its lock, the hook
 /// users), for ever.
-async fn keep_up(around: &Around, mut folder: Folder, mut answers: mpsc::UnboundedReceiver<Found>) {
+async fn keep_up(around: &Around, mut folder: Folder, mut answers: mpsc::UnboundedReceiver<FoundUser>) {
     let mut again = tokio::time::interval(TRY_AGAIN);
     loop {
         tokio::select! {
             Some(found) = answers.recv() => {
-                if around.learn(&found) {
+                if around.users.learn(found) {
                     // Desired-state files of these users count now, or do not count any more.
                     let _ = around.wakes.send(Wake::DesiredChanged).await;
                 }
             }
             _ = again.tick() => {
                 folder.keep();
-                around.tell_of_late_users();
+                around.users.keep();
             }
         }
     }
@@ -235,144 +228,51 @@ struct Around {
     wakes: mpsc::Sender<Wake>,
     report: Arc<Report>,
     trusted: SharedOwners,
-    users: Users,
-    users_voice: PartVoice,
+    users: HookUsers,
     addresses_voice: PartVoice,
     addresses: RefCell<Option<Watcher>>,
-    /// Since when the users are being looked up; `None` when all are answered.
-    looking_up: Cell<Option<Instant>>,
-    /// The configured hook users with their uids; `None` for a user that is not known.
-    known_users: RefCell<BTreeMap<String, Option<u32>>>,
 }
 
 impl Around {
-    /// Sets the parts up, and gives the channel on which later answers about users come. Mostly the first answer is
-    /// there at once. Until it comes, only root is trusted.
-    ///
-    /// # Errors
-    /// When the system gives no thread.
+    /// Sets the parts up, and gives the channel on which later answers about users come. Mostly the first answers are
+    /// there at once. Until they come, only root is trusted.
     async fn start(
         config: &Config,
         report: &Arc<Report>,
         parts: &Parts,
         wakes: &mpsc::Sender<Wake>,
-    ) -> Result<(Rc<Self>, mpsc::UnboundedReceiver<Found>), StartError> {
-        let (users, mut answers) = Users::new().map_err(StartError::Thread)?;
+    ) -> (Rc<Self>, mpsc::UnboundedReceiver<FoundUser>) {
+        let trusted = SharedOwners::from(TrustedOwners::root());
+        let voice = parts.voice("HookUsers", wakes.clone());
+        let (users, mut answers) = HookUsers::new(Arc::new(uid_of), trusted.clone(), voice);
         let around = Self {
             wakes: wakes.clone(),
             report: Arc::clone(report),
-            trusted: TrustedOwners::root().into(),
+            trusted,
             users,
-            users_voice: parts.voice("HookUsers", wakes.clone()),
             addresses_voice: parts.voice("WatchAddresses", wakes.clone()),
             addresses: RefCell::default(),
-            looking_up: Cell::default(),
-            known_users: RefCell::default(),
         };
         around.set_up(config);
-        if let Ok(Some(found)) = timeout(FIRST_ANSWER, answers.recv()).await {
-            around.learn(&found);
-        }
-        Ok((Rc::new(around), answers))
+        let all_answered = async {
+            while !around.users.all_answered()
+                && let Some(found) = answers.recv().await
+            {
+                around.users.learn(found);
+            }
+        };
+        // The users that are not known by then come later.
+        let _ = timeout(FIRST_ANSWER, all_answered).await;
+        (Rc::new(around), answers)
     }
 
     /// Sets the parts up for this config. All users are looked up again, because users may have been added since.
     fn set_up(&self, config: &Config) {
         self.report.set_ready_within(ready_within(config));
-        let before = self.known_users.take();
-        let known = config.hook_users.iter().map(|name| (name.clone(), before.get(name).copied().flatten()));
-        self.known_users.replace(known.collect());
-        self.trust();
-        self.looking_up.set(Some(Instant::now()));
-        self.users.look_up(config.hook_users.clone());
+        self.users.want(&config.hook_users);
         let watcher = wake::watch_addresses(concern(config), self.addresses_voice.clone());
         // The old watcher ends only after the new one has started, so that no change falls between the two.
         self.addresses.replace(Some(watcher));
-    }
-
-    /// Takes over the result of a lookup, and says whether other users are trusted now. A user whose lookup failed with
-    /// an error other than "unknown" keeps the trust that he had.
-    fn learn(&self, found: &Found) -> bool {
-        let mut known = self.known_users.borrow_mut();
-        let mut errors = Vec::new();
-        for (name, uid) in found {
-            let Some(known) = known.get_mut(name) else { continue };
-            match uid {
-                Ok(uid) => *known = Some(*uid),
-                Err(error) => {
-                    errors.push(one_line(error));
-                    if matches!(error, UserError::Unknown(_)) {
-                        *known = None;
-                    }
-                }
-            }
-        }
-        let is_answered = known.keys().all(|name| found.iter().any(|(asked, _)| asked == name));
-        drop(known);
-        if is_answered {
-            self.looking_up.set(None);
-            self.users_voice.tell(if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) });
-        }
-        self.trust()
-    }
-
-    /// Trusts root and the known users. Says whether that changed who is trusted.
-    fn trust(&self) -> bool {
-        let known = self.known_users.borrow();
-        let trusted = known.values().flatten().fold(TrustedOwners::root(), |trusted, uid| trusted.with_uid(*uid));
-        let changed = *self.trusted.get() != trusted;
-        self.trusted.replace(trusted);
-        changed
-    }
-
-    /// Reports a lookup of users that takes too long, as with a user database server that does not answer.
-    fn tell_of_late_users(&self) {
-        if self.looking_up.get().is_some_and(|since| since.elapsed() > LATE) {
-            let names = self.known_users.borrow().keys().cloned().collect::<Vec<_>>().join(", ");
-            self.users_voice.tell(Err(format!(
-                "the hook users ({names}) are still being looked up: until that ends, those who were known before count, \
-                 and root"
-            )));
-        }
-    }
-}
-
-/// The result of one lookup: each name with its uid or the error.
-type Found = Vec<(String, Result<u32, UserError>)>;
-
-/// The thread that looks users up. The lookup has its own thread because it may ask a server that does not answer.
-struct Users(std::sync::mpsc::Sender<Vec<String>>);
-
-impl Users {
-    fn new() -> std::io::Result<(Self, mpsc::UnboundedReceiver<Found>)> {
-        let (ask, asked) = std::sync::mpsc::channel();
-        let (tell, answers) = mpsc::unbounded_channel();
-        std::thread::Builder::new().name("users".to_owned()).spawn(move || look_up_users(&asked, &tell))?;
-        Ok((Self(ask), answers))
-    }
-
-    fn look_up(&self, names: Vec<String>) {
-        // The thread ends only with the daemon, so the channel is open.
-        let _ = self.0.send(names);
-    }
-}
-
-/// Looks up the users that were asked for last. If a user is missing, all are looked up again and again, since users
-/// may be added later.
-fn look_up_users(asked: &std::sync::mpsc::Receiver<Vec<String>>, tell: &mpsc::UnboundedSender<Found>) {
-    let Ok(mut names) = asked.recv() else { return };
-    loop {
-        let found: Found = names.iter().map(|name| (name.clone(), uid_of(name))).collect();
-        let all_found = found.iter().all(|(_, uid)| uid.is_ok());
-        if tell.send(found).is_err() {
-            return;
-        }
-        let next = if all_found { asked.recv().map_err(Into::into) } else { asked.recv_timeout(LOOK_UP_AGAIN) };
-        match next {
-            Ok(newer) => names = asked.try_iter().last().unwrap_or(newer),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
     }
 }
 

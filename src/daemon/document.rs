@@ -74,6 +74,7 @@ impl VipLoop {
             next_record_ms: unrecorded.as_ref().and_then(|failure| next_try_ms(failure, now)),
             read_error_class: unread.as_ref().and_then(read_error_class),
             unread: unread.as_ref().map(UnseenStatus::from),
+            clock: self.clock_doubt().map(str::to_owned),
         });
         let conditions = self.conditions(context, plan, unread.as_ref(), before);
         VipStatus {

@@ -138,12 +138,13 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// that fail cost the account as much as others.
     fn interval(&mut self, health: Health) -> Duration {
         let Intervals { leader, standby } = self.config.intervals;
+        let now = self.now().at;
         let interval = match leader {
             _ if !self.vips.iter().any(VipLoop::looks_often) => standby,
             LeaderInterval::Every(interval) => interval,
             LeaderInterval::Auto if health == Health::Good && self.vips.iter().any(VipLoop::leads) => {
                 let nodes = self.vips.iter().map(VipLoop::nodes_on_record).max().unwrap_or_default();
-                self.pace.leader_interval(nodes, standby, self.started.elapsed())
+                self.pace.leader_interval(nodes, standby, now)
             }
             LeaderInterval::Auto => EASY_INTERVAL,
         };
@@ -153,9 +154,10 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// Asks who this node is, if that is not known, if the question was asked for anew, or if EC2 does not show one of
     /// the node's ENIs any more.
     pub(super) fn identify(&mut self) {
+        let now = self.now().at;
         let (known, world) = (&self.known, &self.world);
         let will_not_do = || known.as_ref().is_none_or(|known| Reads::own_eni_missing(known, world));
-        if self.identifying.begin(self.started.elapsed(), will_not_do) {
+        if self.identifying.begin(now, will_not_do) {
             let (identify, config) = (Rc::clone(&self.around.identify), self.config.clone());
             self.reading.push(Box::pin(async move { Event::Identity(identify.identify(&config).await) }));
         }

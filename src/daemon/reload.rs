@@ -17,7 +17,7 @@ use crate::status::problem;
 impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Takes a changed config over. A problem tells of settings that cannot change while the daemon runs.
     pub(super) fn reload(&mut self) {
-        let wall_ms = self.around.machine.wall_ms();
+        let wall_ms = self.now().wall_ms;
         let reporter = Rc::clone(&self.around.reporter);
         let config = match (self.around.reload)() {
             Ok(config) => config,

@@ -85,6 +85,8 @@ pub struct VipLoop {
     persisted: Option<Persisted>,
     /// The claim under which every binding has been seen here, and when that was, in milliseconds since the Unix epoch.
     converged: Option<(ClaimId, u64)>,
+    /// The claim that this node serves or served last, and what spoke against this node's clock when the claim began.
+    began: Option<(ClaimId, Option<String>)>,
     /// Whether this node has gained the VIP and not lost it since.
     held: bool,
     /// The connections that were ended before their local address was removed.
@@ -108,6 +110,7 @@ impl VipLoop {
             seen: None,
             attempts: Attempts::default(),
             starts: 0,
+            began: persisted.as_ref().map(|persisted| (persisted.claim.clone(), None)),
             persisted,
             converged,
             held: false,
@@ -213,6 +216,19 @@ impl VipLoop {
         self.note_progress(&plan, now.wall_ms);
         self.plan = Some(plan);
         self.seen = Some((vip, observed));
+    }
+
+    /// Notes what speaks against this node's clock, if a claim began since the last call.
+    pub fn note_clock(&mut self, doubt: Option<&str>) {
+        let Some(held) = &self.decider.memory.claim else { return };
+        if self.began.as_ref().is_none_or(|(id, _)| *id != held.id) {
+            self.began = Some((held.id.clone(), doubt.map(str::to_owned)));
+        }
+    }
+
+    /// The doubt about this node's clock when its claim began.
+    pub(super) fn clock_doubt(&self) -> Option<&str> {
+        self.began.as_ref()?.1.as_deref()
     }
 
     /// Notes when a claim converged, and whether this node holds the VIP.

@@ -28,10 +28,12 @@ impl LastWord {
     }
 
     /// The word that a plan goes by. While the watchdog is asked anew, its old word still forbids what it forbade, and
-    /// permits nothing.
-    pub fn witness(&self, delegate_ip: IpAddr) -> Witness {
-        match self.on(delegate_ip) {
+    /// permits nothing. A word from before a suspend does not count either.
+    pub fn witness(&self, delegate_ip: IpAddr, now: Moment) -> Witness {
+        let heard = Heard { word: self.on(delegate_ip), at: self.at };
+        match heard.word {
             Witness::Silent | Witness::Escalated if self.asking => Witness::Asking,
+            _ if self.asked.is_some() && heard.is_outdated(now) => Witness::Asking,
             word => word,
         }
     }

@@ -35,7 +35,8 @@ pub struct Held {
     /// When the claim's hook started, by the wall clock, in milliseconds since the Unix epoch.
     pub started_ms: u64,
     pub term: Term,
-    /// When the daemon first saw the claim; `age_at_adoption` is the time from the hook's start to that moment.
+    /// When the daemon first saw the claim; `age_at_adoption` is the time from the hook's start to that moment, by the
+    /// clock since boot.
     pub adopted_at: Moment,
     pub age_at_adoption: Duration,
     /// Whether the first read of the record after the claim began has been taken into account. From then on no read
@@ -63,9 +64,10 @@ impl Held {
     }
 
     /// Corrects a term that came from a wrong clock: the hook's own clock, or the clock of another node over whose term
-    /// this claim was raised. The corrected term is the time at which the hook ran, by today's wall clock.
-    pub fn mend_term(&mut self, now: Moment, wall_ms: u64) {
-        let began_ms = wall_ms.saturating_sub(millis(self.age(now)));
+    /// this claim was raised. The corrected term is the time at which the hook ran, by EC2's clock. This node's own wall
+    /// clock corrects no term, because nobody knows whether it was wrong then or is wrong now.
+    pub fn mend_term(&mut self, now: Moment, server_ms: u64) {
+        let began_ms = server_ms.saturating_sub(millis(self.age(now)));
         if self.term.0.abs_diff(began_ms) > millis(CLOCK_WAS_WRONG) {
             self.term = Term(began_ms);
             self.recorded = false;
@@ -104,14 +106,16 @@ pub fn standing(desired: &Desired, held: Option<&Held>) -> Standing {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// A duration in whole milliseconds.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Sets apart terms that are further ahead of the wall clock than clocks differ, because these cannot be claims.
-pub fn set_apart_implausible(claims: &mut Claims, wall_ms: u64) {
+/// Sets apart terms that are further ahead of the time than clocks differ, because these cannot be claims.
+pub fn set_apart_implausible(claims: &mut Claims, unix_ms: u64) {
     let Claims::Read { terms, implausible, elsewhere, .. } = claims else { return };
-    let latest = Term(wall_ms.saturating_add(millis(PLAUSIBLE_AHEAD)));
+    let latest = Term(unix_ms.saturating_add(millis(PLAUSIBLE_AHEAD)));
     implausible.append(terms);
     *terms = implausible.extract_if(.., |_, term| *term <= latest).collect();
     for copies in elsewhere.values_mut() {
@@ -348,6 +352,14 @@ pub fn to_record_superseded(claims: &Claims, me: &InstanceId, held: &Held) -> Op
     // An unremembered claim may be on record with a higher term, which an early read does not show yet.
     let tells = !held.unremembered || at >= held.adopted_at + SETTLE;
     if held.recorded || !tells { None } else { to_record(claims, me, held) }
+}
+
+/// Whether a superseded leader may give up what points here. Reads lag by [`SETTLE`]. The first look of a restarted daemon
+/// may therefore show a newer claim that was withdrawn since, and not yet this node's own term. A claim that the daemon
+/// did not see from its beginning gives up nothing before a look that began long enough after the start.
+#[must_use]
+pub fn may_give_up(claims: &Claims, held: &Held) -> bool {
+    held.began_fresh() || matches!(claims, Claims::Read { at, .. } if *at >= held.adopted_at + SETTLE)
 }
 
 /// The term up to which a node that stands by should withdraw its claims. It withdraws them at once, so that an older

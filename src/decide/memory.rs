@@ -78,17 +78,19 @@ impl Memory {
         Self { kept_since: Some(now), ..Self::default() }
     }
 
-    /// Takes the desired state and a look at the world into account. Terms are compared with the wall clock, and
-    /// implausible terms in `observed` are set apart.
+    /// Takes the desired state and a look at the world into account. Terms are compared with EC2's clock, or with the wall
+    /// clock while EC2's is not known, and implausible terms in `observed` are set apart.
     pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Now) {
         let Now { at: now, wall_ms } = now;
-        claim::set_apart_implausible(&mut observed.claims, wall_ms);
+        claim::set_apart_implausible(&mut observed.claims, observed.server_ms.unwrap_or(wall_ms));
         if let Desired::Leader(claim) = desired {
             if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {
                 self.adopt(claim, &vip.instance, now, wall_ms);
             }
             if let Some(held) = &mut self.claim {
-                held.mend_term(now, wall_ms);
+                if let Some(server_ms) = observed.server_ms {
+                    held.mend_term(now, server_ms);
+                }
                 let superseded_before = held.superseded_by.is_some();
                 claim::learn(held, vip, &observed.claims, now);
                 if vip.claims == ClaimMode::Off {
@@ -149,7 +151,7 @@ impl Memory {
     /// newer only if the daemon noticed the hook late, because it may have read a newer claim in the meantime.
     fn adopt(&mut self, claim: &Claim, me: &InstanceId, now: Moment, wall_ms: u64) {
         let started = Term(claim.started_ms);
-        let mut age_at_adoption = Duration::from_millis(wall_ms.saturating_sub(claim.started_ms));
+        let mut age_at_adoption = age(claim.started_at, claim.started_ms, now, wall_ms);
         let unremembered = self.kept_since.is_some_and(|since| age_at_adoption > now.saturating_sub(since));
         if unremembered {
             // A restarted daemon looks before it takes, however young the claim is.
@@ -233,6 +235,7 @@ impl Memory {
             version: PERSISTED_VERSION,
             claim: held.id.clone(),
             started_ms: held.started_ms,
+            started_boot_ms: held.adopted_at.checked_sub(held.age_at_adoption).map(claim::millis),
             term: held.term,
             recorded: held.recorded,
             superseded_by: held.superseded_by.clone(),
@@ -248,6 +251,7 @@ impl Memory {
     #[must_use]
     pub fn restore(persisted: Persisted, now: Moment, wall_ms: u64) -> Self {
         let applied = Track { applied: true, ..Track::default() };
+        let started_at = persisted.started_boot_ms.map(Duration::from_millis);
         Self {
             claim: Some(Held {
                 id: persisted.claim,
@@ -255,7 +259,7 @@ impl Memory {
                 term: persisted.term,
                 adopted_at: now,
                 // A restarted daemon looks before it takes, however young the claim is.
-                age_at_adoption: Duration::from_millis(wall_ms.saturating_sub(persisted.started_ms)).max(NOT_FRESH),
+                age_at_adoption: age(started_at, persisted.started_ms, now, wall_ms).max(NOT_FRESH),
                 term_settled: false,
                 recorded: persisted.recorded,
                 unremembered: false,
@@ -267,6 +271,14 @@ impl Memory {
             ..Self::default()
         }
     }
+}
+
+/// How long ago a claim's hook started. The clock since boot tells, because a wall clock that was set back would make
+/// the claim look young. The wall clock tells only of a claim whose hook did not note the time since boot, or noted one
+/// that is still to come.
+fn age(started_at: Option<Moment>, started_ms: u64, now: Moment, wall_ms: u64) -> Duration {
+    let by_boot = started_at.and_then(|started_at| now.checked_sub(started_at));
+    by_boot.unwrap_or_else(|| Duration::from_millis(wall_ms.saturating_sub(started_ms)))
 }
 
 impl Track {
@@ -317,6 +329,9 @@ pub struct Persisted {
     pub version: u32,
     pub claim: ClaimId,
     pub started_ms: u64,
+    /// When the claim's hook started, in milliseconds since boot. `None` in files of older programs.
+    #[serde(default)]
+    pub started_boot_ms: Option<u64>,
     pub term: Term,
     /// Whether EC2 has accepted this claim's tag once.
     #[serde(default)]

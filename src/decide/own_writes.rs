@@ -133,6 +133,7 @@ mod tests {
                 claims: Claims::Unknown,
                 witness: Witness::Silent,
                 serving: Serving::default(),
+                server_ms: None,
             };
             self.writes.look(VIP, &observed, &Memory::default());
         }

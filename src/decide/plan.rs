@@ -359,6 +359,14 @@ impl Planner<'_> {
                 }
             }
         };
+        if let (Standing::Superseded(_), Some(held)) = (self.standing, &self.memory.claim)
+            && !claim::may_give_up(&self.observed.claims, held)
+        {
+            if matches!(self.observed.claims, Claims::Read { .. }) {
+                sooner(look_at, held.adopted_at + SETTLE);
+            }
+            return say(State::Waiting, Why::LookingAgain);
+        }
         act(State::Waiting, Why::Releasing, Purpose::Release, action)
     }
 

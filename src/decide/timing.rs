@@ -16,12 +16,11 @@ pub const NOT_FRESH: Duration = FRESH.saturating_add(Duration::from_millis(1));
 /// clocks may differ, and shorter than the time between two leaderships.
 pub const RAISE_WINDOW: Duration = Duration::from_secs(5);
 
-/// A term that is further ahead of the wall clock than this is no claim. EC2 refuses requests that are signed by a
+/// A term that is further ahead of EC2's clock than this is no claim. EC2 refuses requests that are signed by a
 /// clock as far off as this.
 pub const PLAUSIBLE_AHEAD: Duration = Duration::from_mins(5);
 
-/// A term that differs by more than this from the time at which its hook ran, by today's wall clock, came from a wrong
-/// clock. A term that was raised as far as a term may be raised differs by less.
+/// A term that differs by more than this from the time at which its hook ran, by EC2's clock, came from a wrong clock. A term that was raised as far as a term may be raised differs by less.
 pub const CLOCK_WAS_WRONG: Duration = Duration::from_mins(11);
 
 /// For this long after an accepted write, a read that contradicts the write is not believed, because EC2's reads lag
@@ -104,6 +103,10 @@ pub const WORD_WITHIN: Duration = Duration::from_secs(1);
 /// A dispute between file and watchdog that lasts this long is a lost hook. Some time passes between Pgpool's decision
 /// and the file that its hook writes.
 pub const HOOK_LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// The watchdog's word counts for this long. The watchdog is asked again long before, unless the machine was suspended
+/// or the daemon stood still.
+pub const WORD_HOLDS: Duration = Duration::from_secs(20);
 
 // A claim that is too old to be fresh must also be too old to raise its term: a restarted daemon raises nothing.
 const _: () = assert!(RAISE_WINDOW.as_millis() <= FRESH.as_millis());

@@ -1,8 +1,11 @@
 //! Decides which state is desired when Pgpool's watchdog contradicts the desired-state file. All functions here are
 //! pure.
 
+use std::time::Duration;
+
 use crate::config::WitnessMode;
-use crate::decide::timing::HOOK_LOST_AFTER;
+use crate::decide::memory::Persisted;
+use crate::decide::timing::{HOOK_LOST_AFTER, WORD_HOLDS};
 use crate::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use crate::ids::ClaimId;
 use crate::observe::seen::{Moment, Now, Witness};
@@ -12,6 +15,14 @@ use crate::observe::seen::{Moment, Now, Witness};
 pub struct Heard {
     pub word: Witness,
     pub at: Moment,
+}
+
+impl Heard {
+    /// Whether the watchdog has not been asked for so long that its word says nothing about the present.
+    #[must_use]
+    pub fn is_outdated(self, now: Moment) -> bool {
+        self.at.is_zero() || now > self.at + WORD_HOLDS
+    }
 }
 
 /// A dispute between the desired-state file and the watchdog: each says the opposite of the other.
@@ -30,7 +41,10 @@ pub struct Dispute {
     lasts: bool,
     /// The wall clock when the dispute began, in milliseconds since the Unix epoch.
     since_ms: u64,
-    /// Whether the dispute began before the daemon was restarted, and the watchdog has not confirmed it since.
+    /// When the dispute began, by the clock since boot. `None` if an older daemon did not persist that time.
+    began_at: Option<Moment>,
+    /// Whether the dispute began before the daemon was restarted or stood still, and the watchdog has not
+    /// confirmed it since.
     is_remembered: bool,
 }
 
@@ -38,30 +52,38 @@ pub struct Dispute {
 const CLAIM_PREFIX: &str = "watchdog-";
 
 impl Dispute {
-    /// A dispute on which an earlier daemon acted: that daemon began `claim`, or ended it.
+    /// A dispute on which an earlier daemon acted: that daemon began the persisted claim, or ended it.
     #[must_use]
-    pub fn remembered(claim: &ClaimId, started_ms: u64, now: Moment) -> Self {
-        let escalated = claim.as_str().starts_with(CLAIM_PREFIX);
+    pub fn remembered(persisted: &Persisted, now: Moment) -> Self {
+        let (id, started_ms) = (persisted.claim.clone(), persisted.started_ms);
+        let started_at = persisted.started_boot_ms.map(Duration::from_millis);
+        let escalated = id.as_str().starts_with(CLAIM_PREFIX);
         Self {
             escalated,
-            file: (!escalated).then(|| Desired::Leader(Claim { id: claim.clone(), started_ms })),
+            file: (!escalated).then_some(Desired::Leader(Claim { id, started_ms, started_at })),
             since: now,
             stood: now,
             lasts: true,
             since_ms: started_ms,
+            began_at: started_at,
             is_remembered: true,
         }
     }
 
     /// Whether the dispute is about a file with this content.
     fn is_about(&self, desired: &Desired) -> bool {
-        self.file.as_ref().map_or(!matches!(desired, Desired::Leader(_)), |file| file == desired)
+        match (&self.file, desired) {
+            (None, desired) => !matches!(desired, Desired::Leader(_)),
+            // A claim's id tells it from every other claim.
+            (Some(Desired::Leader(ours)), Desired::Leader(theirs)) => ours.id == theirs.id,
+            (Some(file), desired) => file == desired,
+        }
     }
 
     /// Whether the dispute still counts without a new word of the watchdog. It counts for [`HOOK_LOST_AFTER`] after
     /// the last word. A remembered dispute also counts until the watchdog has been asked.
     fn counts(&self, heard: Heard, now: Moment) -> bool {
-        now < self.stood + HOOK_LOST_AFTER || (self.is_remembered && heard.at.is_zero())
+        now < self.stood + HOOK_LOST_AFTER || (self.is_remembered && heard.is_outdated(now))
     }
 
     /// Whether the dispute has lasted for so long that a hook must have been lost. In mode `off` the watchdog has no say.
@@ -86,19 +108,12 @@ impl Dispute {
 #[must_use]
 pub fn judge(mode: WitnessMode, desired: &Desired, heard: Heard, dispute: &mut Option<Dispute>, now: Now) -> Desired {
     let Now { at: now, wall_ms } = now;
-    let contradicts = match (heard.word, desired) {
-        (Witness::Escalated, Desired::Unknown(_) | Desired::Standby(_)) => Some(true),
-        (Witness::NotEscalated, Desired::Leader(_)) => Some(false),
-        // An unknown role that the watchdog does not contradict needs no hook: nobody has called one yet.
-        (Witness::NotEscalated, Desired::Unknown(_) | Desired::Standby(_))
-        | (Witness::Escalated, Desired::Leader(_)) => None,
-        // Without a word, an earlier dispute still counts for a while, because a watchdog does not answer while
-        // it runs a hook. A watchdog that is gone contradicts nothing.
-        (Witness::Silent | Witness::Asking | Witness::Unheard, _) => dispute
-            .as_ref()
-            .filter(|before| before.is_about(desired) && before.counts(heard, now))
-            .map(|before| before.escalated),
-    };
+    let heard = if heard.is_outdated(now) { Heard { word: Witness::Asking, ..heard } } else { heard };
+    if let (Some(before), true) = (dispute.as_mut(), heard.is_outdated(now)) {
+        // The machine was suspended, or the daemon stood still. Nobody knows whether the dispute still lasts.
+        before.is_remembered |= before.lasts;
+    }
+    let contradicts = contradicts(desired, heard, dispute.as_ref(), now);
     let stands = matches!(heard.word, Witness::Escalated | Witness::NotEscalated);
     let before = dispute.take().filter(|before| before.is_about(desired));
     *dispute = contradicts.map(|escalated| match before {
@@ -119,24 +134,40 @@ pub fn judge(mode: WitnessMode, desired: &Desired, heard: Heard, dispute: &mut O
             stood: now,
             lasts: false,
             since_ms: wall_ms,
+            began_at: Some(now),
             is_remembered: false,
         },
     });
     match dispute.as_ref().filter(|dispute| mode == WitnessMode::Trust && dispute.lasts) {
         Some(Dispute { is_remembered: true, .. }) => Desired::Unknown(WhyUnknown::NotAskedSince),
         // The hook that should have begun a claim never ran, so the watchdog's word begins one.
-        Some(Dispute { escalated: true, since_ms, .. }) => {
-            Desired::Leader(Claim { id: ClaimId::new(format!("{CLAIM_PREFIX}{since_ms}")), started_ms: *since_ms })
+        Some(Dispute { escalated: true, since_ms, began_at, .. }) => {
+            let id = ClaimId::new(format!("{CLAIM_PREFIX}{since_ms}"));
+            Desired::Leader(Claim { id, started_ms: *since_ms, started_at: *began_at })
         }
         Some(_) => Desired::Standby(WhyStandby::Watchdog),
         None => desired.clone(),
     }
 }
 
+/// Whether the watchdog says that this node is escalated, if that contradicts the file. `None` if the two agree.
+fn contradicts(desired: &Desired, heard: Heard, before: Option<&Dispute>, now: Moment) -> Option<bool> {
+    match (heard.word, desired) {
+        (Witness::Escalated, Desired::Unknown(_) | Desired::Standby(_)) => Some(true),
+        (Witness::NotEscalated, Desired::Leader(_)) => Some(false),
+        // An unknown role that the watchdog does not contradict needs no hook: nobody has called one yet.
+        (Witness::NotEscalated, Desired::Unknown(_) | Desired::Standby(_))
+        | (Witness::Escalated, Desired::Leader(_)) => None,
+        // Without a word, an earlier dispute still counts for a while, because a watchdog does not answer while
+        // it runs a hook. A watchdog that is gone contradicts nothing.
+        (Witness::Silent | Witness::Asking | Witness::Unheard, _) => {
+            before.filter(|before| before.is_about(desired) && before.counts(heard, now)).map(|before| before.escalated)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// The desired state, and whether a hook was lost.
@@ -154,7 +185,7 @@ mod tests {
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     fn leader() -> Desired {
-        Desired::Leader(Claim { id: ClaimId::new("c1"), started_ms: 5 })
+        Desired::Leader(Claim { id: ClaimId::new("c1"), started_ms: 5, started_at: None })
     }
 
     /// An answer that the watchdog gave at `at_s`.
@@ -196,7 +227,7 @@ mod tests {
         let first = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 110), &mut memory, (S(110), 17_000));
         let later = judge(WitnessMode::Trust, &nothing, said(Witness::Escalated, 300), &mut memory, (S(300), 207_000));
         assert_eq!(first, later);
-        let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000 };
+        let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000, started_at: Some(S(100)) };
         assert_eq!(first, (Desired::Leader(claim), true));
     }
 
@@ -226,27 +257,56 @@ mod tests {
     }
 
     #[test]
+    fn a_word_from_before_a_suspend_holds_still_what_it_began_and_begins_nothing() {
+        let nothing = Desired::Unknown(WhyUnknown::NoFile);
+        let mut memory = None;
+        let judged = |word, at_s, now_s, memory: &mut Option<Dispute>| {
+            judge(WitnessMode::Trust, &nothing, said(word, at_s), memory, (S(now_s), 7_000)).0
+        };
+        let _ = judged(Witness::Escalated, 100, 100, &mut memory);
+        let began = judged(Witness::Escalated, 110, 110, &mut memory);
+        assert!(matches!(began, Desired::Leader(_)));
+        let resumed = judged(Witness::Escalated, 110, 3_700, &mut memory);
+        assert_eq!(resumed, Desired::Unknown(WhyUnknown::NotAskedSince));
+        let mut confirmed = memory.clone();
+        assert_eq!(judged(Witness::Escalated, 3_701, 3_701, &mut confirmed), began);
+        assert_eq!(judged(Witness::NotEscalated, 3_701, 3_701, &mut memory), nothing);
+
+        let mut young = None;
+        let _ = judged(Witness::Escalated, 100, 100, &mut young);
+        assert_eq!(judged(Witness::Escalated, 101, 3_700, &mut young), nothing);
+        assert_eq!(young, None, "it had not lasted");
+    }
+
+    #[test]
     fn what_an_earlier_daemon_did_on_the_watchdogs_word_stands_until_it_is_asked_and_no_hook_waits_for_that() {
         let unasked = || Heard { word: Witness::Silent, at: Moment::ZERO };
         let judged = |desired: &Desired, heard, memory: &mut Option<Dispute>, now| {
             judge(WitnessMode::Trust, desired, heard, memory, (S(now), 9_000)).0
         };
         let (down, held_back) = (Desired::Standby(WhyStandby::Down), Desired::Unknown(WhyUnknown::NotAskedSince));
-        let began = || Some(Dispute::remembered(&ClaimId::new("watchdog-7000"), 7_000, S(0)));
+        let remembered = |claim: &str, started_ms| {
+            let text = format!(
+                r#"{{"version":1,"claim":"{claim}","started_ms":{started_ms},"started_boot_ms":3,"term":1,"applied":[]}}"#
+            );
+            Some(Dispute::remembered(&serde_json::from_str(&text).unwrap(), S(0)))
+        };
+        let began = || remembered("watchdog-7000", 7_000);
         let mut memory = began();
         assert_eq!(judged(&down, unasked(), &mut memory, 60), held_back, "however long that takes");
-        let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000 };
+        let started_at = Some(Duration::from_millis(3));
+        let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000, started_at };
         assert_eq!(judged(&down, said(Witness::Escalated, 61), &mut memory, 61), Desired::Leader(claim));
         assert_eq!(judged(&down, said(Witness::NotEscalated, 62), &mut began(), 62), down);
         assert_eq!(judged(&down, said(Witness::Silent, 62), &mut began(), 62), down, "Pgpool is gone");
         assert_eq!(judged(&leader(), unasked(), &mut began(), 1), leader(), "its `up` came after all");
 
-        let ended = || Some(Dispute::remembered(&ClaimId::new("c1"), 5, S(0)));
+        let ended = || remembered("c1", 5);
         assert_eq!(judged(&leader(), unasked(), &mut ended(), 60), held_back);
         let watchdog = Desired::Standby(WhyStandby::Watchdog);
         assert_eq!(judged(&leader(), said(Witness::NotEscalated, 1), &mut ended(), 1), watchdog);
         assert_eq!(judged(&leader(), said(Witness::Escalated, 1), &mut ended(), 1), leader());
-        let anew = Desired::Leader(Claim { id: ClaimId::new("c2"), started_ms: 8_000 });
+        let anew = Desired::Leader(Claim { id: ClaimId::new("c2"), started_ms: 8_000, started_at: None });
         assert_eq!(judged(&anew, unasked(), &mut ended(), 1), anew, "the next `up`");
         let checked = judge(WitnessMode::Check, &down, unasked(), &mut began(), (S(1), 9_000));
         assert_eq!(checked.0, down, "trusted no more");

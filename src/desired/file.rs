@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,9 @@ pub struct Leadership {
     pub claim: ClaimId,
     /// The start of the hook that began the claim, in milliseconds since the Unix epoch.
     pub started_ms: u64,
+    /// The start of that hook in milliseconds since boot, suspended time included. `None` in files of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_boot_ms: Option<u64>,
     /// Pgpool's watchdog process. The leadership ends with this process. `None` if a person ran the hook by hand.
     pub guard: Option<Process>,
     /// The process that the watchdog forked for the escalation that began the claim.
@@ -68,9 +72,11 @@ impl DesiredFile {
             Wanted::Leader(Leadership { guard: Some(guard), .. }) if !is_alive(guard) => {
                 Desired::Standby(WhyStandby::GuardDead)
             }
-            Wanted::Leader(leadership) => {
-                Desired::Leader(Claim { id: leadership.claim.clone(), started_ms: leadership.started_ms })
-            }
+            Wanted::Leader(leadership) => Desired::Leader(Claim {
+                id: leadership.claim.clone(),
+                started_ms: leadership.started_ms,
+                started_at: leadership.started_boot_ms.map(Duration::from_millis),
+            }),
         }
     }
 
@@ -212,6 +218,7 @@ mod tests {
         file(Wanted::Leader(Leadership {
             claim: ClaimId::new("c"),
             started_ms: 1,
+            started_boot_ms: None,
             guard,
             escalation: None,
             pid_namespace: None,
@@ -248,7 +255,7 @@ mod tests {
     #[test]
     fn a_leader_whose_guard_died_stands_by_and_one_without_a_guard_leads_on() {
         let guard = Process { pid: 8, start_time: 9 };
-        let claim = Desired::Leader(Claim { id: ClaimId::new("c"), started_ms: 1 });
+        let claim = Desired::Leader(Claim { id: ClaimId::new("c"), started_ms: 1, started_at: None });
         assert_eq!(leader(Some(guard)).desired(|process| *process == guard), claim);
         assert_eq!(leader(Some(guard)).desired(|_| false), Desired::Standby(WhyStandby::GuardDead));
         assert_eq!(leader(None).desired(|_| false), claim);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::file::{DesiredFile, Leadership, VERSION, Wanted};
 use crate::ids::ClaimId;
-use crate::machine::clock::Clocks;
+use crate::machine::clock::{self, Clocks};
 use crate::machine::process::Process;
 
 /// One run of a hook.
@@ -112,6 +112,7 @@ fn leadership(
     let begin = |guard, escalation| Leadership {
         claim: new_claim,
         started_ms: hook.started_ms,
+        started_boot_ms: Some(clock::boot_ms_at_tick(hook.process.start_time)),
         guard,
         escalation,
         pid_namespace: hook.pid_namespace,

@@ -217,8 +217,8 @@ impl<'a> Temporary<'a> {
         let name = temporary_name(delegate_ip, writer);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o644);
-        let made = effect("make the temporary file", || rustix::fs::openat(&folder.0, &name, flags, mode));
-        let mut file = File::from(made?);
+        let fresh = effect("make the temporary file", || rustix::fs::openat(&folder.0, &name, flags, mode))?;
+        let mut file = File::from(fresh);
         let temporary = Self { folder, name };
         // Whatever umask Pgpool runs with, the daemon must be able to read the file, and only its owner may write to
         // it.

@@ -1,8 +1,9 @@
 //! The clocks of this machine. Hooks and the daemon read the clocks only through this module.
 
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::libc;
 use rustix::time::{ClockId, clock_gettime};
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -27,6 +28,12 @@ impl Clocks {
         Self { boottime_ns, wall_ms: wall_ms() }
     }
 
+    /// The time since boot, suspended time included.
+    #[must_use]
+    pub fn since_boot(self) -> Duration {
+        Duration::from_nanos(self.boottime_ns)
+    }
+
     /// This moment in clock ticks since boot, as the kernel counts the starts of processes.
     #[must_use]
     pub fn ticks(self) -> u64 {
@@ -38,8 +45,7 @@ impl Clocks {
     /// held up before it could read a clock still counts from its start.
     #[must_use]
     pub fn wall_ms_at_tick(self, tick: u64) -> u64 {
-        let end_of_tick_ns = tick.saturating_add(1).saturating_mul(ns_per_tick());
-        self.wall_ms.saturating_sub(self.boottime_ns.saturating_sub(end_of_tick_ns) / NS_PER_MS)
+        self.wall_ms.saturating_sub(self.boottime_ns.saturating_sub(end_of_tick_ns(tick)) / NS_PER_MS)
     }
 }
 
@@ -51,8 +57,41 @@ pub fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The end of a clock tick, in milliseconds since boot.
+#[must_use]
+pub fn boot_ms_at_tick(tick: u64) -> u64 {
+    end_of_tick_ns(tick) / NS_PER_MS
+}
+
+fn end_of_tick_ns(tick: u64) -> u64 {
+    tick.saturating_add(1).saturating_mul(ns_per_tick())
+}
+
 fn ns_per_tick() -> u64 {
     NS_PER_S / rustix::param::clock_ticks_per_second().max(1)
+}
+
+/// The kernel's own judgement of its wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Discipline {
+    /// Whether a program such as chronyd keeps the clock synchronised, and says so to the kernel.
+    pub synchronized: bool,
+    /// The largest error that the clock may have. It grows while nobody synchronises the clock, up to 16 s.
+    pub max_error: Duration,
+}
+
+/// Asks the kernel about its wall clock, adjtimex(2). `None` where a sandbox forbids the question.
+#[must_use]
+#[expect(unsafe_code, reason = "no safe wrapper shows these fields, and the kernel only fills in the struct")]
+pub fn discipline() -> Option<Discipline> {
+    // SAFETY: all fields are numbers, for which zero is a value. `modes` of zero asks the kernel to change nothing.
+    let mut answer: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is valid for the whole call, and the kernel keeps no copy of it.
+    let state = unsafe { libc::adjtimex(&raw mut answer) };
+    (state >= 0).then(|| Discipline {
+        synchronized: answer.status & libc::STA_UNSYNC == 0,
+        max_error: Duration::from_micros(u64::try_from(answer.maxerror).unwrap_or_default()),
+    })
 }
 
 /// The kernel's name for this boot: `/proc/sys/kernel/random/boot_id`.
@@ -66,6 +105,13 @@ pub fn boot_id() -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_tells_how_far_it_relies_on_its_clock() {
+        let discipline = discipline().unwrap();
+        assert!(discipline.max_error <= Duration::from_secs(16), "{discipline:?}");
+        assert!(discipline.synchronized || discipline.max_error > Duration::ZERO, "{discipline:?}");
+    }
 
     #[test]
     fn a_process_that_was_held_up_counts_from_its_start() {

@@ -8,7 +8,7 @@ pub(crate) fn effect<T>(_name: &'static str, carry_out: impl FnOnce() -> T) -> T
 }
 
 #[cfg(test)]
-pub(crate) use self::deadly::{dies, effect};
+pub(crate) use self::deadly::{dies, effect, folder_of_child};
 
 #[cfg(test)]
 mod deadly {
@@ -75,6 +75,3 @@ mod deadly {
         Some(folder.into())
     }
 }
-
-#[cfg(test)]
-pub(crate) use self::deadly::folder_of_child;

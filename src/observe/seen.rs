@@ -12,15 +12,18 @@ use crate::machine::kernel::Presence;
 use crate::names::names;
 use crate::observe::cause::FailedRead;
 
-/// The time since the daemon started. Moments of two processes are never compared.
+/// The time since the machine booted, suspended time included (`CLOCK_BOOTTIME`). This clock never steps, and it goes on
+/// while the machine is suspended. A belief that was formed before a suspend is therefore as old as it really is. The
+/// moments of two boots are never compared.
 pub type Moment = Duration;
 
 /// The present moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// The time since the daemon started.
+    /// The time since the machine booted. Every age is measured by it.
     pub at: Moment,
-    /// The wall clock: milliseconds since the Unix epoch.
+    /// The wall clock: milliseconds since the Unix epoch. The wall clock may step, so it gives the terms of claims and
+    /// the times that people read, and no age.
     pub wall_ms: u64,
 }
 
@@ -217,4 +220,6 @@ pub struct Observed {
     pub claims: Claims,
     pub witness: Witness,
     pub serving: Serving,
+    /// The time on EC2's clock, in milliseconds since the Unix epoch; `None` while it is not known.
+    pub server_ms: Option<u64>,
 }

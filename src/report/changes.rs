@@ -198,6 +198,9 @@ impl VipChanges<'_> {
             news(&News::ClaimTerm { vip, term: after.term });
         }
         let same_claim = told.filter(|told| told.id == after.id);
+        if let (Some(doubt), None) = (&after.clock, same_claim) {
+            news(&News::ClaimClock { vip, claim: &after.id, doubt });
+        }
         if let (Some(by), Some(term), false) = (&after.superseded_by, after.superseded_term, self.is_first)
             && same_claim.is_none_or(|told| told.superseded_by.is_none())
         {

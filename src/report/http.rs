@@ -328,6 +328,7 @@ mod tests {
             region: None,
             sources: Vec::new(),
             vips: Vec::new(),
+            clock: None,
             problems: Vec::new(),
         };
         report.status(&status);

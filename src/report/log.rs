@@ -154,6 +154,9 @@ impl Log {
             }
             News::GuardAlive { vip, alive: true } => debug!(%vip, "the watchdog process behind the claim lives"),
             News::GuardAlive { vip, alive: false } => warn!(%vip, "the watchdog process behind the claim is gone"),
+            News::ClaimClock { vip, claim, doubt } => {
+                warn!(%vip, %claim, doubt, "this claim began on a clock that may order it wrongly");
+            }
             News::ClaimTerm { vip, term } => info!(%vip, %term, "claiming the VIP"),
             News::Superseded { vip, by, term } => {
                 warn!(%vip, %by, %term, "superseded by a newer claim; standing by while that one stands");

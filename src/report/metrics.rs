@@ -18,7 +18,7 @@ use super::{News, VipKeys, lines, locked};
 use crate::binding::BindingKey;
 use crate::ec2::RequestReport;
 use crate::ec2::codes::{self, Label};
-use crate::status::{Condition, ConditionName, DesiredRole, ErrorStatus, Status, reason};
+use crate::status::{ClockStatus, Condition, ConditionName, DesiredRole, ErrorStatus, Status, reason};
 
 /// The buckets of durations in seconds, from one EC2 round trip to more than an operation's timeout.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -42,6 +42,7 @@ struct Gauges {
     /// When each source was last read, in Unix seconds; 0 means never.
     observed: BTreeMap<Source, f64>,
     credentials_expiry: Option<f64>,
+    clock: ClockStatus,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a gauge of its own, and they are independent")]
@@ -174,6 +175,7 @@ impl Gauges {
     }
 
     fn take(&mut self, status: &Status) {
+        self.clock = status.clock.clone().unwrap_or_default();
         self.vips.retain(|vip, _| status.vips.iter().any(|told| told.delegate_ip == *vip));
         for told in &status.vips {
             let vip = told.delegate_ip;
@@ -275,6 +277,13 @@ impl Gauges {
             gauge!("vipkeeper_last_successful_observation_timestamp_seconds", "source" => source.name()).set(*at);
         }
         counter!("vipkeeper_log_lines_lost_total").absolute(lines::lost());
+        #[expect(clippy::cast_precision_loss, reason = "an offset that a float cannot hold is wrong in any case")]
+        if let Some(ahead_ms) = self.clock.ahead_ms {
+            gauge!("vipkeeper_clock_offset_seconds").set(ahead_ms as f64 / 1000.0);
+        }
+        if let Some(max_error_ms) = self.clock.max_error_ms {
+            gauge!("vipkeeper_clock_max_error_seconds").set(seconds(max_error_ms));
+        }
         if let Some(at) = self.credentials_expiry {
             gauge!("vipkeeper_credentials_expiry_timestamp_seconds").set(at);
         }
@@ -431,5 +440,7 @@ fn describe_state() {
         "When the source was last read with success; 0 for never."
     );
     describe_counter!("vipkeeper_log_lines_lost_total", "Lines of the log that could not be written.");
+    describe_gauge!("vipkeeper_clock_offset_seconds", "How far this node's clock is ahead of EC2's; negative: behind.");
+    describe_gauge!("vipkeeper_clock_max_error_seconds", "The largest error of this node's clock, by the kernel.");
     describe_gauge!("vipkeeper_credentials_expiry_timestamp_seconds", "When the credentials in use stop working.");
 }

@@ -14,10 +14,11 @@ use crate::desired::file::DesiredFile;
 use crate::desired::hold::{self, InForce};
 use crate::desired::source::{DesiredSource, Reading};
 use crate::error::one_line;
-use crate::machine::clock::Clocks;
+use crate::machine::clock::{self, Clocks, Discipline};
 use crate::machine::process;
 use crate::machine::trust::SharedOwners;
 use crate::machine::whole_file;
+use crate::observe::seen::Now;
 use crate::wake::GuardWatch;
 
 /// The state folder of this machine, and the processes that its files name.
@@ -38,7 +39,7 @@ impl Files {
     /// Fails when the kernel's boot id cannot be read: without the boot id, a file of an earlier boot could not be
     /// recognized.
     pub fn new(state_dir: &Path, trusted: impl Into<SharedOwners>, guards: Option<GuardWatch>) -> io::Result<Self> {
-        let boot_id = crate::machine::clock::boot_id()?;
+        let boot_id = clock::boot_id()?;
         Ok(Self {
             state_dir: state_dir.to_owned(),
             boot_id,
@@ -131,7 +132,12 @@ impl Machine for Files {
         self.reserve.leave()
     }
 
-    fn wall_ms(&self) -> u64 {
-        crate::machine::clock::wall_ms()
+    fn clock_discipline(&self) -> Option<Discipline> {
+        clock::discipline()
+    }
+
+    fn now(&self) -> Now {
+        let clocks = Clocks::now();
+        Now { at: clocks.since_boot(), wall_ms: clocks.wall_ms }
     }
 }

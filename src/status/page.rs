@@ -7,8 +7,8 @@ use super::hint;
 pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
 use super::{
-    BindingStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, ErrorStatus, ObstacleStatus, STALE_AFTER,
-    SourceStatus, Status, VipStatus, reason,
+    BindingStatus, ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, ErrorStatus, ObstacleStatus,
+    STALE_AFTER, SourceStatus, Status, VipStatus, reason,
 };
 use crate::decide::plan::{Blocker, State};
 use crate::ec2::Class;
@@ -71,6 +71,9 @@ pub fn page(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> S
     for problem in &status.problems {
         let text = format!("{} (for {})", clean(&problem.message), since(problem.since_ms, now_ms));
         page += &style.paragraph(0, "problem  ", &text);
+    }
+    if let Some(doubt) = status.clock.as_ref().and_then(ClockStatus::doubt) {
+        page += &style.paragraph(0, "clock    ", &format!("this node's clock is {}", clean(&doubt)));
     }
     for vip in &status.vips {
         page.push('\n');
@@ -346,6 +349,8 @@ impl Headline {
         }
         let leads = role(vip) == DesiredRole::Leader && superseded.is_none();
         what.extend(vip.desired.reason.as_deref().filter(|_| leads).map(clean));
+        let doubt = vip.claim.as_ref().and_then(|claim| claim.clock.as_deref()).filter(|_| leads);
+        what.extend(doubt.map(|doubt| format!("when this claim began, this node's clock was {}", clean(doubt))));
         // A claim that has ended is of no interest any more.
         let claim = vip.claim.as_ref().filter(|_| role(vip) == DesiredRole::Leader).map(|claim| {
             let converged = claim.converged_ms.map(|at| format!(", converged in {}", precise(claim.started_ms, at)));

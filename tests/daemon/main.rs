@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clocks;
 mod failing;
 #[path = "../report/golden.rs"]
 mod golden;
@@ -21,6 +22,7 @@ mod policy;
 mod preview;
 mod rolling;
 mod standing;
+mod state_files;
 mod taking;
 mod watching;
 mod witness;

@@ -67,6 +67,7 @@ fn status(held: Option<(bool, &str)>) -> Status {
         sources: Vec::new(),
         vips: vec![vip],
         problems: Vec::new(),
+        clock: None,
     }
 }
 

@@ -22,6 +22,10 @@ fn up_and_down_each_replace_the_file_and_count_on() {
     assert_eq!(read(state.path()), leader);
     let Wanted::Leader(leadership) = &leader.wanted else { panic!("{leader:?}") };
     assert_eq!(leadership.started_ms, context_of_up.caller.started_ms);
+    let clocks = Clocks::now();
+    let ago_ms = clocks.since_boot().as_millis() - u128::from(leadership.started_boot_ms.unwrap());
+    let by_the_wall_clock_ms = u128::from(clocks.wall_ms - leadership.started_ms);
+    assert!(ago_ms.abs_diff(by_the_wall_clock_ms) < 50, "{ago_ms} {by_the_wall_clock_ms}");
     assert!(leader.written_ms >= before);
 
     let HookOutcome::Written(standby) = down(&context(state.path(), 10, None), IP).unwrap() else {

@@ -222,6 +222,7 @@ impl Locals {
                 claims: Claims::Unknown,
                 witness: Witness::Silent,
                 serving,
+                server_ms: None,
             },
             look: None,
         };
@@ -339,7 +340,8 @@ impl Locals {
             File::None => (Desired::Unknown(WhyUnknown::NoFile), 0),
             File::Standby => (Desired::Standby(WhyStandby::Down), 0),
             File::Leader(k) => {
-                let claim = Claim { id: claim_id(k), started_ms: started_ms(k) };
+                let started_at = NOW.checked_sub(it.hook_age);
+                let claim = Claim { id: claim_id(k), started_ms: started_ms(k), started_at };
                 (Desired::Leader(claim), started_ms(k) + millis(it.hook_age))
             }
         };

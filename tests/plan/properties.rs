@@ -80,6 +80,7 @@ impl World {
                 claims: Claims::Unknown,
                 witness: Witness::Silent,
                 serving: Serving::default(),
+                server_ms: None,
             },
             now: Duration::from_secs(1000),
             bindings: vip.bindings.keys().map(|key| (key.clone(), Seen::Absent)).collect(),
@@ -132,7 +133,11 @@ impl World {
     fn happens(&mut self, happening: &Happening) {
         match happening {
             Happening::Leader => {
-                let claim = Claim { id: ClaimId::new(self.wall_ms().to_string()), started_ms: self.wall_ms() };
+                let claim = Claim {
+                    id: ClaimId::new(self.wall_ms().to_string()),
+                    started_ms: self.wall_ms(),
+                    started_at: Some(self.now),
+                };
                 self.desired = Desired::Leader(claim);
             }
             Happening::Standby => self.desired = Desired::Standby(WhyStandby::Down),

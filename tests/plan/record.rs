@@ -279,10 +279,26 @@ fn a_restarted_daemon_that_remembers_nothing_finds_its_term_in_its_own_tag() {
           => elastic_ip waiting: looking for a newer claim before taking
         103 see elastic_ip=here:1 a=100 b=103
           => superseded by i-b 103
-          => elastic_ip release: release eipalloc-1 by eipassoc-1
+          => elastic_ip waiting: looking once more before giving it up
           => look at 105
         108 see elastic_ip=here:1 a=103+1 b=103
           => elastic_ip in_sync: at eni-a 10.0.0.9
+        ",
+    );
+    // A claim that is superseded indeed gives up what points here with the look that tells so for certain.
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        102 forgetful-restart
+        103 see elastic_ip=here:1 a=100 b=103
+          => superseded by i-b 103
+          => elastic_ip waiting: looking once more before giving it up
+          => look at 105
+        107 see elastic_ip=here:1 a=100 b=103
+          => superseded by i-b 103
+          => elastic_ip release: release eipalloc-1 by eipassoc-1
+          => look at 109
         ",
     );
     // Of an earlier claim it tells nothing.

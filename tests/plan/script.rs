@@ -153,6 +153,7 @@ fn unseen(vip: &Vip) -> Observed {
         claims: Claims::Unknown,
         witness: Witness::Silent,
         serving: Serving::default(),
+        server_ms: None,
     }
 }
 
@@ -214,10 +215,12 @@ impl Stage {
             }
             (word, _) => {
                 let started = word.strip_prefix("leader@").unwrap_or_else(|| panic!("no event: {line}"));
-                let claim = Claim { id: ClaimId::new(started), started_ms: term(started).0 };
+                let started_at = Some(Duration::from_millis(term(started).0));
+                let claim = Claim { id: ClaimId::new(started), started_ms: term(started).0, started_at };
                 self.desired = Desired::Leader(claim);
             }
         }
+        self.observed.server_ms = Some(wall_ms);
         self.memory.learn(&self.vip, &self.desired, &mut self.observed, Now { at: now, wall_ms });
         let planned = plan(&self.vip, &self.desired, &self.observed, &self.memory, now);
         self.plan = Some(planned.clone());

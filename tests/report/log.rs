@@ -273,11 +273,21 @@ fn done(report: &Report, outcome: Outcome, code: Option<&str>, error: Option<&st
 }
 
 #[test]
+fn a_claim_on_a_doubtful_clock_is_a_warning() {
+    let report = report();
+    let claim = ClaimId::new("7f3a");
+    let news = News::ClaimClock { vip: vip(), claim: &claim, doubt: "not synchronised" };
+    let lines = captured("warn", || report.news(&news));
+    let text = "WARN this claim began on a clock that may order it wrongly vip=20.0.0.50 claim=7f3a";
+    assert!(lines.len() == 1 && lines[0].starts_with(text) && lines[0].contains("not synchronised"), "{lines:?}");
+}
+
+#[test]
 fn a_failover_reads_as_a_story() {
     let report = report();
     let claim = ClaimId::new("7f3a");
     let lines = captured("info", || {
-        let desired = Desired::Leader(Claim { id: claim.clone(), started_ms: 1 });
+        let desired = Desired::Leader(Claim { id: claim.clone(), started_ms: 1, started_at: None });
         report.news(&News::DesiredChanged { vip: vip(), desired: &desired });
         report.news(&News::ClaimTerm { vip: vip(), term: Term(1_800_000_000_000) });
         done(&report, Outcome::Accepted, None, None);
@@ -544,7 +554,7 @@ fn what_an_operator_must_see_is_an_error() {
 async fn what_failed_under_another_claim_counts_for_nothing() {
     let report = report();
     let wanted = |id: &str| {
-        let desired = Desired::Leader(Claim { id: ClaimId::new(id), started_ms: 1 });
+        let desired = Desired::Leader(Claim { id: ClaimId::new(id), started_ms: 1, started_at: None });
         report.news(&News::DesiredChanged { vip: vip(), desired: &desired });
     };
     wanted("one");

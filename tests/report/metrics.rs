@@ -12,7 +12,7 @@ use vipkeeper::ids::Term;
 use vipkeeper::machine::kernel::Reset;
 use vipkeeper::observe::cause::Cause;
 use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, State, VipKeys};
-use vipkeeper::status::{ConditionName, ErrorStatus};
+use vipkeeper::status::{ClockStatus, ConditionName, ErrorStatus, Status};
 
 use super::golden;
 use super::statuses::{NOW_MS, binding, condition, fresh, leader, standby, status, unread_claims, unrecorded};
@@ -180,6 +180,23 @@ fn each_event_moves_its_own_series() {
         // The expiry's comments and sample; every other series was there from the start.
         ours(&self::report().metrics()).len() + 3
     });
+}
+
+#[test]
+fn the_clock_is_measured_where_it_is_known() {
+    let report = report();
+    report.status(&status(vec![leader()]));
+    assert!(!report.metrics().contains("vipkeeper_clock"));
+    let clock = ClockStatus {
+        ahead_ms: Some(-1_250),
+        error_ms: Some(80),
+        synchronized: Some(false),
+        max_error_ms: Some(16_000),
+    };
+    report.status(&Status { clock: Some(clock), ..status(vec![leader()]) });
+    let text = report.metrics();
+    assert_eq!(value(&text, "vipkeeper_clock_offset_seconds"), Some(-1.25));
+    assert_eq!(value(&text, "vipkeeper_clock_max_error_seconds"), Some(16.0));
 }
 
 #[test]

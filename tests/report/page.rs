@@ -5,7 +5,7 @@ use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ec2::Class;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{
-    Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem, SourceStatus, Status, VipStatus,
+    ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem, SourceStatus, Status, VipStatus,
 };
 
 use super::golden;
@@ -50,6 +50,27 @@ fn a_leader_whose_watchdog_process_cannot_be_seen_says_so() {
     vip.desired.reason = Some("its death goes unnoticed".to_owned());
     let text = page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, PIPE);
     assert!(text.contains("IN SYNC") && text.contains("its death goes unnoticed"), "{text}");
+}
+
+#[test]
+fn a_clock_is_shown_only_where_something_speaks_against_it() {
+    let shown = |ahead_ms, synchronized| {
+        let (error_ms, max_error_ms) = (Some(90), Some(40));
+        let clock = Some(ClockStatus { ahead_ms, error_ms, synchronized, max_error_ms });
+        let text = page(&Status { clock, ..status(vec![leader()]) }, DaemonLife::Alive, NOW_MS, PIPE);
+        text.lines().find_map(|line| line.strip_prefix("clock    ")).map(str::to_owned)
+    };
+    for (ahead_ms, synchronized) in [(None, None), (None, Some(true)), (Some(1_089), Some(true)), (Some(-1_089), None)]
+    {
+        assert_eq!(shown(ahead_ms, synchronized), None, "{ahead_ms:?} {synchronized:?}");
+    }
+    let ahead = "this node's clock is 1.0 s ahead of EC2's (give or take 0.1 s)";
+    assert_eq!(shown(Some(1_090), Some(true)).as_deref(), Some(ahead));
+    let behind = "this node's clock is 1.0 s behind EC2's (give or take 0.1 s)";
+    assert_eq!(shown(Some(-1_090), None).as_deref(), Some(behind));
+    let both = "this node's clock is not synchronised, and 0.2 s behind EC2's (give or take 0.1 s)";
+    assert_eq!(shown(Some(-200), Some(false)).as_deref(), Some(both));
+    assert_eq!(shown(None, Some(false)).as_deref(), Some("this node's clock is not synchronised"));
 }
 
 #[test]

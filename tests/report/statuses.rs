@@ -39,6 +39,7 @@ pub fn status(vips: Vec<VipStatus>) -> Status {
             })
             .into(),
         vips,
+        clock: None,
         problems: Vec::new(),
     }
 }
@@ -64,6 +65,7 @@ pub fn leader() -> VipStatus {
             record_error: None,
             read_error_class: None,
             unread: None,
+            clock: None,
             next_record_ms: None,
         }),
         in_sync: true,

@@ -14,9 +14,10 @@ use vipkeeper::desired::next::{Call, Hook, Request, WatchdogProcess, next};
 use vipkeeper::desired::source::Reading;
 use vipkeeper::desired::{Desired, WhyUnknown};
 use vipkeeper::ids::ClaimId;
-use vipkeeper::machine::clock::Clocks;
+use vipkeeper::machine::clock::{Clocks, Discipline};
 use vipkeeper::machine::kernel::{Kernel, KernelError, Left, LocalAddress, LocalView, Presence, Reset};
 use vipkeeper::machine::process::Process;
+use vipkeeper::observe::seen::Now;
 use vipkeeper::state_dir::Machine;
 use vipkeeper::wake::Wake;
 
@@ -52,6 +53,11 @@ pub enum Defect {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     skew_ms: i64,
+    /// How long the machine was suspended so far. The clock since boot and the wall clock count that time; the clock of
+    /// the runtime does not.
+    suspended: Duration,
+    /// The kernel's judgement of its wall clock.
+    discipline: Option<Discipline>,
     /// The number of times that the machine was switched on.
     boots: u32,
     files: BTreeMap<IpAddr, DesiredFile>,
@@ -151,12 +157,17 @@ impl Computer {
     }
 
     fn wall_ms(&self) -> u64 {
-        let elapsed_ms = u64::try_from(self.clock.now().as_millis()).expect("simulations are short");
+        let elapsed_ms = u64::try_from(self.since_boot().as_millis()).expect("simulations are short");
         (EPOCH_MS + elapsed_ms).saturating_add_signed(self.memory.borrow().skew_ms)
     }
 
+    /// The clock since boot. The simulated machines boot when their world begins.
+    pub fn since_boot(&self) -> Duration {
+        self.clock.now() + self.memory.borrow().suspended
+    }
+
     fn clocks(&self) -> Clocks {
-        let boottime_ns = u64::try_from(self.clock.now().as_nanos()).expect("simulations are short");
+        let boottime_ns = u64::try_from(self.since_boot().as_nanos()).expect("simulations are short");
         Clocks { boottime_ns, wall_ms: self.wall_ms() }
     }
 
@@ -258,6 +269,11 @@ impl Computer {
         self.memory.borrow().read.clone()
     }
 
+    /// The desired-state file of the VIP.
+    pub fn file(&self, vip: IpAddr) -> Option<DesiredFile> {
+        self.memory.borrow().files.get(&vip).cloned()
+    }
+
     pub fn desired(&self, vip: IpAddr) -> Desired {
         self.memory.borrow().desired(vip)
     }
@@ -353,6 +369,20 @@ impl Computer {
         self.memory.borrow().skew_ms
     }
 
+    pub fn set_discipline(&self, discipline: Discipline) {
+        self.memory.borrow_mut().discipline = Some(discipline);
+    }
+
+    /// Sets the wall clock forth or back.
+    pub fn step_clock_ms(&self, by_ms: i64) {
+        self.memory.borrow_mut().skew_ms += by_ms;
+    }
+
+    /// The machine is suspended, and resumed after this time. For everybody else no time passes.
+    pub fn suspend(&self, duration: Duration) {
+        self.memory.borrow_mut().suspended += duration;
+    }
+
     pub fn set_skew_ms(&self, skew_ms: i64) {
         self.memory.borrow_mut().skew_ms = skew_ms;
     }
@@ -413,9 +443,10 @@ impl Computer {
     /// Everything on the machine except its clock is lost, as in a reboot.
     pub(super) fn reboot(&self) {
         let mut memory = self.memory.borrow_mut();
-        let (skew_ms, forgets, defect) = (memory.skew_ms, memory.forgets, memory.defect);
+        let (skew_ms, suspended) = (memory.skew_ms, memory.suspended);
+        let (forgets, defect) = (memory.forgets, memory.defect);
         let (processes, boots) = (memory.processes, memory.boots + 1);
-        *memory = Memory { skew_ms, forgets, defect, processes, boots, ..Memory::default() };
+        *memory = Memory { skew_ms, suspended, forgets, defect, processes, boots, ..Memory::default() };
     }
 }
 
@@ -487,8 +518,12 @@ impl Machine for Computer {
         leaves
     }
 
-    fn wall_ms(&self) -> u64 {
-        self.wall_ms()
+    fn clock_discipline(&self) -> Option<Discipline> {
+        self.memory.borrow().discipline
+    }
+
+    fn now(&self) -> Now {
+        Now { at: self.since_boot(), wall_ms: self.wall_ms() }
     }
 }
 

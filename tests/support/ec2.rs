@@ -21,6 +21,7 @@ use vipkeeper::binding::Account;
 use vipkeeper::config::Limits;
 use vipkeeper::ec2::bucket::Bucket;
 use vipkeeper::ec2::reason;
+use vipkeeper::ec2::server_clock::ServerTime;
 use vipkeeper::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, Route, RouteTable, RouteTarget,
     TableQuery, Urgency,
@@ -67,6 +68,8 @@ pub struct SimEc2 {
     pub swallows_withdrawals: Cell<bool>,
     /// The only node whose claims a read shows. This keeps a node from learning of the other nodes' claims.
     pub shows_claims_of: RefCell<Option<String>>,
+    /// EC2's clock, as far as the dates of its answers tell it.
+    pub time: Cell<Option<ServerTime>>,
 }
 
 impl SimEc2 {
@@ -90,6 +93,7 @@ impl SimEc2 {
             switch: Rc::default(),
             swallows_withdrawals: Cell::new(false),
             shows_claims_of: RefCell::default(),
+            time: Cell::default(),
         }
     }
 
@@ -311,6 +315,10 @@ impl RouteOf<'_> {
 }
 
 impl Ec2Read for SimEc2 {
+    fn time(&self) -> Option<ServerTime> {
+        self.time.get()
+    }
+
     async fn addresses(&self, public_ips: &BTreeSet<Ipv4Addr>, urgency: Urgency) -> Result<Vec<Address>, Ec2Error> {
         let asked_at = self.clock.now();
         let describe = filtered("public-ip", public_ips);

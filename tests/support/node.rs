@@ -12,6 +12,7 @@ use vipkeeper::identity::{Identify, Node};
 use vipkeeper::machine::process::Process;
 use vipkeeper::observe::seen::Port;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
+use vipkeeper::state_dir::Machine;
 use vipkeeper::wake::{Parts, Wake};
 
 use super::computer::Computer;
@@ -116,6 +117,11 @@ impl SimNode {
 
     /// Starts the daemon. Each daemon has a new reporter.
     pub fn start(&mut self) {
+        self.start_on(self.computer.clone());
+    }
+
+    /// Starts the daemon with this machine instead of the simulated one.
+    pub fn start_on(&mut self, machine: impl Machine + 'static) {
         assert!(self.daemon.is_none(), "one daemon at a time");
         let recorder = Recorder::new(self.clock, &self.place.name, self.detail, Rc::clone(&self.timeline));
         self.recorder = Rc::new(recorder);
@@ -134,7 +140,7 @@ impl SimNode {
             ec2: Rc::clone(&self.ec2),
             kernel: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),
-            machine: self.computer.clone(),
+            machine,
             reporter: Rc::clone(&self.recorder) as _,
             reload: Box::new(move || config.borrow().clone()),
             rng: self.rng.fork(),

@@ -50,6 +50,8 @@ pub enum Why {
     Accepted,
     Confirming,
     LookingFirst,
+    /// The first look after a restart shows a newer claim. It may show what was true before the restart.
+    LookingAgain,
     After(BindingKey),
     Taking,
     Restoring,
@@ -126,6 +128,7 @@ impl fmt::Display for Why {
             Self::Accepted => f.write_str("change accepted, not seen yet"),
             Self::Confirming => f.write_str("pointed here before this claim; looking whether it still does"),
             Self::LookingFirst => f.write_str("looking for a newer claim before taking"),
+            Self::LookingAgain => f.write_str("looking once more before giving it up"),
             Self::After(key) => write!(f, "waits for {key}"),
             Self::Taking => f.write_str("taking"),
             Self::Restoring => f.write_str("gone, putting it back"),
