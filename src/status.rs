@@ -19,6 +19,7 @@ use crate::observe::question::Source;
 use crate::observe::seen::{Unseen, WhyUnseen};
 
 pub mod file;
+mod headline;
 mod hint;
 pub(crate) mod layout;
 pub mod page;

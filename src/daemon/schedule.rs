@@ -5,6 +5,18 @@ use std::time::Duration;
 
 use crate::observe::seen::Moment;
 
+/// The look that the end of a change asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowUp {
+    /// The change was accepted, and EC2 should show it.
+    Confirm,
+    /// The change was refused because the world is not as it was seen.
+    LookNow,
+    /// Nobody knows whether the change happened.
+    LookSoon,
+    Nothing,
+}
+
 /// The delays of the looks that follow an own write: EC2's reads lag its writes.
 const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// A claim's first look waits for its takes to be accepted, but no longer than this.
@@ -81,6 +93,16 @@ impl Schedule {
     /// show the earlier changes as well.
     pub fn confirm(&mut self, now: Moment) {
         self.after_writes = AFTER_WRITE.iter().map(|delay| now + *delay).collect();
+    }
+
+    /// Asks for the look that the end of a change calls for.
+    pub fn follow_up(&mut self, wanted: FollowUp, now: Moment) {
+        match wanted {
+            FollowUp::Confirm => self.confirm(now),
+            FollowUp::LookNow => self.once_idle(),
+            FollowUp::LookSoon => self.soon(now),
+            FollowUp::Nothing => {}
+        }
     }
 
     /// Asks for a look a moment after a change whose answer was lost, or that EC2 refused because the world had

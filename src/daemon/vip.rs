@@ -30,6 +30,7 @@ use crate::status::ConnectionsStatus;
 
 use super::attempts::{Attempts, LastFailure, Releases};
 use super::in_flight::{Failure, InFlight, RateWait, Write, Written};
+use super::schedule::FollowUp;
 
 /// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit. The hooks'
 /// `wait` ends somewhat earlier.
@@ -53,18 +54,6 @@ pub struct Ending {
     /// `None` for a change that was not sent.
     pub outcome: Option<Outcome>,
     pub follow_up: FollowUp,
-}
-
-/// The look that the end of a change asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FollowUp {
-    /// The change was accepted, and EC2 should show it.
-    Confirm,
-    /// The change was refused because the world is not as it was seen.
-    LookNow,
-    /// Nobody knows whether the change happened.
-    LookSoon,
-    Nothing,
 }
 
 /// One VIP.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::Daemon;
 use super::attempts::Because;
 use super::in_flight::{RateWait, Write, WriteFuture, Written, perform};
-use super::vip::FollowUp;
+use super::schedule::FollowUp;
 use crate::action::{Action, Purpose};
 use crate::binding::Connections;
 use crate::decide::plan::Change;
@@ -103,17 +103,10 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             }
             return;
         }
-        match ending.follow_up {
-            FollowUp::Confirm => {
-                self.schedule.confirm(now.at);
-                // A claim has converged once all its takes were seen, so a look is wanted soon.
-                if is_taking {
-                    self.schedule.once_idle();
-                }
-            }
-            FollowUp::LookNow => self.schedule.once_idle(),
-            FollowUp::LookSoon => self.schedule.soon(now.at),
-            FollowUp::Nothing => {}
+        self.schedule.follow_up(ending.follow_up, now.at);
+        // A claim has converged once all its takes were seen, so a look is wanted soon.
+        if is_taking && ending.follow_up == FollowUp::Confirm {
+            self.schedule.once_idle();
         }
         self.note_pointed(written, now);
         if written.is_accepted() {

@@ -354,12 +354,11 @@ pub fn to_record_superseded(claims: &Claims, me: &InstanceId, held: &Held) -> Op
     if held.recorded || !tells { None } else { to_record(claims, me, held) }
 }
 
-/// Whether a superseded leader may give up what points here. Reads lag by [`SETTLE`]. The first look of a restarted daemon
-/// may therefore show a newer claim that was withdrawn since, and not yet this node's own term. A claim that the daemon
-/// did not see from its beginning gives up nothing before a look that began long enough after the start.
+/// Whether a superseded leader may give up what points here. Reads lag by [`SETTLE`]. The first look of a daemon that
+/// remembers nothing may therefore show a newer claim that was withdrawn since, and not yet this node's own term.
 #[must_use]
 pub fn may_give_up(claims: &Claims, held: &Held) -> bool {
-    held.began_fresh() || matches!(claims, Claims::Read { at, .. } if *at >= held.adopted_at + SETTLE)
+    !held.unremembered || claims.at().is_some_and(|at| at >= held.adopted_at + SETTLE)
 }
 
 /// The term up to which a node that stands by should withdraw its claims. It withdraws them at once, so that an older

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::{Action, Force, Purpose, RouteCall};
-use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Obstacle, OnRelease, Vip};
+use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Obstacle, Vip};
 use crate::claim_tag;
 use crate::decide::claim::{self, Held, Record, Right, Standing};
 use crate::decide::memory::{Memory, Track};
 use crate::decide::timing::{
-    CONTESTED_FROM, DELETE_ROUTE_AFTER, FOLLOW, FOLLOW_ESCALATED, FOLLOW_FOR, FORGET_AFTER, FRESH, KEEP_LOOK,
-    RETAKE_HOLD, RETAKE_HOLD_MAX, SETTLE,
+    CONTESTED_FROM, FOLLOW, FOLLOW_ESCALATED, FOLLOW_FOR, FORGET_AFTER, FRESH, KEEP_LOOK, RETAKE_HOLD, RETAKE_HOLD_MAX,
+    SETTLE,
 };
 use crate::desired::Desired;
 use crate::ids::Term;
@@ -27,6 +27,7 @@ pub use self::why::{Blocker, Why};
 
 mod change;
 mod local;
+mod release;
 mod unasked;
 mod verdict;
 mod why;
@@ -311,63 +312,6 @@ impl Planner<'_> {
         if matches!(self.observed.claims, Claims::Read { .. }) {
             sooner(look_at, self.now);
         }
-    }
-
-    /// A binding of a node that does not lead. A binding that points elsewhere is left alone.
-    fn release(&self, binding: &Binding, seen: &Seen, look_at: &mut Option<Moment>) -> Verdict {
-        let association = match seen {
-            Seen::Here { association } => association,
-            Seen::Absent if matches!(binding, Binding::SourceDestCheck { .. }) => return prepare(binding, seen),
-            Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_) => return not_here(seen),
-        };
-        let kept_anyway =
-            matches!(binding, Binding::SourceDestCheck { .. } | Binding::Route { on_release: OnRelease::Keep, .. });
-        if self.memory.keeping.is_some() && !kept_anyway {
-            return say(State::Waiting, Why::KeptWhileServing);
-        }
-        let action = match binding {
-            Binding::LocalAddress { interface, address, connections } => {
-                return local::release(interface, *address, *connections, self.observed.local.get(address));
-            }
-            // When a secondary address moves, its Elastic IP moves along, and the association keeps its id. The id
-            // therefore does not tell which node holds the Elastic IP. Unassigning the address from the own ENI frees
-            // both.
-            Binding::ElasticIp { after: Some(first), .. } => return say(State::Waiting, Why::After(first.clone())),
-            Binding::ElasticIp { allocation, .. } => match association {
-                Some(association) => {
-                    Action::DisassociateAddress { allocation: allocation.clone(), association: association.clone() }
-                }
-                None => return say(State::Waiting, Why::NoAssociation),
-            },
-            Binding::SecondaryIp { eni, address } => Action::UnassignAddress { eni: eni.clone(), address: *address },
-            // A standby keeps the source/destination check off.
-            Binding::SourceDestCheck { .. } => return self.in_place(binding),
-            Binding::Route { on_release: OnRelease::Keep, .. } => {
-                return say(State::InSync, Why::KeptForSuccessor);
-            }
-            Binding::Route { account, table, destination, eni, on_release: OnRelease::Delete } => {
-                let due = self.memory.standby_since.unwrap_or(self.now) + DELETE_ROUTE_AFTER;
-                if self.now < due {
-                    sooner(look_at, due);
-                    return say(State::Waiting, Why::DeletesLater);
-                }
-                Action::DeleteRoute {
-                    account: account.clone(),
-                    table: table.clone(),
-                    destination: *destination,
-                    eni: eni.clone(),
-                }
-            }
-        };
-        if let (Standing::Superseded(_), Some(held)) = (self.standing, &self.memory.claim)
-            && !claim::may_give_up(&self.observed.claims, held)
-        {
-            if matches!(self.observed.claims, Claims::Read { .. }) {
-                sooner(look_at, held.adopted_at + SETTLE);
-            }
-            return say(State::Waiting, Why::LookingAgain);
-        }
-        act(State::Waiting, Why::Releasing, Purpose::Release, action)
     }
 
     /// A binding while no hook has said who leads: it stays as it is. The source/destination check of the own ENI is in

@@ -31,7 +31,6 @@ names!(
         NotOnEni = "not_on_eni",
         OutsideSubnet = "outside_subnet",
         KeptByAws = "kept_by_aws",
-        PrimaryAddress = "primary_address",
         InsideVpc = "inside_vpc",
         OtherVpc = "other_vpc",
         AnchorFull = "anchor_full",
@@ -47,8 +46,6 @@ pub enum TakeoverObstacle {
     OutsideSubnet { address: IpAddr, eni: EniId, blocks: Vec<IpNet> },
     /// AWS keeps this address of the subnet to itself.
     KeptByAws { address: IpAddr, block: IpNet },
-    /// The secondary address is some ENI's primary address, and such an address never moves.
-    PrimaryAddress { address: IpAddr, eni: EniId },
     /// The destination of a route lies within the VPC.
     InsideVpc { address: IpAddr, block: IpNet },
     /// The route table is of another VPC than the ENI.
@@ -64,7 +61,6 @@ impl TakeoverObstacle {
             Self::NotOnEni { .. } => ObstacleName::NotOnEni,
             Self::OutsideSubnet { .. } => ObstacleName::OutsideSubnet,
             Self::KeptByAws { .. } => ObstacleName::KeptByAws,
-            Self::PrimaryAddress { .. } => ObstacleName::PrimaryAddress,
             Self::InsideVpc { .. } => ObstacleName::InsideVpc,
             Self::OtherVpc { .. } => ObstacleName::OtherVpc,
             Self::AnchorFull { .. } => ObstacleName::AnchorFull,
@@ -84,9 +80,6 @@ impl fmt::Display for TakeoverObstacle {
             }
             Self::KeptByAws { address, block } => {
                 write!(f, "{address} is one of the five addresses of the subnet {block} that AWS keeps to itself")
-            }
-            Self::PrimaryAddress { address, eni } => {
-                write!(f, "{address} is the primary address of {eni}, which EC2 never moves")
             }
             Self::InsideVpc { address, block } => {
                 write!(f, "{address} is inside the VPC ({block}), and EC2 takes no route to it")
@@ -169,10 +162,7 @@ impl Around<'_> {
                 return Some(TakeoverObstacle::KeptByAws { address, block: IpNet::V4(*block) });
             }
         }
-        let vpc = self.own(eni).and_then(|own| own.vpc.clone());
-        let is_primary = |found: &&Eni| found.vpc == vpc && found.primary_ip.map(IpAddr::V4) == Some(address);
-        let holder = self.enis()?.iter().find(is_primary)?;
-        Some(TakeoverObstacle::PrimaryAddress { address, eni: holder.id.clone() })
+        None
     }
 
     fn of_record(&self, vip: &Vip) -> Option<TakeoverObstacle> {

@@ -90,7 +90,7 @@ pub fn of_obstacle(obstacle: &ObstacleStatus) -> &'static str {
         Some(ObstacleName::OutsideSubnet) => {
             "take an address of the subnet, the same on every node; nodes in several subnets need an Elastic IP or a route"
         }
-        Some(ObstacleName::KeptByAws | ObstacleName::PrimaryAddress) => {
+        Some(ObstacleName::KeptByAws) => {
             "take an address of the subnet that is free, and that is no ENI's primary address"
         }
         Some(ObstacleName::InsideVpc) => {

@@ -57,7 +57,7 @@ fn a_refusal_that_nothing_explains_is_blocked_with_ec2s_words_and_one_that_moves
         let refuses = FaultKind::ServerError { status: 400, code: code.into() };
         let refusing = world.estate.fault(Fault::new(refuses).at("AssociateAddress"));
         free_elastic_ip_by_hand(&world.estate);
-        pass(seconds(25)).await;
+        pass(seconds(12)).await;
         let binding = |world: &World| world.nodes[0].recorder.binding(EIP, &format!("elastic_ip {EIP}"));
         assert_eq!(binding(&world).last_error.unwrap().class.as_str(), "stale", "it may pass yet");
         pass(seconds(60)).await;

@@ -128,8 +128,8 @@ fn each_obstacle_is_found_and_its_nearest_neighbour_is_none() {
         (vec![secondary("10.0.1.4")], None),
         (vec![secondary("10.0.1.254")], None),
         (vec![secondary("10.0.1.255")], Some(ObstacleName::KeptByAws)),
-        (vec![secondary("10.0.1.8")], Some(ObstacleName::PrimaryAddress)),
-        (vec![secondary("10.0.1.9")], Some(ObstacleName::PrimaryAddress)),
+        // The binding itself says that a primary address does not move.
+        (vec![secondary("10.0.1.8")], None),
         (vec![routed("10.0.200.50")], Some(ObstacleName::InsideVpc)),
         // The table's own local route shows a block that this node's metadata service did not name.
         (vec![routed("10.7.0.50")], Some(ObstacleName::InsideVpc)),

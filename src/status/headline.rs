@@ -1,0 +1,387 @@
+//! The conclusion about one VIP: the word for its state, what is wrong, and what to do about it. The conclusion is
+//! pure: the same status at the same time gives the same conclusion.
+
+use std::time::Duration;
+
+use super::hint;
+use super::layout::{Tone, age, clean};
+use super::{BindingStatus, Condition, ConditionName, DesiredRole, ErrorStatus, ObstacleStatus, VipStatus, reason};
+use crate::decide::plan::{Blocker, State};
+use crate::ec2::Class;
+use crate::ec2::reason::Reason;
+use crate::names::OneOf;
+
+/// The first lines about a VIP.
+pub(super) struct Headline {
+    pub(super) tone: Tone,
+    /// The state in capitals: `IN SYNC`, `DRIFT`…
+    pub(super) word: &'static str,
+    /// Since when the word is true; `None` if that is not known.
+    pub(super) since_ms: Option<u64>,
+    /// The text behind the word, in brackets.
+    pub(super) aside: Option<String>,
+    pub(super) what: Vec<String>,
+    pub(super) to_do: Option<String>,
+}
+
+impl Headline {
+    pub(super) fn is_good(&self) -> bool {
+        self.tone == Tone::Good
+    }
+
+    pub(super) fn of(vip: &VipStatus, now_ms: u64) -> Self {
+        Self::of_condition(vip)
+            .or_else(|| Self::of_unknown(vip).filter(|unknown| !unknown.is_good() || vip.obstacles.is_empty()))
+            .or_else(|| Self::of_bindings(vip, now_ms))
+            .or_else(|| Self::of_dead_guard(vip))
+            .or_else(|| Self::of_claim(vip, now_ms))
+            .or_else(|| Self::of_unread_claims(vip))
+            .or_else(|| Self::of_obstacles(vip))
+            .unwrap_or_else(|| Self::of_whole(vip))
+    }
+
+    /// The headline of a condition that concerns the VIP as a whole and outweighs any binding.
+    fn of_condition(vip: &VipStatus) -> Option<Self> {
+        let alert = |word, condition: &Condition, to_do: &str| Self {
+            tone: Tone::Bad,
+            word,
+            since_ms: Some(condition.since_ms),
+            aside: None,
+            what: vec![clean(&condition.message)],
+            to_do: Some(to_do.to_owned()),
+        };
+        if let Some(held) = holding(vip, ConditionName::Held) {
+            let to_do = format!(
+                "'vipkeeper resume {}' as the hook's user ends the hold; it also ends by itself",
+                vip.delegate_ip
+            );
+            return Some(Self { tone: Tone::Wait, ..alert("HELD", held, &to_do) });
+        }
+        if let Some(lost) = holding(vip, ConditionName::HookLost) {
+            let to_do = "look at if_up_cmd and if_down_cmd in pgpool.conf, and at what Pgpool's log says of them; \
+                         'pcp_watchdog_info' shows who leads";
+            return Some(alert("HOOK LOST", lost, to_do));
+        }
+        if let Some(invalid) = failing(vip, ConditionName::DesiredValid) {
+            let to_do = format!(
+                "write it anew as the hook's user: 'vipkeeper down {0}', or, only if 'pcp_watchdog_info' says that \
+                 this node leads, 'vipkeeper up {0}'",
+                vip.delegate_ip
+            );
+            return Some(alert("DESIRED STATE INVALID", invalid, &to_do));
+        }
+        if let Some(contested) = holding(vip, ConditionName::Contested) {
+            let to_do = "find who else moves this address: another failover script, or a person; \
+                         CloudTrail names the caller";
+            return Some(alert("CONTESTED", contested, to_do));
+        }
+        if let Some(unused) = failing(vip, ConditionName::Held) {
+            let to_do = format!(
+                "hold it anew as root or as a user in hook_users, or end it: 'vipkeeper resume {}'",
+                vip.delegate_ip
+            );
+            return Some(alert("HOLD NOT USED", unused, &to_do));
+        }
+        None
+    }
+
+    /// The headline where no valid word says which role is wanted of this node. That is normal on a node on which no
+    /// hook had a reason to run.
+    fn of_unknown(vip: &VipStatus) -> Option<Self> {
+        let unknown = |tone, word, what: String, to_do: Option<&str>| Self {
+            tone,
+            word,
+            since_ms: Some(vip.desired.since_ms),
+            aside: None,
+            what: vec![what],
+            to_do: to_do.map(str::to_owned),
+        };
+        let in_sync = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync);
+        match in_sync.map(|condition| &*condition.reason) {
+            _ if role(vip) != DesiredRole::Unknown => None,
+            Some(reason::NO_HOOK_YET) => {
+                let what = "normal on a node that has not led since boot; nothing points here, nothing is touched";
+                Some(unknown(Tone::Good, "NO HOOK YET", what.to_owned(), None))
+            }
+            // The failed or missing read matters more here, and another headline tells of that read.
+            Some(reason::NOT_READ | reason::NOT_LOOKED_YET) => None,
+            _ => {
+                let why = vip.desired.reason.as_deref().map_or("no hook has said what is wanted".to_owned(), clean);
+                Some(unknown(Tone::Wait, "NOT KNOWN", format!("{why}; nothing is touched"), Some(ASK_PGPOOL)))
+            }
+        }
+    }
+
+    /// The headline of a standby whose watchdog process is gone, while its desired-state file still says leader.
+    fn of_dead_guard(vip: &VipStatus) -> Option<Self> {
+        if !vip.watchdog_is_gone() {
+            return None;
+        }
+        Some(Self {
+            tone: Tone::Wait,
+            word: "WATCHDOG GONE",
+            since_ms: Some(vip.desired.since_ms),
+            aside: None,
+            what: vec![vip.desired.reason.as_deref().map_or_else(String::new, clean)],
+            to_do: Some(format!(
+                "start Pgpool if it does not run; if it runs and stands by, say so as its user: 'vipkeeper down {}'",
+                vip.delegate_ip
+            )),
+        })
+    }
+
+    fn of_bindings(vip: &VipStatus, now_ms: u64) -> Option<Self> {
+        if vip.in_sync {
+            return None;
+        }
+        let worst = vip.bindings.iter().filter(|binding| severity(binding) > 0).max_by(|a, b| {
+            // Of two equally bad bindings the first is shown, so that the page does not jump between them.
+            severity(a).cmp(&severity(b)).then(std::cmp::Ordering::Greater)
+        })?;
+        let (tone, word) = match state(worst) {
+            State::Blocked => (Tone::Bad, "BLOCKED"),
+            State::Drift => (Tone::Bad, "DRIFT"),
+            State::Waiting => (Tone::Wait, "WAITING"),
+            State::Unknown | State::InSync => (Tone::Wait, "NOT KNOWN"),
+        };
+        let good = vip.bindings.iter().filter(|binding| state(binding) == State::InSync).count();
+        let mut what = vec![format!("{} {}: {}", worst.kind, clean(&worst.target), clean(&worst.detail))];
+        what.extend(failed(worst.last_error.as_ref(), worst.next_try_ms, now_ms));
+        let is_of_worst = |obstacle: &&ObstacleStatus| {
+            obstacle.binding.as_ref().is_some_and(|of| of.kind == worst.kind && of.target == worst.target)
+        };
+        let obstacle = vip.obstacles.iter().find(is_of_worst);
+        if let Some(obstacle) = obstacle {
+            what.insert(1, clean(&obstacle.message));
+        }
+        if let Some(action) = tried(worst) {
+            what.insert(1, format!("tried to {}", clean(action)));
+        }
+        Some(Self {
+            tone,
+            word,
+            since_ms: Some(worst.since_ms),
+            aside: Some(format!("{good} of {} bindings in sync", vip.bindings.len())),
+            what,
+            to_do: match (blocker(worst), &worst.last_error) {
+                // A binding that waits for somebody else is not tried, so its last error is an old one.
+                (Some(blocker), _) => Some(unblock(blocker, vip)),
+                // EC2 is often terse about a thing that the reads show plainly.
+                (None, Some(_)) if obstacle.is_some() => obstacle.map(|known| hint::of_obstacle(known).to_owned()),
+                (None, Some(error)) => Some(hint::of_error(error)),
+                (None, None) => (state(worst) == State::Unknown).then(|| hint::of_unseen_binding(worst)),
+            },
+        })
+    }
+
+    /// The headline of a leader whose claim cannot be recorded. Everything may be in place, but the leader does not
+    /// take back what another node takes.
+    fn of_claim(vip: &VipStatus, now_ms: u64) -> Option<Self> {
+        let error = unrecorded(vip)?;
+        let claim = vip.claim.as_ref()?;
+        let mut what = vec!["what another node takes is not taken back without this claim's record".to_owned()];
+        what.extend(failed(Some(error), claim.next_record_ms, now_ms));
+        Some(Self {
+            tone: Tone::Bad,
+            word: "CLAIM NOT RECORDED",
+            since_ms: failing(vip, ConditionName::ClaimRecorded).map(|condition| condition.since_ms),
+            aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
+            what,
+            to_do: Some(hint::of_error(error)),
+        })
+    }
+
+    /// The headline of a leader that cannot tell whether its claim is the newest. This leader does not take back what
+    /// another node takes either.
+    fn of_unread_claims(vip: &VipStatus) -> Option<Self> {
+        let unread = unread_claims(vip)?;
+        let what = "it is not known whose claim is the newest: what another node takes is not taken back";
+        Some(Self {
+            tone: Tone::Wait,
+            word: "CLAIMS NOT READ",
+            since_ms: Some(unread.since_ms),
+            aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
+            what: vec![what.to_owned(), clean(&unread.message)],
+            to_do: Some(hint::of_unread_claims(vip.claim.as_ref())),
+        })
+    }
+
+    /// The headline of a node on which everything is as it should be now, while a takeover by this node must fail.
+    fn of_obstacles(vip: &VipStatus) -> Option<Self> {
+        let first = vip.obstacles.first()?;
+        let what = vip.obstacles.iter().map(|obstacle| match &obstacle.binding {
+            Some(binding) => format!("{}: {}", clean(&binding.to_string()), clean(&obstacle.message)),
+            None => clean(&obstacle.message),
+        });
+        Some(Self {
+            tone: Tone::Bad,
+            word: "TAKEOVER WOULD FAIL",
+            since_ms: None,
+            aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
+            what: what.collect(),
+            to_do: Some(hint::of_obstacle(first).to_owned()),
+        })
+    }
+
+    fn of_whole(vip: &VipStatus) -> Self {
+        let superseded = holding(vip, ConditionName::Superseded);
+        let in_sync_condition = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync);
+        let (tone, word) = match (vip.in_sync, superseded) {
+            (true, _) => (Tone::Good, "IN SYNC"),
+            (false, _) => (Tone::Wait, "NOT YET IN SYNC"),
+        };
+        let mut what = Vec::new();
+        let mut to_do = None;
+        if let Some(superseded) = superseded {
+            what.push(clean(&superseded.message));
+            to_do = Some(format!(
+                "nothing, if the other node leads; if 'pcp_watchdog_info' says that this one does: 'vipkeeper up {}'",
+                vip.delegate_ip
+            ));
+        } else if let (false, Some(condition)) = (vip.in_sync, in_sync_condition) {
+            what.push(clean(&condition.message));
+        }
+        let leads = role(vip) == DesiredRole::Leader && superseded.is_none();
+        what.extend(vip.desired.reason.as_deref().filter(|_| leads).map(clean));
+        let doubt = vip.claim.as_ref().and_then(|claim| claim.clock.as_deref()).filter(|_| leads);
+        what.extend(doubt.map(|doubt| format!("when this claim began, this node's clock was {}", clean(doubt))));
+        // A claim that has ended is of no interest any more.
+        let claim = vip.claim.as_ref().filter(|_| role(vip) == DesiredRole::Leader).map(|claim| {
+            let converged = claim.converged_ms.map(|at| format!(", converged in {}", precise(claim.started_ms, at)));
+            // Eight characters of the id are enough to tell claims apart.
+            let id: String = clean(claim.id.as_str()).chars().take(8).collect();
+            format!("claim {id}{}", converged.unwrap_or_default())
+        });
+        Self {
+            tone,
+            word,
+            since_ms: in_sync_condition.map(|condition| condition.since_ms),
+            aside: claim.filter(|_| superseded.is_none()),
+            what,
+            to_do,
+        }
+    }
+}
+
+/// The condition of this name, where it holds.
+pub(super) fn holding(vip: &VipStatus, name: ConditionName) -> Option<&Condition> {
+    vip.conditions.iter().find(|condition| condition.name == name && condition.holds)
+}
+
+/// The condition of this name, where it does not hold.
+pub(super) fn failing(vip: &VipStatus, name: ConditionName) -> Option<&Condition> {
+    vip.conditions.iter().find(|condition| condition.name == name && !condition.holds)
+}
+
+pub(super) fn role(vip: &VipStatus) -> DesiredRole {
+    vip.desired.role.known().unwrap_or(DesiredRole::Unknown)
+}
+
+pub(super) fn state(binding: &BindingStatus) -> State {
+    binding.state.known().unwrap_or(State::Unknown)
+}
+
+/// How much a binding needs somebody's attention; 0 means not at all.
+fn severity(binding: &BindingStatus) -> u8 {
+    let class = binding.last_error.as_ref().and_then(|error| error.class.known());
+    let for_people = matches!(class, Some(Class::Denied | Class::Rejected));
+    match state(binding) {
+        State::InSync => 0,
+        _ if for_people => 5,
+        State::Blocked => 4,
+        State::Drift => 3,
+        State::Unknown => 2,
+        State::Waiting => 1,
+    }
+}
+
+fn blocker(binding: &BindingStatus) -> Option<Blocker> {
+    binding.blocked_by.as_ref().and_then(OneOf::known)
+}
+
+/// The error for which this leader's claim could not be recorded; `None` if no error keeps it off the record.
+fn unrecorded(vip: &VipStatus) -> Option<&ErrorStatus> {
+    let leads = role(vip) == DesiredRole::Leader && holding(vip, ConditionName::Superseded).is_none();
+    let error = vip.claim.as_ref()?.record_error.as_ref()?;
+    (leads && failing(vip, ConditionName::ClaimRecorded).is_some()).then_some(error)
+}
+
+/// The condition by which this leader's claim is not known to be on record, because the anchor's tags cannot be read.
+fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
+    let leads = role(vip) == DesiredRole::Leader && holding(vip, ConditionName::Superseded).is_none();
+    failing(vip, ConditionName::ClaimRecorded).filter(|condition| leads && condition.reason == reason::NOT_READ)
+}
+
+const ASK_PGPOOL: &str = "start Pgpool, whose hooks say it";
+
+/// The advice where this node does nothing before somebody else acts.
+fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    match (blocker, unrecorded(vip), unread_claims(vip)) {
+        (Blocker::NoRecord, Some(error), _) => {
+            format!("let it record its claim ({}): {}", clean(&error.message), hint::of_error(error))
+        }
+        (Blocker::NoRecord, None, Some(unread)) => format!(
+            "let it read the claims ({}): {}",
+            clean(&unread.message),
+            hint::of_unread_claims(vip.claim.as_ref())
+        ),
+        (Blocker::NoRecord, None, None) => format!(
+            "if 'pcp_watchdog_info' says that this node leads, make a fresh claim, as the hook's user: \
+             'vipkeeper down {ip}', then 'vipkeeper up {ip}'"
+        ),
+        (Blocker::NotEscalated, ..) => format!(
+            "see who leads: 'pcp_watchdog_info'; if it is another node, this one's `down` was lost: \
+             'vipkeeper down {ip}' as the hook's user"
+        ),
+        (Blocker::Unheard, ..) => {
+            "see whether Pgpool hangs ('pcp_watchdog_info', its log); it goes on by itself once the watchdog answers"
+                .to_owned()
+        }
+        (Blocker::NoHook, ..) => ASK_PGPOOL.to_owned(),
+        (Blocker::Conflict, ..) => {
+            "give each of the two a place of its own in the config of all nodes (private_ip, interface, tables), then \
+             'systemctl reload vipkeeper'"
+                .to_owned()
+        }
+        (Blocker::Kernel, ..) => {
+            "remove by hand what it names ('ip address del ...' or 'ip route del ...'), or what keeps it; until then this \
+             node itself answers its own clients of the VIP, and not the leader"
+                .to_owned()
+        }
+        (Blocker::Held, ..) => {
+            format!("'vipkeeper resume {ip}' as the hook's user ends the hold; it also ends by itself")
+        }
+    }
+}
+
+/// The change that EC2 refuses, where the error is about the change itself. EC2's error often names neither the address
+/// nor its holder.
+fn tried(binding: &BindingStatus) -> Option<&str> {
+    let error = binding.last_error.as_ref()?;
+    let about_it =
+        error.class == Class::Rejected || error.cause.reason.as_ref().is_some_and(|reason| *reason == Reason::NotYours);
+    binding.action.as_deref().filter(|_| about_it)
+}
+
+/// The last failure, how often it came in a row, and when the next try is.
+fn failed(error: Option<&ErrorStatus>, next_try_ms: Option<u64>, now_ms: u64) -> Vec<String> {
+    let error = error.map(|error| {
+        let times = if error.failures > 1 { format!(" ({} times in a row)", error.failures) } else { String::new() };
+        format!("{}{times}", clean(&error.message))
+    });
+    let next = next_try(next_try_ms, now_ms).map(|next| format!("next try {next}"));
+    error.into_iter().chain(next).collect()
+}
+
+pub(super) fn next_try(next_try_ms: Option<u64>, now_ms: u64) -> Option<String> {
+    let next = next_try_ms?;
+    Some(if next > now_ms { format!("in {}", age(Duration::from_millis(next - now_ms))) } else { "now".to_owned() })
+}
+
+/// A duration to the hundredth of a second, for work that is meant to be fast. Ten seconds and more are shown as an
+/// age.
+fn precise(from_ms: u64, to_ms: u64) -> String {
+    let took = Duration::from_millis(to_ms.saturating_sub(from_ms));
+    if took < Duration::from_secs(10) { format!("{:.2} s", took.as_secs_f64()) } else { age(took) }
+}
