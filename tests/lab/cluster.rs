@@ -23,7 +23,7 @@ use vipkeeper::status::Status;
 
 use super::client::{Client, now};
 use super::held::{Fates, HEARD, Held, end_waits};
-use super::keeper::{self, TimedHook, VipLoop};
+use super::keeper::{self, Keeper, TimedHook};
 use super::machine::{Machine, output};
 use super::moto;
 use super::prometheus::Prometheus;
@@ -84,7 +84,7 @@ impl Lab {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let mut vpc = Vpc::new(setup.method, folder.path());
         vpc.add_tables(setup.tables);
-        if setup.keeper == VipLoop::Guide {
+        if setup.keeper == Keeper::Guide {
             keeper::prepare(&vpc);
         }
         let database = Machine::boot("database", setup.suite, &software::users(folder.path(), setup.suite));
@@ -100,7 +100,7 @@ impl Lab {
         let client_machine = Machine::boot("client", Suite::Here, &[]);
         vpc.plug_client(&client_machine, setup.method);
         let client = Client::start(&client_machine, (setup.method.delegate_ip(), PGPOOL_PORT).into());
-        let is_watched = setup.keeper == VipLoop::Vipkeeper;
+        let is_watched = setup.keeper == Keeper::Vipkeeper;
         let prometheus = if is_watched { Prometheus::start(&vpc, setup.nodes.started(), folder.path()) } else { None };
         let recorder = Recorder::start(&vpc.endpoint, setup.method.delegate_ip(), nodes.len());
         let name = plain_name(name);
@@ -180,7 +180,7 @@ impl Lab {
     }
 
     pub fn start_vipkeeper(&self, node: usize) {
-        if self.setup.keeper == VipLoop::Guide {
+        if self.setup.keeper == Keeper::Guide {
             return;
         }
         software::start_vipkeeper(self.machine(node), self.setup, &self.log_file(node, "vipkeeper"));

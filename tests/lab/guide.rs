@@ -14,7 +14,7 @@ use ec2_endpoint::{Fault, FaultKind};
 use super::client::{Answer, now};
 use super::cluster::{Lab, eventually};
 use super::held::{Fate, Fates};
-use super::keeper::{TimedHook, VipLoop};
+use super::keeper::{Keeper, TimedHook};
 use super::report::{self, median, outage, seconds};
 use super::scenarios::{Set, UNAWARE, at_once, is_played, others, plain, runs};
 use super::software::Setup;
@@ -97,7 +97,7 @@ fn side_by_side() {
 
 /// All runs of a failure, the scripts and vipkeeper in turn. One that fails keeps no other from being played.
 fn play_all(failure: Failure, method: Method, tables: usize) -> (Vec<Came>, Vec<Came>) {
-    let in_turn = (0..runs()).flat_map(|_| [VipLoop::Guide, VipLoop::TimedVipkeeper]);
+    let in_turn = (0..runs()).flat_map(|_| [Keeper::Guide, Keeper::TimedVipkeeper]);
     let (left, played) = (Mutex::new(in_turn), Mutex::new((Vec::new(), Vec::new())));
     thread::scope(|scope| {
         for _ in 0..at_once() {
@@ -106,7 +106,7 @@ fn play_all(failure: Failure, method: Method, tables: usize) -> (Vec<Came>, Vec<
                     let Some(keeper) = left.lock().unwrap().next() else { break };
                     let Ok(came) = catch_unwind(|| play(keeper, failure, method, tables)) else { continue };
                     let mut played = played.lock().unwrap();
-                    if keeper == VipLoop::Guide { played.0.push(came) } else { played.1.push(came) }
+                    if keeper == Keeper::Guide { played.0.push(came) } else { played.1.push(came) }
                 }
             });
         }
@@ -114,7 +114,7 @@ fn play_all(failure: Failure, method: Method, tables: usize) -> (Vec<Came>, Vec<
     played.into_inner().unwrap()
 }
 
-fn play(keeper: VipLoop, failure: Failure, method: Method, tables: usize) -> Came {
+fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came {
     let late_down = failure == Failure::LateDown;
     let name = format!("side by side {keeper:?} {failure:?} {method:?} {tables}");
     let setup = Setup { late_down, authkey: None, keeper, tables, heard: true, ..plain(method) };

@@ -19,7 +19,7 @@ const ELASTIC_IP: &str = include_str!("guide/elastic-ip.sh");
 const ROUTES: &str = include_str!("guide/routes.sh");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VipLoop {
+pub enum Keeper {
     /// With exactly the README's lines in pgpool.conf.
     Vipkeeper,
     /// With the README's lines, and every hook timed.
@@ -39,7 +39,7 @@ pub struct TimedHook {
     pub ended: Option<Duration>,
 }
 
-impl VipLoop {
+impl Keeper {
     /// `if_up_cmd`, `if_down_cmd` and `arping_cmd`; `before_down` goes before the second.
     pub fn commands(self, method: Method, before_down: &str) -> [String; 3] {
         let timed = |name: &str, command: &str| format!("/usr/bin/timed {name} {command}");
@@ -69,7 +69,7 @@ impl VipLoop {
 #[test]
 fn pgpool_conf_has_the_readmes_lines() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let [up, down, arping] = VipLoop::Vipkeeper.commands(Method::Route, "");
+    let [up, down, arping] = Keeper::Vipkeeper.commands(Method::Route, "");
     for (key, value) in [("if_up_cmd", up), ("if_down_cmd", down), ("arping_cmd", arping)] {
         let is_it = |line: &str| {
             let words = line.trim().split_once('=').map(|(key, value)| (key.trim(), value.trim()));

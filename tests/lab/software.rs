@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use super::keeper::{self, VipLoop};
+use super::keeper::{self, Keeper};
 use super::machine::{Machine, POSTGRES, UMASK, clean, output};
 use super::prometheus::METRICS_PORT;
 use super::resolver::EC2_NAME;
@@ -40,7 +40,7 @@ pub struct Setup {
     pub late_down: bool,
     /// `wd_authkey` of pgpool.conf.
     pub authkey: Option<&'static str>,
-    pub keeper: VipLoop,
+    pub keeper: Keeper,
     /// Route tables that lead to the VIP; at least 2.
     pub tables: usize,
     /// Whether the daemons act on the watchdog's word where a hook was lost.
@@ -134,7 +134,7 @@ pub fn settings(folder: &Path, vpc: &Vpc, instance: &Instance, setup: Setup) -> 
         fs::create_dir_all(etc.join(below)).unwrap();
     }
     fs::write(etc.join("vipkeeper/vipkeeper.toml"), vipkeeper_toml(vpc, instance, setup)).unwrap();
-    if setup.keeper == VipLoop::Guide {
+    if setup.keeper == Keeper::Guide {
         keeper::configure(&etc, vpc, instance);
     }
     let own = vpc.instances.iter().position(|one| one.name == instance.name).unwrap();

@@ -15,7 +15,7 @@ use rustix::process::geteuid;
 use super::client::now;
 use super::cluster::{Lab, eventually};
 use super::held::{Fate, Fates};
-use super::keeper::VipLoop;
+use super::keeper::Keeper;
 use super::machine::Machine;
 use super::moto;
 use super::report::{self, Row, Told, What, outage, seconds};
@@ -203,7 +203,7 @@ pub fn plain(method: Method) -> Setup {
         late_down: false,
         authkey,
         trust: false,
-        keeper: VipLoop::Vipkeeper,
+        keeper: Keeper::Vipkeeper,
         tables: 2,
         heard: method != Method::SecondaryIp,
         own_clocks: false,
