@@ -245,10 +245,8 @@ impl Scenario {
         }
         match suite::newest() {
             Some(suite) => self.play_on(suite, method),
-            None => {
-                assert!(env::var("CI").is_err(), "CI must have a newer Pgpool-II: tests/all installs it");
-                eprintln!("\nskipped: the scenarios on the newest Pgpool-II; no other suite's is installed");
-            }
+            // An unstable suite cannot always be had, also where everything else can.
+            None => eprintln!("\nskipped: the scenarios on the newest Pgpool-II; no other suite's is installed"),
         }
     }
 
