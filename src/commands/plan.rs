@@ -132,6 +132,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         WitnessMode::Check | WitnessMode::Trust => Some(ask_watchdog().await),
     };
     let now = Now { at: looked_at, ..machine.now() };
+    let server_ms = ec2.time().map(|server| server.unix_ms(looked_at));
     let vips = config.vips.iter().map(|vip_config| {
         let delegate_ip = vip_config.delegate_ip;
         // A word that was not asked for has no time.
@@ -144,7 +145,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         decider.hold = machine.hold(delegate_ip).ok().flatten().map(|found| Hold::found(found, &reading, looked_at));
         let desired = decider.judge(config.witness, &reading.desired, heard, now);
         let (vip, mut observed) = observe(config, vip_config, &known, &world);
-        observed.witness = heard.word;
+        (observed.witness, observed.server_ms) = (heard.word, server_ms);
         let plan = decider.decide(&vip, &desired, &mut observed, now);
         let settlement = Settlement::of(config.witness, heard, &decider);
         let preview = VipPreview::new(&plan, &desired, settlement.as_ref(), delegate_ip, reading.invalid);

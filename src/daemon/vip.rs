@@ -141,11 +141,14 @@ impl VipLoop {
 
     /// Reads the hold afresh. Returns whether it began or ended.
     fn read_hold(&mut self, machine: &impl Machine, reading: &Reading, now: Now) -> bool {
-        let before = self.hold.as_ref().is_ok_and(Option::is_some);
+        let before = self.decider.hold.is_some();
         self.hold = machine.hold(self.vip());
-        let found = self.hold.as_ref().ok().copied().flatten();
-        self.decider.hold = found.map(|hold| Hold::found(hold, reading, now.at));
-        before != found.is_some()
+        self.decider.hold = match &self.hold {
+            Ok(found) => found.map(|hold| Hold::found(hold, reading, now.at)),
+            // A file that cannot be read any more ends no hold before its time: an operator relies on it.
+            Err(_) => self.decider.hold.take().filter(|hold| now.at < hold.until),
+        };
+        before != self.decider.hold.is_some()
     }
 
     /// The hold over this VIP, or why the hold that is there does not count.

@@ -218,7 +218,7 @@ const SOMETHING_IS_WRONG: [Case; 13] = [
     ),
 ];
 
-const SOMETHING_FAILS: [Case; 10] = [
+const SOMETHING_FAILS: [Case; 13] = [
     case(
         "a route points elsewhere",
         |cluster| {
@@ -254,6 +254,24 @@ const SOMETHING_FAILS: [Case; 10] = [
         "an operator holds the VIP on one node",
         |cluster| cluster.set("b", "vipkeeper_held", &of_vip(""), between(20.0, 40.0)),
         &[(19.5, &[]), (20.5, &["Held"]), (40.5, &[])],
+    ),
+    case(
+        "a standby's private address is not on its ENI",
+        |cluster| cluster.set("b", "vipkeeper_takeover_obstacles", &of_vip(""), between(20.0, 40.0)),
+        &[(24.0, &[]), (26.0, &["TakeoverWouldFail"]), (40.5, &[])],
+    ),
+    case(
+        "Pgpool's watchdog process is gone and nobody says down",
+        |cluster| cluster.set("b", "vipkeeper_watchdog_gone", &of_vip(""), between(20.0, 40.0)),
+        &[(24.0, &[]), (26.0, &["WatchdogGone"]), (40.5, &[])],
+    ),
+    case(
+        "a clock is three seconds behind",
+        |cluster| {
+            let off = between(20.0, 40.0);
+            cluster.set("b", "vipkeeper_clock_offset_seconds", "", move |minute| 0.1 - 3.0 * off(minute));
+        },
+        &[(24.0, &[]), (26.0, &["ClockOff"]), (40.5, &[])],
     ),
     case(
         "a desired-state file cannot be trusted",

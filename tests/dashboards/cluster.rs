@@ -60,7 +60,15 @@ impl Cluster {
             for name in ["claim_recorded", "guard_alive"] {
                 add(&format!("vipkeeper_{name}"), &of_vip(""), f64::from(u8::from(leads)));
             }
-            for name in ["contested", "hook_lost", "desired_invalid", "held", "superseded_total"] {
+            for name in [
+                "contested",
+                "hook_lost",
+                "desired_invalid",
+                "held",
+                "takeover_obstacles",
+                "watchdog_gone",
+                "superseded_total",
+            ] {
                 add(&format!("vipkeeper_{name}"), &of_vip(""), 0.0);
             }
             for direction in ["gained", "lost"] {
@@ -75,6 +83,7 @@ impl Cluster {
                     of_vip(&format!("kind=\"elastic_ip\", action=\"associate_address\", outcome=\"{outcome}\""));
                 add("vipkeeper_actions_total", &labels, 0.0);
             }
+            add("vipkeeper_clock_offset_seconds", "", 0.1);
             add("vipkeeper_ec2_throttled_total", "operation=\"ReplaceRoute\"", 0.0);
             for source in SOURCES {
                 let labels = format!("source=\"{source}\"");

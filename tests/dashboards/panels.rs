@@ -311,6 +311,36 @@ const CLAIMS: &[Panel] = &[
         ],
         words: NO_WORDS,
     },
+    Panel {
+        title: "Watchdog process gone",
+        description: "1 where the desired-state file says leader, and the watchdog process that said so is gone.",
+        shape: Strips,
+        unit: "short",
+        width: 8,
+        queries: &[("vipkeeper_watchdog_gone{@vip}", "{{vip}} {{instance}}")],
+        words: NO_WORDS,
+    },
+    Panel {
+        title: "Obstacles to a takeover",
+        description: "Known reasons why a takeover by this node would fail.",
+        shape: Lines,
+        unit: "short",
+        width: 8,
+        queries: &[("vipkeeper_takeover_obstacles{@vip}", "{{vip}} {{instance}}")],
+        words: NO_WORDS,
+    },
+    Panel {
+        title: "Clocks",
+        description: "How far each node's clock is ahead of EC2's, and the largest error that its kernel admits.",
+        shape: Lines,
+        unit: "s",
+        width: 8,
+        queries: &[
+            ("vipkeeper_clock_offset_seconds{@node}", "ahead {{instance}}"),
+            ("vipkeeper_clock_max_error_seconds{@node}", "largest error {{instance}}"),
+        ],
+        words: NO_WORDS,
+    },
 ];
 
 const DAEMON: &[Panel] = &[
@@ -399,6 +429,15 @@ const DAEMON: &[Panel] = &[
         unit: "short",
         width: 8,
         queries: &[("process_open_fds{@node}", "{{instance}}")],
+        words: NO_WORDS,
+    },
+    Panel {
+        title: "Lines of the log that were lost",
+        description: "Lines that could not be written, or that nobody read in time.",
+        shape: Lines,
+        unit: "short",
+        width: 8,
+        queries: &[("increase(vipkeeper_log_lines_lost_total{@node}[$__rate_interval])", "{{instance}}")],
         words: NO_WORDS,
     },
 ];

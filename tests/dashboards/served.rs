@@ -17,7 +17,7 @@ use vipkeeper::binding::{Account, BindingKey, Kind};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::ClaimId;
 use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys, http};
-use vipkeeper::status::VipStatus;
+use vipkeeper::status::{ClockStatus, Status, VipStatus};
 
 use super::lint::filled_in;
 use super::panels::ROWS;
@@ -78,7 +78,9 @@ fn turn(report: &Report, vip: VipStatus, is_new_leader: bool) {
             report.news(&News::ActionDone { vip: address, key: Some(key), action, outcome, code, error, duration });
         }
     }
-    report.status(&status(vec![vip]));
+    let clock =
+        ClockStatus { ahead_ms: Some(40), error_ms: Some(100), synchronized: Some(true), max_error_ms: Some(2) };
+    report.status(&Status { clock: Some(clock), ..status(vec![vip]) });
 }
 
 /// The body of the answer; HTTP/1.0, in which an answer ends with its connection.

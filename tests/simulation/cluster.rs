@@ -166,7 +166,7 @@ impl Cluster {
         let nodes: Vec<_> = (0..count).map(|index| SimNode::new(&estate, index, config.clone(), &shared)).collect();
         for (index, node) in nodes.iter().enumerate() {
             let skew_ms = rng.i64(-2000..=2000);
-            node.computer.set_skew_ms(if flaw == Flaw::ClockWrong && index == 0 { -60_000 } else { skew_ms });
+            node.computer.set_skew_ms(if flaw == Flaw::ClockWrong && index == 0 { 600_000 } else { skew_ms });
             spoil(node, index, flaw);
             // In some clusters Pgpool goes on serving after its leadership. The choice costs no random number, so each
             // seed stays the cluster that it was.
