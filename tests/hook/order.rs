@@ -20,6 +20,9 @@ use vipkeeper::machine::process::Process;
 
 use crate::support::{IP, context, hook, mode, names, program_for_all, read, state, this_program, trusted, uid};
 
+/// A hook waits this long for the lock, at least.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+
 fn run(is_up: bool, context: &HookContext) -> HookOutcome {
     if is_up { up(context, IP) } else { down(context, IP) }.unwrap()
 }
@@ -80,7 +83,8 @@ proptest! {
                     scope.spawn(move || {
                         start.wait();
                         thread::sleep(Duration::from_micros(late_us));
-                        run(is_up, context)
+                        let began = Instant::now();
+                        (run(is_up, context), began.elapsed())
                     })
                 })
                 .collect();
@@ -89,6 +93,11 @@ proptest! {
             (watcher.join().unwrap(), outcomes)
         });
 
+        // On a machine that stands still for a moment, a hook goes on without the lock, as it should. What holds then is
+        // another test's subject.
+        if outcomes.iter().any(|(_, took)| *took >= LOCK_PATIENCE) {
+            return Ok(());
+        }
         let last = read(state.path());
         let start = |process: Process| (process.start_time, process.pid);
         let latest = (0..hooks.len()).max_by_key(|&number| start(contexts[number].caller.process)).unwrap();
@@ -96,7 +105,7 @@ proptest! {
         prop_assert_eq!(matches!(last.wanted, Wanted::Leader(_)), hooks[latest].0);
         let mut written: Vec<u64> = outcomes
             .iter()
-            .filter_map(|outcome| match outcome {
+            .filter_map(|(outcome, _)| match outcome {
                 HookOutcome::Written(file) => Some(file.sequence),
                 HookOutcome::Overtaken => None,
             })
