@@ -145,6 +145,7 @@ mod tests {
         (remembering, asked)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the answer of a resolver")]
     fn at(last: u8) -> Answer {
         Ok(vec![IpAddr::from([10, 0, 0, last])])
     }

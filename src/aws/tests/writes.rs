@@ -27,7 +27,8 @@ async fn perform(action: &Action, answers: &[CannedReply]) -> (Result<Accepted, 
 
 /// Checks the requests of one action, one line for each request, and the action's result.
 async fn check(action: Action, answers: &[CannedReply], expected: Accepted, requests: &[&str]) {
-    let (outcome, sent) = perform(&action, answers).await;
+    // Boxed, because the future of a request is large.
+    let (outcome, sent) = Box::pin(perform(&action, answers)).await;
     assert_eq!(outcome, Ok(expected), "{action}");
     assert_eq!(sent, requests, "{action}");
 }
