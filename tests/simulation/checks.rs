@@ -172,6 +172,11 @@ impl Checks {
         self.state.borrow_mut().turns.clear();
     }
 
+    /// A node lost its claim files together with its daemon, so it knows of no claim until it reads one again.
+    pub fn memory_was_lost(&self, node: &str) {
+        self.state.borrow_mut().learnt.retain(|(of, _), _| of != node);
+    }
+
     /// A leadership ended in favour of an older one that stands. A read may be as old as reads get, and show the claim that
     /// was given up. The older leader then lets go once more, and takes again after its next look.
     pub fn claim_was_given_up(&self) {

@@ -158,6 +158,7 @@ impl Director {
             Trouble::ClaimsLost => {
                 cluster.kill_daemon(node).await;
                 cluster.nodes[node].computer.lose_claims();
+                cluster.checks.memory_was_lost(&cluster.nodes[node].place.name);
                 let boot = self.boot[node];
                 self.soon(cluster, 50, 3000, Happening::DaemonStarts { node, boot });
             }
