@@ -54,6 +54,9 @@ pub struct Held {
     /// When the daemon learned from the last read that showed a newer claim. Meaningless while `superseded_by` is
     /// `None`.
     pub rival_shown_at: Moment,
+    /// The newer claim that its node was seen to give up last, and when the daemon learned of that. A read that may be
+    /// older shows the claim as if it stood.
+    pub rival_given_up: Option<(Rival, Moment)>,
 }
 
 impl Held {
@@ -235,7 +238,13 @@ pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
 /// says whether a newer claim stands.
 pub fn learn(held: &mut Held, vip: &Vip, claims: &Claims, now: Moment) {
     let (me, anchor) = (&vip.instance, vip.anchor.as_ref());
-    let Some(Whole { terms, withdrawn, at }) = Whole::of(claims) else { return };
+    let Some(Whole { mut terms, withdrawn, at }) = Whole::of(claims) else { return };
+    if let Some((given_up, shown_at)) = &held.rival_given_up
+        && at < *shown_at + SETTLE
+        && terms.get(&given_up.node).is_some_and(|term| *term <= given_up.term)
+    {
+        terms.to_mut().insert(given_up.node.clone(), WITHDRAWN);
+    }
     let began_under_claim = at >= held.adopted_at;
     // Claims that were read before this claim began are older, whatever the clocks say. This is not certain if the
     // daemon noticed the hook late.
@@ -267,16 +276,18 @@ pub fn learn(held: &mut Held, vip: &Vip, claims: &Claims, now: Moment) {
             held.rival_on = shown_on(claims, anchor, &rival);
             held.superseded_by = Some(rival);
         }
-        // Reads lag by [`SETTLE`] at most. A read that begins at least that long after the newer claim was shown cannot
-        // show the state before that claim.
-        None if at >= held.rival_shown_at + SETTLE && covers(claims, anchor, &held.rival_on) => {
-            held.superseded_by = None;
-        }
-        // A read without the newer claim may show the state before that claim. A read in which its node gave up this
-        // very claim can only show the state after it.
         None => {
-            held.superseded_by
-                .take_if(|rival| withdrawn.get(&rival.node).is_some_and(|given_up| *given_up >= rival.term));
+            // A read without the newer claim may show the state before that claim. A read in which its node gave up this
+            // very claim can only show the state after it.
+            let ended = |rival: &Rival| withdrawn.get(&rival.node).is_some_and(|given_up| *given_up >= rival.term);
+            if let Some(rival) = held.superseded_by.take_if(|rival| ended(rival)) {
+                held.rival_given_up = Some((rival, now));
+            }
+            // Reads lag by [`SETTLE`] at most. A read that begins at least that long after the newer claim was shown
+            // cannot show the state before that claim.
+            if at >= held.rival_shown_at + SETTLE && covers(claims, anchor, &held.rival_on) {
+                held.superseded_by = None;
+            }
         }
     }
     if held.superseded_by.is_none() {

@@ -174,6 +174,7 @@ impl Memory {
             superseded_by,
             rival_on: BTreeSet::new(),
             rival_shown_at: now,
+            rival_given_up: None,
         });
         for track in self.tracks.values_mut() {
             track.applied = false;
@@ -266,6 +267,7 @@ impl Memory {
                 superseded_by: persisted.superseded_by,
                 rival_on: persisted.superseded_on,
                 rival_shown_at: now,
+                rival_given_up: None,
             }),
             tracks: persisted.applied.into_iter().map(|key| (key, applied.clone())).collect(),
             ..Self::default()

@@ -32,6 +32,7 @@ impl Locals {
         it.hook_age =
             if noticed || !matches!(it.file, File::Leader(_)) { Duration::ZERO } else { cap_age(it.hook_age) };
         self.forget(it);
+        keep_what_hides_a_claim(it);
         // Moments that a rule compares with one another keep their order. Everything else about them is dropped.
         let adopted_at = it.memory.claim.as_ref().map(|held| held.adopted_at);
         let adopted = adopted_at.map_or(back(100), |at| at.max(back(if long { 66 } else { 12 })));
@@ -133,6 +134,24 @@ impl Locals {
     }
 }
 
+/// That a claim was given up matters to the last read if that read shows the claim, and to reads that begin within 5 s.
+fn keep_what_hides_a_claim(it: &mut Local) {
+    let Some(held) = &mut it.memory.claim else { return };
+    let (claims, look) = (&it.observed.claims, it.look);
+    held.rival_given_up.take_if(|(given_up, shown_at)| {
+        let until = *shown_at + SETTLE;
+        let hides = match claims {
+            Claims::Read { terms, at, .. } => {
+                let term = terms.get(&given_up.node).filter(|term| **term != WITHDRAWN);
+                *at < until && term.is_some_and(|term| *term <= given_up.term)
+            }
+            Claims::Unknown => false,
+        };
+        *shown_at = (*shown_at).max(NOW.saturating_sub(Duration::from_secs(6)));
+        !hides && NOW >= until && look.is_none_or(|at| at >= until)
+    });
+}
+
 /// Lets time pass for the node.
 pub(super) fn pass(it: &mut Local, by: Duration) {
     let back = |at: &mut Moment| *at = at.saturating_sub(by);
@@ -146,6 +165,7 @@ pub(super) fn pass(it: &mut Local, by: Duration) {
     if let Some(held) = &mut memory.claim {
         back(&mut held.adopted_at);
         back(&mut held.rival_shown_at);
+        held.rival_given_up.iter_mut().for_each(|(_, at)| back(at));
     }
     memory.standby_since.iter_mut().for_each(back);
     memory.keeping.iter_mut().for_each(|keeping| back(&mut keeping.since));

@@ -127,11 +127,6 @@ impl Party {
 }
 
 /// The number of times that each pointer came to each ENI, or to nowhere, since the last event around the nodes.
-/// Reads are older than this only under the flaw of reads that are too old.
-const OLDEST_READ: Duration = Duration::from_millis(4800);
-/// A superseded leader that waits for the end of a newer claim looks at least this often, its read included.
-const NEXT_LOOK: Duration = Duration::from_secs(4);
-
 type Turns = BTreeMap<Pointer, BTreeMap<String, u32>>;
 
 pub struct Checks {
@@ -145,8 +140,6 @@ pub struct Checks {
 struct State {
     holders: BTreeMap<Pointer, Option<String>>,
     turns: Turns,
-    /// Until then, turns do not count.
-    settles_until: Duration,
     /// The newest claim of another node in each read that reached a node.
     learnt: BTreeMap<(String, IpAddr), Vec<Learnt>>,
     breach: Option<String>,
@@ -177,12 +170,6 @@ impl Checks {
         self.state.borrow_mut().learnt.retain(|(of, _), _| of != node);
     }
 
-    /// A leadership ended in favour of an older one that stands. A read may be as old as reads get, and show the claim that
-    /// was given up. The older leader then lets go once more, and takes again after its next look.
-    pub fn claim_was_given_up(&self) {
-        self.state.borrow_mut().settles_until = self.timeline.now() + OLDEST_READ + NEXT_LOOK;
-    }
-
     pub fn breach(&self) -> Option<String> {
         self.state.borrow().breach.clone()
     }
@@ -202,7 +189,7 @@ impl Checks {
             }
             self.timeline.say("EC2", format_args!("{pointer:?} now {}", self.named(holder.as_deref())));
             state.holders.insert(pointer.clone(), holder.clone());
-            if !by_nodes || self.timeline.now() < state.settles_until {
+            if !by_nodes {
                 continue;
             }
             // A pointer that one node takes and lets go again and again swings as well.

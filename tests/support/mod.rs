@@ -48,10 +48,6 @@ impl Timeline {
         Self { clock, lines: Some(RefCell::default()) }
     }
 
-    pub fn now(&self) -> Duration {
-        self.clock.now()
-    }
-
     pub fn is_kept(&self) -> bool {
         self.lines.is_some()
     }

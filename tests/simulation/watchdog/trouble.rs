@@ -246,7 +246,6 @@ impl Director {
         let Pgpool::Runs(process) = self.pgpool[vip][node] else { return };
         let computer = &cluster.nodes[node].computer;
         computer.down(cluster.vips[vip].ip, &computer.hook(process));
-        cluster.checks.claim_was_given_up();
     }
 
     fn isolate(&mut self, cluster: &mut Cluster, node: usize) {
