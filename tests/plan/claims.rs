@@ -313,6 +313,33 @@ fn a_superseded_claim_follows_when_the_newer_one_is_withdrawn() {
 }
 
 #[test]
+fn a_claim_that_was_seen_given_up_is_not_believed_again_on_an_older_read() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        120 see elastic_ip=eni-b a=100 b=115
+          => superseded by i-b 115
+          => elastic_ip in_sync: at eni-b
+          => look at 122
+        122 see elastic_ip=absent a=100 b=-115
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        122.1 accept
+        123 see elastic_ip=eni-b a=100 b=115
+          => elastic_ip waiting: change accepted, not seen yet
+        124 see elastic_ip=here:2 a=100 b=115
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        125 see elastic_ip=here:2 a=100 b=116
+          => superseded by i-b 116
+          => elastic_ip release: release eipalloc-1 by eipassoc-2
+          => look at 127
+        ",
+    );
+}
+
+#[test]
 fn what_a_superseded_claim_saw_elsewhere_all_along_is_taken_back_when_it_follows() {
     check(
         "route",
