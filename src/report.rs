@@ -5,132 +5,32 @@
 //! histograms. A [`Status`] is *how things stand*: the state metrics, `/status`, `/readyz` and the status file are
 //! views of the newest status, so that no view can keep an outdated state.
 
-use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::action::Action;
-use crate::binding::BindingKey;
-use crate::desired::Desired;
-use crate::ec2::{Class, RequestReport};
-use crate::ids::{ClaimId, InstanceId, Term};
-use crate::machine::kernel::Reset;
+use self::locked::locked;
 use crate::status::Status;
 use crate::status::file::StatusFile;
 
 pub use self::labels::{Direction, DriftReason, Outcome, PassResult, Source, State};
 pub use self::lines::{OpenLog, say};
 pub use self::log::{LogFormat, init_log};
+pub use self::news::{HEARTBEAT, News, Reporter, VipKeys};
 
 pub mod changes;
 pub mod health;
 pub mod http;
 pub mod labels;
 mod lines;
+mod locked;
 mod log;
 mod metrics;
+mod news;
 mod repeats;
 mod sparse;
 #[cfg(feature = "aws")]
 pub(crate) mod systemd;
-
-/// How often the loop hands over its status when nothing changed.
-pub const HEARTBEAT: Duration = Duration::from_secs(7);
-
-/// The daemon's loop reports through this trait.
-pub trait Reporter {
-    /// Something happened.
-    fn news(&self, news: &News<'_>);
-    /// Takes how things stand now. The loop calls this after each step that changed anything, after each pass, and at
-    /// least each [`HEARTBEAT`]: these calls also show that the loop turns.
-    fn status(&self, status: &Status);
-}
-
-/// One thing that happened. Durations are real time; the `…_ms` are Unix times in milliseconds.
-#[derive(Debug, Clone, Copy)]
-pub enum News<'a> {
-    /// The daemon has started. `instance` and `region` are `None` while this node does not know them.
-    Started { version: &'a str, instance: Option<&'a InstanceId>, region: Option<&'a str> },
-    /// A changed config is in force, or `error` says why the old one stays in force.
-    Reloaded { error: Option<&'a str> },
-    /// The daemon ends and leaves every binding where it is.
-    Stopping,
-
-    /// The desired state of this node changed, or was read for the first time.
-    DesiredChanged { vip: IpAddr, desired: &'a Desired },
-    /// The desired-state file cannot be trusted or read; the last good one stays in force.
-    DesiredInvalid { vip: IpAddr, why: &'a str },
-    /// The desired-state file is good again.
-    DesiredValid { vip: IpAddr },
-    /// Whether the watchdog process lives that a leader's desired-state file names.
-    GuardAlive { vip: IpAddr, alive: bool },
-    /// The term under which this node's claim is recorded.
-    ClaimTerm { vip: IpAddr, term: Term },
-    /// This node's claim began, and `doubt` speaks against this node's clock, which gave the claim its term.
-    ClaimClock { vip: IpAddr, claim: &'a ClaimId, doubt: &'a str },
-    /// This node's claim gave way to a newer one.
-    Superseded { vip: IpAddr, by: &'a InstanceId, term: Term },
-    /// The VIP's bindings now point here, or do not point here any more.
-    Takeover { vip: IpAddr, direction: Direction },
-    /// Somebody keeps taking the VIP from this node, which holds it by right; `false`: nobody does any more.
-    Contested { vip: IpAddr, contested: bool },
-    /// The watchdog contradicts the desired-state file; `false`: it does not any more.
-    HookLost { vip: IpAddr, lost: bool },
-    /// An operator holds the VIP: `why` says until when. `None`: the hold is over.
-    Held { vip: IpAddr, why: Option<&'a str> },
-    /// Every binding of the VIP was seen here for the first time under this claim. `after` is the time since the hook
-    /// began.
-    Converged { vip: IpAddr, claim: &'a ClaimId, after: Duration },
-
-    /// A binding differs from desired though nobody asked for a change. Each episode is told once.
-    Drift { vip: IpAddr, key: &'a BindingKey, reason: DriftReason, detail: &'a str },
-    /// A takeover by this node must fail, for the reason that `message` gives; `stands` is false once that is over.
-    Obstacle { vip: IpAddr, message: &'a str, stands: bool },
-    /// A binding's state changed.
-    BindingState { vip: IpAddr, key: &'a BindingKey, state: State, detail: &'a str },
-
-    /// One pass of the loop is over.
-    PassDone { result: PassResult, duration: Duration },
-    /// One change of a binding, or of the claim's record (`None`), begins.
-    ActionStarted { vip: IpAddr, key: Option<&'a BindingKey>, action: &'a Action },
-    /// The connections of a local address were ended before the address was removed, or were left.
-    ConnectionsReset { vip: IpAddr, address: IpAddr, reset: &'a Reset },
-    /// A change ended. `code` is EC2's error code and `error` is the whole reason; a success has neither.
-    ActionDone {
-        vip: IpAddr,
-        key: Option<&'a BindingKey>,
-        action: &'a Action,
-        outcome: Outcome,
-        code: Option<&'a str>,
-        error: Option<&'a str>,
-        duration: Duration,
-    },
-    /// One request to EC2 was answered or given up.
-    Request(&'a RequestReport),
-    /// A source was read with success.
-    Observed { source: Source, at_ms: u64 },
-    /// A source could not be read.
-    ReadFailed { source: Source, class: Class, error: &'a str },
-    /// Pgpool's watchdog was asked. `silent` says why it did not answer; `None`: it answered.
-    Witness { silent: Option<&'a str> },
-    /// The time at which the credentials in use stop working; `None` if they never do.
-    CredentialsExpiry { at_ms: Option<u64> },
-    /// Room is kept for hooks that find the state folder's file system full, or `missing` says why there is none.
-    Reserve { missing: Option<&'a str> },
-
-    /// Something is wrong with the daemon as a whole; `reason` names the problem for as long as the problem lasts.
-    Problem { reason: &'a str, message: &'a str },
-    /// The problem with this `reason` is over.
-    ProblemSolved { reason: &'a str },
-}
-
-/// One VIP as the config names it, so that its metrics exist before anything happens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VipKeys {
-    pub vip: IpAddr,
-    pub bindings: Vec<BindingKey>,
-}
 
 /// The report of one daemon. It owns its metrics, so that several daemons in one process do not count into one
 /// another's.
@@ -191,10 +91,4 @@ impl Reporter for Report {
         }
         self.health.status(status);
     }
-}
-
-/// Takes the lock, also after a thread panicked while it held the lock. Such a panic may leave the values incomplete,
-/// but a daemon that lives matters more.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

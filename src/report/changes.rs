@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Direction, News};
+use super::labels::Direction;
+use super::news::News;
 use crate::binding::BindingKey;
 use crate::decide::plan::State;
 use crate::ec2::Class;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{News, Source, locked};
+use super::labels::Source;
+use super::locked::locked;
+use super::news::News;
 use crate::ec2::Class;
 use crate::shown;
 use crate::status::{STALE_AFTER, SourceStatus, Status};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::locked;
+use super::locked::locked;
 use crate::config::LogFormat;
 use crate::shown;
 

@@ -12,9 +12,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::News;
 use super::labels::{CLAIM, Direction, Outcome, PassResult, State};
 use super::lines::{Lines, OpenLog};
+use super::news::News;
 use super::repeats::{Repeats, Times, gist};
 use super::sparse::Sparse;
 use crate::action::Action;

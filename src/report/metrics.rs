@@ -14,7 +14,9 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::labels::{CLAIM, Direction, DriftReason, Outcome, PassResult, Source, State, actions_of, operations_of};
-use super::{News, VipKeys, lines, locked};
+use super::lines;
+use super::locked::locked;
+use super::news::{News, VipKeys};
 use crate::binding::BindingKey;
 use crate::ec2::RequestReport;
 use crate::ec2::codes::{self, Label};

@@ -10,7 +10,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::locked;
+use super::locked::locked;
 use super::repeats::{Repeats, gist};
 
 /// The first part of the target of vipkeeper's own lines.
