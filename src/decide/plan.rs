@@ -7,26 +7,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::action::{Action, Force, Purpose, RouteCall};
+use crate::action::{Action, Force, Purpose};
 use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Obstacle, Vip};
 use crate::claim_tag;
 use crate::decide::claim::{self, Held, Record, Right, Standing};
 use crate::decide::memory::{Memory, Track};
 use crate::decide::timing::{
-    CONTESTED_FROM, FOLLOW, FOLLOW_ESCALATED, FOLLOW_FOR, FORGET_AFTER, FRESH, KEEP_LOOK, RETAKE_HOLD, RETAKE_HOLD_MAX,
-    SETTLE,
+    FOLLOW, FOLLOW_ESCALATED, FOLLOW_FOR, FORGET_AFTER, FRESH, KEEP_LOOK, RETAKE_HOLD, RETAKE_HOLD_MAX, SETTLE,
 };
 use crate::desired::Desired;
 use crate::ids::Term;
 use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen, Witness};
 
 pub use self::change::{Change, Subject};
+use self::planner::{NO_TRACK, NOT_READ, Planner, not_here, point_here, sooner};
 pub use self::unasked::Unasked;
 pub use self::verdict::{DriftReason, State, Step, Verdict};
+use self::verdict::{act, drifted, say};
 pub use self::why::{Blocker, Why};
 
 mod change;
 mod local;
+mod planner;
 mod release;
 mod unasked;
 mod verdict;
@@ -121,18 +123,6 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
     let keeps = memory.keeping.is_some();
     Plan { standing, unasked, bindings, record, forget, look_at, keeps }
 }
-
-struct Planner<'a> {
-    vip: &'a Vip,
-    observed: &'a Observed,
-    memory: &'a Memory,
-    standing: &'a Standing,
-    now: Moment,
-}
-
-static NOT_READ: Sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Duration::ZERO };
-static NO_TRACK: Track =
-    Track { applied: false, expected: None, elsewhere_since: None, gone: false, retakes: 0, last_retake: None };
 
 impl Planner<'_> {
     fn binding(&self, key: &BindingKey, binding: Option<&Binding>, look_at: &mut Option<Moment>) -> Verdict {
@@ -306,14 +296,6 @@ impl Planner<'_> {
         self.observed.claims.at().is_some_and(|at| at < sight.at)
     }
 
-    /// Asks for a new look, because the last read of the record is too old to act on. If the record could not be read,
-    /// the loop tries again by itself.
-    fn look_again(&self, look_at: &mut Option<Moment>) {
-        if matches!(self.observed.claims, Claims::Read { .. }) {
-            sooner(look_at, self.now);
-        }
-    }
-
     /// A binding while no hook has said who leads: it stays as it is. The source/destination check of the own ENI is in
     /// sync either way, because it directs no traffic to this node.
     fn undesired(&self, binding: &Binding, seen: &Seen) -> Verdict {
@@ -323,35 +305,6 @@ impl Planner<'_> {
             (_, Seen::Here { .. }) => say(State::Blocked, Why::UndesiredButHere),
             (_, Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_)) => not_here(seen),
         }
-    }
-
-    /// A binding that is as this node needs it.
-    fn in_place(&self, binding: &Binding) -> Verdict {
-        let place = match binding {
-            Binding::ElasticIp { eni, private_ip, .. } => format!("at {eni} {private_ip}"),
-            Binding::Route { eni, .. } => format!("at {eni}"),
-            Binding::SecondaryIp { eni, .. } => format!("on {eni}"),
-            Binding::LocalAddress { interface, address, .. } => {
-                local::place(interface, self.observed.local.get(address))
-            }
-            Binding::SourceDestCheck { eni } => format!("off on {eni}"),
-        };
-        say(State::InSync, Why::PointsHere { place })
-    }
-
-    /// Whether the kernel does not answer for a local address that an interface has.
-    fn is_silent(&self, binding: &Binding) -> bool {
-        let Binding::LocalAddress { address, .. } = binding else { return false };
-        self.observed.local.get(address).is_some_and(local::is_silent)
-    }
-
-    /// The binding that must point here before `binding` can; `None` if there is no such binding, or if it points here
-    /// already.
-    fn waits_for<'b>(&self, binding: &'b Binding) -> Option<&'b BindingKey> {
-        let Binding::ElasticIp { after: Some(first), .. } = binding else { return None };
-        let sight = self.observed.sights.get(first).unwrap_or(&NOT_READ);
-        let track = self.memory.tracks.get(first).unwrap_or(&NO_TRACK);
-        (!matches!(track.believe(sight), Seen::Here { .. })).then_some(first)
     }
 
     /// The write of this node's own tag, if the tag does not say what it should. The tag on the anchor comes first.
@@ -461,52 +414,6 @@ impl Planner<'_> {
     }
 }
 
-/// A binding of a node that does not lead, which is not seen here.
-fn not_here(seen: &Seen) -> Verdict {
-    match seen {
-        Seen::Elsewhere(holder) => say(State::InSync, Why::PointsElsewhere { holder: holder.to_string() }),
-        Seen::Absent | Seen::Here { .. } => say(State::InSync, Why::NotHere),
-        Seen::Unknown(why) => say(State::Unknown, Why::Unseen(why.clone())),
-    }
-}
-
-/// The source/destination check of a node that does not lead. It is an attribute of the own ENI and moves nothing: a
-/// standby keeps it off, so that a takeover needs one call less. A policy that forbids the call also shows before a
-/// takeover.
-fn prepare(binding: &Binding, seen: &Seen) -> Verdict {
-    act(State::Waiting, Why::SwitchingOff, Purpose::Prepare, point_here(binding, seen, Force::IfFree))
-}
-
-/// The action that points a binding at this node.
-fn point_here(binding: &Binding, seen: &Seen, force: Force) -> Action {
-    match binding {
-        Binding::ElasticIp { allocation, eni, private_ip, .. } => Action::AssociateAddress {
-            allocation: allocation.clone(),
-            eni: eni.clone(),
-            private_ip: *private_ip,
-            force,
-        },
-        Binding::Route { account, table, destination, eni, .. } => Action::PointRoute {
-            account: account.clone(),
-            table: table.clone(),
-            destination: *destination,
-            eni: eni.clone(),
-            call: match (force, seen) {
-                (Force::IfFree, _) => RouteCall::CreateOnly,
-                (Force::Take, Seen::Absent) => RouteCall::CreateElseReplace,
-                // A route usually stays once it was made. If the state of the route is unknown, replacing it is the
-                // better guess.
-                (Force::Take, _) => RouteCall::ReplaceElseCreate,
-            },
-        },
-        Binding::SecondaryIp { eni, address } => Action::AssignAddress { eni: eni.clone(), address: *address, force },
-        Binding::LocalAddress { interface, address, .. } => {
-            Action::AddLocalAddress { interface: interface.clone(), address: *address }
-        }
-        Binding::SourceDestCheck { eni } => Action::DisableSourceDestCheck { eni: eni.clone() },
-    }
-}
-
 /// The verdict on a binding that must not be pointed here. A release goes on, and a binding that is here stays. A standby
 /// tells of the obstacle as well, before it is in the way of a takeover.
 fn obstructed(verdict: Verdict, obstacle: Option<&Obstacle>) -> Verdict {
@@ -522,26 +429,4 @@ fn obstructed(verdict: Verdict, obstacle: Option<&Obstacle>) -> Verdict {
 
 fn hold(retakes: u32) -> Duration {
     RETAKE_HOLD.saturating_mul(1 << retakes.min(8)).min(RETAKE_HOLD_MAX)
-}
-
-fn say(state: State, why: Why) -> Verdict {
-    Verdict { state, why, drift: None, step: None }
-}
-
-fn act(state: State, why: Why, purpose: Purpose, action: Action) -> Verdict {
-    Verdict { state, why, drift: None, step: Some(Step { purpose, action }) }
-}
-
-fn drifted(verdict: Verdict, reason: DriftReason) -> Verdict {
-    Verdict { drift: Some(reason), ..verdict }
-}
-
-fn sooner(look_at: &mut Option<Moment>, at: Moment) {
-    *look_at = Some(look_at.map_or(at, |before| before.min(at)));
-}
-
-/// Whether this leader had to take back or put back a binding so often that it counts as contested; for reports.
-#[must_use]
-pub fn contested(memory: &Memory) -> bool {
-    memory.tracks.values().any(|track| track.retakes >= CONTESTED_FROM)
 }

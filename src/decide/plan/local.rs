@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{State, Verdict, Why, act, say};
+use super::verdict::{State, Verdict, act, say};
+use super::why::Why;
 use crate::action::{Action, Purpose};
 use crate::binding::{Connections, LocalAddress};
 use crate::machine::kernel::Presence;

@@ -1,7 +1,10 @@
 //! The bindings of a node that does not lead.
 
-use super::{Planner, State, Verdict, Why, act, local, not_here, prepare, say, sooner};
-use crate::action::{Action, Purpose};
+use super::local;
+use super::planner::{Planner, not_here, point_here, sooner};
+use super::verdict::{State, Verdict, act, say};
+use super::why::Why;
+use crate::action::{Action, Force, Purpose};
 use crate::binding::{Binding, OnRelease};
 use crate::decide::claim::{self, Standing};
 use crate::decide::timing::{DELETE_ROUTE_AFTER, SETTLE};
@@ -71,4 +74,11 @@ impl Planner<'_> {
         }
         true
     }
+}
+
+/// The source/destination check of a node that does not lead. It is an attribute of the own ENI and moves nothing: a
+/// standby keeps it off, so that a takeover needs one call less. A policy that forbids the call also shows before a
+/// takeover.
+fn prepare(binding: &Binding, seen: &Seen) -> Verdict {
+    act(State::Waiting, Why::SwitchingOff, Purpose::Prepare, point_here(binding, seen, Force::IfFree))
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Blocker, State, Verdict};
+use super::verdict::{State, Verdict};
+use super::why::Blocker;
 use crate::binding::BindingKey;
 use crate::desired::{Desired, WhyUnknown};
 use crate::observe::seen::Witness;
@@ -37,7 +38,7 @@ impl Unasked {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Why;
+    use super::super::why::Why;
     use super::*;
     use crate::binding::Kind;
     use crate::desired::WhyStandby;

@@ -1,6 +1,6 @@
 //! The verdict of a plan on one binding: its state, the reason, and the change that it needs.
 
-use super::Why;
+use super::why::Why;
 use crate::action::{Action, Purpose};
 use crate::binding::Kind;
 use crate::names::names;
@@ -73,4 +73,19 @@ pub struct Verdict {
 pub struct Step {
     pub purpose: Purpose,
     pub action: Action,
+}
+
+/// A verdict without a change.
+pub(super) fn say(state: State, why: Why) -> Verdict {
+    Verdict { state, why, drift: None, step: None }
+}
+
+/// A verdict with a planned change.
+pub(super) fn act(state: State, why: Why, purpose: Purpose, action: Action) -> Verdict {
+    Verdict { state, why, drift: None, step: Some(Step { purpose, action }) }
+}
+
+/// The verdict, told as a drift.
+pub(super) fn drifted(verdict: Verdict, reason: DriftReason) -> Verdict {
+    Verdict { drift: Some(reason), ..verdict }
 }
