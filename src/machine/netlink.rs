@@ -9,32 +9,25 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::thread::{CapabilitySet, capabilities};
 use tokio::sync::oneshot;
 
+use self::socket::{PATIENCE, family};
 use super::kernel::{Kernel, KernelError, Left, LocalAddress, LocalView, Reset};
+
+pub use self::entries::OUR_MARK;
 
 mod entries;
 mod local_route;
 mod sock_diag;
 pub(crate) mod socket;
-
-/// The longest time for one look or change. A healthy kernel answers within microseconds.
-pub const PATIENCE: Duration = Duration::from_secs(3);
-
-/// The mark of the program that added an address, carried in `IFA_PROTO`. The kernel uses 1 to 3 (linux/if_addr.h); the
-/// other values are free. Linux before 5.18 does not keep the mark, and accepts it without an error. The mark tells
-/// people and vipkeeper's own watcher who added the address. Whether an address is vipkeeper's to change follows from
-/// the configuration alone.
-pub const OUR_MARK: AddressProtocol = AddressProtocol::Other(118);
 
 /// The longest label of an IPv4 address, in bytes: IFNAMSIZ less the closing zero (linux/if.h).
 const LONGEST_LABEL: usize = 15;
@@ -242,13 +235,6 @@ fn named(entry: &LocalAddress, index: u32) -> AddressMessage {
     message.header.index = index;
     message.attributes = vec![AddressAttribute::Local(entry.address), AddressAttribute::Address(entry.address)];
     message
-}
-
-const fn family(address: IpAddr) -> AddressFamily {
-    match address {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
-    }
 }
 
 fn failed(doing: &str, error: &io::Error) -> KernelError {

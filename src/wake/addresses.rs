@@ -14,7 +14,9 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use super::{PartVoice, Source, Wake, Watcher, readable, watch};
+use super::Wake;
+use super::parts::PartVoice;
+use super::watcher::{Watched, Watcher, readable, watch};
 use crate::machine::netlink::OUR_MARK;
 use crate::machine::netlink::socket::{listen, messages, receive};
 
@@ -56,7 +58,7 @@ impl fmt::Display for Addresses {
     }
 }
 
-impl Source for Addresses {
+impl Watched for Addresses {
     const WAKE: Wake = Wake::LocalAddress;
 
     fn open(&mut self) -> io::Result<()> {

@@ -13,7 +13,9 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use super::{PartVoice, Source, Wake, Watcher, readable, watch};
+use super::Wake;
+use super::parts::PartVoice;
+use super::watcher::{Watched, Watcher, readable, watch};
 use crate::desired::{hold, write};
 
 /// The number of attempts to open the folder before an error is returned. An attempt fails if the folder appears or
@@ -60,7 +62,7 @@ impl fmt::Display for Folder {
     }
 }
 
-impl Source for Folder {
+impl Watched for Folder {
     const WAKE: Wake = Wake::DesiredChanged;
 
     fn open(&mut self) -> io::Result<()> {

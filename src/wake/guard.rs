@@ -10,7 +10,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
-use super::{Wake, Watcher, readable};
+use super::Wake;
+use super::watcher::{Watcher, readable};
 use crate::machine::process::{self, Process};
 
 /// How often a process is looked at where the kernel cannot tell of its end.

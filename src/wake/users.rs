@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::PartVoice;
+use super::parts::PartVoice;
 use crate::error::one_line;
 use crate::machine::trust::{SharedOwners, TrustedOwners, UserError};
 

@@ -6,14 +6,21 @@ use std::io;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::net::netdevice::index_to_name;
 
-use super::{OUR_MARK, PATIENCE, local_route, socket};
+use super::socket::PATIENCE;
+use super::{local_route, socket};
 use crate::machine::kernel::{EntryState, LocalAddress, LocalView, Presence};
+
+/// The mark of the program that added an address, carried in `IFA_PROTO`. The kernel uses 1 to 3 (linux/if_addr.h); the
+/// other values are free. Linux before 5.18 does not keep the mark, and accepts it without an error. The mark tells
+/// people and vipkeeper's own watcher who added the address. Whether an address is vipkeeper's to change follows from
+/// the configuration alone.
+pub const OUR_MARK: AddressProtocol = AddressProtocol::Other(118);
 
 /// The number of looks that may disagree with one another, because addresses came and went meanwhile.
 const LOOKS: u32 = 3;

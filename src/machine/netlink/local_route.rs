@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::net::netdevice::index_to_name;
 
-use super::{PATIENCE, family, socket};
+use super::socket::{self, PATIENCE, family};
 
 /// A route by which the kernel accepts packets for an address.
 pub(super) struct LocalRoute {

@@ -1,6 +1,7 @@
 //! Netlink sockets (netlink(7)): one request with all of its answers, and the messages of a datagram.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use netlink_packet_core::{
@@ -13,6 +14,9 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with};
+
+/// The longest time for one look or change. A healthy kernel answers within microseconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The longest datagram that the kernel sends, in bytes.
 const DATAGRAM_BYTES: usize = 32 * 1024;
@@ -118,4 +122,12 @@ pub(crate) fn messages(
         rest = rest.get(next..).unwrap_or_default();
         Some(message)
     })
+}
+
+/// The address family in messages about an address.
+pub(super) const fn family(address: IpAddr) -> netlink_packet_route::AddressFamily {
+    match address {
+        IpAddr::V4(_) => netlink_packet_route::AddressFamily::Inet,
+        IpAddr::V6(_) => netlink_packet_route::AddressFamily::Inet6,
+    }
 }
