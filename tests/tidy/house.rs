@@ -33,11 +33,11 @@ fn modules() -> BTreeMap<String, String> {
     modules.collect()
 }
 
-/// `a::{b, c::{d, e}}` as `a::b`, `a::c::d`, `a::c::e`.
+/// `a::{b, c::{d, e as f}}` as `a::b`, `a::c::d`, `a::c::e as f`.
 fn flattened(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((prefix, rest)) = tree.split_once('{') else {
-        return vec![tree.split(" as ").next().unwrap_or_default().trim().to_owned()];
+        return vec![tree.to_owned()];
     };
     let inner = rest.strip_suffix('}').unwrap_or(rest);
     let (mut depth, mut parts) = (0_u32, vec![String::new()]);
@@ -57,25 +57,58 @@ fn flattened(tree: &str) -> Vec<String> {
     parts.flat_map(|part| flattened(part)).map(|part| format!("{}{part}", prefix.trim())).collect()
 }
 
+/// Names that a file may begin a path with, each with the path that it stands for, as seen from the crate's root: the
+/// modules that the file declares, and the names that it imports.
+type Scope = BTreeMap<String, Vec<String>>;
+
 /// A path as seen from the crate's root; `None` for other crates.
-fn absolute(module: &str, path: &str) -> Option<Vec<String>> {
+fn absolute(module: &str, scope: &Scope, path: &str) -> Option<Vec<String>> {
     let mut names: Vec<_> = path.split("::").map(|name| name.trim().to_owned()).collect();
     let mut base: Vec<String> =
         if module.is_empty() { Vec::new() } else { module.split("::").map(str::to_owned).collect() };
     match names.first().map(String::as_str)? {
         "crate" => return Some(names.split_off(1)),
-        "self" => names.remove(0),
+        "self" => _ = names.remove(0),
         "super" => {
             while names.first().is_some_and(|name| name == "super") {
                 names.remove(0);
                 base.pop();
             }
-            String::new()
         }
-        _ => return None,
-    };
+        first => {
+            base.clone_from(scope.get(first)?);
+            names.remove(0);
+        }
+    }
     base.extend(names);
     Some(base)
+}
+
+/// The modules that a file declares, each in a file of its own.
+fn declared(module: &str, code: &str) -> Scope {
+    let names = code.lines().filter_map(|line| {
+        let (before, name) = line.trim().strip_suffix(';')?.rsplit_once("mod ")?;
+        (before.is_empty() || before.starts_with("pub")).then(|| name.to_owned())
+    });
+    names.filter_map(|name| Some((name.clone(), absolute(module, &Scope::new(), &format!("self::{name}"))?))).collect()
+}
+
+/// The names that a file may begin a path with.
+fn scope(module: &str, code: &str) -> Scope {
+    let mut scope = declared(module, code);
+    // An import may begin with a name that another import brings.
+    for _ in 0..2 {
+        for (_, tree) in uses(code).0 {
+            for path in flattened(&tree) {
+                let (path, alias) = path.split_once(" as ").map_or((&*path, None), |(path, alias)| (path, Some(alias)));
+                let Some(mut whole) = absolute(module, &scope, path) else { continue };
+                whole.retain(|name| name != "self");
+                let name = alias.or(whole.last().map(String::as_str)).unwrap_or_default().to_owned();
+                scope.entry(name).or_insert(whole);
+            }
+        }
+    }
+    scope
 }
 
 /// Whether a statement begins on this line with `use`, or with a visibility and `use`.
@@ -102,18 +135,19 @@ fn uses(code: &str) -> (Vec<(bool, String)>, String) {
 /// Paths that the code names outside its `use` statements.
 fn inline_paths(code: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let words = code.split(|c: char| !is_part(c));
-    let paths = words.filter(|word| ["crate::", "super::", "self::"].iter().any(|root| word.starts_with(root)));
+    let paths = code.split(|c: char| !is_part(c)).filter(|word| word.contains("::") && !word.starts_with(':'));
     paths.map(|path| path.trim_end_matches(':').to_owned()).collect()
 }
 
-/// Which module imports from which.
+/// Which module imports from which. A module that re-exports a name imports the name's home only if it names it itself.
 fn imports(modules: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<String>> {
+    let scopes: BTreeMap<_, _> = modules.iter().map(|(module, code)| (module, scope(module, code))).collect();
+    let plain = |path: &str| path.split(" as ").next().unwrap_or_default().to_owned();
     let mut reexported = BTreeMap::new();
     for (module, code) in modules {
         for (_, tree) in uses(code).0.iter().filter(|(is_reexport, _)| *is_reexport) {
             for path in flattened(tree) {
-                if let Some(origin) = absolute(module, &path)
+                if let Some(origin) = absolute(module, &scopes[module], &plain(&path))
                     && let Some(name) = origin.last().cloned()
                 {
                     reexported.insert((module.clone(), name), origin);
@@ -138,9 +172,13 @@ fn imports(modules: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<Stri
     let mut imports = BTreeMap::new();
     for (module, code) in modules {
         let (statements, rest) = uses(code);
-        let used = statements.into_iter().filter(|(is_reexport, _)| !is_reexport);
-        let named = used.flat_map(|(_, tree)| flattened(&tree)).chain(inline_paths(&rest));
-        let homes = named.filter_map(|path| home(absolute(module, &path)?));
+        let named: BTreeSet<_> = super::words(&rest).collect();
+        let used = statements.into_iter().flat_map(|(is_reexport, tree)| {
+            let paths = flattened(&tree).into_iter().map(|path| plain(&path));
+            let is_used = |path: &String| !is_reexport || path.rsplit("::").next().is_some_and(|it| named.contains(it));
+            paths.filter(is_used).collect::<Vec<_>>()
+        });
+        let homes = used.chain(inline_paths(&rest)).filter_map(|path| home(absolute(module, &scopes[module], &path)?));
         let others: BTreeSet<_> = homes.filter(|home| home != module && !home.is_empty()).collect();
         imports.insert(module.clone(), others);
     }
@@ -232,6 +270,30 @@ fn a_circle_is_found_and_told() {
     // By a re-export: the name is `a`'s, its home is `a::b`.
     let bent = BTreeMap::from([root, a, b, c, module("c::d", "fn f() { super::super::a::B::new() }")]);
     assert_eq!(circle(&imports(&bent)), Some(["a::b", "c::d", "a::b"].map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn a_circle_by_relative_paths_is_found() {
+    let has_circle = |a: &str, b: &str| {
+        let modules =
+            [("", "pub mod a;"), ("a", a), ("a::b", b)].map(|(name, code)| (name.to_owned(), code.to_owned()));
+        circle(&imports(&BTreeMap::from(modules))).is_some()
+    };
+    let upward = "fn f() -> Vec<super::A> { Vec::new() }";
+    for parent in [
+        "mod b;\npub struct A;\nfn f() { b::f(); }",
+        "pub(crate) mod b;\nuse b::{B, C};\npub struct A;",
+        "mod b;\nuse self::b as other;\nfn f() { other::f(); }",
+        "pub use b::B;\npub mod b;\npub struct A(B);",
+    ] {
+        assert!(has_circle(parent, upward), "{parent}");
+        assert!(!has_circle(parent, "use std::fmt;\npub struct B;"), "{parent}");
+    }
+    // A file that only declares its child, or passes on its names, needs nothing of it.
+    assert!(!has_circle("mod b;\npub struct A;", upward));
+    assert!(!has_circle("pub use b::B;\nmod b;\npub struct A;", upward));
+    // A name that the parent merely passes on is its home's.
+    assert!(!has_circle("pub use b::B;\nmod b;\nfn f(_: B) {}", "fn f() -> super::B {}"));
 }
 
 #[test]
