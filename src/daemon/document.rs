@@ -105,8 +105,8 @@ impl VipLoop {
     }
 
     fn binding(&self, key: &BindingKey, verdict: &Verdict, before: Option<&VipStatus>, now: Now) -> BindingStatus {
-        let state = self.state(key, verdict);
         let failure = self.failure(&Subject::Binding(key.clone()));
+        let state = verdict.state_after(failure.as_ref().map(|failure| failure.class));
         let unseen = match &verdict.why {
             Why::Unseen(why) => Some(why),
             _ => None,

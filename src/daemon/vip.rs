@@ -12,7 +12,7 @@ use crate::decide::claim::Standing;
 use crate::decide::hold::Hold;
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
-use crate::decide::plan::{Change, Plan, State, Subject, Verdict};
+use crate::decide::plan::{Change, Plan, State, Subject};
 use crate::decide::refusal::Refusal;
 use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
@@ -494,15 +494,6 @@ impl VipLoop {
     pub fn is_quiet(&self) -> bool {
         let at_rest = |plan: &Plan| plan.in_sync() || plan.standing == Standing::Unknown;
         self.plan.as_ref().is_some_and(|plan| plan.record.is_none() && plan.steps().next().is_none() && at_rest(plan))
-    }
-
-    /// The state of a binding: the state in the plan, or `Blocked` if the last change of the binding was denied or
-    /// rejected.
-    pub(super) fn state(&self, key: &BindingKey, verdict: &Verdict) -> State {
-        match self.failure(&Subject::Binding(key.clone())).map(|failure| failure.class) {
-            Some(Class::Denied | Class::Rejected) => State::Blocked,
-            _ => verdict.state,
-        }
     }
 
     /// The last failure of a subject that has not succeeded since.

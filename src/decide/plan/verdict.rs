@@ -3,6 +3,7 @@
 use super::why::Why;
 use crate::action::{Action, Purpose};
 use crate::binding::Kind;
+use crate::ec2::Class;
 use crate::names::names;
 
 names!(
@@ -66,6 +67,18 @@ pub struct Verdict {
     pub why: Why,
     pub drift: Option<DriftReason>,
     pub step: Option<Step>,
+}
+
+impl Verdict {
+    /// The binding's state as it is reported, with the class of the last failure of the binding's change. A change that
+    /// was denied or rejected succeeds only after somebody else has acted.
+    #[must_use]
+    pub fn state_after(&self, last_failure: Option<Class>) -> State {
+        match last_failure {
+            Some(Class::Denied | Class::Rejected) => State::Blocked,
+            Some(Class::Transient | Class::Throttled | Class::Stale) | None => self.state,
+        }
+    }
 }
 
 /// A planned change.
