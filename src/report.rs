@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use self::locked::locked;
-use crate::status::Status;
 use crate::status::file::StatusFile;
+use crate::status::{Status, problem};
 
 pub use self::labels::{Direction, DriftReason, Outcome, PassResult, Source, State};
 pub use self::lines::{OpenLog, say};
@@ -83,10 +83,10 @@ impl Reporter for Report {
     fn status(&self, status: &Status) {
         self.metrics.status(status);
         if let Some(file) = &self.file {
-            const REASON: &str = "StatusFile";
+            let reason = problem::STATUS_FILE;
             match file.write(status) {
-                Ok(()) => self.news(&News::ProblemSolved { reason: REASON }),
-                Err(error) => self.news(&News::Problem { reason: REASON, message: &error.to_string() }),
+                Ok(()) => self.news(&News::ProblemSolved { reason }),
+                Err(error) => self.news(&News::Problem { reason, message: &error.to_string() }),
             }
         }
         self.health.status(status);

@@ -60,8 +60,7 @@ pub fn hold(context: &HookContext, options: &HoldOptions) -> Result<Noticed, Hoo
     let now = Clocks::now();
     let written = HoldFile::new(delegate_ip, context.caller.boot_id.clone(), now, options.lasts, extent);
     file::write(&context.state_dir, &written).map_err(|source| failed(context, delegate_ip, source))?;
-    let is_this_one =
-        |held: Option<&Condition>| held.is_some_and(|held| held.holds && held.message.contains(&written.until()));
+    let is_this_one = |told: Option<&Condition>| told.is_some_and(|told| told.until_ms == Some(written.until_ms()));
     Ok(noticed(context, delegate_ip, is_this_one))
 }
 

@@ -9,7 +9,7 @@ use crate::config::WitnessMode;
 use crate::decide::claim::{self, Record};
 use crate::decide::plan::{self, Plan, Unasked, Verdict, Why};
 use crate::desired::Desired;
-use crate::desired::hold::{Extent, InForce};
+use crate::desired::hold::Extent;
 use crate::ec2::Class;
 use crate::names::OneOf;
 use crate::observe::World;
@@ -43,6 +43,24 @@ pub struct Context<'a> {
     /// The last answer of Pgpool's watchdog.
     pub asked: Option<&'a Asked>,
     pub now: Now,
+}
+
+/// Whether a condition holds, and why.
+struct Finding {
+    holds: bool,
+    reason: &'static str,
+    message: String,
+    until_ms: Option<u64>,
+}
+
+impl Finding {
+    fn yes(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { holds: true, reason, message: message.into(), until_ms: None }
+    }
+
+    fn no(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { holds: false, ..Self::yes(reason, message) }
+    }
 }
 
 /// The danger of nodes that differ in `claims.mode`.
@@ -147,68 +165,97 @@ impl VipLoop {
         before: Option<&VipStatus>,
     ) -> Vec<Condition> {
         let Context { mode, asked, now, .. } = *context;
-        let mut conditions = Vec::new();
-        let mut put = |name: ConditionName, holds: bool, reason: &str, message: String| {
+        let findings = [
+            (ConditionName::InSync, Some(Self::in_sync(plan))),
+            (ConditionName::DesiredValid, Some(self.desired_valid())),
+            (ConditionName::ClaimRecorded, Some(self.recorded(plan, unread))),
+            (ConditionName::Contested, Some(self.contested())),
+            (ConditionName::HookLost, Some(self.hook_lost(mode))),
+            (ConditionName::Superseded, Some(self.superseded())),
+            (ConditionName::Witness, Some(witness(mode, asked, self.config.delegate_ip))),
+            (ConditionName::Held, self.held_by_operator()),
+        ];
+        let conditions = findings.into_iter().filter_map(|(name, finding)| {
+            let Finding { holds, reason, message, until_ms } = finding?;
             let told = before.and_then(|before| before.conditions.iter().find(|told| told.name == name));
             let since_ms = told.filter(|told| told.holds == holds).map_or(now.wall_ms, |told| told.since_ms);
-            let (name, reason) = (name.into(), reason.to_owned());
-            conditions.push(Condition { name, holds, reason, message, since_ms });
-        };
-        let (in_sync, reason, message) = Self::in_sync(plan);
-        put(ConditionName::InSync, in_sync, reason, message);
-        let invalid = self.reading().and_then(|reading| reading.invalid.clone());
-        let reason = if invalid.is_none() { "Good" } else { "NotUsed" };
-        put(ConditionName::DesiredValid, invalid.is_none(), reason, invalid.unwrap_or_default());
-        let (recorded, reason, message) = self.recorded(plan, unread);
-        put(ConditionName::ClaimRecorded, recorded, reason, message);
-        let contested: Vec<_> = self
-            .memory()
-            .tracks
-            .iter()
-            .filter(|(_, track)| track.retakes >= crate::decide::timing::CONTESTED_FROM)
-            .map(|(key, track)| format!("{key} was taken or put back {} times", track.retakes))
-            .collect();
-        let reason = if contested.is_empty() { "Calm" } else { "TakenAgainAndAgain" };
-        put(ConditionName::Contested, !contested.is_empty(), reason, contested.join("; "));
-        let lost = self.dispute().filter(|dispute| dispute.hook_lost(mode));
-        let (reason, message) = match lost {
-            Some(dispute) => ("Contradiction", dispute.message()),
-            None => ("Agreed", ""),
-        };
-        put(ConditionName::HookLost, lost.is_some(), reason, message.to_owned());
-        let leader = matches!(self.reading().map(|reading| &reading.desired), Some(Desired::Leader(_)));
-        let rival = self.memory().claim.as_ref().and_then(|held| held.superseded_by.as_ref()).filter(|_| leader);
-        let reason = if rival.is_some() { "NewerClaim" } else { "Newest" };
-        let message = rival.map(|rival| format!("{} holds the newer claim {}", rival.node, rival.term));
-        put(ConditionName::Superseded, rival.is_some(), reason, message.unwrap_or_default());
-        let (speaks, reason, message) = witness(mode, asked, self.config.delegate_ip);
-        put(ConditionName::Witness, speaks, reason, message);
-        match self.hold() {
-            Ok(None) => {}
-            Ok(Some(hold)) => put(ConditionName::Held, true, hold_reason(hold.extent), hold_message(hold)),
-            Err(why) => put(ConditionName::Held, false, reason::NOT_USED, why.clone()),
-        }
-        conditions
+            Some(Condition { name: name.into(), holds, reason: reason.to_owned(), message, since_ms, until_ms })
+        });
+        conditions.collect()
     }
 
     /// Whether every binding is as it should be, and if not, why.
-    fn in_sync(plan: Option<&Plan>) -> (bool, &'static str, String) {
+    fn in_sync(plan: Option<&Plan>) -> Finding {
         let Some(plan) = plan else {
-            return (false, reason::NOT_LOOKED_YET, "nothing has been looked at yet".to_owned());
+            return Finding::no(reason::NOT_LOOKED_YET, "nothing has been looked at yet");
         };
         if plan.in_sync() {
-            return (true, "AllAgree", String::new());
+            return Finding::yes(reason::ALL_AGREE, "");
         }
         let differing = plan.bindings.iter().filter(|(_, verdict)| verdict.state != plan::State::InSync);
         let differing: Vec<_> = differing.map(|(key, verdict)| format!("{key}: {}", verdict.why)).collect();
         let differing = differing.join("; ");
         match plan.unasked {
-            None => (false, "Differs", differing),
+            None => Finding::no(reason::DIFFERS, differing),
             Some(Unasked::NoHookYet) => {
-                (true, reason::NO_HOOK_YET, "no hook has run yet, and nothing points here".to_owned())
+                Finding::yes(reason::NO_HOOK_YET, "no hook has run yet, and nothing points here")
             }
-            Some(Unasked::NotSeen) => (false, reason::NOT_READ, differing),
-            Some(Unasked::HookMissing) => (false, "NothingAsked", differing),
+            Some(Unasked::NotSeen) => Finding::no(reason::NOT_READ, differing),
+            Some(Unasked::HookMissing) => Finding::no(reason::NOTHING_ASKED, differing),
+        }
+    }
+
+    fn desired_valid(&self) -> Finding {
+        match self.reading().and_then(|reading| reading.invalid.clone()) {
+            None => Finding::yes(reason::GOOD, ""),
+            Some(why) => Finding::no(reason::NOT_USED, why),
+        }
+    }
+
+    fn contested(&self) -> Finding {
+        let contested = self.memory().contested();
+        let contested = contested.map(|(key, times)| format!("{key} was taken or put back {times} times"));
+        let contested = contested.collect::<Vec<_>>().join("; ");
+        if contested.is_empty() {
+            Finding::no(reason::CALM, "")
+        } else {
+            Finding::yes(reason::TAKEN_AGAIN_AND_AGAIN, contested)
+        }
+    }
+
+    fn hook_lost(&self, mode: WitnessMode) -> Finding {
+        match self.dispute().filter(|dispute| dispute.hook_lost(mode)) {
+            Some(dispute) => Finding::yes(reason::CONTRADICTION, dispute.message()),
+            None => Finding::no(reason::AGREED, ""),
+        }
+    }
+
+    fn superseded(&self) -> Finding {
+        let leads = matches!(self.reading().map(|reading| &reading.desired), Some(Desired::Leader(_)));
+        let rival = self.memory().claim.as_ref().and_then(|held| held.superseded_by.as_ref()).filter(|_| leads);
+        match rival {
+            Some(rival) => {
+                let message = format!("{} holds the newer claim {}", rival.node, rival.term);
+                Finding::yes(reason::NEWER_CLAIM, message)
+            }
+            None => Finding::no(reason::NEWEST, ""),
+        }
+    }
+
+    /// Whether an operator holds the VIP; `None` without a hold.
+    fn held_by_operator(&self) -> Option<Finding> {
+        match self.hold() {
+            Ok(None) => None,
+            Ok(Some(hold)) => {
+                let (reason, except) = match hold.extent {
+                    Extent::ExceptRelease => (reason::EXCEPT_RELEASE, ", except that a `down` still lets go"),
+                    Extent::Everything => (reason::EVERYTHING, ""),
+                };
+                let until = hold.until();
+                let message = format!("an operator holds it: this node changes nothing until {until}{except}");
+                Some(Finding { until_ms: Some(hold.until_ms), ..Finding::yes(reason, message) })
+            }
+            Err(why) => Some(Finding::no(reason::NOT_USED, why.clone())),
         }
     }
 
@@ -232,59 +279,44 @@ impl VipLoop {
     }
 
     /// Whether this node's claim is on record as far as it should be, and if not, why.
-    fn recorded(&self, plan: Option<&Plan>, unread: Option<&WhyUnseen>) -> (bool, &'static str, String) {
+    fn recorded(&self, plan: Option<&Plan>, unread: Option<&WhyUnseen>) -> Finding {
         if self.mode() == Some(ClaimMode::Off) {
             let message = "claims are off: after the first minute of a leadership nothing is taken back from another";
             return match self.recorded_by_others() {
                 Some(others) => {
-                    (false, "ClaimsMixed", format!("{message}, but claims of {others} are on record: {MIXED}"))
+                    let message = format!("{message}, but claims of {others} are on record: {MIXED}");
+                    Finding::no(reason::CLAIMS_MIXED, message)
                 }
-                None => (false, "ClaimsOff", message.to_owned()),
+                None => Finding::no(reason::CLAIMS_OFF, message),
             };
         }
         if let Some(message) = self.implausible() {
-            return (false, "Implausible", message);
+            return Finding::no(reason::IMPLAUSIBLE, message);
         }
         let (Some(held), Some(plan)) = (&self.memory().claim, plan) else {
-            return (true, "NoClaim", String::new());
+            return Finding::yes(reason::NO_CLAIM, "");
         };
         if plan.standing != claim::Standing::Leader {
-            return (true, "NoClaim", String::new());
+            return Finding::yes(reason::NO_CLAIM, "");
         }
         if let Some(failure) = self.failure(&Subject::OwnClaim) {
-            return (false, "NotWritable", failure.message.to_owned());
+            return Finding::no(reason::NOT_WRITABLE, failure.message);
         }
         let record = self
             .claims()
             .zip(self.instance())
             .map_or(Record::Unknown, |(claims, instance)| claim::record_status(claims, instance, held));
         match (record, unread) {
-            (Record::Newest, _) => (true, reason::ON_RECORD, String::new()),
+            (Record::Newest, _) => Finding::yes(reason::ON_RECORD, ""),
             (Record::Missing, _) => {
-                (false, "NotSeenYet", "the claim's tag has not been seen on the anchor yet".to_owned())
+                Finding::no(reason::NOT_SEEN_YET, "the claim's tag has not been seen on the anchor yet")
             }
             (Record::Unknown, None | Some(WhyUnseen::NotRead)) => {
-                (false, "NotReadYet", "the anchor's tags have not been read under this claim yet".to_owned())
+                Finding::no(reason::NOT_READ_YET, "the anchor's tags have not been read under this claim yet")
             }
-            (Record::Unknown, Some(why)) => (false, reason::NOT_READ, format!("the anchor's tags: {why}")),
+            (Record::Unknown, Some(why)) => Finding::no(reason::NOT_READ, format!("the anchor's tags: {why}")),
         }
     }
-}
-
-fn hold_reason(extent: Extent) -> &'static str {
-    match extent {
-        Extent::ExceptRelease => "ExceptRelease",
-        Extent::Everything => "Everything",
-    }
-}
-
-fn hold_message(hold: &InForce) -> String {
-    let until = hold.until();
-    let except = match hold.extent {
-        Extent::ExceptRelease => ", except that a `down` still lets go",
-        Extent::Everything => "",
-    };
-    format!("an operator holds it: this node changes nothing until {until}{except}")
 }
 
 fn obstacle((binding, obstacle): &(Option<BindingKey>, TakeoverObstacle)) -> ObstacleStatus {
@@ -312,24 +344,24 @@ fn next_try_ms(failure: &LastFailure<'_>, now: Now) -> Option<u64> {
 }
 
 /// Whether Pgpool's watchdog speaks about this VIP, and if not, why.
-fn witness(mode: WitnessMode, asked: Option<&Asked>, vip: IpAddr) -> (bool, &'static str, String) {
+fn witness(mode: WitnessMode, asked: Option<&Asked>, vip: IpAddr) -> Finding {
     match asked {
-        _ if mode == WitnessMode::Off => (false, "Off", "it is not asked: witness = \"off\"".to_owned()),
-        None => (false, "NotAskedYet", "it was not asked yet".to_owned()),
-        Some(Asked::Word(word)) if word.delegate_ips.contains(&vip) => (true, "Answers", String::new()),
+        _ if mode == WitnessMode::Off => Finding::no(reason::OFF, "it is not asked: witness = \"off\""),
+        None => Finding::no(reason::NOT_ASKED_YET, "it was not asked yet"),
+        Some(Asked::Word(word)) if word.delegate_ips.contains(&vip) => Finding::yes(reason::ANSWERS, ""),
         Some(Asked::Word(_)) => {
             let message = "the Pgpool that answers has another delegate_ip; [pgpool] watchdog_socket names its socket";
-            (false, "OtherAddress", message.to_owned())
+            Finding::no(reason::OTHER_ADDRESS, message)
         }
         Some(Asked::Nobody(why)) => {
             let reason = match why {
-                Nobody::NoSocket(_) => "NoSocket",
-                Nobody::NotPermitted(_) => "NotPermitted",
-                Nobody::NotRunning(_) => "NotRunning",
-                Nobody::Stranger { .. } => "Stranger",
+                Nobody::NoSocket(_) => reason::NO_SOCKET,
+                Nobody::NotPermitted(_) => reason::NOT_PERMITTED,
+                Nobody::NotRunning(_) => reason::NOT_RUNNING,
+                Nobody::Stranger { .. } => reason::STRANGER,
             };
-            (false, reason, why.to_string())
+            Finding::no(reason, why.to_string())
         }
-        Some(Asked::Unheard(why)) => (false, "Unheard", why.clone()),
+        Some(Asked::Unheard(why)) => Finding::no(reason::UNHEARD, why.clone()),
     }
 }

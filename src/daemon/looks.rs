@@ -18,6 +18,7 @@ use crate::observe::Known;
 use crate::observe::seen::Now;
 use crate::report::{News, PassResult};
 use crate::state_dir::Machine;
+use crate::status::problem;
 
 /// Whether all requests succeed, or a read of the last round or the last try of a change failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +62,10 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             Ok(node) => node,
             Err(message) => {
                 self.identifying.failed(now.at, &mut self.around.rng);
-                return self.problems.set("NoIdentity", message, now.wall_ms);
+                return self.problems.set(problem::NO_IDENTITY, message, now.wall_ms);
             }
         };
-        self.problems.clear("NoIdentity");
+        self.problems.clear(problem::NO_IDENTITY);
         self.look_for_missing(&node, now);
         let node = match &mut self.known {
             Some(known) => {
@@ -92,15 +93,14 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// Ends the search for this node's identity. If an interface is missing, the search is repeated, because interfaces
     /// come late.
     fn look_for_missing(&mut self, node: &Node, now: Now) {
-        const REASON: &str = "InterfaceMissing";
         if node.missing.is_empty() {
             self.identifying.succeeded();
-            return self.problems.clear(REASON);
+            return self.problems.clear(problem::INTERFACE_MISSING);
         }
         self.identifying.failed(now.at, &mut self.around.rng);
         let whys: BTreeSet<_> = node.missing.values().map(String::as_str).collect();
         let message = whys.into_iter().collect::<Vec<_>>().join("; ");
-        self.problems.set(REASON, message, now.wall_ms);
+        self.problems.set(problem::INTERFACE_MISSING, message, now.wall_ms);
     }
 
     /// Reports the outcome of a round that was answered as a whole, and sets the moment of the next round.

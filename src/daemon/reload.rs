@@ -30,13 +30,13 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         self.problems.clear(problem::CONFIG_INVALID);
         if needs_restart(&self.started_with, &config) {
             let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
-            self.problems.set("RestartNeeded", message, wall_ms);
+            self.problems.set(problem::RESTART_NEEDED, message, wall_ms);
         } else {
-            self.problems.clear("RestartNeeded");
+            self.problems.clear(problem::RESTART_NEEDED);
         }
         match self.anchors_left(&config) {
-            Some(message) => self.problems.set("AnchorLeft", message, wall_ms),
-            None => self.problems.clear("AnchorLeft"),
+            Some(message) => self.problems.set(problem::ANCHOR_LEFT, message, wall_ms),
+            None => self.problems.clear(problem::ANCHOR_LEFT),
         }
         let now = self.now();
         self.left_behind.changed(&self.vips, &config);

@@ -18,6 +18,7 @@ use crate::machine::kernel::{Kernel, KernelError, Left, Reset};
 use crate::observe::seen::Now;
 use crate::report::News;
 use crate::state_dir::Machine;
+use crate::status::problem;
 
 /// The removal of a local address waits no longer than this for the reset of its connections.
 const RESET_WITHIN: Duration = Duration::from_millis(500);
@@ -40,8 +41,8 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             self.writing.push(self.carry_out(write, wait));
         }
         match not_persisted {
-            Some(message) => self.problems.set("NotPersisted", message, now.wall_ms),
-            None => self.problems.clear("NotPersisted"),
+            Some(message) => self.problems.set(problem::NOT_PERSISTED, message, now.wall_ms),
+            None => self.problems.clear(problem::NOT_PERSISTED),
         }
     }
 

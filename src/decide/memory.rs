@@ -11,7 +11,7 @@ use crate::action::Purpose;
 use crate::binding::{Anchor, BindingKey, ClaimMode, Kind, Vip};
 use crate::decide::claim::{self, Held, Rival, Standing};
 use crate::decide::keep::{self, Keeping};
-use crate::decide::timing::{CALM, NOT_FRESH, RAISE_WINDOW, SETTLE};
+use crate::decide::timing::{CALM, CONTESTED_FROM, NOT_FRESH, RAISE_WINDOW, SETTLE};
 use crate::desired::{Claim, Desired};
 use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
 use crate::observe::seen::{Claims, Moment, Now, Observed, Seen, Sight};
@@ -76,6 +76,12 @@ impl Memory {
     #[must_use]
     pub fn of_nothing(now: Moment) -> Self {
         Self { kept_since: Some(now), ..Self::default() }
+    }
+
+    /// The bindings that were taken or put back so often that they count as contested, and how often that was.
+    pub fn contested(&self) -> impl Iterator<Item = (&BindingKey, u32)> {
+        let retakes = self.tracks.iter().map(|(key, track)| (key, track.retakes));
+        retakes.filter(|(_, retakes)| *retakes >= CONTESTED_FROM)
     }
 
     /// Takes the desired state and a look at the world into account. Terms are compared with EC2's clock, or with the wall

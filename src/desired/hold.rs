@@ -63,13 +63,9 @@ impl HoldFile {
         Self { version: VERSION, delegate_ip, boot_id, set_boottime_ns, set_ms, for_ms, extent }
     }
 
-    /// When the hold ends by itself, as people read it, by the wall clock of its beginning.
+    /// When the hold ends by itself, in milliseconds since the Unix epoch, by the wall clock of its beginning.
     #[must_use]
-    pub fn until(&self) -> String {
-        shown(self.until_ms())
-    }
-
-    fn until_ms(&self) -> u64 {
+    pub fn until_ms(&self) -> u64 {
         self.set_ms.saturating_add(self.for_ms)
     }
 

@@ -93,12 +93,9 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// The error, followed by the part of the source that it is about, unless the error names the part itself.
+/// The error, followed by the part of the source that it is about.
 fn told_with_part(source: &SourceStatus, error: &str) -> String {
-    match &source.part {
-        Some(part) if !error.contains(part.as_str()) => format!("{error} (of {part})"),
-        _ => error.to_owned(),
-    }
+    source.part.as_ref().map_or_else(|| error.to_owned(), |part| format!("{error} (of {part})"))
 }
 
 struct VipChanges<'a> {

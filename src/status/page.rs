@@ -225,9 +225,7 @@ fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
             condition.holds || role(vip) != DesiredRole::Leader || holding(vip, ConditionName::Superseded).is_some()
         }
         // A Pgpool that does not run, or that is not to be asked, needs nobody's attention here.
-        ConditionName::Witness => {
-            condition.holds || ["Off", "NotAskedYet", "NoSocket", "NotRunning"].contains(&&*condition.reason)
-        }
+        ConditionName::Witness => condition.holds || reason::NOBODY_TO_ASK.contains(&&*condition.reason),
         // A hold that does not count is a hold that somebody relies on.
         ConditionName::Held => !condition.holds && condition.reason != reason::NOT_USED,
         ConditionName::Contested | ConditionName::Superseded | ConditionName::HookLost => !condition.holds,

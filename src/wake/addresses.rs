@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::Wake;
 use super::parts::PartVoice;
-use super::watcher::{Watched, Watcher, readable, watch};
+use super::watcher::{WakeSource, Watcher, readable, watch};
 use crate::machine::netlink::OUR_MARK;
 use crate::machine::netlink::socket::{listen, messages, receive};
 
@@ -58,7 +58,7 @@ impl fmt::Display for Addresses {
     }
 }
 
-impl Watched for Addresses {
+impl WakeSource for Addresses {
     const WAKE: Wake = Wake::LocalAddress;
 
     fn open(&mut self) -> io::Result<()> {

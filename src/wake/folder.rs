@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::Wake;
 use super::parts::PartVoice;
-use super::watcher::{Watched, Watcher, readable, watch};
+use super::watcher::{WakeSource, Watcher, readable, watch};
 use crate::desired::{hold, write};
 
 /// The number of attempts to open the folder before an error is returned. An attempt fails if the folder appears or
@@ -62,7 +62,7 @@ impl fmt::Display for Folder {
     }
 }
 
-impl Watched for Folder {
+impl WakeSource for Folder {
     const WAKE: Wake = Wake::DesiredChanged;
 
     fn open(&mut self) -> io::Result<()> {

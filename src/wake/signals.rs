@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Wake;
 use super::parts::PartVoice;
-use super::watcher::{Watched, Watcher, watch};
+use super::watcher::{WakeSource, Watcher, watch};
 
 /// Turns SIGHUP into [`Wake::Config`], SIGTERM and SIGINT into [`Wake::Shutdown`]. Afterwards, until the process ends,
 /// these signals do nothing else.
@@ -25,7 +25,7 @@ impl fmt::Display for Signals {
     }
 }
 
-impl Watched for Signals {
+impl WakeSource for Signals {
     const WAKE: Wake = Wake::Part;
 
     fn open(&mut self) -> io::Result<()> {

@@ -29,7 +29,7 @@ impl Drop for Watcher {
 }
 
 /// Something in the kernel that tells of changes. A source is displayed as the name of the thing that it watches.
-pub(super) trait Watched: fmt::Display + Send + 'static {
+pub(super) trait WakeSource: fmt::Display + Send + 'static {
     /// The wake that stands for all changes that went unnoticed while the source was broken.
     const WAKE: Wake;
 
@@ -49,7 +49,7 @@ pub(super) fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// Opens the source and starts a task that sends its wakes for as long as there is a loop to receive them. A source
 /// that cannot be opened is tried again, at the start as well as later.
-pub(super) fn watch<S: Watched>(mut source: S, voice: PartVoice) -> Watcher {
+pub(super) fn watch<S: WakeSource>(mut source: S, voice: PartVoice) -> Watcher {
     let mut is_open = open(&mut source, &voice);
     Watcher(tokio::spawn(async move {
         loop {
@@ -71,7 +71,7 @@ pub(super) fn watch<S: Watched>(mut source: S, voice: PartVoice) -> Watcher {
 }
 
 /// Opens the source, tells the outcome by the voice, and returns whether the source is open.
-fn open<S: Watched>(source: &mut S, voice: &PartVoice) -> bool {
+fn open<S: WakeSource>(source: &mut S, voice: &PartVoice) -> bool {
     let opened = source.open();
     let told = opened.map_err(|error| format!("{source} cannot be watched, which is tried again each second: {error}"));
     let is_open = told.is_ok();
@@ -80,7 +80,7 @@ fn open<S: Watched>(source: &mut S, voice: &PartVoice) -> bool {
 }
 
 /// Tries to open a source again and again until it is open. Changes meanwhile went unnoticed, so the result is a wake.
-async fn reopen<S: Watched>(source: &mut S, voice: &PartVoice) -> io::Result<Wake> {
+async fn reopen<S: WakeSource>(source: &mut S, voice: &PartVoice) -> io::Result<Wake> {
     loop {
         tokio::time::sleep(REOPEN_AFTER).await;
         if open(source, voice) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -34,14 +35,15 @@ fn found(state_dir: &Path) -> Result<Option<InForce>, String> {
     Files::new(state_dir, trusted(), None).unwrap().hold(IP)
 }
 
-/// The status of a running daemon, with its word about the hold.
-fn status(held: Option<(bool, &str)>) -> Status {
-    let condition = |(holds, message): (bool, &str)| Condition {
+/// The status of a running daemon, with its word about the hold: when the hold ends, or `None` where it does not count.
+fn status(held: Option<(Option<u64>, &str)>) -> Status {
+    let condition = |(until_ms, message): (Option<u64>, &str)| Condition {
         name: OneOf::Known(ConditionName::Held),
-        holds,
+        holds: until_ms.is_some(),
         reason: "ExceptRelease".to_owned(),
         message: message.to_owned(),
         since_ms: 0,
+        until_ms,
     };
     let role = DesiredRole::Leader.into();
     let desired = DesiredStatus { role, reason: None, since_ms: 0, guard_alive: None, asked: None };
@@ -92,7 +94,8 @@ fn a_hold_ends_by_itself_and_at_a_reboot_whatever_the_wall_clock_says() {
     assert_eq!(file.in_force(&boot_id, after(600)).unwrap().left, Duration::from_mins(20));
     assert_eq!(file.in_force(&boot_id, after(1800)), None);
     assert_eq!(file.in_force("another boot", after(600)), None);
-    assert_eq!(file.until(), "2027-01-15T08:30:00Z");
+    assert_eq!(file.until_ms(), 1_800_001_800_000);
+    assert_eq!(file.in_force(&boot_id, now).unwrap().until(), "2027-01-15T08:30:00Z");
 }
 
 #[test]
@@ -147,11 +150,24 @@ fn the_commands_tell_what_the_daemon_makes_of_them() {
     let unnoticed = hold(&context, &options()).unwrap();
     assert!(matches!(&unnoticed, Noticed::Not(_)) && !unnoticed.is_well(), "{unnoticed}");
     let not_used = "the file is not used: its owner, uid 1000, is neither root nor a hook user";
-    daemon_says(Some((false, not_used)));
+    daemon_says(Some((None, not_used)));
     assert_eq!(hold(&context, &options()).unwrap(), Noticed::Not(not_used.to_owned()));
     // An earlier hold is not this one.
-    daemon_says(Some((true, "until 2020-01-01T00:00:00Z")));
+    daemon_says(Some((Some(1_577_836_800_000), "until 2020-01-01T00:00:00Z")));
     assert!(matches!(hold(&context, &options()).unwrap(), Noticed::Not(_)));
+    let before_ms = found(state.path()).unwrap().unwrap().until_ms;
+    // However the daemon words it, the hold that ends when this one does is this one.
+    let held = thread::scope(|scope| {
+        scope.spawn(|| {
+            let until_ms = (0..200).find_map(|_| {
+                thread::sleep(Duration::from_millis(5));
+                Some(found(state.path()).ok()??.until_ms).filter(|until_ms| *until_ms != before_ms)
+            });
+            daemon_says(Some((Some(until_ms.unwrap()), "held")));
+        });
+        hold(&context, &options()).unwrap()
+    });
+    assert_eq!(held, Noticed::Held("held".to_owned()));
 }
 
 #[test]

@@ -134,6 +134,7 @@ pub fn condition(name: ConditionName, holds: bool, message: &str, seconds: u64) 
         reason: "Because".to_owned(),
         message: message.to_owned(),
         since_ms: ago(seconds),
+        until_ms: None,
     }
 }
 

@@ -393,6 +393,13 @@ fn functions(code: &str) -> Vec<(String, Vec<String>)> {
     functions.collect()
 }
 
+/// The parameters of closures that are declared as `bool`.
+fn flags_of_closures(code: &str) -> Vec<String> {
+    let lists = code.split('|').filter(|list| !list.contains([';', '{', '}', '=']));
+    let parameters = lists.flat_map(|list| list.split(',')).map(str::trim);
+    parameters.filter(|parameter| parameter.ends_with(": bool")).map(str::to_owned).collect()
+}
+
 #[test]
 fn a_call_shows_what_its_arguments_mean() {
     let (mut unclear, mut seen) = (Vec::new(), 0);
@@ -406,6 +413,7 @@ fn a_call_shows_what_its_arguments_mean() {
             let flags = parameters.iter().filter(|parameter| parameter.ends_with(": bool"));
             unclear.extend(flags.map(|flag| format!("{file}: {name}: {flag}")));
         }
+        unclear.extend(flags_of_closures(&code).into_iter().map(|flag| format!("{file}: a closure: {flag}")));
     }
     assert!(seen > 900, "{seen} functions");
     assert!(unclear.is_empty(), "{unclear:#?}");
@@ -417,11 +425,58 @@ fn a_functions_parameters_are_told_apart() {
     let [a, d] = [("a", &["b: Vec<(u8, u8)>", "c: bool"][..]), ("d", &["e: E"])]
         .map(|(name, parameters)| (name.to_owned(), parameters.iter().map(|&it| it.to_owned()).collect::<Vec<_>>()));
     assert_eq!(functions(code), [a, d]);
+    let closures =
+        "let put = |name: &str, holds: bool, why: String| {};\nlet sum = |a: u8| a | 1;\nstruct A { b: bool }";
+    assert_eq!(flags_of_closures(closures), ["holds: bool"]);
+}
+
+/// The types that a file defines, each with whether it is meant for other files too.
+fn types(code: &str) -> Vec<(bool, String)> {
+    let types = code.lines().filter_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let is_public = words.first().is_some_and(|word| word.starts_with("pub"));
+        let words = if is_public { &words[1..] } else { &words[..] };
+        let [kind, name, ..] = words else { return None };
+        let is_type = ["struct", "enum", "trait", "type", "union"].contains(kind)
+            // The types that belong to a trait are indented; a macro's type has its name from the call.
+            && line.starts_with(if is_public { "p" } else { kind })
+            && !name.starts_with('$');
+        let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        is_type.then(|| (is_public, name.to_owned()))
+    });
+    // The sets of words that the macro `names` makes.
+    let sets = code.split("names!(").skip(1).filter_map(|set| {
+        let set = set.split_once('{')?.0.lines().last()?.trim().to_owned();
+        (!set.is_empty() && set.chars().all(char::is_alphanumeric)).then_some((true, set))
+    });
+    types.chain(sets).collect()
+}
+
+/// The files that define each type, where other files may or do name the type.
+fn homes_of_types(modules: &BTreeMap<String, String>) -> BTreeMap<String, BTreeSet<String>> {
+    // A type that is private is seen in the files below its own.
+    let imported: BTreeSet<Vec<String>> = modules
+        .iter()
+        .flat_map(|(module, code)| {
+            let scope = scope(module, code);
+            let trees = uses(code).0.into_iter().flat_map(|(_, tree)| flattened(&tree)).collect::<Vec<_>>();
+            trees.into_iter().filter_map(move |path| absolute(module, &scope, path.split(" as ").next()?))
+        })
+        .collect();
+    let mut homes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, code) in modules {
+        for (is_public, name) in types(code) {
+            let path: Vec<_> = module.split("::").chain([&*name]).map(str::to_owned).collect();
+            if is_public || imported.contains(&path) {
+                homes.entry(name).or_default().insert(module.clone());
+            }
+        }
+    }
+    homes
 }
 
 #[test]
 fn a_type_name_means_one_thing() {
-    let mut homes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (file, code) in programs() {
         for (is_reexport, tree) in uses(&code).0 {
             assert!(
@@ -429,20 +484,23 @@ fn a_type_name_means_one_thing() {
                 "{file}: {tree}"
             );
         }
-        for line in code.lines().filter(|line| line.trim_start().starts_with("pub")) {
-            let words: Vec<_> = line.split_whitespace().take(3).collect();
-            if let [_, "struct" | "enum" | "trait" | "type" | "union", name] = words[..]
-                // A macro's type has its name from the call.
-                && !name.starts_with('$')
-            {
-                let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-                homes.entry(name.to_owned()).or_default().push(file.clone());
-            }
-        }
     }
-    assert!(homes.len() > 200, "{}", homes.len());
+    let mut homes = homes_of_types(&modules());
+    assert!(homes.len() > 250, "{}", homes.len());
     homes.retain(|_, files| files.len() > 1);
     assert!(homes.is_empty(), "{homes:#?}");
+}
+
+#[test]
+fn a_type_that_is_private_counts_where_another_file_names_it() {
+    let twice = |user: &str| {
+        let modules =
+            [("a", "mod b;\ntrait Source {}"), ("a::b", user), ("c", "names!(\n    /// All.\n    Source {\n")];
+        let modules = modules.map(|(name, code)| (name.to_owned(), code.to_owned()));
+        homes_of_types(&BTreeMap::from(modules))["Source"].len() == 2
+    };
+    assert!(twice("use super::{Source, watch};"));
+    assert!(!twice("use super::watch;"));
 }
 
 #[test]
@@ -460,4 +518,27 @@ fn every_doc_comment_names_its_subject() {
         }
     }
     assert!(riddles.is_empty(), "{riddles:#?}");
+}
+
+/// Files that make, judge or show the codes on the page.
+const OF_CODES: [&str; 6] =
+    ["src/daemon", "src/report", "src/status/", "src/wake", "src/commands/run.rs", "src/commands/hold.rs"];
+
+#[test]
+fn a_code_on_the_page_has_one_home() {
+    let programs = programs();
+    let is_code = |word: &str| word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase);
+    let literals = |code: &str| -> Vec<String> {
+        let literals = code.split('"').skip(1).step_by(2).filter(|literal| literal.chars().all(char::is_alphanumeric));
+        literals.filter(|literal| is_code(literal)).map(str::to_owned).collect()
+    };
+    let codes = literals(&programs["src/status.rs"]);
+    assert!(codes.len() > 40, "{codes:?}");
+    let mut strewn = Vec::new();
+    for (file, code) in programs.iter().filter(|(file, _)| OF_CODES.iter().any(|home| file.starts_with(home))) {
+        // The daemon names no word of this form but its codes and EC2's operations.
+        let is_strewn = |word: &String| codes.contains(word) || (file.contains("daemon") && !word.contains("Describe"));
+        strewn.extend(literals(code).into_iter().filter(is_strewn).map(|word| format!("{file}: {word}")));
+    }
+    assert!(strewn.is_empty(), "{strewn:#?}");
 }
