@@ -20,6 +20,7 @@ pub use self::news::{HEARTBEAT, News, Reporter, VipKeys};
 
 pub mod changes;
 pub mod health;
+mod hosts;
 pub mod http;
 pub mod labels;
 mod lines;

@@ -19,10 +19,13 @@ use crate::observe::question::Source;
 use crate::observe::seen::{Unseen, WhyUnseen};
 
 pub mod file;
+pub mod frame;
 mod headline;
 mod hint;
+pub mod html;
 pub(crate) mod layout;
 pub mod page;
+pub mod runbook;
 
 /// The version of the document's format. It grows when a reader of the old format would be misled.
 pub const VERSION: u32 = 1;

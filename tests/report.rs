@@ -6,10 +6,14 @@
     reason = "a test may fail, wait, and look at its environment"
 )]
 
+#[path = "report/browser.rs"]
+mod browser;
 #[path = "report/file.rs"]
 mod file;
 #[path = "report/golden.rs"]
 mod golden;
+#[path = "report/html.rs"]
+mod html;
 #[path = "report/http.rs"]
 mod http;
 #[path = "report/log.rs"]

@@ -15,6 +15,7 @@ use vipkeeper::config::Config;
 use vipkeeper::config::sources::Sources;
 use vipkeeper::ec2::codes::Label;
 use vipkeeper::report::{News, Report, Reporter, VipKeys, labels};
+use vipkeeper::status::runbook;
 
 #[path = "tidy/house.rs"]
 mod house;
@@ -381,6 +382,21 @@ fn ci_runs_what_anybody_can_run() {
     let last = script.lines().last().unwrap();
     assert_eq!(last, "CI=true exec tests/all");
     assert_eq!(script.lines().filter(|line| !line.starts_with('#')).count(), 3);
+}
+
+/// Every reason of a problem that `src/status.rs` names.
+fn problems() -> BTreeSet<String> {
+    let source = read("src/status.rs");
+    let constants = blocks(&source, "pub mod problem {", "}").join("\n");
+    let reasons = constants.split(": &str = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    reasons.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_problem_leads_to_an_entry_of_the_runbook() {
+    let entries: BTreeSet<_> = runbook::PROBLEMS.iter().map(|(reason, _)| (*reason).to_owned()).collect();
+    assert_eq!(entries.len(), runbook::PROBLEMS.len(), "each stands once");
+    assert_eq!(problems(), entries, "on the left the problems in src, on the right those in src/status/runbook.rs");
 }
 
 /// The anchor of a heading, as GitHub makes it.

@@ -65,6 +65,14 @@ impl Health {
         locked(&self.newest).as_ref().map(|(_, status)| Arc::clone(status))
     }
 
+    /// The newest status, and the Unix time in milliseconds by the clock with which it was written.
+    #[must_use]
+    pub fn newest_and_now(&self) -> Option<(Arc<Status>, u64)> {
+        let (at, status) = locked(&self.newest).clone()?;
+        let now_ms = status.written_ms.saturating_add(milliseconds(at.elapsed()));
+        Some((status, now_ms))
+    }
+
     /// Whether the loop turns.
     ///
     /// # Errors

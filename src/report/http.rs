@@ -1,10 +1,11 @@
-//! `/metrics`, `/healthz`, `/readyz` and `/status` over HTTP/1, for Prometheus, probes and people.
+//! `/metrics`, `/healthz`, `/readyz`, `/status` and the pages for browsers over HTTP/1, for Prometheus, probes and people.
+//! Nothing that a client asks for changes anything.
 //!
 //! Clients are served on a thread of their own, so that no number of clients holds up the loop. The cost of clients is
 //! bounded: how many are served at once, for how long, how much each client may send, and how often an answer is
 //! rendered.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
@@ -18,7 +19,10 @@ use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use futures_util::stream::FuturesUnordered;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -28,8 +32,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Report;
+use super::hosts::Hosts;
 use crate::shown;
-use crate::status::Status;
+use crate::status::frame::{Refresh, STYLE};
+use crate::status::{Status, html, runbook};
 
 /// How many clients are served at once. A further client takes the place of the client that has kept the listener
 /// waiting longest.
@@ -47,6 +53,8 @@ const BUFFER_BYTES: usize = 16 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long rendered metrics are served again. Prometheus asks each 15 s.
 const METRICS_FOR: Duration = Duration::from_secs(1);
+/// How long the rendered page of one status is served again. The page shows ages, which grow.
+const PAGE_FOR: Duration = Duration::from_secs(1);
 /// The pause before the address is tried again after a failure.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// How far the listener's thread yields to the loop's thread when both want the only processor, in steps of nice(2).
@@ -56,8 +64,24 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The version of Prometheus' text format is part of its content type.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+
+/// The answer's headers besides its type. The browser loads nothing but the style sheet, runs nothing, sends no form, shows
+/// the page in no frame of another site, and keeps and passes on nothing.
+const HEADERS: [(HeaderName, &str); 4] = [
+    (CACHE_CONTROL, "no-store"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+];
 
 const INDEX: &str = "vipkeeper\n
+/         the status page, for browsers; /still: without loading itself again
+/runbook  what to do at night
 /metrics  for Prometheus
 /healthz  whether the loop turns
 /readyz   whether everything was observed lately, nothing is wrong with the daemon, and no watchdog is gone
@@ -131,7 +155,8 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 
 /// Serves for as long as the future is polled. A client's mistakes are neither logged nor errors.
 pub async fn serve(listener: TcpListener, report: &Report) -> Infallible {
-    let answers = Answers::new(report);
+    let hosts = listener.local_addr().map_or(Hosts::Any, |address| Hosts::of_listener(address.ip()));
+    let answers = Answers::new(report, hosts);
     let mut connections = FuturesUnordered::new();
     let mut places = Places::default();
     loop {
@@ -212,7 +237,7 @@ impl Places {
 async fn connection(stream: TcpStream, answers: &Answers<'_>, asked: Rc<Cell<bool>>) {
     let service = service_fn(|request: Request<Incoming>| {
         asked.set(true);
-        let response = answers.to(request.method(), request.uri().path());
+        let response = answers.to(&request);
         async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -228,43 +253,83 @@ async fn connection(stream: TcpStream, answers: &Answers<'_>, asked: Rc<Cell<boo
 /// A status, and its document or the reason why it has none.
 type RenderedStatus = (Arc<Status>, Result<Bytes, String>);
 
+/// A status and when its page was rendered, with the page that is loaded again by itself and the page that is not.
+type RenderedPages = (Arc<Status>, Instant, [Bytes; 2]);
+
 /// The documents that the clients get. Each document is rendered once, and its bytes serve all who ask for it.
 struct Answers<'a> {
     report: &'a Report,
+    hosts: Hosts,
     metrics: RefCell<Option<(Instant, Bytes)>>,
     status: RefCell<Option<RenderedStatus>>,
+    pages: RefCell<Option<RenderedPages>>,
+    runbook: OnceCell<Bytes>,
 }
 
 type Answer = (StatusCode, &'static str, Bytes);
 
 impl<'a> Answers<'a> {
-    fn new(report: &'a Report) -> Self {
-        Self { report, metrics: RefCell::default(), status: RefCell::default() }
+    fn new(report: &'a Report, hosts: Hosts) -> Self {
+        Self {
+            report,
+            hosts,
+            metrics: RefCell::default(),
+            status: RefCell::default(),
+            pages: RefCell::default(),
+            runbook: OnceCell::new(),
+        }
     }
 
-    fn to(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        let (status, content_type, bytes) = match (path, method) {
-            ("/" | "/metrics" | "/healthz" | "/readyz" | "/status", method)
-                if method != Method::GET && method != Method::HEAD =>
-            {
-                (StatusCode::METHOD_NOT_ALLOWED, TEXT, Bytes::from_static(b"only GET and HEAD\n"))
-            }
-            ("/", _) => (StatusCode::OK, TEXT, Bytes::from_static(INDEX.as_bytes())),
-            ("/metrics", _) => (StatusCode::OK, METRICS, self.metrics()),
-            ("/healthz", _) => health(self.report.health().live().map_err(|reason| vec![reason])),
-            ("/readyz", _) => health(self.report.health().ready()),
-            ("/status", _) => self.status(),
-            _ => (StatusCode::NOT_FOUND, TEXT, format!("nothing here; there is\n\n{INDEX}").into()),
+    fn to<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let (status, content_type, bytes) = match self.hosts.check(request) {
+            Ok(()) => self.answer(request.method(), request.uri().path()),
+            Err((status, why)) => (status, TEXT, Bytes::from_static(why.as_bytes())),
         };
         let mut response = Response::new(Full::from(bytes));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         response
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Answer {
+        if ![Method::GET, Method::HEAD].contains(method) {
+            return (StatusCode::METHOD_NOT_ALLOWED, TEXT, Bytes::from_static(b"only GET and HEAD\n"));
+        }
+        match path {
+            "/" => self.page(Refresh::Often),
+            "/still" => self.page(Refresh::Never),
+            "/style.css" => (StatusCode::OK, CSS, Bytes::from_static(STYLE.as_bytes())),
+            "/runbook" => (StatusCode::OK, HTML, self.runbook.get_or_init(|| runbook::page().into()).clone()),
+            "/metrics" => (StatusCode::OK, METRICS, self.metrics()),
+            "/healthz" => health(self.report.health().live().map_err(|reason| vec![reason])),
+            "/readyz" => health(self.report.health().ready()),
+            "/status" => self.status(),
+            _ => (StatusCode::NOT_FOUND, TEXT, format!("nothing here; there is\n\n{INDEX}").into()),
+        }
+    }
+
+    /// The page of the newest status, as it was at most [`PAGE_FOR`] ago.
+    fn page(&self, refresh: Refresh) -> Answer {
+        let Some((newest, now_ms)) = self.report.health().newest_and_now() else {
+            return (StatusCode::SERVICE_UNAVAILABLE, HTML, html::no_status_yet().into());
+        };
+        let mut rendered = self.pages.borrow_mut();
+        let is_fresh = |(of, at, _): &&RenderedPages| Arc::ptr_eq(of, &newest) && at.elapsed() < PAGE_FOR;
+        let pages = match rendered.as_ref().filter(is_fresh) {
+            Some((.., pages)) => pages.clone(),
+            None => {
+                let pages = [Refresh::Often, Refresh::Never].map(|refresh| html::page(&newest, now_ms, refresh).into());
+                *rendered = Some((newest, Instant::now(), pages.clone()));
+                pages
+            }
+        };
+        let [often, never] = pages;
+        (StatusCode::OK, HTML, if refresh == Refresh::Often { often } else { never })
     }
 
     /// The metrics as they were at most [`METRICS_FOR`] ago.
@@ -314,10 +379,10 @@ mod tests {
     use super::*;
     use crate::report::Reporter;
 
-    #[test]
-    fn a_document_is_rendered_once_however_many_ask_for_it() {
+    #[tokio::test(start_paused = true)]
+    async fn a_document_is_rendered_once_however_many_ask_for_it() {
         let report = Report::new(&[], None, Duration::from_secs(90));
-        let answers = Answers::new(&report);
+        let answers = Answers::new(&report, Hosts::Any);
         let status = Status {
             version: crate::status::VERSION,
             program: String::new(),
@@ -334,6 +399,10 @@ mod tests {
         report.status(&status);
         let (first, second) = (answers.status().2, answers.status().2);
         assert_eq!(first.as_ptr(), second.as_ptr(), "these are the bytes that were rendered");
+        let (first, second) = (answers.page(Refresh::Often).2, answers.page(Refresh::Often).2);
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        tokio::time::advance(PAGE_FOR).await;
+        assert!(first.as_ptr() != answers.page(Refresh::Often).2.as_ptr(), "the ages on the page grow");
         report.status(&Status { pid: 2, ..status });
         let changed = answers.status().2;
         assert!(changed != first, "a new status is rendered anew");

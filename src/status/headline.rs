@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::hint;
 use super::layout::{Tone, age, clean};
+use super::runbook::RunbookEntry;
 use super::{BindingStatus, Condition, ConditionName, DesiredRole, ErrorStatus, ObstacleStatus, VipStatus, reason};
 use crate::decide::plan::{Blocker, State};
 use crate::ec2::Class;
@@ -22,6 +23,8 @@ pub(super) struct Headline {
     pub(super) aside: Option<String>,
     pub(super) what: Vec<String>,
     pub(super) to_do: Option<String>,
+    /// The entry of the runbook that tells more.
+    pub(super) entry: RunbookEntry,
 }
 
 impl Headline {
@@ -42,25 +45,26 @@ impl Headline {
 
     /// The headline of a condition that concerns the VIP as a whole and outweighs any binding.
     fn of_condition(vip: &VipStatus) -> Option<Self> {
-        let alert = |word, condition: &Condition, to_do: &str| Self {
+        let alert = |word, entry, condition: &Condition, to_do: &str| Self {
             tone: Tone::Bad,
             word,
             since_ms: Some(condition.since_ms),
             aside: None,
             what: vec![clean(&condition.message)],
             to_do: Some(to_do.to_owned()),
+            entry,
         };
         if let Some(held) = holding(vip, ConditionName::Held) {
             let to_do = format!(
                 "'vipkeeper resume {}' as the hook's user ends the hold; it also ends by itself",
                 vip.delegate_ip
             );
-            return Some(Self { tone: Tone::Wait, ..alert("HELD", held, &to_do) });
+            return Some(Self { tone: Tone::Wait, ..alert("HELD", RunbookEntry::Held, held, &to_do) });
         }
         if let Some(lost) = holding(vip, ConditionName::HookLost) {
             let to_do = "look at if_up_cmd and if_down_cmd in pgpool.conf, and at what Pgpool's log says of them; \
                          'pcp_watchdog_info' shows who leads";
-            return Some(alert("HOOK LOST", lost, to_do));
+            return Some(alert("HOOK LOST", RunbookEntry::HookLost, lost, to_do));
         }
         if let Some(invalid) = failing(vip, ConditionName::DesiredValid) {
             let to_do = format!(
@@ -68,19 +72,19 @@ impl Headline {
                  this node leads, 'vipkeeper up {0}'",
                 vip.delegate_ip
             );
-            return Some(alert("DESIRED STATE INVALID", invalid, &to_do));
+            return Some(alert("DESIRED STATE INVALID", RunbookEntry::DesiredStateInvalid, invalid, &to_do));
         }
         if let Some(contested) = holding(vip, ConditionName::Contested) {
             let to_do = "find who else moves this address: another failover script, or a person; \
                          CloudTrail names the caller";
-            return Some(alert("CONTESTED", contested, to_do));
+            return Some(alert("CONTESTED", RunbookEntry::Contested, contested, to_do));
         }
         if let Some(unused) = failing(vip, ConditionName::Held) {
             let to_do = format!(
                 "hold it anew as root or as a user in hook_users, or end it: 'vipkeeper resume {}'",
                 vip.delegate_ip
             );
-            return Some(alert("HOLD NOT USED", unused, &to_do));
+            return Some(alert("HOLD NOT USED", RunbookEntry::Held, unused, &to_do));
         }
         None
     }
@@ -88,26 +92,28 @@ impl Headline {
     /// The headline where no valid word says which role is wanted of this node. That is normal on a node on which no
     /// hook had a reason to run.
     fn of_unknown(vip: &VipStatus) -> Option<Self> {
-        let unknown = |tone, word, what: String, to_do: Option<&str>| Self {
+        let unknown = |(tone, word, entry), what: String, to_do: Option<&str>| Self {
             tone,
             word,
             since_ms: Some(vip.desired.since_ms),
             aside: None,
             what: vec![what],
             to_do: to_do.map(str::to_owned),
+            entry,
         };
         let in_sync = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync);
         match in_sync.map(|condition| &*condition.reason) {
             _ if role(vip) != DesiredRole::Unknown => None,
             Some(reason::NO_HOOK_YET) => {
                 let what = "normal on a node that has not led since boot; nothing points here, nothing is touched";
-                Some(unknown(Tone::Good, "NO HOOK YET", what.to_owned(), None))
+                Some(unknown((Tone::Good, "NO HOOK YET", RunbookEntry::NoHookYet), what.to_owned(), None))
             }
             // The failed or missing read matters more here, and another headline tells of that read.
             Some(reason::NOT_READ | reason::NOT_LOOKED_YET) => None,
             _ => {
                 let why = vip.desired.reason.as_deref().map_or("no hook has said what is wanted".to_owned(), clean);
-                Some(unknown(Tone::Wait, "NOT KNOWN", format!("{why}; nothing is touched"), Some(ASK_PGPOOL)))
+                let said = (Tone::Wait, "NOT KNOWN", RunbookEntry::RoleNotKnown);
+                Some(unknown(said, format!("{why}; nothing is touched"), Some(ASK_PGPOOL)))
             }
         }
     }
@@ -127,6 +133,7 @@ impl Headline {
                 "start Pgpool if it does not run; if it runs and stands by, say so as its user: 'vipkeeper down {}'",
                 vip.delegate_ip
             )),
+            entry: RunbookEntry::WatchdogGone,
         })
     }
 
@@ -163,6 +170,13 @@ impl Headline {
             since_ms: Some(worst.since_ms),
             aside: Some(format!("{good} of {} bindings in sync", vip.bindings.len())),
             what,
+            entry: match (blocker(worst), &worst.last_error, state(worst)) {
+                (Some(blocker), ..) => RunbookEntry::of_blocker(blocker),
+                (None, Some(_), _) | (None, None, State::Drift) => RunbookEntry::Refused,
+                (None, None, State::Blocked) => RunbookEntry::Waiting,
+                (None, None, State::Waiting | State::InSync) => RunbookEntry::Slow,
+                (None, None, State::Unknown) => RunbookEntry::NotRead,
+            },
             to_do: match (blocker(worst), &worst.last_error) {
                 // A binding that waits for somebody else is not tried, so its last error is an old one.
                 (Some(blocker), _) => Some(unblock(blocker, vip)),
@@ -188,6 +202,7 @@ impl Headline {
             aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
             what,
             to_do: Some(hint::of_error(error)),
+            entry: RunbookEntry::ClaimNotRecorded,
         })
     }
 
@@ -203,6 +218,7 @@ impl Headline {
             aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
             what: vec![what.to_owned(), clean(&unread.message)],
             to_do: Some(hint::of_unread_claims(vip.claim.as_ref())),
+            entry: RunbookEntry::ClaimsNotRead,
         })
     }
 
@@ -220,6 +236,7 @@ impl Headline {
             aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
             what: what.collect(),
             to_do: Some(hint::of_obstacle(first).to_owned()),
+            entry: RunbookEntry::TakeoverWouldFail,
         })
     }
 
@@ -259,6 +276,11 @@ impl Headline {
             aside: claim.filter(|_| superseded.is_none()),
             what,
             to_do,
+            entry: match (superseded, vip.in_sync) {
+                (Some(_), _) => RunbookEntry::Superseded,
+                (None, true) => RunbookEntry::ClientsDoNotReachTheVip,
+                (None, false) => RunbookEntry::Slow,
+            },
         }
     }
 }
@@ -384,4 +406,22 @@ pub(super) fn next_try(next_try_ms: Option<u64>, now_ms: u64) -> Option<String> 
 fn precise(from_ms: u64, to_ms: u64) -> String {
     let took = Duration::from_millis(to_ms.saturating_sub(from_ms));
     if took < Duration::from_secs(10) { format!("{:.2} s", took.as_secs_f64()) } else { age(took) }
+}
+
+/// Whether a condition is as it should be.
+pub(super) fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
+    // A condition of a newer daemon counts as well where it holds, as most conditions do.
+    let Some(name) = condition.name.known() else { return condition.holds };
+    match name {
+        // Only a leader whose claim is not superseded has a claim to record.
+        ConditionName::ClaimRecorded => {
+            condition.holds || role(vip) != DesiredRole::Leader || holding(vip, ConditionName::Superseded).is_some()
+        }
+        // A Pgpool that does not run, or that is not to be asked, needs nobody's attention here.
+        ConditionName::Witness => condition.holds || reason::NOBODY_TO_ASK.contains(&&*condition.reason),
+        // A hold that does not count is a hold that somebody relies on.
+        ConditionName::Held => !condition.holds && condition.reason != reason::NOT_USED,
+        ConditionName::Contested | ConditionName::Superseded | ConditionName::HookLost => !condition.holds,
+        ConditionName::InSync | ConditionName::DesiredValid => condition.holds,
+    }
 }

@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
-use super::headline::{Headline, holding, next_try, role, state};
+use super::headline::{Headline, holding, is_well, next_try, state};
 pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
 use super::{
-    BindingStatus, ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, STALE_AFTER, SourceStatus,
-    Status, VipStatus, reason,
+    BindingStatus, ClockStatus, ConditionName, ConnectionsStatus, STALE_AFTER, SourceStatus, Status, VipStatus,
 };
 use crate::decide::plan::State;
+
+/// The advice where the daemon's process lives and its loop does not turn.
+pub(super) const IF_STUCK: &str = "'journalctl -u vipkeeper' tells why (state folder full or not writable?); \
+                                   'systemctl restart vipkeeper' moves no address";
 
 /// Whether the daemon that wrote the status still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,23 +106,23 @@ fn top(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> String
         DaemonLife::Alive if is_old(status, now_ms) => {
             let what = style.paint(Tone::Bad, "STUCK");
             format!("{name} on {node}{region}  {what}: process {pid} lives, but wrote this {written} ago\n")
-                + &style.paragraph(
-                    2,
-                    "do    ",
-                    "'journalctl -u vipkeeper' tells why (state folder full or not writable?); \
-                     'systemctl restart vipkeeper' moves no address",
-                )
+                + &style.paragraph(2, "do    ", IF_STUCK)
         }
         DaemonLife::Alive => format!("{name} on {node}{region}, process {pid}, up {up}\n"),
     }
 }
 
-fn vip_section(vip: &VipStatus, overall: Overall, now_ms: u64, style: Style) -> String {
-    let headline = Headline::of(vip, now_ms);
-    let role = match holding(vip, ConditionName::Superseded) {
+/// The role in one word.
+pub(super) fn shown_role(vip: &VipStatus) -> String {
+    match holding(vip, ConditionName::Superseded) {
         Some(_) => "superseded".to_owned(),
         None => clean(vip.desired.role.as_str()),
-    };
+    }
+}
+
+fn vip_section(vip: &VipStatus, overall: Overall, now_ms: u64, style: Style) -> String {
+    let headline = Headline::of(vip, now_ms);
+    let role = shown_role(vip);
     let ip = style.paint(Tone::Bold, &vip.delegate_ip.to_string());
     let word = if overall == Overall::Stale {
         style.paint(Tone::Wait, &format!("LAST KNOWN: {}", headline.word))
@@ -141,12 +144,16 @@ fn vip_section(vip: &VipStatus, overall: Overall, now_ms: u64, style: Style) -> 
     page
 }
 
-/// The connections that were ended before their address went.
 fn connections(vip: &VipStatus, now_ms: u64, style: Style) -> String {
-    let Some(ConnectionsStatus { reset, at_ms, left }) = &vip.connections else { return String::new() };
+    let text = vip.connections.as_ref().map(|ended| ended_connections(ended, now_ms));
+    text.map(|text| format!("\n{}", style.paragraph(2, "connections  ", &text))).unwrap_or_default()
+}
+
+/// The connections that were ended before their address went.
+pub(super) fn ended_connections(ended: &ConnectionsStatus, now_ms: u64) -> String {
+    let ConnectionsStatus { reset, at_ms, left } = ended;
     let left = left.as_deref().map(|why| format!("; some may be left: {}", clean(why))).unwrap_or_default();
-    let text = format!("{reset} reset since the daemon started, last {} ago{left}", since(*at_ms, now_ms));
-    format!("\n{}", style.paragraph(2, "connections  ", &text))
+    format!("{reset} reset since the daemon started, last {} ago{left}", since(*at_ms, now_ms))
 }
 
 fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {
@@ -154,11 +161,7 @@ fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {
         return String::new();
     }
     let row = |binding: &BindingStatus| {
-        let tone = match state(binding) {
-            State::InSync => Tone::Good,
-            State::Waiting | State::Unknown => Tone::Wait,
-            State::Drift | State::Blocked => Tone::Bad,
-        };
+        let tone = tone(binding);
         let error = binding.last_error.as_ref().map(|error| format!("; {}", clean(&error.message)));
         let detail = clean(&binding.detail) + &error.unwrap_or_default();
         vec![
@@ -172,6 +175,14 @@ fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {
     };
     let rows: Vec<_> = vip.bindings.iter().map(row).collect();
     format!("\n{}", style.table(2, &["BINDING", "TARGET", "STATE", "FOR", "NEXT TRY", "DETAIL"], &rows))
+}
+
+pub(super) fn tone(binding: &BindingStatus) -> Tone {
+    match state(binding) {
+        State::InSync => Tone::Good,
+        State::Waiting | State::Unknown => Tone::Wait,
+        State::Drift | State::Blocked => Tone::Bad,
+    }
 }
 
 /// The conditions that are not as they should be. `InSync` is left out, because the headline tells it.
@@ -203,34 +214,17 @@ fn sources(status: &Status, now_ms: u64, style: Style) -> String {
             let read = source.last_success_ms.map_or("never".to_owned(), |at| format!("{} ago", since(at, now_ms)));
             let error = source.error.as_deref().map_or_else(|| "-".to_owned(), clean);
             let tone = if source.error.is_some() { Tone::Bad } else { Tone::Plain };
-            vec![(Tone::Plain, clean(&name(source))), (tone, read), (tone, error)]
+            vec![(Tone::Plain, clean(&source_name(source))), (tone, read), (tone, error)]
         })
         .collect();
     style.table(0, &["SOURCE", "LAST READ", "ERROR"], &rows)
 }
 
 /// The source's name, with its part if it has one: `route_tables of 123456789012:role/shared`.
-fn name(source: &SourceStatus) -> String {
+pub(super) fn source_name(source: &SourceStatus) -> String {
     let Some(part) = &source.part else { return source.source.to_string() };
     // Of a role's ARN, the account and the role's name are shown.
     format!("{} of {}", source.source, part.split_once("::").map_or(part.as_str(), |(_, role)| role))
-}
-
-fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
-    // A condition of a newer daemon counts as well where it holds, as most conditions do.
-    let Some(name) = condition.name.known() else { return condition.holds };
-    match name {
-        // Only a leader whose claim is not superseded has a claim to record.
-        ConditionName::ClaimRecorded => {
-            condition.holds || role(vip) != DesiredRole::Leader || holding(vip, ConditionName::Superseded).is_some()
-        }
-        // A Pgpool that does not run, or that is not to be asked, needs nobody's attention here.
-        ConditionName::Witness => condition.holds || reason::NOBODY_TO_ASK.contains(&&*condition.reason),
-        // A hold that does not count is a hold that somebody relies on.
-        ConditionName::Held => !condition.holds && condition.reason != reason::NOT_USED,
-        ConditionName::Contested | ConditionName::Superseded | ConditionName::HookLost => !condition.holds,
-        ConditionName::InSync | ConditionName::DesiredValid => condition.holds,
-    }
 }
 
 /// The page for pipes and files, in ASCII: each other character, as errors may bring along, becomes `?`.

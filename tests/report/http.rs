@@ -33,7 +33,7 @@ async fn ask(address: std::net::SocketAddr, request: &str) -> String {
 }
 
 async fn get(address: std::net::SocketAddr, path: &str) -> String {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await
+    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await
 }
 
 fn report() -> Report {
@@ -172,12 +172,68 @@ async fn only_what_is_there_is_served_and_only_read() {
         let answer = get(address, "/etc/passwd").await;
         assert!(answer.starts_with("HTTP/1.1 404 ") && body(&answer).contains("/readyz"), "{answer}");
         for method in ["POST", "DELETE", "PATCH", "OPTIONS", "BREW"] {
-            let answer = ask(address, &format!("{method} /status HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+            let answer = ask(address, &format!("{method} /status HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
             assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD\r\n"), "{answer}");
         }
-        let answer = ask(address, "HEAD /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let answer = ask(address, "HEAD /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200 ") && body(&answer).is_empty(), "{answer}");
         assert!(ask(address, "\x16\x03\x01 tls?\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_answer_tells_the_browser_to_run_load_and_keep_nothing() {
+    let report = report();
+    report.status(&status(vec![leader()]));
+    with_server(&report, async |address| {
+        let paths = [
+            ("/", "text/html; charset=utf-8"),
+            ("/still", "text/html; charset=utf-8"),
+            ("/runbook", "text/html; charset=utf-8"),
+            ("/style.css", "text/css; charset=utf-8"),
+            ("/status", "application/json"),
+            ("/healthz", "text/plain; charset=utf-8"),
+            ("/nowhere", "text/plain; charset=utf-8"),
+        ];
+        for (path, content_type) in paths {
+            let answer = get(address, path).await;
+            for header in [
+                &format!("content-type: {content_type}"),
+                "content-security-policy: default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
+                 form-action 'none'",
+                "x-content-type-options: nosniff",
+                "referrer-policy: no-referrer",
+                "cache-control: no-store",
+            ] {
+                assert!(answer.contains(&format!("\r\n{header}\r\n")), "{path}: {header}: {answer}");
+            }
+            let inline = ["<script", "<style", " style=", " onclick", "javascript:"];
+            assert!(inline.iter().all(|inline| !answer.contains(inline)), "{path}: {answer}");
+        }
+        assert!(body(&get(address, "/").await).contains("20.0.0.50"));
+        assert!(body(&get(address, "/runbook").await).contains("<h2 id=\"contested\">"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_web_site_that_resolves_to_loopback_learns_nothing() {
+    let report = report();
+    report.status(&status(vec![leader()]));
+    with_server(&report, async |address| {
+        for path in ["/", "/still", "/runbook", "/style.css", "/metrics", "/status", "/healthz", "/readyz", "/nowhere"]
+        {
+            let by_name =
+                async |host: &str| ask(address, &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+            let answer = by_name("evil.example:9813").await;
+            assert!(answer.starts_with("HTTP/1.1 421 ") && !answer.contains("20.0.0.50"), "{path}: {answer}");
+            for host in ["127.0.0.1:9813", "[::1]", "localhost:4711"] {
+                assert!(!by_name(host).await.starts_with("HTTP/1.1 421 "), "{path}, {host}");
+            }
+        }
+        assert!(ask(address, "GET / HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+        assert!(ask(address, "GET / HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
     })
     .await;
 }
@@ -186,12 +242,12 @@ async fn only_what_is_there_is_served_and_only_read() {
 async fn a_head_without_end_is_refused() {
     let report = report();
     with_server(&report, async |address| {
-        let big = format!("GET / HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", "x".repeat(100_000));
+        let big = format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\ncookie: {}\r\n\r\n", "x".repeat(100_000));
         let answer = ask(address, &big).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
-        let nine = format!("GET / HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", "x".repeat(9 << 10));
+        let nine = format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\ncookie: {}\r\n\r\n", "x".repeat(9 << 10));
         assert!(ask(address, &nine).await.starts_with("HTTP/1.1 431 "));
-        let seven = format!("GET / HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n", "x".repeat(7 << 10));
+        let seven = format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\ncookie: {}\r\n\r\n", "x".repeat(7 << 10));
         assert!(ask(address, &seven).await.starts_with("HTTP/1.1 200 "));
     })
     .await;
@@ -231,7 +287,7 @@ async fn clients_that_do_not_read_hold_others_up_for_a_moment() {
         let mut unread = Vec::new();
         for _ in 0..60 {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            stream.write_all(b"GET /status HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
             unread.push(stream);
         }
         let start = Instant::now();
