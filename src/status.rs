@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::binding::{BindingKey, Kind};
+use crate::decide::claim::Rival;
 use crate::decide::plan::{Blocker, DriftReason, State};
 use crate::desired::Desired;
 use crate::ec2::Class;
@@ -166,6 +167,9 @@ pub struct VipStatus {
     /// Everything known that must make a takeover by this node fail.
     #[serde(default)]
     pub obstacles: Vec<ObstacleStatus>,
+    /// The claims of other nodes that stand on the record, the newest first. Empty also while the record is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_claims: Vec<Rival>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,13 @@
 //! The document that status, health and metrics show, as far as it tells of a VIP.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use crate::action::Action;
 use crate::binding::{BindingKey, ClaimMode};
 use crate::claim_tag;
 use crate::config::WitnessMode;
-use crate::decide::claim::{self, Record};
+use crate::decide::claim::{self, Record, Rival};
 use crate::decide::plan::{self, Plan, Unasked, Verdict, Why};
 use crate::desired::Desired;
 use crate::desired::hold::Extent;
@@ -105,7 +106,16 @@ impl VipLoop {
             conditions,
             connections: self.connections.clone(),
             obstacles: self.obstacles.iter().map(obstacle).collect(),
+            other_claims: self.other_claims(),
         }
+    }
+
+    /// The claims of other nodes on the record, the newest first.
+    fn other_claims(&self) -> Vec<Rival> {
+        let Some((claims, me)) = self.claims().zip(self.instance()) else { return Vec::new() };
+        let mut others = claim::standing_of_others(claims, me);
+        others.sort_by_key(|other| Reverse(other.term));
+        others
     }
 
     fn desired(&self) -> DesiredStatus {
@@ -274,7 +284,7 @@ impl VipLoop {
     /// The other nodes whose claims stand on the record, as one text. `None` if there are none.
     fn recorded_by_others(&self) -> Option<String> {
         let (claims, me) = self.claims().zip(self.instance())?;
-        let others: Vec<_> = claim::standing_of_others(claims, me).iter().map(ToString::to_string).collect();
+        let others: Vec<_> = claim::standing_of_others(claims, me).iter().map(|other| other.node.to_string()).collect();
         (!others.is_empty()).then(|| others.join(", "))
     }
 

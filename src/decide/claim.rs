@@ -21,7 +21,7 @@ use crate::ids::ClaimId;
 use crate::ids::{InstanceId, Term};
 use crate::observe::seen::{Claims, Copies, Moment};
 
-/// A newer claim of another node.
+/// A claim of another node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rival {
     pub node: InstanceId,
@@ -219,13 +219,13 @@ fn newest(terms: &BTreeMap<InstanceId, Term>, me: &InstanceId) -> Option<Rival> 
     Some(Rival { node: node.clone(), term: *term })
 }
 
-/// The other nodes whose claim stands, in any place. Where this node records none, their daemons do not know of its
+/// The claims of other nodes that stand, in any place. Where this node records none, their daemons do not know of its
 /// leadership.
 #[must_use]
-pub fn standing_of_others(claims: &Claims, me: &InstanceId) -> Vec<InstanceId> {
+pub fn standing_of_others(claims: &Claims, me: &InstanceId) -> Vec<Rival> {
     let Some(whole) = Whole::of(claims) else { return Vec::new() };
     let others = whole.terms.iter().filter(|(node, term)| *node != me && **term != WITHDRAWN);
-    others.map(|(node, _)| node.clone()).collect()
+    others.map(|(node, term)| Rival { node: node.clone(), term: *term }).collect()
 }
 
 /// Whether another node's claim is newer than this node's claim with the term `mine`.

@@ -10,7 +10,9 @@ use super::headline::{Headline, is_well, next_try, role};
 use super::layout::{Tone, age, clean, since};
 use super::page::{DaemonLife, IF_STUCK, Overall, ended_connections, shown_role, source_name, tone};
 use super::runbook::RunbookEntry;
-use super::{BindingStatus, ClaimStatus, Condition, DesiredRole, ErrorStatus, SourceStatus, Status, VipStatus};
+use super::{
+    BindingStatus, ClaimStatus, ClockStatus, Condition, DesiredRole, ErrorStatus, SourceStatus, Status, VipStatus,
+};
 
 /// The whole page.
 #[must_use]
@@ -24,6 +26,12 @@ pub fn page(status: &Status, now_ms: u64, refresh: Refresh) -> String {
             header {
                 h1 { "vipkeeper on " code { (node) } }
                 (top(status, now_ms))
+                @if let Some(doubt) = status.clock.as_ref().and_then(ClockStatus::doubt) {
+                    p {
+                        (state_word(Tone::Wait, "Clock")) ": this node's clock is " (clean(&doubt)) " "
+                        (more(RunbookEntry::ClockOff, "the clock"))
+                    }
+                }
                 p.faint {
                     @if refresh == Refresh::Often { "Loaded again every 10 s. " a href="/still" { "Hold the page still" } }
                     @else { "Not loaded again by itself. " a href="/" { "Keep the page up to date" } }
@@ -127,6 +135,8 @@ fn vip_section(vip: &VipStatus, number: usize, overall: Overall, now_ms: u64) ->
             p { (more(headline.entry, &format!("{} of {}", headline.word, vip.delegate_ip))) }
             @if !vip.bindings.is_empty() { (bindings(vip, &id, now_ms)) }
             @if let Some(claim) = &vip.claim { (claim_list(vip, claim, now_ms)) }
+            @if !vip.other_claims.is_empty() { (other_claims(vip, now_ms)) }
+            @if headline.entry != RunbookEntry::TakeoverWouldFail && !vip.obstacles.is_empty() { (obstacles(vip)) }
             @if !vip.conditions.is_empty() { (conditions(vip, &id, now_ms)) }
             @if let Some(ended) = &vip.connections {
                 h3 { "Connections" }
@@ -196,6 +206,37 @@ fn claim_list(vip: &VipStatus, claim: &ClaimStatus, now_ms: u64) -> Markup {
                 @if let Some(next) = next_try(claim.next_record_ms, now_ms) { dt { "Next try" } dd { (next) } }
             }
         }
+    }
+}
+
+/// Who else claims the VIP. The term of a claim is the wall clock at its beginning, by its node's own clock.
+fn other_claims(vip: &VipStatus, now_ms: u64) -> Markup {
+    html! {
+        h3 { "Claims of other nodes" }
+        ul {
+            @for other in &vip.other_claims {
+                li {
+                    code { (other.node.as_str()) } ", term " (other.term) ", begun "
+                    (since(other.term.0, now_ms)) " ago by its own clock"
+                }
+            }
+        }
+    }
+}
+
+/// Why a takeover by this node would fail, where the headline has something else to say.
+fn obstacles(vip: &VipStatus) -> Markup {
+    html! {
+        h3 { "A takeover by this node would fail" }
+        ul {
+            @for obstacle in &vip.obstacles {
+                li {
+                    @if let Some(binding) = &obstacle.binding { (clean(&binding.to_string())) ": " }
+                    (clean(&obstacle.message))
+                }
+            }
+        }
+        p { (more(RunbookEntry::TakeoverWouldFail, "takeovers that would fail")) }
     }
 }
 

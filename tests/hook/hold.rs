@@ -55,6 +55,7 @@ fn status(held: Option<(Option<u64>, &str)>) -> Status {
         holds: None,
         connections: None,
         obstacles: Vec::new(),
+        other_claims: Vec::new(),
         bindings: Vec::new(),
         conditions: held.into_iter().map(condition).collect(),
     };

@@ -10,10 +10,9 @@ const require = createRequire(join(packages, 'x.js'));
 const { chromium } = require('playwright-core');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
-const looks = [];
-for (const colorScheme of ['light', 'dark']) {
-  for (const width of [1280, 360]) looks.push({ colorScheme, viewport: { width, height: 740 } });
-}
+// Each of the two colour schemes and each of the two widths. A narrow page has the colours of a wide one.
+const looks = [['light', 1280], ['dark', 1280], ['dark', 360]]
+  .map(([colorScheme, width]) => ({ colorScheme, viewport: { width, height: 740 } }));
 // The pictures that the documents show, by state, colours and width.
 const shown = new Map([
   ['in-sync-light-1280', 'in-sync.png'], ['denied-dark-360', 'denied-phone-dark.png'],

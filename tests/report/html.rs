@@ -1,12 +1,20 @@
 //! The page for browsers: whole, as golden files, for each state; and what text from elsewhere cannot do to it.
 
-use vipkeeper::decide::plan::Blocker;
+use vipkeeper::binding::{BindingKey, Kind};
+use vipkeeper::decide::claim::Rival;
+use vipkeeper::decide::plan::{Blocker, State};
+use vipkeeper::ids::Term;
+use vipkeeper::observe::obstacles::ObstacleName;
 use vipkeeper::status::frame::Refresh;
 use vipkeeper::status::html::page;
-use vipkeeper::status::{Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem, Status, VipStatus};
+use vipkeeper::status::{
+    ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, ObstacleStatus, Problem, Status, VipStatus,
+};
 
 use super::golden;
-use super::statuses::{NOW_MS, ago, condition, denied, fresh, leader, standby, status, unread_claims, unrecorded};
+use super::statuses::{
+    NOW_MS, ago, binding, condition, denied, fresh, leader, standby, status, unread_claims, unrecorded,
+};
 
 /// Each state in which a node's page can be, by name.
 pub fn states() -> Vec<(&'static str, Status)> {
@@ -34,8 +42,52 @@ pub fn states() -> Vec<(&'static str, Status)> {
         ("blocked", status(vec![blocked()])),
         ("alerts", alerts),
         ("stuck", stuck),
+        ("held", held()),
         ("no-vips", status(vec![])),
     ]
+}
+
+/// VIPs that an operator holds, that wait, or that nobody wants known, on a node whose clock is off.
+fn held() -> Status {
+    let at = |last: u8, vip: VipStatus| VipStatus { delegate_ip: [20, 0, 0, last].into(), ..vip };
+    let hold = |holds, reason: &str, message| Condition {
+        reason: reason.to_owned(),
+        ..condition(ConditionName::Held, holds, message, 300)
+    };
+    let mut held = leader();
+    held.conditions.push(hold(true, "ExceptRelease", "an operator holds it: this node changes nothing until 03:14"));
+    let mut unused = standby();
+    unused.conditions.push(hold(false, "NotUsed", "owned by user 1000, who is not trusted"));
+    let mut gone = standby();
+    gone.desired.guard_alive = Some(false);
+    gone.desired.reason = Some("the file says leader, but the Pgpool watchdog process that said so is gone".to_owned());
+    let mut unknown = fresh();
+    unknown.in_sync = false;
+    unknown.conditions[0] = condition(ConditionName::InSync, false, "nothing is asked, but something points here", 12);
+    let unlike = |state, detail: &str| {
+        let mut vip = leader();
+        vip.in_sync = false;
+        vip.bindings[0] = binding(Kind::Route, "rtb-012345abcd", state, detail);
+        vip.conditions[0] = condition(ConditionName::InSync, false, "1 of 4 bindings is not in sync", 3);
+        vip
+    };
+    let mut young = leader();
+    young.in_sync = false;
+    young.bindings.clear();
+    young.conditions[0] = condition(ConditionName::InSync, false, "nothing has been looked at yet", 1);
+    let mut obstructed = standby();
+    obstructed.obstacles.push(ObstacleStatus {
+        name: ObstacleName::InsideVpc.into(),
+        binding: Some(BindingKey::new(Kind::Route, "rtb-67890abcd")),
+        message: "20.0.0.67 is inside the VPC (20.0.0.0/16), and EC2 takes no route to it".to_owned(),
+    });
+    let mut both = unlike(State::Drift, "points at eni-0b2, looking twice before taking it back");
+    both.obstacles.clone_from(&obstructed.obstacles);
+    both.other_claims = vec![Rival { node: "i-0def".parse().unwrap(), term: Term(ago(4_000)) }];
+    let vips = [held, unused, gone, unknown, unlike(State::Waiting, "taking it"), young, obstructed, both];
+    let mut status = status((60..).zip(vips).map(|(last, vip)| at(last, vip)).collect());
+    status.clock = Some(ClockStatus { ahead_ms: Some(2_300), error_ms: Some(120), ..ClockStatus::default() });
+    status
 }
 
 fn contested() -> VipStatus {

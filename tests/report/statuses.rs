@@ -84,6 +84,7 @@ pub fn leader() -> VipStatus {
         ],
         connections: None,
         obstacles: Vec::new(),
+        other_claims: Vec::new(),
     }
 }
 
