@@ -118,6 +118,8 @@ every_method! {
     the_trusted_servers_are_lost: setups::NOBODY_TO_TRUST,
     the_resolver_is_silent: setups::NO_RESOLVER,
     vipkeeper_is_upgraded: setups::UPGRADED,
+    pgpool_is_upgraded: setups::PGPOOL_UPGRADED,
+    pgpool_is_stopped_smartly: setups::STOPPED_SMARTLY,
 }
 
 /// One scenario for each method.

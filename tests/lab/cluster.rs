@@ -206,9 +206,9 @@ impl Lab {
         software::stop_pgpool(self.machine(node), self.setup);
     }
 
-    pub fn begin_to_stop_pgpool(&self, node: usize) {
+    pub fn begin_to_stop_pgpool(&self, node: usize, mode: &str) {
         let log = self.log_file(node, "pgpool-stop");
-        software::begin_to_stop_pgpool(self.machine(node), self.setup, &log);
+        software::begin_to_stop_pgpool(self.machine(node), self.setup, mode, &log);
     }
 
     /// No packet passes between these nodes and their peers any more, nor between those and EC2.

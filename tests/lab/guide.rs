@@ -123,7 +123,7 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
     let at = now();
     let mut over = at;
     match failure {
-        Failure::Stopped | Failure::LateDown => lab.begin_to_stop_pgpool(old),
+        Failure::Stopped | Failure::LateDown => lab.begin_to_stop_pgpool(old, "fast"),
         Failure::Killed => lab.machine(old).kill("pgpool"),
         Failure::Throttled => {
             let throttle = lab.vpc.endpoint.service().add_fault(Fault::new(FaultKind::Throttle));

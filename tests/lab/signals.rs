@@ -349,6 +349,13 @@ const EXPECTED: &[Expected] = &[
             (Old, "no guard"),
         ],
     },
+    Expected { scenario: "Pgpool is upgraded on every node while clients work", old: STANDS_BY, new: LEADS, may: &[] },
+    Expected {
+        scenario: "the leader's Pgpool is stopped smartly (`-m smart`) while clients work",
+        old: STANDS_BY,
+        new: LEADS,
+        may: &[],
+    },
     Expected { scenario: "the state folder's disk is full", old: STANDS_BY, new: LEADS, may: &[] },
     // Nothing but the watchdog's word is left to go by.
     Expected {

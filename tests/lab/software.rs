@@ -297,9 +297,9 @@ pub fn stop_pgpool(machine: &Machine, setup: Setup) {
     output(command.args(["-f", PGPOOL_CONF, "-m", "fast", "stop"]), None);
 }
 
-/// As an operator stops it, without waiting: a `down` may take its time.
-pub fn begin_to_stop_pgpool(machine: &Machine, setup: Setup, log: &Path) {
-    machine.start(&setup.suite.as_user(setup.keeper.user()), PGPOOL, &["-f", PGPOOL_CONF, "-m", "fast", "stop"], log);
+/// As an operator stops it, without waiting: a `down` may take its time, and in mode `smart` the clients do.
+pub fn begin_to_stop_pgpool(machine: &Machine, setup: Setup, mode: &str, log: &Path) {
+    machine.start(&setup.suite.as_user(setup.keeper.user()), PGPOOL, &["-f", PGPOOL_CONF, "-m", mode, "stop"], log);
 }
 
 /// The folders that are laid over the database's machine: PostgreSQL's user, where the programs come from another suite.

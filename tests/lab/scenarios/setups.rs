@@ -1,5 +1,6 @@
 //! Other setups than three nodes with a heartbeat: two nodes and half of the votes, a node that was never there, a lifecheck by
-//! queries, trusted servers, a resolver that falls silent; and vipkeeper upgraded while clients work.
+//! queries, trusted servers, a resolver that falls silent; vipkeeper and Pgpool upgraded, and Pgpool stopped smartly, while
+//! clients work.
 
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use super::super::vpc::Method;
 use super::network::CUT;
 use super::pgpool::HANGS;
 use super::{
-    AFTER_FAULT, CLEAN, GOAL, Moved, NOWHERE, Open, Scenario, Story, another_leads, others, plain, s, sleep_until,
-    somebody_leads,
+    AFTER_FAULT, CLEAN, ELECTION, GOAL, Moved, NOWHERE, Open, Scenario, Story, another_leads, comes_back_as_standby,
+    others, plain, s, sleep_until, somebody_leads,
 };
 
 /// From the newer leader's `down` until the older one serves again, where two have met and the older one goes on.
@@ -163,6 +164,63 @@ pub const UPGRADED: Scenario = Scenario {
         }
         assert_eq!(lab.writes_since(mark), 0, "an upgrade changes nothing");
         Story::of_one_leader(leader, at, s(1), "nothing was changed".to_owned())
+    },
+    errors: &[],
+};
+
+/// How often this node's Pgpool has joined its cluster.
+fn joined(lab: &Lab, node: usize) -> usize {
+    lab.log(node, "pgpool").matches("successfully joined the watchdog cluster as standby").count()
+}
+
+/// The standbys first, and each only once the one before is back, as an operator does it who wants one failover and no more.
+pub const PGPOOL_UPGRADED: Scenario = Scenario {
+    name: "Pgpool is upgraded on every node while clients work",
+    short: NOWHERE,
+    setup: plain,
+    goal: GOAL,
+    open: Open::ToldAtOnce,
+    happens: |lab, old| {
+        let mark = lab.vpc.endpoint.service().mark();
+        for node in others(old) {
+            lab.recorder.note(&format!("upgrade of {}", lab.name_of(node)));
+            let before = joined(lab, node);
+            lab.stop_pgpool(node);
+            lab.start_pgpool(node);
+            // Stopped before the first is one of the cluster again, the second would take the quorum along.
+            eventually("the standby is back", ELECTION, || {
+                if joined(lab, node) > before { Ok(()) } else { Err("it has not joined".to_owned()) }
+            });
+        }
+        assert_eq!(lab.writes_since(mark), 0, "a standby's Pgpool moves nothing");
+        let at = now();
+        lab.recorder.note(&format!("upgrade of {}", lab.name_of(old)));
+        lab.stop_pgpool(old);
+        let moved = another_leads(lab, old, at);
+        lab.start_pgpool(old);
+        comes_back_as_standby(lab, old);
+        moved.ends("one failover, and the old leader stands by")
+    },
+    errors: &[],
+};
+
+const STOPPED: Open = Open::MayNotKnow(
+    "The old Pgpool waits for its clients and the Elastic IP has left it: a client that asks is reset by the new leader, and \
+     one that only waits hears nothing more. TCP keepalives find out. Where the local address is the VIP's own, vipkeeper \
+     resets the connections; `-m fast` ends them everywhere.",
+);
+
+/// Pgpool says that it waits for its clients; its watchdog leaves at once, and the VIP with it.
+pub const STOPPED_SMARTLY: Scenario = Scenario {
+    name: "the leader's Pgpool is stopped smartly (`-m smart`) while clients work",
+    short: NOWHERE,
+    setup: plain,
+    goal: GOAL,
+    open: STOPPED,
+    happens: |lab, old| {
+        let at = now();
+        lab.begin_to_stop_pgpool(old, "smart");
+        another_leads(lab, old, at).ends("the watchdog resigned at once")
     },
     errors: &[],
 };
