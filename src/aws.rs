@@ -39,10 +39,11 @@ use aws_sdk_ec2::config::IdentityCache;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use tokio::sync::OnceCell;
 
-use self::credentials::Watched;
+use self::credentials::{LOAD, Watched};
 use self::probe::{Probe, Traced};
 use crate::binding::Account;
 use crate::config::{Aws, Limits};
+use crate::decide::timing::LONGEST_ANSWER;
 use crate::ec2::bucket::Bucket;
 use crate::ec2::codes::is_expired;
 use crate::ec2::reason::Reason;
@@ -57,7 +58,11 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// itself.
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// The time limit for one call of the SDK, with everything that the SDK does inside it.
-const OPERATION: Duration = Duration::from_secs(8);
+const OPERATION: Duration = LONGEST_ANSWER;
+// A load of credentials that hangs ends before the request that needs them, so that the error names the credentials.
+const _: () = assert!(LOAD.as_millis() < ATTEMPT.as_millis());
+// A call has time for fresh credentials, a new connection and the request.
+const _: () = assert!(LOAD.as_millis() + CONNECT.as_millis() + ATTEMPT.as_millis() < OPERATION.as_millis());
 
 /// How long the answer to whose certificate comes counts.
 const CERTIFICATE_HOLDS: Duration = Duration::from_mins(1);

@@ -322,11 +322,12 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         if self.stale.desired || (self.stale.local && !self.reads.reading_local) {
             return now;
         }
+        let search = self.next_search();
         if self.known.is_none() {
-            return self.identifying.next().map_or(self.tell_by, |at| self.tell_by.min(at.max(now)));
+            return search.map_or(self.tell_by, |at| self.tell_by.min(at));
         }
         let retries = self.vips.iter().filter_map(|vip| vip.next_try(&self.in_flight, self.kernel_look()));
-        let others = [self.next_ask(), self.next_knock(), self.schedule.next_look(&self.circumstances())];
+        let others = [search, self.next_ask(), self.next_knock(), self.schedule.next_look(&self.circumstances())];
         retries.chain(others.into_iter().flatten()).fold(self.tell_by, Moment::min)
     }
 

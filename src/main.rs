@@ -147,7 +147,8 @@ fn as_operator(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<Noticed, Hoo
     Ok(if noticed.is_well() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// Prints the least policy. What whoever uses it must put in is said on stderr, so that stdout is the policy alone.
+/// Prints the least policy. Stderr names the values that the user of the policy must put in, so that stdout is the policy
+/// alone.
 fn print_policy(config: &Config, options: &PolicyOptions) -> anyhow::Result<ExitCode> {
     let made = policy(config, options.role.as_deref(), &options.node_tag).map_err(anyhow::Error::msg)?;
     let region = options.region.clone().or_else(|| config.aws.region.clone());

@@ -35,7 +35,7 @@ use crate::ec2::sources::{Said, SourceAnswer, not_built_in, sentence};
 
 /// The time limit for all sources together. It is shorter than the limit for loading credentials, so that the error
 /// names the source that did not answer.
-const PATIENCE: Duration = Duration::from_millis(2400);
+pub(super) const PATIENCE: Duration = Duration::from_millis(2400);
 
 /// The sources of credentials. If the configuration names a metadata service or a profile, that is the only source.
 /// Otherwise they are the SDK's usual sources in their usual order.

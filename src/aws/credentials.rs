@@ -13,7 +13,7 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 
 use super::causes::{self, causes, one_line};
-use super::chain::NothingFound;
+use super::chain::{NothingFound, PATIENCE};
 use crate::ec2::Class;
 use crate::ec2::codes::{self, FailedCall, Label, Reply};
 use crate::ec2::reason::Reason;
@@ -21,7 +21,9 @@ use crate::ec2::sources;
 
 /// The time limit for loading credentials from the metadata service or STS. The limit is shorter than that of one
 /// whole request, so that the error names the credentials and not the request.
-const LOAD: Duration = Duration::from_millis(2500);
+pub(super) const LOAD: Duration = Duration::from_millis(2500);
+// The sources of credentials give up before the load does, so that the error names the source.
+const _: () = assert!(PATIENCE.as_millis() < LOAD.as_millis());
 
 /// Passes credentials on, or fails after the time limit. Remembers when the last credentials run out.
 #[derive(Debug, Clone)]

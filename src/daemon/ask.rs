@@ -1,11 +1,10 @@
 //! When Pgpool's watchdog is asked for its word, and Pgpool's port is tried.
 
-use std::time::Duration;
-
 use super::Daemon;
 use super::reads::Event;
 use super::vip::VipLoop;
 use crate::config::WitnessMode;
+use crate::decide::timing::{ASK_AGAIN, ASK_IN_DISPUTE, ASK_WHILE_KEEPING, ASK_WITHOUT_DESIRED};
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -13,19 +12,6 @@ use crate::observe::seen::Moment;
 use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::report::News;
 use crate::state_dir::Machine;
-
-/// Pgpool's watchdog is asked again this long after its last word: a hook that never comes must be noticed within
-/// seconds.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-/// The watchdog is asked again this long after its last word while there is no hook's word: a hook may have been lost.
-const ASK_WITHOUT_DESIRED: Duration = Duration::from_secs(5);
-/// The watchdog is asked again this long after its last word while a VIP is kept for a successor: the watchdog may have
-/// lost its quorum.
-const ASK_WHILE_KEEPING: Duration = Duration::from_secs(1);
-/// The watchdog is asked again this long after its last word while that word and the file are in dispute. Once the
-/// dispute has lasted so long that a hook must have been lost, [`ASK_AGAIN`] suffices as long as the watchdog gives its
-/// word. The watchdog may have stood still for a moment, and without a new word the dispute is over soon.
-const ASK_IN_DISPUTE: Duration = Duration::from_secs(2);
 
 impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Asks the watchdog, unless the config forbids it or the watchdog is being asked already.

@@ -8,6 +8,14 @@ use crate::observe::seen::Moment;
 /// The interval at which a node whose ENI EC2 does not show searches anew for its identity.
 const AGAIN: Duration = Duration::from_mins(1);
 
+/// Whether this node's identity serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    Known,
+    /// The identity is not known, or EC2 does not show one of the node's ENIs any more.
+    Wanting,
+}
+
 /// The search for this node's identity.
 #[derive(Debug, Default)]
 pub struct Identifying {
@@ -25,15 +33,15 @@ impl Identifying {
         self.next = at;
     }
 
-    /// When the next search is due; `None` while a search is under way, because its answer wakes the loop.
-    pub fn next(&self) -> Option<Moment> {
-        (!self.under_way).then_some(self.next)
+    /// When the next search is due; `None` while nothing is to be searched, and while a search is under way, because
+    /// its answer wakes the loop.
+    pub fn due(&self, identity: Identity) -> Option<Moment> {
+        (!self.under_way && (self.anew || identity == Identity::Wanting)).then_some(self.next)
     }
 
-    /// Whether a search begins now. `not_do` tells whether the identity is missing or does not fit any more. If a
-    /// search begins, notes that.
-    pub fn begin(&mut self, now: Moment, not_do: impl FnOnce() -> bool) -> bool {
-        let due = self.next().is_some_and(|at| now >= at) && (self.anew || not_do());
+    /// Whether a search begins now. If a search begins, notes that.
+    pub fn begin(&mut self, now: Moment, identity: Identity) -> bool {
+        let due = self.due(identity).is_some_and(|at| now >= at);
         if due {
             self.under_way = true;
             self.anew = false;

@@ -5,17 +5,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Daemon;
+use super::identifying::Identity;
 use super::reads::{self, Consequence, Event, Haste, Reads};
 use super::schedule::Circumstances;
 use super::vip::VipLoop;
 use crate::config::{Intervals, LeaderInterval};
 use crate::decide::pace;
-use crate::decide::timing::EASY_INTERVAL;
+use crate::decide::timing::{EASY_INTERVAL, JITTER};
 use crate::ec2::{Ec2Read, Ec2Write, Urgency};
 use crate::identity::{Identify, Node};
 use crate::machine::kernel::Kernel;
 use crate::observe::Known;
-use crate::observe::seen::Now;
+use crate::observe::seen::{Moment, Now};
 use crate::report::{News, PassResult};
 use crate::state_dir::Machine;
 use crate::status::problem;
@@ -26,9 +27,6 @@ enum Health {
     Good,
     Failing,
 }
-
-/// The interval varies by this share up and down, so that the nodes of an account do not look all at once.
-const JITTER: f64 = 0.25;
 
 impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Takes the answer to a read into account.
@@ -151,13 +149,20 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * self.around.rng.f64())
     }
 
-    /// Asks who this node is, if that is not known, if the question was asked for anew, or if EC2 does not show one of
-    /// the node's ENIs any more.
+    fn identity(&self) -> Identity {
+        let serves = self.known.as_ref().is_some_and(|known| !Reads::own_eni_missing(known, &self.world));
+        if serves { Identity::Known } else { Identity::Wanting }
+    }
+
+    /// When this node's identity is to be searched next, if no answer comes before.
+    pub(super) fn next_search(&self) -> Option<Moment> {
+        self.identifying.due(self.identity())
+    }
+
+    /// Asks who this node is, if that is due.
     pub(super) fn identify(&mut self) {
-        let now = self.now().at;
-        let (known, world) = (&self.known, &self.world);
-        let will_not_do = || known.as_ref().is_none_or(|known| Reads::own_eni_missing(known, world));
-        if self.identifying.begin(now, will_not_do) {
+        let (now, identity) = (self.now().at, self.identity());
+        if self.identifying.begin(now, identity) {
             let (identify, config) = (Rc::clone(&self.around.identify), self.config.clone());
             self.reading.push(Box::pin(async move { Event::Identity(identify.identify(&config).await) }));
         }

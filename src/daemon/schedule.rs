@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::decide::timing::AFTER_WRITE;
 use crate::observe::seen::Moment;
 
 /// The look that the end of a change asks for.
@@ -17,8 +18,6 @@ pub enum FollowUp {
     Nothing,
 }
 
-/// The delays of the looks that follow an own write: EC2's reads lag its writes.
-const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// A claim's first look waits for its takes to be accepted, but no longer than this.
 const LOOK_DESPITE_WRITES: Duration = Duration::from_secs(1);
 

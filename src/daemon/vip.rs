@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::action::Action;
 use crate::binding::{Anchor, BindingKey, ClaimMode, Kind, Vip};
@@ -14,6 +13,7 @@ use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
 use crate::decide::plan::{Change, Plan, State, Subject};
 use crate::decide::refusal::Refusal;
+use crate::decide::timing::{EAGER_FOR, URGENT_FOR};
 use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
 use crate::desired::hold::InForce;
@@ -32,12 +32,6 @@ use super::attempts::{Attempts, LastFailure, Releases};
 use super::in_flight::{Failure, InFlight, RateWait, Write, Written};
 use super::schedule::FollowUp;
 
-/// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit. The hooks'
-/// `wait` ends somewhat earlier.
-const URGENT_FOR: Duration = Duration::from_secs(10);
-/// For this long after the daemon adopted a claim that has not taken everything, the claim is eager: the loop looks often,
-/// so that it notices the end of a fault at once.
-const EAGER_FOR: Duration = Duration::from_mins(1);
 /// A change whose answers were lost more often than this in a row is not looked for each time.
 const LOOKS_SOON: u32 = 5;
 

@@ -15,13 +15,16 @@ use crate::decide::plan::Change;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::{Kernel, KernelError, Left, Reset};
+use crate::machine::netlink::RESET_WITHIN;
 use crate::observe::seen::Now;
 use crate::report::News;
 use crate::state_dir::Machine;
 use crate::status::problem;
 
 /// The removal of a local address waits no longer than this for the reset of its connections.
-const RESET_WITHIN: Duration = Duration::from_millis(500);
+const WAIT_FOR_RESET: Duration = Duration::from_millis(500);
+// The kernel's thread gives up first, so that it can say how many connections were ended.
+const _: () = assert!(RESET_WITHIN.as_millis() < WAIT_FOR_RESET.as_millis());
 
 impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Starts the planned changes that may go now, and persists the claims that they rest on. A change goes out when
@@ -154,7 +157,7 @@ async fn reset_before(action: &Action, kernel: &impl Kernel) -> Option<Reset> {
         return None;
     };
     let unanswered =
-        || KernelError::NoAnswer { doing: format!("reset the connections of {address}"), after: RESET_WITHIN };
-    let reset = timeout(RESET_WITHIN, kernel.reset_connections(*address, entries)).await;
+        || KernelError::NoAnswer { doing: format!("reset the connections of {address}"), after: WAIT_FOR_RESET };
+    let reset = timeout(WAIT_FOR_RESET, kernel.reset_connections(*address, entries)).await;
     Some(reset.unwrap_or_else(|_| Reset { ended: 0, left: Some(Left::Failed(unanswered())) }))
 }

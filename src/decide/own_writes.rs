@@ -6,13 +6,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::memory::Memory;
-use super::timing::WENT_WITH;
+use super::timing::{UNDONE_FROM, WENT_WITH};
 use crate::binding::{BindingKey, Obstacle};
 use crate::observe::seen::{Moment, Observed, Seen};
-
-/// The number of times in a row that each of two bindings must have gone with the return of the other. Somebody else's
-/// hand may look like that once or twice.
-const TIMES: u32 = 3;
 
 /// One binding of one VIP.
 type Place = (IpAddr, BindingKey);
@@ -79,7 +75,7 @@ impl OwnWrites {
     pub fn obstacle(&self, vip: IpAddr, key: &BindingKey) -> Option<Obstacle> {
         let place = (vip, key.clone());
         let often = |lost: &Place, by: &Place| {
-            self.went_with.get(&(lost.clone(), by.clone())).is_some_and(|times| *times >= TIMES)
+            self.went_with.get(&(lost.clone(), by.clone())).is_some_and(|times| *times >= UNDONE_FROM)
         };
         let (_, (of, other)) =
             self.went_with.keys().find(|(lost, by)| *lost == place && often(lost, by) && often(by, lost))?;

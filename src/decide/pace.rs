@@ -4,16 +4,8 @@
 use std::time::Duration;
 
 use crate::config::{Intervals, LeaderInterval};
-use crate::decide::timing::{EASED_FOR, EASY_INTERVAL, QUICK_INTERVAL};
+use crate::decide::timing::{EASED_FOR, EASY_INTERVAL, LOOKS_A_MINUTE, QUICK_INTERVAL, USUAL_NODES};
 use crate::observe::seen::Moment;
-
-/// The looks that all nodes of a cluster make in a minute, if they can. EC2 counts the requests of an account by
-/// operation, and a look makes one request of each operation: 30 looks a minute are a twentieth of the smallest quota
-/// for reads, 10 requests a second.
-pub const LOOKS_A_MINUTE: f64 = 30.0;
-/// The usual number of nodes, and the least that is counted: a Pgpool watchdog needs three nodes for a quorum that
-/// outlives one of them. Fewer may be on record, because only nodes that have led are.
-pub const USUAL_NODES: usize = 3;
 
 /// The longest time between two looks, before its random part.
 #[must_use]

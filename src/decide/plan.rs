@@ -272,7 +272,7 @@ impl Planner<'_> {
         look_at: &mut Option<Moment>,
     ) -> Verdict {
         let holder = holder.to_string();
-        // What was put back or taken back once is no fight yet: a person changed two things, one after the other.
+        // One retake is no fight yet: a person may have changed two things, one after the other.
         let due = track.elsewhere_since.unwrap_or(sight.at) + hold(track.retakes.saturating_sub(1));
         if sight.at < due {
             sooner(look_at, due);

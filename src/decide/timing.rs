@@ -20,7 +20,8 @@ pub const RAISE_WINDOW: Duration = Duration::from_secs(5);
 /// clock as far off as this.
 pub const PLAUSIBLE_AHEAD: Duration = Duration::from_mins(5);
 
-/// A term that differs by more than this from the time at which its hook ran, by EC2's clock, came from a wrong clock. A term that was raised as far as a term may be raised differs by less.
+/// A term that differs by more than this from the time at which its hook ran, by EC2's clock, came from a wrong
+/// clock. A term that was raised as far as a term may be raised differs by less.
 pub const CLOCK_WAS_WRONG: Duration = Duration::from_mins(11);
 
 /// For this long after an accepted write, a read that contradicts the write is not believed, because EC2's reads lag
@@ -60,6 +61,18 @@ pub const CONTESTED_FROM: u32 = 3;
 /// second look, within 9 s.
 pub const QUICK_INTERVAL: Duration = Duration::from_millis(2700);
 
+/// The interval varies by this share up and down, so that the nodes of an account do not look all at once.
+pub const JITTER: f64 = 0.25;
+
+/// The looks that all nodes of a cluster make in a minute, if they can. EC2 counts the requests of an account by
+/// operation, and a look makes one request of each operation: 30 looks a minute are a twentieth of the smallest quota
+/// for reads, 10 requests a second.
+pub const LOOKS_A_MINUTE: f64 = 30.0;
+
+/// The usual number of nodes, and the least that is counted: a Pgpool watchdog needs three nodes for a quorum that
+/// outlives one of them. Fewer may be on record, because only nodes that have led are.
+pub const USUAL_NODES: usize = 3;
+
 /// The longest usual interval of a leader.
 pub const EASY_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -76,6 +89,10 @@ pub const REFUSED_FOR: Duration = Duration::from_secs(15);
 
 /// Retakes are forgotten when nothing had to be taken or put back for this long.
 pub const CALM: Duration = Duration::from_mins(10);
+
+/// The number of times in a row that each of two bindings must have gone with the return of the other. Somebody else's
+/// hand may look like that once or twice.
+pub const UNDONE_FROM: u32 = 3;
 
 /// A binding that is found gone within this time after another one was pointed here counts as gone with it. A loss is
 /// found in the next look, and believed once the own change has settled.
@@ -108,6 +125,33 @@ pub const HOOK_LOST_AFTER: Duration = Duration::from_secs(10);
 /// or the daemon stood still.
 pub const WORD_HOLDS: Duration = Duration::from_secs(20);
 
+/// Pgpool's watchdog is asked again this long after its last word: a hook that never comes must be noticed within
+/// seconds.
+pub const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// The watchdog is asked again this long after its last word while there is no hook's word: a hook may have been lost.
+pub const ASK_WITHOUT_DESIRED: Duration = Duration::from_secs(5);
+
+/// The watchdog is asked again this long after its last word while a VIP is kept for a successor: the watchdog may have
+/// lost its quorum.
+pub const ASK_WHILE_KEEPING: Duration = Duration::from_secs(1);
+
+/// The watchdog is asked again this long after its last word while that word and the file are in dispute. Once the
+/// dispute has lasted so long that a hook must have been lost, [`ASK_AGAIN`] suffices as long as the watchdog gives its
+/// word. The watchdog may have stood still for a moment, and without a new word the dispute is over soon.
+pub const ASK_IN_DISPUTE: Duration = Duration::from_secs(2);
+
+/// For this long after the daemon adopted a claim, the claim's looks do not wait for the account's rate limit. The hooks'
+/// `wait` ends somewhat earlier.
+pub const URGENT_FOR: Duration = Duration::from_secs(10);
+
+/// For this long after the daemon adopted a claim that has not taken everything, the claim is eager: the loop looks often,
+/// so that it notices the end of a fault at once.
+pub const EAGER_FOR: Duration = Duration::from_mins(1);
+
+/// The delays of the looks that follow an own write: EC2's reads lag its writes.
+pub const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+
 // A claim that is too old to be fresh must also be too old to raise its term: a restarted daemon raises nothing.
 const _: () = assert!(RAISE_WINDOW.as_millis() <= FRESH.as_millis());
 // A term that was raised over the highest plausible term does not count as made by a wrong clock.
@@ -131,3 +175,13 @@ const _: () = assert!(UNRECORDED_TAKE_WINDOW.as_millis() > LOOK_HOLDS.as_millis(
 const _: () = assert!(QUICK_INTERVAL.as_millis() * 4 >= EASY_INTERVAL.as_millis());
 // Old claims are forgotten only long after nothing is contested any more.
 const _: () = assert!(FORGET_AFTER.as_millis() > CALM.as_millis());
+// The next look of a leader begins in time for the promise at `QUICK_INTERVAL`.
+const _: () = assert!(QUICK_INTERVAL.as_secs_f64() * (1.0 + JITTER) < 3.4);
+// The watchdog's word still counts when the watchdog is asked again and takes as long as it may.
+const _: () = assert!(ASK_AGAIN.as_millis() + WORD_WITHIN.as_millis() < WORD_HOLDS.as_millis());
+// A dispute has heard the watchdog more than once before it counts as a lost hook.
+const _: () = assert!(2 * ASK_IN_DISPUTE.as_millis() < HOOK_LOST_AFTER.as_millis());
+// The looks after an own write are over before a look that contradicts the write is believed.
+const _: () = assert!(AFTER_WRITE[2].as_millis() < SETTLE.as_millis());
+// A claim's looks stay urgent for less time than the claim is eager.
+const _: () = assert!(URGENT_FOR.as_millis() < EAGER_FOR.as_millis());

@@ -1,5 +1,5 @@
-//! Whether this process likely runs in a container. The metadata service's hop limit of 1 keeps containers away from
-//! it, and no other process: the advice about the hop limit misleads everywhere else.
+//! Tells whether this process likely runs in a container. A hop limit of 1 keeps only containers away from the metadata
+//! service. Advice about the hop limit would mislead everywhere else.
 
 use std::path::Path;
 

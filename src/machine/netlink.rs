@@ -23,6 +23,7 @@ use self::socket::{PATIENCE, family};
 use super::kernel::{Kernel, KernelError, Left, LocalAddress, LocalView, Reset};
 
 pub use self::entries::OUR_MARK;
+pub use self::sock_diag::RESET_WITHIN;
 
 mod entries;
 mod local_route;
@@ -140,7 +141,7 @@ fn not_reset(doing: &str, error: &io::Error) -> KernelError {
     match error.kind() {
         io::ErrorKind::PermissionDenied => KernelError::NotPermitted,
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            KernelError::NoAnswer { doing: doing.to_owned(), after: sock_diag::RESET_WITHIN }
+            KernelError::NoAnswer { doing: doing.to_owned(), after: RESET_WITHIN }
         }
         io::ErrorKind::Unsupported => {
             let message = "this kernel cannot end connections (it was built without CONFIG_INET_DIAG_DESTROY)";

@@ -10,10 +10,12 @@ use crate::desired::Desired;
 use crate::ec2::{Class, RequestReport};
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::kernel::Reset;
-use crate::status::Status;
+use crate::status::{STALE_AFTER, Status};
 
 /// How often the loop hands over its status when nothing changed.
 pub const HEARTBEAT: Duration = Duration::from_secs(7);
+// One slow step of the loop raises no alarm.
+const _: () = assert!(4 * HEARTBEAT.as_millis() < STALE_AFTER.as_millis());
 
 /// The daemon's loop reports through this trait.
 pub trait Reporter {

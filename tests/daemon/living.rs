@@ -172,6 +172,20 @@ fn an_interface_that_is_missing_keeps_only_its_own_vip_away() {
 }
 
 #[test]
+fn a_search_for_a_missing_interface_comes_when_it_is_due_though_nothing_else_wakes_the_loop() {
+    in_paused_time(async {
+        let mut world = World::new(1, secondary_ip);
+        let missing = (Some("eth1".to_owned()), "no interface eth1 on this machine".to_owned());
+        world.nodes[0].identity.node.borrow_mut().missing.extend([missing]);
+        world.start();
+        // The delays between the searches are at most 0.2, 0.4, 0.8 and 1.6 s, the heartbeat 7 s.
+        pass(seconds(4)).await;
+        let asked = world.nodes[0].identity.asked.get();
+        assert!(asked >= 5, "{asked} searches");
+    });
+}
+
+#[test]
 fn an_interface_that_was_renamed_meanwhile_is_found_under_its_new_name_and_under_an_alternative_one() {
     in_paused_time(async {
         let mut world = World::new(1, routes(1));

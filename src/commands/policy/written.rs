@@ -116,8 +116,8 @@ impl Policy {
         }
     }
 
-    /// The values that whoever uses the policy must put in, each with the way to find it. Only JSON leaves region and
-    /// account open: the other formats find them out.
+    /// The values that the user of the policy must put in, each with the way to find the value. Only JSON leaves the region
+    /// and the account open, because the other formats look them up.
     #[must_use]
     pub fn open(&self, format: Format, place: &Location) -> Vec<(String, String)> {
         let parts = self.parts();

@@ -57,8 +57,8 @@ fn leads_nowhere(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| no_route.contains(&errno) || no_family.contains(&errno))
 }
 
-/// A route through a gateway that goes with an IPv4 address: the route's packets have the address as their source, or,
-/// if the address is the only one of the interface `last_of`, the route leads through that interface.
+/// A route through a gateway that the kernel removes together with an IPv4 address. Such a route either names the address
+/// as the source of its packets, or leads through the interface `last_of`, whose last address this is.
 pub(super) fn through(address: IpAddr, last_of: Option<u32>) -> io::Result<Option<String>> {
     let mut every = RouteMessage::default();
     every.header.address_family = AddressFamily::Inet;

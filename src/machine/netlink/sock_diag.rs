@@ -17,7 +17,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sendto, soc
 use super::socket::receive;
 
 /// The longest time for the resets of one address. The removal of the address waits for them.
-pub(super) const RESET_WITHIN: Duration = Duration::from_millis(200);
+pub const RESET_WITHIN: Duration = Duration::from_millis(200);
 
 // Message types, from linux/sock_diag.h and linux/netlink.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
