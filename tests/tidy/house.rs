@@ -551,6 +551,87 @@ fn every_doc_comment_names_its_subject() {
     assert!(riddles.is_empty(), "{riddles:#?}");
 }
 
+/// Files and folders that decide or describe: no I/O, no clock, no log.
+const PURE: [&str; 6] = ["action", "binding", "claim_tag", "decide", "ids", "observe"];
+
+/// The beginnings of all paths that those may name. None of them reaches a file, a socket, a clock or a log.
+const OF_PURE: &[&str] = &[
+    // Crates of data.
+    "ipnet",
+    "serde",
+    "std::borrow::Cow",
+    "std::cmp",
+    "std::collections",
+    "std::fmt",
+    "std::iter",
+    "std::mem",
+    "std::net::IpAddr",
+    "std::net::Ipv4Addr",
+    "std::net::Ipv6Addr",
+    "std::net::SocketAddr",
+    "std::str::FromStr",
+    "std::time::Duration",
+    "std::time::UNIX_EPOCH",
+    // Our own data.
+    "action",
+    "binding",
+    "claim_tag",
+    "config",
+    "decide",
+    "desired::Claim",
+    "desired::Desired",
+    "desired::WhyStandby",
+    "desired::WhyUnknown",
+    "desired::hold::Extent",
+    "desired::hold::InForce",
+    "desired::source::Reading",
+    "identity",
+    "ids",
+    "machine::kernel",
+    "names",
+    "observe",
+    "ec2",
+];
+
+/// The paths that a pure file names and may not name.
+fn reaches_out(module: &str, code: &str) -> Vec<String> {
+    let scope = scope(module, code);
+    let (statements, rest) = uses(code);
+    let used = statements.into_iter().flat_map(|(_, tree)| flattened(&tree));
+    let is_of_std = |path: &String| path.starts_with("std::") || path.starts_with("tokio::");
+    let inline = inline_paths(&rest).into_iter();
+    let inline = inline.filter(|path| is_of_std(path) || absolute(module, &scope, path).is_some());
+    let whole = used.chain(inline).map(|path| match absolute(module, &scope, &path) {
+        Some(ours) => ours.join("::"),
+        None => path,
+    });
+    let may =
+        |path: &String| OF_PURE.iter().any(|allowed| path == allowed || path.starts_with(&format!("{allowed}::")));
+    whole.filter(|path| !may(path)).collect()
+}
+
+#[test]
+fn modules_that_decide_import_only_data() {
+    let mut seen = 0;
+    for (module, code) in modules() {
+        if PURE.contains(&module.split("::").next().unwrap_or_default()) {
+            seen += 1;
+            let out = reaches_out(&module, &code);
+            assert!(out.is_empty(), "{module} is pure, and names {out:?}");
+        }
+    }
+    assert!(seen > 20, "{seen}");
+    for (code, out) in [
+        ("use std::time::{Duration, Instant};", "std::time::Instant"),
+        ("fn f() { std::fs::read(\"a\").unwrap(); }", "std::fs::read"),
+        ("use rustix::time::clock_gettime;", "rustix::time::clock_gettime"),
+        ("use crate::machine::{self, clock};\nfn f() { clock::boottime(); }", "machine::clock"),
+        ("use crate::report::News;", "report::News"),
+    ] {
+        assert!(reaches_out("decide::plan", code).contains(&out.to_owned()), "{code}");
+    }
+}
+
 /// Files that make, judge or show the codes on the page.
 const OF_CODES: [&str; 6] =
     ["src/daemon", "src/report", "src/status/", "src/wake", "src/commands/run.rs", "src/commands/hold.rs"];
