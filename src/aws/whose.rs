@@ -97,7 +97,7 @@ impl ServerCertVerifier for Onlooker {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.to_vec());
-        Err(Error::General("only the certificate was wanted".to_owned()))
+        refused()
     }
 
     fn verify_tls12_signature(
@@ -106,7 +106,7 @@ impl ServerCertVerifier for Onlooker {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("no certificate is accepted".to_owned()))
+        refused()
     }
 
     fn verify_tls13_signature(
@@ -115,12 +115,17 @@ impl ServerCertVerifier for Onlooker {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("no certificate is accepted".to_owned()))
+        refused()
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// The onlooker has its certificate before any signature comes, and goes no further.
+fn refused<T>() -> Result<T, Error> {
+    Err(Error::General("no certificate is accepted".to_owned()))
 }
 
 #[cfg(test)]

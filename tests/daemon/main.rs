@@ -20,6 +20,7 @@ mod living;
 mod local;
 mod policy;
 mod preview;
+mod rivals;
 mod rolling;
 mod standing;
 mod state_files;
