@@ -117,7 +117,8 @@ pub fn judge(mode: WitnessMode, desired: &Desired, heard: Heard, dispute: &mut O
     let stands = matches!(heard.word, Witness::Escalated | Witness::NotEscalated);
     let before = dispute.take().filter(|before| before.is_about(desired));
     *dispute = contradicts.map(|escalated| match before {
-        Some(before) if before.escalated == escalated && stands => Dispute {
+        // A file can be contradicted in one way only, so the watchdog's word is the same in both disputes.
+        Some(before) if stands => Dispute {
             file: Some(desired.clone()),
             stood: now,
             // Only a word given late enough shows that the dispute lasts: after its first word the watchdog may
@@ -126,8 +127,8 @@ pub fn judge(mode: WitnessMode, desired: &Desired, heard: Heard, dispute: &mut O
             is_remembered: false,
             ..before
         },
-        Some(before) if before.escalated == escalated => before,
-        _ => Dispute {
+        Some(before) => before,
+        None => Dispute {
             escalated,
             file: Some(desired.clone()),
             since: now,
@@ -266,6 +267,7 @@ mod tests {
         let _ = judged(Witness::Escalated, 100, 100, &mut memory);
         let began = judged(Witness::Escalated, 110, 110, &mut memory);
         assert!(matches!(began, Desired::Leader(_)));
+        assert_eq!(judged(Witness::Escalated, 110, 130, &mut memory), began, "a word counts for twenty seconds");
         let resumed = judged(Witness::Escalated, 110, 3_700, &mut memory);
         assert_eq!(resumed, Desired::Unknown(WhyUnknown::NotAskedSince));
         let mut confirmed = memory.clone();
@@ -298,6 +300,9 @@ mod tests {
         let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000, started_at };
         assert_eq!(judged(&down, said(Witness::Escalated, 61), &mut memory, 61), Desired::Leader(claim));
         assert_eq!(judged(&down, said(Witness::NotEscalated, 62), &mut began(), 62), down);
+        let watchdog_gone = Desired::Standby(WhyStandby::GuardDead);
+        let again = judged(&watchdog_gone, said(Witness::Escalated, 63), &mut memory, 63);
+        assert_eq!(again, watchdog_gone, "another file begins another dispute");
         assert_eq!(judged(&down, said(Witness::Silent, 62), &mut began(), 62), down, "Pgpool is gone");
         assert_eq!(judged(&leader(), unasked(), &mut began(), 1), leader(), "its `up` came after all");
 
