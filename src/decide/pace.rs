@@ -47,11 +47,7 @@ impl Pace {
     pub fn leader_interval(&self, on_record: usize, standby: Duration, now: Moment) -> Duration {
         let standbys = u32::try_from(on_record.max(USUAL_NODES) - 1).unwrap_or(u32::MAX);
         let left = LOOKS_A_MINUTE - f64::from(standbys) * 60.0 / standby.as_secs_f64();
-        let fair = if left > 60.0 / EASY_INTERVAL.as_secs_f64() {
-            Duration::from_secs_f64(60.0 / left)
-        } else {
-            EASY_INTERVAL
-        };
+        let fair = if left > 0.0 { Duration::from_secs_f64(60.0 / left) } else { EASY_INTERVAL };
         fair.max(QUICK_INTERVAL).saturating_mul(1 << self.doublings(now)).min(EASY_INTERVAL)
     }
 }
@@ -73,7 +69,10 @@ mod tests {
             let looks = 60.0 / interval.as_secs_f64() + f64::from(standbys) * 2.0;
             assert!(looks <= LOOKS_A_MINUTE + 0.01, "{standbys} standbys: {looks} looks a minute");
         }
-        assert_eq!(pace.leader_interval(3, S(5), S(0)), EASY_INTERVAL, "standbys that look often leave little");
+        for standby in [1, 3, 4, 5] {
+            let interval = pace.leader_interval(3, S(standby), S(0));
+            assert_eq!(interval, EASY_INTERVAL, "standbys that look often leave little: {standby} s");
+        }
     }
 
     #[test]
@@ -83,11 +82,14 @@ mod tests {
         pace.throttled(S(100));
         pace.throttled(S(101));
         assert_eq!(interval(&pace, 101), QUICK_INTERVAL * 2, "the requests of one look count once");
-        pace.throttled(S(106));
+        pace.throttled(S(100) + QUICK_INTERVAL);
         assert_eq!(interval(&pace, 106), EASY_INTERVAL);
         pace.throttled(S(120));
         assert_eq!(interval(&pace, 239), EASY_INTERVAL);
         assert_eq!(interval(&pace, 240), QUICK_INTERVAL * 2);
         assert_eq!(interval(&pace, 360), QUICK_INTERVAL);
+        let mut young = Pace::default();
+        young.throttled(S(1));
+        assert_eq!(interval(&young, 1), QUICK_INTERVAL * 2, "a machine that has just booted too");
     }
 }

@@ -38,7 +38,7 @@ impl Refusals {
             (true, _) => fresh(refusal),
             (false, false) => before,
             (false, true) if refusal.sight.seen != before.refusal.sight.seen => fresh(refusal),
-            (false, true) => Self { refusal, compared_at: now, unmoved: before.unmoved + 1, ..before },
+            (false, true) => Self { compared_at: now, unmoved: before.unmoved + 1, ..before },
         }
     }
 
@@ -105,6 +105,8 @@ mod tests {
         assert!(!are_final(in_two_seconds), "reads lag by more");
         let without_a_look = (0..4).map(|n| (code, Seen::Absent, 0, 8 * n + 1)).collect();
         assert!(!are_final(without_a_look));
+        let with_one_look = vec![(code, Seen::Absent, 0, 1), (code, Seen::Absent, 8, 9), (code, Seen::Absent, 8, 17)];
+        assert!(!are_final(with_one_look), "one look is compared with one refusal");
         let with_failed_looks = vec![
             (code, Seen::Absent, 0, 1),
             (code, unread(), 8, 9),
