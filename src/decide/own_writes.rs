@@ -160,6 +160,75 @@ mod tests {
     }
 
     #[test]
+    fn each_vip_is_forgotten_alone() {
+        let other = IpAddr::from([20, 0, 0, 51]);
+        let rounds = |stage: &mut Stage, count| {
+            for _ in 0..count {
+                stage.point("b");
+                stage.see("b", "a");
+                stage.point("a");
+                stage.see("a", "b");
+            }
+        };
+        let mut stage = Stage::new();
+        rounds(&mut stage, 4);
+        stage.writes.forget(other);
+        assert_eq!(stage.other_of("a").as_deref(), Some("b"));
+        assert_eq!(stage.writes.pointed.len(), 2);
+
+        // One VIP's fresh start breaks the pairs with another's bindings, on either side.
+        let pair = |lost: IpAddr, by: IpAddr| ((lost, key("a")), (by, key("b")));
+        for forgotten in [VIP, other] {
+            stage.writes.went_with = [(pair(VIP, other), 3), (pair(other, VIP), 3), (pair(VIP, VIP), 3)].into();
+            stage.writes.forget(forgotten);
+            let left: Vec<_> = stage.writes.went_with.keys().cloned().collect();
+            assert_eq!(left, if forgotten == VIP { vec![] } else { vec![pair(VIP, VIP)] });
+        }
+        assert!(stage.writes.pointed.is_empty());
+    }
+
+    #[test]
+    fn a_loss_counts_once_and_only_of_what_a_look_showed_here_since_the_change() {
+        let mut stage = Stage { now_s: 100, ..Stage::new() };
+        for (name, other) in [("a", "b"), ("b", "a")].repeat(5) {
+            stage.point(name);
+            // A look that began a second before the change shows what was before it.
+            stage.now_s -= 11;
+            stage.see(name, "");
+            stage.now_s += 1;
+            stage.see("", other);
+        }
+        assert_eq!((stage.other_of("a"), stage.other_of("b")), (None, None), "never seen here since");
+
+        let mut stage = Stage::new();
+        stage.point("a");
+        stage.see("a", "b");
+        stage.point("b");
+        stage.see("b", "a");
+        stage.see("b", "a");
+        stage.see("b", "a");
+        stage.point("a");
+        stage.see("a", "b");
+        stage.see("a", "b");
+        stage.see("a", "b");
+        assert_eq!((stage.other_of("a"), stage.other_of("b")), (None, None), "each was lost once");
+    }
+
+    #[test]
+    fn what_was_pointed_here_in_the_same_moment_took_nothing_away() {
+        let mut stage = Stage::new();
+        for _ in 0..9 {
+            stage.now_s += 10;
+            for name in ["a", "b"] {
+                stage.writes.pointed_here(VIP, &key(name), Duration::from_secs(stage.now_s));
+            }
+            stage.see("a b", "");
+            stage.see("", "a b");
+        }
+        assert_eq!((stage.other_of("a"), stage.other_of("b")), (None, None));
+    }
+
+    #[test]
     fn what_somebody_else_removes_is_no_own_doing() {
         let mut stage = Stage::new();
         for names in ["a b", "b a", "a b", "a b", "b a", "b a", "a b", "b a"] {
