@@ -11,6 +11,10 @@
 mod claims;
 #[path = "plan/drift.rs"]
 mod drift;
+#[path = "plan/holding.rs"]
+mod holding;
+#[path = "plan/keeping.rs"]
+mod keeping;
 #[path = "plan/observe.rs"]
 mod observe;
 #[path = "plan/obstacles.rs"]

@@ -170,6 +170,33 @@ fn a_look_from_before_the_claim_does_not_count_as_a_look() {
 }
 
 #[test]
+fn what_was_free_before_the_claim_may_not_be_free_any_more() {
+    check(
+        "elastic_ip",
+        "
+        99 see elastic_ip=absent claims=?
+        106 leader@100
+          => elastic_ip waiting: looking for a newer claim before taking
+        ",
+    );
+}
+
+#[test]
+fn a_claim_that_is_noticed_late_gives_way_to_what_was_on_record_before_the_record_could_not_be_read() {
+    check(
+        "elastic_ip",
+        "
+        104 see elastic_ip=eni-b b=103
+        104.5 see elastic_ip=? claims=?
+        106 leader@100
+        107 see elastic_ip=absent claims=?
+          => superseded by i-b 103
+          => elastic_ip in_sync: not here
+        ",
+    );
+}
+
+#[test]
 fn what_nobody_holds_may_be_taken_even_while_the_record_cannot_be_read() {
     check(
         "elastic_ip",
@@ -340,6 +367,44 @@ fn a_claim_that_was_seen_given_up_is_not_believed_again_on_an_older_read() {
 }
 
 #[test]
+fn a_claim_that_is_still_shown_once_no_read_can_lag_was_not_given_up() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        120 see elastic_ip=eni-b a=100 b=115
+        122 see elastic_ip=absent a=100 b=-115
+        122.1 accept
+        126.9 see elastic_ip=here:2 a=100 b=115
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        127 see elastic_ip=here:2 a=100 b=115
+          => superseded by i-b 115
+          => elastic_ip release: release eipalloc-1 by eipassoc-2
+          => look at 129
+        ",
+    );
+}
+
+#[test]
+fn nothing_is_taken_back_by_force_on_a_read_that_shows_a_newer_claim_although_that_was_given_up() {
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see route=here a=100
+        120 see route=eni-b a=100 b=115
+        126 see route=eni-b a=100 b=-115
+          => route retake [elsewhere]: replace route 20.0.0.50/32 in rtb-1 with eni-a
+        127 see route=eni-b a=100 b=115
+          => route blocked [elsewhere]: points at eni-b, and this node's claim is not on record: without a record nothing is taken back
+        ",
+    );
+}
+
+#[test]
 fn what_a_superseded_claim_saw_elsewhere_all_along_is_taken_back_when_it_follows() {
     check(
         "route",
@@ -405,6 +470,10 @@ fn a_claim_that_is_not_shown_any_more_is_over_only_once_no_read_can_lag() {
         100.2 accept
         106 see elastic_ip=here:1 a=100
         120 see elastic_ip=eni-b a=100 b=115
+        123
+          => superseded by i-b 115
+          => elastic_ip in_sync: at eni-b
+          => look at 122
         124.9 see elastic_ip=absent a=100
           => superseded by i-b 115
           => elastic_ip in_sync: not here

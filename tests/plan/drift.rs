@@ -203,6 +203,61 @@ fn what_points_elsewhere_is_taken_back_after_a_second_look() {
 }
 
 #[test]
+fn a_look_before_the_take_is_no_first_look_after_it() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        101 see elastic_ip=eni-b a=100 b=80
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+        101.2 accept
+        107 see elastic_ip=eni-b a=100 b=80
+          => elastic_ip drift [elsewhere]: points at eni-b; looking twice before taking it back
+          => look at 112
+        ",
+    );
+}
+
+#[test]
+fn what_goes_again_is_put_back_as_soon_as_the_wait_is_over() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=absent a=100
+        106 accept
+        111 see elastic_ip=absent a=100
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        111 accept
+        120.9 see elastic_ip=absent a=100
+          => elastic_ip drift [absent]: gone again soon after it was brought back; waiting before putting it back
+          => look at 121
+        121
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn a_check_that_a_superseded_leader_switched_off_is_no_drift_when_it_leads_again() {
+    check(
+        "source_dest_check",
+        "
+        106 leader@100
+        107 see source_dest_check=absent b=103
+          => superseded by i-b 103
+          => source_dest_check prepare: switch the source/destination check of eni-a off
+          => record 100
+          => look at 109
+        107.1 accept
+        113 see source_dest_check=absent a=100 b=-103
+          => source_dest_check take: switch the source/destination check of eni-a off
+        ",
+    );
+}
+
+#[test]
 fn time_alone_is_no_second_look() {
     check(
         "elastic_ip",
@@ -379,6 +434,9 @@ fn a_binding_whose_ids_are_not_known_is_left_alone() {
           => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
           => route unknown: not read yet
           => record 100
+        101 see elastic_ip=here route=? a=100
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+          => route unknown: the read failed: no answer
         ",
     );
 }

@@ -321,6 +321,34 @@ fn a_restarted_daemon_that_remembers_nothing_finds_its_term_in_its_own_tag() {
 }
 
 #[test]
+fn a_claim_that_is_remembered_keeps_its_term_whatever_its_own_tag_says() {
+    check(
+        "elastic_ip",
+        "
+        98 see elastic_ip=here:1 a=110 b=90
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=110 b=90
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+          => record 100
+        ",
+    );
+}
+
+#[test]
+fn a_claim_of_the_moment_at_which_the_daemon_started_is_its_own_and_fresh() {
+    check(
+        "elastic_ip",
+        "
+        100 forgetful-restart
+        100 leader@100
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        ",
+    );
+}
+
+#[test]
 fn a_term_too_far_ahead_is_no_claim_and_is_not_remembered() {
     // Five minutes are plausible, a millisecond more is not.
     check(
@@ -371,6 +399,23 @@ fn a_claim_whose_hook_ran_by_a_wrong_clock_counts_by_the_right_one() {
         "elastic_ip",
         "
         100 leader@86500
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 100
+        ",
+    );
+    // Eleven minutes may come from a term that was raised, a millisecond more comes from a wrong clock.
+    check(
+        "elastic_ip",
+        "
+        100 leader@760
+          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
+          => record 760
+        ",
+    );
+    check(
+        "elastic_ip",
+        "
+        100 leader@760.001
           => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
           => record 100
         ",

@@ -123,6 +123,37 @@ fn a_claim_that_no_clock_can_have_made_counts_in_no_place() {
           => route in_sync: at eni-a
         ",
     );
+    // Five minutes are plausible there, too.
+    check(
+        "route",
+        "
+        90 leader@90
+        90.2 accept
+        91 see route=here a=90 @rtb-2=none
+        96 see route=here a=90 b@rtb-2=396
+          => superseded by i-b 396
+          => route in_sync: kept until the successor replaces it
+          => look at 98
+        ",
+    );
+}
+
+#[test]
+fn a_claim_is_written_to_another_table_again_once_a_read_should_show_it_and_does_not() {
+    check(
+        "route",
+        "
+        90 see route=eni-b b@rtb-2=80 a@rtb-2=70
+        100 leader@100
+        100.2 accept
+        100.2 accept
+        105.1 see route=here a=100 b@rtb-2=80 a@rtb-2=70
+          => route in_sync: at eni-a
+        105.2 see route=here a=100 b@rtb-2=80 a@rtb-2=70
+          => route in_sync: at eni-a
+          => record 100 on rtb-2
+        ",
+    );
 }
 
 #[test]

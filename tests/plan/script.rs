@@ -14,6 +14,7 @@
 //! node `b` has withdrawn all up to that.
 //! `b@rtb-2=90`: node `b`'s tag on another table of the VIP; `@rtb-2=none`: that table carries no claims. `anchor rtb-2`
 //! moves the anchor, as a changed config does.
+//! `hold 600`: an operator holds the VIP for 600 s; `hold 600 strict`: and no hook ends anything either.
 //! `claims=none`: the record was read and is empty; `claims=?`: it could not be read. What a look does not name stays
 //! as it was last seen.
 
@@ -25,9 +26,12 @@ use vipkeeper::binding::{
     Account, Anchor, Binding, BindingKey, ClaimMode, Connections, Handover, Kind, Obstacle, OnRelease, Vip,
 };
 use vipkeeper::claim_tag::WITHDRAWN;
+use vipkeeper::decide::Decider;
 use vipkeeper::decide::claim::Standing;
+use vipkeeper::decide::hold::Hold;
 use vipkeeper::decide::memory::Memory;
-use vipkeeper::decide::plan::{Plan, plan};
+use vipkeeper::decide::plan::Plan;
+use vipkeeper::desired::hold::Extent;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, InstanceId, Term};
@@ -60,13 +64,17 @@ pub fn check(kinds: &str, script: &str) {
 pub fn vip(kinds: &str) -> Vip {
     let eni: vipkeeper::ids::EniId = "eni-a".parse().unwrap();
     let destination = "20.0.0.50/32".parse().unwrap();
-    let mut claims = ClaimMode::Tags;
+    let (mut claims, mut handover) = (ClaimMode::Tags, Handover::AtOnce);
     let (mut bindings, mut obstacles) = (BTreeMap::new(), BTreeMap::new());
     let mut anchor = Anchor::ElasticIp("eipalloc-1".parse().unwrap());
     for kind in kinds.split(',').map(str::trim) {
         let (key, binding) = match kind {
             "claims off" => {
                 claims = ClaimMode::Off;
+                continue;
+            }
+            "keeps after guard" | "keeps always" => {
+                handover = if kind == "keeps always" { Handover::Always } else { Handover::AfterGuard };
                 continue;
             }
             "undone" => {
@@ -130,7 +138,7 @@ pub fn vip(kinds: &str) -> Vip {
         bindings,
         obstacles,
         claims,
-        handover: Handover::AtOnce,
+        handover,
         anchor: Some(anchor),
     }
 }
@@ -162,6 +170,7 @@ struct Stage {
     desired: Desired,
     observed: Observed,
     memory: Memory,
+    hold: Option<Hold>,
     plan: Option<Plan>,
     associations: u32,
 }
@@ -175,6 +184,7 @@ impl Stage {
             desired: Desired::Unknown(WhyUnknown::NoFile),
             observed,
             memory: Memory::default(),
+            hold: None,
             plan: None,
             associations: 0,
         }
@@ -187,7 +197,16 @@ impl Stage {
         let wall_ms = u64::try_from(now.as_millis()).unwrap();
         match event.split_once(' ').unwrap_or((event, "")) {
             ("", _) => {}
-            ("standby", _) => self.desired = Desired::Standby(WhyStandby::Down),
+            ("standby", _) => {
+                self.desired = Desired::Standby(WhyStandby::Down);
+                self.hold.iter_mut().for_each(|hold| hold.hook_came_since = true);
+            }
+            ("hold", how) => {
+                let (seconds, extent) = how.split_once(' ').unwrap_or((how, ""));
+                let until = now + Duration::from_secs(seconds.parse().unwrap());
+                let extent = if extent == "strict" { Extent::Everything } else { Extent::ExceptRelease };
+                self.hold = Some(Hold { until, extent, hook_came_since: false });
+            }
             ("guard-dead", _) => self.desired = Desired::Standby(WhyStandby::GuardDead),
             ("unknown", _) => self.desired = Desired::Unknown(WhyUnknown::Invalid),
             ("see", what) => self.see(what, now),
@@ -221,8 +240,10 @@ impl Stage {
             }
         }
         self.observed.server_ms = Some(wall_ms);
-        self.memory.learn(&self.vip, &self.desired, &mut self.observed, Now { at: now, wall_ms });
-        let planned = plan(&self.vip, &self.desired, &self.observed, &self.memory, now);
+        let mut decider = Decider::default();
+        (decider.memory, decider.hold) = (std::mem::take(&mut self.memory), self.hold.clone());
+        let planned = decider.decide(&self.vip, &self.desired, &mut self.observed, Now { at: now, wall_ms });
+        self.memory = decider.memory;
         self.plan = Some(planned.clone());
         planned
     }
