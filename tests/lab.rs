@@ -7,6 +7,10 @@
 //! nftables, and root, or to be run by `unshare --user --map-root-user --map-auto` (packages uidmap and util-linux).
 //! Prometheus watches where it is installed.
 //!
+//! Three more machines boot Debian with systemd, install vipkeeper's package and go through an operator's day by the README's
+//! own lines (`cargo test --test lab -- --nocapture booted`). This needs systemd-container, cargo-deb, cargo-generate-rpm and
+//! lintian, and the root that `tests/machine-root` makes.
+//!
 //! | variable | |
 //! |---|---|
 //! | `VIPKEEPER_LAB=guide` | vipkeeper and the scripts of Pgpool's guide side by side, and nothing else |
@@ -24,6 +28,8 @@
 )]
 #![cfg(feature = "aws")]
 
+#[path = "lab/booted/mod.rs"]
+mod booted;
 #[path = "lab/client.rs"]
 mod client;
 #[path = "lab/cluster.rs"]
@@ -62,6 +68,8 @@ mod svg;
 mod timeline;
 #[path = "lab/tools.rs"]
 mod tools;
+#[path = "support/unshare.rs"]
+mod unshare;
 #[path = "lab/vpc.rs"]
 mod vpc;
 

@@ -19,6 +19,8 @@ use vipkeeper::status::runbook;
 
 #[path = "tidy/house.rs"]
 mod house;
+#[path = "tidy/programs.rs"]
+mod programs;
 
 /// Lines of a file. Above this one wants to be two; a test that plays through many stories may be longer.
 const LONGEST: usize = 600;

@@ -21,6 +21,7 @@ use vipkeeper::state_dir::files::Files;
 use crate::support::{
     CHILD, IP, context, copy_program, mode, program_for_all, read, result, state, this_program, trusted, uid,
 };
+use crate::unshare;
 
 /// A tree of processes, one below the other; ends with the test, whatever comes of it.
 struct Tree {
@@ -164,6 +165,10 @@ fn a_guard_that_proc_hides_from_us_counts_as_alive_until_it_is_gone() {
         eprintln!("not tested: it takes root to become another user");
         return;
     }
+    if let Some(obstacle) = unshare::obstacle(&["--mount"]) {
+        eprintln!("not tested: no mount namespace here: {obstacle}");
+        return;
+    }
     let (_folder, program) = program_for_all();
     let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
     let guard = Process { pid: sleeper.id(), start_time: process::start_time(sleeper.id()).unwrap() };
@@ -197,6 +202,10 @@ fn a_guard_in_a_container_is_watched_from_outside() {
         eprintln!("not tested: it takes root to make a pid namespace");
         return;
     }
+    if let Some(obstacle) = unshare::obstacle(&CONTAINER[1..]) {
+        eprintln!("not tested: no pid namespace here: {obstacle}");
+        return;
+    }
     let tree = Tree::grow_in(&CONTAINER, "up", &["pgpool", "pgpool", "pgpool"]);
     tree.found();
     let file = vipkeeper::desired::path(tree.folder.path(), IP);
@@ -227,6 +236,10 @@ fn a_guard_in_a_container_is_watched_from_outside() {
 fn a_guard_outside_of_the_daemons_container_counts_as_alive_and_is_said_to_be_unseen() {
     if uid() != 0 {
         eprintln!("not tested: it takes root to make a pid namespace");
+        return;
+    }
+    if let Some(obstacle) = unshare::obstacle(&CONTAINER[1..]) {
+        eprintln!("not tested: no pid namespace here: {obstacle}");
         return;
     }
     let state = state();

@@ -13,5 +13,7 @@ mod hold;
 mod order;
 mod support;
 mod trust;
+#[path = "../support/unshare.rs"]
+mod unshare;
 mod wait;
 mod write;

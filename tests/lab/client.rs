@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +30,8 @@ pub struct Answer {
 
 pub struct Client {
     answers: Arc<Mutex<Vec<Answer>>>,
+    /// When each query that failed had begun.
+    failures: Arc<Mutex<Vec<Duration>>>,
     stop: Option<watch::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -43,16 +45,22 @@ impl Client {
     /// Asks from `machine` until dropped.
     pub fn start(machine: &Machine, server: SocketAddr) -> Self {
         let answers = Arc::<Mutex<Vec<Answer>>>::default();
+        let failures = Arc::<Mutex<Vec<Duration>>>::default();
         let (stop, stopped) = watch::channel(());
         let network = machine.network();
-        let log = Arc::clone(&answers);
+        let log = (Arc::clone(&answers), Arc::clone(&failures));
         let thread = thread::spawn(move || probe(&network, server, &log, stopped));
-        Self { answers, stop: Some(stop), thread: Some(thread) }
+        Self { answers, failures, stop: Some(stop), thread: Some(thread) }
     }
 
     /// All answers, in the order in which they came.
     pub fn answers(&self) -> Vec<Answer> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.answers).clone()
+    }
+
+    /// How many queries have begun since `from` and failed, or had no answer in time.
+    pub fn failures_since(&self, from: Duration) -> usize {
+        lock(&self.failures).iter().filter(|began| **began >= from).count()
     }
 }
 
@@ -65,7 +73,13 @@ impl Drop for Client {
     }
 }
 
-fn probe(network: &File, server: SocketAddr, log: &Arc<Mutex<Vec<Answer>>>, mut stopped: watch::Receiver<()>) {
+type Log = (Arc<Mutex<Vec<Answer>>>, Arc<Mutex<Vec<Duration>>>);
+
+fn lock<T>(log: &Mutex<T>) -> MutexGuard<'_, T> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn probe(network: &File, server: SocketAddr, log: &Log, mut stopped: watch::Receiver<()>) {
     enter(network);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -76,10 +90,12 @@ fn probe(network: &File, server: SocketAddr, log: &Arc<Mutex<Vec<Answer>>>, mut 
                 _ = tick.tick() => {}
                 _ = stopped.changed() => return,
             }
-            let log = Arc::clone(log);
+            let (answers, failures) = log.clone();
             tokio::spawn(async move {
-                if let Ok(Ok(through)) = tokio::time::timeout(PATIENCE, ask(server)).await {
-                    log.lock().unwrap_or_else(PoisonError::into_inner).push(Answer { at: now(), through });
+                let began = now();
+                match tokio::time::timeout(PATIENCE, ask(server)).await {
+                    Ok(Ok(through)) => lock(&answers).push(Answer { at: now(), through }),
+                    _ => lock(&failures).push(began),
                 }
             });
         }

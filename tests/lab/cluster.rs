@@ -41,7 +41,7 @@ const STOP: Duration = Duration::from_secs(10);
 /// So many last lines of each log are shown where a play fails.
 const SHOWN: usize = 40;
 /// How the folders of labs begin, before the pid of the test and a word of its own.
-const FOLDER: &str = "vipkeeper-lab-";
+pub const FOLDER: &str = "vipkeeper-lab-";
 
 pub struct Lab {
     /// The folder that its logs go to.
@@ -78,7 +78,7 @@ struct Running {
 impl Lab {
     /// Returns when a leader holds everything, the client is served, and every lifecheck has started.
     pub fn start(name: &str, setup: Setup) -> Self {
-        remove_what_was_left();
+        remove_folders_that_were_left();
         let folder = tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", process::id())).tempdir().unwrap();
         // PostgreSQL's user has its data in there.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
@@ -490,7 +490,7 @@ impl Drop for Lab {
 }
 
 /// Folders of labs that were interrupted: a test that is killed cleans up nothing.
-fn remove_what_was_left() {
+pub fn remove_folders_that_were_left() {
     for entry in fs::read_dir(env::temp_dir()).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap_or_default();
         let owner = name.strip_prefix(FOLDER).and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());

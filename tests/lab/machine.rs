@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -20,6 +21,10 @@ use super::suite::Suite;
 /// The only variables that programs of the lab see: no proxy, no credentials, no language of the caller's.
 const ENVIRONMENT: [(&str, &str); 3] =
     [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C"), ("HOME", "/nonexistent")];
+
+/// The options of unshare(1) that make the namespaces of a machine.
+pub const NAMESPACES: [&str; 9] =
+    ["--net", "--ipc", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation", "private"];
 
 /// The words before a program that runs as root (none), or as Pgpool's and PostgreSQL's user.
 pub const ROOT: [&str; 0] = [];
@@ -59,24 +64,48 @@ pub struct Machine {
     holder: Child,
     /// Init's pid as the test sees it.
     init: u32,
+    /// The folders of its own in the kernel's trees of cgroups.
+    cgroups: Vec<PathBuf>,
 }
 
 impl Machine {
     /// Boots it with `overlays`: folders whose files appear in a folder of the machine.
     pub fn boot(name: &str, suite: Suite, overlays: &[(PathBuf, PathBuf)]) -> Self {
-        let mut command = clean("unshare");
-        command.args(["--net", "--ipc", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]);
-        command.args(["--propagation", "private", "bash", "-c", INIT, "init"]);
-        command.arg(suite.root().unwrap_or_default());
+        let mut arguments = vec![suite.root().unwrap_or_default()];
         for (upper, lower) in overlays {
-            command.arg(upper).arg(lower);
+            arguments.extend([upper.clone(), lower.clone()]);
         }
-        let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        Self::hold(name, INIT, &arguments)
+    }
+
+    /// A machine whose init is bash with this script, which says `ready` and ends with its input.
+    ///
+    /// # Panics
+    /// When the script ends before, with what it said.
+    pub fn hold(name: &str, script: &str, arguments: &[PathBuf]) -> Self {
+        let mut command = clean("unshare");
+        command.args(NAMESPACES);
+        command.args(["bash", "-c", script, "init"]).args(arguments);
+        let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut holder = streams.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "{name} does not boot");
+        if line != "ready\n" {
+            // It has ended, or does so with its input.
+            let said = holder.wait_with_output().unwrap();
+            panic!("{name} does not boot: {} {}", String::from_utf8_lossy(&said.stderr).trim(), said.status);
+        }
         let init = only_child(holder.id());
-        Self { holder, init }
+        Self { holder, init, cgroups: Vec::new() }
+    }
+
+    /// A machine that [`Self::hold`] made starts a systemd: init of everything that runs here from now on. `cgroups` go with
+    /// the machine.
+    pub fn go_on_as(&mut self, cgroups: Vec<PathBuf>, find: impl FnOnce(u32) -> u32) {
+        use std::io::Write as _;
+        self.cgroups = cgroups;
+        self.holder.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        self.init = find(self.init);
     }
 
     /// Init's pid as the test sees it: what `ip link ... netns` takes.
@@ -97,7 +126,7 @@ impl Machine {
     /// A program in this machine, as the user that `user` makes it run as.
     pub fn command_as(&self, user: &[impl AsRef<OsStr>], program: &str) -> Command {
         let mut command = clean("nsenter");
-        command.args(["--target", &self.pid(), "--net", "--ipc", "--mount", "--pid", "--wd=/", "--"]);
+        command.args(["--target", &self.pid(), "--net", "--ipc", "--mount", "--pid", "--root", "--wd=/", "--"]);
         command.args(user).arg(program);
         command
     }
@@ -217,9 +246,14 @@ impl Machine {
 
     /// The pid that a process has in here: the last of `NSpid` in /proc/<pid>/status.
     pub fn inner_pid(pid: u32) -> u32 {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
-        line.split_whitespace().last().unwrap().parse().unwrap()
+        Self::find_inner_pid(pid).expect("the process is there")
+    }
+
+    /// None where the process has ended.
+    pub fn find_inner_pid(pid: u32) -> Option<u32> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        line.split_whitespace().last()?.parse().ok()
     }
 }
 
@@ -228,6 +262,22 @@ impl Drop for Machine {
         // Init ends with its input, and everything else with init: this does not wait for long.
         drop(self.holder.stdin.take());
         let _ = self.holder.wait();
+        self.cgroups.iter().for_each(|folder| remove_cgroup(folder));
+    }
+}
+
+/// A cgroup without processes, and those below it. A process that has ended may count for a moment.
+pub fn remove_cgroup(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&entry.path());
+        }
+    }
+    for _ in 0..50 {
+        match fs::remove_dir(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => thread::sleep(Duration::from_millis(20)),
+            _ => return,
+        }
     }
 }
 
@@ -274,14 +324,24 @@ fn is_local(list: &str, address: Ipv4Addr) -> bool {
 }
 
 /// A process that ended meanwhile is no failure.
-fn signal(pid: u32, signal: Signal) {
+pub fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let _ = kill_process(pid, signal);
+}
+
+pub fn children(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 fn only_child(pid: u32) -> u32 {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     children.trim().parse().unwrap()
+}
+
+/// The command name of a process that runs.
+pub fn comm(pid: u32) -> Option<String> {
+    stat(pid).filter(|(_, _, state)| *state != 'Z').map(|(_, comm, _)| comm)
 }
 
 /// Parent, command name and state, by proc_pid_stat(5): the name stands in parentheses and may contain some.

@@ -196,7 +196,7 @@ fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
 
 /// Pgpool's parameters as of 4.3. The watchdog is quicker than by default, so that a test takes seconds. Nodes of one
 /// priority that started in the same second reject each other's candidacy for 5 s and more, so each has its own.
-fn pgpool_conf(vpc: &Vpc, own: usize, setup: Setup) -> String {
+pub fn pgpool_conf(vpc: &Vpc, own: usize, setup: Setup) -> String {
     let before_down = if setup.late_down { "/usr/bin/late " } else { "" };
     let [up, down, arping] = setup.keeper.commands(setup.method, before_down);
     let mut text = format!(

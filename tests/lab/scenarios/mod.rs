@@ -16,13 +16,14 @@ use super::client::now;
 use super::cluster::{Lab, eventually};
 use super::held::{Fate, Fates};
 use super::keeper::Keeper;
-use super::machine::Machine;
+use super::machine::{Machine, NAMESPACES};
 use super::moto;
 use super::report::{self, Row, Told, What, outage, seconds};
 use super::signals;
 use super::software::{self, Nodes, Setup, WATCHDOG_PORT};
 use super::suite::{self, Suite};
 use super::tools;
+use super::unshare;
 use super::vpc::Method;
 
 pub mod clock;
@@ -366,6 +367,8 @@ pub fn is_played(set: Set) -> bool {
         "it makes namespaces, which needs root, or to be run by `unshare --user --map-root-user --map-auto`".to_owned()
     } else if !missing.is_empty() {
         format!("not installed: {}", missing.join(", "))
+    } else if let Some(obstacle) = unshare::obstacle(&NAMESPACES) {
+        obstacle
     } else {
         return true;
     };
@@ -375,10 +378,10 @@ pub fn is_played(set: Set) -> bool {
 }
 
 /// The right to have a lab, until dropped.
-struct Turn;
+pub struct Turn;
 
 impl Turn {
-    fn take() -> Self {
+    pub fn take() -> Self {
         let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut running = ONE_HAS_ENDED.wait_while(running, |running| *running >= at_once()).unwrap();
         *running += 1;

@@ -1,0 +1,8 @@
+//! Three machines that boot Debian with systemd, with Debian's Pgpool-II and vipkeeper's package in them, in the lab's
+//! network: an operator's day, by the README's own lines.
+
+mod boot;
+mod cluster;
+mod packages;
+mod readme;
+mod stories;

@@ -1,0 +1,289 @@
+//! An operator's day on the booted machines.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use vipkeeper::status::{ConditionName, Status};
+
+use super::super::client::now;
+use super::super::cluster::eventually;
+use super::super::machine::{Machine, signal};
+use super::super::scenarios::{Set, Turn, is_played};
+use super::super::vpc::Method;
+use super::boot;
+use super::cluster::Booted;
+use super::packages::{files_of_ours, packages};
+
+/// Pgpool's election after an orderly end, and vipkeeper's part.
+const MOVES: Duration = Duration::from_secs(20);
+/// A look of the leader's own, and the repair.
+const REPAIRS: Duration = Duration::from_secs(15);
+/// `RestartSec`, and the start.
+const COMES_BACK: Duration = Duration::from_secs(30);
+/// `WatchdogSec`, `TimeoutStopSec` after it, and the start.
+const WATCHDOG: Duration = Duration::from_secs(55);
+/// The least exposure that the daemon's work allows: docs/security.md has the rest of it, line by line.
+const EXPOSURE: f64 = 2.3;
+
+/// Whether machines can be booted here. In CI they must be.
+fn can_boot() -> bool {
+    if !is_played(Set::Short) {
+        return false;
+    }
+    let Some(obstacle) = boot::obstacle() else { return true };
+    assert!(std::env::var("CI").is_err(), "CI must boot machines: {obstacle}");
+    eprintln!("\nskipped: machines that boot systemd; {obstacle}");
+    false
+}
+
+#[test]
+fn an_operators_day_with_route_tables() {
+    if !can_boot() {
+        return;
+    }
+    let _turn = Turn::take();
+    let mut cluster = Booted::start(Method::Route);
+    cluster.install("The guide's second method: route tables");
+    the_unit_is_clean(&cluster);
+    everybody_is_in_sync(&cluster);
+    the_watchdog_is_asked(&cluster);
+    let first = cluster.leader().unwrap();
+    the_readmes_proof(&cluster, first);
+    the_daemon_is_killed(&cluster);
+    an_upgrade_under_load(&cluster);
+    a_wrong_configuration(&cluster);
+    the_daemon_is_stopped(&cluster);
+    the_leader_reboots(&mut cluster);
+    removed_and_purged(&cluster);
+    every_error_is_expected(&cluster);
+    cluster.vpc.assert_well();
+    cluster.tell("done");
+}
+
+#[test]
+fn an_operators_day_with_an_elastic_ip() {
+    if !can_boot() {
+        return;
+    }
+    let _turn = Turn::take();
+    let cluster = Booted::start(Method::ElasticIp);
+    cluster.install("The guide's first method: Elastic IP");
+    everybody_is_in_sync(&cluster);
+    the_watchdog_is_asked(&cluster);
+    let first = cluster.leader().unwrap();
+    the_readmes_proof(&cluster, first);
+    every_error_is_expected(&cluster);
+    cluster.vpc.assert_well();
+    cluster.tell("done");
+}
+
+fn the_unit_is_clean(cluster: &Booted) {
+    let (said, status) = cluster.try_shell(0, "systemd-analyze verify --man=no vipkeeper.service");
+    // Debian's own unit of Pgpool, which is read as well, is not without complaints.
+    assert!(status == Some(0) && !said.contains("vipkeeper"), "{said}");
+    let table = cluster.shell(0, "systemd-analyze security --no-pager vipkeeper.service");
+    let last = table.lines().last().unwrap();
+    let exposure: f64 = last.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
+    assert!(exposure <= EXPOSURE, "{table}");
+    cluster.tell(&format!("systemd counts an exposure of {exposure}"));
+}
+
+/// "On each node `vipkeeper status` ends with exit status 0."
+fn everybody_is_in_sync(cluster: &Booted) {
+    for node in 0..3 {
+        eventually("status ends with 0", REPAIRS, || match cluster.try_shell(node, "vipkeeper status") {
+            (_, Some(0)) => Ok(()),
+            (said, status) => Err(format!("{status:?}\n{said}")),
+        });
+    }
+}
+
+/// After the package's installation alone, each daemon has the word of its Pgpool's watchdog.
+fn the_watchdog_is_asked(cluster: &Booted) {
+    for node in 0..3 {
+        eventually("the watchdog answers", MOVES, || {
+            let json = cluster.shell(node, "vipkeeper status --json || [ $? = 2 ]");
+            let status: Status = serde_json::from_str(&json).unwrap();
+            let witness = status.vips[0].conditions.iter().find(|one| one.name == ConditionName::Witness.into());
+            let witness = witness.expect("each VIP has it");
+            if witness.holds { Ok(()) } else { Err(format!("{}: {witness:?}", cluster.name_of(node))) }
+        });
+    }
+}
+
+/// The section "Prove it", line by line.
+fn the_readmes_proof(cluster: &Booted, old: usize) {
+    assert!(cluster.psql().unwrap().contains("10.0.8.10"), "the pool's node is shown");
+    let at = now();
+    cluster.shell(old, &cluster.readme.quoted("Prove it", "sudo systemctl stop"));
+    let new = eventually("another node leads", MOVES, || {
+        cluster.leader().and_then(|node| if node == old { Err("the old one".to_owned()) } else { Ok(node) })
+    });
+    eventually("the client is served", MOVES, || cluster.is_served_by(new));
+    cluster.psql().unwrap();
+    cluster.tell(&format!("first failover: {:.1} s without an answer", outage(cluster, at).as_secs_f64()));
+    cluster.shell(old, "sudo systemctl start pgpool2");
+
+    the_careless_colleague(cluster, new);
+    let (from, mark) = (now(), cluster.mark());
+    cluster.shell(new, &cluster.readme.quoted("Prove it", "sudo systemctl restart"));
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(cluster.client.failures_since(from), 0, "queries failed while the daemon restarted");
+    assert_eq!(cluster.writes_since(mark), 0, "a restart changes nothing");
+    cluster.tell("systemctl restart vipkeeper under load: no failed query");
+}
+
+fn the_careless_colleague(cluster: &Booted, leader: usize) {
+    let at = now();
+    let line = match cluster.method {
+        Method::Route => {
+            let line = cluster.readme.command("Prove it", "aws ec2 delete-route");
+            line.replace("rtb-0123456789abcdef0", &cluster.vpc.tables[0])
+        }
+        _ => {
+            let service = cluster.vpc.endpoint.service();
+            let address = service.account().elastic_ip(&cluster.vpc.allocation).unwrap();
+            let id = &address.association.as_ref().unwrap().id;
+            let line = cluster.readme.command("Prove it", "aws ec2 disassociate-address");
+            line.replace("eipassoc-0123456789abcdef0", id)
+        }
+    };
+    let mark = cluster.mark();
+    cluster.aws(&line);
+    eventually("the leader puts it back", REPAIRS, || match (cluster.leader(), cluster.writes_since(mark)) {
+        // One change is the colleague's.
+        (Ok(node), writes) if node == leader && writes > 1 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    eventually("the client is served", MOVES, || cluster.is_served_by(leader));
+    cluster.tell(&format!(
+        "a binding removed by hand: back, {:.1} s without an answer",
+        outage(cluster, at).as_secs_f64()
+    ));
+}
+
+/// Neither a query fails nor is anything changed in EC2 while `work` is done to the leader, and for a while after.
+fn nothing_moves(cluster: &Booted, what: &str, work: impl FnOnce(usize)) {
+    let leader = cluster.leader().unwrap();
+    eventually("the client is served", MOVES, || cluster.is_served_by(leader));
+    let (from, mark) = (now(), cluster.mark());
+    work(leader);
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(cluster.client.failures_since(from), 0, "{what}: queries failed");
+    assert_eq!(cluster.writes_since(mark), 0, "{what}: something was changed");
+    assert_eq!(cluster.leader().unwrap(), leader);
+    cluster.tell(&format!("{what}: no failed query, no change"));
+}
+
+fn comes_back(cluster: &Booted, node: usize, old: u32, within: Duration) {
+    eventually("another daemon runs", within, || match cluster.daemon(node) {
+        Some(pid) if pid != old => {
+            let (said, status) = cluster.try_shell(node, "systemctl is-active vipkeeper");
+            if status == Some(0) { Ok(()) } else { Err(said) }
+        }
+        other => Err(format!("{other:?}")),
+    });
+}
+
+fn the_daemon_is_killed(cluster: &Booted) {
+    nothing_moves(cluster, "kill -9 of the daemon", |leader| {
+        let old = cluster.daemon(leader).expect("it runs");
+        cluster.shell(leader, &format!("kill -9 {}", Machine::inner_pid(old)));
+        comes_back(cluster, leader, old, COMES_BACK);
+    });
+}
+
+fn an_upgrade_under_load(cluster: &Booted) {
+    nothing_moves(cluster, "upgrade and downgrade of the package", |leader| {
+        for package in [&packages().second, &packages().first] {
+            let old = cluster.daemon(leader).expect("it runs");
+            cluster.bring(leader, package);
+            let file = package.file_name().unwrap().to_str().unwrap();
+            cluster.shell(leader, &format!("sudo dpkg --install ./{file}"));
+            comes_back(cluster, leader, old, COMES_BACK);
+        }
+    });
+}
+
+/// On a standby: exit status 78, and no further start.
+fn a_wrong_configuration(cluster: &Booted) {
+    nothing_moves(cluster, "a wrong configuration on a standby", |leader| {
+        let node = (leader + 1) % 3;
+        let file = cluster.machine(node).path("/etc/vipkeeper/vipkeeper.toml");
+        let right = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("unknown_key = 1\n{right}")).unwrap();
+        let (_, status) = cluster.try_shell(node, "sudo systemctl restart vipkeeper");
+        assert_ne!(status, Some(0));
+        thread::sleep(Duration::from_secs(4));
+        let said = cluster.shell(node, "systemctl show --property ActiveState,ExecMainStatus vipkeeper");
+        for line in ["ActiveState=failed", "ExecMainStatus=78"] {
+            assert!(said.contains(line), "{said}");
+        }
+        let journal = cluster.shell(node, "journalctl --no-pager -u vipkeeper -n 20");
+        assert!(journal.contains("unknown_key"), "{journal}");
+        fs::write(&file, right).unwrap();
+        cluster.shell(node, "sudo systemctl restart vipkeeper");
+    });
+}
+
+/// systemd's own watchdog: SIGSTOP, and nobody says any more that the loop turns.
+fn the_daemon_is_stopped(cluster: &Booted) {
+    nothing_moves(cluster, "SIGSTOP of the daemon", |leader| {
+        let old = cluster.daemon(leader).expect("it runs");
+        signal(old, Signal::STOP);
+        comes_back(cluster, leader, old, WATCHDOG);
+        let said = cluster.shell(leader, "journalctl --no-pager -u vipkeeper -n 100");
+        assert!(said.contains("Watchdog timeout"), "{said}");
+    });
+}
+
+fn the_leader_reboots(cluster: &mut Booted) {
+    let old = cluster.leader().unwrap();
+    let at = now();
+    cluster.reboot(old);
+    let new = eventually("another node leads", MOVES, || {
+        cluster.leader().and_then(|node| if node == old { Err("the old one".to_owned()) } else { Ok(node) })
+    });
+    eventually("the client is served", MOVES, || cluster.is_served_by(new));
+    let away = outage(cluster, at);
+    eventually("the rebooted node is in sync", MOVES, || match cluster.try_shell(old, "vipkeeper status") {
+        (_, Some(0)) => Ok(()),
+        (said, status) => Err(format!("{status:?}\n{said}")),
+    });
+    cluster.tell(&format!("reboot of the leader: {:.1} s without an answer", away.as_secs_f64()));
+}
+
+/// On a standby, whose Pgpool goes on: a removal keeps the configuration, and a purge leaves nothing.
+fn removed_and_purged(cluster: &Booted) {
+    nothing_moves(cluster, "removal and purge on a standby", |leader| {
+        let node = (leader + 1) % 3;
+        cluster.shell(node, "sudo apt-get --yes remove vipkeeper");
+        assert!(cluster.machine(node).path("/etc/vipkeeper/vipkeeper.toml").exists());
+        assert_eq!(cluster.daemon(node), None);
+        cluster.shell(node, "rm -f /root/*.deb && sudo apt-get --yes purge vipkeeper");
+        let root = cluster.machine(node).path("/");
+        assert_eq!(files_of_ours(&root), Vec::<String>::new());
+        let (said, _) = cluster.try_shell(node, "getent passwd vipkeeper; getent group vipkeeper; id -nG postgres");
+        assert!(!said.contains("vipkeeper"), "{said}");
+    });
+}
+
+/// The journal has no error of the daemons', but for the mistake that a story made.
+fn every_error_is_expected(cluster: &Booted) {
+    for node in 0..3 {
+        let errors = cluster.shell(node, "journalctl --quiet --no-pager --output cat --priority err -t vipkeeper");
+        let unexpected: Vec<_> = errors.lines().filter(|line| !line.contains("unknown_key")).collect();
+        assert_eq!(unexpected, Vec::<&str>::new(), "{}", cluster.name_of(node));
+    }
+}
+
+/// The longest time without an answer since `at`.
+fn outage(cluster: &Booted, at: Duration) -> Duration {
+    let answers: Vec<_> = cluster.client.answers().iter().map(|answer| answer.at).collect();
+    let before = answers.iter().rev().find(|one| **one <= at).copied();
+    let after = answers.into_iter().filter(|one| *one > at);
+    let all: Vec<_> = before.into_iter().chain(after).collect();
+    all.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or_default()
+}
