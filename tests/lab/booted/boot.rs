@@ -42,6 +42,12 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools").join("machine-root")
 }
 
+/// Whether root here is somebody else outside: only the first user namespace has all ids.
+pub fn is_in_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
 /// The reason why no machine can be booted here.
 pub fn obstacle() -> Option<String> {
     let programs = [
