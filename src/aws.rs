@@ -4,6 +4,7 @@
 //! request, and turns a failure into an [`Ec2Error`]. Retrying is the loop's work, with one exception: when EC2 calls
 //! the credentials expired, `AwsEc2::call` loads fresh ones and sends the request once more.
 
+mod ask;
 mod causes;
 mod chain;
 mod convert;
@@ -44,6 +45,7 @@ use self::probe::{Probe, Traced};
 use crate::binding::Account;
 use crate::config::{Aws, Limits};
 use crate::decide::timing::LONGEST_ANSWER;
+use crate::ec2::ask::Travelled;
 use crate::ec2::bucket::Bucket;
 use crate::ec2::codes::is_expired;
 use crate::ec2::reason::Reason;
@@ -85,6 +87,8 @@ pub struct AwsEc2 {
     /// The time that the next request has already waited in [`Ec2Write::admit`](crate::ec2::Ec2Write::admit).
     waited: Cell<Duration>,
     clock: RefCell<ServerClock>,
+    /// The way that the requests so far took. Its `expiry` is not kept here.
+    travelled: RefCell<Travelled>,
     /// Whose certificate came last instead of one that is trusted, and when that was asked.
     certificate: RefCell<Option<(Instant, Option<Names>)>>,
     observer: Observer,
@@ -172,6 +176,7 @@ impl AwsEc2 {
             bucket: Bucket::new(limits),
             waited: Cell::default(),
             clock: RefCell::default(),
+            travelled: RefCell::default(),
             certificate: RefCell::default(),
             observer,
         }
@@ -225,6 +230,7 @@ impl AwsEc2 {
         if let Some(dated) = seen.dated {
             self.clock.borrow_mut().learn(dated);
         }
+        self.note_way(&seen, duration);
         let (result, outcome) = match outcome {
             Ok(_) if seen.cut.is_some() => {
                 let failed = error::cut_off(operation, &seen);
@@ -238,6 +244,15 @@ impl AwsEc2 {
         };
         (self.observer)(&RequestReport { operation, result, duration, waited });
         outcome
+    }
+
+    /// Notes the way that one request took.
+    fn note_way(&self, seen: &Traced, duration: Duration) {
+        let mut travelled = self.travelled.borrow_mut();
+        if seen.host.is_some() {
+            (travelled.host, travelled.proxy) = (seen.host.clone(), seen.proxy.clone());
+        }
+        travelled.slowest = travelled.slowest.max(duration);
     }
 
     /// The error, completed by whose certificate came, where a certificate is the cause.

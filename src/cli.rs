@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::check::Category;
 use crate::config::{DEFAULT_FILE, FILE_VARIABLE, Flag, LOG_FORMATS, LOG_LEVELS, Sources, region, state_dir};
 
 /// Keeps a Pgpool-II cluster's virtual IP on its leader on AWS.
@@ -75,6 +76,12 @@ pub enum Command {
     ///
     /// Exit status 0: nothing to change. 2: changes, or a takeover by this node would fail. 1: could not tell.
     Plan(PlanOptions),
+    /// Check, before going live, everything that would fail at a failover.
+    ///
+    /// Changes nothing: where EC2 has a dry run, it is asked by one, and where it has none, the check says so. Run it on
+    /// every node, as root. Exit status 0: a failover to this node should work. 1: something would stop it. 3: there are
+    /// warnings alone.
+    Check(CheckOptions),
     /// Show what the daemon knows: desired state, claim, every binding, the last error and the next try.
     ///
     /// Exit status 0: in sync. 2: something needs attention. 1: the daemon does not run or is stuck.
@@ -139,6 +146,22 @@ pub struct PlanOptions {
     pub json: bool,
     #[command(flatten)]
     pub logging: LogOptions,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckOptions {
+    /// Print the results as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Make the checks of this category alone; may be given several times.
+    #[arg(long = "category", value_name = "CATEGORY", value_parser = categories())]
+    pub categories: Vec<Category>,
+    /// Check again and again until nothing fails any more, for this time at most, with its unit.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
+    /// Pgpool's configuration, where it is not where its packages put it.
+    #[arg(long, value_name = "FILE")]
+    pub pgpool_conf: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -236,6 +259,11 @@ pub struct LogOptions {
     pub log_format: Option<String>,
 }
 
+fn categories() -> impl TypedValueParser<Value = Category> {
+    let names = Category::ALL.iter().map(|category| category.name());
+    PossibleValuesParser::new(names).map(|name| Category::from_name(&name).expect("only names are let through"))
+}
+
 fn names<T>(choices: &'static [(&'static str, T)]) -> PossibleValuesParser {
     PossibleValuesParser::new(choices.iter().map(|(name, _)| *name))
 }
@@ -309,6 +337,8 @@ mod tests {
             "vipkeeper hold",
             "vipkeeper hold 20.0.0.50 --for 0s",
             "vipkeeper hold 20.0.0.50 --for 8days",
+            "vipkeeper check --category everything",
+            "vipkeeper check --wait 60",
             "vipkeeper policy --format yaml",
             "vipkeeper policy --node-tag pgpool",
             "vipkeeper policy --node-tag vipkeeper/a=b",

@@ -1,5 +1,6 @@
 //! One module for each command of the program.
 
+pub mod check;
 pub mod hold;
 pub mod hook;
 pub mod plan;

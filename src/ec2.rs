@@ -1,6 +1,7 @@
 //! The part of EC2 that vipkeeper needs, as traits. The `aws` module implements them with the SDK. Code that holds
 //! only an [`Ec2Read`] cannot change anything: for this reason `plan` changes nothing.
 
+pub mod ask;
 pub mod bucket;
 mod class;
 pub mod codes;
@@ -192,7 +193,7 @@ pub struct Ec2Error {
 /// One request that was sent to EC2, for the metrics. An action or a read may take several requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestReport {
-    /// EC2's name of the operation: one of [`OPERATIONS`].
+    /// EC2's name of the operation. The daemon's are [`OPERATIONS`]; [`ask::Ec2Ask`] has more.
     pub operation: &'static str,
     /// `ok` or the kind of failure: one of [`codes::results`].
     pub result: &'static str,
@@ -202,7 +203,7 @@ pub struct RequestReport {
     pub waited: Duration,
 }
 
-/// Every operation that vipkeeper asks of EC2.
+/// Every operation that the daemon asks of EC2.
 pub const OPERATIONS: [&str; 16] = [
     "AssignIpv6Addresses",
     "AssignPrivateIpAddresses",

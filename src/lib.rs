@@ -22,7 +22,6 @@ pub mod claim_tag;
 
 pub mod config;
 
-pub mod cli;
 pub mod machine;
 
 pub mod desired;
@@ -42,12 +41,15 @@ pub mod state_dir;
 
 pub mod status;
 
+pub mod check;
+
 pub mod report;
 
 pub mod daemon;
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod cli;
 pub mod commands;
 #[cfg(feature = "aws")]
 pub mod demo;

@@ -11,8 +11,9 @@ use std::rc::Rc;
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use vipkeeper::aws::node::Cloud;
-use vipkeeper::cli::{Cli, Command, PolicyOptions};
+use vipkeeper::cli::{CheckOptions, Cli, Command, PolicyOptions};
 use vipkeeper::commands::Format;
+use vipkeeper::commands::check::{Request, check, check_for};
 use vipkeeper::commands::hold::{self, Noticed};
 use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::{Inputs, preview};
@@ -91,6 +92,7 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
             let _log = init_log(config.log.format, config.log.level.as_str())?;
             plan_or_say_why(&config, if plan.json { Format::Json } else { Format::Page })
         }
+        Command::Check(options) => print_check(cli, options),
         Command::Policy(options) => print_policy(&cli.sources().load()?, options),
         Command::Demo(options) => {
             let passed = match options.serve_ec2 {
@@ -145,6 +147,34 @@ fn as_operator(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<Noticed, Hoo
     let noticed = work(&hook_context(cli)?)?;
     print(format!("{noticed}\n").as_bytes())?;
     Ok(if noticed.is_well() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// Checks, and prints the results. An unusable configuration is one of the results.
+fn print_check(cli: &Cli, options: &CheckOptions) -> anyhow::Result<ExitCode> {
+    let sources = cli.sources();
+    let config = sources.load();
+    let request = Request {
+        state_dir: config
+            .as_ref()
+            .map_or_else(|_| sources.load_for_hook().state_dir, |config| config.state_dir.clone()),
+        config: config.map_err(|error| error.problems().iter().map(ToString::to_string).collect()),
+        hooks_elsewhere: sources.state_dir_that_hooks_miss(),
+        categories: options.categories.clone(),
+        pgpool_conf: options.pgpool_conf.clone(),
+    };
+    // Each time asks anew: a client keeps what it once found out.
+    let once = async || {
+        let cloud = Cloud::new(Rc::new(|_| {}));
+        check(&request, &cloud, &cloud).await
+    };
+    let results = runtime()?.block_on(check_for(options.wait, once));
+    let text = if options.json {
+        vipkeeper::shown::json(serde_json::to_string_pretty(&results)?) + "\n"
+    } else {
+        results.page()
+    };
+    print(text.as_bytes())?;
+    Ok(ExitCode::from(results.summary.exit_code()))
 }
 
 /// Prints the least policy. Stderr names the values that the user of the policy must put in, so that stdout is the policy

@@ -1,5 +1,8 @@
-//! Pgpool, as the daemon and the hooks meet it: Pgpool's processes above a hook, and its watchdog behind a socket.
+//! Pgpool, as the daemon, the hooks and the check meet it: Pgpool's processes above a hook, its watchdog behind a
+//! socket, its configuration and its version.
 
 pub mod ancestors;
+pub mod conf;
 pub mod port;
+pub mod version;
 pub mod watchdog;

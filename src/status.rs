@@ -22,7 +22,7 @@ use crate::observe::seen::{Unseen, WhyUnseen};
 pub mod file;
 pub mod frame;
 mod headline;
-mod hint;
+pub mod hint;
 pub mod html;
 pub(crate) mod layout;
 pub mod page;

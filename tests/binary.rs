@@ -12,6 +12,8 @@ mod stage;
 
 #[path = "binary/bad_input.rs"]
 mod bad_input;
+#[path = "binary/check.rs"]
+mod check;
 #[path = "binary/claim.rs"]
 mod claim;
 #[path = "binary/ends.rs"]

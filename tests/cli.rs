@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-const COMMANDS: [&str; 9] = ["up", "down", "wait", "run", "plan", "status", "demo", "completions", "man"];
+const COMMANDS: [&str; 10] = ["up", "down", "wait", "run", "plan", "check", "status", "demo", "completions", "man"];
 
 fn vipkeeper(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vipkeeper")).env_clear().args(arguments).output().unwrap()

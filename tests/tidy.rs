@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::CommandFactory as _;
 use vipkeeper::binding::{BindingKey, Kind};
+use vipkeeper::check::{self, Category};
 use vipkeeper::cli::{Cli, PolicyFormat};
 use vipkeeper::commands::policy::{Location, policy};
 use vipkeeper::config::Config;
@@ -399,6 +400,27 @@ fn every_problem_leads_to_an_entry_of_the_runbook() {
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_check_has_its_entry_and_every_entry_its_check() {
+    let page = read("docs/operations.md");
+    let (_, section) = page.split_once("\n## Checks\n").unwrap();
+    let section = section.split_once("\n## ").unwrap().0;
+    let entries: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("#### ")).collect();
+    let checks: Vec<_> = check::all().map(|(_, check)| check.id).collect();
+    assert_eq!(entries, checks, "in the same order");
+    let headings: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(headings, Category::ALL.iter().map(|category| category.title()).collect::<Vec<_>>());
+    let anchors: BTreeSet<_> =
+        page.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#'))).collect();
+    for id in &checks {
+        let told = check::anchor(id);
+        let (file, heading) = told.split_once('#').unwrap();
+        assert!(file == "docs/operations.md" && anchors.contains(heading), "{told}");
+    }
+    let counted = read("CHANGELOG.md").contains(&format!("{} checks", checks.len()));
+    assert!(counted, "CHANGELOG.md counts {} checks", checks.len());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::aws::imds::{Card, Imds, WantedInterfaces, local_cards};
 use crate::aws::{AwsEc2, Observer};
 use crate::binding::Account;
 use crate::config::Config;
+use crate::ec2::ask::{DryRun, Ec2Ask, Ingress, Surroundings, Travelled};
 use crate::ec2::server_clock::ServerTime;
 use crate::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, RouteTable, TableQuery, Urgency,
@@ -18,6 +19,7 @@ use crate::ec2::{
 use crate::error::one_line;
 use crate::identity::Identify;
 use crate::identity::Node;
+use crate::ids::{EniId, SubnetId, VpcId};
 
 /// A function that lists the interfaces of this machine.
 pub type Cards = Box<dyn Fn() -> io::Result<BTreeMap<String, Card>>>;
@@ -125,6 +127,28 @@ impl Ec2Write for Cloud {
         // "none".
         let operation = action.operation().unwrap_or("none");
         Box::pin(self.ready(operation)?.perform(action, urgency)).await
+    }
+}
+
+impl Ec2Ask for Cloud {
+    fn travelled(&self) -> Travelled {
+        self.ec2.get().map(Ec2Ask::travelled).unwrap_or_default()
+    }
+
+    async fn dry_run(&self, action: &Action) -> Result<DryRun, Ec2Error> {
+        Box::pin(self.ready(action.operation().unwrap_or("none"))?.dry_run(action)).await
+    }
+
+    async fn surroundings(&self, eni: &EniId) -> Result<Option<Surroundings>, Ec2Error> {
+        self.ready("DescribeNetworkInterfaces")?.surroundings(eni).await
+    }
+
+    async fn ingress(&self, groups: &BTreeSet<String>) -> Result<Vec<Ingress>, Ec2Error> {
+        self.ready("DescribeSecurityGroups")?.ingress(groups).await
+    }
+
+    async fn table_of(&self, vpc: &VpcId, subnet: &SubnetId) -> Result<Option<RouteTable>, Ec2Error> {
+        self.ready("DescribeRouteTables")?.table_of(vpc, subnet).await
     }
 }
 

@@ -172,13 +172,13 @@ async fn pages_from_start<T>(
 
 /// One filter for every [`FILTER_VALUES`] values. Without values there is no filter at all, because a filter without
 /// values would match everything.
-fn filters<T: ToString>(name: &'static str, values: &BTreeSet<T>) -> impl Iterator<Item = Filter> {
+pub(super) fn filters<T: ToString>(name: &'static str, values: &BTreeSet<T>) -> impl Iterator<Item = Filter> {
     let values: Vec<String> = values.iter().map(ToString::to_string).collect();
     let chunks: Vec<Filter> = values.chunks(FILTER_VALUES).map(|chunk| filter(name, chunk)).collect();
     chunks.into_iter()
 }
 
-fn filter(name: impl Into<String>, values: impl IntoIterator<Item = impl ToString>) -> Filter {
+pub(super) fn filter(name: impl Into<String>, values: impl IntoIterator<Item = impl ToString>) -> Filter {
     let values = values.into_iter().map(|value| value.to_string()).collect();
     Filter::builder().name(name).set_values(Some(values)).build()
 }

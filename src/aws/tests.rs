@@ -1,6 +1,7 @@
 //! Tests of the adapter against canned answers: the requests that it sends, and the results that it makes of the
 //! answers.
 
+mod asks;
 mod canned;
 mod failures;
 mod reads;
@@ -49,7 +50,9 @@ impl Tested {
         let reports = Rc::new(RefCell::new(Vec::new()));
         let observer = Rc::clone(&reports);
         let observer = Rc::new(move |report: &RequestReport| {
-            assert!(OPERATIONS.contains(&report.operation), "{report:?}");
+            // The last one is a question of `check` alone, whose requests nobody counts.
+            let is_known = OPERATIONS.contains(&report.operation) || report.operation == "DescribeSecurityGroups";
+            assert!(is_known, "{report:?}");
             assert!(codes::results().any(|result| result == report.result), "{report:?}");
             observer.borrow_mut().push(report.clone());
         });

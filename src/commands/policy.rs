@@ -85,6 +85,28 @@ pub fn policy(config: &Config, role: Option<&str>, nodes: &NodeTag) -> Result<Po
     Ok(Policy { statements })
 }
 
+/// One action that a policy allows: the account whose role has the policy, the statement's name, and the action.
+pub type Allowed = (Account, String, String);
+
+/// Every action that the configuration needs, from the policies of all its roles.
+#[must_use]
+pub fn allowed(config: &Config) -> Vec<Allowed> {
+    let nodes = NodeTag { key: String::new(), value: String::new() };
+    let foreign = accounts(config).into_iter().filter_map(role_of);
+    let own = config.aws.assume_role_arn.clone();
+    let roles = std::iter::once(None).chain(own.clone().map(Some)).chain(foreign.map(Some));
+    let mut all = Vec::new();
+    for role in roles {
+        // The configuration names each of these roles, so each has a policy.
+        let Ok(Policy { statements }) = policy(config, role.as_deref(), &nodes) else { continue };
+        let account = role.filter(|role| own.as_ref() != Some(role)).map_or(Account::Own, Account::Role);
+        for Statement { sid, actions, .. } in statements {
+            all.extend(actions.into_iter().map(|action| (account.clone(), sid.clone(), action)));
+        }
+    }
+    all
+}
+
 /// Everything that one account's policy is made from.
 struct Draft<'a> {
     config: &'a Config,

@@ -64,6 +64,23 @@ pub fn exists(pid: u32) -> bool {
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
+/// The kernel's name for a process, at most 15 bytes. `None` if there is no such process, or if `/proc` hides it.
+#[must_use]
+pub fn comm_of(pid: u32) -> Option<String> {
+    stat(pid).ok().map(|stat| stat.comm)
+}
+
+/// Whether a process may administer the network (capabilities(7)). `None` if `/proc` does not tell.
+#[must_use]
+pub fn has_net_admin(pid: u32) -> Option<bool> {
+    /// `CAP_NET_ADMIN` of linux/capability.h.
+    const NET_ADMIN: u32 = 12;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let effective = u64::from_str_radix(effective.trim(), 16).ok()?;
+    Some(effective >> NET_ADMIN & 1 == 1)
+}
+
 /// The fields of `/proc/<pid>/stat` that vipkeeper needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stat {

@@ -24,7 +24,11 @@ pub enum LastRead<T> {
 }
 
 impl<T> LastRead<T> {
-    pub(super) fn read(&self) -> Result<(&T, Moment), WhyUnseen> {
+    /// The value of the last read, and when that read began.
+    ///
+    /// # Errors
+    /// The reason why there is no value.
+    pub fn read(&self) -> Result<(&T, Moment), WhyUnseen> {
         match self {
             Self::NotRead => Err(WhyUnseen::NotRead),
             Self::Failed(failed) => Err(WhyUnseen::ReadFailed(Box::new(failed.clone()))),

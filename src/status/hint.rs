@@ -48,7 +48,9 @@ fn of_unseen(unseen: Option<&UnseenStatus>, class: Option<&OneOf<Class>>) -> Str
     }
 }
 
-fn advise(class: Option<Class>, cause: &Cause) -> String {
+/// The advice about a failure of this class and cause, in one sentence.
+#[must_use]
+pub fn advise(class: Option<Class>, cause: &Cause) -> String {
     if let Some(fault) = &cause.kernel {
         return of_kernel(fault.known()).to_owned();
     }

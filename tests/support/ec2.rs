@@ -31,6 +31,8 @@ use super::classify;
 use super::kill::KillSwitch;
 use super::{Clock, Timeline};
 
+mod ask;
+
 /// The longest time that the client waits for one answer.
 const ATTEMPT: Duration = Duration::from_secs(3);
 

@@ -1,0 +1,190 @@
+//! Everything that the checks judge. A fact that could not be found out carries the reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::action::Action;
+use crate::binding::{Account, Vip};
+use crate::config::{Config, VipConfig};
+use crate::ec2::ask::{DryRun, Ingress, Surroundings};
+use crate::ec2::server_clock::ServerTime;
+use crate::ec2::{Ec2Error, RouteTable};
+use crate::identity::Node;
+use crate::ids::EniId;
+use crate::machine::clock::Discipline;
+use crate::machine::folder::{Folder, UserIds};
+use crate::machine::kernel::{KernelError, LocalView};
+use crate::machine::networkd::ManagedLink;
+use crate::observe::seen::{Now, Observed, Port};
+use crate::observe::{Known, World, observe};
+use crate::pgpool::conf::{Conf, PeerNode};
+use crate::pgpool::version::Version;
+use crate::pgpool::watchdog::Asked;
+
+/// All facts.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The configuration, or every problem of it.
+    pub config: Result<Config, Vec<String>>,
+    pub machine: MachineFacts,
+    pub cloud: CloudFacts,
+    pub pgpool: PgpoolFacts,
+}
+
+/// The facts that this machine tells about itself.
+#[derive(Debug, Clone)]
+pub struct MachineFacts {
+    /// Why hooks write into another state folder than the daemon reads, if they do.
+    pub hooks_elsewhere: Option<String>,
+    /// Each hook user, or the reason why the user counts for nothing.
+    pub hook_users: Vec<(String, Result<UserIds, String>)>,
+    pub state_dir: (PathBuf, Result<Folder, String>),
+    /// The folder of desired-state files. It may be missing as long as a hook can make it.
+    pub desired: (PathBuf, Result<Folder, String>),
+    pub now: Now,
+    pub discipline: Option<Discipline>,
+    pub capability: Capability,
+    /// The names of the kernel's interfaces.
+    pub interfaces: BTreeSet<String>,
+    pub view: Result<LocalView, KernelError>,
+    /// The delegate IPs for which this node's desired-state file says leader.
+    pub leads: BTreeSet<IpAddr>,
+    pub networkd: Vec<ManagedLink>,
+    /// Other programs that move addresses and that run on this machine.
+    pub keepers: Vec<OtherKeeper>,
+}
+
+/// Whether the daemon may change local addresses, and which process shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capability {
+    /// The daemon that runs, or else this command.
+    pub of: String,
+    pub may_change_addresses: bool,
+}
+
+/// Another program that moves addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherKeeper {
+    pub name: String,
+    /// A file of the program that names one of the VIPs, and the VIP.
+    pub names: Option<(PathBuf, IpAddr)>,
+}
+
+/// The facts from the metadata service and from EC2.
+#[derive(Debug, Clone)]
+pub struct CloudFacts {
+    /// Who this node is. Where nobody was asked, the error says so.
+    pub node: Result<Node, String>,
+    pub endpoint: EndpointFacts,
+    /// The reads. `None` unless the node is known.
+    pub reads: Option<Reads>,
+}
+
+/// The way to EC2's endpoint.
+#[derive(Debug, Clone)]
+pub struct EndpointFacts {
+    /// The host of EC2's endpoint. `None` while no request was made.
+    pub host: Option<String>,
+    /// The proxy through which EC2 is asked.
+    pub proxy: Option<String>,
+    /// The addresses of the host, or why there are none.
+    pub addresses: Result<Vec<IpAddr>, String>,
+    /// The addresses at which a connection was tried, each with the outcome.
+    pub tried: Vec<(IpAddr, Result<(), String>)>,
+}
+
+/// Everything that was read from EC2.
+#[derive(Debug, Clone)]
+pub struct Reads {
+    pub known: Known,
+    pub world: World,
+    pub time: Option<ServerTime>,
+    /// The longest time of one request, from its first byte to the answer.
+    pub slowest: Duration,
+    /// The time until the node's own credentials run out. `None` if they do not, or were never loaded.
+    pub credentials_last: Option<Duration>,
+    /// The actions that the configuration needs, with the policy's statement that allows each one.
+    pub needs: Vec<Need>,
+    pub dry_runs: Vec<(Action, Result<DryRun, Ec2Error>)>,
+    pub surroundings: BTreeMap<EniId, Result<Option<Surroundings>, Ec2Error>>,
+    pub ingress: BTreeMap<EniId, Result<Vec<Ingress>, Ec2Error>>,
+    pub tables: BTreeMap<EniId, Result<Option<RouteTable>, Ec2Error>>,
+}
+
+/// One action that the configuration needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Need {
+    /// The account whose role makes the calls.
+    pub account: Account,
+    /// The name of the statement of `vipkeeper policy` that allows the action.
+    pub statement: String,
+    /// The action by its full name, like `ec2:ReplaceRoute`.
+    pub action: String,
+}
+
+impl Need {
+    /// The action without its service, like `ReplaceRoute`.
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        self.action.split_once(':').map_or(&self.action, |(_, operation)| operation)
+    }
+}
+
+/// The facts about Pgpool.
+#[derive(Debug, Clone)]
+pub struct PgpoolFacts {
+    /// pgpool.conf with its path, or why it could not be read.
+    pub conf: Result<(PathBuf, Conf), String>,
+    pub version: Result<Version, String>,
+    pub processes: Vec<PgpoolProcess>,
+    /// The programs of the hooks that cannot be run by Pgpool's user, each with the reason.
+    pub unusable: Vec<String>,
+    /// The watchdog's answer. `None` if it was not asked, because `witness` is off.
+    pub watchdog: Option<Asked>,
+    pub port: Port,
+    pub peers: Vec<Peer>,
+}
+
+/// One of Pgpool's processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PgpoolProcess {
+    pub uid: u32,
+    /// The title that the process gives itself, like `pgpool: watchdog`.
+    pub title: String,
+}
+
+/// One other node of the watchdog's cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub node: PeerNode,
+    /// The addresses of its host name, or why there are none.
+    pub addresses: Result<Vec<IpAddr>, String>,
+    /// Whether its watchdog takes connections, or why not. `None` without an address.
+    pub answers: Option<Result<(), String>>,
+}
+
+impl Facts {
+    /// The configuration, or the reason to skip whatever rests on it.
+    pub(super) fn config(&self) -> Result<&Config, &'static str> {
+        self.config.as_ref().map_err(|_| "the configuration has errors")
+    }
+
+    /// The reads, or the reason to skip whatever rests on them.
+    pub(super) fn reads(&self) -> Result<(&Config, &Reads), &'static str> {
+        let config = self.config()?;
+        let reads = self.cloud.reads.as_ref().ok_or("this node does not know who it is, so EC2 was not asked")?;
+        Ok((config, reads))
+    }
+}
+
+impl Reads {
+    /// Each VIP with everything that was seen of it.
+    pub(super) fn vips<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = (&'a VipConfig, Vip, Observed)> {
+        config.vips.iter().map(|vip_config| {
+            let (vip, observed) = observe(config, vip_config, &self.known, &self.world);
+            (vip_config, vip, observed)
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! `vipkeeper check` gathers the facts that the checks judge. All facts are gathered at once, and EC2 is asked as little
+//! as the ids allow: up to three rounds of reads, as for `plan`, and one round of dry runs beside the reads of the
+//! surroundings. The command holds an [`Ec2Read`] and an [`Ec2Ask`], and nothing that writes.
+
+mod machine;
+mod pgpool;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+use futures_util::future::{join, join_all};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::action::Action;
+use crate::binding::Binding;
+use crate::check::facts::{CloudFacts, EndpointFacts, Facts, Need, Reads};
+use crate::check::{Category, Results, asks, judge};
+use crate::commands::policy::allowed;
+use crate::config::Config;
+use crate::ec2::ask::{Ec2Ask, Travelled};
+use crate::ec2::{Ec2Read, Urgency};
+use crate::identity::Identify;
+use crate::ids::EniId;
+use crate::machine::clock::wall_ms;
+use crate::observe::seen::Moment;
+use crate::observe::{Known, World, ask, observe};
+
+/// The number of rounds of questions after which every id is known.
+const ROUNDS: usize = 3;
+/// The dry runs that are under way at the same time.
+const AT_ONCE: usize = 20;
+/// The longest wait for the lookup of a name, and for a connection.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The pause between two checks of `--wait`.
+const PAUSE: Duration = Duration::from_secs(2);
+/// The port of EC2's endpoint where its URL names none.
+const HTTPS: u16 = 443;
+/// All reads have one moment. It is not zero, because zero stands for a read that was not made.
+const LOOKED_AT: Moment = Moment::from_millis(1);
+
+/// The configuration as it was found, and what else the command was told.
+pub struct Request {
+    /// The configuration, or every problem of it.
+    pub config: Result<Config, Vec<String>>,
+    /// The state folder that hooks use.
+    pub state_dir: PathBuf,
+    /// Why hooks write into another state folder than the daemon reads, if they do.
+    pub hooks_elsewhere: Option<String>,
+    pub categories: Vec<Category>,
+    pub pgpool_conf: Option<PathBuf>,
+}
+
+/// Checks once, or again and again until nothing fails any more, for this time at most. The last results count.
+pub async fn check_for(wait: Option<Duration>, once: impl AsyncFn() -> Results) -> Results {
+    let until = Instant::now() + wait.unwrap_or_default();
+    loop {
+        let results = once().await;
+        if results.summary.failed == 0 || Instant::now() + PAUSE > until {
+            return results;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Gathers all facts and judges them.
+pub async fn check<E: Ec2Read + Ec2Ask, I: Identify>(request: &Request, ec2: &E, identify: &I) -> Results {
+    let categories = if request.categories.is_empty() { Category::ALL } else { request.categories.as_slice() };
+    let local = async {
+        let machine = machine::facts(request).await;
+        let pgpool = pgpool::facts(request.config.as_ref().ok(), request.pgpool_conf.as_deref(), &machine).await;
+        (machine, pgpool)
+    };
+    let cloud = async {
+        match &request.config {
+            Err(_) => not_asked("the configuration has errors"),
+            Ok(_) if !categories.iter().any(|category| category.needs_cloud()) => not_asked("nobody was asked"),
+            Ok(config) => cloud(config, ec2, identify, reach).await,
+        }
+    };
+    let ((machine, pgpool), cloud) = join(local, cloud).await;
+    judge(&Facts { config: request.config.clone(), machine, cloud, pgpool }, categories)
+}
+
+fn not_asked(why: &str) -> CloudFacts {
+    CloudFacts { node: Err(why.to_owned()), endpoint: no_endpoint(), reads: None }
+}
+
+fn no_endpoint() -> EndpointFacts {
+    EndpointFacts { host: None, proxy: None, addresses: Err("it was not asked".to_owned()), tried: Vec::new() }
+}
+
+/// Asks the metadata service and EC2. `reach` looks EC2's host up and tries its addresses.
+pub async fn cloud<E: Ec2Read + Ec2Ask, I: Identify>(
+    config: &Config,
+    ec2: &E,
+    identify: &I,
+    reach: impl AsyncFn(Travelled) -> EndpointFacts,
+) -> CloudFacts {
+    let node = match identify.identify(config).await {
+        Ok(node) => node,
+        Err(why) => return CloudFacts { node: Err(why), endpoint: no_endpoint(), reads: None },
+    };
+    let (known, world) = look(config, ec2, Known::new(node.clone())).await;
+    let travelled = ec2.travelled();
+    let (reads, endpoint) = join(surroundings(config, ec2, known, world), reach(travelled)).await;
+    CloudFacts { node: Ok(node), endpoint, reads: Some(reads) }
+}
+
+/// Reads EC2 as `plan` does, each round at once.
+async fn look(config: &Config, ec2: &impl Ec2Read, mut known: Known) -> (Known, World) {
+    let mut world = World::default();
+    let mut asked = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut questions = known.questions(config);
+        questions.retain(|question| !asked.contains(question));
+        let answers = join_all(questions.iter().map(|question| ask(ec2, question, Urgency::Urgent))).await;
+        for answer in answers {
+            // A failed read is part of the world, so its error is not handled here.
+            let _ = world.put(answer, LOOKED_AT);
+        }
+        asked.extend(questions);
+        known.learn(&world);
+    }
+    (known, world)
+}
+
+/// Asks by dry runs for the permissions, and reads the surroundings of the ENIs.
+async fn surroundings<E: Ec2Read + Ec2Ask>(config: &Config, ec2: &E, known: Known, world: World) -> Reads {
+    let vips: Vec<_> = config.vips.iter().map(|vip| observe(config, vip, &known, &world).0).collect();
+    let mut actions: Vec<Action> = Vec::new();
+    for action in vips.iter().flat_map(|vip| asks(vip, &world)) {
+        if !actions.contains(&action) {
+            actions.push(action);
+        }
+    }
+    let enis: BTreeSet<EniId> =
+        vips.iter().flat_map(|vip| vip.bindings.values().flatten()).filter_map(eni_of).cloned().collect();
+    let dry_runs = async {
+        let mut answered = Vec::new();
+        for some in actions.chunks(AT_ONCE) {
+            let answers = join_all(some.iter().map(|action| ec2.dry_run(action))).await;
+            answered.extend(some.iter().cloned().zip(answers));
+        }
+        answered
+    };
+    let around = join_all(enis.iter().map(|eni| async {
+        let surroundings = ec2.surroundings(eni).await;
+        let groups = surroundings.as_ref().ok().and_then(Option::as_ref).map(|around| around.groups.clone());
+        let ingress = match groups {
+            Some(groups) if !groups.is_empty() => Some(ec2.ingress(&groups).await),
+            Some(_) | None => None,
+        };
+        (eni.clone(), surroundings, ingress)
+    }));
+    let places = known.node().interfaces.values().filter(|interface| enis.contains(&interface.eni));
+    let tables = join_all(places.filter_map(|interface| {
+        let (vpc, subnet) = (interface.vpc.as_ref()?, interface.subnet.as_ref()?);
+        Some(async { (interface.eni.clone(), ec2.table_of(vpc, subnet).await) })
+    }));
+    let ((dry_runs, around), tables) = join(join(dry_runs, around), tables).await;
+    let needs = allowed(config).into_iter().map(|(account, statement, action)| Need { account, statement, action });
+    let travelled = ec2.travelled();
+    let tables = tables.into_iter().collect();
+    let (mut surroundings, mut ingress) = (BTreeMap::new(), BTreeMap::new());
+    for (eni, found, rules) in around {
+        if let Some(rules) = rules {
+            ingress.insert(eni.clone(), rules);
+        }
+        surroundings.insert(eni, found);
+    }
+    let (time, slowest) = (ec2.time(), travelled.slowest);
+    let now = UNIX_EPOCH + Duration::from_millis(wall_ms());
+    let credentials_last = travelled.expiry.map(|expiry| expiry.duration_since(now).unwrap_or_default());
+    let needs = needs.collect();
+    Reads { known, world, time, slowest, credentials_last, needs, dry_runs, surroundings, ingress, tables }
+}
+
+fn eni_of(binding: &Binding) -> Option<&EniId> {
+    match binding {
+        Binding::ElasticIp { eni, .. }
+        | Binding::Route { eni, .. }
+        | Binding::SecondaryIp { eni, .. }
+        | Binding::SourceDestCheck { eni } => Some(eni),
+        Binding::LocalAddress { .. } => None,
+    }
+}
+
+/// Looks EC2's host up, and tries its addresses, one of each family.
+async fn reach(travelled: Travelled) -> EndpointFacts {
+    let Travelled { host, proxy, .. } = travelled;
+    let Some(named) = host else { return no_endpoint() };
+    let (host, port) = split(&named);
+    let addresses = addresses_of(host, port).await;
+    let mut tried = Vec::new();
+    if proxy.is_none() {
+        let all = addresses.as_deref().unwrap_or_default();
+        let one = |is_v4: bool| all.iter().copied().find(|address| address.is_ipv4() == is_v4);
+        let some = [one(true), one(false)].into_iter().flatten();
+        tried = join_all(some.map(|address| async move { (address, connect((address, port).into()).await) })).await;
+    }
+    EndpointFacts { host: Some(host.to_owned()), proxy, addresses, tried }
+}
+
+/// The host and the port of an endpoint, as a URI names them.
+fn split(named: &str) -> (&str, u16) {
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match named.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => (host.trim_matches(['[', ']']), port.parse().unwrap_or(HTTPS)),
+        _ => (named.trim_matches(['[', ']']), HTTPS),
+    }
+}
+
+/// The addresses of a host, each once, or the reason why there are none.
+async fn addresses_of(host: &str, port: u16) -> Result<Vec<IpAddr>, String> {
+    match timeout(PATIENCE, lookup_host((host, port))).await {
+        Ok(Ok(found)) => {
+            let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
+            addresses.dedup();
+            if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the name was not looked up in time".to_owned()),
+    }
+}
+
+/// Connects, and closes the connection at once. Nothing is sent.
+async fn connect(address: SocketAddr) -> Result<(), String> {
+    match timeout(PATIENCE, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no connection in time".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_split_into_host_and_port() {
+        assert_eq!(split("ec2.eu-west-1.amazonaws.com"), ("ec2.eu-west-1.amazonaws.com", 443));
+        assert_eq!(split("127.0.0.1:8080"), ("127.0.0.1", 8080));
+        assert_eq!(split("[::1]:8080"), ("::1", 8080));
+        assert_eq!(split("[fd00:ec2::1]"), ("fd00:ec2::1", 443));
+    }
+}
