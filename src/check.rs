@@ -1,4 +1,4 @@
-//! What stands between a configured node and a failover that works: facts in, results out. Pure: `commands::check`
+//! The conditions of a failover that works, judged before it is needed: facts in, results out. Pure: `commands::check`
 //! gathers the facts.
 //!
 //! Each check stands in one table with its id, its title, its standing advice and its judgement. The id is the name of
@@ -93,7 +93,7 @@ pub struct Check {
     /// The name of the check, and of its entry in docs/operations.md. Stable: scripts may go by it.
     pub id: &'static str,
     pub title: &'static str,
-    /// What helps where the judgement has no better advice.
+    /// The advice where the judgement has no better one.
     pub advice: &'static str,
     judge: fn(&Facts) -> Finding,
 }
@@ -102,7 +102,7 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
     verdict: Verdict,
-    /// What was found: one line each. A check that is skipped says why.
+    /// The findings, one line each. A check that is skipped says why.
     lines: Vec<String>,
     /// Advice about this very finding, instead of the check's own.
     advice: Option<String>,

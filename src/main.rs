@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser};
 use vipkeeper::aws::node::Cloud;
 use vipkeeper::cli::{CheckOptions, Cli, Command, PolicyOptions};
 use vipkeeper::commands::Format;
-use vipkeeper::commands::check::{Request, check, check_for};
+use vipkeeper::commands::check::{CheckRequest, check, check_for};
 use vipkeeper::commands::hold::{self, Noticed};
 use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::{Inputs, preview};
@@ -153,7 +153,7 @@ fn as_operator(cli: &Cli, work: impl FnOnce(&HookContext) -> Result<Noticed, Hoo
 fn print_check(cli: &Cli, options: &CheckOptions) -> anyhow::Result<ExitCode> {
     let sources = cli.sources();
     let config = sources.load();
-    let request = Request {
+    let request = CheckRequest {
         state_dir: config
             .as_ref()
             .map_or_else(|_| sources.load_for_hook().state_dir, |config| config.state_dir.clone()),

@@ -10,7 +10,7 @@ use super::read::{filter, filters};
 use super::{AwsEc2, convert};
 use crate::action::{Action, RouteCall};
 use crate::binding::{Account, Anchor};
-use crate::ec2::ask::{DryRun, Ec2Ask, Ingress, PublicAddress, Surroundings, Travelled};
+use crate::ec2::ask::{DryRun, Ec2Ask, EniSurroundings, Ingress, PublicAddress, Travelled};
 use crate::ec2::{Ec2Error, RouteTable, Urgency};
 use crate::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
 
@@ -68,7 +68,7 @@ impl Ec2Ask for AwsEc2 {
         }
     }
 
-    async fn surroundings(&self, eni: &EniId) -> Result<Option<Surroundings>, Ec2Error> {
+    async fn surroundings(&self, eni: &EniId) -> Result<Option<EniSurroundings>, Ec2Error> {
         let answer = self
             .call(&Account::Own, "DescribeNetworkInterfaces", AT_ONCE, async |client, probe| {
                 let call = client.describe_network_interfaces().filters(filter("network-interface-id", [eni.as_str()]));
@@ -201,7 +201,7 @@ fn ingress(rule: &IpPermission) -> Ingress {
 }
 
 /// The surroundings that DescribeNetworkInterfaces shows.
-fn surroundings(eni: &aws_sdk_ec2::types::NetworkInterface) -> Surroundings {
+fn surroundings(eni: &aws_sdk_ec2::types::NetworkInterface) -> EniSurroundings {
     let groups = eni.groups().iter().filter_map(|group| group.group_id()).map(str::to_owned).collect();
     let public = eni.private_ip_addresses().iter().filter_map(|private| {
         let association = private.association()?;
@@ -209,5 +209,5 @@ fn surroundings(eni: &aws_sdk_ec2::types::NetworkInterface) -> Surroundings {
         let is_lent = association.ip_owner_id() == Some(LENT_BY);
         Some((private.private_ip_address()?.parse().ok()?, PublicAddress { address, is_lent }))
     });
-    Surroundings { groups, public: public.collect() }
+    EniSurroundings { groups, public: public.collect() }
 }

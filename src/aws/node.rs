@@ -11,7 +11,7 @@ use crate::aws::imds::{Card, Imds, WantedInterfaces, local_cards};
 use crate::aws::{AwsEc2, Observer};
 use crate::binding::Account;
 use crate::config::Config;
-use crate::ec2::ask::{DryRun, Ec2Ask, Ingress, Surroundings, Travelled};
+use crate::ec2::ask::{DryRun, Ec2Ask, EniSurroundings, Ingress, Travelled};
 use crate::ec2::server_clock::ServerTime;
 use crate::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, RouteTable, TableQuery, Urgency,
@@ -139,7 +139,7 @@ impl Ec2Ask for Cloud {
         Box::pin(self.ready(action.operation().unwrap_or("none"))?.dry_run(action)).await
     }
 
-    async fn surroundings(&self, eni: &EniId) -> Result<Option<Surroundings>, Ec2Error> {
+    async fn surroundings(&self, eni: &EniId) -> Result<Option<EniSurroundings>, Ec2Error> {
         self.ready("DescribeNetworkInterfaces")?.surroundings(eni).await
     }
 

@@ -1,7 +1,7 @@
 //! The permissions: each action that `vipkeeper policy` prints for this configuration, answered by a read that was made
 //! or by a dry run.
 
-use super::facts::{Facts, Need, Reads};
+use super::facts::{CloudReads, Facts, Need};
 use super::{Check, Finding, Verdict};
 use crate::action::{Action, Force, RouteCall};
 use crate::binding::{Account, Binding, ClaimMode, OnRelease, Vip};
@@ -125,7 +125,7 @@ fn is_denial(code: Option<&str>, reason: Option<Reason>) -> bool {
 }
 
 /// The answers about one needed action: one for each resource that was asked about.
-fn answers(reads: &Reads, need: &Need) -> Vec<Answer> {
+fn answers(reads: &CloudReads, need: &Need) -> Vec<Answer> {
     fn of_read<T>(read: &LastRead<T>) -> Option<Answer> {
         match read {
             LastRead::NotRead => None,

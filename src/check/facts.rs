@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::action::Action;
 use crate::binding::{Account, Vip};
 use crate::config::{Config, VipConfig};
-use crate::ec2::ask::{DryRun, Ingress, Surroundings};
+use crate::ec2::ask::{DryRun, EniSurroundings, Ingress};
 use crate::ec2::server_clock::ServerTime;
 use crate::ec2::{Ec2Error, RouteTable};
 use crate::identity::Node;
@@ -79,7 +79,7 @@ pub struct CloudFacts {
     pub node: Result<Node, String>,
     pub endpoint: EndpointFacts,
     /// The reads. `None` unless the node is known.
-    pub reads: Option<Reads>,
+    pub reads: Option<CloudReads>,
 }
 
 /// The way to EC2's endpoint.
@@ -97,7 +97,7 @@ pub struct EndpointFacts {
 
 /// Everything that was read from EC2.
 #[derive(Debug, Clone)]
-pub struct Reads {
+pub struct CloudReads {
     pub known: Known,
     pub world: World,
     pub time: Option<ServerTime>,
@@ -108,7 +108,7 @@ pub struct Reads {
     /// The actions that the configuration needs, with the policy's statement that allows each one.
     pub needs: Vec<Need>,
     pub dry_runs: Vec<(Action, Result<DryRun, Ec2Error>)>,
-    pub surroundings: BTreeMap<EniId, Result<Option<Surroundings>, Ec2Error>>,
+    pub surroundings: BTreeMap<EniId, Result<Option<EniSurroundings>, Ec2Error>>,
     pub ingress: BTreeMap<EniId, Result<Vec<Ingress>, Ec2Error>>,
     pub tables: BTreeMap<EniId, Result<Option<RouteTable>, Ec2Error>>,
 }
@@ -172,14 +172,14 @@ impl Facts {
     }
 
     /// The reads, or the reason to skip whatever rests on them.
-    pub(super) fn reads(&self) -> Result<(&Config, &Reads), &'static str> {
+    pub(super) fn reads(&self) -> Result<(&Config, &CloudReads), &'static str> {
         let config = self.config()?;
         let reads = self.cloud.reads.as_ref().ok_or("this node does not know who it is, so EC2 was not asked")?;
         Ok((config, reads))
     }
 }
 
-impl Reads {
+impl CloudReads {
     /// Each VIP with everything that was seen of it.
     pub(super) fn vips<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = (&'a VipConfig, Vip, Observed)> {
         config.vips.iter().map(|vip_config| {

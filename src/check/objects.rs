@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::facts::{Facts, Reads};
+use super::facts::{CloudReads, Facts};
 use super::{Check, Finding, Verdict};
 use crate::binding::{Binding, BindingKey, Kind, Obstacle, Vip};
 use crate::config::Config;
@@ -123,7 +123,7 @@ pub(super) const EC2: &[Check] = &[
 ];
 
 /// Every VIP as it was seen, where EC2 was asked.
-fn seen(facts: &Facts) -> Result<(&Config, &Reads, Vec<(Vip, Observed)>), &'static str> {
+fn seen(facts: &Facts) -> Result<(&Config, &CloudReads, Vec<(Vip, Observed)>), &'static str> {
     let (config, reads) = facts.reads()?;
     let vips = reads.vips(config).map(|(_, vip, observed)| (vip, observed));
     Ok((config, reads, vips.collect()))

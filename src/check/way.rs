@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::facts::{Facts, Reads};
+use super::facts::{CloudReads, Facts};
 use super::{Check, Finding, Verdict};
 use crate::binding::Binding;
 use crate::config::Config;
@@ -145,7 +145,7 @@ fn endpoint_connects(facts: &Facts) -> Finding {
 }
 
 /// Every read that failed, each once.
-fn failed_reads(reads: &Reads) -> Vec<&FailedRead> {
+fn failed_reads(reads: &CloudReads) -> Vec<&FailedRead> {
     fn failed<T>(read: &LastRead<T>) -> Option<&FailedRead> {
         if let LastRead::Failed(failed) = read { Some(failed) } else { None }
     }
@@ -157,7 +157,7 @@ fn failed_reads(reads: &Reads) -> Vec<&FailedRead> {
 }
 
 /// Whether any read succeeded.
-fn any_read(reads: &Reads) -> bool {
+fn any_read(reads: &CloudReads) -> bool {
     let world = &reads.world;
     world.addresses.read().is_ok()
         || world.interfaces.read().is_ok()
@@ -230,7 +230,7 @@ fn way_without_elastic_ip(facts: &Facts) -> Finding {
     }
 }
 
-fn way(facts: &Facts, config: &Config, reads: &Reads, eni: &EniId) -> Way {
+fn way(facts: &Facts, config: &Config, reads: &CloudReads, eni: &EniId) -> Way {
     let endpoint = &facts.cloud.endpoint;
     if let Some(proxy) = &endpoint.proxy {
         return Way::Independent(format!("by the proxy {proxy}"));
@@ -261,7 +261,7 @@ fn way(facts: &Facts, config: &Config, reads: &Reads, eni: &EniId) -> Way {
 }
 
 /// The way by an internet gateway, which forwards only packets of private addresses that have a public one.
-fn by_internet_gateway(config: &Config, reads: &Reads, eni: &EniId) -> Way {
+fn by_internet_gateway(config: &Config, reads: &CloudReads, eni: &EniId) -> Way {
     let surroundings = match reads.surroundings.get(eni) {
         Some(Ok(Some(surroundings))) => surroundings,
         Some(Err(error)) => return Way::Unknown(error.to_string()),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::action::Action;
 use crate::binding::Binding;
-use crate::check::facts::{CloudFacts, EndpointFacts, Facts, Need, Reads};
+use crate::check::facts::{CloudFacts, CloudReads, EndpointFacts, Facts, Need};
 use crate::check::{Category, Results, asks, judge};
 use crate::commands::policy::allowed;
 use crate::config::Config;
@@ -42,7 +42,7 @@ const HTTPS: u16 = 443;
 const LOOKED_AT: Moment = Moment::from_millis(1);
 
 /// The configuration as it was found, and what else the command was told.
-pub struct Request {
+pub struct CheckRequest {
     /// The configuration, or every problem of it.
     pub config: Result<Config, Vec<String>>,
     /// The state folder that hooks use.
@@ -66,7 +66,7 @@ pub async fn check_for(wait: Option<Duration>, once: impl AsyncFn() -> Results) 
 }
 
 /// Gathers all facts and judges them.
-pub async fn check<E: Ec2Read + Ec2Ask, I: Identify>(request: &Request, ec2: &E, identify: &I) -> Results {
+pub async fn check<E: Ec2Read + Ec2Ask, I: Identify>(request: &CheckRequest, ec2: &E, identify: &I) -> Results {
     let categories = if request.categories.is_empty() { Category::ALL } else { request.categories.as_slice() };
     let local = async {
         let machine = machine::facts(request).await;
@@ -109,7 +109,7 @@ pub async fn cloud<E: Ec2Read + Ec2Ask, I: Identify>(
     CloudFacts { node: Ok(node), endpoint, reads: Some(reads) }
 }
 
-/// Reads EC2 as `plan` does, each round at once.
+/// CloudReads EC2 as `plan` does, each round at once.
 async fn look(config: &Config, ec2: &impl Ec2Read, mut known: Known) -> (Known, World) {
     let mut world = World::default();
     let mut asked = Vec::new();
@@ -128,7 +128,7 @@ async fn look(config: &Config, ec2: &impl Ec2Read, mut known: Known) -> (Known, 
 }
 
 /// Asks by dry runs for the permissions, and reads the surroundings of the ENIs.
-async fn surroundings<E: Ec2Read + Ec2Ask>(config: &Config, ec2: &E, known: Known, world: World) -> Reads {
+async fn surroundings<E: Ec2Read + Ec2Ask>(config: &Config, ec2: &E, known: Known, world: World) -> CloudReads {
     let vips: Vec<_> = config.vips.iter().map(|vip| observe(config, vip, &known, &world).0).collect();
     let mut actions: Vec<Action> = Vec::new();
     for action in vips.iter().flat_map(|vip| asks(vip, &world)) {
@@ -175,7 +175,7 @@ async fn surroundings<E: Ec2Read + Ec2Ask>(config: &Config, ec2: &E, known: Know
     let now = UNIX_EPOCH + Duration::from_millis(wall_ms());
     let credentials_last = travelled.expiry.map(|expiry| expiry.duration_since(now).unwrap_or_default());
     let needs = needs.collect();
-    Reads { known, world, time, slowest, credentials_last, needs, dry_runs, surroundings, ingress, tables }
+    CloudReads { known, world, time, slowest, credentials_last, needs, dry_runs, surroundings, ingress, tables }
 }
 
 fn eni_of(binding: &Binding) -> Option<&EniId> {

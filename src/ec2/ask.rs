@@ -34,7 +34,7 @@ pub fn has_dry_run(operation: &str) -> bool {
 
 /// The surroundings of an ENI that no VIP depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct EniSurroundings {
     /// The ids of the ENI's security groups.
     pub groups: BTreeSet<String>,
     /// The public addresses at the ENI, by the private address that each one leads to.
@@ -87,7 +87,7 @@ pub trait Ec2Ask {
     /// nothing, where EC2 has no dry run.
     async fn dry_run(&self, action: &Action) -> Result<DryRun, Ec2Error>;
     /// DescribeNetworkInterfaces of one ENI. `None` if there is no such ENI.
-    async fn surroundings(&self, eni: &EniId) -> Result<Option<Surroundings>, Ec2Error>;
+    async fn surroundings(&self, eni: &EniId) -> Result<Option<EniSurroundings>, Ec2Error>;
     /// DescribeSecurityGroups: the rules of these groups that let packets in.
     async fn ingress(&self, groups: &BTreeSet<String>) -> Result<Vec<Ingress>, Ec2Error>;
     /// DescribeRouteTables: the table by which the subnet's packets leave, which is its own or the VPC's main one.

@@ -456,7 +456,12 @@ const BREAKS: &[(&str, &str, &str, Break)] = &[
             facts.pgpool.version = Ok(Version { major: 4, minor: 6, patch: 1 });
         }),
     ),
-    ("pgpool-user", "failed", "runs as uid 54321", Found(|facts| facts.pgpool.processes[0].uid = 54_321)),
+    (
+        "pgpool-user",
+        "failed",
+        "runs as uid 54321",
+        Found(|facts| facts.pgpool.processes.iter_mut().for_each(|process| process.uid = 54_321)),
+    ),
     ("pgpool-serves", "warning", "nobody answers at 127.0.0.1:9999", Found(|facts| facts.pgpool.port = Port::Silent)),
     ("pgpool-lifecheck", "warning", "its lifecheck does not", Found(|facts| facts.pgpool.processes.truncate(2))),
     (

@@ -9,7 +9,7 @@ use ec2_endpoint::account::model::Permission;
 use ec2_endpoint::{ModifyNetworkInterfaceAttribute, Operation, Policy, TagChange, TagSpec};
 use vipkeeper::binding::{Account, OnRelease};
 use vipkeeper::check::facts::{
-    Capability, CloudFacts, EndpointFacts, Facts, MachineFacts, Peer, PgpoolFacts, PgpoolProcess, Reads,
+    Capability, CloudFacts, CloudReads, EndpointFacts, Facts, MachineFacts, Peer, PgpoolFacts, PgpoolProcess,
 };
 use vipkeeper::check::{Category, Results, judge};
 use vipkeeper::cli::PolicyFormat;
@@ -202,7 +202,7 @@ pub fn said(results: &Results, id: &str) -> String {
     check.messages.join("\n")
 }
 
-pub fn reads(facts: &mut Facts) -> &mut Reads {
+pub fn reads(facts: &mut Facts) -> &mut CloudReads {
     let CloudFacts { reads, .. } = &mut facts.cloud;
     reads.as_mut().unwrap()
 }

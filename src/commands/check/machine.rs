@@ -5,7 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::Request;
+use super::CheckRequest;
 use crate::check::facts::{Capability, MachineFacts, OtherKeeper};
 use crate::config::Config;
 use crate::desired::{self, Desired};
@@ -33,7 +33,7 @@ const KEEPERS: [(&str, &[&str]); 4] = [
 const LONGEST: u64 = 4 << 20;
 
 /// Gathers the facts. Only the kernel is waited for.
-pub(super) async fn facts(request: &Request) -> MachineFacts {
+pub(super) async fn facts(request: &CheckRequest) -> MachineFacts {
     let config = request.config.as_ref().ok();
     let users = config.map(|config| config.hook_users.clone()).unwrap_or_default();
     let hook_users = users.into_iter().map(|name| {

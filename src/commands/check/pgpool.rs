@@ -25,6 +25,8 @@ use crate::pgpool::watchdog::{Asked, Watchdog, auth_key};
 
 /// The kernel's name for each of Pgpool's processes.
 const PGPOOL: &str = "pgpool";
+/// The places of Pgpool's program: those of its packages, and that of a build from source.
+const PROGRAMS: [&str; 3] = ["/usr/sbin/pgpool", "/usr/bin/pgpool", "/usr/local/bin/pgpool"];
 /// The longest time for `pgpool --version`.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Pgpool's default of `if_cmd_path`.
@@ -35,7 +37,7 @@ const LONGEST: u64 = 1 << 20;
 /// Gathers the facts, all at once.
 pub(super) async fn facts(config: Option<&Config>, named: Option<&Path>, machine: &MachineFacts) -> PgpoolFacts {
     let conf = conf(named);
-    let (processes, running) = processes();
+    let processes = processes();
     let peers = match &conf {
         Ok((path, conf)) => others(conf, path),
         Err(_) => Vec::new(),
@@ -48,7 +50,7 @@ pub(super) async fn facts(config: Option<&Config>, named: Option<&Path>, machine
         }
     });
     let peers = join_all(peers.into_iter().map(meet));
-    let ((watchdog, port), (version, peers)) = join(watchdog_and_port, join(version(running), peers)).await;
+    let ((watchdog, port), (version, peers)) = join(watchdog_and_port, join(version(), peers)).await;
     PgpoolFacts { conf, version, processes, unusable, watchdog, port, peers }
 }
 
@@ -59,7 +61,8 @@ fn conf(named: Option<&Path>) -> Result<(PathBuf, Conf), String> {
         None => PLACES.iter().map(PathBuf::from).collect(),
     };
     for path in &places {
-        match whole_file::read(path, LONGEST) {
+        // The file may be a link: it is an administrator's, and only its settings are shown.
+        match whole_file::read(&fs::canonicalize(path).unwrap_or_else(|_| path.clone()), LONGEST) {
             Ok(None) => {}
             Ok(Some(file)) => return Ok((path.clone(), Conf::parse(&String::from_utf8_lossy(&file.bytes)))),
             Err(error) => return Err(format!("{}: {}", path.display(), crate::error::one_line(&error))),
@@ -86,20 +89,18 @@ async fn meet(node: PeerNode) -> Peer {
     Peer { node, addresses, answers }
 }
 
-/// Pgpool's processes, and the program that they run, if it can be seen.
-fn processes() -> (Vec<PgpoolProcess>, Option<PathBuf>) {
+/// The processes that are called as Pgpool's are. Any user may call a process so.
+fn processes() -> Vec<PgpoolProcess> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let (mut processes, mut program) = (Vec::new(), None);
-    for pid in pids.filter(|pid| comm_of(*pid).as_deref() == Some(PGPOOL)) {
+    let found = pids.filter(|pid| comm_of(*pid).as_deref() == Some(PGPOOL)).filter_map(|pid| {
         let folder = PathBuf::from(format!("/proc/{pid}"));
-        let Ok(found) = fs::metadata(&folder) else { continue };
+        let uid = fs::metadata(&folder).ok()?.uid();
         let title = fs::read(folder.join("cmdline")).unwrap_or_default();
         let title = String::from_utf8_lossy(&title).replace('\0', " ").trim().to_owned();
-        processes.push(PgpoolProcess { uid: found.uid(), title });
-        program = program.or_else(|| fs::read_link(folder.join("exe")).ok());
-    }
-    (processes, program)
+        Some(PgpoolProcess { uid, title })
+    });
+    found.collect()
 }
 
 /// The programs of the hooks that Pgpool cannot run.
@@ -121,26 +122,22 @@ fn unusable(conf: &Conf, machine: &MachineFacts) -> Vec<String> {
     found.collect()
 }
 
-/// The version that the program itself tells. A program that hangs is left alone after a while.
-async fn version(running: Option<PathBuf>) -> Result<Version, String> {
+/// The version that the program itself tells. A program that hangs is left alone after a while. Only programs in the
+/// system's own folders are asked: this command may run as root, and must not run what another user put somewhere.
+async fn version() -> Result<Version, String> {
     let (tell, told) = oneshot::channel();
     let ask = move || {
-        let programs = running.into_iter().chain([PathBuf::from(PGPOOL), PathBuf::from("/usr/sbin/pgpool")]);
-        let answers = programs.filter_map(|program| {
-            let mut command = Command::new(program);
-            command.arg("--version").stdin(Stdio::null());
-            let output = command.output().ok()?;
+        let answers = PROGRAMS.iter().filter_map(|program| {
+            let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
             // The answer goes to stderr in some versions.
-            let text = [output.stdout, output.stderr].concat();
-            Version::parse(&String::from_utf8_lossy(&text))
+            Version::parse(&String::from_utf8_lossy(&[output.stdout, output.stderr].concat()))
         });
         let _ = tell.send(answers.into_iter().next());
     };
-    let asked = thread::Builder::new().name("version".to_owned()).spawn(ask).map_err(|error| error.to_string());
-    asked?;
+    thread::Builder::new().name("version".to_owned()).spawn(ask).map_err(|error| error.to_string())?;
     match timeout(PATIENCE, told).await {
         Ok(Ok(Some(version))) => Ok(version),
-        Ok(_) => Err("there is no program pgpool that tells its version".to_owned()),
+        Ok(_) => Err(format!("none of {} tells its version", PROGRAMS.join(", "))),
         Err(_) => Err("pgpool --version did not answer in time".to_owned()),
     }
 }

@@ -9,7 +9,7 @@ use ec2_endpoint::{
 use ipnet::IpNet;
 use vipkeeper::action::{Action, RouteCall};
 use vipkeeper::binding::Account;
-use vipkeeper::ec2::ask::{DryRun, Ec2Ask, Ingress, PublicAddress, Surroundings, Travelled};
+use vipkeeper::ec2::ask::{DryRun, Ec2Ask, EniSurroundings, Ingress, PublicAddress, Travelled};
 use vipkeeper::ec2::{Ec2Error, RouteTable, Urgency};
 use vipkeeper::ids::{EniId, RouteTableId, SubnetId, VpcId};
 
@@ -29,11 +29,11 @@ impl Ec2Ask for SimEc2 {
         }
     }
 
-    async fn surroundings(&self, eni: &EniId) -> Result<Option<Surroundings>, Ec2Error> {
+    async fn surroundings(&self, eni: &EniId) -> Result<Option<EniSurroundings>, Ec2Error> {
         let describe = Describe::default().filter("network-interface-id", &[eni.as_str()]);
         let operation = Operation::DescribeNetworkInterfaces(describe);
         match self.call(&Account::Own, operation, Urgency::Urgent).await? {
-            Answer::NetworkInterfaces(page) => Ok(page.items.first().map(|view| Surroundings {
+            Answer::NetworkInterfaces(page) => Ok(page.items.first().map(|view| EniSurroundings {
                 groups: view.groups.iter().map(|(id, _)| id.clone()).collect(),
                 public: view
                     .elastic_ips
