@@ -119,11 +119,11 @@ mod tests {
     #[test]
     fn a_folder_is_looked_at_and_a_file_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o750)).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
         let found = Folder::at(folder.path()).unwrap();
         assert_eq!((found.mode, found.uid), (0o750, rustix::process::geteuid().as_raw()));
         let file = folder.path().join("file");
-        std::fs::write(&file, "").unwrap();
+        fs::write(&file, "").unwrap();
         assert_eq!(Folder::at(&file).unwrap_err().kind(), io::ErrorKind::NotADirectory);
         assert!(Folder::at(&folder.path().join("none")).is_err());
         assert!(UserIds::of("no-such-user").unwrap_err().contains("does not exist"));
