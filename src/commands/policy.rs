@@ -220,26 +220,68 @@ impl Draft<'_> {
         statements
     }
 
-    /// The statements about the claims' tags: each anchor takes only the keys of the VIPs whose claims it carries.
+    /// The statements about the claims' tags. Each resource takes only the keys of the VIPs whose claims it may carry: the
+    /// anchor, and every Elastic IP and route table of the VIP, because a node with another configuration may have its
+    /// claims there.
     fn claims(&self) -> Vec<Statement> {
         if self.config.claims == ClaimMode::Off {
             return Vec::new();
         }
-        let mut keys: Vec<((&str, Text), Vec<Text>)> = Vec::new();
-        for (anchor, vip) in self.anchors() {
-            let pattern = text(&tag_keys(vip));
-            match keys.iter_mut().find(|(other, _)| *other == anchor) {
-                Some((_, patterns)) => patterns.push(pattern),
-                None => keys.push((anchor, vec![pattern])),
+        let mut named: Vec<(Vec<Text>, Vec<Text>)> = Vec::new();
+        let mut chosen: Vec<(&BTreeMap<String, String>, Vec<Text>)> = Vec::new();
+        for vip in &self.config.vips {
+            let pattern = text(&tag_keys(vip.delegate_ip));
+            let carriers = self.carriers(vip);
+            if !carriers.is_empty() {
+                entry(&mut named, carriers).push(pattern.clone());
+            }
+            let mut tags_of_vip = Vec::new();
+            for route in vip.addresses.iter().filter_map(|address| address.route.as_ref()) {
+                if let Tables::Tagged { tags, account } = &route.tables
+                    && *account == self.account
+                {
+                    push_new(&mut tags_of_vip, tags);
+                }
+            }
+            for tags in tags_of_vip {
+                entry(&mut chosen, tags).push(pattern.clone());
             }
         }
-        let statements = keys.into_iter().zip(1..).map(|(((kind, id), patterns), number)| {
-            let record =
-                statement(&numbered("RecordClaims", number), ["CreateTags", "DeleteTags"], vec![self.arn(kind, id)]);
+        let record = |sid: &str, number, resources: Vec<Text>, patterns: Vec<Text>| {
             let some_key = ("Null", "aws:TagKeys".to_owned(), vec![text("false")]);
-            record.only_if(("ForAllValues:StringLike", "aws:TagKeys".to_owned(), patterns)).only_if(some_key)
+            let keys = ("ForAllValues:StringLike", "aws:TagKeys".to_owned(), patterns);
+            statement(&numbered(sid, number), ["CreateTags", "DeleteTags"], resources).only_if(keys).only_if(some_key)
+        };
+        let named = named.into_iter().zip(1..);
+        let chosen = chosen.into_iter().zip(1..);
+        let on_named = named.map(|((resources, patterns), number)| record("RecordClaims", number, resources, patterns));
+        let on_chosen = chosen.map(|((tags, patterns), number)| {
+            let all = vec![self.arn("route-table", text("*"))];
+            let record = record("RecordClaimsOnChosen", number, all, patterns);
+            tags.iter().fold(record, |record, (key, value)| record.only_if(has_tag(key, value)))
         });
-        statements.collect()
+        on_named.chain(on_chosen).collect()
+    }
+
+    /// The resources in this account that may carry claims on a VIP and are not chosen by tags, the anchor first.
+    fn carriers(&self, vip: &VipConfig) -> Vec<Text> {
+        let of_addresses = vip.addresses.iter().flat_map(|address| {
+            let elastic = address.elastic_ip.is_some();
+            let elastic = elastic.then(|| (Account::Own, "elastic-ip", allocation_of(address)));
+            let tables = match address.route.as_ref().map(|route| &route.tables) {
+                Some(Tables::Ids(tables)) => tables.as_slice(),
+                Some(Tables::Tagged { .. }) | None => &[],
+            };
+            let tables = tables.iter().map(|table| (table.account.clone(), "route-table", text(table.id.as_str())));
+            elastic.into_iter().chain(tables)
+        });
+        let mut carriers = Vec::new();
+        for (account, kind, id) in anchor_of(vip).into_iter().chain(of_addresses) {
+            if account == self.account {
+                push_new(&mut carriers, self.arn(kind, id));
+            }
+        }
+        carriers
     }
 
     /// The anchors in this account, each with the VIP whose claims it carries.
@@ -364,6 +406,15 @@ fn text(text: &str) -> Text {
 /// The name of a statement; from the second of its kind on with its number.
 fn numbered(sid: &str, number: u32) -> String {
     if number == 1 { sid.to_owned() } else { format!("{sid}{number}") }
+}
+
+/// The list that belongs to the key; a new one if there is none yet.
+fn entry<K: PartialEq, V>(lists: &mut Vec<(K, Vec<V>)>, key: K) -> &mut Vec<V> {
+    let at = lists.iter().position(|(other, _)| *other == key).unwrap_or_else(|| {
+        lists.push((key, Vec::new()));
+        lists.len() - 1
+    });
+    &mut lists[at].1
 }
 
 fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
