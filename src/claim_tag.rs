@@ -74,8 +74,9 @@ fn claims_among(
     tags: &BTreeMap<String, String>,
 ) -> impl Iterator<Item = (InstanceId, Term, &String)> {
     let prefix = format!("vipkeeper/{delegate_ip}/");
-    tags.iter().filter_map(move |(key, value)| {
-        let node = key.strip_prefix(&prefix)?.parse().ok()?;
+    let of_vip = tags.range(prefix.clone()..);
+    of_vip.map_while(move |(key, value)| Some((key.strip_prefix(&prefix)?, value))).filter_map(|(node, value)| {
+        let node = node.parse().ok()?;
         let term = value.split(' ').next()?.parse().ok()?;
         Some((node, Term(term), value))
     })

@@ -67,9 +67,15 @@ impl Decider {
         self.memory.learn(vip, desired, observed, now);
         let plan = plan::plan(vip, desired, observed, &self.memory, now.at);
         match &self.hold {
-            Some(hold) if now.at < hold.until => hold::held(plan, desired, hold),
+            Some(hold) if now.at < hold.until => hold::held(plan, desired, hold, &self.memory),
             _ => plan,
         }
+    }
+
+    /// Whether this node may keep its bindings for a successor, so that it matters whether its Pgpool serves.
+    #[must_use]
+    pub fn may_keep(&self, desired: &Desired) -> bool {
+        matches!(desired, Desired::Standby(_)) && (self.memory.led || self.memory.keeping.is_some())
     }
 
     /// Everything that must survive a restart of the daemon, except the time at which the claim converged.

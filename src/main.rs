@@ -28,6 +28,7 @@ use vipkeeper::error::one_line;
 use vipkeeper::machine::kernel::Kernel;
 use vipkeeper::machine::netlink::Netlink;
 use vipkeeper::machine::trust::TrustedOwners;
+use vipkeeper::pgpool::port;
 use vipkeeper::pgpool::watchdog::Watchdog;
 use vipkeeper::report::{init_log, say};
 use vipkeeper::state_dir::files::Files;
@@ -218,6 +219,7 @@ async fn plan_once(config: &Config, format: Format) -> anyhow::Result<ExitCode> 
             let watchdog = Rc::clone(&watchdog);
             Box::pin(async move { watchdog.consult().await })
         }),
+        knock: Box::new(|address| Box::pin(port::knock(address))),
     };
     let preview = preview(config, inputs).await.map_err(anyhow::Error::msg)?;
     let text = match format {

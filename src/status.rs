@@ -313,6 +313,8 @@ names!(
         InSync = "InSync",
         DesiredValid = "DesiredValid",
         ClaimRecorded = "ClaimRecorded",
+        /// Only while this node's claim cannot be written on another resource than the anchor that carries claims.
+        ClaimCopied = "ClaimCopied",
         Contested = "Contested",
         Superseded = "Superseded",
         HookLost = "HookLost",

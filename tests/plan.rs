@@ -27,6 +27,8 @@ mod questions;
 mod record;
 #[path = "plan/release.rs"]
 mod release;
+#[path = "plan/restarts.rs"]
+mod restarts;
 #[path = "plan/rolling.rs"]
 mod rolling;
 #[path = "plan/script.rs"]

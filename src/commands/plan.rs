@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::binding::{BindingKey, Kind};
 use crate::config::{Config, WitnessMode};
-use crate::daemon::Ask;
+use crate::daemon::{Ask, Knock};
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
 use crate::decide::hold::Hold;
@@ -23,7 +23,7 @@ use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
 use crate::machine::kernel::{KernelError, LocalView};
 use crate::observe::obstacles::{TakeoverObstacle, obstacles};
-use crate::observe::seen::{Moment, Now, Witness};
+use crate::observe::seen::{Moment, Now, Serving, Witness};
 use crate::observe::{Known, World, ask, observe};
 use crate::state_dir::Machine;
 
@@ -46,6 +46,9 @@ pub struct VipPreview {
     pub bindings: Vec<BindingPreview>,
     /// The change of the claim's tag, if the daemon would write it.
     pub record: Option<String>,
+    /// The changes of the claim's tags on other resources than the anchor.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
     /// Everything known that must make a takeover by this node fail.
     pub obstacles: Vec<String>,
     #[serde(skip)]
@@ -92,6 +95,7 @@ pub struct Inputs<'a, E, I, M> {
     /// The kernel's answer about the addresses of the config, or why there is none.
     pub local: Result<LocalView, KernelError>,
     pub ask_watchdog: Ask,
+    pub knock: Knock,
 }
 
 /// The number of rounds of questions after which every id is known.
@@ -108,7 +112,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
     config: &Config,
     inputs: Inputs<'_, E, I, M>,
 ) -> Result<Preview, String> {
-    let Inputs { ec2, identify, machine, local, ask_watchdog } = inputs;
+    let Inputs { ec2, identify, machine, local, ask_watchdog, knock } = inputs;
     // All reads, the watchdog's word and the plans have one moment. The moment is not zero, because a word at zero
     // counts as no word.
     let looked_at = machine.now().at.max(BEFORE);
@@ -133,7 +137,8 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
     };
     let now = Now { at: looked_at, ..machine.now() };
     let server_ms = ec2.time().map(|server| server.unix_ms(looked_at));
-    let vips = config.vips.iter().map(|vip_config| {
+    let mut vips = Vec::new();
+    for vip_config in &config.vips {
         let delegate_ip = vip_config.delegate_ip;
         // A word that was not asked for has no time.
         let heard = answer.as_ref().map_or(Heard { word: Witness::Silent, at: Moment::ZERO }, |asked| Heard {
@@ -146,12 +151,17 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         let desired = decider.judge(config.witness, &reading.desired, heard, now);
         let (vip, mut observed) = observe(config, vip_config, &known, &world);
         (observed.witness, observed.server_ms) = (heard.word, server_ms);
+        if decider.may_keep(&desired) {
+            let quorum = answer.as_ref().and_then(|asked| asked.quorum(delegate_ip));
+            let port = knock(config.pgpool.address).await;
+            observed.serving = Serving { port, quorum: quorum.map(|quorum| (quorum, looked_at)) };
+        }
         let plan = decider.decide(&vip, &desired, &mut observed, now);
         let settlement = Settlement::of(config.witness, heard, &decider);
         let preview = VipPreview::new(&plan, &desired, settlement.as_ref(), delegate_ip, reading.invalid);
-        preview.with_obstacles(&obstacles(config, &vip, &known, &world))
-    });
-    Ok(Preview { vips: vips.collect() })
+        vips.push(preview.with_obstacles(&obstacles(config, &vip, &known, &world)));
+    }
+    Ok(Preview { vips })
 }
 
 /// The way in which the daemon settles a dispute between desired-state file and watchdog.
@@ -236,6 +246,7 @@ impl VipPreview {
             desired_invalid,
             bindings: bindings.collect(),
             record: plan.record.as_ref().map(|(_, action)| action.to_string()),
+            copies: plan.copies.values().map(|(_, action)| action.to_string()).collect(),
             obstacles: Vec::new(),
             conclusion: Conclusion::of(plan, settlement),
         }
@@ -265,7 +276,8 @@ impl Conclusion {
             None | Some(Unasked::NoHookYet) => Self::InSync,
             Some(Unasked::NotSeen | Unasked::HookMissing) => Self::CouldNotTell,
         };
-        let of_record = if plan.record.is_some() { Self::Changes } else { Self::InSync };
+        let records = plan.record.is_some() || !plan.copies.is_empty();
+        let of_record = if records { Self::Changes } else { Self::InSync };
         plan.bindings.values().map(of_binding).fold(of_desired.max(of_record), Self::max)
     }
 }
@@ -292,7 +304,7 @@ impl Preview {
                     "  a daemon that runs goes by the last good one that it has read: 'vipkeeper status' shows what that says"
                 );
             }
-            if let Some(action) = &vip.record {
+            for action in vip.record.iter().chain(&vip.copies) {
                 let _ = writeln!(page, "  would {action}");
             }
             for binding in &vip.bindings {

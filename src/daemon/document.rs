@@ -68,6 +68,10 @@ impl Finding {
 const MIXED: &str = "a node that records its claim does not know of this node's leadership, and may take the VIP back; \
                      give all nodes the same claims.mode, or remove the tags of nodes that are gone";
 
+/// The danger of a tag that says on the anchor alone how a leadership stands.
+const NOT_COPIED: &str =
+    "a node whose configuration names another anchor may not know how this node's leadership stands";
+
 impl VipLoop {
     /// The VIP's part of the document. `before` is the part that was told last. A state that has not changed keeps the
     /// time of its beginning from there.
@@ -179,6 +183,7 @@ impl VipLoop {
             (ConditionName::InSync, Some(Self::in_sync(plan))),
             (ConditionName::DesiredValid, Some(self.desired_valid())),
             (ConditionName::ClaimRecorded, Some(self.recorded(plan, unread))),
+            (ConditionName::ClaimCopied, self.copied()),
             (ConditionName::Contested, Some(self.contested())),
             (ConditionName::HookLost, Some(self.hook_lost(mode))),
             (ConditionName::Superseded, Some(self.superseded())),
@@ -250,6 +255,14 @@ impl VipLoop {
             }
             None => Finding::no(reason::NEWEST, ""),
         }
+    }
+
+    /// Whether the copies of this node's claim are on record; `None` unless one of them cannot be written.
+    fn copied(&self) -> Option<Finding> {
+        let failures = self.failed_copies().map(|(on, failure)| format!("{}: {}", on.resource(), failure.message));
+        let failures: Vec<_> = failures.collect();
+        let failed = || Finding::no(reason::NOT_WRITABLE, format!("{}; {NOT_COPIED}", failures.join("; ")));
+        (!failures.is_empty()).then(failed)
     }
 
     /// Whether an operator holds the VIP; `None` without a hold.

@@ -196,7 +196,7 @@ impl VipLoop {
         // its backoff.
         let is_due = |subject: &Subject| match subject {
             Subject::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
-            Subject::OwnClaim | Subject::OldClaim => plan.action(subject).is_some(),
+            Subject::OwnClaim | Subject::CopyOfClaim(_) | Subject::OldClaim => plan.action(subject).is_some(),
         };
         self.attempts.forget(|subject| !is_due(subject));
         self.note_progress(&plan, now.wall_ms);
@@ -339,7 +339,8 @@ impl VipLoop {
             Change::OfBinding { key, purpose, .. } => {
                 self.decider.memory.note_accepted(key, *purpose, claim, accepted.association.clone(), now);
             }
-            Change::Record { term, action } => {
+            // The anchor may have changed since the change was planned.
+            Change::Record { term, action } | Change::Copy { term, action, .. } => {
                 let anchor = self.seen.as_ref().and_then(|(vip, _)| vip.anchor.as_ref());
                 match action {
                     Action::RecordClaim { anchor: written, .. } if Some(written) != anchor => {
@@ -406,8 +407,11 @@ impl VipLoop {
         let (_, observed) = self.seen.as_ref()?;
         match (subject, &observed.claims) {
             (Subject::Binding(key), _) => observed.sights.get(key).map(|sight| sight.at),
+            (Subject::CopyOfClaim(resource), Claims::Read { elsewhere, .. }) => {
+                elsewhere.get(resource).map(|copies| copies.at)
+            }
             (Subject::OwnClaim | Subject::OldClaim, Claims::Read { at, .. }) => Some(*at),
-            (Subject::OwnClaim | Subject::OldClaim, Claims::Unknown) => None,
+            (Subject::OwnClaim | Subject::CopyOfClaim(_) | Subject::OldClaim, Claims::Unknown) => None,
         }
     }
 
@@ -478,16 +482,26 @@ impl VipLoop {
             || self.seen.as_ref().is_some_and(|(_, observed)| observed.sights.iter().any(is_free))
     }
 
-    /// Whether some change failed and waits for its next try. Old claims do not count: an old claim that stays on
-    /// record makes no failover fail.
+    /// Whether some change failed and waits for its next try. Old claims do not count, and copies of claims do not
+    /// either: neither makes a failover fail.
     pub fn is_failing(&self) -> bool {
-        self.attempts.subjects().any(|subject| *subject != Subject::OldClaim)
+        let counts = |subject: &Subject| !matches!(subject, Subject::OldClaim | Subject::CopyOfClaim(_));
+        self.attempts.subjects().any(counts)
     }
 
     /// Whether there is nothing to do, apart from old claims that may be waiting to be forgotten.
     pub fn is_quiet(&self) -> bool {
         let at_rest = |plan: &Plan| plan.in_sync() || plan.standing == Standing::Unknown;
-        self.plan.as_ref().is_some_and(|plan| plan.record.is_none() && plan.steps().next().is_none() && at_rest(plan))
+        let writes = |plan: &Plan| plan.changes().any(|change| change.subject() != Subject::OldClaim);
+        self.plan.as_ref().is_some_and(|plan| !writes(plan) && at_rest(plan))
+    }
+
+    /// The resources on which a copy of this node's claim could not be written, each with the failure.
+    pub(super) fn failed_copies(&self) -> impl Iterator<Item = (&Anchor, LastFailure<'_>)> {
+        self.attempts.subjects().filter_map(|subject| match subject {
+            Subject::CopyOfClaim(resource) => Some((resource, self.failure(subject)?)),
+            Subject::Binding(_) | Subject::OwnClaim | Subject::OldClaim => None,
+        })
     }
 
     /// The last failure of a subject that has not succeeded since.

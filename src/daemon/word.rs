@@ -68,10 +68,7 @@ impl LastWord {
 
     /// The last word on the quorum of the watchdog that keeps this VIP, and when that word was given.
     pub fn quorum(&self, delegate_ip: IpAddr) -> Option<(Quorum, Moment)> {
-        match &self.asked {
-            Some(Asked::Word(word)) if word.delegate_ips.contains(&delegate_ip) => Some((word.quorum?, self.at)),
-            _ => None,
-        }
+        Some((self.asked.as_ref()?.quorum(delegate_ip)?, self.at))
     }
 
     /// When the last answer came.

@@ -42,6 +42,9 @@ pub struct Held {
     /// Whether the first read of the record after the claim began has been taken into account. From then on no read
     /// raises the term above other nodes' terms.
     pub term_settled: bool,
+    /// Whether the term has been compared with EC2's clock since it was settled. No later look corrects it: a clock that
+    /// goes wrong later changes no term.
+    pub term_mended: bool,
     /// Whether EC2 has accepted the tag of this claim once.
     pub recorded: bool,
     /// Whether an earlier daemon may have served this claim and left no memory behind. This node's own tag then tells
@@ -68,8 +71,10 @@ impl Held {
 
     /// Corrects a term that came from a wrong clock: the hook's own clock, or the clock of another node over whose term
     /// this claim was raised. The corrected term is the time at which the hook ran, by EC2's clock. This node's own wall
-    /// clock corrects no term, because nobody knows whether it was wrong then or is wrong now.
-    pub fn mend_term(&mut self, now: Moment, server_ms: u64) {
+    /// clock corrects no term, because nobody knows whether it was wrong then or is wrong now. `server_ms` is the time on
+    /// EC2's clock in milliseconds since the Unix epoch, if it is known.
+    pub fn mend_term(&mut self, now: Moment, server_ms: Option<u64>) {
+        let Some(server_ms) = server_ms.filter(|_| !self.term_mended) else { return };
         let began_ms = server_ms.saturating_sub(millis(self.age(now)));
         if self.term.0.abs_diff(began_ms) > millis(CLOCK_WAS_WRONG) {
             self.term = Term(began_ms);
@@ -158,20 +163,30 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// The resources whose tags show this claim.
-fn shown_on(claims: &Claims, anchor: Option<&Anchor>, rival: &Rival) -> BTreeSet<String> {
-    let Claims::Read { terms, elsewhere, .. } = claims else { return BTreeSet::new() };
+/// The resources whose tags show this claim, and when the latest of their reads began.
+fn shown_on(claims: &Claims, anchor: Option<&Anchor>, rival: &Rival) -> (BTreeSet<String>, Moment) {
     let shows = |terms: &BTreeMap<InstanceId, Term>| terms.get(&rival.node) == Some(&rival.term);
-    let copies = elsewhere.iter().filter(|(_, copies)| shows(&copies.terms)).map(|(resource, _)| resource);
-    let resources = anchor.filter(|_| shows(terms)).into_iter().chain(copies);
-    resources.map(|resource| resource.resource().to_owned()).collect()
+    let shown = || reads(claims, anchor).filter(|(_, terms, _)| shows(terms));
+    let latest = shown().map(|(_, _, at)| at).max().unwrap_or_default();
+    (shown().map(|(resource, _, _)| resource.to_owned()).collect(), latest)
 }
 
-/// Whether one of the resources was read.
-fn covers(claims: &Claims, anchor: Option<&Anchor>, resources: &BTreeSet<String>) -> bool {
-    let Claims::Read { elsewhere, .. } = claims else { return false };
-    let mut read = anchor.into_iter().chain(elsewhere.keys());
-    resources.is_empty() || read.any(|resource| resources.contains(resource.resource()))
+/// The resources that were read, each with its terms and with the moment at which its read began.
+fn reads<'a>(
+    claims: &'a Claims,
+    anchor: Option<&'a Anchor>,
+) -> impl Iterator<Item = (&'a str, &'a BTreeMap<InstanceId, Term>, Moment)> {
+    let (of_anchor, elsewhere) = match claims {
+        Claims::Read { terms, at, elsewhere, .. } => (anchor.map(|anchor| (anchor, terms, *at)), Some(elsewhere)),
+        Claims::Unknown => (None, None),
+    };
+    let copies = elsewhere.into_iter().flatten().map(|(resource, copies)| (resource, &copies.terms, copies.at));
+    of_anchor.into_iter().chain(copies).map(|(resource, terms, at)| (resource.resource(), terms, at))
+}
+
+/// Whether a read of one of the resources began at `since` or later. A read of another resource tells nothing of these.
+fn covers(claims: &Claims, anchor: Option<&Anchor>, resources: &BTreeSet<String>, since: Moment) -> bool {
+    resources.is_empty() || reads(claims, anchor).any(|(resource, _, at)| resources.contains(resource) && at >= since)
 }
 
 /// The state of this node's claim on the record.
@@ -270,10 +285,11 @@ pub fn learn(held: &mut Held, vip: &Vip, claims: &Claims, now: Moment) {
     }
     match newest(&terms, me).filter(|rival| is_newer(rival, me, held.term)) {
         Some(rival) => {
-            if held.superseded_by.is_none() || at > held.rival_shown_at {
+            let (on, shown_at) = shown_on(claims, anchor, &rival);
+            if held.superseded_by.is_none() || shown_at > held.rival_shown_at {
                 held.rival_shown_at = now;
             }
-            held.rival_on = shown_on(claims, anchor, &rival);
+            held.rival_on = on;
             held.superseded_by = Some(rival);
         }
         None => {
@@ -285,7 +301,8 @@ pub fn learn(held: &mut Held, vip: &Vip, claims: &Claims, now: Moment) {
             }
             // Reads lag by [`SETTLE`] at most. A read that begins at least that long after the newer claim was shown
             // cannot show the state before that claim.
-            if at >= held.rival_shown_at + SETTLE && covers(claims, anchor, &held.rival_on) {
+            let since = held.rival_shown_at + SETTLE;
+            if at >= since && covers(claims, anchor, &held.rival_on, since) {
                 held.superseded_by = None;
             }
         }

@@ -1,8 +1,12 @@
 //! An operator's hold over one VIP: until it ends, this node changes nothing. Everything is still seen, planned and told.
 
+use std::collections::BTreeMap;
+
 use crate::action::Purpose;
+use crate::binding::BindingKey;
 use crate::decide::claim::Standing;
-use crate::decide::plan::{DriftReason, Plan, State, Verdict, Why};
+use crate::decide::memory::Memory;
+use crate::decide::plan::{Plan, State, Verdict, Why};
 use crate::desired::hold::{Extent, InForce};
 use crate::desired::source::Reading;
 use crate::desired::{Desired, WhyStandby};
@@ -22,14 +26,14 @@ impl Hold {
     #[must_use]
     pub fn found(found: InForce, reading: &Reading, now: Moment) -> Self {
         let file = reading.in_force.as_ref();
-        let hook_came_since = file.is_some_and(|file| file.written_ms >= found.set_ms);
+        let hook_came_since = file.is_some_and(|file| file.written_at() >= found.set_at);
         Self { until: now + found.left, extent: found.extent, hook_came_since }
     }
 }
 
 /// The plan without the changes that the hold forbids. The next look comes when the hold ends.
 #[must_use]
-pub fn held(plan: Plan, desired: &Desired, hold: &Hold) -> Plan {
+pub fn held(plan: Plan, desired: &Desired, hold: &Hold, memory: &Memory) -> Plan {
     // A node that stood by before the hold releases nothing: an operator may be moving the VIP here by hand.
     let lets_go = hold.extent == Extent::ExceptRelease
         && match desired {
@@ -38,25 +42,30 @@ pub fn held(plan: Plan, desired: &Desired, hold: &Hold) -> Plan {
             Desired::Standby(WhyStandby::Watchdog) | Desired::Leader(_) | Desired::Unknown(_) => false,
         };
     let bindings = plan.bindings.into_iter().map(|(key, verdict)| {
-        let is_allowed = lets_go && releases(&verdict);
+        let is_allowed = lets_go && releases(&verdict) && is_still_here(memory, &key);
         (key, if is_allowed { verdict } else { without_step(verdict) })
     });
     // The withdrawal of a claim belongs to its release.
     let withdraws = lets_go && plan.standing == Standing::Standby;
+    let copies = if withdraws { plan.copies } else { BTreeMap::new() };
     Plan {
         bindings: bindings.collect(),
         record: plan.record.filter(|_| withdraws),
+        copies,
         forget: None,
         look_at: Some(plan.look_at.map_or(hold.until, |at| at.min(hold.until))),
         ..plan
     }
 }
 
-/// Whether the verdict gives up a binding that this node had. A binding that came back is not released: somebody brought it
-/// here.
 fn releases(verdict: &Verdict) -> bool {
-    let releases = verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release);
-    releases && verdict.drift != Some(DriftReason::Here)
+    verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release)
+}
+
+/// Whether the binding has pointed at this node since its claim. A binding that came back, or that this node does not
+/// remember to have had, is not released: somebody brought it here.
+fn is_still_here(memory: &Memory, key: &BindingKey) -> bool {
+    memory.tracks.get(key).is_some_and(|track| track.applied && !track.gone)
 }
 
 fn without_step(verdict: Verdict) -> Verdict {

@@ -4,15 +4,17 @@
 //! Such a node claims nothing: it withdraws its claim at once, takes nothing and puts nothing back. It only does not
 //! release yet, because its Pgpool may go on serving, and the node itself is often elected again.
 
+use serde::{Deserialize, Serialize};
+
 use crate::binding::{ClaimMode, Handover, Kind, Vip};
 use crate::decide::claim;
 use crate::decide::timing::{KEEP_FOR, KEEP_WITHOUT_LOOK, WORD_WITHIN};
 use crate::desired::WhyStandby;
 use crate::ids::Term;
-use crate::observe::seen::{Claims, Moment, Observed, Port, Quorum, Seen};
+use crate::observe::seen::{Claims, Moment, Observed, Port, Quorum, Seen, WhyUnseen};
 
 /// A node keeps its bindings, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Keeping {
     pub since: Moment,
     /// The term of the claim that ended. A newer claim on record is a successor's.
@@ -21,7 +23,8 @@ pub struct Keeping {
 }
 
 /// The part of Pgpool's watchdog in the decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WatchdogsPart {
     /// The watchdog process has died and is being restarted, so there may be no watchdog to ask. A word that it has no
     /// quorum counts all the same.
@@ -50,11 +53,12 @@ impl Keeping {
     /// Whether the node still keeps its bindings after a look. An end is final.
     #[must_use]
     pub fn goes_on(&self, vip: &Vip, observed: &Observed, now: Moment) -> bool {
-        let Claims::Read { at, .. } = &observed.claims else { return false };
+        // The oldest read counts, because each resource that carries claims may show the successor's.
+        let Some(at) = observed.claims.at() else { return now < self.until() && !looked(observed) };
         let succeeded = claim::newest_of_others(&observed.claims, &vip.instance)
             .is_some_and(|other| claim::is_newer(&other, &vip.instance, self.term));
         now < self.since + KEEP_FOR
-            && now < self.since.max(*at) + KEEP_WITHOUT_LOOK
+            && now < self.since.max(at) + KEEP_WITHOUT_LOOK
             && !succeeded
             && !moved(observed)
             && observed.serving.port != Port::Silent
@@ -78,8 +82,18 @@ impl Keeping {
     }
 }
 
+/// Whether any look at the VIP in EC2 has been answered. A daemon that was restarted has not looked yet.
+fn looked(observed: &Observed) -> bool {
+    let unread = |seen: &Seen| matches!(seen, Seen::Unknown(WhyUnseen::NotRead | WhyUnseen::NotYet(_)));
+    observed.claims != Claims::Unknown
+        || observed.sights.iter().any(|(key, sight)| is_cloud(key.kind) && !unread(&sight.seen))
+}
+
 /// Whether something of the VIP points at another node already.
 fn moved(observed: &Observed) -> bool {
-    let is_cloud = |kind: Kind| matches!(kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp);
     observed.sights.iter().any(|(key, sight)| is_cloud(key.kind) && matches!(sight.seen, Seen::Elsewhere(_)))
+}
+
+fn is_cloud(kind: Kind) -> bool {
+    matches!(kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp)
 }

@@ -31,8 +31,8 @@ pub struct Memory {
     pub copied: BTreeMap<Anchor, (Term, Moment)>,
     /// When EC2 last accepted the deletion of an old claim's tag.
     pub forgot_at: Option<Moment>,
-    /// When this daemon began to keep the VIP, if no memory was persisted: this daemon knows nothing of the time before.
-    /// `None` if an earlier daemon's memory was restored.
+    /// When this daemon began to keep the VIP. Of the time before, this daemon knows only what was persisted, and an
+    /// earlier daemon may have failed to persist its last claim. `None` in a memory that was made by hand.
     pub kept_since: Option<Moment>,
     /// Since when this node has been standby or superseded; `None` while it is neither.
     pub standby_since: Option<Moment>,
@@ -94,11 +94,11 @@ impl Memory {
                 self.adopt(claim, &vip.instance, now, wall_ms);
             }
             if let Some(held) = &mut self.claim {
-                if let Some(server_ms) = observed.server_ms {
-                    held.mend_term(now, server_ms);
-                }
+                held.mend_term(now, observed.server_ms);
                 let superseded_before = held.superseded_by.is_some();
                 claim::learn(held, vip, &observed.claims, now);
+                // A term that was raised once is not raised again.
+                held.term_mended |= observed.server_ms.is_some() && held.term_settled;
                 if vip.claims == ClaimMode::Off {
                     // Where claims are off, people decide who leads: this node gives way to everybody who takes.
                     held.superseded_by = None;
@@ -175,6 +175,7 @@ impl Memory {
             adopted_at: now,
             age_at_adoption,
             term_settled: false,
+            term_mended: false,
             recorded: false,
             unremembered,
             superseded_by,
@@ -244,10 +245,15 @@ impl Memory {
             started_ms: held.started_ms,
             started_boot_ms: held.adopted_at.checked_sub(held.age_at_adoption).map(claim::millis),
             term: held.term,
+            term_mended: held.term_mended,
             recorded: held.recorded,
             superseded_by: held.superseded_by.clone(),
             superseded_on: held.rival_on.clone(),
+            given_up: held.rival_given_up.clone(),
             applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
+            gone: self.tracks.iter().filter(|(_, track)| track.gone).map(|(key, _)| key.clone()).collect(),
+            led: self.led,
+            keeping: self.keeping,
             converged_ms: None,
             on_watchdogs_word: false,
         })
@@ -257,7 +263,13 @@ impl Memory {
     /// epoch.
     #[must_use]
     pub fn restore(persisted: Persisted, now: Moment, wall_ms: u64) -> Self {
-        let applied = Track { applied: true, ..Track::default() };
+        let mut tracks: BTreeMap<BindingKey, Track> = BTreeMap::new();
+        for key in persisted.applied {
+            tracks.entry(key).or_default().applied = true;
+        }
+        for key in persisted.gone {
+            tracks.entry(key).or_default().gone = true;
+        }
         let started_at = persisted.started_boot_ms.map(Duration::from_millis);
         Self {
             claim: Some(Held {
@@ -268,14 +280,18 @@ impl Memory {
                 // A restarted daemon looks before it takes, however young the claim is.
                 age_at_adoption: age(started_at, persisted.started_ms, now, wall_ms).max(NOT_FRESH),
                 term_settled: false,
+                term_mended: persisted.term_mended,
                 recorded: persisted.recorded,
                 unremembered: false,
                 superseded_by: persisted.superseded_by,
                 rival_on: persisted.superseded_on,
                 rival_shown_at: now,
-                rival_given_up: None,
+                rival_given_up: persisted.given_up,
             }),
-            tracks: persisted.applied.into_iter().map(|key| (key, applied.clone())).collect(),
+            tracks,
+            kept_since: Some(now),
+            led: persisted.led,
+            keeping: persisted.keeping,
             ..Self::default()
         }
     }
@@ -341,6 +357,9 @@ pub struct Persisted {
     #[serde(default)]
     pub started_boot_ms: Option<u64>,
     pub term: Term,
+    /// Whether the term has been compared with EC2's clock.
+    #[serde(default)]
+    pub term_mended: bool,
     /// Whether EC2 has accepted this claim's tag once.
     #[serde(default)]
     pub recorded: bool,
@@ -348,8 +367,21 @@ pub struct Persisted {
     /// The ids of the resources whose tags showed the newer claim.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub superseded_on: BTreeSet<String>,
+    /// The newer claim that its node was seen to give up last, and when this node learned of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<(Rival, Moment)>,
     /// The bindings that have pointed here under this claim.
     pub applied: Vec<BindingKey>,
+    /// The bindings that have left this node since it stopped leading. Somebody else brought a binding among them that
+    /// points here again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<BindingKey>,
+    /// Whether this node led at the last look.
+    #[serde(default)]
+    pub led: bool,
+    /// Set while this node, whose leadership has ended, keeps its bindings for a successor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeping: Option<Keeping>,
     /// When all bindings were first seen here, by the wall clock, in milliseconds since the Unix epoch. The loop fills
     /// this in.
     #[serde(default)]

@@ -41,8 +41,10 @@ pub struct Plan {
     /// Whether it is a problem that no hook has said what is wanted; `None` if a hook has.
     pub unasked: Option<Unasked>,
     pub bindings: BTreeMap<BindingKey, Verdict>,
-    /// Writes this node's tag, if the tag is missing or does not say what it should.
+    /// Writes this node's tag on the anchor, if the tag is missing or does not say what it should.
     pub record: Option<(Term, Action)>,
+    /// Writes this node's tag on other resources that carry claims on this VIP, where the tag does not say what it should.
+    pub copies: BTreeMap<Anchor, (Term, Action)>,
     /// Deletes an old claim of another node. A plan deletes one claim at most.
     pub forget: Option<Action>,
     /// When a new look may change the plan although nothing else happens.
@@ -72,13 +74,18 @@ impl Plan {
     /// All planned changes, those of the record of claims first.
     pub fn changes(&self) -> impl Iterator<Item = Change> + '_ {
         let record = self.record.iter().map(|(term, action)| Change::Record { term: *term, action: action.clone() });
+        let copies = self.copies.iter().map(|(resource, (term, action))| Change::Copy {
+            resource: resource.clone(),
+            term: *term,
+            action: action.clone(),
+        });
         let forget = self.forget.iter().map(|action| Change::Forget { action: action.clone() });
         let bindings = self.steps().map(|(key, step)| Change::OfBinding {
             key: key.clone(),
             purpose: step.purpose,
             action: step.action.clone(),
         });
-        record.chain(forget).chain(bindings)
+        record.chain(copies).chain(forget).chain(bindings)
     }
 
     /// The action that is planned about `subject`.
@@ -87,6 +94,7 @@ impl Plan {
         match subject {
             Subject::Binding(key) => Some(&self.bindings.get(key)?.step.as_ref()?.action),
             Subject::OwnClaim => self.record.as_ref().map(|(_, action)| action),
+            Subject::CopyOfClaim(resource) => self.copies.get(resource).map(|(_, action)| action),
             Subject::OldClaim => self.forget.as_ref(),
         }
     }
@@ -94,7 +102,7 @@ impl Plan {
     /// Whether the plan contains no change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.record.is_none() && self.forget.is_none() && self.steps().next().is_none()
+        self.changes().next().is_none()
     }
 }
 
@@ -118,10 +126,11 @@ pub fn plan(vip: &Vip, desired: &Desired, observed: &Observed, memory: &Memory, 
         .collect();
     let unasked = Unasked::of(desired, observed.witness, &bindings);
     let record = planner.record();
+    let copies = planner.copies();
     planner.follow(&mut look_at);
     let forget = planner.forget();
     let keeps = memory.keeping.is_some();
-    Plan { standing, unasked, bindings, record, forget, look_at, keeps }
+    Plan { standing, unasked, bindings, record, copies, forget, look_at, keeps }
 }
 
 impl Planner<'_> {
@@ -307,15 +316,9 @@ impl Planner<'_> {
         }
     }
 
-    /// The write of this node's own tag, if the tag does not say what it should. The tag on the anchor comes first.
-    fn record(&self) -> Option<(Term, Action)> {
-        let anchor = self.vip.anchor.as_ref().filter(|_| self.vip.claims == ClaimMode::Tags)?;
-        self.record_on(anchor).or_else(|| self.copy())
-    }
-
-    /// The write of this node's own tag on another resource that carries claims on this VIP. While nodes have different
-    /// configurations, some of them may read that resource and not the anchor.
-    fn copy(&self) -> Option<(Term, Action)> {
+    /// The writes of this node's own tag on the other resources that carry claims on this VIP. While nodes have different
+    /// configurations, some of them may read those resources and not the anchor.
+    fn copies(&self) -> BTreeMap<Anchor, (Term, Action)> {
         let (claims, me) = (&self.observed.claims, &self.vip.instance);
         let held = self.memory.claim.as_ref();
         let due: Vec<_> = match (self.standing, held) {
@@ -327,19 +330,26 @@ impl Planner<'_> {
                 let write = |(resource, term)| (resource, claim_tag::WITHDRAWN, claim_tag::withdrawn_value(term));
                 claim::to_withdraw_copy(claims, me, held).map(write).collect()
             }
-            (Standing::Leader, None) | (Standing::Superseded(_) | Standing::Unknown, _) => return None,
+            (Standing::Leader, None) | (Standing::Superseded(_) | Standing::Unknown, _) => return BTreeMap::new(),
         };
-        let Claims::Read { elsewhere, .. } = claims else { return None };
+        let Claims::Read { elsewhere, .. } = claims else { return BTreeMap::new() };
         let settling = |resource: &Anchor, term: Term| {
             let accepted = self.memory.copied.get(resource).filter(|(accepted, _)| *accepted == term);
             accepted.is_some_and(|(_, at)| elsewhere.get(resource).is_none_or(|copies| copies.at < *at + SETTLE))
         };
-        let (resource, term, value) = due.into_iter().find(|(resource, term, _)| !settling(resource, *term))?;
-        let key = claim_tag::tag_key(self.vip.delegate_ip, me);
-        Some((term, Action::RecordClaim { anchor: resource.clone(), key, value }))
+        let due = due
+            .into_iter()
+            .filter(|(resource, term, _)| self.vip.claims == ClaimMode::Tags && !settling(resource, *term));
+        let write = |(resource, term, value): (&Anchor, Term, String)| {
+            let key = claim_tag::tag_key(self.vip.delegate_ip, me);
+            (resource.clone(), (term, Action::RecordClaim { anchor: resource.clone(), key, value }))
+        };
+        due.map(write).collect()
     }
 
-    fn record_on(&self, anchor: &Anchor) -> Option<(Term, Action)> {
+    /// The write of this node's own tag on the anchor, if the tag does not say what it should.
+    fn record(&self) -> Option<(Term, Action)> {
+        let anchor = self.vip.anchor.as_ref().filter(|_| self.vip.claims == ClaimMode::Tags)?;
         let (claims, me) = (&self.observed.claims, &self.vip.instance);
         let mut given_up = None;
         let term = match (self.standing, &self.memory.claim) {

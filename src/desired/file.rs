@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Claim, Desired, WhyStandby};
 use crate::ids::ClaimId;
+use crate::machine::clock::boot_ms_at_tick;
 use crate::machine::process::Process;
 use crate::machine::trust::TrustedOwners;
 use crate::machine::whole_file::{self, PlainError};
@@ -28,6 +29,9 @@ pub struct DesiredFile {
     pub sequence: u64,
     /// The time of the write, in milliseconds since the Unix epoch.
     pub written_ms: u64,
+    /// The time of the write in nanoseconds since boot, suspended time included. `None` in files of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_boottime_ns: Option<u64>,
     /// The boot in which the file was written. In any other boot, the processes that the file names mean nothing.
     pub boot_id: String,
     /// The hook that wrote the file. Of two hooks that overlap, the one that started later wins.
@@ -64,6 +68,14 @@ pub struct Leadership {
 }
 
 impl DesiredFile {
+    /// The time of the write as time since boot. The wall clock may step, so it orders nothing. A file of an older program
+    /// counts from the start of its hook, which the kernel counts since boot.
+    #[must_use]
+    pub fn written_at(&self) -> Duration {
+        let hooks_start = || Duration::from_millis(boot_ms_at_tick(self.hook.start_time));
+        self.written_boottime_ns.map_or_else(hooks_start, Duration::from_nanos)
+    }
+
     /// The role that the file asks for now. `is_alive` tells whether the guard lives.
     #[must_use]
     pub fn desired(&self, is_alive: impl Fn(&Process) -> bool) -> Desired {
@@ -208,6 +220,7 @@ mod tests {
             delegate_ip: "20.0.0.50".parse().unwrap(),
             sequence: 7,
             written_ms: 1_700_000_000_123,
+            written_boottime_ns: None,
             boot_id: "b".to_owned(),
             hook: Process { pid: 4, start_time: 5 },
             wanted,

@@ -36,7 +36,7 @@ pub struct HoldFile {
     boot_id: String,
     /// When the hold was set, in nanoseconds since boot.
     set_boottime_ns: u64,
-    /// When the hold was set, in milliseconds since the Unix epoch; for people, and beside hooks' times.
+    /// When the hold was set, in milliseconds since the Unix epoch; for people.
     set_ms: u64,
     for_ms: u64,
     extent: Extent,
@@ -47,8 +47,8 @@ pub struct HoldFile {
 pub struct InForce {
     /// The time until the hold ends by itself.
     pub left: Duration,
-    /// When the hold was set, in milliseconds since the Unix epoch.
-    pub set_ms: u64,
+    /// When the hold was set, by the clock since boot.
+    pub set_at: Duration,
     /// When the hold ends by itself, in milliseconds since the Unix epoch, by the wall clock of its beginning.
     pub until_ms: u64,
     pub extent: Extent,
@@ -72,10 +72,11 @@ impl HoldFile {
     /// The hold as it is now; `None` once it has ended.
     #[must_use]
     pub fn in_force(&self, boot_id: &str, now: Clocks) -> Option<InForce> {
-        let passed = Duration::from_nanos(now.boottime_ns.saturating_sub(self.set_boottime_ns));
+        let set_at = Duration::from_nanos(self.set_boottime_ns);
+        let passed = now.since_boot().saturating_sub(set_at);
         let left = Duration::from_millis(self.for_ms).checked_sub(passed).filter(|left| !left.is_zero())?;
         let until_ms = self.until_ms();
-        (self.boot_id == boot_id).then_some(InForce { left, set_ms: self.set_ms, until_ms, extent: self.extent })
+        (self.boot_id == boot_id).then_some(InForce { left, set_at, until_ms, extent: self.extent })
     }
 }
 

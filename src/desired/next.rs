@@ -78,6 +78,7 @@ pub fn next(
         // counted up from an earlier time.
         sequence: present.map_or(now.wall_ms, |file| file.sequence.saturating_add(1)),
         written_ms: now.wall_ms,
+        written_boottime_ns: Some(now.boottime_ns),
         boot_id: hook.boot_id.clone(),
         hook: hook.process,
         wanted: match request.call {

@@ -292,6 +292,7 @@ mod tests {
             delegate_ip,
             sequence,
             written_ms: 0,
+            written_boottime_ns: None,
             boot_id,
             hook: Process { pid: 1, start_time: 1 },
             wanted: Wanted::Standby,

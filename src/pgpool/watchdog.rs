@@ -77,6 +77,15 @@ impl Asked {
             Self::Unheard(_) => Witness::Unheard,
         }
     }
+
+    /// The word on the quorum of the watchdog that keeps this VIP; `None` if there is none.
+    #[must_use]
+    pub fn quorum(&self, delegate_ip: IpAddr) -> Option<Quorum> {
+        match self {
+            Self::Word(word) if word.delegate_ips.contains(&delegate_ip) => word.quorum,
+            Self::Word(_) | Self::Nobody(_) | Self::Unheard(_) => None,
+        }
+    }
 }
 
 /// The reason why there is nobody to ask. Its text says what to do.

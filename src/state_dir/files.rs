@@ -7,6 +7,8 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::Machine;
 use super::reserve::Reserve;
 use crate::decide::memory::{PERSISTED_VERSION, Persisted};
@@ -59,6 +61,17 @@ impl Files {
     fn claim_path(&self, vip: IpAddr) -> PathBuf {
         self.state_dir.join("claims").join(format!("{vip}.json"))
     }
+}
+
+/// The content of a claim's file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored<P> {
+    /// The boot in which the file was written. In any other boot, its times since boot mean nothing, and neither does a
+    /// dispute with a watchdog of that boot. `None` in files of older programs, which count in any boot.
+    #[serde(default)]
+    boot_id: Option<String>,
+    #[serde(flatten)]
+    persisted: P,
 }
 
 /// Replaces a file, and makes its folder if need be.
@@ -114,13 +127,15 @@ impl Machine for Files {
 
     fn load(&self, vip: IpAddr) -> Option<Persisted> {
         let bytes = fs::read(self.claim_path(vip)).ok()?;
-        let persisted: Persisted = serde_json::from_slice(&bytes).ok()?;
-        (persisted.version == PERSISTED_VERSION).then_some(persisted)
+        let Stored::<Persisted> { boot_id, persisted } = serde_json::from_slice(&bytes).ok()?;
+        let is_of_this_boot = boot_id.is_none_or(|boot_id| boot_id == self.boot_id);
+        (is_of_this_boot && persisted.version == PERSISTED_VERSION).then_some(persisted)
     }
 
     fn save(&self, vip: IpAddr, persisted: &Persisted) -> Result<(), String> {
         let path = self.claim_path(vip);
-        let write = || replace_in_folder(&path, &serde_json::to_vec_pretty(persisted)?);
+        let stored = Stored { boot_id: Some(self.boot_id.clone()), persisted };
+        let write = || replace_in_folder(&path, &serde_json::to_vec_pretty(&stored)?);
         write().map_err(|error: io::Error| format!("cannot write {}: {error}", path.display()))
     }
 

@@ -422,6 +422,6 @@ pub(super) fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
         // A hold that does not count is a hold that somebody relies on.
         ConditionName::Held => !condition.holds && condition.reason != reason::NOT_USED,
         ConditionName::Contested | ConditionName::Superseded | ConditionName::HookLost => !condition.holds,
-        ConditionName::InSync | ConditionName::DesiredValid => condition.holds,
+        ConditionName::InSync | ConditionName::DesiredValid | ConditionName::ClaimCopied => condition.holds,
     }
 }

@@ -130,3 +130,57 @@ fn a_hold_outlives_the_daemon_and_not_the_boot() {
         assert!(!is_held(&world, 0));
     });
 }
+
+#[test]
+fn what_an_operator_moved_here_stays_through_a_restart_of_the_daemon() {
+    for forgets in [false, true] {
+        in_paused_time(async {
+            let mut world = World::new(1, elastic_ip);
+            world.start_with_leader_of(EIP, seconds(20)).await;
+            world.nodes[0].computer.hold(ip(EIP), AN_HOUR, Extent::ExceptRelease);
+            pass(seconds(20)).await;
+            world.nodes[0].computer.kill(world.guards[0]);
+            pass(seconds(60)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), None, "the guard's death still lets go");
+            point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[0].eni);
+            pass(seconds(60)).await;
+            world.nodes[0].kill().await;
+            if forgets {
+                world.nodes[0].computer.lose_claims();
+            }
+            world.nodes[0].start();
+            pass(seconds(60)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "the claim file is lost: {forgets}");
+        });
+    }
+}
+
+#[test]
+fn a_clock_that_steps_does_not_tell_which_came_first_the_hold_or_the_hook() {
+    for by_ms in [-3_600_000, 3_600_000] {
+        for hook_is_first in [false, true] {
+            in_paused_time(async {
+                let mut world = World::new(1, elastic_ip);
+                world.start_with_leader_of(EIP, seconds(20)).await;
+                let throttled = Fault::new(FaultKind::Throttle).at("DisassociateAddress");
+                // A `down` before the hold has not been carried out yet when the hold begins.
+                let fault = hook_is_first.then(|| world.estate.fault(throttled));
+                if hook_is_first {
+                    world.down(0, EIP);
+                    pass(seconds(1)).await;
+                }
+                world.nodes[0].computer.step_clock_ms(by_ms);
+                world.nodes[0].computer.hold(ip(EIP), AN_HOUR, Extent::ExceptRelease);
+                pass(seconds(1)).await;
+                if !hook_is_first {
+                    world.nodes[0].computer.step_clock_ms(by_ms);
+                    world.down(0, EIP);
+                }
+                fault.into_iter().for_each(|fault| world.estate.mend(fault));
+                pass(seconds(60)).await;
+                let is_here = world.estate.elastic_ip(EIP).is_some();
+                assert_eq!(is_here, hook_is_first, "the clock steps by {by_ms} ms, the hook first: {hook_is_first}");
+            });
+        }
+    }
+}

@@ -204,15 +204,36 @@ fn a_down_releases_at_once_unless_the_configuration_and_the_watchdog_say_otherwi
 }
 
 #[test]
-fn a_restarted_daemon_keeps_nothing_that_its_node_does_not_lead() {
+fn a_restart_neither_ends_nor_prolongs_the_time_for_which_the_vip_is_kept() {
     in_paused_time(async {
         let mut world = leader(1, both(Handover::AfterGuard)).await;
         guard_dies(&world, 0);
-        pass(seconds(2)).await;
-        assert!(is_kept(&world));
+        pass(seconds(5)).await;
         world.nodes[0].kill().await;
         world.nodes[0].start();
+        for _ in 0..80 {
+            pass(millis(100)).await;
+            assert!(is_kept(&world));
+        }
+        assert!(world.nodes[0].computer.resets().is_empty());
+        pass(millis(3_500)).await;
+        assert!(!is_kept(&world), "15 s after the guard's death");
+    });
+}
+
+#[test]
+fn a_guard_that_dies_while_the_daemon_is_down_is_noticed_by_the_next_daemon_as_by_the_last() {
+    in_paused_time(async {
+        let mut world = leader(1, both(Handover::AfterGuard)).await;
+        world.nodes[0].kill().await;
+        guard_dies(&world, 0);
         pass(seconds(1)).await;
+        world.nodes[0].start();
+        for _ in 0..120 {
+            pass(millis(100)).await;
+            assert!(is_kept(&world));
+        }
+        pass(seconds(5)).await;
         assert!(!is_kept(&world));
     });
 }

@@ -138,3 +138,65 @@ fn nodes_that_do_not_carry_the_tag_may_move_nothing() {
         );
     });
 }
+
+/// The first node, under this policy, leads, and then the second, whose configuration names a table as its anchor. Each
+/// node's copies of its claim are on the other one's anchor.
+async fn roll(change: impl FnOnce(&World) -> Policy) -> World {
+    let mut world = World::new(2, everything);
+    let judged = change(&world);
+    let resources = world.estate.nodes.iter().flat_map(|place| [place.eni.clone(), place.instance.clone()]).collect();
+    let tags = vec![TagSpec { key: tag().key, value: Some(tag().value) }];
+    world.estate.by_hand(&Operation::CreateTags(TagChange { resources, tags, dry_run: false }));
+    world.estate.service().set_policy("b", Some(printed(&world)));
+    world.estate.service().set_policy("a", Some(judged));
+    let anchor = AnchorConfig::RouteTable(tables(&world)[1].parse().unwrap());
+    world.nodes[1].config.borrow_mut().as_mut().unwrap().vips[0].anchor = Some(anchor);
+    world.start();
+    pass(seconds(1)).await;
+    for turn in 0..2 {
+        world.up(0, ADDRESS);
+        pass(seconds(20)).await;
+        world.up(1, ADDRESS);
+        pass(seconds(20)).await;
+        world.down(turn, ADDRESS);
+        pass(seconds(20)).await;
+    }
+    world.up(0, ADDRESS);
+    pass(seconds(60)).await;
+    world
+}
+
+fn denials(world: &World) -> BTreeSet<String> {
+    let calls = world.calls(Mark::at(0)).into_iter().map(|(_, operation, code)| (operation, code)).collect();
+    with_code(&calls, "UnauthorizedOperation")
+}
+
+#[test]
+fn the_printed_policy_allows_claims_wherever_a_node_with_another_configuration_has_its_own() {
+    in_paused_time(async {
+        let world = roll(printed).await;
+        assert_eq!(denials(&world), BTreeSet::new());
+        assert!(world.nodes[0].recorder.condition(ADDRESS, "ClaimRecorded").holds);
+    });
+}
+
+#[test]
+fn a_copy_of_a_claim_that_is_denied_is_told_as_itself() {
+    in_paused_time(async {
+        // A policy as it was written when claims were on the anchor alone.
+        let mut narrowed = |world: &World| {
+            let allocation = world.estate.account().elastic_ips().next().unwrap().allocation_id.clone();
+            printed(world).with_resource_of("RecordClaims", &allocation)
+        };
+        let world = roll(&mut narrowed).await;
+        let recorder = &world.nodes[0].recorder;
+        assert_eq!(denials(&world), BTreeSet::from(["ec2:CreateTags".to_owned()]));
+        let recorded = recorder.condition(ADDRESS, "ClaimRecorded");
+        assert!(recorded.holds, "the anchor has it: {recorded:?}");
+        let claim = recorder.vip(ADDRESS).claim.unwrap();
+        assert!(claim.record_error.is_none(), "{claim:?}");
+        let copied = recorder.condition(ADDRESS, "ClaimCopied");
+        assert!(!copied.holds && copied.message.starts_with(&tables(&world)[1]), "{copied:?}");
+        assert!(copied.message.contains("is not authorized to perform: ec2:CreateTags"), "{copied:?}");
+    });
+}

@@ -3,6 +3,7 @@
 use vipkeeper::commands::plan::{Conclusion, Inputs, Preview, preview};
 use vipkeeper::config::WitnessMode;
 use vipkeeper::machine::kernel::Kernel;
+use vipkeeper::observe::seen::Port;
 use vipkeeper::pgpool::watchdog::Word;
 
 use crate::world::*;
@@ -26,6 +27,7 @@ async fn plan(world: &World) -> Preview {
         machine: &mut node.computer.clone(),
         local: node.computer.look(&config.local_addresses()).await,
         ask_watchdog: node.ask_watchdog(),
+        knock: node.knock(),
     };
     preview(&config, inputs).await.unwrap()
 }
@@ -205,4 +207,29 @@ fn an_address_that_can_come_is_no_obstacle() {
 
 fn secondary(_: &Estate) -> Config {
     config(vec![vip(vec![by_secondary_ip(SECONDARY)])])
+}
+
+#[test]
+fn what_is_kept_for_a_successor_is_planned_as_the_daemon_does_it() {
+    for port in [Port::Answers, Port::Silent] {
+        in_paused_time(async move {
+            let mut world = World::new(1, elastic_ip);
+            world.start_with_leader_of(EIP, seconds(60)).await;
+            world.nodes[0].port.set(port);
+            let before_the_daemon_noticed = {
+                world.nodes[0].kill().await;
+                world.nodes[0].computer.kill(world.guards[0]);
+                let planned = plan(&world).await;
+                world.nodes[0].start();
+                planned
+            };
+            pass(millis(100)).await;
+            let planned = plan(&world).await;
+            for planned in [before_the_daemon_noticed, planned] {
+                let binding = &planned.vips[0].bindings[0];
+                assert_eq!(planned.vips[0].standing, "standby");
+                assert_eq!(binding.detail.contains("kept until a successor"), port == Port::Answers, "{planned:?}");
+            }
+        });
+    }
 }

@@ -99,8 +99,21 @@ impl Found {
             Self::Intact => {}
             Self::Absent => fs::remove_file(path).unwrap(),
             Self::Old => edited(|fields| {
-                for later in ["started_boot_ms", "pid_namespace", "recorded", "converged_ms", "on_watchdogs_word"] {
-                    fields.remove(later);
+                let later = [
+                    "started_boot_ms",
+                    "pid_namespace",
+                    "recorded",
+                    "converged_ms",
+                    "on_watchdogs_word",
+                    "written_boottime_ns",
+                    "term_mended",
+                    "given_up",
+                    "gone",
+                    "led",
+                    "keeping",
+                ];
+                for field in later {
+                    fields.remove(field);
                 }
             }),
             Self::New => edited(|fields| {
@@ -303,4 +316,23 @@ fn a_restart_that_remembers_nothing_gives_nothing_up_on_old_looks() {
             assert_eq!(stage.world.estate.elastic_ip(EIP), stage.world.eni(0), "{stale_ms} ms");
         });
     }
+}
+
+#[test]
+fn a_claim_of_another_boot_is_not_remembered_and_one_of_an_older_program_is() {
+    let state = tempfile::tempdir().unwrap();
+    let trusted = TrustedOwners::root().with_uid(rustix::process::geteuid().as_raw());
+    let files = Files::new(state.path(), trusted, None).unwrap();
+    let text = r#"{"version":1,"claim":"c1","started_ms":7,"term":8,"applied":[]}"#;
+    let persisted: Persisted = serde_json::from_str(text).unwrap();
+    files.save(ip(EIP), &persisted).unwrap();
+    assert_eq!(files.load(ip(EIP)), Some(persisted.clone()));
+    let path = state.path().join("claims").join(format!("{EIP}.json"));
+    let mut stored: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    stored["boot_id"] = json!("another boot");
+    fs::write(&path, stored.to_string()).unwrap();
+    assert_eq!(files.load(ip(EIP)), None);
+    stored.as_object_mut().unwrap().remove("boot_id");
+    fs::write(&path, stored.to_string()).unwrap();
+    assert_eq!(files.load(ip(EIP)), Some(persisted));
 }

@@ -75,19 +75,17 @@ fn a_new_claim_is_recorded_wherever_claims_are() {
         100 leader@100
           => route take: replace route 20.0.0.50/32 in rtb-1 with eni-a
           => record 100
-        100.2 accept
-          => route waiting: change accepted, not seen yet
           => record 100 on rtb-2
-        100.4 accept
+        100.2 accept
           => route waiting: change accepted, not seen yet
         106 see route=here a=100 a@rtb-2=100 b@rtb-2=80 @rtb-3=none
           => route in_sync: at eni-a
         110 standby
           => route in_sync: kept until the successor replaces it
           => record 0
+          => record 0 on rtb-2
         110.2 accept
           => route in_sync: kept until the successor replaces it
-          => record 0 on rtb-2
         ",
     );
 }

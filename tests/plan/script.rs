@@ -21,7 +21,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vipkeeper::action::{Action, Purpose};
+use vipkeeper::action::Purpose;
 use vipkeeper::binding::{
     Account, Anchor, Binding, BindingKey, ClaimMode, Connections, Handover, Kind, Obstacle, OnRelease, Vip,
 };
@@ -54,7 +54,7 @@ pub fn check(kinds: &str, script: &str) {
             wanted.push(want.trim_start_matches("=>").trim().to_owned());
         }
         if !wanted.is_empty() {
-            let planned: Vec<_> = show(&planned, stage.vip.anchor.as_ref()).lines().map(str::to_owned).collect();
+            let planned: Vec<_> = show(&planned).lines().map(str::to_owned).collect();
             assert_eq!(planned, wanted, "\nafter '{line}' in{script}");
         }
     }
@@ -143,16 +143,16 @@ pub fn vip(kinds: &str) -> Vip {
     }
 }
 
-fn table_anchor(table: &str) -> Anchor {
+pub fn table_anchor(table: &str) -> Anchor {
     Anchor::RouteTable(Account::Own, table.parse().unwrap())
 }
 
-fn node(name: &str) -> InstanceId {
+pub fn node(name: &str) -> InstanceId {
     format!("i-{name}").parse().unwrap()
 }
 
 /// The observations of a daemon that has not looked yet.
-fn unseen(vip: &Vip) -> Observed {
+pub fn unseen(vip: &Vip) -> Observed {
     let unseen = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
     let sights = vip.bindings.keys().map(|key| (key.clone(), unseen.clone())).collect();
     Observed {
@@ -303,12 +303,12 @@ impl Stage {
                 .then(|| format!("eipassoc-{}", self.associations).parse().unwrap());
             self.memory.note_accepted(key, step.purpose, claim.as_ref(), association, now);
         }
-        if let Some((term, action)) = plan.record.filter(|_| only.is_empty() || only == "record") {
-            match action {
-                Action::RecordClaim { anchor, .. } if Some(&anchor) != self.vip.anchor.as_ref() => {
-                    self.memory.copy_claim(anchor, term, now);
-                }
-                _ => self.memory.record_claim(term, now),
+        if only.is_empty() || only == "record" {
+            if let Some((term, _)) = plan.record {
+                self.memory.record_claim(term, now);
+            }
+            for (resource, (term, _)) in plan.copies {
+                self.memory.copy_claim(resource, term, now);
             }
         }
         if plan.forget.is_some() && (only.is_empty() || only == "forget") {
@@ -356,7 +356,7 @@ fn seen(text: &str) -> Seen {
 }
 
 /// A plan as the scripts state it. A record on another resource than the anchor names that resource.
-fn show(plan: &Plan, anchor: Option<&Anchor>) -> String {
+fn show(plan: &Plan) -> String {
     let mut lines = Vec::new();
     match &plan.standing {
         Standing::Superseded(by) => lines.push(format!("superseded by {} {}", by.node, show_term(by.term))),
@@ -370,15 +370,11 @@ fn show(plan: &Plan, anchor: Option<&Anchor>) -> String {
         };
         lines.push(format!("{} {text}", key.kind));
     }
-    if let Some((term, action)) = &plan.record {
-        let on = match action {
-            Action::RecordClaim { anchor: on, .. } if anchor != Some(on) => {
-                format!(" on {}", on.resource())
-            }
-            _ => String::new(),
-        };
-        lines.push(format!("record {}{on}", show_term(*term)));
+    if let Some((term, _)) = &plan.record {
+        lines.push(format!("record {}", show_term(*term)));
     }
+    let copies = plan.copies.iter();
+    lines.extend(copies.map(|(on, (term, _))| format!("record {} on {}", show_term(*term), on.resource())));
     lines.extend(plan.forget.iter().map(ToString::to_string));
     if let Some(at) = plan.look_at {
         lines.push(format!("look at {}", at.as_secs_f64()));

@@ -8,9 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ec2_endpoint::service::{FaultKind, Mark};
-use ec2_endpoint::{
-    Answer, AssignPrivateIpAddresses, AssociateAddress, Describe, Fault, Operation, RouteChange, TagChange, TagSpec,
-};
+use ec2_endpoint::{AssignPrivateIpAddresses, AssociateAddress, Fault, Operation, RouteChange, TagChange, TagSpec};
 use ipnet::IpNet;
 use vipkeeper::binding::{ClaimMode, Handover, OnRelease};
 use vipkeeper::config::{AddressConfig, Config, ElasticIpConfig, VipConfig};
@@ -304,10 +302,9 @@ impl Cluster {
     fn is_on_record(&self, vip: &VipSpec, node: usize) -> bool {
         let node = &self.nodes[node];
         let key = format!("vipkeeper/{}/{}", vip.ip, node.place.instance);
-        let describe = Describe::default().filter("resource-id", &[&vip.anchor]);
-        let answer = self.estate.account().clone().apply(&Operation::DescribeTags(describe));
-        let Ok(Answer::Tags(tags)) = answer else { return false };
-        let recorded = tags.items.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
+        let account = self.estate.account();
+        let Some((_, tags)) = account.kind_and_tags(&vip.anchor) else { return false };
+        let recorded = tags.get(&key);
         let term = node.computer.served(vip.ip).map(|served| served.term.to_string());
         recorded.zip(term).is_some_and(|(recorded, term)| recorded.split(' ').next() == Some(&term))
     }

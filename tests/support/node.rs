@@ -152,7 +152,7 @@ impl SimNode {
     }
 
     /// Tries this node's Pgpool.
-    fn knock(&self) -> Knock {
+    pub fn knock(&self) -> Knock {
         let (port, knocks) = (Rc::clone(&self.port), Rc::clone(&self.knocks));
         Box::new(move |_| {
             knocks.set(knocks.get() + 1);

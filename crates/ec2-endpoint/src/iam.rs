@@ -134,6 +134,17 @@ impl Policy {
         less
     }
 
+    /// The policy with one resource alone in one statement: the resource with this id.
+    #[must_use]
+    pub fn with_resource_of(&self, sid: &str, id: &str) -> Self {
+        let mut less = self.clone();
+        for statement in less.statement.iter_mut().filter(|statement| statement.sid == sid) {
+            let kept = statement.resource.all().iter().filter(|arn| arn.ends_with(&format!("/{id}"))).cloned();
+            statement.resource = OneOrMany::Many(kept.collect());
+        }
+        less
+    }
+
     /// Judges a call by everything that it needs.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A planned change as the loop carries it out, and the subject of the change.
 
 use crate::action::{Action, Purpose};
-use crate::binding::{BindingKey, Kind};
+use crate::binding::{Anchor, BindingKey, Kind};
 use crate::ids::Term;
 
 /// One planned change.
@@ -14,6 +14,12 @@ pub enum Change {
     },
     /// Writes this node's own claim on the anchor.
     Record {
+        term: Term,
+        action: Action,
+    },
+    /// Writes this node's own claim on another resource that carries claims on this VIP.
+    Copy {
+        resource: Anchor,
         term: Term,
         action: Action,
     },
@@ -30,6 +36,8 @@ pub enum Subject {
     Binding(BindingKey),
     /// This node's own claim on the anchor.
     OwnClaim,
+    /// This node's own claim on another resource.
+    CopyOfClaim(Anchor),
     /// Another node's old claim on the anchor.
     OldClaim,
 }
@@ -40,6 +48,7 @@ impl Change {
         match self {
             Self::OfBinding { key, .. } => Subject::Binding(key.clone()),
             Self::Record { .. } => Subject::OwnClaim,
+            Self::Copy { resource, .. } => Subject::CopyOfClaim(resource.clone()),
             Self::Forget { .. } => Subject::OldClaim,
         }
     }
@@ -47,7 +56,10 @@ impl Change {
     #[must_use]
     pub fn action(&self) -> &Action {
         match self {
-            Self::OfBinding { action, .. } | Self::Record { action, .. } | Self::Forget { action } => action,
+            Self::OfBinding { action, .. }
+            | Self::Record { action, .. }
+            | Self::Copy { action, .. }
+            | Self::Forget { action } => action,
         }
     }
 
@@ -56,7 +68,7 @@ impl Change {
     pub fn key(&self) -> Option<&BindingKey> {
         match self {
             Self::OfBinding { key, .. } => Some(key),
-            Self::Record { .. } | Self::Forget { .. } => None,
+            Self::Record { .. } | Self::Copy { .. } | Self::Forget { .. } => None,
         }
     }
 
@@ -64,7 +76,7 @@ impl Change {
     /// withdrawal of a claim also changes the record, and counts as a take.
     #[must_use]
     pub fn is_take(&self) -> bool {
-        matches!(self, Self::OfBinding { purpose: Purpose::Take, .. } | Self::Record { .. })
+        matches!(self, Self::OfBinding { purpose: Purpose::Take, .. } | Self::Record { .. } | Self::Copy { .. })
     }
 
     /// Whether this node gives up a binding by this change.

@@ -1,0 +1,162 @@
+//! A memory beyond one look: what a restart finds of it, and how old each read of it is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use vipkeeper::binding::{Account, Binding, BindingKey, Kind, OnRelease, Vip};
+use vipkeeper::decide::keep::{Keeping, WatchdogsPart};
+use vipkeeper::decide::memory::Memory;
+use vipkeeper::desired::{Claim, Desired};
+use vipkeeper::ids::{ClaimId, Term};
+use vipkeeper::observe::seen::{Claims, Copies, Now, Observed, Seen, Sight};
+
+use crate::script::{check, node, table_anchor, unseen, vip};
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+/// A VIP with a route in each of two tables. The first table is the anchor.
+fn two_tables() -> Vip {
+    let mut vip = vip("route");
+    let table: vipkeeper::ids::RouteTableId = "rtb-2".parse().unwrap();
+    let (destination, eni) = ("20.0.0.50/32".parse().unwrap(), "eni-a".parse().unwrap());
+    let route = Binding::Route { account: Account::Own, table, destination, eni, on_release: OnRelease::Keep };
+    vip.bindings.insert(BindingKey::new(Kind::Route, "rtb-2"), Some(route));
+    vip
+}
+
+fn leader(id: &str, started_s: u64) -> Desired {
+    let (started_ms, started_at) = (1000 * started_s, Some(S(started_s)));
+    Desired::Leader(Claim { id: ClaimId::new(id), started_ms, started_at })
+}
+
+fn terms(terms: &[(&str, u64)]) -> BTreeMap<vipkeeper::ids::InstanceId, Term> {
+    terms.iter().map(|(name, seconds)| (node(name), Term(1000 * seconds))).collect()
+}
+
+/// A look at the anchor and at the second table, each with the claims that it shows and the time of its read.
+fn look(vip: &Vip, anchor: (&[(&str, u64)], u64), second: (&[(&str, u64)], u64)) -> Observed {
+    let copies = Copies { terms: terms(second.0), at: S(second.1), ..Copies::default() };
+    let claims = Claims::Read {
+        terms: terms(anchor.0),
+        withdrawn: BTreeMap::new(),
+        implausible: BTreeMap::new(),
+        edited: BTreeMap::new(),
+        at: S(anchor.1),
+        elsewhere: BTreeMap::from([(table_anchor("rtb-2"), copies)]),
+    };
+    let mut observed = Observed { claims, ..unseen(vip) };
+    for (key, at) in [("rtb-1", anchor.1), ("rtb-2", second.1)] {
+        let sight = Sight { seen: Seen::Here { association: None }, at: S(at) };
+        observed.sights.insert(BindingKey::new(Kind::Route, key), sight);
+    }
+    observed
+}
+
+/// Lets the memory learn from a look at this moment, by clocks that agree.
+fn learn(memory: &mut Memory, vip: &Vip, desired: &Desired, mut observed: Observed, at_s: u64) {
+    observed.server_ms = observed.server_ms.or(Some(1000 * at_s));
+    memory.learn(vip, desired, &mut observed, Now { at: S(at_s), wall_ms: 1000 * at_s });
+}
+
+fn is_superseded(memory: &Memory) -> bool {
+    memory.claim.as_ref().unwrap().superseded_by.is_some()
+}
+
+#[test]
+fn only_a_young_read_of_the_resource_that_showed_a_newer_claim_shows_its_end() {
+    let (vip, leads) = (two_tables(), leader("c1", 100));
+    let mut memory = Memory::default();
+    learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 101), (&[], 101)), 101);
+    learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 120), (&[("b", 110)], 120)), 120);
+    assert!(is_superseded(&memory));
+    // The second table is read less often, and its read may be as old as the state before the newer claim.
+    learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 140), (&[], 121)), 140);
+    assert!(is_superseded(&memory), "the read of the anchor says nothing of the second table");
+    learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 141), (&[], 125)), 141);
+    assert!(!is_superseded(&memory));
+}
+
+#[test]
+fn a_newer_claim_that_is_shown_again_is_shown_at_the_time_of_that_read() {
+    let (vip, leads) = (two_tables(), leader("c1", 100));
+    let mut memory = Memory::default();
+    learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 101), (&[], 101)), 101);
+    learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 120), (&[("b", 110)], 120)), 120);
+    // The anchor's account does not answer for a while.
+    learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 120), (&[("b", 110)], 130)), 130);
+    learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 132), (&[], 132)), 132);
+    assert!(is_superseded(&memory), "2 s after it was shown");
+    learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 135), (&[], 135)), 135);
+    assert!(!is_superseded(&memory));
+}
+
+#[test]
+fn bindings_are_kept_no_longer_than_the_oldest_read_allows() {
+    let vip = two_tables();
+    let keeping = Keeping { since: S(95), term: Term(100_000), word: WatchdogsPart::MayBeMissing };
+    let goes_on = |anchor, second: (&[(&str, u64)], u64)| {
+        keeping.goes_on(&vip, &look(&vip, (&[("a", 100)], anchor), second), S(107))
+    };
+    assert!(goes_on(106, (&[("a", 100)], 106)));
+    assert!(!goes_on(106, (&[("a", 100)], 98)), "a successor's claim may stand there for 8 s");
+    assert!(goes_on(106, (&[], 98)), "that table carries no claims");
+}
+
+#[test]
+fn a_claim_that_could_not_be_persisted_is_no_claim_that_this_daemon_remembers() {
+    let vip = two_tables();
+    let mut memory = Memory::default();
+    learn(&mut memory, &vip, &leader("c1", 100), look(&vip, (&[("a", 100)], 101), (&[], 101)), 101);
+    let persisted = memory.to_persist().unwrap();
+    // The next claim's term was raised over the one of a node whose clock is ahead, and the disk was full.
+    let mut memory = Memory::restore(persisted, S(300), 300_000);
+    let on_record: &[(&str, u64)] = &[("a", 204), ("b", 203)];
+    learn(&mut memory, &vip, &leader("c2", 200), look(&vip, (on_record, 301), (&[], 301)), 301);
+    assert!(!is_superseded(&memory), "its own tag tells its term");
+    assert_eq!(memory.claim.unwrap().term, Term(204_000));
+}
+
+#[test]
+fn a_clock_of_ec2_that_goes_wrong_later_changes_no_term_and_a_restart_makes_no_difference() {
+    let (vip, leads) = (two_tables(), leader("c1", 100));
+    for restarts in [false, true] {
+        let mut memory = Memory::default();
+        learn(&mut memory, &vip, &leads, look(&vip, (&[("a", 100)], 101), (&[], 101)), 101);
+        if restarts {
+            memory = Memory::restore(memory.to_persist().unwrap(), S(200), 200_000);
+        }
+        let observed = Observed { server_ms: Some(5_000_000), ..look(&vip, (&[("a", 100)], 201), (&[], 201)) };
+        learn(&mut memory, &vip, &leads, observed, 201);
+        assert_eq!(memory.claim.unwrap().term, Term(100_000), "restarts: {restarts}");
+    }
+}
+
+#[test]
+fn a_term_of_a_wrong_clock_is_corrected_by_the_first_word_of_ec2s_clock_however_late_that_comes() {
+    let (vip, leads) = (two_tables(), leader("c1", 100));
+    let mut memory = Memory::default();
+    let looked = |at, server_ms| Observed { server_ms, ..look(&vip, (&[("a", 100)], at), (&[], at)) };
+    let now = |at_s| Now { at: S(at_s), wall_ms: 1000 * at_s };
+    memory.learn(&vip, &leads, &mut looked(101, None), now(101));
+    assert_eq!(memory.claim.as_ref().unwrap().term, Term(100_000));
+    memory.learn(&vip, &leads, &mut looked(110, Some(5_000_000)), now(110));
+    assert_eq!(memory.claim.unwrap().term, Term(4_990_000), "ten seconds before EC2's now");
+}
+
+#[test]
+fn a_claim_that_was_seen_given_up_is_not_believed_again_after_a_restart_either() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        120 see elastic_ip=eni-b a=100 b=115
+        122 see elastic_ip=absent a=100 b=-115
+        122.1 accept
+        123 restart
+        124 see elastic_ip=here:2 a=100 b=115
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        ",
+    );
+}
