@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
 use crate::ids::{InstanceId, Term};
@@ -30,13 +31,6 @@ pub fn withdrawn_value(given_up: Term) -> String {
     format!("{WITHDRAWN} withdrawn {given_up}")
 }
 
-/// The terms that nodes gave up, among an anchor's tags.
-#[must_use]
-pub fn withdrawn_among(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeMap<InstanceId, Term> {
-    let withdrawn = claims_among(delegate_ip, tags).filter(|(_, term, _)| *term == WITHDRAWN);
-    withdrawn.filter_map(|(node, _, value)| Some((node, given_up(value)?))).collect()
-}
-
 fn given_up(value: &str) -> Option<Term> {
     let term = value.strip_prefix("0 withdrawn ")?.parse().ok()?;
     Some(Term(term))
@@ -56,28 +50,34 @@ pub fn tag_value(term: Term) -> String {
     value.trim_end().to_owned()
 }
 
-/// The claims on one VIP among an anchor's tags. Tags of others, and values that hold no term, are passed over.
-#[must_use]
-pub fn from_tags(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeMap<InstanceId, Term> {
-    claims_among(delegate_ip, tags).map(|(node, term, _)| (node, term)).collect()
+/// The claims on one VIP among a resource's tags.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub terms: BTreeMap<InstanceId, Term>,
+    /// The terms that nodes gave up.
+    pub withdrawn: BTreeMap<InstanceId, Term>,
+    /// The values that differ from the value that [`tag_value`] makes for their term.
+    pub edited: BTreeMap<InstanceId, String>,
 }
 
-/// The values of claim tags that differ from the value that [`tag_value`] makes for their term.
+/// Finds the claims on one VIP. Tags of others, and values that hold no term, are passed over.
 #[must_use]
-pub fn edited_among(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> BTreeMap<InstanceId, String> {
-    let edited = claims_among(delegate_ip, tags).filter(|(_, term, value)| tag_value(*term) != **value);
-    edited.map(|(node, _, value)| (node, value.clone())).collect()
-}
-
-fn claims_among(
-    delegate_ip: IpAddr,
-    tags: &BTreeMap<String, String>,
-) -> impl Iterator<Item = (InstanceId, Term, &String)> {
+pub fn among(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> Found {
     let prefix = format!("vipkeeper/{delegate_ip}/");
-    let of_vip = tags.range(prefix.clone()..);
-    of_vip.map_while(move |(key, value)| Some((key.strip_prefix(&prefix)?, value))).filter_map(|(node, value)| {
-        let node = node.parse().ok()?;
-        let term = value.split(' ').next()?.parse().ok()?;
-        Some((node, Term(term), value))
-    })
+    // This is called for each resource in each turn of the loop, and most resources carry no claims.
+    let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
+    let of_vip = tags.range::<str, _>(from).map_while(|(key, value)| Some((key.strip_prefix(&prefix)?, value)));
+    let mut found = Found::default();
+    for (node, value) in of_vip {
+        let term = value.split(' ').next().and_then(|term| term.parse().ok()).map(Term);
+        let (Ok(node), Some(term)) = (node.parse::<InstanceId>(), term) else { continue };
+        if let Some(given_up) = given_up(value).filter(|_| term == WITHDRAWN) {
+            found.withdrawn.insert(node.clone(), given_up);
+        }
+        if tag_value(term) != *value {
+            found.edited.insert(node.clone(), value.clone());
+        }
+        found.terms.insert(node, term);
+    }
+    found
 }

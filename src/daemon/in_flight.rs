@@ -17,6 +17,7 @@ use crate::ec2::{Accepted, Class, Ec2Error, Ec2Write, Effect, Urgency};
 use crate::ids::ClaimId;
 use crate::machine::kernel::{Kernel, KernelError, LocalAddress, Reset};
 use crate::observe::cause::{Cause, KernelFault};
+use crate::observe::seen::Moment;
 
 /// One change that the loop carries out.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Written {
     pub result: Option<Result<Accepted, Failure>>,
     /// The reset of the connections that the change left behind; `None` if the change leaves none behind.
     pub reset: Option<Reset>,
+    /// When the change was sent, by the clock since boot.
+    pub sent_at: Moment,
     pub took: Duration,
 }
 

@@ -16,7 +16,7 @@ use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::{Kernel, KernelError, Left, Reset};
 use crate::machine::netlink::RESET_WITHIN;
-use crate::observe::seen::Now;
+use crate::observe::seen::{Moment, Now};
 use crate::report::News;
 use crate::state_dir::Machine;
 use crate::status::problem;
@@ -41,7 +41,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             }
         }
         for (write, wait) in writes {
-            self.writing.push(self.carry_out(write, wait));
+            self.writing.push(self.carry_out(write, wait, now.at));
         }
         match not_persisted {
             Some(message) => self.problems.set(problem::NOT_PERSISTED, message, now.wall_ms),
@@ -50,12 +50,15 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     }
 
     /// Sends a change once the rate limit lets it through, unless the change was withdrawn before.
-    fn carry_out(&self, write: Write, wait: Rc<RateWait>) -> WriteFuture {
+    fn carry_out(&self, write: Write, wait: Rc<RateWait>, planned_at: Moment) -> WriteFuture {
         let (ec2, kernel) = (Rc::clone(&self.around.ec2), Rc::clone(&self.around.kernel));
         let reporter = Rc::clone(&self.around.reporter);
+        let planned = Instant::now();
         Box::pin(async move {
             let urgency = wait.over(&*ec2).await;
             let began = Instant::now();
+            // A suspend during the call, which the runtime's clock does not count, leaves this moment right.
+            let sent_at = planned_at + (began - planned);
             let mut reset = None;
             let result = match urgency {
                 Some(urgency) => {
@@ -66,7 +69,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
                 }
                 None => None,
             };
-            Written { write, result, reset, took: began.elapsed() }
+            Written { write, result, reset, sent_at, took: began.elapsed() }
         })
     }
 
@@ -119,7 +122,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
                 self.pulse.fault_over(now.at);
             }
             self.release_held_back(if tells_of_fault { Because::FaultOver } else { Because::OneWasAccepted });
-        } else if written.is_unanswered() && self.pulse.was_in_fault(now.at.saturating_sub(*took)) {
+        } else if written.is_unanswered() && self.pulse.was_in_fault(written.sent_at) {
             // If the change perhaps happened, its next try waits for a look.
             self.schedule.once_idle();
             self.release_held_back(Because::FaultOver);

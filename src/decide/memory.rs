@@ -236,6 +236,16 @@ impl Memory {
     }
 
     /// The part of the memory that must survive a restart of the daemon, so that the restart moves nothing.
+    ///
+    /// Forgetting the other parts is harmless:
+    ///
+    /// - `expected`: a read that lags behind an own write leads to a change that EC2 refuses (a binding that is put back only
+    ///   if it is free, a release by its association), or to a second look after [`SETTLE`].
+    /// - `elsewhere_since`, `retakes` and `last_retake`: the second look begins anew, and the waits before a retake grow anew
+    ///   from the shortest one.
+    /// - `newest_seen`: the first look raises the term of a young claim once more.
+    /// - `recorded`, `copied` and `forgot_at`: a tag is written once more with its old value, or deleted by its value.
+    /// - `standby_since`: a route is deleted later, and a superseded leader looks often for another ten minutes.
     #[must_use]
     pub fn to_persist(&self) -> Option<Persisted> {
         let held = self.claim.as_ref()?;

@@ -116,12 +116,8 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
 pub(super) fn claims(vip: &Vip, anchor: &Anchor, world: &World) -> Claims {
     let copies = |anchor: &Anchor| {
         let (tags, at) = tags(anchor, world).ok()?;
-        Some(Copies {
-            terms: claim_tag::from_tags(vip.delegate_ip, tags),
-            withdrawn: claim_tag::withdrawn_among(vip.delegate_ip, tags),
-            edited: claim_tag::edited_among(vip.delegate_ip, tags),
-            at,
-        })
+        let claim_tag::Found { terms, withdrawn, edited } = claim_tag::among(vip.delegate_ip, tags);
+        Some(Copies { terms, withdrawn, edited, at })
     };
     let Some(Copies { terms, withdrawn, edited, at }) = copies(anchor) else { return Claims::Unknown };
     let others = vip.other_anchors().into_iter();

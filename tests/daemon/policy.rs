@@ -147,8 +147,10 @@ async fn roll(change: impl FnOnce(&World) -> Policy) -> World {
     let resources = world.estate.nodes.iter().flat_map(|place| [place.eni.clone(), place.instance.clone()]).collect();
     let tags = vec![TagSpec { key: tag().key, value: Some(tag().value) }];
     world.estate.by_hand(&Operation::CreateTags(TagChange { resources, tags, dry_run: false }));
-    world.estate.service().set_policy("b", Some(printed(&world)));
-    world.estate.service().set_policy("a", Some(judged));
+    let whole = printed(&world);
+    for (node, policy) in [("a", judged), ("b", whole)] {
+        world.estate.service().set_policy(node, Some(policy));
+    }
     let anchor = AnchorConfig::RouteTable(tables(&world)[1].parse().unwrap());
     world.nodes[1].config.borrow_mut().as_mut().unwrap().vips[0].anchor = Some(anchor);
     world.start();

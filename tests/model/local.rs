@@ -432,7 +432,7 @@ fn claims(tags: &Tags, at: Moment) -> Claims {
 fn given_up(action: &Action) -> Option<Term> {
     let Action::RecordClaim { key, value, .. } = action else { return None };
     let tags = BTreeMap::from([(key.clone(), value.clone())]);
-    claim_tag::withdrawn_among("20.0.0.50".parse().unwrap(), &tags).into_values().next()
+    claim_tag::among("20.0.0.50".parse().unwrap(), &tags).withdrawn.into_values().next()
 }
 
 fn what(action: &Action, purpose: Purpose, claim: u8) -> What {

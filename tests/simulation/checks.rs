@@ -237,7 +237,8 @@ impl Watch for Checks {
     fn learns(&self, node: &str, resource: &str, tags: &Tags, when: Asked) {
         let Some(party) = self.parties.iter().find(|party| party.name == node) else { return };
         for vip in self.vips.iter().filter(|vip| vip.anchor == resource) {
-            let others = claim_tag::from_tags(vip.ip, tags).into_iter().filter(|(other, _)| *other != party.instance);
+            let found = claim_tag::among(vip.ip, tags);
+            let others = found.terms.into_iter().filter(|(other, _)| *other != party.instance);
             // A read that shows no other node's claim counts too. Somebody may have deleted the claims.
             let none = (claim_tag::WITHDRAWN, party.instance.clone());
             let (term, of) = others.map(|(other, term)| (term, other)).max().unwrap_or(none);
@@ -246,7 +247,7 @@ impl Watch for Checks {
                 read: when,
                 term,
                 of,
-                given_up: claim_tag::withdrawn_among(vip.ip, tags),
+                given_up: found.withdrawn,
             });
         }
     }

@@ -57,7 +57,7 @@ pub enum Flaw {
     RoutesNotReplaced,
     /// Reads show states that are older than the settle time.
     ReadsTooStale,
-    /// One node's clock is a minute slow.
+    /// One node's clock is ten minutes fast.
     ClockWrong,
     /// Claims are off, so a daemon takes nothing back.
     ClaimsOff,

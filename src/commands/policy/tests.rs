@@ -66,7 +66,8 @@ fn tables_of_another_account_are_left_to_its_role() {
     assert_eq!(own["PointRoutes"]["Resource"], "arn:aws:ec2:eu-central-1:123456789012:route-table/rtb-0a");
     assert_eq!(own["AssumeRoles"]["Resource"], SHARED);
     let theirs = statements(&config, Some(SHARED));
-    assert_eq!(names(&theirs), ["Look", "PointRoutes"]);
+    assert_eq!(names(&theirs), ["Look", "PointRoutes", "RecordClaims"], "a node with another anchor may be there");
+    assert_eq!(theirs["RecordClaims"]["Resource"], theirs["PointRoutes"]["Resource"]);
     assert_eq!(theirs["Look"]["Action"], "ec2:DescribeRouteTables");
     assert_eq!(theirs["PointRoutes"]["Resource"], "arn:aws-cn:ec2:eu-central-1:210987654321:route-table/rtb-0b");
     let unknown = policy(&config, Some("arn:aws:iam::1:role/x"), &tag()).unwrap_err();
@@ -104,6 +105,10 @@ fn tables_that_are_chosen_by_tags_are_allowed_by_the_same_tags() {
     assert_eq!(point["Condition"], wanted, "the tag's value is no variable of IAM");
     let anchor = &statements["RecordClaims"]["Resource"];
     assert_eq!(anchor, "arn:aws:ec2:eu-central-1:123456789012:elastic-ip/eipalloc-0a");
+    let copies = &statements["RecordClaimsOnChosen"];
+    assert_eq!(copies["Resource"], point["Resource"]);
+    assert_eq!(copies["Condition"]["StringEquals"], wanted["StringEquals"]);
+    assert_eq!(copies["Condition"]["ForAllValues:StringLike"]["aws:TagKeys"], "vipkeeper/20.0.0.50/*");
 }
 
 #[test]
