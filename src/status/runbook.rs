@@ -89,7 +89,7 @@ impl RunbookEntry {
         match name {
             ConditionName::InSync => Self::ClientsDoNotReachTheVip,
             ConditionName::DesiredValid => Self::DesiredStateInvalid,
-            ConditionName::ClaimRecorded => Self::ClaimNotRecorded,
+            ConditionName::ClaimRecorded | ConditionName::ClaimCopied => Self::ClaimNotRecorded,
             ConditionName::Contested => Self::Contested,
             ConditionName::Superseded => Self::Superseded,
             ConditionName::HookLost => Self::HookLost,
