@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::ops::Bound;
 use std::time::Duration;
 
 use crate::ids::{InstanceId, Term};
@@ -65,8 +64,7 @@ pub struct Found {
 pub fn among(delegate_ip: IpAddr, tags: &BTreeMap<String, String>) -> Found {
     let prefix = format!("vipkeeper/{delegate_ip}/");
     // This is called for each resource in each turn of the loop, and most resources carry no claims.
-    let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
-    let of_vip = tags.range::<str, _>(from).map_while(|(key, value)| Some((key.strip_prefix(&prefix)?, value)));
+    let of_vip = tags.range(prefix.clone()..).map_while(|(key, value)| Some((key.strip_prefix(&prefix)?, value)));
     let mut found = Found::default();
     for (node, value) in of_vip {
         let term = value.split(' ').next().and_then(|term| term.parse().ok()).map(Term);
