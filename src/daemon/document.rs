@@ -86,13 +86,13 @@ impl VipLoop {
         let unrecorded =
             plan.filter(|plan| plan.standing == claim::Standing::Leader).and_then(|_| self.failure(&Subject::OwnClaim));
         let unread = self.why_claims_unread(world);
-        let claim = self.memory().claim.as_ref().map(|held| ClaimStatus {
-            id: held.id.clone(),
-            term: held.term,
-            started_ms: held.started_ms,
+        let claim = self.memory().claim.as_ref().map(|own| ClaimStatus {
+            id: own.id.clone(),
+            term: own.term,
+            started_ms: own.started_ms,
             converged_ms: self.converged_ms(),
-            superseded_by: held.superseded_by.as_ref().map(|rival| rival.node.clone()),
-            superseded_term: held.superseded_by.as_ref().map(|rival| rival.term),
+            superseded_by: own.superseded_by.as_ref().map(|rival| rival.node.clone()),
+            superseded_term: own.superseded_by.as_ref().map(|rival| rival.term),
             record_error: unrecorded.as_ref().map(error),
             next_record_ms: unrecorded.as_ref().and_then(|failure| next_try_ms(failure, now)),
             read_error_class: unread.as_ref().and_then(read_error_class),
@@ -105,7 +105,7 @@ impl VipLoop {
             desired: self.desired(),
             claim,
             in_sync: conditions.iter().any(|condition| condition.name == ConditionName::InSync && condition.holds),
-            holds: self.holds(),
+            holds: self.has_gained(),
             bindings,
             conditions,
             connections: self.connections.clone(),
@@ -247,7 +247,7 @@ impl VipLoop {
 
     fn superseded(&self) -> Finding {
         let leads = matches!(self.reading().map(|reading| &reading.desired), Some(Desired::Leader(_)));
-        let rival = self.memory().claim.as_ref().and_then(|held| held.superseded_by.as_ref()).filter(|_| leads);
+        let rival = self.memory().claim.as_ref().and_then(|own| own.superseded_by.as_ref()).filter(|_| leads);
         match rival {
             Some(rival) => {
                 let message = format!("{} holds the newer claim {}", rival.node, rival.term);
@@ -316,7 +316,7 @@ impl VipLoop {
         if let Some(message) = self.implausible() {
             return Finding::no(reason::IMPLAUSIBLE, message);
         }
-        let (Some(held), Some(plan)) = (&self.memory().claim, plan) else {
+        let (Some(own), Some(plan)) = (&self.memory().claim, plan) else {
             return Finding::yes(reason::NO_CLAIM, "");
         };
         if plan.standing != claim::Standing::Leader {
@@ -328,7 +328,7 @@ impl VipLoop {
         let record = self
             .claims()
             .zip(self.instance())
-            .map_or(Record::Unknown, |(claims, instance)| claim::record_status(claims, instance, held));
+            .map_or(Record::Unknown, |(claims, instance)| claim::record_status(claims, instance, own));
         match (record, unread) {
             (Record::Newest, _) => Finding::yes(reason::ON_RECORD, ""),
             (Record::Missing, _) => {

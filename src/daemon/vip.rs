@@ -71,7 +71,7 @@ pub struct VipLoop {
     /// The claim that this node serves or served last, and what spoke against this node's clock when the claim began.
     began: Option<(ClaimId, Option<String>)>,
     /// Whether this node has gained the VIP and not lost it since.
-    held: bool,
+    gained: bool,
     /// The connections that were ended before their local address was removed.
     pub(super) connections: Option<ConnectionsStatus>,
     hold: Result<Option<InForce>, String>,
@@ -96,7 +96,7 @@ impl VipLoop {
             began: persisted.as_ref().map(|persisted| (persisted.claim.clone(), None)),
             persisted,
             converged,
-            held: false,
+            gained: false,
             connections: None,
             hold: Ok(None),
         }
@@ -128,9 +128,9 @@ impl VipLoop {
             // A new claim and the end of a claim are fresh starts: no change waits for an old failure.
             self.start_afresh();
         }
-        let holds_anew = self.read_hold(machine, &reading, now);
+        let hold_changed = self.read_hold(machine, &reading, now);
         self.reading = Some(reading);
-        changed || holds_anew
+        changed || hold_changed
     }
 
     /// Reads the hold afresh. Returns whether it began or ended.
@@ -206,9 +206,9 @@ impl VipLoop {
 
     /// Notes what speaks against this node's clock, if a claim began since the last call.
     pub fn note_clock(&mut self, doubt: Option<&str>) {
-        let Some(held) = &self.decider.memory.claim else { return };
-        if self.began.as_ref().is_none_or(|(id, _)| *id != held.id) {
-            self.began = Some((held.id.clone(), doubt.map(str::to_owned)));
+        let Some(own) = &self.decider.memory.claim else { return };
+        if self.began.as_ref().is_none_or(|(id, _)| *id != own.id) {
+            self.began = Some((own.id.clone(), doubt.map(str::to_owned)));
         }
     }
 
@@ -220,22 +220,22 @@ impl VipLoop {
     /// Notes when a claim converged, and whether this node holds the VIP.
     fn note_progress(&mut self, plan: &Plan, wall_ms: u64) {
         let leads = plan.standing == Standing::Leader;
-        if let Some(held) = &self.decider.memory.claim {
-            let new = self.converged.as_ref().is_none_or(|(id, _)| *id != held.id);
+        if let Some(own) = &self.decider.memory.claim {
+            let new = self.converged.as_ref().is_none_or(|(id, _)| *id != own.id);
             if leads && plan.in_sync() && new {
-                self.converged = Some((held.id.clone(), wall_ms));
+                self.converged = Some((own.id.clone(), wall_ms));
             }
         }
-        // A daemon that was restarted under a claim that had converged holds the VIP already.
+        // A daemon that was restarted under a claim that had converged has gained the VIP already.
         let led_before = self.plan.as_ref().is_none_or(|before| before.standing == Standing::Unknown);
-        self.held |= leads && led_before && self.converged_ms().is_some();
-        self.held = leads && (self.held || plan.in_sync());
+        self.gained |= leads && led_before && self.converged_ms().is_some();
+        self.gained = leads && (self.gained || plan.in_sync());
     }
 
-    /// Whether this node holds the VIP; `None` while nobody knows what is wanted, or nothing was looked at.
-    pub(super) fn holds(&self) -> Option<bool> {
+    /// Whether this node has gained the VIP; `None` while nobody knows what is wanted, or nothing was looked at.
+    pub(super) fn has_gained(&self) -> Option<bool> {
         let plan = self.plan.as_ref().filter(|plan| plan.standing != Standing::Unknown)?;
-        Some(plan.standing == Standing::Leader && self.held)
+        Some(plan.standing == Standing::Leader && self.gained)
     }
 
     /// Every planned change that is not under way and may be tried now. While the kernel is being asked for its
@@ -249,7 +249,7 @@ impl VipLoop {
         let vip = self.vip();
         let Some(plan) = &self.plan else { return Vec::new() };
         in_flight.want_only(vip, plan);
-        let claim = self.decider.memory.claim.as_ref().map(|held| held.id.clone());
+        let claim = self.decider.memory.claim.as_ref().map(|own| own.id.clone());
         let mut wanted: Vec<_> = plan.changes().collect();
         // Local changes come first, so that a node that lets go stops answering for the address first.
         wanted.sort_by_key(|change| change.action().is_cloud());
@@ -432,7 +432,7 @@ impl VipLoop {
     /// Whether this node's claim is young and has not taken everything yet. Until then the end of a fault must be
     /// noticed at once.
     pub fn is_eager(&self, now: Moment) -> bool {
-        self.is_taking() && self.decider.memory.claim.as_ref().is_some_and(|held| now < held.adopted_at + EAGER_FOR)
+        self.is_taking() && self.decider.memory.claim.as_ref().is_some_and(|own| now < own.adopted_at + EAGER_FOR)
     }
 
     /// When EC2 last left a change of a young claim without an answer; `None` if EC2 answered all changes, or if the
@@ -446,7 +446,7 @@ impl VipLoop {
     /// wait until all earlier calls are paid for. All other looks wait for a token.
     pub fn urgency(&self, now: Moment) -> Urgency {
         match &self.decider.memory.claim {
-            Some(held) if self.is_taking() && now < held.adopted_at + URGENT_FOR => Urgency::Urgent,
+            Some(own) if self.is_taking() && now < own.adopted_at + URGENT_FOR => Urgency::Urgent,
             Some(_) if self.is_taking() => Urgency::Paced,
             _ => Urgency::Normal,
         }

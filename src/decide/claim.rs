@@ -30,7 +30,7 @@ pub struct Rival {
 
 /// One claim of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Held {
+pub struct OwnClaim {
     pub id: ClaimId,
     /// When the claim's hook started, by the wall clock, in milliseconds since the Unix epoch.
     pub started_ms: u64,
@@ -62,7 +62,7 @@ pub struct Held {
     pub rival_given_up: Option<(Rival, Moment)>,
 }
 
-impl Held {
+impl OwnClaim {
     /// How long ago the claim's hook started.
     #[must_use]
     pub fn age(&self, now: Moment) -> Duration {
@@ -103,11 +103,11 @@ pub enum Standing {
 
 /// The standing of this node, from its desired state and the claim that it holds.
 #[must_use]
-pub fn standing(desired: &Desired, held: Option<&Held>) -> Standing {
+pub fn standing(desired: &Desired, own: Option<&OwnClaim>) -> Standing {
     match desired {
         Desired::Unknown(_) => Standing::Unknown,
         Desired::Standby(_) => Standing::Standby,
-        Desired::Leader(_) => match held.and_then(|held| held.superseded_by.clone()) {
+        Desired::Leader(_) => match own.and_then(|own| own.superseded_by.clone()) {
             Some(by) => Standing::Superseded(by),
             None => Standing::Leader,
         },
@@ -204,14 +204,14 @@ pub enum Record {
 
 /// The state of this node's claim in the last read of the record.
 #[must_use]
-pub fn record_status(claims: &Claims, me: &InstanceId, held: &Held) -> Record {
-    let Some((terms, _)) = read_under(claims, held) else { return Record::Unknown };
-    if terms.get(me) != Some(&held.term) {
+pub fn record_status(claims: &Claims, me: &InstanceId, own: &OwnClaim) -> Record {
+    let Some((terms, _)) = read_under(claims, own) else { return Record::Unknown };
+    if terms.get(me) != Some(&own.term) {
         return Record::Missing;
     }
     match newest_of_others(claims, me) {
         _ if implausible_of_others(claims, me).next().is_some() => Record::Unknown,
-        Some(rival) if is_newer(&rival, me, held.term) => Record::Unknown,
+        Some(rival) if is_newer(&rival, me, own.term) => Record::Unknown,
         Some(_) | None => Record::Newest,
     }
 }
@@ -251,70 +251,70 @@ pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
 
 /// Takes a read of the record into account. The read may raise a young claim's term once. Afterwards `superseded_by`
 /// says whether a newer claim stands.
-pub fn learn(held: &mut Held, vip: &Vip, claims: &Claims, now: Moment) {
+pub fn learn(own: &mut OwnClaim, vip: &Vip, claims: &Claims, now: Moment) {
     let (me, anchor) = (&vip.instance, vip.anchor.as_ref());
     let Some(Whole { mut terms, withdrawn, at }) = Whole::of(claims) else { return };
-    if let Some((given_up, shown_at)) = &held.rival_given_up
+    if let Some((given_up, shown_at)) = &own.rival_given_up
         && at < *shown_at + SETTLE
         && terms.get(&given_up.node).is_some_and(|term| *term <= given_up.term)
     {
         terms.to_mut().insert(given_up.node.clone(), WITHDRAWN);
     }
-    let began_under_claim = at >= held.adopted_at;
+    let began_under_claim = at >= own.adopted_at;
     // Claims that were read before this claim began are older, whatever the clocks say. This is not certain if the
     // daemon noticed the hook late.
-    if !began_under_claim && held.began_fresh() {
+    if !began_under_claim && own.began_fresh() {
         return;
     }
-    if began_under_claim && held.unremembered {
+    if began_under_claim && own.unremembered {
         // Each own term of this node is newer than all terms that this node had seen. An own tag that is at least as
         // new as the hook therefore belongs to this claim.
-        if let Some(own) = terms.get(me).filter(|own| **own >= held.term) {
-            (held.term, held.recorded) = (*own, true);
+        if let Some(recorded) = terms.get(me).filter(|recorded| **recorded >= own.term) {
+            (own.term, own.recorded) = (*recorded, true);
         }
     }
-    if began_under_claim && !held.term_settled {
-        held.term_settled = true;
-        if held.age(now) <= RAISE_WINDOW
+    if began_under_claim && !own.term_settled {
+        own.term_settled = true;
+        if own.age(now) <= RAISE_WINDOW
             && let Some(highest) = newest(&terms, me)
-            && highest.term >= held.term
+            && highest.term >= own.term
         {
-            held.term = highest.term.next();
-            held.recorded = false;
+            own.term = highest.term.next();
+            own.recorded = false;
         }
     }
-    match newest(&terms, me).filter(|rival| is_newer(rival, me, held.term)) {
+    match newest(&terms, me).filter(|rival| is_newer(rival, me, own.term)) {
         Some(rival) => {
             let (on, shown_at) = shown_on(claims, anchor, &rival);
-            if held.superseded_by.is_none() || shown_at > held.rival_shown_at {
-                held.rival_shown_at = now;
+            if own.superseded_by.is_none() || shown_at > own.rival_shown_at {
+                own.rival_shown_at = now;
             }
-            held.rival_on = on;
-            held.superseded_by = Some(rival);
+            own.rival_on = on;
+            own.superseded_by = Some(rival);
         }
         None => {
             // A read without the newer claim may show the state before that claim. A read in which its node gave up this
             // very claim can only show the state after it.
             let ended = |rival: &Rival| withdrawn.get(&rival.node).is_some_and(|given_up| *given_up >= rival.term);
-            if let Some(rival) = held.superseded_by.take_if(|rival| ended(rival)) {
-                held.rival_given_up = Some((rival, now));
+            if let Some(rival) = own.superseded_by.take_if(|rival| ended(rival)) {
+                own.rival_given_up = Some((rival, now));
             }
             // Reads lag by [`SETTLE`] at most. A read that begins at least that long after the newer claim was shown
             // cannot show the state before that claim.
-            let since = held.rival_shown_at + SETTLE;
-            if at >= since && covers(claims, anchor, &held.rival_on, since) {
-                held.superseded_by = None;
+            let since = own.rival_shown_at + SETTLE;
+            if at >= since && covers(claims, anchor, &own.rival_on, since) {
+                own.superseded_by = None;
             }
         }
     }
-    if held.superseded_by.is_none() {
-        held.rival_on.clear();
+    if own.superseded_by.is_none() {
+        own.rival_on.clear();
     }
 }
 
 /// The record as it was read since the claim began; `None` if the record was not read since then.
-fn read_under<'a>(claims: &'a Claims, held: &Held) -> Option<(&'a BTreeMap<InstanceId, Term>, Moment)> {
-    let at = claims.at().filter(|at| *at >= held.adopted_at)?;
+fn read_under<'a>(claims: &'a Claims, own: &OwnClaim) -> Option<(&'a BTreeMap<InstanceId, Term>, Moment)> {
+    let at = claims.at().filter(|at| *at >= own.adopted_at)?;
     match claims {
         Claims::Read { terms, .. } => Some((terms, at)),
         Claims::Unknown => None,
@@ -342,13 +342,13 @@ pub enum Right {
 /// EC2 takes nothing from a successor. After [`UNRECORDED_TAKE_WINDOW`] the claim takes nothing from anybody unless it
 /// is the newest on record.
 #[must_use]
-pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, held: &Held, now: Moment) -> Right {
-    let age = held.age(now);
+pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, own: &OwnClaim, now: Moment) -> Right {
+    let age = own.age(now);
     if age <= FRESH {
         Right::Any
-    } else if mode == ClaimMode::Tags && !has_looked_lately(claims, held, now) {
+    } else if mode == ClaimMode::Tags && !has_looked_lately(claims, own, now) {
         Right::LookFirst
-    } else if age <= UNRECORDED_TAKE_WINDOW || record_status(claims, me, held) == Record::Newest {
+    } else if age <= UNRECORDED_TAKE_WINDOW || record_status(claims, me, own) == Record::Newest {
         Right::Any
     } else {
         Right::OnlyIfFree
@@ -357,59 +357,58 @@ pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, held: &Held, now
 
 /// Whether the record was read under this claim, and recently enough to take a binding from its holder.
 #[must_use]
-pub fn has_looked_lately(claims: &Claims, held: &Held, now: Moment) -> bool {
-    read_under(claims, held).is_some_and(|(_, at)| now.saturating_sub(at) <= LOOK_HOLDS)
+pub fn has_looked_lately(claims: &Claims, own: &OwnClaim, now: Moment) -> bool {
+    read_under(claims, own).is_some_and(|(_, at)| now.saturating_sub(at) <= LOOK_HOLDS)
 }
 
 /// The term that a leader should write into its own tag; `None` if nothing is to be written now.
 #[must_use]
-pub fn to_record(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> {
-    let due = match read_under(claims, held) {
-        Some((terms, _)) => terms.get(me) != Some(&held.term),
+pub fn to_record(claims: &Claims, me: &InstanceId, own: &OwnClaim) -> Option<Term> {
+    let due = match read_under(claims, own) {
+        Some((terms, _)) => terms.get(me) != Some(&own.term),
         // An earlier daemon has most likely recorded a claim that is not fresh, so the daemon looks first.
-        None => held.began_fresh(),
+        None => own.began_fresh(),
     };
-    due.then_some(held.term)
+    due.then_some(own.term)
 }
 
 /// The term that a superseded leader should write into its own tag. Its claim is recorded only once, so that it can
 /// follow when the newer claim ends.
 #[must_use]
-pub fn to_record_superseded(claims: &Claims, me: &InstanceId, held: &Held) -> Option<Term> {
-    let (_, at) = read_under(claims, held)?;
+pub fn to_record_superseded(claims: &Claims, me: &InstanceId, own: &OwnClaim) -> Option<Term> {
+    let (_, at) = read_under(claims, own)?;
     // An unremembered claim may be on record with a higher term, which an early read does not show yet.
-    let tells = !held.unremembered || at >= held.adopted_at + SETTLE;
-    if held.recorded || !tells { None } else { to_record(claims, me, held) }
+    let tells = !own.unremembered || at >= own.adopted_at + SETTLE;
+    if own.recorded || !tells { None } else { to_record(claims, me, own) }
 }
 
 /// Whether a superseded leader may give up what points here. Reads lag by [`SETTLE`]. The first look of a daemon that
 /// remembers nothing may therefore show a newer claim that was withdrawn since, and not yet this node's own term.
 #[must_use]
-pub fn may_give_up(claims: &Claims, held: &Held) -> bool {
-    !held.unremembered || claims.at().is_some_and(|at| at >= held.adopted_at + SETTLE)
+pub fn may_give_up(claims: &Claims, own: &OwnClaim) -> bool {
+    !own.unremembered || claims.at().is_some_and(|at| at >= own.adopted_at + SETTLE)
 }
 
 /// The term up to which a node that stands by should withdraw its claims. It withdraws them at once, so that an older
 /// claim that still stands may follow. `None` if there is nothing to withdraw. A claim that is not the newest may stay,
 /// because it keeps nobody away.
 #[must_use]
-pub fn to_withdraw(claims: &Claims, me: &InstanceId, held: Option<&Held>) -> Option<Term> {
+pub fn to_withdraw(claims: &Claims, me: &InstanceId, own: Option<&OwnClaim>) -> Option<Term> {
     let Claims::Read { terms, implausible, .. } = claims else { return None };
     let mine = *terms.get(me).or(implausible.get(me)).filter(|term| **term != WITHDRAWN)?;
-    gives_up(claims, me, mine, held)
+    gives_up(claims, me, mine, own)
 }
 
-fn gives_up(claims: &Claims, me: &InstanceId, mine: Term, held: Option<&Held>) -> Option<Term> {
+fn gives_up(claims: &Claims, me: &InstanceId, mine: Term, own: Option<&OwnClaim>) -> Option<Term> {
     let succeeded = newest_of_others(claims, me).is_some_and(|rival| is_newer(&rival, me, mine));
-    (!succeeded).then(|| held.map_or(mine, |held| held.term.max(mine)))
+    (!succeeded).then(|| own.map_or(mine, |own| own.term.max(mine)))
 }
 
 /// The resources besides the anchor on which a leader should record its claim too: those that carry a claim on this VIP,
 /// because a node with another configuration reads them.
-pub fn to_copy<'a>(claims: &'a Claims, me: &'a InstanceId, held: &'a Held) -> impl Iterator<Item = &'a Anchor> {
+pub fn to_copy<'a>(claims: &'a Claims, me: &'a InstanceId, own: &'a OwnClaim) -> impl Iterator<Item = &'a Anchor> {
     tagged(claims).filter_map(move |(resource, copies)| {
-        let due =
-            if copies.at >= held.adopted_at { copies.terms.get(me) != Some(&held.term) } else { held.began_fresh() };
+        let due = if copies.at >= own.adopted_at { copies.terms.get(me) != Some(&own.term) } else { own.began_fresh() };
         due.then_some(resource)
     })
 }
@@ -418,11 +417,11 @@ pub fn to_copy<'a>(claims: &'a Claims, me: &'a InstanceId, held: &'a Held) -> im
 pub fn to_withdraw_copy<'a>(
     claims: &'a Claims,
     me: &'a InstanceId,
-    held: Option<&'a Held>,
+    own: Option<&'a OwnClaim>,
 ) -> impl Iterator<Item = (&'a Anchor, Term)> {
     tagged(claims).filter_map(move |(resource, copies)| {
         let mine = *copies.terms.get(me).filter(|term| **term != WITHDRAWN)?;
-        Some((resource, gives_up(claims, me, mine, held)?))
+        Some((resource, gives_up(claims, me, mine, own)?))
     })
 }
 

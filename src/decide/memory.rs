@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Purpose;
 use crate::binding::{Anchor, BindingKey, ClaimMode, Kind, Vip};
-use crate::decide::claim::{self, Held, Rival, Standing};
+use crate::decide::claim::{self, OwnClaim, Rival, Standing};
 use crate::decide::keep::{self, Keeping};
 use crate::decide::timing::{CALM, CONTESTED_FROM, NOT_FRESH, RAISE_WINDOW, SETTLE};
 use crate::desired::{Claim, Desired};
@@ -20,7 +20,7 @@ use crate::observe::seen::{Claims, Moment, Now, Observed, Seen, Sight};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Memory {
     /// The claim that this node serves, or served last.
-    pub claim: Option<Held>,
+    pub claim: Option<OwnClaim>,
     pub tracks: BTreeMap<BindingKey, Track>,
     /// The newest claim of another node in the last read that succeeded. A claim that the record no longer shows is
     /// forgotten.
@@ -90,21 +90,21 @@ impl Memory {
         let Now { at: now, wall_ms } = now;
         claim::set_apart_implausible(&mut observed.claims, observed.server_ms.unwrap_or(wall_ms));
         if let Desired::Leader(claim) = desired {
-            if self.claim.as_ref().is_none_or(|held| held.id != claim.id) {
+            if self.claim.as_ref().is_none_or(|own| own.id != claim.id) {
                 self.adopt(claim, &vip.instance, now, wall_ms);
             }
-            if let Some(held) = &mut self.claim {
-                held.mend_term(now, observed.server_ms);
-                let superseded_before = held.superseded_by.is_some();
-                claim::learn(held, vip, &observed.claims, now);
+            if let Some(own) = &mut self.claim {
+                own.mend_term(now, observed.server_ms);
+                let superseded_before = own.superseded_by.is_some();
+                claim::learn(own, vip, &observed.claims, now);
                 // A term that was raised once is not raised again.
-                held.term_mended |= observed.server_ms.is_some() && held.term_settled;
+                own.term_mended |= observed.server_ms.is_some() && own.term_settled;
                 if vip.claims == ClaimMode::Off {
                     // Where claims are off, people decide who leads: this node gives way to everybody who takes.
-                    held.superseded_by = None;
-                    held.rival_on.clear();
+                    own.superseded_by = None;
+                    own.rival_on.clear();
                 }
-                if held.superseded_by.is_some() && !superseded_before {
+                if own.superseded_by.is_some() && !superseded_before {
                     self.believe_what_was_read_with(observed);
                 }
             }
@@ -134,7 +134,7 @@ impl Memory {
         }
         let led = std::mem::replace(&mut self.led, standing == Standing::Leader);
         self.keeping = match (desired, &self.claim) {
-            (Desired::Standby(why), Some(held)) if led => keep::begin(vip, *why, held.term, now),
+            (Desired::Standby(why), Some(own)) if led => keep::begin(vip, *why, own.term, now),
             (Desired::Standby(_), _) => self.keeping,
             (Desired::Leader(_) | Desired::Unknown(_), _) => None,
         };
@@ -168,7 +168,7 @@ impl Memory {
             Some(seen) if claim::is_newer(seen, me, started) => (started, Some(seen.clone())),
             Some(_) | None => (started, None),
         };
-        self.claim = Some(Held {
+        self.claim = Some(OwnClaim {
             id: claim.id.clone(),
             started_ms: claim.started_ms,
             term,
@@ -201,7 +201,7 @@ impl Memory {
         association: Option<AssociationId>,
         now: Moment,
     ) {
-        let same_claim = self.claim.as_ref().map(|held| &held.id) == claim;
+        let same_claim = self.claim.as_ref().map(|own| &own.id) == claim;
         let track = self.tracks.entry(key.clone()).or_default();
         let here = Seen::Here { association };
         let (seen, for_claim) = match purpose {
@@ -225,8 +225,8 @@ impl Memory {
     /// Notes that EC2 accepted this node's tag with `term`.
     pub fn record_claim(&mut self, term: Term, now: Moment) {
         self.recorded = Some((term, now));
-        if let Some(held) = self.claim.as_mut().filter(|held| held.term == term) {
-            held.recorded = true;
+        if let Some(own) = self.claim.as_mut().filter(|own| own.term == term) {
+            own.recorded = true;
         }
     }
 
@@ -248,18 +248,18 @@ impl Memory {
     /// - `standby_since`: a route is deleted later, and a superseded leader looks often for another ten minutes.
     #[must_use]
     pub fn to_persist(&self) -> Option<Persisted> {
-        let held = self.claim.as_ref()?;
+        let own = self.claim.as_ref()?;
         Some(Persisted {
             version: PERSISTED_VERSION,
-            claim: held.id.clone(),
-            started_ms: held.started_ms,
-            started_boot_ms: held.adopted_at.checked_sub(held.age_at_adoption).map(claim::millis),
-            term: held.term,
-            term_mended: held.term_mended,
-            recorded: held.recorded,
-            superseded_by: held.superseded_by.clone(),
-            superseded_on: held.rival_on.clone(),
-            given_up: held.rival_given_up.clone(),
+            claim: own.id.clone(),
+            started_ms: own.started_ms,
+            started_boot_ms: own.adopted_at.checked_sub(own.age_at_adoption).map(claim::millis),
+            term: own.term,
+            term_mended: own.term_mended,
+            recorded: own.recorded,
+            superseded_by: own.superseded_by.clone(),
+            superseded_on: own.rival_on.clone(),
+            given_up: own.rival_given_up.clone(),
             applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
             gone: self.tracks.iter().filter(|(_, track)| track.gone).map(|(key, _)| key.clone()).collect(),
             led: self.led,
@@ -282,7 +282,7 @@ impl Memory {
         }
         let started_at = persisted.started_boot_ms.map(Duration::from_millis);
         Self {
-            claim: Some(Held {
+            claim: Some(OwnClaim {
                 id: persisted.claim,
                 started_ms: persisted.started_ms,
                 term: persisted.term,
@@ -316,7 +316,7 @@ fn age(started_at: Option<Moment>, started_ms: u64, now: Moment, wall_ms: u64) -
 }
 
 impl Track {
-    fn learn(&mut self, sight: &Sight, standing: &Standing, claim: Option<&Held>, now: Moment) {
+    fn learn(&mut self, sight: &Sight, standing: &Standing, claim: Option<&OwnClaim>, now: Moment) {
         // The expected state is dropped once a look began at its moment or later. A failed look also drops the expected
         // state, once that moment has passed.
         let blind = matches!(sight.seen, Seen::Unknown(_));
@@ -341,9 +341,9 @@ impl Track {
         // claim leads again.
         let claim = claim.filter(|_| leads || matches!(standing, Standing::Superseded(_)));
         match (seen, claim) {
-            (Seen::Here { .. }, Some(held)) => {
+            (Seen::Here { .. }, Some(own)) => {
                 self.elsewhere_since = None;
-                self.applied |= leads && sight.at >= held.adopted_at;
+                self.applied |= leads && sight.at >= own.adopted_at;
             }
             (Seen::Absent, _) | (_, None) => self.elsewhere_since = None,
             (Seen::Elsewhere(_), Some(_)) if self.applied => {

@@ -10,10 +10,10 @@ use std::time::Duration;
 use crate::action::{Action, Force, Purpose};
 use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Obstacle, Vip};
 use crate::claim_tag;
-use crate::decide::claim::{self, Held, Record, Right, Standing};
+use crate::decide::claim::{self, OwnClaim, Record, Right, Standing};
 use crate::decide::memory::{Memory, Track};
 use crate::decide::timing::{
-    FOLLOW, FOLLOW_ESCALATED, FOLLOW_FOR, FORGET_AFTER, FRESH, KEEP_LOOK, RETAKE_HOLD, RETAKE_HOLD_MAX, SETTLE,
+    FOLLOW, FOLLOW_ESCALATED, FOLLOW_FOR, FORGET_AFTER, FRESH, KEEP_LOOK, RETAKE_PAUSE, RETAKE_PAUSE_MAX, SETTLE,
 };
 use crate::desired::Desired;
 use crate::ids::Term;
@@ -146,8 +146,8 @@ impl Planner<'_> {
         };
         match (self.standing, &self.memory.claim) {
             (Standing::Unknown, _) => self.undesired(binding, seen),
-            (Standing::Leader, Some(held)) if track.applied => self.keep(held, binding, sight, track, look_at),
-            (Standing::Leader, Some(held)) => self.take(held, binding, sight, seen, look_at),
+            (Standing::Leader, Some(own)) if track.applied => self.keep(own, binding, sight, track, look_at),
+            (Standing::Leader, Some(own)) => self.take(own, binding, sight, seen, look_at),
             // A leader always holds a claim: `learn` adopts it before anybody plans.
             (Standing::Leader, None) => say(State::Waiting, Why::LookingFirst),
             (Standing::Standby | Standing::Superseded(_), _) => {
@@ -164,7 +164,7 @@ impl Planner<'_> {
     /// A leader's binding that has not pointed here under this claim yet.
     fn take(
         &self,
-        held: &Held,
+        own: &OwnClaim,
         binding: &Binding,
         sight: &Sight,
         seen: &Seen,
@@ -173,7 +173,7 @@ impl Planner<'_> {
         // The binding may have pointed here since before the claim. Then there is nothing to write, and the read under
         // way will confirm it. A route is an exception while the claim is young: it stays after its node stood down,
         // and a leader in between may have moved it. A route is therefore taken without waiting for the read.
-        let may_have_moved = matches!(binding, Binding::Route { .. }) && held.age(self.now) <= FRESH;
+        let may_have_moved = matches!(binding, Binding::Route { .. }) && own.age(self.now) <= FRESH;
         if matches!(seen, Seen::Here { .. }) && !may_have_moved {
             return say(State::Waiting, Why::Confirming);
         }
@@ -181,9 +181,9 @@ impl Planner<'_> {
             return say(State::Waiting, Why::After(first.clone()));
         }
         let force =
-            match (claim::right(self.vip.claims, &self.observed.claims, &self.vip.instance, held, self.now), seen) {
+            match (claim::right(self.vip.claims, &self.observed.claims, &self.vip.instance, own, self.now), seen) {
                 (Right::Any, _) => Force::Take,
-                (Right::OnlyIfFree | Right::LookFirst, Seen::Absent) if sight.at >= held.adopted_at => Force::IfFree,
+                (Right::OnlyIfFree | Right::LookFirst, Seen::Absent) if sight.at >= own.adopted_at => Force::IfFree,
                 (Right::LookFirst, _) | (_, Seen::Absent | Seen::Here { .. }) => {
                     self.look_again(look_at);
                     return say(State::Waiting, Why::LookingFirst);
@@ -199,7 +199,7 @@ impl Planner<'_> {
     /// A leader's binding that has pointed here under this claim: any difference is drift.
     fn keep(
         &self,
-        held: &Held,
+        own: &OwnClaim,
         binding: &Binding,
         sight: &Sight,
         track: &Track,
@@ -225,7 +225,7 @@ impl Planner<'_> {
                     return say(State::Waiting, Why::SecondLook { holder: holder.to_string() });
                 }
                 let reason = if holder.blackhole { DriftReason::Blackhole } else { DriftReason::Elsewhere };
-                let verdict = match self.why_no_retake(held, holder) {
+                let verdict = match self.why_no_retake(own, holder) {
                     Some(verdict) => verdict,
                     None => self.retake(binding, sight, track, holder, look_at),
                 };
@@ -244,8 +244,8 @@ impl Planner<'_> {
             _ if self.is_silent(binding) => (Why::Silent, DriftReason::Absent),
             _ => (Why::Restoring, DriftReason::Absent),
         };
-        if let (Some(last), Some(holds)) = (track.last_retake, track.retakes.checked_sub(1)) {
-            let due = last + hold(holds);
+        if let (Some(last), Some(earlier)) = (track.last_retake, track.retakes.checked_sub(1)) {
+            let due = last + pause_after(earlier);
             if self.now < due {
                 sooner(look_at, due);
                 return drifted(say(State::Drift, Why::GoneAgain), reason);
@@ -257,9 +257,9 @@ impl Planner<'_> {
 
     /// Why this leader may not take back a binding now, whatever its looks show: its claim is not the newest on
     /// record, or the watchdog forbids it. `None` if it may.
-    fn why_no_retake(&self, held: &Held, holder: &Holder) -> Option<Verdict> {
+    fn why_no_retake(&self, own: &OwnClaim, holder: &Holder) -> Option<Verdict> {
         let holder = holder.to_string();
-        if claim::record_status(&self.observed.claims, &self.vip.instance, held) != Record::Newest {
+        if claim::record_status(&self.observed.claims, &self.vip.instance, own) != Record::Newest {
             return Some(say(State::Blocked, Why::NoRecord { holder }));
         }
         match self.observed.witness {
@@ -282,13 +282,13 @@ impl Planner<'_> {
     ) -> Verdict {
         let holder = holder.to_string();
         // One retake is no fight yet: a person may have changed two things, one after the other.
-        let due = track.elsewhere_since.unwrap_or(sight.at) + hold(track.retakes.saturating_sub(1));
+        let due = track.elsewhere_since.unwrap_or(sight.at) + pause_after(track.retakes.saturating_sub(1));
         if sight.at < due {
             sooner(look_at, due);
             return say(State::Drift, Why::SecondLook { holder });
         }
-        let held = self.memory.claim.as_ref();
-        if !held.is_some_and(|held| claim::has_looked_lately(&self.observed.claims, held, self.now)) {
+        let own = self.memory.claim.as_ref();
+        if !own.is_some_and(|own| claim::has_looked_lately(&self.observed.claims, own, self.now)) {
             self.look_again(look_at);
             return say(State::Drift, Why::SecondLook { holder });
         }
@@ -320,15 +320,15 @@ impl Planner<'_> {
     /// configurations, some of them may read those resources and not the anchor.
     fn copies(&self) -> BTreeMap<Anchor, (Term, Action)> {
         let (claims, me) = (&self.observed.claims, &self.vip.instance);
-        let held = self.memory.claim.as_ref();
-        let due: Vec<_> = match (self.standing, held) {
-            (Standing::Leader, Some(held)) => {
-                let write = |resource| (resource, held.term, claim_tag::tag_value(held.term));
-                claim::to_copy(claims, me, held).map(write).collect()
+        let own = self.memory.claim.as_ref();
+        let due: Vec<_> = match (self.standing, own) {
+            (Standing::Leader, Some(own)) => {
+                let write = |resource| (resource, own.term, claim_tag::tag_value(own.term));
+                claim::to_copy(claims, me, own).map(write).collect()
             }
             (Standing::Standby, _) => {
                 let write = |(resource, term)| (resource, claim_tag::WITHDRAWN, claim_tag::withdrawn_value(term));
-                claim::to_withdraw_copy(claims, me, held).map(write).collect()
+                claim::to_withdraw_copy(claims, me, own).map(write).collect()
             }
             (Standing::Leader, None) | (Standing::Superseded(_) | Standing::Unknown, _) => return BTreeMap::new(),
         };
@@ -353,12 +353,12 @@ impl Planner<'_> {
         let (claims, me) = (&self.observed.claims, &self.vip.instance);
         let mut given_up = None;
         let term = match (self.standing, &self.memory.claim) {
-            (Standing::Leader, Some(held)) => claim::to_record(claims, me, held)?,
+            (Standing::Leader, Some(own)) => claim::to_record(claims, me, own)?,
             // A superseded claim still stands: if the newer claim is withdrawn, the superseded one follows. It is
             // recorded only once, because the successor may delete its tag as an old claim.
-            (Standing::Superseded(_), Some(held)) => claim::to_record_superseded(claims, me, held)?,
-            (Standing::Standby, held) => {
-                given_up = Some(claim::to_withdraw(claims, me, held.as_ref())?);
+            (Standing::Superseded(_), Some(own)) => claim::to_record_superseded(claims, me, own)?,
+            (Standing::Standby, own) => {
+                given_up = Some(claim::to_withdraw(claims, me, own.as_ref())?);
                 claim_tag::WITHDRAWN
             }
             (Standing::Leader | Standing::Superseded(_), None) | (Standing::Unknown, _) => return None,
@@ -399,13 +399,13 @@ impl Planner<'_> {
     /// The deletion of an old claim that nobody needs any more. The tag is deleted by its value, so that a claim which
     /// its node renews meanwhile stays.
     fn forget(&self) -> Option<Action> {
-        let (Standing::Leader, Some(held), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
+        let (Standing::Leader, Some(own), Some(anchor)) = (self.standing, &self.memory.claim, &self.vip.anchor) else {
             return None;
         };
         let Claims::Read { terms, edited, elsewhere, .. } = &self.observed.claims else { return None };
         let me = &self.vip.instance;
-        let rested = self.now >= held.adopted_at + FORGET_AFTER
-            && claim::record_status(&self.observed.claims, me, held) == Record::Newest;
+        let rested = self.now >= own.adopted_at + FORGET_AFTER
+            && claim::record_status(&self.observed.claims, me, own) == Record::Newest;
         let read_at = self.observed.claims.at()?;
         let settled = self.memory.forgot_at.is_none_or(|forgot_at| read_at >= forgot_at + SETTLE);
         if self.vip.claims == ClaimMode::Off || !rested || !settled {
@@ -437,6 +437,7 @@ fn obstructed(verdict: Verdict, obstacle: Option<&Obstacle>) -> Verdict {
     Verdict { state: State::Blocked, why: Why::Obstructed(obstacle.clone()), step: None, ..verdict }
 }
 
-fn hold(retakes: u32) -> Duration {
-    RETAKE_HOLD.saturating_mul(1 << retakes.min(8)).min(RETAKE_HOLD_MAX)
+/// The pause before the next retake, after so many.
+fn pause_after(retakes: u32) -> Duration {
+    RETAKE_PAUSE.saturating_mul(1 << retakes.min(8)).min(RETAKE_PAUSE_MAX)
 }

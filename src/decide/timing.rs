@@ -47,11 +47,11 @@ pub const FOLLOW: Duration = Duration::from_secs(2);
 pub const FOLLOW_FOR: Duration = Duration::from_mins(10);
 
 /// A binding that points elsewhere is looked at again after this long before it is taken back; after each retake twice
-/// as long from the second one on, up to [`RETAKE_HOLD_MAX`].
-pub const RETAKE_HOLD: Duration = Duration::from_secs(5);
+/// as long from the second one on, up to [`RETAKE_PAUSE_MAX`].
+pub const RETAKE_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest hold before a retake.
-pub const RETAKE_HOLD_MAX: Duration = Duration::from_secs(30);
+/// The longest pause before a retake.
+pub const RETAKE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A binding counts as contested once it had to be taken or put back this often.
 pub const CONTESTED_FROM: u32 = 3;
@@ -156,11 +156,11 @@ pub const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_s
 const _: () = assert!(RAISE_WINDOW.as_millis() <= FRESH.as_millis());
 // A term that was raised over the highest plausible term does not count as made by a wrong clock.
 const _: () = assert!(CLOCK_WAS_WRONG.as_millis() > 2 * PLAUSIBLE_AHEAD.as_millis() + RAISE_WINDOW.as_millis());
-// A new leader's tag is written, or seen, within the hold between an older leader's two looks. The second look also
+// A new leader's tag is written, or seen, within the pause between an older leader's two looks. The second look also
 // shows everything that was true when the first look was answered.
-const _: () = assert!(RETAKE_HOLD.as_millis() >= SETTLE.as_millis());
-// The first hold before a retake is not longer than the longest one.
-const _: () = assert!(RETAKE_HOLD.as_millis() <= RETAKE_HOLD_MAX.as_millis());
+const _: () = assert!(RETAKE_PAUSE.as_millis() >= SETTLE.as_millis());
+// The first pause before a retake is not longer than the longest one.
+const _: () = assert!(RETAKE_PAUSE.as_millis() <= RETAKE_PAUSE_MAX.as_millis());
 // A look is still recent enough to use even if its answer took as long as an answer may take.
 const _: () = assert!(LOOK_HOLDS.as_millis() > LONGEST_ANSWER.as_millis());
 // A loss that an own change brings about is found within the time in which it counts as that.
@@ -170,7 +170,7 @@ const _: () = assert!(DELETE_ROUTE_AFTER.as_millis() > 7000 + LONGEST_ANSWER.as_
 // A route that is to be deleted is still there when the bindings that are kept are released.
 const _: () = assert!(KEEP_FOR.as_millis() < DELETE_ROUTE_AFTER.as_millis());
 // A claim that waits for its record has time for two looks before it may no longer take by force.
-const _: () = assert!(UNRECORDED_TAKE_WINDOW.as_millis() > LOOK_HOLDS.as_millis() + RETAKE_HOLD.as_millis());
+const _: () = assert!(UNRECORDED_TAKE_WINDOW.as_millis() > LOOK_HOLDS.as_millis() + RETAKE_PAUSE.as_millis());
 // Two doublings of the shortest interval, the most that throttling makes, reach the longest one.
 const _: () = assert!(QUICK_INTERVAL.as_millis() * 4 >= EASY_INTERVAL.as_millis());
 // Old claims are forgotten only long after nothing is contested any more.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use vipkeeper::action::{Action, Force, Purpose, RouteCall};
 use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Handover, Kind, OnRelease, Vip};
 use vipkeeper::claim_tag::{self, WITHDRAWN};
-use vipkeeper::decide::claim::Held;
+use vipkeeper::decide::claim::OwnClaim;
 use vipkeeper::decide::memory::Memory;
 use vipkeeper::decide::plan::plan;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
@@ -118,8 +118,8 @@ impl Local {
         self.file != self.reading
     }
 
-    fn claim(&self) -> Option<&Held> {
-        self.memory.claim.as_ref().filter(|held| matches!(self.file, File::Leader(k) if held.id == claim_id(k)))
+    fn claim(&self) -> Option<&OwnClaim> {
+        self.memory.claim.as_ref().filter(|own| matches!(self.file, File::Leader(k) if own.id == claim_id(k)))
     }
 
     /// The associations that this node knows by name, as bits.
@@ -302,7 +302,7 @@ impl Locals {
             }
             Event::Restart => {
                 let persisted = it.memory.to_persist();
-                let age = it.claim().map_or(Duration::ZERO, |held| held.age(NOW));
+                let age = it.claim().map_or(Duration::ZERO, |own| own.age(NOW));
                 let restored = persisted.map(|it| {
                     let wall_ms = it.started_ms + millis(age);
                     Memory::restore(it, NOW, wall_ms)
@@ -311,7 +311,7 @@ impl Locals {
                 self.begin_anew(it);
             }
             Event::RestartWithout => {
-                it.hook_age = it.claim().map_or(it.hook_age, |held| held.age(NOW));
+                it.hook_age = it.claim().map_or(it.hook_age, |own| own.age(NOW));
                 it.memory = Memory::of_nothing(NOW);
                 self.begin_anew(it);
             }
@@ -353,17 +353,17 @@ impl Locals {
         if let (Some(Mutant::EndsUnnamed), Claims::Read { withdrawn, .. }) = (mutant, &mut observed.claims) {
             withdrawn.clear();
         }
-        if let Some(held) = &mut it.memory.claim {
+        if let Some(own) = &mut it.memory.claim {
             match mutant {
                 Some(Mutant::RaisesAlways) => {
-                    held.term_settled = false;
-                    held.age_at_adoption = Duration::ZERO;
-                    held.adopted_at = match &observed.claims {
+                    own.term_settled = false;
+                    own.age_at_adoption = Duration::ZERO;
+                    own.adopted_at = match &observed.claims {
                         Claims::Read { at, .. } => *at,
                         Claims::Unknown => NOW,
                     };
                 }
-                Some(Mutant::ForgetsRivals) => held.rival_shown_at = Moment::ZERO,
+                Some(Mutant::ForgetsRivals) => own.rival_shown_at = Moment::ZERO,
                 _ => {}
             }
         }
@@ -376,7 +376,7 @@ impl Locals {
             it.memory.keeping = it.memory.keeping.or(kept.filter(|_| it.reading == File::Standby));
         }
         match (mutant, &mut it.memory.claim) {
-            (Some(Mutant::NeverSuperseded), Some(held)) => held.superseded_by = None,
+            (Some(Mutant::NeverSuperseded), Some(own)) => own.superseded_by = None,
             (Some(Mutant::OneLook), _) => {
                 it.memory.tracks.values_mut().for_each(|track| track.elsewhere_since = Some(Moment::ZERO));
             }
@@ -385,12 +385,12 @@ impl Locals {
         // A claim that is older than this daemon has just been adopted, and no later claim needs `kept_since`.
         it.memory.kept_since = None;
         let mut memory = it.memory.clone();
-        if let (Some(Mutant::AlwaysFresh), Some(held)) = (mutant, &mut memory.claim) {
-            held.age_at_adoption = Duration::ZERO;
-            held.adopted_at = NOW;
+        if let (Some(Mutant::AlwaysFresh), Some(own)) = (mutant, &mut memory.claim) {
+            own.age_at_adoption = Duration::ZERO;
+            own.adopted_at = NOW;
         }
         let plan = plan(vip, &desired, &observed, &memory, NOW);
-        let claim = it.memory.claim.as_ref().map_or(0, |held| claim_number(&held.id));
+        let claim = it.memory.claim.as_ref().map_or(0, |own| claim_number(&own.id));
         let step = plan.bindings.values().find_map(|verdict| verdict.step.as_ref());
         let binding = step.map(|step| what(&step.action, step.purpose, claim));
         let binding = binding.map(|what| match what {

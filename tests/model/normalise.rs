@@ -17,13 +17,14 @@ impl Locals {
         let back = |seconds: u64| NOW - Duration::from_secs(seconds);
         let long = self.setup.long_pauses;
         // The leftovers of a claim mean nothing to the next claim.
-        let current = matches!(it.reading, File::Leader(k) if it.memory.claim.as_ref().is_some_and(|held| held.id == claim_id(k)));
+        let current =
+            matches!(it.reading, File::Leader(k) if it.memory.claim.as_ref().is_some_and(|own| own.id == claim_id(k)));
         if !current {
             it.memory.claim = None;
             it.memory.tracks.values_mut().for_each(|track| track.applied = false);
         }
         let noticed =
-            matches!(it.file, File::Leader(k) if it.memory.claim.as_ref().is_some_and(|held| held.id == claim_id(k)));
+            matches!(it.file, File::Leader(k) if it.memory.claim.as_ref().is_some_and(|own| own.id == claim_id(k)));
         let cap_age = |age: Duration| match age.as_secs() {
             0..=5 => age,
             61.. if long => Duration::from_secs(66),
@@ -34,7 +35,7 @@ impl Locals {
         self.forget(it);
         keep_what_hides_a_claim(it);
         // Moments that a rule compares with one another keep their order. Everything else about them is dropped.
-        let adopted_at = it.memory.claim.as_ref().map(|held| held.adopted_at);
+        let adopted_at = it.memory.claim.as_ref().map(|own| own.adopted_at);
         let adopted = adopted_at.map_or(back(100), |at| at.max(back(if long { 66 } else { 12 })));
         let before = adopted - Duration::from_secs(1);
         let under_claim = |at: Moment| if adopted_at.is_some_and(|adopted| at >= adopted) { adopted } else { before };
@@ -60,16 +61,16 @@ impl Locals {
         } else if let Some((_, recorded_at)) = &mut it.memory.recorded {
             *recorded_at = (*recorded_at).max(back(6));
         }
-        if let Some(held) = &mut it.memory.claim {
-            held.adopted_at = adopted;
-            held.age_at_adoption = cap_age(held.age_at_adoption);
-            if held.superseded_by.is_none() {
-                held.rival_shown_at = Moment::ZERO;
+        if let Some(own) = &mut it.memory.claim {
+            own.adopted_at = adopted;
+            own.age_at_adoption = cap_age(own.age_at_adoption);
+            if own.superseded_by.is_none() {
+                own.rival_shown_at = Moment::ZERO;
             } else {
-                held.rival_shown_at = held.rival_shown_at.max(back(if slow { 12 } else { 6 }));
+                own.rival_shown_at = own.rival_shown_at.max(back(if slow { 12 } else { 6 }));
                 // The shortened times must not make a newer claim look gone, or look as if it were shown anew.
                 if let Claims::Read { at, .. } = &mut it.observed.claims {
-                    *at = held.rival_shown_at;
+                    *at = own.rival_shown_at;
                 }
             }
         }
@@ -102,8 +103,8 @@ impl Locals {
     fn forget(&self, it: &mut Local) {
         let me = instance(it.node);
         let ordered = self.setup.spaced && self.setup.skew_ms == [0; 3];
-        let held = it.memory.claim.as_ref();
-        if held.is_none() {
+        let own = it.memory.claim.as_ref();
+        if own.is_none() {
             // A node that does not lead treats "nowhere" and "elsewhere" alike.
             for sight in it.observed.sights.values_mut().filter(|sight| sight.seen == Seen::Absent) {
                 sight.seen = elsewhere();
@@ -112,9 +113,9 @@ impl Locals {
         if let Claims::Read { terms, withdrawn, .. } = &mut it.observed.claims {
             // A withdrawn claim counts as no claim, except for the node that the claim superseded.
             terms.retain(|_, term| *term != WITHDRAWN);
-            let rival = held.and_then(|held| held.superseded_by.as_ref());
+            let rival = own.and_then(|own| own.superseded_by.as_ref());
             withdrawn.retain(|node, term| rival.is_some_and(|rival| rival.node == *node && *term >= rival.term));
-            let mine = held.map(|held| held.term).or(terms.get(&me).copied());
+            let mine = own.map(|own| own.term).or(terms.get(&me).copied());
             terms.retain(|node, term| *node == me || mine.is_some_and(|mine| *term >= mine));
             if let (Some((term, at)), Some(on_record)) = (&it.memory.recorded, terms.get(&me))
                 && term == on_record
@@ -123,7 +124,7 @@ impl Locals {
             }
         }
         if let Some((term, _)) = it.memory.recorded
-            && term != held.map_or(Term(0), |held| held.term)
+            && term != own.map_or(Term(0), |own| own.term)
         {
             it.memory.recorded = None;
         }
@@ -136,9 +137,9 @@ impl Locals {
 
 /// That a claim was given up matters to the last read if that read shows the claim, and to reads that begin within 5 s.
 fn keep_what_hides_a_claim(it: &mut Local) {
-    let Some(held) = &mut it.memory.claim else { return };
+    let Some(own) = &mut it.memory.claim else { return };
     let (claims, look) = (&it.observed.claims, it.look);
-    held.rival_given_up.take_if(|(given_up, shown_at)| {
+    own.rival_given_up.take_if(|(given_up, shown_at)| {
         let until = *shown_at + SETTLE;
         let hides = match claims {
             Claims::Read { terms, at, .. } => {
@@ -162,10 +163,10 @@ pub(super) fn pass(it: &mut Local, by: Duration) {
         back(at);
     }
     let memory = &mut it.memory;
-    if let Some(held) = &mut memory.claim {
-        back(&mut held.adopted_at);
-        back(&mut held.rival_shown_at);
-        held.rival_given_up.iter_mut().for_each(|(_, at)| back(at));
+    if let Some(own) = &mut memory.claim {
+        back(&mut own.adopted_at);
+        back(&mut own.rival_shown_at);
+        own.rival_given_up.iter_mut().for_each(|(_, at)| back(at));
     }
     memory.standby_since.iter_mut().for_each(back);
     memory.keeping.iter_mut().for_each(|keeping| back(&mut keeping.since));

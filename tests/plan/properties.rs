@@ -163,7 +163,7 @@ impl World {
     }
 
     fn carry_out(&mut self, plan: &Plan, lost: Option<usize>) {
-        let claim = self.memory.claim.as_ref().map(|held| held.id.clone());
+        let claim = self.memory.claim.as_ref().map(|own| own.id.clone());
         for (number, (key, verdict)) in plan.bindings.iter().enumerate() {
             let Some(step) = &verdict.step else { continue };
             let Ok(association) = self.perform(key, step.purpose, &step.action) else { continue };
@@ -282,10 +282,10 @@ fn hold(world: &World, planned: &Plan) -> Result<(), TestCaseError> {
             Purpose::Release => prop_assert!(matches!(believed, Seen::Here { .. }), "released: {believed:?}"),
         }
         if matches!(believed, Seen::Unknown(_)) {
-            let held = world.memory.claim.as_ref().unwrap();
-            let looked = matches!(world.observed.claims, Claims::Read { at, .. } if at >= held.adopted_at);
+            let own = world.memory.claim.as_ref().unwrap();
+            let looked = matches!(world.observed.claims, Claims::Read { at, .. } if at >= own.adopted_at);
             prop_assert!(
-                looked || held.age(world.now) <= vipkeeper::decide::timing::FRESH,
+                looked || own.age(world.now) <= vipkeeper::decide::timing::FRESH,
                 "on a guess: {}",
                 step.action
             );

@@ -65,12 +65,12 @@ impl Planner<'_> {
 
     /// Whether a superseded leader must look again before it gives anything up. Asks for that look.
     fn waits_for_record(&self, look_at: &mut Option<Moment>) -> bool {
-        let (Standing::Superseded(_), Some(held)) = (self.standing, &self.memory.claim) else { return false };
-        if claim::may_give_up(&self.observed.claims, held) {
+        let (Standing::Superseded(_), Some(own)) = (self.standing, &self.memory.claim) else { return false };
+        if claim::may_give_up(&self.observed.claims, own) {
             return false;
         }
         if matches!(self.observed.claims, Claims::Read { .. }) {
-            sooner(look_at, held.adopted_at + SETTLE);
+            sooner(look_at, own.adopted_at + SETTLE);
         }
         true
     }
