@@ -33,3 +33,5 @@ mod restarts;
 mod rolling;
 #[path = "plan/script.rs"]
 mod script;
+#[path = "plan/superseded.rs"]
+mod superseded;

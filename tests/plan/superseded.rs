@@ -1,0 +1,191 @@
+//! A leader whose claim a newer one ended: how it follows the newer one, and when it leads again.
+
+use crate::script::check;
+
+#[test]
+fn a_superseded_claim_follows_when_the_newer_one_is_withdrawn() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        120 see elastic_ip=eni-b a=100 b=115
+          => superseded by i-b 115
+          => elastic_ip in_sync: at eni-b
+          => look at 122
+        120.9 see elastic_ip=here:1 a=100 b=-110
+          => superseded by i-b 115
+          => elastic_ip release [here]: release eipalloc-1 by eipassoc-1
+          => look at 122.9
+        122 see elastic_ip=absent a=100 b=-115
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn a_claim_that_was_seen_given_up_is_not_believed_again_on_an_older_read() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        120 see elastic_ip=eni-b a=100 b=115
+          => superseded by i-b 115
+          => elastic_ip in_sync: at eni-b
+          => look at 122
+        122 see elastic_ip=absent a=100 b=-115
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        122.1 accept
+        123 see elastic_ip=eni-b a=100 b=115
+          => elastic_ip waiting: change accepted, not seen yet
+        124 see elastic_ip=here:2 a=100 b=115
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        125 see elastic_ip=here:2 a=100 b=116
+          => superseded by i-b 116
+          => elastic_ip release: release eipalloc-1 by eipassoc-2
+          => look at 127
+        ",
+    );
+}
+
+#[test]
+fn a_claim_that_is_still_shown_once_no_read_can_lag_was_not_given_up() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        120 see elastic_ip=eni-b a=100 b=115
+        122 see elastic_ip=absent a=100 b=-115
+        122.1 accept
+        126.9 see elastic_ip=here:2 a=100 b=115
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        127 see elastic_ip=here:2 a=100 b=115
+          => superseded by i-b 115
+          => elastic_ip release: release eipalloc-1 by eipassoc-2
+          => look at 129
+        ",
+    );
+}
+
+#[test]
+fn nothing_is_taken_back_by_force_on_a_read_that_shows_a_newer_claim_although_that_was_given_up() {
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see route=here a=100
+        120 see route=eni-b a=100 b=115
+        126 see route=eni-b a=100 b=-115
+          => route retake [elsewhere]: replace route 20.0.0.50/32 in rtb-1 with eni-a
+        127 see route=eni-b a=100 b=115
+          => route blocked [elsewhere]: points at eni-b, and this node's claim is not on record: without a record nothing is taken back
+        ",
+    );
+}
+
+#[test]
+fn what_a_superseded_claim_saw_elsewhere_all_along_is_taken_back_when_it_follows() {
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see route=here a=100
+        120 see route=eni-b a=100 b=115
+          => superseded by i-b 115
+          => route in_sync: at eni-b
+          => look at 122
+        126 see route=eni-b a=100 b=-115
+          => route retake [elsewhere]: replace route 20.0.0.50/32 in rtb-1 with eni-a
+        ",
+    );
+}
+
+#[test]
+fn a_superseded_claim_is_recorded_once_so_that_it_can_follow() {
+    check(
+        "route",
+        "
+        106 leader@100
+        107 see route=eni-b b=103
+          => superseded by i-b 103
+          => route in_sync: at eni-b
+          => record 100
+          => look at 109
+        107.2 accept
+        117 see route=eni-b b=103 a=100
+          => superseded by i-b 103
+          => route in_sync: at eni-b
+          => look at 119
+        4000 see route=eni-b claims=none b=103
+          => superseded by i-b 103
+          => route in_sync: at eni-b
+        ",
+    );
+}
+
+#[test]
+fn a_stale_look_does_not_revive_a_superseded_claim() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        107 see elastic_ip=eni-b a=100 b=106
+        122 see elastic_ip=eni-b a=100 b=106
+        125 see elastic_ip=here:1 a=100
+          => superseded by i-b 106
+          => elastic_ip release [here]: release eipalloc-1 by eipassoc-1
+          => look at 127
+        ",
+    );
+}
+
+#[test]
+fn a_claim_that_is_not_shown_any_more_is_over_only_once_no_read_can_lag() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        120 see elastic_ip=eni-b a=100 b=115
+        123
+          => superseded by i-b 115
+          => elastic_ip in_sync: at eni-b
+          => look at 122
+        124.9 see elastic_ip=absent a=100
+          => superseded by i-b 115
+          => elastic_ip in_sync: not here
+          => look at 126.9
+        125 see elastic_ip=absent a=100
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        ",
+    );
+}
+
+#[test]
+fn a_superseded_leader_looks_often_unless_its_watchdog_says_that_it_does_not_lead() {
+    check(
+        "route",
+        "
+        100 leader@100
+        107 see route=eni-b a=100 b=106
+          => superseded by i-b 106
+          => route in_sync: at eni-b
+          => look at 109
+        108 witness escalated
+          => superseded by i-b 106
+          => route in_sync: at eni-b
+          => look at 108
+        109 witness not-escalated
+          => superseded by i-b 106
+          => route in_sync: at eni-b
+        ",
+    );
+}
