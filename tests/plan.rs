@@ -35,3 +35,5 @@ mod rolling;
 mod script;
 #[path = "plan/superseded.rs"]
 mod superseded;
+#[path = "plan/told.rs"]
+mod told;

@@ -203,22 +203,6 @@ fn what_points_elsewhere_is_taken_back_after_a_second_look() {
 }
 
 #[test]
-fn a_look_before_the_take_is_no_first_look_after_it() {
-    check(
-        "elastic_ip",
-        "
-        100 leader@100
-        101 see elastic_ip=eni-b a=100 b=80
-          => elastic_ip take: associate eipalloc-1 with eni-a at 10.0.0.9
-        101.2 accept
-        107 see elastic_ip=eni-b a=100 b=80
-          => elastic_ip drift [elsewhere]: points at eni-b; looking twice before taking it back
-          => look at 112
-        ",
-    );
-}
-
-#[test]
 fn what_goes_again_is_put_back_as_soon_as_the_wait_is_over() {
     check(
         "elastic_ip",
@@ -392,6 +376,8 @@ fn a_leader_that_the_watchdog_does_not_know_takes_nothing_back() {
         110 witness not-escalated
         112 see elastic_ip=eni-x a=100
           => elastic_ip blocked [elsewhere]: points at eni-x, and Pgpool's watchdog says that this node is not the leader
+        112.5 witness unheard
+          => elastic_ip blocked [elsewhere]: points at eni-x, and Pgpool's watchdog does not answer: without its word nothing is taken back
         113 witness escalated
           => elastic_ip retake [elsewhere]: associate eipalloc-1 with eni-a at 10.0.0.9
         ",
@@ -437,6 +423,24 @@ fn a_binding_whose_ids_are_not_known_is_left_alone() {
         101 see elastic_ip=here route=? a=100
           => elastic_ip in_sync: at eni-a 10.0.0.9
           => route unknown: the read failed: no answer
+        ",
+    );
+}
+
+#[test]
+fn a_binding_that_is_not_known_for_a_while_has_still_been_here() {
+    check(
+        "elastic_ip, route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 route=here a=100
+        109 see elastic_ip=here:1 route=absent a=100
+        110 bindings elastic_ip
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        111 bindings elastic_ip, route
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+          => route restore [absent]: create route 20.0.0.50/32 in rtb-1 to eni-a, only if there is none
         ",
     );
 }

@@ -15,6 +15,7 @@
 //! `b@rtb-2=90`: node `b`'s tag on another table of the VIP; `@rtb-2=none`: that table carries no claims. `anchor rtb-2`
 //! moves the anchor, as a changed config does.
 //! `hold 600`: an operator holds the VIP for 600 s; `hold 600 strict`: and no hook ends anything either.
+//! `bindings route`: from now on the VIP has these bindings, as if the ids of the others were not known.
 //! `claims=none`: the record was read and is empty; `claims=?`: it could not be read. What a look does not name stays
 //! as it was last seen.
 
@@ -30,7 +31,7 @@ use vipkeeper::decide::Decider;
 use vipkeeper::decide::claim::Standing;
 use vipkeeper::decide::hold::Hold;
 use vipkeeper::decide::memory::Memory;
-use vipkeeper::decide::plan::Plan;
+use vipkeeper::decide::plan::{DriftReason, Plan, State, Subject};
 use vipkeeper::desired::hold::Extent;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
@@ -214,6 +215,7 @@ impl Stage {
                 self.vip.anchor = Some(table_anchor(table));
                 self.observed.claims = Claims::Unknown;
             }
+            ("bindings", kinds) => self.vip.bindings = vip(kinds).bindings,
             ("claims-off", _) => self.vip.claims = ClaimMode::Off,
             ("accept", only) => self.accept(only, now),
             ("restart", _) => {
@@ -229,6 +231,7 @@ impl Stage {
                 self.observed.witness = match word {
                     "escalated" => Witness::Escalated,
                     "not-escalated" => Witness::NotEscalated,
+                    "unheard" => Witness::Unheard,
                     other => panic!("no witness: {other}"),
                 }
             }
@@ -244,6 +247,7 @@ impl Stage {
         (decider.memory, decider.hold) = (std::mem::take(&mut self.memory), self.hold.clone());
         let planned = decider.decide(&self.vip, &self.desired, &mut self.observed, Now { at: now, wall_ms });
         self.memory = decider.memory;
+        agrees_with_itself(&planned);
         self.plan = Some(planned.clone());
         planned
     }
@@ -314,6 +318,28 @@ impl Stage {
         if plan.forget.is_some() && (only.is_empty() || only == "forget") {
             self.memory.forgot_at = Some(now);
         }
+    }
+}
+
+/// Checks what holds for every plan, whatever the script.
+fn agrees_with_itself(plan: &Plan) {
+    let changes: Vec<_> = plan.changes().collect();
+    assert_eq!(plan.is_empty(), changes.is_empty(), "{plan:?}");
+    for change in changes {
+        let subject = change.subject();
+        assert_eq!(plan.action(&subject), Some(change.action()), "{plan:?}");
+        let purpose = change.key().and_then(|key| plan.bindings[key].step.as_ref()).map(|step| step.purpose);
+        let records = change.key().is_none() && subject != Subject::OldClaim;
+        assert_eq!(change.is_take(), records || purpose == Some(Purpose::Take), "{change:?}");
+        assert_eq!(change.is_release(), purpose == Some(Purpose::Release), "{change:?}");
+        let is_local = change.key().is_some_and(|key| key.kind == Kind::LocalAddress);
+        assert_eq!(subject.is_local(), is_local, "{change:?}");
+    }
+    for (key, verdict) in &plan.bindings {
+        let is_blocked = verdict.state == State::Blocked;
+        assert!(!is_blocked || verdict.why.blocker().is_some(), "{key} does not tell what blocks it: {verdict:?}");
+        let has_metric = verdict.drift.is_none_or(|reason| DriftReason::of(key.kind).contains(&reason));
+        assert!(has_metric, "{key} drifts for a reason that has no metric from the start: {verdict:?}");
     }
 }
 
