@@ -1,4 +1,4 @@
-//! What an operator's hold forbids, what it lets happen, and when it ends.
+//! An operator's hold: the changes that it forbids, those that it lets happen, and its end.
 
 use crate::script::check;
 

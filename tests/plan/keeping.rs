@@ -1,4 +1,4 @@
-//! How long a former leader keeps its bindings for a successor. tests/daemon/keeping.rs plays who ends that, and how.
+//! The time for which a former leader keeps its bindings for a successor. tests/daemon/keeping.rs plays who ends that time.
 
 use crate::script::check;
 

@@ -1,4 +1,4 @@
-//! A leader whose claim a newer one ended: how it follows the newer one, and when it leads again.
+//! A leader whose claim was ended by a newer one: its looks for the newer claim's end, and how it leads again.
 
 use crate::script::check;
 

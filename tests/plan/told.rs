@@ -1,10 +1,11 @@
-//! What others make of decisions: episodes, disputes, the interval to wait for, and the state to believe.
+//! The use that others make of decisions: episodes, disputes, the interval to wait for, the state to believe, repairs.
 
 use std::time::Duration;
 
+use vipkeeper::binding::{BindingKey, Kind};
 use vipkeeper::config::{Intervals, LeaderInterval, WitnessMode};
 use vipkeeper::decide::Decider;
-use vipkeeper::decide::memory::Track;
+use vipkeeper::decide::memory::{Memory, Track};
 use vipkeeper::decide::pace::longest;
 use vipkeeper::decide::plan::State;
 use vipkeeper::decide::timing::EASY_INTERVAL;
@@ -57,4 +58,14 @@ fn a_look_that_begins_when_an_own_change_has_settled_is_believed() {
     let sight = |at| Sight { seen: Seen::Absent, at };
     assert_eq!(track.believe(&sight(Duration::from_millis(104_999))), &here);
     assert_eq!(track.believe(&sight(S(105))), &Seen::Absent);
+}
+
+#[test]
+fn a_binding_is_contested_from_the_third_repair_on() {
+    for (retakes, is_contested) in [(0, false), (2, false), (3, true), (4, true)] {
+        let track = Track { retakes, ..Track::default() };
+        let tracks = [(BindingKey::new(Kind::Route, "rtb-1"), track)].into();
+        let memory = Memory { tracks, ..Memory::default() };
+        assert_eq!(memory.contested().next().is_some(), is_contested, "{retakes} repairs");
+    }
 }
