@@ -2,7 +2,7 @@
 //! or by a dry run.
 
 use super::facts::{CloudReads, Facts, Need};
-use super::{Check, Finding, Verdict};
+use super::finding::{Check, CheckVerdict, Finding};
 use crate::action::{Action, Force, RouteCall};
 use crate::binding::{Account, Binding, ClaimMode, OnRelease, Vip};
 use crate::claim_tag;
@@ -167,7 +167,7 @@ fn answers(reads: &CloudReads, need: &Need) -> Vec<Answer> {
 }
 
 /// Judges the actions among these. `gravity` is what a denial costs.
-fn judge(facts: &Facts, operations: &[&str], gravity: impl Fn(&str) -> Verdict) -> Finding {
+fn judge(facts: &Facts, operations: &[&str], gravity: impl Fn(&str) -> CheckVerdict) -> Finding {
     let (_, reads) = match facts.reads() {
         Ok(found) => found,
         Err(why) => return Finding::skipped(why),
@@ -177,7 +177,7 @@ fn judge(facts: &Facts, operations: &[&str], gravity: impl Fn(&str) -> Verdict) 
         return Finding::skipped("this configuration does not need it");
     }
     let (mut denied, mut open, mut allowed) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut worst, mut advice) = (Verdict::Warning, None);
+    let (mut worst, mut advice) = (CheckVerdict::Warning, None);
     for need in needs {
         let told = |why: &str| format!("{}: {why} (statement {})", need.action, need.statement);
         let found = answers(reads, need);
@@ -194,8 +194,8 @@ fn judge(facts: &Facts, operations: &[&str], gravity: impl Fn(&str) -> Verdict) 
                 Answer::Allowed => push_new(&mut allowed, need.action.clone()),
                 Answer::Open(why) => push_new(&mut open, told(&why)),
                 Answer::Denied { why, advice: helps } => {
-                    if gravity(need.operation()) == Verdict::Failed {
-                        worst = Verdict::Failed;
+                    if gravity(need.operation()) == CheckVerdict::Failed {
+                        worst = CheckVerdict::Failed;
                     }
                     advice = advice.or(Some(helps));
                     push_new(&mut denied, told(&why));
@@ -219,14 +219,18 @@ fn push_new(lines: &mut Vec<String>, line: String) {
     }
 }
 
-fn always_fails(_: &str) -> Verdict {
-    Verdict::Failed
+fn always_fails(_: &str) -> CheckVerdict {
+    CheckVerdict::Failed
 }
 
 fn look(facts: &Facts) -> Finding {
     let reads = ["DescribeAddresses", "DescribeRouteTables", "DescribeNetworkInterfaces", "DescribeTags"];
     // Without the tags a leader still takes, and only takes nothing back.
-    judge(facts, &reads, |operation| if operation == "DescribeTags" { Verdict::Warning } else { Verdict::Failed })
+    judge(
+        facts,
+        &reads,
+        |operation| if operation == "DescribeTags" { CheckVerdict::Warning } else { CheckVerdict::Failed },
+    )
 }
 
 fn assume_role(facts: &Facts) -> Finding {
@@ -235,7 +239,8 @@ fn assume_role(facts: &Facts) -> Finding {
 
 fn elastic_ip(facts: &Facts) -> Finding {
     // A taker needs no release by the former holder.
-    let gravity = |operation: &str| if operation == "AssociateAddress" { Verdict::Failed } else { Verdict::Warning };
+    let gravity =
+        |operation: &str| if operation == "AssociateAddress" { CheckVerdict::Failed } else { CheckVerdict::Warning };
     judge(facts, &["AssociateAddress", "DisassociateAddress"], gravity)
 }
 
@@ -244,7 +249,7 @@ fn route(facts: &Facts) -> Finding {
 }
 
 fn route_deletion(facts: &Facts) -> Finding {
-    judge(facts, &["DeleteRoute"], |_| Verdict::Warning)
+    judge(facts, &["DeleteRoute"], |_| CheckVerdict::Warning)
 }
 
 fn source_dest_check(facts: &Facts) -> Finding {
@@ -254,7 +259,7 @@ fn source_dest_check(facts: &Facts) -> Finding {
             checks.all(|(key, _)| matches!(observed.sights.get(key).map(|sight| &sight.seen), Some(Seen::Here { .. })))
         })
     });
-    let gravity = if is_off { Verdict::Warning } else { Verdict::Failed };
+    let gravity = if is_off { CheckVerdict::Warning } else { CheckVerdict::Failed };
     judge(facts, &["ModifyNetworkInterfaceAttribute"], |_| gravity)
 }
 
@@ -265,5 +270,5 @@ fn secondary_ip(facts: &Facts) -> Finding {
 }
 
 fn claims(facts: &Facts) -> Finding {
-    judge(facts, &["CreateTags", "DeleteTags"], |_| Verdict::Warning)
+    judge(facts, &["CreateTags", "DeleteTags"], |_| CheckVerdict::Warning)
 }

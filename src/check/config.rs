@@ -1,7 +1,7 @@
 //! The configuration, the state folder, and the clock.
 
 use super::facts::Facts;
-use super::{Check, Finding, Verdict};
+use super::finding::{Check, CheckVerdict, Finding};
 use crate::machine::folder::UserIds;
 use crate::status::ClockStatus;
 
@@ -77,7 +77,7 @@ fn config_valid(facts: &Facts) -> Finding {
             1 => "1 VIP".to_owned(),
             count => format!("{count} VIPs"),
         }),
-        Err(problems) => Finding::of_faults(Verdict::Failed, problems.clone(), ""),
+        Err(problems) => Finding::of_faults(CheckVerdict::Failed, problems.clone(), ""),
     }
 }
 
@@ -93,7 +93,7 @@ fn hook_users(facts: &Facts) -> Finding {
     let missing: Vec<_> = users.iter().filter_map(|(_, found)| found.as_ref().err().cloned()).collect();
     let names = users.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     // Root's files count in any case, so somebody who exists is enough for a failover.
-    let verdict = if missing.len() == users.len() { Verdict::Failed } else { Verdict::Warning };
+    let verdict = if missing.len() == users.len() { CheckVerdict::Failed } else { CheckVerdict::Warning };
     if users.is_empty() {
         return Finding::ok("root alone");
     }
@@ -127,7 +127,7 @@ fn hooks_can_write(facts: &Facts) -> Finding {
     let cannot: Vec<_> = cannot
         .map(|(name, _)| format!("{name} cannot write into {} (mode {:o})", folder.display(), target.mode))
         .collect();
-    Finding::of_faults(Verdict::Failed, cannot, folder.display().to_string())
+    Finding::of_faults(CheckVerdict::Failed, cannot, folder.display().to_string())
 }
 
 fn state_folder_in_memory(facts: &Facts) -> Finding {

@@ -95,6 +95,14 @@ pub struct EndpointFacts {
     pub tried: Vec<(IpAddr, Result<(), String>)>,
 }
 
+impl EndpointFacts {
+    /// An endpoint that nobody asked.
+    #[must_use]
+    pub fn not_asked() -> Self {
+        Self { host: None, proxy: None, addresses: Err("it was not asked".to_owned()), tried: Vec::new() }
+    }
+}
+
 /// Everything that was read from EC2.
 #[derive(Debug, Clone)]
 pub struct CloudReads {
@@ -169,6 +177,16 @@ impl Facts {
     /// The configuration, or the reason to skip whatever rests on it.
     pub(super) fn config(&self) -> Result<&Config, &'static str> {
         self.config.as_ref().map_err(|_| "the configuration has errors")
+    }
+
+    /// Why interfaces have no ENI, or one that is not theirs: one line each.
+    pub(super) fn lost_interfaces(&self) -> Vec<String> {
+        let missing = self.cloud.node.iter().flat_map(|node| &node.missing).map(|(name, why)| {
+            let name = name.as_deref().unwrap_or("the first interface");
+            format!("{name}: {why}")
+        });
+        let foreign = self.cloud.reads.iter().flat_map(|reads| reads.known.foreign().values().cloned());
+        missing.chain(foreign).collect()
     }
 
     /// The reads, or the reason to skip whatever rests on them.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::facts::Facts;
-use super::{Check, Finding, Verdict};
+use super::finding::{Check, CheckVerdict, Finding};
 use crate::binding::Binding;
 use crate::machine::kernel::LocalView;
 
@@ -83,7 +83,7 @@ fn kernel_interfaces(facts: &Facts) -> Finding {
     }
     let missing = wanted.iter().filter(|name| !facts.machine.interfaces.contains(*name));
     let missing = missing.map(|name| format!("the kernel has no interface {name}")).collect();
-    Finding::of_faults(Verdict::Failed, missing, wanted.join(", "))
+    Finding::of_faults(CheckVerdict::Failed, missing, wanted.join(", "))
 }
 
 /// Whether a VIP needs a local address, and the kernel's answer.
@@ -145,7 +145,7 @@ fn kernel_address_free(facts: &Facts) -> Finding {
             }
         }
     }
-    Finding::of_faults(Verdict::Warning, stray, "only where this node leads")
+    Finding::of_faults(CheckVerdict::Warning, stray, "only where this node leads")
 }
 
 fn kernel_static_route(facts: &Facts) -> Finding {
@@ -157,7 +157,7 @@ fn kernel_static_route(facts: &Facts) -> Finding {
         let route = presence.route.as_ref()?;
         Some(format!("the kernel answers for {address} by the route '{route}'"))
     });
-    Finding::of_faults(Verdict::Warning, routes.collect(), "no local route leads there")
+    Finding::of_faults(CheckVerdict::Warning, routes.collect(), "no local route leads there")
 }
 
 fn kernel_left_behind(facts: &Facts) -> Finding {
@@ -166,7 +166,7 @@ fn kernel_left_behind(facts: &Facts) -> Finding {
         (Ok(_), Err(error)) => Finding::skipped(error.to_string()),
         (Ok(_), Ok(view)) => {
             let left = view.left_behind.iter().map(|entry| format!("{entry} is no VIP's any more")).collect();
-            Finding::of_faults(Verdict::Warning, left, "nothing that vipkeeper added is left")
+            Finding::of_faults(CheckVerdict::Warning, left, "nothing that vipkeeper added is left")
         }
     }
 }
@@ -187,7 +187,7 @@ fn networkd_keeps_addresses(facts: &Facts) -> Finding {
             link.file.display()
         )
     });
-    Finding::of_faults(Verdict::Warning, drops.collect(), "KeepConfiguration= is set")
+    Finding::of_faults(CheckVerdict::Warning, drops.collect(), "KeepConfiguration= is set")
 }
 
 fn no_other_keeper(facts: &Facts) -> Finding {
@@ -200,5 +200,5 @@ fn no_other_keeper(facts: &Facts) -> Finding {
         names if names.is_empty() => "none runs".to_owned(),
         names => format!("{names} runs, and names no VIP"),
     };
-    Finding::of_faults(Verdict::Failed, named.collect(), well)
+    Finding::of_faults(CheckVerdict::Failed, named.collect(), well)
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::facts::{CloudReads, Facts};
-use super::{Check, Finding, Verdict};
+use super::finding::{Check, CheckVerdict, Finding};
 use crate::binding::{Binding, BindingKey, Kind, Obstacle, Vip};
 use crate::config::Config;
 use crate::decide::timing::PLAUSIBLE_AHEAD;
@@ -150,7 +150,7 @@ fn of_bindings(facts: &Facts, kind: Kind, fault: impl Fn(&BindingKey, &Seen) -> 
     }
     let faults: Vec<_> = bindings.iter().filter_map(|(key, _, seen)| fault(key, (*seen)?)).collect();
     if !faults.is_empty() {
-        return Finding::of_faults(Verdict::Failed, faults, "");
+        return Finding::of_faults(CheckVerdict::Failed, faults, "");
     }
     // A binding that another check blames, or that was not read, tells nothing here.
     match bindings.iter().find_map(|(_, _, seen)| unknown((*seen)?)) {
@@ -164,7 +164,7 @@ fn unknown(seen: &Seen) -> Option<String> {
 }
 
 fn elastic_ip_exists(facts: &Facts) -> Finding {
-    let interfaces_known = facts.cloud.node.as_ref().is_ok_and(|node| node.missing.is_empty());
+    let interfaces_known = facts.lost_interfaces().is_empty();
     let fault = |key: &BindingKey, seen: &Seen| match seen {
         Seen::Unknown(WhyUnseen::NoSuchResource(what)) => Some(format!("{what} is none of this account and region")),
         Seen::Unknown(WhyUnseen::Unresolved(why)) if interfaces_known => Some(format!("{}: {why}", key.target)),
@@ -196,7 +196,7 @@ fn elastic_ip_place(facts: &Facts) -> Finding {
             format!("{private_ip} of {eni}, where {} belongs, has the Elastic IP {}", key.target, public.address);
         (!is_ours).then_some(told)
     });
-    Finding::of_faults(Verdict::Failed, shared.chain(foreign).collect(), "no other Elastic IP is there")
+    Finding::of_faults(CheckVerdict::Failed, shared.chain(foreign).collect(), "no other Elastic IP is there")
 }
 
 fn route_tables_exist(facts: &Facts) -> Finding {
@@ -223,7 +223,7 @@ fn route_tables_chosen(facts: &Facts) -> Finding {
         let tags = choice.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
         found.is_empty().then(|| format!("no route table of {} carries {tags}", choice.vpc))
     });
-    Finding::of_faults(Verdict::Failed, empty.collect(), "each choice finds some")
+    Finding::of_faults(CheckVerdict::Failed, empty.collect(), "each choice finds some")
 }
 
 fn route_tables_room(facts: &Facts) -> Finding {
@@ -246,7 +246,7 @@ fn route_tables_room(facts: &Facts) -> Finding {
         (is_absent && count >= MOST_ROUTES)
             .then(|| format!("{table} has {count} routes, and {MOST_ROUTES} are the quota unless it was raised"))
     });
-    Finding::of_faults(Verdict::Warning, full.collect(), format!("none has {MOST_ROUTES} routes"))
+    Finding::of_faults(CheckVerdict::Warning, full.collect(), format!("none has {MOST_ROUTES} routes"))
 }
 
 fn source_dest_check(facts: &Facts) -> Finding {
@@ -263,11 +263,11 @@ fn source_dest_check(facts: &Facts) -> Finding {
     if let (true, Some(why)) = (on.is_empty(), bindings.iter().find_map(|(_, _, seen)| unknown((*seen)?))) {
         return Finding::skipped(why);
     }
-    Finding::of_faults(Verdict::Warning, on, "it is off")
+    Finding::of_faults(CheckVerdict::Warning, on, "it is off")
 }
 
 fn secondary_can_move(facts: &Facts) -> Finding {
-    let interfaces_known = facts.cloud.node.as_ref().is_ok_and(|node| node.missing.is_empty());
+    let interfaces_known = facts.lost_interfaces().is_empty();
     let fault = |_: &BindingKey, seen: &Seen| match seen {
         Seen::Unknown(WhyUnseen::Unresolved(why)) if interfaces_known => Some(why.clone()),
         _ => None,
@@ -291,7 +291,7 @@ fn of_obstacle(facts: &Facts, name: ObstacleName, kind: Kind) -> Finding {
     let unseen = of_kind(&vips, kind).into_iter().find_map(|(_, _, seen)| unknown(seen?));
     match unseen.filter(|_| told.is_empty()) {
         Some(why) => Finding::skipped(why),
-        None => Finding::of_faults(Verdict::Failed, told, "nothing speaks against it"),
+        None => Finding::of_faults(CheckVerdict::Failed, told, "nothing speaks against it"),
     }
 }
 
@@ -306,7 +306,7 @@ fn claims_room(facts: &Facts) -> Finding {
     let all = vips.iter().flat_map(|(vip, _)| obstacles(config, vip, &reads.known, &reads.world));
     let full = all.filter(|(_, obstacle)| obstacle.name() == ObstacleName::AnchorFull);
     // A leader takes without a record; it only takes nothing back.
-    Finding::of_faults(Verdict::Warning, full.map(|(_, it)| it.to_string()).collect(), "fewer than 50 tags")
+    Finding::of_faults(CheckVerdict::Warning, full.map(|(_, it)| it.to_string()).collect(), "fewer than 50 tags")
 }
 
 fn claims_plausible(facts: &Facts) -> Finding {
@@ -338,7 +338,7 @@ fn claims_plausible(facts: &Facts) -> Finding {
     if !read {
         return Finding::skipped("no claim was read");
     }
-    Finding::of_faults(Verdict::Warning, strange, "each is one that a node wrote")
+    Finding::of_faults(CheckVerdict::Warning, strange, "each is one that a node wrote")
 }
 
 /// The packets that a firewall must let in.
@@ -381,7 +381,7 @@ fn firewalls(facts: &Facts) -> Result<Vec<(&EniId, &[Ingress])>, String> {
 }
 
 /// Whether every ENI lets these packets in; each with its description.
-fn let_in(facts: &Facts, wanted: &[(String, Packets)], verdict: Verdict) -> Finding {
+fn let_in(facts: &Facts, wanted: &[(String, Packets)], verdict: CheckVerdict) -> Finding {
     let firewalls = match firewalls(facts) {
         Ok(firewalls) => firewalls,
         Err(why) => return Finding::skipped(why),
@@ -398,7 +398,7 @@ fn let_in(facts: &Facts, wanted: &[(String, Packets)], verdict: Verdict) -> Find
 fn firewall_pgpool(facts: &Facts) -> Finding {
     let Ok(config) = facts.config() else { return Finding::skipped("the configuration has errors") };
     let port = facts.pgpool.conf.as_ref().map_or(config.pgpool.address.port(), |(_, conf)| conf.port());
-    let_in(facts, &[(format!("TCP {port}"), Packets::Tcp(port))], Verdict::Failed)
+    let_in(facts, &[(format!("TCP {port}"), Packets::Tcp(port))], CheckVerdict::Failed)
 }
 
 fn firewall_watchdog(facts: &Facts) -> Finding {
@@ -416,7 +416,7 @@ fn firewall_watchdog(facts: &Facts) -> Finding {
     if wanted.is_empty() {
         return Finding::skipped("pgpool.conf names no nodes");
     }
-    let_in(facts, &wanted, Verdict::Failed)
+    let_in(facts, &wanted, CheckVerdict::Failed)
 }
 
 fn firewall_ping(facts: &Facts) -> Finding {
@@ -427,5 +427,5 @@ fn firewall_ping(facts: &Facts) -> Finding {
     if wanted.is_empty() {
         return Finding::skipped("no delegate IP is an Elastic IP");
     }
-    let_in(facts, &wanted, Verdict::Warning)
+    let_in(facts, &wanted, CheckVerdict::Warning)
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Category, CheckResult, Results, Verdict, all};
+use super::finding::{Category, CheckVerdict};
+use super::{CheckResult, Results, all};
 use crate::shown;
 
 impl Results {
@@ -48,10 +49,10 @@ impl Results {
 
 fn write_check(page: &mut String, check: &CheckResult) {
     let mark = match check.verdict {
-        Verdict::Ok => "ok",
-        Verdict::Warning => "WARN",
-        Verdict::Failed => "FAIL",
-        Verdict::Skipped => "skip",
+        CheckVerdict::Ok => "ok",
+        CheckVerdict::Warning => "WARN",
+        CheckVerdict::Failed => "FAIL",
+        CheckVerdict::Skipped => "skip",
     };
     let mut messages = check.messages.iter().map(|message| shown::line(message));
     let first = messages.next().filter(|message| !message.is_empty());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::facts::{Facts, Peer, PgpoolProcess};
-use super::{Check, Finding, Verdict};
+use super::finding::{Check, CheckVerdict, Finding};
 use crate::observe::seen::{Port, Quorum};
 use crate::pgpool::conf::{Conf, HookCommand, HookLine, Lifecheck};
 use crate::pgpool::watchdog::Asked;
@@ -177,15 +177,15 @@ fn hooks(facts: &Facts) -> Finding {
     let all: Vec<_> = lines.iter().zip(SUBCOMMANDS).collect();
     let moving: Vec<_> = all[..2].iter().filter_map(|one| wrong(*one)).collect();
     if !moving.is_empty() {
-        return Finding::of_faults(Verdict::Failed, moving, "");
+        return Finding::of_faults(CheckVerdict::Failed, moving, "");
     }
     // Without the wait the VIP moves all the same, and Pgpool's ping comes too early.
-    Finding::of_faults(Verdict::Warning, wrong(all[2]).into_iter().collect(), "up, down and wait")
+    Finding::of_faults(CheckVerdict::Warning, wrong(all[2]).into_iter().collect(), "up, down and wait")
 }
 
 fn hook_program(facts: &Facts) -> Finding {
     match conf(facts) {
-        Ok(_) => Finding::of_faults(Verdict::Failed, facts.pgpool.unusable.clone(), "each is a program"),
+        Ok(_) => Finding::of_faults(CheckVerdict::Failed, facts.pgpool.unusable.clone(), "each is a program"),
         Err(skipped) => skipped,
     }
 }
@@ -227,9 +227,9 @@ fn other_scripts(facts: &Facts) -> Finding {
     let unknown: Vec<_> =
         unknown.map(|(key, command)| format!("{key} = '{command}': see that it moves no VIP")).collect();
     if movers.is_empty() {
-        return Finding::of_faults(Verdict::Warning, unknown, "no escalation command");
+        return Finding::of_faults(CheckVerdict::Warning, unknown, "no escalation command");
     }
-    Finding::of_faults(Verdict::Failed, movers, "")
+    Finding::of_faults(CheckVerdict::Failed, movers, "")
 }
 
 fn version(facts: &Facts) -> Finding {
@@ -353,7 +353,7 @@ fn of_peers(facts: &Facts, fault: impl Fn(&Peer) -> Option<String>, well: &str) 
     if peers.is_empty() {
         return Finding::skipped("pgpool.conf names no other node");
     }
-    Finding::of_faults(Verdict::Warning, peers.iter().filter_map(fault).collect(), well)
+    Finding::of_faults(CheckVerdict::Warning, peers.iter().filter_map(fault).collect(), well)
 }
 
 fn peers_resolve(facts: &Facts) -> Finding {

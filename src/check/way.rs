@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::facts::{CloudReads, Facts};
-use super::{Check, Finding, Verdict};
+use super::finding::{Check, CheckVerdict, Finding};
 use crate::binding::Binding;
 use crate::config::Config;
 use crate::ec2::codes::{self, Label};
@@ -107,12 +107,8 @@ fn node_known(facts: &Facts) -> Finding {
 
 fn interfaces_known(facts: &Facts) -> Finding {
     let Ok(node) = &facts.cloud.node else { return Finding::skipped("this node does not know who it is") };
-    let missing = node.missing.iter().map(|(name, why)| {
-        let name = name.as_deref().unwrap_or("the first interface");
-        format!("{name}: {why}")
-    });
     let found = node.interfaces.iter().map(|(name, interface)| format!("{name} is {}", interface.eni));
-    Finding::of_faults(Verdict::Failed, missing.collect(), found.collect::<Vec<_>>().join(", "))
+    Finding::of_faults(CheckVerdict::Failed, facts.lost_interfaces(), found.collect::<Vec<_>>().join(", "))
 }
 
 fn endpoint_resolves(facts: &Facts) -> Finding {
@@ -139,8 +135,10 @@ fn endpoint_connects(facts: &Facts) -> Finding {
     match endpoint.tried.len() {
         0 => Finding::skipped("no address of the endpoint is known"),
         // The client goes on to the next address by itself, but each takeover may wait for that.
-        all if failed.len() < all => Finding::of_faults(Verdict::Warning, failed, format!("{all} of {all} addresses")),
-        _ => Finding::of_faults(Verdict::Failed, failed, ""),
+        all if failed.len() < all => {
+            Finding::of_faults(CheckVerdict::Warning, failed, format!("{all} of {all} addresses"))
+        }
+        _ => Finding::of_faults(CheckVerdict::Failed, failed, ""),
     }
 }
 

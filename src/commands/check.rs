@@ -4,15 +4,14 @@
 
 mod machine;
 mod pgpool;
+mod reach;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::{join, join_all};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::action::Action;
 use crate::binding::Binding;
@@ -32,12 +31,8 @@ use crate::observe::{Known, World, ask, observe};
 const ROUNDS: usize = 3;
 /// The dry runs that are under way at the same time.
 const AT_ONCE: usize = 20;
-/// The longest wait for the lookup of a name, and for a connection.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// The pause between two checks of `--wait`.
 const PAUSE: Duration = Duration::from_secs(2);
-/// The port of EC2's endpoint where its URL names none.
-const HTTPS: u16 = 443;
 /// All reads have one moment. It is not zero, because zero stands for a read that was not made.
 const LOOKED_AT: Moment = Moment::from_millis(1);
 
@@ -68,16 +63,17 @@ pub async fn check_for(wait: Option<Duration>, once: impl AsyncFn() -> Results) 
 /// Gathers all facts and judges them.
 pub async fn check<E: Ec2Read + Ec2Ask, I: Identify>(request: &CheckRequest, ec2: &E, identify: &I) -> Results {
     let categories = if request.categories.is_empty() { Category::ALL } else { request.categories.as_slice() };
+    let config = request.config.as_ref().ok();
     let local = async {
-        let machine = machine::facts(request).await;
-        let pgpool = pgpool::facts(request.config.as_ref().ok(), request.pgpool_conf.as_deref(), &machine).await;
+        let machine = machine::facts(config, &request.state_dir, request.hooks_elsewhere.clone()).await;
+        let pgpool = pgpool::facts(config, request.pgpool_conf.as_deref(), &machine).await;
         (machine, pgpool)
     };
     let cloud = async {
         match &request.config {
             Err(_) => not_asked("the configuration has errors"),
             Ok(_) if !categories.iter().any(|category| category.needs_cloud()) => not_asked("nobody was asked"),
-            Ok(config) => cloud(config, ec2, identify, reach).await,
+            Ok(config) => cloud(config, ec2, identify, reach::endpoint).await,
         }
     };
     let ((machine, pgpool), cloud) = join(local, cloud).await;
@@ -85,11 +81,7 @@ pub async fn check<E: Ec2Read + Ec2Ask, I: Identify>(request: &CheckRequest, ec2
 }
 
 fn not_asked(why: &str) -> CloudFacts {
-    CloudFacts { node: Err(why.to_owned()), endpoint: no_endpoint(), reads: None }
-}
-
-fn no_endpoint() -> EndpointFacts {
-    EndpointFacts { host: None, proxy: None, addresses: Err("it was not asked".to_owned()), tried: Vec::new() }
+    CloudFacts { node: Err(why.to_owned()), endpoint: EndpointFacts::not_asked(), reads: None }
 }
 
 /// Asks the metadata service and EC2. `reach` looks EC2's host up and tries its addresses.
@@ -101,7 +93,7 @@ pub async fn cloud<E: Ec2Read + Ec2Ask, I: Identify>(
 ) -> CloudFacts {
     let node = match identify.identify(config).await {
         Ok(node) => node,
-        Err(why) => return CloudFacts { node: Err(why), endpoint: no_endpoint(), reads: None },
+        Err(why) => return CloudFacts { node: Err(why), endpoint: EndpointFacts::not_asked(), reads: None },
     };
     let (known, world) = look(config, ec2, Known::new(node.clone())).await;
     let travelled = ec2.travelled();
@@ -185,65 +177,5 @@ fn eni_of(binding: &Binding) -> Option<&EniId> {
         | Binding::SecondaryIp { eni, .. }
         | Binding::SourceDestCheck { eni } => Some(eni),
         Binding::LocalAddress { .. } => None,
-    }
-}
-
-/// Looks EC2's host up, and tries its addresses, one of each family.
-async fn reach(travelled: Travelled) -> EndpointFacts {
-    let Travelled { host, proxy, .. } = travelled;
-    let Some(named) = host else { return no_endpoint() };
-    let (host, port) = split(&named);
-    let addresses = addresses_of(host, port).await;
-    let mut tried = Vec::new();
-    if proxy.is_none() {
-        let all = addresses.as_deref().unwrap_or_default();
-        let one = |is_v4: bool| all.iter().copied().find(|address| address.is_ipv4() == is_v4);
-        let some = [one(true), one(false)].into_iter().flatten();
-        tried = join_all(some.map(|address| async move { (address, connect((address, port).into()).await) })).await;
-    }
-    EndpointFacts { host: Some(host.to_owned()), proxy, addresses, tried }
-}
-
-/// The host and the port of an endpoint, as a URI names them.
-fn split(named: &str) -> (&str, u16) {
-    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match named.rsplit_once(':') {
-        Some((host, port)) if is_port(port) => (host.trim_matches(['[', ']']), port.parse().unwrap_or(HTTPS)),
-        _ => (named.trim_matches(['[', ']']), HTTPS),
-    }
-}
-
-/// The addresses of a host, each once, or the reason why there are none.
-async fn addresses_of(host: &str, port: u16) -> Result<Vec<IpAddr>, String> {
-    match timeout(PATIENCE, lookup_host((host, port))).await {
-        Ok(Ok(found)) => {
-            let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
-            addresses.dedup();
-            if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the name was not looked up in time".to_owned()),
-    }
-}
-
-/// Connects, and closes the connection at once. Nothing is sent.
-async fn connect(address: SocketAddr) -> Result<(), String> {
-    match timeout(PATIENCE, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no connection in time".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_is_split_into_host_and_port() {
-        assert_eq!(split("ec2.eu-west-1.amazonaws.com"), ("ec2.eu-west-1.amazonaws.com", 443));
-        assert_eq!(split("127.0.0.1:8080"), ("127.0.0.1", 8080));
-        assert_eq!(split("[::1]:8080"), ("::1", 8080));
-        assert_eq!(split("[fd00:ec2::1]"), ("fd00:ec2::1", 443));
     }
 }

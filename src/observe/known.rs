@@ -80,6 +80,12 @@ impl Known {
         &self.node
     }
 
+    /// The interfaces whose ENI is none of this machine's, each with the reason.
+    #[must_use]
+    pub fn foreign(&self) -> &BTreeMap<String, String> {
+        &self.foreign
+    }
+
     /// Remembers the ids that a round of reads showed.
     pub fn learn(&mut self, world: &World) {
         if let LastRead::Read { value, .. } = &world.addresses {

@@ -98,7 +98,8 @@ fn check_finds_each_fault_of_ec2_by_name_and_changes_nothing() {
         stage.endpoint.service().add_fault(Fault::new(FaultKind::Deny).at(operation));
         let (said, code) = document(machine, &[]);
         assert_eq!(faults(&said), only(id, result), "{operation}: {said:#}");
-        assert_eq!(code == 1, result == "failed", "{operation}");
+        // Other programs of the computer that runs the tests may fail checks of their own.
+        assert_eq!(code == 1, said["summary"]["failed"] != 0, "{operation}");
         stage.no_faults();
     }
     stage.fault(FaultKind::ProxyHtml { status: 503 });

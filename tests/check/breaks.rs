@@ -635,6 +635,18 @@ fn a_hook_user_who_is_missing_beside_another_one_is_a_warning() {
 }
 
 #[test]
+fn an_eni_that_is_not_the_interfaces_own_is_told_once() {
+    in_paused_time(async {
+        let stage = Stage::new();
+        stage.node.identity.node.borrow_mut().interfaces.get_mut("eth0").unwrap().mac =
+            Some("02:fc:00:00:00:01".into());
+        let results = judged(&stage.facts().await);
+        assert_eq!(faults(&results), BTreeMap::from([("interfaces-known", "failed")]), "{}", results.page());
+        assert!(said(&results, "interfaces-known").contains("is not the ENI of interface eth0"));
+    });
+}
+
+#[test]
 fn a_clock_that_ec2_does_not_take_fails() {
     in_paused_time(async {
         let mut facts = Stage::new().facts().await;

@@ -552,7 +552,7 @@ fn every_doc_comment_names_its_subject() {
 }
 
 /// Files and folders that decide or describe: no I/O, no clock, no log.
-const PURE: [&str; 6] = ["action", "binding", "claim_tag", "decide", "ids", "observe"];
+const PURE: [&str; 7] = ["action", "binding", "check", "claim_tag", "decide", "ids", "observe"];
 
 /// The beginnings of all paths that those may name. None of them reaches a file, a socket, a clock or a log.
 const OF_PURE: &[&str] = &[
@@ -569,12 +569,14 @@ const OF_PURE: &[&str] = &[
     "std::net::Ipv4Addr",
     "std::net::Ipv6Addr",
     "std::net::SocketAddr",
+    "std::path",
     "std::str::FromStr",
     "std::time::Duration",
     "std::time::UNIX_EPOCH",
     // Our own data.
     "action",
     "binding",
+    "check",
     "claim_tag",
     "config",
     "decide",
@@ -587,10 +589,20 @@ const OF_PURE: &[&str] = &[
     "desired::source::Reading",
     "identity",
     "ids",
+    "machine::clock::Discipline",
+    "machine::folder::Folder",
+    "machine::folder::UserIds",
     "machine::kernel",
+    "machine::networkd::ManagedLink",
     "names",
     "observe",
     "ec2",
+    "pgpool::conf",
+    "pgpool::version",
+    "pgpool::watchdog::Asked",
+    "shown",
+    "status::ClockStatus",
+    "status::hint",
 ];
 
 /// The paths that a pure file names and may not name.

@@ -5,7 +5,6 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::CheckRequest;
 use crate::check::facts::{Capability, MachineFacts, OtherKeeper};
 use crate::config::Config;
 use crate::desired::{self, Desired};
@@ -33,8 +32,7 @@ const KEEPERS: [(&str, &[&str]); 4] = [
 const LONGEST: u64 = 4 << 20;
 
 /// Gathers the facts. Only the kernel is waited for.
-pub(super) async fn facts(request: &CheckRequest) -> MachineFacts {
-    let config = request.config.as_ref().ok();
+pub(super) async fn facts(config: Option<&Config>, state_dir: &Path, hooks_elsewhere: Option<String>) -> MachineFacts {
     let users = config.map(|config| config.hook_users.clone()).unwrap_or_default();
     let hook_users = users.into_iter().map(|name| {
         let found = UserIds::of(&name);
@@ -46,13 +44,13 @@ pub(super) async fn facts(request: &CheckRequest) -> MachineFacts {
     };
     let clocks = Clocks::now();
     MachineFacts {
-        hooks_elsewhere: request.hooks_elsewhere.clone(),
+        hooks_elsewhere,
         hook_users: hook_users.collect(),
-        state_dir: folder(request.state_dir.clone()),
-        desired: folder(desired::folder(&request.state_dir)),
+        state_dir: folder(state_dir.to_owned()),
+        desired: folder(desired::folder(state_dir)),
         now: Now { at: clocks.since_boot(), wall_ms: clocks.wall_ms },
         discipline: discipline(),
-        capability: capability(&request.state_dir),
+        capability: capability(state_dir),
         interfaces: interfaces(),
         view: view(config).await,
         leads: config.map(leads).unwrap_or_default(),

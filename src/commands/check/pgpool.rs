@@ -11,7 +11,7 @@ use futures_util::future::{join, join_all};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{addresses_of, connect};
+use super::reach::{addresses_of, connect};
 use crate::check::facts::{MachineFacts, Peer, PgpoolFacts, PgpoolProcess};
 use crate::config::{Config, WitnessMode};
 use crate::machine::process::comm_of;
