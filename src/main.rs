@@ -166,7 +166,7 @@ fn print_check(cli: &Cli, options: &CheckOptions) -> anyhow::Result<ExitCode> {
     // Each time asks anew: a client keeps what it once found out.
     let once = async || {
         let cloud = Cloud::new(Rc::new(|_| {}));
-        check(&request, &cloud, &cloud).await
+        Box::pin(check(&request, &cloud, &cloud)).await
     };
     let results = runtime()?.block_on(check_for(options.wait, once));
     let text = if options.json {

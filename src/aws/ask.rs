@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use aws_sdk_ec2::types::{AttributeBooleanValue, IpPermission, Tag};
+use aws_sdk_ec2::types::{
+    AttributeBooleanValue, GroupIdentifier, IpPermission, IpRange, Ipv6Range, NetworkInterface, SecurityGroup, Tag,
+};
 use ipnet::IpNet;
 
 use super::read::{filter, filters};
@@ -87,7 +89,7 @@ impl Ec2Ask for AwsEc2 {
                     call.customize().interceptor(probe).send().await
                 })
                 .await?;
-            let rules = answer.security_groups().iter().flat_map(|group| group.ip_permissions());
+            let rules = answer.security_groups().iter().flat_map(SecurityGroup::ip_permissions);
             found.extend(rules.map(ingress));
         }
         Ok(found)
@@ -190,8 +192,8 @@ impl AwsEc2 {
 }
 
 fn ingress(rule: &IpPermission) -> Ingress {
-    let v4 = rule.ip_ranges().iter().filter_map(|range| range.cidr_ip());
-    let v6 = rule.ipv6_ranges().iter().filter_map(|range| range.cidr_ipv6());
+    let v4 = rule.ip_ranges().iter().filter_map(IpRange::cidr_ip);
+    let v6 = rule.ipv6_ranges().iter().filter_map(Ipv6Range::cidr_ipv6);
     Ingress {
         protocol: rule.ip_protocol().unwrap_or("-1").to_owned(),
         ports: rule.from_port().zip(rule.to_port()),
@@ -201,8 +203,8 @@ fn ingress(rule: &IpPermission) -> Ingress {
 }
 
 /// The surroundings that DescribeNetworkInterfaces shows.
-fn surroundings(eni: &aws_sdk_ec2::types::NetworkInterface) -> EniSurroundings {
-    let groups = eni.groups().iter().filter_map(|group| group.group_id()).map(str::to_owned).collect();
+fn surroundings(eni: &NetworkInterface) -> EniSurroundings {
+    let groups = eni.groups().iter().filter_map(GroupIdentifier::group_id).map(str::to_owned).collect();
     let public = eni.private_ip_addresses().iter().filter_map(|private| {
         let association = private.association()?;
         let address = association.public_ip()?.parse().ok()?;

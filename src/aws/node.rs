@@ -148,7 +148,7 @@ impl Ec2Ask for Cloud {
     }
 
     async fn table_of(&self, vpc: &VpcId, subnet: &SubnetId) -> Result<Option<RouteTable>, Ec2Error> {
-        self.ready("DescribeRouteTables")?.table_of(vpc, subnet).await
+        Box::pin(self.ready("DescribeRouteTables")?.table_of(vpc, subnet)).await
     }
 }
 

@@ -97,9 +97,11 @@ enum Answer {
 
 impl Answer {
     fn of_failed(failed: &FailedRead) -> Self {
-        match is_denial(failed.cause.code.as_deref(), failed.cause.reason.as_ref().and_then(OneOf::known)) {
-            true => Self::Denied { why: failed.why.clone(), advice: hint::advise(Some(failed.class), &failed.cause) },
-            false => Self::Open(failed.why.clone()),
+        let reason = failed.cause.reason.as_ref().and_then(OneOf::known);
+        if is_denial(failed.cause.code.as_deref(), reason) {
+            Self::Denied { why: failed.why.clone(), advice: hint::advise(Some(failed.class), &failed.cause) }
+        } else {
+            Self::Open(failed.why.clone())
         }
     }
 

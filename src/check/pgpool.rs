@@ -337,7 +337,7 @@ fn peers_count(facts: &Facts) -> Finding {
         2 if !conf.half_votes_suffice() => Finding::failed(
             "with two nodes the one that is left has no quorum (enable_consensus_with_half_votes is off)",
         ),
-        even if even % 2 == 0 => {
+        even if even.is_multiple_of(2) => {
             Finding::warning(format!("{even} nodes: after a partition into halves both may lead, or none"))
         }
         odd => Finding::ok(format!("{odd} nodes")),

@@ -151,7 +151,7 @@ async fn a_subnet_without_a_table_of_its_own_uses_the_main_one() {
         })
         .await;
         let tested = Tested::at(&endpoint).await;
-        let found = tested.ec2.table_of(&id("vpc-1"), &id("subnet-1")).await.unwrap().unwrap();
+        let found = Box::pin(tested.ec2.table_of(&id("vpc-1"), &id("subnet-1"))).await.unwrap().unwrap();
         assert_eq!((found.id, found.routes.len()), (id(wanted), 1));
     }
 }
