@@ -44,12 +44,17 @@ pub fn now() -> Duration {
 impl Client {
     /// Asks from `machine` until dropped.
     pub fn start(machine: &Machine, server: SocketAddr) -> Self {
+        Self::start_with_patience(machine, server, PATIENCE)
+    }
+
+    /// A client that gives each query up after `patience`.
+    pub fn start_with_patience(machine: &Machine, server: SocketAddr, patience: Duration) -> Self {
         let answers = Arc::<Mutex<Vec<Answer>>>::default();
         let failures = Arc::<Mutex<Vec<Duration>>>::default();
         let (stop, stopped) = watch::channel(());
         let network = machine.network();
         let log = (Arc::clone(&answers), Arc::clone(&failures));
-        let thread = thread::spawn(move || probe(&network, server, &log, stopped));
+        let thread = thread::spawn(move || probe(&network, (server, patience), &log, stopped));
         Self { answers, failures, stop: Some(stop), thread: Some(thread) }
     }
 
@@ -79,7 +84,7 @@ fn lock<T>(log: &Mutex<T>) -> MutexGuard<'_, T> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn probe(network: &File, server: SocketAddr, log: &Log, mut stopped: watch::Receiver<()>) {
+fn probe(network: &File, (server, patience): (SocketAddr, Duration), log: &Log, mut stopped: watch::Receiver<()>) {
     enter(network);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -93,7 +98,7 @@ fn probe(network: &File, server: SocketAddr, log: &Log, mut stopped: watch::Rece
             let (answers, failures) = log.clone();
             tokio::spawn(async move {
                 let began = now();
-                match tokio::time::timeout(PATIENCE, ask(server)).await {
+                match tokio::time::timeout(patience, ask(server)).await {
                     Ok(Ok(through)) => lock(&answers).push(Answer { at: now(), through }),
                     _ => lock(&failures).push(began),
                 }

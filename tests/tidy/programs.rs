@@ -9,7 +9,7 @@ const BARE: [&str; 7] = ["bash", "coreutils", "diffutils", "grep", "gzip", "moun
 
 /// The programs that tests start, and the package that brings each one. Those of a machine that boots systemd come from
 /// the packages that tests/machine-root names.
-const PROGRAMS: [(&str, &str); 49] = [
+const PROGRAMS: [(&str, &str); 50] = [
     ("aws", "awscli"),
     ("bash", "bash"),
     ("cargo-deb", "cargo-deb"),
@@ -33,6 +33,7 @@ const PROGRAMS: [(&str, &str); 49] = [
     ("mount", "mount"),
     ("moto_server", "moto[server]"),
     ("nft", "nftables"),
+    ("node", "nodejs"),
     ("nsenter", "util-linux"),
     ("pgpool", "pgpool2"),
     ("ping", "iputils-ping"),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::time::Duration;
 
 use super::super::cluster::eventually;
@@ -112,7 +111,10 @@ pub struct Held {
 /// Everything but systemd: the network can be plugged in. What the machine writes lies in `own`, and is there at the next boot.
 pub fn hold(name: &str, own: &Path) -> Held {
     let console = own.with_extension("console");
-    let group = format!("{CGROUP}{}-{name}", process::id());
+    // The folder's name begins with the same word, and with the pid of the test.
+    let lab = own.parent().and_then(Path::file_name).unwrap().to_str().unwrap();
+    assert!(lab.starts_with(CGROUP), "{lab}");
+    let group = format!("{lab}-{name}");
     let cgroups: Vec<_> = cgroup_folders().into_iter().map(|folder| folder.join(&group)).collect();
     for folder in &cgroups {
         fs::create_dir(folder).unwrap();

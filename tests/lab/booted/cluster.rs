@@ -27,6 +27,9 @@ use super::readme::Readme;
 /// The first election, and Pgpool's own pause before its lifecheck.
 const ELECTS: Duration = Duration::from_mins(1);
 
+/// A client of an application, not of a measurement: a busy machine lets it wait, and no query fails by that.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
 pub struct Booted {
     pub method: Method,
     pub readme: Readme,
@@ -59,7 +62,7 @@ impl Booted {
         software::start_postgresql(&database, Suite::Here, folder.path(), &folder.path().join("postgresql.log"));
         let client_machine = Machine::boot("client", Suite::Here, &[]);
         vpc.plug_client(&client_machine, method);
-        let client = Client::start(&client_machine, (method.delegate_ip(), PGPOOL_PORT).into());
+        let client = Client::start_with_patience(&client_machine, (method.delegate_ip(), PGPOOL_PORT).into(), PATIENCE);
         let nodes = vpc.instances.iter().map(|one| Node { instance: one.clone(), running: None }).collect();
         let began = Instant::now();
         let mut cluster = Self {

@@ -13,7 +13,7 @@ use super::super::machine::{Machine, signal};
 use super::super::scenarios::{Set, Turn, is_played};
 use super::super::vpc::Method;
 use super::boot;
-use super::cluster::Booted;
+use super::cluster::{Booted, PATIENCE};
 use super::packages::{files_of_ours, packages};
 
 /// Pgpool's election after an orderly end, and vipkeeper's part.
@@ -135,7 +135,7 @@ fn the_readmes_proof(cluster: &Booted, old: usize) {
     the_careless_colleague(cluster, new);
     let (from, mark) = (now(), cluster.mark());
     cluster.shell(new, &cluster.readme.quoted("Prove it", "sudo systemctl restart"));
-    thread::sleep(Duration::from_secs(3));
+    thread::sleep(PATIENCE + Duration::from_secs(1));
     assert_eq!(cluster.client.failures_since(from), 0, "queries failed while the daemon restarted");
     assert_eq!(cluster.writes_since(mark), 0, "a restart changes nothing");
     cluster.tell("systemctl restart vipkeeper under load: no failed query");
@@ -176,7 +176,7 @@ fn nothing_moves(cluster: &Booted, what: &str, work: impl FnOnce(usize)) {
     eventually("the client is served", MOVES, || cluster.is_served_by(leader));
     let (from, mark) = (now(), cluster.mark());
     work(leader);
-    thread::sleep(Duration::from_secs(3));
+    thread::sleep(PATIENCE + Duration::from_secs(1));
     assert_eq!(cluster.client.failures_since(from), 0, "{what}: queries failed");
     assert_eq!(cluster.writes_since(mark), 0, "{what}: something was changed");
     assert_eq!(cluster.leader().unwrap(), leader);
