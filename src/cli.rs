@@ -86,6 +86,10 @@ pub enum Command {
     ///
     /// Exit status 0: in sync. 2: something needs attention. 1: the daemon does not run or is stuck.
     Status(StatusOptions),
+    /// Tell the takeovers as timelines, for a post-mortem.
+    ///
+    /// From the events of this node; or, given the documents of all nodes, from the events of all on one clock, EC2's.
+    Report(ReportArguments),
     /// Print the least IAM policy for this configuration.
     ///
     /// It allows the calls that the daemon makes for these VIPs, on these resources alone; the nodes' instances and ENIs are
@@ -172,6 +176,28 @@ pub struct StatusOptions {
     /// Go on, and show every change, until interrupted.
     #[arg(long)]
     pub watch: bool,
+    /// Print what happened, the newest last: up to 500 events, also from before a restart of the daemon.
+    #[arg(long, conflicts_with = "watch")]
+    pub events: bool,
+    /// Only events that are at most this old, with its unit.
+    #[arg(long, value_name = "TIME", requires = "events", value_parser = humantime::parse_duration)]
+    pub since: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// Documents of several nodes, each from its `vipkeeper status --json`. Without any, this node's own events are told.
+    #[arg(value_name = "FILE")]
+    pub documents: Vec<PathBuf>,
+    /// Only takeovers that are at most this old, with its unit. With documents, the newest of them counts as now.
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = humantime::parse_duration)]
+    pub since: Duration,
+    /// Only takeovers of this VIP.
+    #[arg(long, value_name = "DELEGATE-IP")]
+    pub vip: Option<IpAddr>,
+    /// Draw the newest takeover, as SVG.
+    #[arg(long)]
+    pub svg: bool,
 }
 
 #[derive(Debug, Args)]
@@ -334,6 +360,12 @@ mod tests {
             "vipkeeper up 20.0.0.50 --state-dir run",
             "vipkeeper run --log-level loud",
             "vipkeeper status --log-level info",
+            "vipkeeper status --since 1h",
+            "vipkeeper status --events --watch",
+            "vipkeeper status --events --since 1",
+            "vipkeeper status --events --since -1h",
+            "vipkeeper report --since yesterday",
+            "vipkeeper report --vip localhost",
             "vipkeeper hold",
             "vipkeeper hold 20.0.0.50 --for 0s",
             "vipkeeper hold 20.0.0.50 --for 8days",

@@ -1,6 +1,7 @@
 //! One module for each command of the program.
 
 pub mod check;
+pub mod events;
 pub mod hold;
 pub mod hook;
 pub mod plan;

@@ -46,6 +46,8 @@ pub struct Config {
     pub pgpool: Pgpool,
     pub connections: Connections,
     pub handover: Handover,
+    /// The command that is told of certain events, and its arguments. Empty: there is none.
+    pub on_change: Vec<String>,
     pub vips: Vec<VipConfig>,
 }
 
@@ -77,6 +79,7 @@ impl Config {
             pgpool: Pgpool::default(),
             connections: Connections::default(),
             handover: Handover::default(),
+            on_change: Vec::new(),
             vips,
         }
     }

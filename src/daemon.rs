@@ -362,6 +362,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             written_ms: now.wall_ms,
+            written_boot_ms: u64::try_from(now.at.as_millis()).ok(),
             started_ms: self.started_ms,
             instance: node.map(|node| node.instance.clone()),
             region: node.map(|node| node.region.clone()),

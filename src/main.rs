@@ -11,9 +11,10 @@ use std::rc::Rc;
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use vipkeeper::aws::node::Cloud;
-use vipkeeper::cli::{CheckOptions, Cli, Command, PolicyOptions};
+use vipkeeper::cli::{CheckOptions, Cli, Command, PolicyOptions, StatusOptions};
 use vipkeeper::commands::Format;
 use vipkeeper::commands::check::{CheckRequest, check, check_for};
+use vipkeeper::commands::events::{self, ReportForm, ReportOptions};
 use vipkeeper::commands::hold::{self, Noticed};
 use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::{Inputs, preview};
@@ -58,7 +59,13 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     error.downcast_ref::<HookError>().map_or(FAILED, HookError::exit_code)
 }
 
+/// Whether a terminal gets colours. By no-color.org, any value but an empty one switches colours off.
 #[expect(clippy::disallowed_methods, reason = "what the terminal is told is no setting")]
+fn colours() -> Colours {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if no_colour { Colours::Off } else { Colours::Allowed }
+}
+
 fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         // The hooks use no runtime and no SDK, and a configuration error does not stop them.
@@ -69,15 +76,13 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Hold(hold) => as_operator(cli, |context| hold::hold(context, hold)),
         Command::Resume(vip) => as_operator(cli, |context| hold::resume(context, vip.delegate_ip)),
-        Command::Status(status) => {
-            let config = cli.sources().load_for_hook();
-            let format = if status.json { Format::Json } else { Format::Page };
-            let mode = if status.watch { Mode::Watch } else { Mode::Once };
-            // By no-color.org, any value but an empty one switches colours off.
-            let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let colours = if no_colour { Colours::Off } else { Colours::Allowed };
-            let code = show(&config.state_dir, format, mode, colours).context("cannot write the status")?;
-            Ok(ExitCode::from(code))
+        Command::Status(options) => tell_status(&cli.sources().load_for_hook().state_dir, options),
+        Command::Report(report) => {
+            let form = if report.svg { ReportForm::Svg } else { ReportForm::Text };
+            let options =
+                ReportOptions { since: report.since, vip: report.vip, form, documents: report.documents.clone() };
+            events::report(&cli.sources().load_for_hook().state_dir, &options, colours())?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Run(_) => {
             let sources = cli.sources();
@@ -118,6 +123,18 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Man { folder: Some(folder) } => write_man_pages(folder),
     }
+}
+
+/// Shows the status, or the events.
+fn tell_status(state_dir: &Path, options: &StatusOptions) -> anyhow::Result<ExitCode> {
+    let format = if options.json { Format::Json } else { Format::Page };
+    if options.events {
+        events::show(state_dir, options.since, format, colours())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mode = if options.watch { Mode::Watch } else { Mode::Once };
+    let code = show(state_dir, format, mode, colours()).context("cannot write the status")?;
+    Ok(ExitCode::from(code))
 }
 
 /// Collects everything that a hook must know. A configuration that cannot be read is only a warning, because the

@@ -6,10 +6,13 @@
 //! views of the newest status, so that no view can keep an outdated state.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use self::locked::locked;
+use crate::ids::InstanceId;
+use crate::status::event::list::EventList;
+use crate::status::event::stamp::Stamp;
 use crate::status::file::StatusFile;
 use crate::status::{Status, problem};
 
@@ -19,15 +22,18 @@ pub use self::log::{LogFormat, init_log};
 pub use self::news::{HEARTBEAT, News, Reporter, VipKeys};
 
 pub mod changes;
+pub mod events;
 pub mod health;
 mod hosts;
 pub mod http;
+mod journal;
 pub mod labels;
 mod lines;
 mod locked;
 mod log;
 mod metrics;
 mod news;
+mod on_change;
 mod repeats;
 mod sparse;
 #[cfg(feature = "aws")]
@@ -41,6 +47,8 @@ pub struct Report {
     log: Mutex<log::Log>,
     health: health::Health,
     file: Option<StatusFile>,
+    events: Mutex<events::Events>,
+    on_change: on_change::OnChange,
 }
 
 impl Report {
@@ -53,7 +61,20 @@ impl Report {
             log: Mutex::default(),
             health: health::Health::new(ready_within),
             file: state_dir.map(StatusFile::new),
+            events: Mutex::new(state_dir.map(events::Events::of_folder).unwrap_or_default()),
+            on_change: on_change::OnChange::default(),
         }
+    }
+
+    /// From now on, this command is told of the events that the configuration describes. An empty one switches that off.
+    pub fn set_on_change(&self, command: &[String]) {
+        self.on_change.set(command);
+    }
+
+    /// The newest events of this node.
+    #[must_use]
+    pub fn events(&self) -> Arc<EventList> {
+        locked(&self.events).newest()
     }
 
     /// Takes a new `ready_within`, after the loop's intervals changed.
@@ -78,7 +99,18 @@ impl Reporter for Report {
     fn news(&self, news: &News<'_>) {
         self.metrics.news(news);
         self.health.news(news);
-        locked(&self.log).news(news);
+        let event = events::event(news);
+        let kind = event.as_ref().and_then(|event| event.kind.known());
+        journal::told_as(kind, || locked(&self.log).news(news));
+        let new = event.and_then(|event| locked(&self.events).keep(event, Stamp::now()));
+        if let Some(event) = new {
+            let newest = self.health.newest();
+            let node = newest.as_ref().and_then(|status| status.instance.as_ref()).map(InstanceId::as_str);
+            self.on_change.tell(&event, node);
+        }
+        if matches!(news, News::Stopping) {
+            self.write_events();
+        }
     }
 
     fn status(&self, status: &Status) {
@@ -86,10 +118,26 @@ impl Reporter for Report {
         if let Some(file) = &self.file {
             let reason = problem::STATUS_FILE;
             match file.write(status) {
-                Ok(()) => self.news(&News::ProblemSolved { reason }),
+                Ok(()) => {
+                    self.news(&News::ProblemSolved { reason });
+                    // A folder that takes no status takes no events either, and needs to be told of only once.
+                    self.write_events();
+                }
                 Err(error) => self.news(&News::Problem { reason, message: &error.to_string() }),
             }
         }
         self.health.status(status);
+    }
+}
+
+impl Report {
+    /// Writes the events that are not in the file yet.
+    fn write_events(&self) {
+        let reason = problem::EVENTS_FILE;
+        let written = locked(&self.events).write();
+        match written {
+            Ok(()) => self.news(&News::ProblemSolved { reason }),
+            Err(message) => self.news(&News::Problem { reason, message: &message }),
+        }
     }
 }

@@ -19,6 +19,8 @@ use crate::observe::obstacles::ObstacleName;
 use crate::observe::question::Source;
 use crate::observe::seen::{Unseen, WhyUnseen};
 
+pub mod document;
+pub mod event;
 pub mod file;
 pub mod frame;
 mod headline;
@@ -26,7 +28,9 @@ pub mod hint;
 pub mod html;
 pub(crate) mod layout;
 pub mod page;
+pub mod picture;
 pub mod runbook;
+pub mod story;
 
 /// The version of the document's format. It grows when a reader of the old format would be misled.
 pub const VERSION: u32 = 1;
@@ -65,6 +69,10 @@ pub struct Status {
     pub pid: u32,
     /// A time `…_ms` is a Unix time in milliseconds, here and below.
     pub written_ms: u64,
+    /// When this was written, in milliseconds since the machine booted, suspended time included. With it, the times since
+    /// boot of the events can be told apart from a wall clock that was set meanwhile. Documents of older daemons have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_boot_ms: Option<u64>,
     pub started_ms: u64,
     pub instance: Option<InstanceId>,
     pub region: Option<String>,
@@ -98,8 +106,9 @@ impl ClockStatus {
     #[must_use]
     pub fn off_by_ms(&self) -> Option<i64> {
         let ahead_ms = self.ahead_ms?;
-        let certain_ms = ahead_ms.abs() - self.error_ms.unwrap_or_default();
-        (certain_ms >= CLOCK_OFF_MS).then_some(certain_ms * ahead_ms.signum())
+        // A document that somebody altered may have any number.
+        let certain_ms = ahead_ms.saturating_abs().saturating_sub(self.error_ms.unwrap_or_default());
+        (certain_ms >= CLOCK_OFF_MS).then(|| certain_ms.saturating_mul(ahead_ms.signum()))
     }
 
     /// Why a claim of this clock may be ordered wrongly; `None` if nothing speaks against the clock.
@@ -111,7 +120,7 @@ impl ClockStatus {
                 "{} {side} EC2's (give or take {})",
                 tenths(ahead_ms.unsigned_abs()),
                 // The error is rounded up.
-                tenths(error_ms.unsigned_abs() + 99)
+                tenths(error_ms.unsigned_abs().saturating_add(99))
             )
         });
         match (self.synchronized, offset) {
@@ -420,6 +429,8 @@ pub mod problem {
     pub const CLOCK_OFF: &str = "ClockOff";
     /// A changed config is not in force.
     pub const CONFIG_INVALID: &str = "ConfigInvalid";
+    /// A restart would not find the newest events.
+    pub const EVENTS_FILE: &str = "EventsFile";
     /// Users of whom nobody can say who they are.
     pub const HOOK_USERS: &str = "HookUsers";
     /// The hooks use another state folder.

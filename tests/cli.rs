@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-const COMMANDS: [&str; 10] = ["up", "down", "wait", "run", "plan", "check", "status", "demo", "completions", "man"];
+const COMMANDS: [&str; 11] =
+    ["up", "down", "wait", "run", "plan", "check", "status", "report", "demo", "completions", "man"];
 
 fn vipkeeper(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vipkeeper")).env_clear().args(arguments).output().unwrap()
@@ -89,6 +90,52 @@ fn a_reader_of_json_gets_an_object_also_where_there_is_no_status() {
     watch.kill().unwrap();
     watch.wait().unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), said);
+}
+
+#[test]
+fn what_happened_is_told_from_files_and_a_missing_or_damaged_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let state_dir = folder.path().to_str().unwrap();
+    let events = |more: &[&str]| vipkeeper(&[&["status", "--events", "--state-dir", state_dir], more].concat());
+    let none = events(&["--json"]);
+    assert_eq!(none.status.code(), Some(1));
+    let said: serde_json::Value = serde_json::from_slice(&none.stdout).unwrap();
+    assert!(said["error"]["message"].as_str().unwrap().starts_with("there is no "), "{said}");
+    fs::write(folder.path().join("events.json"), "{\"version\":1").unwrap();
+    let damaged = events(&[]);
+    assert_eq!(damaged.status.code(), Some(1));
+    assert!(text(damaged.stderr).contains("events.json holds no events"));
+
+    let event = |number: u64, kind: &str, at_ms: u64| serde_json::json!({ "number": number, "kind": kind, "at_ms": at_ms, "vip": "20.0.0.50", "what": kind });
+    let now_ms = 1_800_000_000_000_u64;
+    let file =
+        serde_json::json!({ "version": 1, "boot": "b", "events": [event(1, "gained", 1), event(2, "lost", now_ms)] });
+    fs::write(folder.path().join("events.json"), file.to_string()).unwrap();
+    let all = text(events(&[]).stdout);
+    assert!(all.contains("1970-01-01T00:00:00.001Z") && all.lines().count() == 3, "{all}");
+    let recent = events(&["--json", "--since", "1000days"]);
+    let recent: serde_json::Value = serde_json::from_slice(&recent.stdout).unwrap();
+    assert!(recent.as_array().unwrap().iter().any(|event| event["kind"] == "lost"), "{recent}");
+
+    // Two nodes, of which one has a clock that is 5 s ahead of EC2's.
+    for (name, kind, ahead_ms) in [("i-0a", "lost", 0), ("i-0b", "gained", 5_000)] {
+        let document = serde_json::json!({
+            "version": 1, "program": "x", "pid": 1, "written_ms": now_ms + ahead_ms, "started_ms": 0, "instance": name,
+            "region": null, "sources": [], "vips": [], "problems": [],
+            "clock": { "ahead_ms": ahead_ms, "error_ms": 0, "synchronized": true, "max_error_ms": 1 },
+            "events": [event(1, kind, now_ms + ahead_ms - 60_000 + if name == "i-0b" { 1_250 } else { 0 })],
+        });
+        fs::write(folder.path().join(name), document.to_string()).unwrap();
+    }
+    let paths = ["i-0b", "i-0a"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let report = vipkeeper(&["report", "--since", "5m", &paths[0], &paths[1]]);
+    assert!(text(report.stdout).contains("i-0b took it over from i-0a, 1.250 s after that one lost it"));
+    let picture = vipkeeper(&["report", "--since", "5m", "--svg", &paths[0], &paths[1]]);
+    assert!(text(picture.stdout).starts_with("<svg "));
+    let nothing = vipkeeper(&["report", "--since", "1s", "--svg", &paths[0]]);
+    assert!(nothing.status.code() == Some(1) && nothing.stdout.is_empty());
+    let no_document = vipkeeper(&["report", folder.path().join("events.json").to_str().unwrap()]);
+    assert!(text(no_document.stderr).contains("is no document of `vipkeeper status --json`"));
 }
 
 #[test]

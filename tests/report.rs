@@ -8,6 +8,8 @@
 
 #[path = "report/browser.rs"]
 mod browser;
+#[path = "report/events.rs"]
+mod events;
 #[path = "report/file.rs"]
 mod file;
 #[path = "report/golden.rs"]

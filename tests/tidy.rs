@@ -16,6 +16,7 @@ use vipkeeper::config::Config;
 use vipkeeper::config::sources::Sources;
 use vipkeeper::ec2::codes::Label;
 use vipkeeper::report::{News, Report, Reporter, VipKeys, labels};
+use vipkeeper::status::event::EventKind;
 use vipkeeper::status::runbook;
 
 #[path = "tidy/house.rs"]
@@ -394,6 +395,16 @@ fn every_problem_leads_to_an_entry_of_the_runbook() {
     let entries: BTreeSet<_> = runbook::PROBLEMS.iter().map(|(reason, _)| (*reason).to_owned()).collect();
     assert_eq!(entries.len(), runbook::PROBLEMS.len(), "each stands once");
     assert_eq!(problems(), entries, "on the left the problems in src, on the right those in src/status/runbook.rs");
+}
+
+#[test]
+fn every_kind_of_event_is_in_the_runbook_with_its_id() {
+    let runbook = read("docs/operations.md");
+    let rows = rows(&runbook).into_iter().filter(|row| row.len() == 3);
+    let told: BTreeSet<_> = rows.filter_map(|row| Some((quoted(row[0])?, quoted(row[2])?))).collect();
+    let kinds: BTreeSet<_> = EventKind::ALL.iter().map(|kind| (kind.name(), kind.message_id())).collect();
+    let told: BTreeSet<_> = told.into_iter().filter(|(_, id)| id.len() == 32).collect();
+    assert_eq!(told, kinds, "on the left docs/operations.md, on the right src/status/event.rs");
 }
 
 /// The anchor of a heading, as GitHub makes it.

@@ -269,6 +269,7 @@ impl Around {
     /// Sets the parts up for this config. All users are looked up again, because users may have been added since.
     fn set_up(&self, config: &Config) {
         self.report.set_ready_within(ready_within(config));
+        self.report.set_on_change(&config.on_change);
         self.users.want(&config.hook_users);
         let watcher = wake::watch_addresses(concern(config), self.addresses_voice.clone());
         // The old watcher ends only after the new one has started, so that no change falls between the two.

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Format;
+use super::{Format, events};
 use crate::machine::process;
 use crate::shown;
-use crate::status::Status;
+use crate::status::document::StatusDocument;
+use crate::status::event::list::EventList;
 use crate::status::file::{self, ReadError};
 use crate::status::layout::clean;
 use crate::status::page::{Colours, DaemonLife, Overall, Style, page};
@@ -47,7 +48,9 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, colours: Colours, co
         let columns = size.map_or(80, |size| usize::from(size.ws_col).max(40));
         let style = Style { width: is_terminal.then_some(columns), colour: is_terminal && colours == Colours::Allowed };
         let shown;
-        (shown, *code) = once(&file::read(state_dir), format, mode, crate::machine::clock::wall_ms(), style);
+        let read =
+            file::read(state_dir).map(|status| StatusDocument { status, events: events_of(state_dir, format, mode) });
+        (shown, *code) = once(&read, format, mode, crate::machine::clock::wall_ms(), style);
         let mut out = io::stdout().lock();
         if mode == Mode::Watch && is_terminal {
             out.write_all(redrawn(&shown, size.map_or(24, |size| usize::from(size.ws_row))).as_bytes())?;
@@ -63,10 +66,25 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, colours: Colours, co
     }
 }
 
+/// The events beside the status, for a whole document. A status without readable events is shown all the same:
+/// `vipkeeper status --events` says what is wrong with the events.
+fn events_of(state_dir: &Path, format: Format, mode: Mode) -> EventList {
+    match (format, mode) {
+        (Format::Json, Mode::Once) => events::read(state_dir).unwrap_or_default(),
+        (Format::Page, _) | (Format::Json, Mode::Watch) => EventList::default(),
+    }
+}
+
 /// The text to show for one reading of the status, and the exit code.
-fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u64, style: Style) -> (String, u8) {
-    let status = match read {
-        Ok(status) => status,
+fn once(
+    read: &Result<StatusDocument, ReadError>,
+    format: Format,
+    mode: Mode,
+    now_ms: u64,
+    style: Style,
+) -> (String, u8) {
+    let document = match read {
+        Ok(document) => document,
         Err(error) => {
             let shown = match (format, mode) {
                 (Format::Page, _) => unreadable(error, style),
@@ -76,13 +94,14 @@ fn once(read: &Result<Status, ReadError>, format: Format, mode: Mode, now_ms: u6
             return (shown, CANNOT_TELL);
         }
     };
+    let status = &document.status;
     let daemon = daemon(status.pid);
     let code = Overall::of(status, daemon, now_ms).exit_code();
     let shown = match (format, mode) {
         (Format::Page, _) => page(status, daemon, now_ms, style),
-        // One line for each status, for programs that follow the output.
+        // One line for each status, for programs that follow the output. The events would be most of each line.
         (Format::Json, Mode::Watch) => json(serde_json::to_string(status)),
-        (Format::Json, Mode::Once) => json(serde_json::to_string_pretty(status)),
+        (Format::Json, Mode::Once) => json(serde_json::to_string_pretty(document)),
     };
     (shown, code)
 }

@@ -41,20 +41,10 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
     // A bad `claims` table is reported only once: without claims, no VIP needs an anchor.
     let (mode, anchor) = claims.clone().map_or((ClaimMode::Off, None), Option::unwrap_or_default);
     let witness = root.text("witness", "\"off\", \"check\" or \"trust\"", one_of(WITNESS_MODES));
-    let pgpool = root.table("pgpool", |table| {
-        let address = table.text("address", "an address with a port like \"127.0.0.1:9999\"", values::listen);
-        let watchdog_socket = table.text("watchdog_socket", "an absolute path in quotes", values::absolute_path);
-        let wd_authkey = table.text("wd_authkey", "the key in quotes", |text| Ok::<_, String>(text.to_owned()));
-        let wd_authkey_file = table.text("wd_authkey_file", "an absolute path in quotes", values::absolute_path);
-        Ok(Pgpool {
-            address: address?.unwrap_or(Pgpool::default().address),
-            watchdog_socket: watchdog_socket?,
-            wd_authkey: wd_authkey?,
-            wd_authkey_file: wd_authkey_file?,
-        })
-    });
+    let pgpool = root.table("pgpool", pgpool);
     let handover = root.text("handover", "\"at_once\", \"after_guard\" or \"always\"", one_of(HANDOVERS));
     let reset_connections = root.boolean("reset_connections");
+    let on_change = on_change(&mut root);
     let vips = vips::vips(&mut root, mode, anchor.as_ref());
     root.finish();
 
@@ -76,6 +66,7 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
             Some(false) => Connections::Leave,
             Some(true) | None => Connections::Reset,
         },
+        on_change: on_change?.unwrap_or_default(),
         vips: default.vips,
     })
 }
@@ -91,6 +82,33 @@ const CLAIM_MODES: &[(&str, ClaimMode)] = &[("tags", ClaimMode::Tags), ("off", C
 /// Reads the state folder. A hook also reads it alone, from a configuration that is otherwise unusable.
 pub(super) fn state_dir(root: &mut Table<'_>) -> Checked<Option<PathBuf>> {
     root.text("state_dir", "an absolute path in quotes", values::state_dir)
+}
+
+fn pgpool(table: &mut Table<'_>) -> Checked<Pgpool> {
+    let address = table.text("address", "an address with a port like \"127.0.0.1:9999\"", values::listen);
+    let watchdog_socket = table.text("watchdog_socket", "an absolute path in quotes", values::absolute_path);
+    let wd_authkey = table.text("wd_authkey", "the key in quotes", |text| Ok::<_, String>(text.to_owned()));
+    let wd_authkey_file = table.text("wd_authkey_file", "an absolute path in quotes", values::absolute_path);
+    Ok(Pgpool {
+        address: address?.unwrap_or(Pgpool::default().address),
+        watchdog_socket: watchdog_socket?,
+        wd_authkey: wd_authkey?,
+        wd_authkey_file: wd_authkey_file?,
+    })
+}
+
+/// Reads the command that is told of events: an absolute path, then its arguments.
+fn on_change(root: &mut Table<'_>) -> Checked<Option<Vec<String>>> {
+    let mut is_program = true;
+    root.list("on_change", "a list like [\"/usr/local/bin/tell\", \"argument\"]", |word| {
+        if std::mem::take(&mut is_program) {
+            let program = word.text("the absolute path of a program in quotes", values::absolute_path)?;
+            // The conversion loses nothing: the path was a text.
+            Ok(program.to_string_lossy().into_owned())
+        } else {
+            word.text("an argument in quotes", values::argument)
+        }
+    })
 }
 
 fn identity(table: &mut Table<'_>) -> Checked<Identity> {

@@ -165,6 +165,13 @@ fn what_one_value_or_table_gets_wrong_is_said_about_it() {
             top("hook_users = 'postgres'"),
             "v.toml:1: hook_users: expected a list of user names like [\"postgres\"], found",
         ),
+        (
+            top("on_change = '/bin/tell'"),
+            "v.toml:1: on_change: expected a list like [\"/usr/local/bin/tell\", \"argument\"], found",
+        ),
+        (top("on_change = ['tell']"), "v.toml:1: on_change[0]: 'tell' is relative"),
+        (top("on_change = ['/bin/tell', '']"), "v.toml:1: on_change[1]: is empty"),
+        (top("on_change = ['/bin/tell', \"a\\u0000\"]"), "v.toml:1: on_change[1]: has a zero byte"),
         (top("hook_users = ['']"), "v.toml:1: hook_users[0]: is empty: give the name of a user in quotes"),
         (top("state_dir = '/'"), "v.toml:1: state_dir: the root folder is no place for state"),
         (top("state_dir = '/run/../x'"), "v.toml:1: state_dir: '/run/../x' contains \"..\": write where it leads"),
@@ -300,6 +307,7 @@ fn a_later_layer_overrides_an_earlier_one_key_by_key() {
         ("VIPKEEPER_IDENTITY__INTERFACES__ETH0", "eni-1"),
         ("VIPKEEPER_CONFIG", "/elsewhere"),
         ("VIPKEEPER_CLAIMS__MODE", ""),
+        ("VIPKEEPER_ON_CHANGE", "['/bin/tell', 'a b']"),
         ("OTHER_STATE_DIR", "/other"),
     ];
     let flag = Flag { name: "--state-dir", key: &["state_dir"], value: "/flag".to_owned() };
@@ -313,6 +321,7 @@ fn a_later_layer_overrides_an_earlier_one_key_by_key() {
         aws: Aws { region: Some("eu-central-1".to_owned()), profile: Some("0042".to_owned()), ..Aws::default() },
         limits: Limits { burst: 50, ..Limits::default() },
         listen: None,
+        on_change: vec!["/bin/tell".to_owned(), "a b".to_owned()],
         intervals: Intervals {
             leader: LeaderInterval::Every(Duration::from_secs(5)),
             standby: Duration::from_secs(40),
@@ -411,7 +420,7 @@ fn an_error_in_a_variable_or_flag_names_it_and_comes_after_the_files() {
         [
             "v.toml:5: vip[0].route.x: unknown key: here are known enabled, assume_role_arn, tables, table_tags, interface, on_release",
             r#"--log-level: log.level: 'loud' is none of "error", "warn", "info", "debug", "trace""#,
-            r#"VIPKEEPER_: "": unknown key: here are known state_dir, hook_users, identity, aws, limits, metrics, intervals, log, claims, witness, pgpool, handover, reset_connections, vip"#,
+            r#"VIPKEEPER_: "": unknown key: here are known state_dir, hook_users, identity, aws, limits, metrics, intervals, log, claims, witness, pgpool, handover, reset_connections, on_change, vip"#,
             "VIPKEEPER_AWS: begins like a list or a table but is not TOML: unclosed inline table, expected `}`",
             r#"VIPKEEPER_HOOK_USERS: hook_users: expected a list of user names like ["postgres"], found the text 'postgres'"#,
             "VIPKEEPER_LIMITS__BURST: limits.burst: expected a whole number from 5 to 500, found the text 'many'",

@@ -17,6 +17,15 @@ const INTERFACE_NAME_BYTES: usize = 15;
 const TAG_KEY_CHARACTERS: usize = 128;
 const TAG_VALUE_CHARACTERS: usize = 256;
 
+/// Checks an argument of a command.
+pub(super) fn argument(text: &str) -> Result<String, String> {
+    if text.contains('\0') {
+        Err("has a zero byte, which no argument may have".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
 /// Checks an address to which clients connect.
 pub(super) fn vip_address(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr = text.parse().map_err(|_| match text.split_once('/') {

@@ -96,6 +96,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
                 vip: *delegate_ip,
                 key: change.key(),
                 action: change.action(),
+                purpose: change.purpose(),
                 outcome,
                 code: failure.and_then(|failure| failure.cause.code.as_deref()),
                 error: failure.map(|failure| failure.message.as_str()),

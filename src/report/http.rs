@@ -34,6 +34,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::Report;
 use super::hosts::Hosts;
 use crate::shown;
+use crate::status::document::StatusDocument;
+use crate::status::event::list::EventList;
 use crate::status::frame::{Refresh, STYLE};
 use crate::status::{Status, html, runbook};
 
@@ -250,11 +252,20 @@ async fn connection(stream: TcpStream, answers: &Answers<'_>, asked: Rc<Cell<boo
     let _ = timeout(MAX_DURATION, connection).await;
 }
 
-/// A status, and its document or the reason why it has none.
-type RenderedStatus = (Arc<Status>, Result<Bytes, String>);
+/// A status with the events up to it.
+type Newest = StatusDocument<Arc<Status>, Arc<EventList>>;
 
-/// A status and when its page was rendered, with the page that is loaded again by itself and the page that is not.
-type RenderedPages = (Arc<Status>, Instant, [Bytes; 2]);
+/// A status with events, and their document or the reason why they have none.
+type RenderedStatus = (Newest, Result<Bytes, String>);
+
+/// A status with events and when their page was rendered, with the page that is loaded again by itself and the page that is
+/// not.
+type RenderedPages = (Newest, Instant, [Bytes; 2]);
+
+/// Whether both are the very same status and events.
+fn are_same(one: &Newest, other: &Newest) -> bool {
+    Arc::ptr_eq(&one.status, &other.status) && Arc::ptr_eq(&one.events, &other.events)
+}
 
 /// The documents that the clients get. Each document is rendered once, and its bytes serve all who ask for it.
 struct Answers<'a> {
@@ -315,15 +326,18 @@ impl<'a> Answers<'a> {
 
     /// The page of the newest status, as it was at most [`PAGE_FOR`] ago.
     fn page(&self, refresh: Refresh) -> Answer {
-        let Some((newest, now_ms)) = self.report.health().newest_and_now() else {
+        let Some((status, now_ms)) = self.report.health().newest_and_now() else {
             return (StatusCode::SERVICE_UNAVAILABLE, HTML, html::no_status_yet().into());
         };
+        let newest = Newest { status, events: self.report.events() };
         let mut rendered = self.pages.borrow_mut();
-        let is_fresh = |(of, at, _): &&RenderedPages| Arc::ptr_eq(of, &newest) && at.elapsed() < PAGE_FOR;
+        let is_fresh = |(of, at, _): &&RenderedPages| are_same(of, &newest) && at.elapsed() < PAGE_FOR;
         let pages = match rendered.as_ref().filter(is_fresh) {
             Some((.., pages)) => pages.clone(),
             None => {
-                let pages = [Refresh::Often, Refresh::Never].map(|refresh| html::page(&newest, now_ms, refresh).into());
+                let borrowed = StatusDocument { status: &*newest.status, events: &*newest.events };
+                let pages =
+                    [Refresh::Often, Refresh::Never].map(|refresh| html::page(borrowed, now_ms, refresh).into());
                 *rendered = Some((newest, Instant::now(), pages.clone()));
                 pages
             }
@@ -347,14 +361,16 @@ impl<'a> Answers<'a> {
 
     /// The newest status, rendered when a client first asks for it.
     fn status(&self) -> Answer {
-        let Some(newest) = self.report.health().newest() else {
+        let Some(status) = self.report.health().newest() else {
             return (StatusCode::SERVICE_UNAVAILABLE, TEXT, Bytes::from_static(b"no status yet\n"));
         };
+        let newest = Newest { status, events: self.report.events() };
         let mut rendered = self.status.borrow_mut();
         let text = match &*rendered {
-            Some((of, text)) if Arc::ptr_eq(of, &newest) => text.clone(),
+            Some((of, text)) if are_same(of, &newest) => text.clone(),
             _ => {
-                let text = serde_json::to_string_pretty(&*newest);
+                let document = StatusDocument { status: &*newest.status, events: &*newest.events };
+                let text = serde_json::to_string_pretty(&document);
                 let text = text.map(|text| Bytes::from(shown::json(text) + "\n")).map_err(|error| format!("{error}\n"));
                 *rendered = Some((newest, text.clone()));
                 text
@@ -388,6 +404,7 @@ mod tests {
             program: String::new(),
             pid: 1,
             written_ms: 1,
+            written_boot_ms: None,
             started_ms: 1,
             instance: None,
             region: None,

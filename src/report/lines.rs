@@ -15,7 +15,6 @@ use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::locked::locked;
-use crate::config::LogFormat;
 use crate::shown;
 
 /// How many bytes may wait to be written.
@@ -35,11 +34,21 @@ pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
+/// The form of one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineForm {
+    Text,
+    /// One JSON object.
+    Json,
+    /// An entry of the journal, whose fields are fit to be written already.
+    Entry,
+}
+
 /// A writer that takes lines at any time and never waits.
 #[derive(Debug, Clone)]
 pub struct Lines {
     shared: Arc<Shared>,
-    format: LogFormat,
+    form: LineForm,
 }
 
 #[derive(Debug, Default)]
@@ -93,21 +102,18 @@ pub fn say(text: &str) {
     }
 }
 
-fn stderr() -> io::Result<File> {
+/// Stderr as a file of its own.
+pub(super) fn stderr() -> io::Result<File> {
     Ok(io::stderr().as_fd().try_clone_to_owned()?.into())
 }
 
 impl Lines {
-    /// Starts the thread that writes to stderr.
+    /// Starts the thread that writes to the stream.
     ///
     /// # Errors
-    /// When there is no stderr, or the thread cannot be started.
-    pub fn to_stderr(format: LogFormat) -> io::Result<Self> {
-        Self::to(stderr()?, format)
-    }
-
-    fn to(stream: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
-        let lines = Self { shared: Arc::default(), format };
+    /// When the thread cannot be started.
+    pub fn to(stream: impl Write + Send + 'static, form: LineForm) -> io::Result<Self> {
+        let lines = Self { shared: Arc::default(), form };
         let shared = Arc::clone(&lines.shared);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_to(stream))?;
         Ok(lines)
@@ -120,9 +126,10 @@ impl Lines {
     fn take(&self, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        let mut line = match self.format {
-            LogFormat::Text => shown::line(text).into_owned(),
-            LogFormat::Json => shown::json_line(text),
+        let mut line = match self.form {
+            LineForm::Text => shown::line(text).into_owned(),
+            LineForm::Json => shown::json_line(text),
+            LineForm::Entry => text.to_owned(),
         };
         line.push('\n');
         let mut waiting = locked(&self.shared.waiting);

@@ -4,16 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{Event, Level, Subscriber, debug, error, info, trace, warn};
+use tracing::{Level, debug, error, info, trace, warn};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::{Format, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::journal::{Journal, JournalEntry, StreamLine};
 use super::labels::{CLAIM, Direction, Outcome, PassResult, State};
-use super::lines::{Lines, OpenLog};
+use super::lines::{LineForm, Lines, OpenLog, stderr};
 use super::news::News;
 use super::repeats::{Repeats, Times, gist};
 use super::sparse::Sparse;
@@ -41,8 +39,9 @@ pub enum LogError {
 /// Sends the log of the whole process to stderr, by a thread of its own: see [`OpenLog`]. `filter` is a level or a list
 /// of tracing's directives. A level is meant for vipkeeper alone: its libraries log warnings at most.
 ///
-/// The journal of systemd records the time itself. There each line of text carries its priority instead, so that
-/// `journalctl -p warning` works (see `sd-daemon(3)`).
+/// The journal of systemd records the time itself. There each line of text is an entry with a priority and with fields, by
+/// which `journalctl` finds it. Where the journal's socket cannot be reached, each line carries its priority alone
+/// (`sd-daemon(3)`).
 ///
 /// # Errors
 /// When the filter is invalid, when this is called a second time, or when no thread can be started to write with.
@@ -51,7 +50,16 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<OpenLog, LogError> {
         if filter.parse::<Level>().is_ok() { format!("warn,vipkeeper={filter}") } else { filter.to_owned() };
     let filter =
         EnvFilter::try_new(directives).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
-    let lines = Lines::to_stderr(format).map_err(LogError::Thread)?;
+    let is_journal = format == LogFormat::Text && stderr_is_journal();
+    let stream = stderr().map_err(LogError::Thread)?;
+    let socket = if is_journal { stream.try_clone().ok().and_then(Journal::of_machine) } else { None };
+    let has_fields = socket.is_some();
+    let lines = match (socket, format) {
+        (Some(journal), _) => Lines::to(journal, LineForm::Entry),
+        (None, LogFormat::Text) => Lines::to(stream, LineForm::Text),
+        (None, LogFormat::Json) => Lines::to(stream, LineForm::Json),
+    };
+    let lines = lines.map_err(LogError::Thread)?;
     let open = lines.open();
     // Internal errors are switched off: the subscriber would write them to stderr, and end the program where stderr
     // cannot be written.
@@ -59,8 +67,11 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<OpenLog, LogError> {
     let sparse = Sparse::default();
     let result = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().with(sparse).try_init(),
-        LogFormat::Text if stderr_is_journal() => {
-            builder.with_ansi(false).event_format(Journal::default()).finish().with(sparse).try_init()
+        LogFormat::Text if has_fields => {
+            builder.with_ansi(false).event_format(JournalEntry::default()).finish().with(sparse).try_init()
+        }
+        LogFormat::Text if is_journal => {
+            builder.with_ansi(false).event_format(StreamLine::default()).finish().with(sparse).try_init()
         }
         LogFormat::Text => builder.with_target(false).with_ansi(false).finish().with(sparse).try_init(),
     };
@@ -73,33 +84,6 @@ pub fn init_log(format: LogFormat, filter: &str) -> Result<OpenLog, LogError> {
 fn stderr_is_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(std::io::stderr()).is_ok_and(|stat| stream == *format!("{}:{}", stat.st_dev, stat.st_ino))
-}
-
-/// Lines for the journal: the level as a priority that the journal reads, then text without time and level.
-struct Journal(Format<tracing_subscriber::fmt::format::Full, ()>);
-
-impl Default for Journal {
-    fn default() -> Self {
-        Self(Format::default().without_time().with_level(false).with_target(false).with_ansi(false))
-    }
-}
-
-impl<S, N> FormatEvent<S, N> for Journal
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
-        // The priorities of syslog(3).
-        let priority = match *event.metadata().level() {
-            Level::ERROR => 3,
-            Level::WARN => 4,
-            Level::INFO => 6,
-            _ => 7,
-        };
-        write!(writer, "<{priority}>")?;
-        self.0.format_event(ctx, writer, event)
-    }
 }
 
 /// Logs news, and remembers the failures that repeat.
@@ -220,7 +204,7 @@ impl Log {
                 debug!(%vip, kind, target, "begin: {action}");
             }
             News::ConnectionsReset { vip, address, reset } => self.connections_reset(vip, address, reset, now),
-            News::ActionDone { vip, key, action, outcome, code, error, duration } => {
+            News::ActionDone { vip, key, action, outcome, code, error, duration, purpose: _ } => {
                 let what = ActionDone { vip, key, action, outcome, code, error, duration };
                 self.action_done(&what, now);
             }

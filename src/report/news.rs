@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::labels::{Direction, DriftReason, Outcome, PassResult, Source, State};
-use crate::action::Action;
+use crate::action::{Action, Purpose};
 use crate::binding::BindingKey;
 use crate::desired::Desired;
 use crate::ec2::{Class, RequestReport};
@@ -80,6 +80,8 @@ pub enum News<'a> {
         vip: IpAddr,
         key: Option<&'a BindingKey>,
         action: &'a Action,
+        /// The purpose of a binding's change; `None` for the claim's record.
+        purpose: Option<Purpose>,
         outcome: Outcome,
         code: Option<&'a str>,
         error: Option<&'a str>,

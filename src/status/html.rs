@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
+use super::document::StatusDocument;
+use super::event::list::EventList;
+use super::event::stamp::Stamp;
+use super::event::{NodeEvent, shown};
 use super::frame::{Frame, Refresh, framed};
 use super::headline::{Headline, is_well, next_try, role};
 use super::layout::{Tone, age, clean, since};
@@ -14,9 +18,13 @@ use super::{
     BindingStatus, ClaimStatus, ClockStatus, Condition, DesiredRole, ErrorStatus, SourceStatus, Status, VipStatus,
 };
 
+/// How many events the page shows. The JSON document has all.
+const SHOWN_EVENTS: usize = 20;
+
 /// The whole page.
 #[must_use]
-pub fn page(status: &Status, now_ms: u64, refresh: Refresh) -> String {
+pub fn page(document: StatusDocument<&Status, &EventList>, now_ms: u64, refresh: Refresh) -> String {
+    let StatusDocument { status, events } = document;
     let overall = Overall::of(status, DaemonLife::Alive, now_ms);
     let node = status.instance.as_ref().map_or("an unknown instance", |id| id.as_str());
     let title = format!("{} – {node} – vipkeeper", in_one_word(overall));
@@ -42,6 +50,7 @@ pub fn page(status: &Status, now_ms: u64, refresh: Refresh) -> String {
                 @if !status.problems.is_empty() { (problems(status, now_ms)) }
                 @for (number, vip) in status.vips.iter().enumerate() { (vip_section(vip, number, overall, now_ms)) }
                 @if status.vips.is_empty() { p { "No VIP is configured, or the daemon has only just started." } }
+                @if !events.is_empty() { (last_events(events, Stamp::after(status, now_ms))) }
                 @if !status.sources.is_empty() { (sources(status, now_ms)) }
             }
         },
@@ -264,6 +273,35 @@ fn conditions(vip: &VipStatus, id: &str, now_ms: u64) -> Markup {
             @for condition in unwell { (row(condition, Tone::Wait)) }
             @for condition in well { (row(condition, Tone::Good)) }
         }))
+    }
+}
+
+/// The newest events, the newest first.
+fn last_events(events: &EventList, now: Stamp) -> Markup {
+    let row = |event: &NodeEvent| {
+        html! {
+            tr role="row" {
+                th role="rowheader" scope="row" {
+                    time datetime=(shown::date(event.at_ms)) { (age(Duration::from_millis(now.age_ms(event)))) " ago" }
+                }
+                td role="cell" { @if let Some(vip) = event.vip { (vip) } @else { "daemon" } }
+                td role="cell" { (shown::duration(event).unwrap_or_default()) }
+                td.detail role="cell" {
+                    span class={ "word " (class(shown::tone(event))) } { (shown::sentence(event)) }
+                    @if let Some(why) = shown::reason(event) { br; (why) }
+                    br; span.faint { (shown::date(event.at_ms)) }
+                }
+            }
+        }
+    };
+    html! {
+        section aria-labelledby="events" {
+            h2 id="events" { "Last events" }
+            (table("events", &["When", "VIP", "Took", "Event"], &html! {
+                @for event in events.iter().rev().take(SHOWN_EVENTS) { (row(event)) }
+            }))
+            @if events.iter().len() > SHOWN_EVENTS { p { a href="/status" { "All " (events.iter().len()) " events, as JSON" } } }
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub const PROBLEMS: &[(&str, RunbookEntry)] = &[
     (problem::ANCHOR_LEFT, RunbookEntry::AnchorLeft),
     (problem::CLOCK_OFF, RunbookEntry::ClockOff),
     (problem::CONFIG_INVALID, RunbookEntry::Config),
+    (problem::EVENTS_FILE, RunbookEntry::FullFileSystem),
     (problem::HOOK_USERS, RunbookEntry::HookUsers),
     (problem::HOOKS_ELSEWHERE, RunbookEntry::HooksElsewhere),
     (problem::INTERFACE_MISSING, RunbookEntry::InterfaceMissing),

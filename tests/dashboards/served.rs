@@ -75,7 +75,16 @@ fn turn(report: &Report, vip: VipStatus, is_new_leader: bool) {
         report.news(&News::Request(&request("Throttling")));
         for outcome in [Outcome::Accepted, Outcome::Failed(Class::Throttled)] {
             let (code, error) = (None, None);
-            report.news(&News::ActionDone { vip: address, key: Some(key), action, outcome, code, error, duration });
+            report.news(&News::ActionDone {
+                vip: address,
+                key: Some(key),
+                action,
+                purpose: None,
+                outcome,
+                code,
+                error,
+                duration,
+            });
         }
     }
     let clock =

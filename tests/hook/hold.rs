@@ -64,6 +64,7 @@ fn status(held: Option<(Option<u64>, &str)>) -> Status {
         program: String::new(),
         pid: std::process::id(),
         written_ms: 0,
+        written_boot_ms: None,
         started_ms: 0,
         instance: None,
         region: None,

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use vipkeeper::report::{HEARTBEAT, Report, Reporter, http};
+use vipkeeper::ec2::Class;
+use vipkeeper::ids::Term;
+use vipkeeper::report::{Direction, HEARTBEAT, News, Report, Reporter, Source, http};
 use vipkeeper::status::STALE_AFTER;
 
 use super::html::states;
@@ -34,6 +36,20 @@ fn tools() -> Option<(String, PathBuf)> {
     None
 }
 
+/// Events with and without a VIP, with words too long for a phone, and more than the page shows.
+fn tell_events(report: &Report) {
+    let vip = "20.0.0.50".parse().unwrap();
+    let error = format!("DescribeRouteTables: {}: no answer within 3 s", "vpce-0123456789abcdef0.".repeat(8));
+    report.news(&News::ReadFailed { source: Source::RouteTables, class: Class::Transient, error: &error });
+    for n in 0..12 {
+        report.news(&News::Takeover { vip, direction: Direction::Gained });
+        report.news(&News::ClaimTerm { vip, term: Term(n) });
+        report.news(&News::Takeover { vip, direction: Direction::Lost });
+    }
+    report.news(&News::Observed { source: Source::RouteTables, at_ms: 1 });
+    report.news(&News::Contested { vip, contested: true });
+}
+
 #[tokio::test]
 async fn every_state_is_readable_in_a_browser_by_everybody() {
     let Some((browser, packages)) = tools() else { return };
@@ -46,6 +62,9 @@ async fn every_state_is_readable_in_a_browser_by_everybody() {
             assert!(report.health().live().is_ok(), "{name}");
         }
     };
+    for (_, report) in reports.iter().filter(|(name, _)| ["alerts", "held", "no-vips"].contains(name)) {
+        tell_events(report);
+    }
     // One loop told its status long ago; the others go on telling theirs while the browser looks.
     tell(|name| name == "stuck");
     tokio::time::pause();
@@ -61,12 +80,7 @@ async fn every_state_is_readable_in_a_browser_by_everybody() {
     let mut command = Command::new("node");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     command.arg(root.join("tests/report/browser.mjs")).args([&packages, Path::new(&browser)]);
-    let folder = match std::env::var_os("UPDATE_SCREENSHOTS") {
-        Some(_) => root.join("docs/status-page"),
-        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("status-page"),
-    };
-    std::fs::create_dir_all(&folder).unwrap();
-    command.arg(&folder);
+    command.arg(root.join("docs/status-page"));
     for (name, report) in &reports {
         let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         command.arg(format!("{name}=http://{}", listener.local_addr().unwrap()));

@@ -5,8 +5,10 @@ use vipkeeper::decide::claim::Rival;
 use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ids::Term;
 use vipkeeper::observe::obstacles::ObstacleName;
+use vipkeeper::status::document::StatusDocument;
+use vipkeeper::status::event::list::EventList;
 use vipkeeper::status::frame::Refresh;
-use vipkeeper::status::html::page;
+use vipkeeper::status::html;
 use vipkeeper::status::{
     ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, ObstacleStatus, Problem, Status, VipStatus,
 };
@@ -50,14 +52,18 @@ pub fn states() -> Vec<(&'static str, Status)> {
 /// VIPs that an operator holds, that wait, or that nobody wants known, on a node whose clock is off.
 fn held() -> Status {
     let at = |last: u8, vip: VipStatus| VipStatus { delegate_ip: [20, 0, 0, last].into(), ..vip };
-    let hold = |holds, reason: &str, message| Condition {
+    let condition_held = |holds, reason: &str, message| Condition {
         reason: reason.to_owned(),
         ..condition(ConditionName::Held, holds, message, 300)
     };
     let mut held = leader();
-    held.conditions.push(hold(true, "ExceptRelease", "an operator holds it: this node changes nothing until 03:14"));
+    held.conditions.push(condition_held(
+        true,
+        "ExceptRelease",
+        "an operator holds it: this node changes nothing until 03:14",
+    ));
     let mut unused = standby();
-    unused.conditions.push(hold(false, "NotUsed", "owned by user 1000, who is not trusted"));
+    unused.conditions.push(condition_held(false, "NotUsed", "owned by user 1000, who is not trusted"));
     let mut gone = standby();
     gone.desired.guard_alive = Some(false);
     gone.desired.reason = Some("the file says leader, but the Pgpool watchdog process that said so is gone".to_owned());
@@ -131,6 +137,11 @@ fn blocked() -> VipStatus {
     vip.bindings[1].last_error = None;
     vip.bindings[1].blocked_by = Some(Blocker::NotEscalated.into());
     vip
+}
+
+/// The page of a status on a node to which nothing happened yet.
+fn page(status: &Status, now_ms: u64, refresh: Refresh) -> String {
+    html::page(StatusDocument { status, events: &EventList::default() }, now_ms, refresh)
 }
 
 /// The page with a line for each element, so that a difference is found.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
-use vipkeeper::action::Action;
+use vipkeeper::action::{Action, Purpose};
 use vipkeeper::binding::{Anchor, BindingKey, Kind};
 use vipkeeper::desired::{Claim, Desired, WhyUnknown};
 use vipkeeper::ec2::{Class, RequestReport};
@@ -268,7 +268,9 @@ fn action() -> Action {
 fn done(report: &Report, outcome: Outcome, code: Option<&str>, error: Option<&str>) {
     let duration = Duration::from_millis(117);
     let (key, action) = (key(), action());
-    let done = News::ActionDone { vip: vip(), key: Some(&key), action: &action, outcome, code, error, duration };
+    let purpose = Some(Purpose::Retake);
+    let done =
+        News::ActionDone { vip: vip(), key: Some(&key), action: &action, purpose, outcome, code, error, duration };
     report.news(&done);
 }
 
@@ -387,6 +389,7 @@ async fn an_old_claim_that_stays_is_said_once_and_is_no_error() {
                 vip: vip(),
                 key: None,
                 action: &forget,
+                purpose: None,
                 outcome: Outcome::Failed(Class::Denied),
                 code: Some("UnauthorizedOperation"),
                 error: Some("not authorized"),

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use vipkeeper::action::{Action, RouteCall};
+use vipkeeper::action::{Action, Purpose, RouteCall};
 use vipkeeper::binding::{Account, BindingKey, Kind};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::Term;
@@ -117,6 +117,7 @@ fn everything_happens(report: &Report) {
         vip,
         key: Some(key),
         action,
+        purpose: Some(Purpose::Take),
         outcome,
         code: None,
         error: Some("it broke"),

@@ -190,6 +190,7 @@ fn tell_the_failed_change(report: &Report, status: &Status) {
         vip: status.vips[0].delegate_ip,
         key: Some(&BindingKey::new(refused.kind, &refused.target)),
         action: &action,
+        purpose: None,
         outcome: Outcome::Failed(error.class.known().unwrap()),
         code: error.cause.code.as_deref(),
         error: Some(&error.message),

@@ -25,6 +25,7 @@ pub fn status(vips: Vec<VipStatus>) -> Status {
         program: "0.1.0".to_owned(),
         pid: 2046,
         written_ms: ago(1),
+        written_boot_ms: None,
         started_ms: ago(11_520),
         instance: Some("i-0abc".parse().unwrap()),
         region: Some("eu-west-1".to_owned()),

@@ -29,6 +29,7 @@ fn the_example_shows_the_defaults() {
     let default = Config::with_vips(full.vips.clone());
     // These settings have no default: the example shows sample values for them.
     let shown = Config {
+        on_change: Vec::new(),
         identity: Identity::default(),
         pgpool: Pgpool::default(),
         aws: Aws { use_fips: full.aws.use_fips, use_dual_stack: full.aws.use_dual_stack, ..Aws::default() },

@@ -43,6 +43,15 @@ pub enum Subject {
 }
 
 impl Change {
+    /// The purpose of a binding's change; `None` for a change of the claim's record.
+    #[must_use]
+    pub fn purpose(&self) -> Option<Purpose> {
+        match self {
+            Self::OfBinding { purpose, .. } => Some(*purpose),
+            Self::Record { .. } | Self::Forget { .. } => None,
+        }
+    }
+
     #[must_use]
     pub fn subject(&self) -> Subject {
         match self {
