@@ -21,6 +21,7 @@ use crate::observe::seen::{Unseen, WhyUnseen};
 
 pub mod document;
 pub mod event;
+mod by_hand;
 pub mod file;
 pub mod frame;
 mod headline;
@@ -220,6 +221,9 @@ pub struct DesiredStatus {
     /// Whether the watchdog process lives that a leader's desired-state file names; `None` if the file names none.
     #[serde(default)]
     pub guard_alive: Option<bool>,
+    /// Whether Pgpool's watchdog says that this node leads; `None` if it was not asked, or does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog_leads: Option<bool>,
     /// The desired state in force, in full. Only the daemon's own process has it: a document that was read has `None`.
     #[serde(skip)]
     pub asked: Option<Desired>,

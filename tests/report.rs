@@ -10,6 +10,8 @@
 mod browser;
 #[path = "report/events.rs"]
 mod events;
+#[path = "report/by_hand.rs"]
+mod by_hand;
 #[path = "report/file.rs"]
 mod file;
 #[path = "report/golden.rs"]

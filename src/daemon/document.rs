@@ -15,7 +15,7 @@ use crate::ec2::Class;
 use crate::names::OneOf;
 use crate::observe::World;
 use crate::observe::obstacles::TakeoverObstacle;
-use crate::observe::seen::{Now, WhyUnseen};
+use crate::observe::seen::{Now, WhyUnseen, Witness};
 use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::status::{
     BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, ObstacleStatus,
@@ -102,7 +102,7 @@ impl VipLoop {
         let conditions = self.conditions(context, plan, unread.as_ref(), before);
         VipStatus {
             delegate_ip: self.config.delegate_ip,
-            desired: self.desired(),
+            desired: self.desired(context),
             claim,
             in_sync: conditions.iter().any(|condition| condition.name == ConditionName::InSync && condition.holds),
             holds: self.has_gained(),
@@ -122,7 +122,7 @@ impl VipLoop {
         others
     }
 
-    fn desired(&self) -> DesiredStatus {
+    fn desired(&self, context: &Context<'_>) -> DesiredStatus {
         let desired = self.reading().map(|reading| &reading.desired);
         let unseen = self.reading().filter(|reading| reading.guard_unseen).map(|_| {
             "the Pgpool watchdog process is in a pid namespace that vipkeeper cannot look into: its death goes unnoticed"
@@ -132,6 +132,7 @@ impl VipLoop {
             reason: desired.and_then(Desired::why).or(unseen).map(str::to_owned),
             since_ms: self.desired_since_ms(),
             guard_alive: self.reading().and_then(|reading| reading.guard_alive),
+            watchdog_leads: watchdog_leads(context, self.config.delegate_ip),
             asked: desired.cloned(),
         }
     }
@@ -364,6 +365,15 @@ fn error(failure: &LastFailure<'_>) -> ErrorStatus {
 
 fn next_try_ms(failure: &LastFailure<'_>, now: Now) -> Option<u64> {
     failure.next_try.map(|at| now.wall_ms_at(at))
+}
+
+/// Whether Pgpool's watchdog says that this node leads; `None` without its word.
+fn watchdog_leads(context: &Context<'_>, vip: IpAddr) -> Option<bool> {
+    match context.asked.filter(|_| context.mode != WitnessMode::Off)?.on(vip) {
+        Witness::Escalated => Some(true),
+        Witness::NotEscalated => Some(false),
+        Witness::Silent | Witness::Asking | Witness::Unheard => None,
+    }
 }
 
 /// Whether Pgpool's watchdog speaks about this VIP, and if not, why.

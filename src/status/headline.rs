@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::hint;
-use super::layout::{Tone, age, clean};
+use super::layout::{Tone, age, clean, since};
 use super::runbook::RunbookEntry;
 use super::{BindingStatus, Condition, ConditionName, DesiredRole, ErrorStatus, ObstacleStatus, VipStatus, reason};
+use super::{by_hand, hint};
 use crate::decide::plan::{Blocker, State};
 use crate::ec2::Class;
 use crate::ec2::reason::Reason;
@@ -33,7 +33,7 @@ impl Headline {
     }
 
     pub(super) fn of(vip: &VipStatus, now_ms: u64) -> Self {
-        Self::of_condition(vip)
+        Self::of_condition(vip, now_ms)
             .or_else(|| Self::of_unknown(vip).filter(|unknown| !unknown.is_good() || vip.obstacles.is_empty()))
             .or_else(|| Self::of_bindings(vip, now_ms))
             .or_else(|| Self::of_dead_guard(vip))
@@ -44,7 +44,7 @@ impl Headline {
     }
 
     /// The headline of a condition that concerns the VIP as a whole and outweighs any binding.
-    fn of_condition(vip: &VipStatus) -> Option<Self> {
+    fn of_condition(vip: &VipStatus, now_ms: u64) -> Option<Self> {
         let alert = |word, entry, condition: &Condition, to_do: &str| Self {
             tone: Tone::Bad,
             word,
@@ -62,17 +62,14 @@ impl Headline {
             return Some(Self { tone: Tone::Wait, ..alert("HELD", RunbookEntry::Held, held, &to_do) });
         }
         if let Some(lost) = holding(vip, ConditionName::HookLost) {
-            let to_do = "look at if_up_cmd and if_down_cmd in pgpool.conf, and at what Pgpool's log says of them; \
-                         'pcp_watchdog_info' shows who leads";
-            return Some(alert("HOOK LOST", RunbookEntry::HookLost, lost, to_do));
+            let to_do = by_hand::after_lost_hook(vip);
+            return Some(alert("HOOK LOST", RunbookEntry::HookLost, lost, &to_do));
         }
         if let Some(invalid) = failing(vip, ConditionName::DesiredValid) {
-            let to_do = format!(
-                "write it anew as the hook's user: 'vipkeeper down {0}', or, only if 'pcp_watchdog_info' says that \
-                 this node leads, 'vipkeeper up {0}'",
-                vip.delegate_ip
-            );
-            return Some(alert("DESIRED STATE INVALID", RunbookEntry::DesiredStateInvalid, invalid, &to_do));
+            let to_do = format!("write it anew: {}", by_hand::write_anew(vip));
+            let alert = alert("DESIRED STATE INVALID", RunbookEntry::DesiredStateInvalid, invalid, &to_do);
+            let in_force = by_hand::stays_in_force(vip, &since(vip.desired.since_ms, now_ms));
+            return Some(Self { what: vec![clean(&invalid.message), in_force], ..alert });
         }
         if let Some(contested) = holding(vip, ConditionName::Contested) {
             let to_do = "find who else moves this address: another failover script, or a person; \
@@ -348,10 +345,7 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
             clean(&unread.message),
             hint::of_unread_claims(vip.claim.as_ref())
         ),
-        (Blocker::NoRecord, None, None) => format!(
-            "if 'pcp_watchdog_info' says that this node leads, make a fresh claim, as the hook's user: \
-             'vipkeeper down {ip}', then 'vipkeeper up {ip}'"
-        ),
+        (Blocker::NoRecord, None, None) => by_hand::claim_anew(vip),
         (Blocker::NotEscalated, ..) => format!(
             "see who leads: 'pcp_watchdog_info'; if it is another node, this one's `down` was lost: \
              'vipkeeper down {ip}' as the hook's user"

@@ -46,7 +46,8 @@ fn status(held: Option<(Option<u64>, &str)>) -> Status {
         until_ms,
     };
     let role = DesiredRole::Leader.into();
-    let desired = DesiredStatus { role, reason: None, since_ms: 0, guard_alive: None, asked: None };
+    let desired =
+        DesiredStatus { role, reason: None, since_ms: 0, guard_alive: None, watchdog_leads: None, asked: None };
     let vip = VipStatus {
         delegate_ip: IP,
         desired,

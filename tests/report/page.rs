@@ -213,11 +213,7 @@ fn what_waits_for_people_says_what_they_can_do() {
             Blocker::NoRecord,
             "  do    let it read the claims (the anchor's tags: the read failed: DescribeTags: ",
         ),
-        (
-            leader(),
-            Blocker::NoRecord,
-            "make a fresh claim, as the hook's user: 'vipkeeper down 20.0.0.50', then 'vipkeeper up",
-        ),
+        (leader(), Blocker::NoRecord, "make a fresh claim, as the hook's user: 'vipkeeper up 20.0.0.50'"),
         (leader(), Blocker::NotEscalated, "  do    see who leads: 'pcp_watchdog_info'"),
         (leader(), Blocker::Held, "  do    'vipkeeper resume 20.0.0.50' as the hook's user ends the hold"),
         (leader(), Blocker::Unheard, "  do    see whether Pgpool hangs"),

@@ -54,6 +54,7 @@ pub fn leader() -> VipStatus {
             reason: None,
             since_ms: ago(722),
             guard_alive: Some(true),
+            watchdog_leads: None,
             asked: None,
         },
         claim: Some(ClaimStatus {
@@ -96,6 +97,7 @@ pub fn standby() -> VipStatus {
             reason: Some("the down hook said so".to_owned()),
             since_ms: ago(90),
             guard_alive: None,
+            watchdog_leads: None,
             asked: None,
         },
         // The one that it served last.

@@ -1,0 +1,84 @@
+//! The commands that a person gives on a node in a hook's stead. A wrong one takes the VIP from the node that serves it, so
+//! the advice follows from everything that the daemon knows: Pgpool's watchdog, and the role in force.
+
+use super::headline::{holding, role};
+use super::{ConditionName, DesiredRole, VipStatus};
+
+/// The person who gives the command, as each advice names them.
+const AS_HOOK: &str = "as the hook's user";
+
+/// The advice to write the desired-state file anew: the command of the role that Pgpool's watchdog confirms, else that of
+/// the role in force. The command of the other role stands second, and only with its condition.
+pub(super) fn write_anew(vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    let asked = "'pcp_watchdog_info' says";
+    match (vip.desired.watchdog_leads, in_force(vip)) {
+        (Some(true), _) => {
+            format!(
+                "'vipkeeper up {ip}' {AS_HOOK}: Pgpool's watchdog says that this node leads, and `up` moves nothing away"
+            )
+        }
+        (Some(false), DesiredRole::Leader) => format!(
+            "this node has the VIP, and Pgpool's watchdog says that it does not lead: 'vipkeeper down {ip}' {AS_HOOK} only if \
+             'pcp_watchdog_info' names another leader, 'vipkeeper up {ip}' if it names this node"
+        ),
+        (Some(false), _) => {
+            format!("'vipkeeper down {ip}' {AS_HOOK}: Pgpool's watchdog says that this node does not lead")
+        }
+        (None, DesiredRole::Leader) => format!(
+            "'vipkeeper up {ip}' {AS_HOOK}, because this node leads; 'vipkeeper down {ip}' takes the VIP away from here, so \
+             only if {asked} that another node leads"
+        ),
+        (None, DesiredRole::Standby) => format!(
+            "'vipkeeper down {ip}' {AS_HOOK}, because this node stands by; 'vipkeeper up {ip}' only if {asked} that this node \
+             leads"
+        ),
+        (None, DesiredRole::Unknown) => format!(
+            "{AS_HOOK}, the command that fits: 'vipkeeper up {ip}' if {asked} that this node leads, 'vipkeeper down {ip}' if \
+             it says that another one does"
+        ),
+    }
+}
+
+/// The advice to begin a claim anew on a node that leads. An `up` by hand always begins a new claim, and lets go of nothing
+/// meanwhile, as a `down` before it would.
+pub(super) fn claim_anew(vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    match vip.desired.watchdog_leads {
+        Some(true) => {
+            format!("make a fresh claim, {AS_HOOK}: 'vipkeeper up {ip}'; Pgpool's watchdog says that this node leads")
+        }
+        Some(false) | None => format!(
+            "if 'pcp_watchdog_info' says that this node leads, make a fresh claim, {AS_HOOK}: 'vipkeeper up {ip}'"
+        ),
+    }
+}
+
+/// The advice after a hook was lost. Only Pgpool's watchdog can contradict a file, so its word is known.
+pub(super) fn after_lost_hook(vip: &VipStatus) -> String {
+    let look = "then look at if_up_cmd and if_down_cmd in pgpool.conf, and at what Pgpool's log says of them";
+    match vip.desired.watchdog_leads {
+        Some(_) => format!("{}; {look}", write_anew(vip)),
+        None => format!("see who leads: 'pcp_watchdog_info'; {look}"),
+    }
+}
+
+/// The role in one sentence that stays in force while the file cannot be used.
+pub(super) fn stays_in_force(vip: &VipStatus, age: &str) -> String {
+    match in_force(vip) {
+        DesiredRole::Unknown => "no good file came before it: nothing is touched".to_owned(),
+        DesiredRole::Leader => format!("the last good one stays in force: this node has been leader for {age}"),
+        DesiredRole::Standby if role(vip) == DesiredRole::Leader => {
+            "the last good one stays in force: leader, but superseded by a newer claim".to_owned()
+        }
+        DesiredRole::Standby => format!("the last good one stays in force: this node has been standby for {age}"),
+    }
+}
+
+/// The role that this node plays. A leader whose claim is superseded has nothing to keep.
+fn in_force(vip: &VipStatus) -> DesiredRole {
+    match role(vip) {
+        DesiredRole::Leader if holding(vip, ConditionName::Superseded).is_some() => DesiredRole::Standby,
+        role => role,
+    }
+}
