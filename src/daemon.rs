@@ -52,6 +52,7 @@ mod in_flight;
 mod knocking;
 mod left_behind;
 mod looks;
+mod places;
 mod problems;
 mod pulse;
 mod reads;

@@ -1,5 +1,5 @@
 //! Every decision about a VIP, as pure functions: who may hold it ([`claim`]), what is remembered between passes
-//! ([`memory`]), what must change ([`plan`]), what a former leader keeps for its successor ([`keep`]), what an operator holds
+//! ([`memory`]), what must change ([`plan`]), where the clients are led ([`clients`]), what a former leader keeps for its successor ([`keep`]), what an operator holds
 //! back ([`hold`]), what a refusal means ([`refusal`]), how the watchdog's word counts ([`witness`]), and how often a leader
 //! looks ([`pace`]). These functions read no clock and do no I/O.
 //!
@@ -15,6 +15,7 @@ use crate::desired::Desired;
 use crate::observe::seen::{Moment, Now, Observed};
 
 pub mod claim;
+pub mod clients;
 pub mod hold;
 pub mod keep;
 pub mod memory;

@@ -33,6 +33,8 @@ pub struct Address {
     pub allocation: AllocationId,
     pub association: Option<AssociationId>,
     pub eni: Option<EniId>,
+    /// The instance of the ENI, if EC2 shows one.
+    pub instance: Option<InstanceId>,
     pub private_ip: Option<Ipv4Addr>,
     pub tags: BTreeMap<String, String>,
 }
@@ -52,6 +54,8 @@ pub struct RouteTable {
 pub struct Route {
     pub destination: IpNet,
     pub target: RouteTarget,
+    /// The instance of the target, if EC2 shows one.
+    pub instance: Option<InstanceId>,
     /// Whether EC2 shows the state `blackhole`: the target no longer exists.
     pub blackhole: bool,
 }

@@ -21,7 +21,10 @@ use crate::observe::seen::{Unseen, WhyUnseen};
 
 pub mod document;
 pub mod event;
+pub use self::clients::{ClientsAt, ClientsStatus};
+
 mod by_hand;
+pub mod clients;
 pub mod file;
 pub mod frame;
 mod headline;
@@ -168,6 +171,9 @@ pub struct VipStatus {
     /// is not known which role is wanted, or while nothing was looked at.
     #[serde(default)]
     pub holds: Option<bool>,
+    /// Where EC2 leads the clients; `None` before the first look, and in documents of older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<ClientsStatus>,
     pub bindings: Vec<BindingStatus>,
     pub conditions: Vec<Condition>,
     /// The connections that this daemon ended before it removed a local address of the VIP; `None` if it has removed
@@ -266,6 +272,12 @@ pub struct BindingStatus {
     /// Since when the binding is in this state. While a binding is not in place, `drift`, `waiting` and `blocked` may
     /// take turns: that counts as one.
     pub since_ms: u64,
+    /// When the read began that showed the state; `None` if the state is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_ms: Option<u64>,
+    /// The place that was read last, while the state is unknown; `None` if nothing was read since the daemon started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<LastSeen>,
     /// How the binding differs from desired although nobody asked for a change; `None` without such a difference.
     #[serde(default)]
     pub drift: Option<OneOf<DriftReason>>,
@@ -283,6 +295,15 @@ pub struct BindingStatus {
     /// Why the binding's state is unknown; `None` if the state is known.
     #[serde(default)]
     pub unseen: Option<UnseenStatus>,
+}
+
+/// The place at which a binding was seen before its reads began to fail.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastSeen {
+    /// The place as one short phrase.
+    pub place: String,
+    /// When that read began.
+    pub read_ms: u64,
 }
 
 /// Why something could not be seen.

@@ -30,6 +30,7 @@ pub fn address(address: &sdk::Address) -> Option<Address> {
         allocation: parsed(address.allocation_id())?,
         association: parsed(address.association_id()),
         eni: parsed(address.network_interface_id()),
+        instance: parsed(address.instance_id()),
         private_ip: parsed(address.private_ip_address()),
         tags: tags(address.tags()),
     })
@@ -51,7 +52,8 @@ fn route(route: &sdk::Route) -> Option<Route> {
         return None;
     }
     let destination = parsed(route.destination_cidr_block()).or_else(|| parsed(route.destination_ipv6_cidr_block()))?;
-    Some(Route { destination, target: target(route), blackhole: route.state() == Some(&RouteState::Blackhole) })
+    let blackhole = route.state() == Some(&RouteState::Blackhole);
+    Some(Route { destination, target: target(route), instance: parsed(route.instance_id()), blackhole })
 }
 
 fn target(route: &sdk::Route) -> RouteTarget {

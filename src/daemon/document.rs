@@ -23,6 +23,7 @@ use crate::status::{
 };
 
 use super::attempts::LastFailure;
+use super::places;
 use super::vip::VipLoop;
 use crate::decide::plan::Subject;
 
@@ -32,9 +33,22 @@ pub fn says_the_same(told: &Status, status: &Status) -> bool {
     fn source(source: &SourceStatus) -> SourceStatus {
         SourceStatus { last_success_ms: source.last_success_ms.map(|_| 0), ..source.clone() }
     }
+    fn unread(vip: &VipStatus) -> VipStatus {
+        let mut vip = vip.clone();
+        for binding in &mut vip.bindings {
+            binding.read_ms = None;
+            binding.last_seen.iter_mut().for_each(|last| last.read_ms = 0);
+        }
+        if let Some(clients) = &mut vip.clients {
+            clients.read_ms = None;
+            clients.nobody_since_ms = clients.nobody_since_ms.map(|_| 0);
+        }
+        vip
+    }
     told.sources.iter().map(source).eq(status.sources.iter().map(source))
         && (&told.instance, &told.region) == (&status.instance, &status.region)
-        && (&told.vips, &told.problems) == (&status.vips, &status.problems)
+        && told.vips.iter().map(unread).eq(status.vips.iter().map(unread))
+        && told.problems == status.problems
 }
 
 /// The inputs of a VIP's part of the document, besides the VIP itself.
@@ -106,6 +120,7 @@ impl VipLoop {
             claim,
             in_sync: conditions.iter().any(|condition| condition.name == ConditionName::InSync && condition.holds),
             holds: self.has_gained(),
+            clients: self.clients_status(now),
             bindings,
             conditions,
             connections: self.connections.clone(),
@@ -148,12 +163,15 @@ impl VipLoop {
             .and_then(|before| before.bindings.iter().find(|told| told.kind == key.kind && told.target == key.target));
         let is_one_episode = |told: &&BindingStatus| told.state.known().is_some_and(|told| told.is_one_episode(state));
         let since_ms = told.filter(is_one_episode).map_or(now.wall_ms, |told| told.since_ms);
+        let (read_ms, last_seen) = self.reads_of(key, now);
         BindingStatus {
             kind: key.kind,
             target: key.target.clone(),
             state: state.into(),
-            detail: verdict.why.to_string(),
+            detail: places::detail(key, verdict),
             since_ms,
+            read_ms,
+            last_seen,
             drift: verdict.drift.map(OneOf::Known),
             blocked_by: verdict.why.blocker().map(OneOf::Known),
             action: verdict.step.as_ref().map(|step| self.with_holder(key, &step.action)),

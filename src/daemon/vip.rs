@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::action::Action;
-use crate::binding::{Anchor, BindingKey, ClaimMode, Kind, Vip};
+use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Kind, Vip};
 use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
+use crate::decide::clients::{Clients, Reads};
 use crate::decide::hold::Hold;
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
@@ -61,6 +62,8 @@ pub struct VipLoop {
     pub obstacles: Vec<(Option<BindingKey>, TakeoverObstacle)>,
     /// The VIP and the observations that the last plan was made from.
     seen: Option<(Vip, Observed)>,
+    /// What was read of the clients' way so far.
+    led: Reads,
     attempts: Attempts,
     /// The number of fresh starts. A new claim, the end of a claim and a changed config are fresh starts of every
     /// subject.
@@ -91,6 +94,7 @@ impl VipLoop {
             plan: None,
             obstacles: Vec::new(),
             seen: None,
+            led: Reads::default(),
             attempts: Attempts::default(),
             starts: 0,
             began: persisted.as_ref().map(|persisted| (persisted.claim.clone(), None)),
@@ -200,6 +204,7 @@ impl VipLoop {
         };
         self.attempts.forget(|subject| !is_due(subject));
         self.note_progress(&plan, now.wall_ms);
+        self.led.learn(&vip, &observed, &plan.standing);
         self.plan = Some(plan);
         self.seen = Some((vip, observed));
     }
@@ -507,6 +512,19 @@ impl VipLoop {
     /// The last failure of a subject that has not succeeded since.
     pub(super) fn failure(&self, subject: &Subject) -> Option<LastFailure<'_>> {
         self.attempts.last(subject, self.looked_at(subject))
+    }
+
+    /// Where EC2 leads the clients; `None` if nothing was read of it.
+    pub(super) fn clients(&self) -> Option<Clients> {
+        let (plan, (_, observed)) = self.plan.as_ref().zip(self.seen.as_ref())?;
+        self.led.clients(observed, &plan.standing)
+    }
+
+    /// A binding as this node would hold it, the last sight of it, and the last sight that was not unknown.
+    pub(super) fn sights(&self, key: &BindingKey) -> (Option<&Binding>, Option<&Sight>, Option<&Sight>) {
+        let seen = self.seen.as_ref();
+        let binding = seen.and_then(|(vip, _)| vip.bindings.get(key)?.as_ref());
+        (binding, seen.and_then(|(_, observed)| observed.sights.get(key)), self.led.last(key))
     }
 
     pub(super) fn mode(&self) -> Option<ClaimMode> {

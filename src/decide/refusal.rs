@@ -86,7 +86,7 @@ mod tests {
     }
 
     fn elsewhere(name: &str) -> Seen {
-        Seen::Elsewhere(Holder { name: name.to_owned(), blackhole: false })
+        Seen::Elsewhere(Holder { name: name.to_owned(), instance: None, blackhole: false })
     }
 
     #[test]

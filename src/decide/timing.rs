@@ -108,6 +108,11 @@ pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 /// after which Pgpool was seen to elect a node again whose watchdog process had died: 11.9 s.
 pub const KEEP_FOR: Duration = Duration::from_secs(15);
 
+/// Nobody serves a VIP if two looks that are this far apart, and each look between, show that EC2 leads its clients to no
+/// node that leads. An ordinary failover is over by then: a former leader keeps its bindings for [`KEEP_FOR`] at most, and
+/// the call that takes them has an answer within [`LONGEST_ANSWER`].
+pub const NOBODY_AFTER: Duration = Duration::from_secs(30);
+
 /// A former leader keeps nothing for longer than this without a look at the record.
 pub const KEEP_WITHOUT_LOOK: Duration = LONGEST_ANSWER;
 
@@ -169,6 +174,8 @@ const _: () = assert!(WENT_WITH.as_millis() > SETTLE.as_millis() + LOOK_HOLDS.as
 const _: () = assert!(DELETE_ROUTE_AFTER.as_millis() > 7000 + LONGEST_ANSWER.as_millis());
 // A route that is to be deleted is still there when the bindings that are kept are released.
 const _: () = assert!(KEEP_FOR.as_millis() < DELETE_ROUTE_AFTER.as_millis());
+// No ordinary failover counts as a VIP that nobody serves.
+const _: () = assert!(NOBODY_AFTER.as_millis() > KEEP_FOR.as_millis() + LONGEST_ANSWER.as_millis());
 // A claim that waits for its record has time for two looks before it may no longer take by force.
 const _: () = assert!(UNRECORDED_TAKE_WINDOW.as_millis() > LOOK_HOLDS.as_millis() + RETAKE_PAUSE.as_millis());
 // Two doublings of the shortest interval, the most that throttling makes, reach the longest one.

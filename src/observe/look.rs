@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::binding::{Anchor, Binding, Vip};
 use crate::claim_tag;
 use crate::ec2::{Address, Eni, EniQuery, RouteTable, RouteTarget};
-use crate::ids::EniId;
+use crate::ids::{EniId, InstanceId};
 use crate::machine::kernel::Presence;
 use crate::observe::seen::{Claims, Copies, Holder, Moment, Seen, WhyUnseen};
 use crate::observe::world::{LastRead, World};
@@ -59,21 +59,22 @@ fn own<'a>(enis: &'a [Eni], eni: &EniId) -> Result<&'a Eni, WhyUnseen> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "so that ids and texts are named alike")]
-fn elsewhere(name: impl ToString) -> Seen {
-    Seen::Elsewhere(Holder { name: name.to_string(), blackhole: false })
+fn elsewhere(name: impl ToString, instance: Option<&InstanceId>) -> Seen {
+    Seen::Elsewhere(Holder { name: name.to_string(), instance: instance.cloned(), blackhole: false })
 }
 
 /// Compares the ENI and the private address, never the instance or the public address: the latter two may stay equal
 /// while the ENI changes.
 fn elastic_ip(address: &Address, eni: &EniId, private_ip: Ipv4Addr) -> Seen {
+    let instance = address.instance.as_ref();
     match (&address.eni, address.private_ip) {
         (Some(holder), Some(ip)) if holder == eni && ip == private_ip => {
             Seen::Here { association: address.association.clone() }
         }
-        (Some(holder), Some(ip)) if holder == eni => elsewhere(format_args!("{holder} {ip}")),
-        (Some(holder), _) => elsewhere(holder),
+        (Some(holder), Some(ip)) if holder == eni => elsewhere(format_args!("{holder} {ip}"), instance),
+        (Some(holder), _) => elsewhere(holder, instance),
         (None, _) => match &address.association {
-            Some(association) => elsewhere(association),
+            Some(association) => elsewhere(association, instance),
             None => Seen::Absent,
         },
     }
@@ -83,7 +84,11 @@ fn route(table: &RouteTable, destination: &IpNet, eni: &EniId) -> Seen {
     let Some(route) = table.routes.iter().find(|route| route.destination == *destination) else { return Seen::Absent };
     match &route.target {
         RouteTarget::Eni(target) if target == eni && !route.blackhole => Seen::Here { association: None },
-        target => Seen::Elsewhere(Holder { name: target.to_string(), blackhole: route.blackhole }),
+        target => Seen::Elsewhere(Holder {
+            name: target.to_string(),
+            instance: route.instance.clone(),
+            blackhole: route.blackhole,
+        }),
     }
 }
 
@@ -98,7 +103,7 @@ fn secondary_ip(query: &EniQuery, enis: &[Eni], eni: &EniId, address: IpAddr) ->
     }
     // Private ranges may repeat from VPC to VPC.
     if let Some(holder) = enis.iter().find(|eni| eni.vpc == mine.vpc && holds(eni)) {
-        return Ok(elsewhere(&holder.id));
+        return Ok(elsewhere(&holder.id, holder.instance.as_ref()));
     }
     // Only a query that would have shown another holder can show that there is none.
     let was_asked_for = match query {

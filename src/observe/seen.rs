@@ -28,6 +28,13 @@ pub struct Now {
 }
 
 impl Now {
+    /// The wall clock at an earlier moment, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn wall_ms_before(self, earlier: Moment) -> u64 {
+        let until_now = self.at.saturating_sub(earlier).as_millis();
+        self.wall_ms.saturating_sub(u64::try_from(until_now).unwrap_or(u64::MAX))
+    }
+
     /// The wall clock at a later moment, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn wall_ms_at(self, later: Moment) -> u64 {
@@ -55,6 +62,8 @@ pub enum Seen {
 pub struct Holder {
     /// The ENI, or another target of a route; for an Elastic IP at this node's own ENI, the wrong private address.
     pub name: String,
+    /// The instance of the ENI, if EC2 shows it.
+    pub instance: Option<InstanceId>,
     /// EC2 says that the target of the route is not there any more.
     pub blackhole: bool,
 }
@@ -62,6 +71,9 @@ pub struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
+        if let Some(instance) = self.instance.as_ref().filter(|instance| instance.as_str() != self.name) {
+            write!(f, " of {instance}")?;
+        }
         if self.blackhole { f.write_str(" (blackhole)") } else { Ok(()) }
     }
 }

@@ -136,6 +136,9 @@ fn vip_section(vip: &VipStatus, number: usize, overall: Overall, now_ms: u64) ->
                 @if let Some(aside) = &headline.aside { " (" (aside) ")" }
             }
             dl {
+                @if let Some(clients) = &vip.clients {
+                    dt { "Clients" } dd { (clients.sentence(vip.in_sync, now_ms)) }
+                }
                 @if !headline.what.is_empty() {
                     dt { "What" } @for line in &headline.what { dd { (line) } }
                 }

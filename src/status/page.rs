@@ -132,6 +132,9 @@ fn vip_section(vip: &VipStatus, overall: Overall, now_ms: u64, style: Style) -> 
     let age = headline.since_ms.map(|then| format!("  for {}", since(then, now_ms))).unwrap_or_default();
     let aside = headline.aside.map(|aside| format!(" ({aside})")).unwrap_or_default();
     let mut page = format!("{ip}  {role}  {word}{age}{aside}\n");
+    if let Some(clients) = &vip.clients {
+        page += &style.paragraph(2, "clients  ", &clients.sentence(vip.in_sync, now_ms));
+    }
     for (number, line) in headline.what.iter().enumerate() {
         page += &style.paragraph(2, if number == 0 { "what  " } else { "      " }, line);
     }

@@ -275,6 +275,7 @@ const BREAKS: &[(&str, &str, &str, Break)] = &[
             value[0].routes.extend((0..500_u32).map(|number| Route {
                 destination: format!("172.{}.{}.0/24", 16 + number / 256, number % 256).parse().unwrap(),
                 target: RouteTarget::Other("pcx-1".to_owned()),
+                instance: None,
                 blackhole: false,
             }));
         }),

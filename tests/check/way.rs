@@ -18,6 +18,7 @@ fn leaves_by(facts: &mut Facts, target: &str, public: Option<(&str, bool)>) {
         let route = Route {
             destination: "0.0.0.0/0".parse().unwrap(),
             target: RouteTarget::Other(target.to_owned()),
+            instance: None,
             blackhole: false,
         };
         table.as_mut().unwrap().as_mut().unwrap().routes.push(route);

@@ -54,6 +54,7 @@ fn status(held: Option<(Option<u64>, &str)>) -> Status {
         claim: None,
         in_sync: true,
         holds: None,
+        clients: None,
         connections: None,
         obstacles: Vec::new(),
         other_claims: Vec::new(),

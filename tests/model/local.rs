@@ -140,7 +140,7 @@ fn number(id: &AssociationId) -> u8 {
 }
 
 fn elsewhere() -> Seen {
-    Seen::Elsewhere(Holder { name: "eni-x".to_owned(), blackhole: false })
+    Seen::Elsewhere(Holder { name: "eni-x".to_owned(), instance: None, blackhole: false })
 }
 
 fn claim_id(k: u8) -> ClaimId {

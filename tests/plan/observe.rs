@@ -80,6 +80,7 @@ pub fn eip(ip: &str, eni: Option<(&str, &str)>, tags: &[(&str, &str)]) -> Addres
         allocation: "eipalloc-1".parse().unwrap(),
         association: eni.map(|_| "eipassoc-1".parse().unwrap()),
         eni: eni.map(|(eni, _)| eni.parse().unwrap()),
+        instance: None,
         private_ip: eni.map(|(_, ip)| ip.parse().unwrap()),
         tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
     }
@@ -89,6 +90,7 @@ pub fn table(id: &str, routes: &[(&str, RouteTarget, bool)], tags: &[(&str, &str
     let routes = routes.iter().map(|(to, target, blackhole)| Route {
         destination: to.parse().unwrap(),
         target: target.clone(),
+        instance: None,
         blackhole: *blackhole,
     });
     RouteTable {

@@ -63,11 +63,12 @@ fn world() -> World {
         allocation: "eipalloc-1".parse().unwrap(),
         association: None,
         eni: None,
+        instance: None,
         private_ip: None,
         tags: BTreeMap::new(),
     };
     let local = RouteTarget::Other("local".to_owned());
-    let route = Route { destination: "10.7.0.0/16".parse().unwrap(), target: local, blackhole: false };
+    let route = Route { destination: "10.7.0.0/16".parse().unwrap(), target: local, instance: None, blackhole: false };
     let table = RouteTable {
         id: "rtb-1".parse().unwrap(),
         vpc: "vpc-1".parse().ok(),

@@ -145,7 +145,7 @@ impl World {
             Happening::Moved(number) => {
                 let key = self.key(*number).unwrap();
                 let local = matches!(key.kind, Kind::LocalAddress | Kind::SourceDestCheck);
-                let elsewhere = Seen::Elsewhere(Holder { name: "eni-x".to_owned(), blackhole: false });
+                let elsewhere = Seen::Elsewhere(Holder { name: "eni-x".to_owned(), instance: None, blackhole: false });
                 self.bindings.insert(key, if local { Seen::Absent } else { elsewhere });
             }
             Happening::Removed(number) => drop(self.bindings.insert(self.key(*number).unwrap(), Seen::Absent)),

@@ -375,8 +375,8 @@ fn seen(text: &str) -> Seen {
             (Some(association), _) => {
                 Seen::Here { association: Some(format!("eipassoc-{association}").parse().unwrap()) }
             }
-            (None, Some(name)) => Seen::Elsewhere(Holder { name: name.to_owned(), blackhole: true }),
-            (None, None) => Seen::Elsewhere(Holder { name: other.to_owned(), blackhole: false }),
+            (None, Some(name)) => Seen::Elsewhere(Holder { name: name.to_owned(), instance: None, blackhole: true }),
+            (None, None) => Seen::Elsewhere(Holder { name: other.to_owned(), instance: None, blackhole: false }),
         },
     }
 }

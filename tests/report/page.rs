@@ -5,12 +5,14 @@ use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ec2::Class;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{
-    ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem, SourceStatus, Status, VipStatus,
+    ClientsAt, ClientsStatus, ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem,
+    SourceStatus, Status, VipStatus,
 };
 
 use super::golden;
 use super::statuses::{
-    NOW_MS, ago, binding, cause, condition, denied, fresh, leader, standby, status, unread_claims, unrecorded, unseen,
+    NOW_MS, ago, binding, cause, clients, condition, denied, fresh, leader, standby, status, unread_claims, unrecorded,
+    unseen,
 };
 
 const TERMINAL: Style = Style { width: Some(100), colour: false };
@@ -309,4 +311,36 @@ fn text_from_elsewhere_cannot_command_the_terminal() {
     vip.bindings[1].detail = "points at\x1b[31m eni".to_owned();
     let page = page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, TERMINAL);
     assert!(page.chars().all(|c| c == '\n' || !c.is_control()), "{page:?}");
+}
+
+#[test]
+fn each_vip_begins_with_the_place_to_which_its_clients_are_led_as_far_as_it_was_read() {
+    let said = |clients: ClientsStatus, in_sync: bool| clients.sentence(in_sync, NOW_MS);
+    let at = |at, instance| clients(at, instance);
+    let old = |at, instance, seconds| ClientsStatus { read_ms: Some(ago(seconds)), ..clients(at, instance) };
+    let failed = |at, instance| ClientsStatus { current: false, ..old(at, instance, 48) };
+    let gone = |vip: ClientsStatus| ClientsStatus { leads: Some(false), ..vip };
+    let nobody = ClientsStatus { nobody_since_ms: Some(ago(120)), ..at(ClientsAt::Nowhere, None) };
+    for (clients, in_sync, wanted) in [
+        (at(ClientsAt::Here, None), true, "at this node, in sync"),
+        (at(ClientsAt::Here, None), false, "at this node, not in sync"),
+        (old(ClientsAt::Here, None, 48), true, "at this node, in sync (last read 48 s ago)"),
+        (gone(at(ClientsAt::Here, None)), true, "at this node, which does not lead"),
+        (at(ClientsAt::Elsewhere, Some("i-0def")), true, "at i-0def (last read 3 s ago)"),
+        (
+            gone(old(ClientsAt::Elsewhere, Some("i-0def"), 12)),
+            true,
+            "at i-0def, which has given up the VIP (last read 12 s ago)",
+        ),
+        (at(ClientsAt::Nowhere, None), true, "at no node, and no node is known to have led (last read 3 s ago)"),
+        (nobody, true, "at no node for 2 min (last read 3 s ago)"),
+        (at(ClientsAt::Several, None), false, "at several places: see the table (last read 3 s ago)"),
+        (failed(ClientsAt::Elsewhere, Some("i-0def")), false, "last known at i-0def 48 s ago (EC2 is not read)"),
+        (failed(ClientsAt::Here, None), false, "last known at this node 48 s ago (EC2 is not read)"),
+        (ClientsStatus::unknown(), false, "not known: EC2 has not been read since the daemon started"),
+    ] {
+        assert_eq!(said(clients, in_sync), wanted);
+    }
+    let unnamed = ClientsStatus { instance: None, ..at(ClientsAt::Elsewhere, Some("i-0def")) };
+    assert_eq!(said(unnamed, true), "at eni-0b2 (last read 3 s ago)");
 }

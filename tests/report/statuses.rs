@@ -8,8 +8,8 @@ use vipkeeper::observe::Source;
 use vipkeeper::observe::cause::Cause;
 use vipkeeper::observe::seen::Unseen;
 use vipkeeper::status::{
-    BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, SourceStatus,
-    Status, UnseenStatus, VERSION, VipStatus,
+    BindingStatus, ClaimStatus, ClientsAt, ClientsStatus, Condition, ConditionName, DesiredRole, DesiredStatus,
+    ErrorStatus, SourceStatus, Status, UnseenStatus, VERSION, VipStatus,
 };
 
 pub const NOW_MS: u64 = 1_800_000_000_000;
@@ -72,6 +72,7 @@ pub fn leader() -> VipStatus {
         }),
         in_sync: true,
         holds: Some(true),
+        clients: Some(clients(ClientsAt::Here, None)),
         bindings: vec![
             binding(Kind::Route, "rtb-012345abcd", State::InSync, "at eni-0a1"),
             binding(Kind::Route, "rtb-67890abcd", State::InSync, "at eni-0a1"),
@@ -100,6 +101,7 @@ pub fn standby() -> VipStatus {
             watchdog_leads: None,
             asked: None,
         },
+        clients: Some(clients(ClientsAt::Elsewhere, Some("i-0def"))),
         // The one that it served last.
         claim: leader().claim,
         bindings: vec![
@@ -114,6 +116,20 @@ pub fn standby() -> VipStatus {
     }
 }
 
+/// Where the clients are led, as it was read 3 s ago.
+pub fn clients(at: ClientsAt, instance: Option<&str>) -> ClientsStatus {
+    ClientsStatus {
+        at: at.into(),
+        place: instance.map(|_| "eni-0b2".to_owned()),
+        instance: instance.map(|id| id.parse().unwrap()),
+        leads: (at == ClientsAt::Here).then_some(true),
+        read_ms: Some(ago(3)),
+        current: true,
+        nobody_since_ms: None,
+        nobody_serves: false,
+    }
+}
+
 pub fn binding(kind: Kind, target: &str, state: State, detail: &str) -> BindingStatus {
     BindingStatus {
         kind,
@@ -121,6 +137,8 @@ pub fn binding(kind: Kind, target: &str, state: State, detail: &str) -> BindingS
         state: state.into(),
         detail: detail.to_owned(),
         since_ms: ago(722),
+        read_ms: Some(ago(3)),
+        last_seen: None,
         drift: None,
         blocked_by: None,
         action: None,

@@ -492,6 +492,7 @@ fn address(view: &AddressView) -> Address {
         allocation: allocation_id.parse().expect("the endpoint makes good ids"),
         association: association.as_ref().and_then(|association| association.id.parse().ok()),
         eni: association.as_ref().and_then(|association| association.network_interface_id.parse().ok()),
+        instance: view.instance_id.as_ref().and_then(|id| id.parse().ok()),
         private_ip: association.as_ref().map(|association| association.private_ip),
         tags: BTreeMap::new(),
     }
@@ -508,6 +509,7 @@ fn route_table(view: &RouteTableView) -> RouteTable {
             model::RouteTarget::InternetGateway(id) => RouteTarget::Other(id.clone()),
             model::RouteTarget::Local => RouteTarget::Other("local".to_owned()),
         },
+        instance: route.instance_id.as_ref().and_then(|id| id.parse().ok()),
         blackhole: route.state == RouteState::Blackhole,
     });
     RouteTable {

@@ -36,7 +36,7 @@ async fn addresses_are_read_by_filter_and_empty_texts_are_absent() {
           <item><publicIp>35.163.178.3</publicIp><allocationId>eipalloc-1</allocationId><instanceId></instanceId>
             <networkInterfaceId></networkInterfaceId><privateIpAddress/></item>
           <item><publicIp>35.163.178.4</publicIp><allocationId>eipalloc-2</allocationId>
-            <associationId>eipassoc-2</associationId><networkInterfaceId>eni-0a</networkInterfaceId>
+            <associationId>eipassoc-2</associationId><instanceId>i-0aa</instanceId><networkInterfaceId>eni-0a</networkInterfaceId>
             <privateIpAddress>10.0.0.9</privateIpAddress>
             <tagSet><item><key>k</key><value>v</value></item><item><key>empty</key><value/></item></tagSet></item>
           <item><publicIp>35.163.178.5</publicIp></item>
@@ -50,6 +50,7 @@ async fn addresses_are_read_by_filter_and_empty_texts_are_absent() {
         allocation: id("eipalloc-1"),
         association: None,
         eni: None,
+        instance: None,
         private_ip: None,
         tags: BTreeMap::new(),
     };
@@ -58,6 +59,7 @@ async fn addresses_are_read_by_filter_and_empty_texts_are_absent() {
         allocation: id("eipalloc-2"),
         association: Some(id("eipassoc-2")),
         eni: Some(id("eni-0a")),
+        instance: Some(id("i-0aa")),
         private_ip: Some(id("10.0.0.9")),
         tags: [("empty".to_owned(), String::new()), ("k".to_owned(), "v".to_owned())].into(),
     };
@@ -100,7 +102,10 @@ async fn tables_show_static_routes_only_whatever_kinds_there_are() {
         tags: [("role".to_owned(), "pg*1".to_owned()), ("vip".to_owned(), "yes".to_owned())].into(),
     };
     let found = Tested::at(&endpoint).await.ec2.route_tables(&Account::Own, &query, NORMAL).await.unwrap();
-    let route = |destination: &str, target, blackhole| Route { destination: id(destination), target, blackhole };
+    let route = |destination: &str, target, blackhole| {
+        let instance = matches!(target, RouteTarget::Eni(_)).then(|| id("i-0bb"));
+        Route { destination: id(destination), target, instance, blackhole }
+    };
     let expected = RouteTable {
         id: id("rtb-1"),
         vpc: Some(id("vpc-1")),

@@ -1,0 +1,73 @@
+//! Where each binding and the clients of a VIP are, as the document tells it.
+
+use crate::binding::{Binding, BindingKey, Kind};
+use crate::decide::clients::Place;
+use crate::decide::plan::{Verdict, Why};
+use crate::observe::seen::{Now, Seen};
+use crate::status::{ClientsAt, ClientsStatus, LastSeen};
+
+use super::vip::VipLoop;
+
+/// Behind each ENI of this node, so that a reader need not know its id.
+const THIS_NODE: &str = " (this node)";
+
+impl VipLoop {
+    pub(super) fn clients_status(&self, now: Now) -> Option<ClientsStatus> {
+        self.plan()?;
+        let Some(clients) = self.clients() else {
+            return Some(ClientsStatus::unknown());
+        };
+        let (at, holder) = match &clients.place {
+            Place::Here => (ClientsAt::Here, None),
+            Place::Elsewhere(holder) => (ClientsAt::Elsewhere, Some(holder)),
+            Place::Nowhere => (ClientsAt::Nowhere, None),
+            Place::Several => (ClientsAt::Several, None),
+        };
+        Some(ClientsStatus {
+            at: at.into(),
+            place: holder.map(|holder| holder.name.clone()),
+            instance: holder.and_then(|holder| holder.instance.clone()),
+            leads: clients.leads,
+            read_ms: Some(now.wall_ms_before(clients.read_at)),
+            current: clients.is_current,
+            nobody_since_ms: clients.nobody_since.map(|at| now.wall_ms_before(at)),
+            nobody_serves: clients.nobody_serves,
+        })
+    }
+
+    /// When the read began that shows this binding, and, where no read shows it, the place that was read last.
+    pub(super) fn reads_of(&self, key: &BindingKey, now: Now) -> (Option<u64>, Option<LastSeen>) {
+        let (binding, sight, last) = self.sights(key);
+        match sight {
+            Some(sight) if !matches!(sight.seen, Seen::Unknown(_)) => (Some(now.wall_ms_before(sight.at)), None),
+            _ => {
+                let last = last
+                    .map(|last| LastSeen { place: place(&last.seen, binding), read_ms: now.wall_ms_before(last.at) });
+                (None, last)
+            }
+        }
+    }
+}
+
+/// The phrase about a binding's state.
+pub(super) fn detail(key: &BindingKey, verdict: &Verdict) -> String {
+    let is_local = matches!(key.kind, Kind::LocalAddress);
+    let this_node = if matches!(verdict.why, Why::PointsHere { .. }) && !is_local { THIS_NODE } else { "" };
+    format!("{}{this_node}", verdict.why)
+}
+
+fn place(seen: &Seen, binding: Option<&Binding>) -> String {
+    match (seen, binding) {
+        (Seen::Elsewhere(holder), _) => format!("at {holder}"),
+        (Seen::Absent | Seen::Unknown(_), _) => "nowhere".to_owned(),
+        (Seen::Here { .. }, Some(Binding::ElasticIp { eni, private_ip, .. })) => {
+            format!("at {eni} {private_ip}{THIS_NODE}")
+        }
+        (Seen::Here { .. }, Some(Binding::Route { eni, .. } | Binding::SecondaryIp { eni, .. })) => {
+            format!("at {eni}{THIS_NODE}")
+        }
+        (Seen::Here { .. }, Some(Binding::LocalAddress { interface, .. })) => format!("on {interface}"),
+        (Seen::Here { .. }, Some(Binding::SourceDestCheck { eni })) => format!("off on {eni}{THIS_NODE}"),
+        (Seen::Here { .. }, None) => "at this node".to_owned(),
+    }
+}
