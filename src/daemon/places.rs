@@ -8,9 +8,6 @@ use crate::status::{ClientsAt, ClientsStatus, LastSeen};
 
 use super::vip::VipLoop;
 
-/// Behind each ENI of this node, so that a reader need not know its id.
-const THIS_NODE: &str = " (this node)";
-
 impl VipLoop {
     pub(super) fn clients_status(&self, now: Now) -> Option<ClientsStatus> {
         self.plan()?;
@@ -49,11 +46,16 @@ impl VipLoop {
     }
 }
 
-/// The phrase about a binding's state.
+/// The phrase about a binding's state. A reader need not know the ids of this node's ENIs.
 pub(super) fn detail(key: &BindingKey, verdict: &Verdict) -> String {
-    let is_local = matches!(key.kind, Kind::LocalAddress);
-    let this_node = if matches!(verdict.why, Why::PointsHere { .. }) && !is_local { THIS_NODE } else { "" };
-    format!("{}{this_node}", verdict.why)
+    match (&verdict.why, key.kind) {
+        (Why::PointsHere { place }, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp) => at_this_node(place),
+        (why, _) => why.to_string(),
+    }
+}
+
+fn at_this_node(place: &str) -> String {
+    format!("at this node ({})", place.trim_start_matches("at ").trim_start_matches("on "))
 }
 
 fn place(seen: &Seen, binding: Option<&Binding>) -> String {
@@ -61,13 +63,13 @@ fn place(seen: &Seen, binding: Option<&Binding>) -> String {
         (Seen::Elsewhere(holder), _) => format!("at {holder}"),
         (Seen::Absent | Seen::Unknown(_), _) => "nowhere".to_owned(),
         (Seen::Here { .. }, Some(Binding::ElasticIp { eni, private_ip, .. })) => {
-            format!("at {eni} {private_ip}{THIS_NODE}")
+            at_this_node(&format!("{eni} {private_ip}"))
         }
         (Seen::Here { .. }, Some(Binding::Route { eni, .. } | Binding::SecondaryIp { eni, .. })) => {
-            format!("at {eni}{THIS_NODE}")
+            at_this_node(eni.as_str())
         }
         (Seen::Here { .. }, Some(Binding::LocalAddress { interface, .. })) => format!("on {interface}"),
-        (Seen::Here { .. }, Some(Binding::SourceDestCheck { eni })) => format!("off on {eni}{THIS_NODE}"),
+        (Seen::Here { .. }, Some(Binding::SourceDestCheck { eni })) => format!("off on {eni}"),
         (Seen::Here { .. }, None) => "at this node".to_owned(),
     }
 }

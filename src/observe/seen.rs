@@ -70,9 +70,9 @@ pub struct Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
-        if let Some(instance) = self.instance.as_ref().filter(|instance| instance.as_str() != self.name) {
-            write!(f, " of {instance}")?;
+        match self.instance.as_ref().filter(|instance| instance.as_str() != self.name) {
+            Some(instance) => write!(f, "{instance} ({})", self.name)?,
+            None => f.write_str(&self.name)?,
         }
         if self.blackhole { f.write_str(" (blackhole)") } else { Ok(()) }
     }

@@ -174,6 +174,7 @@ fn the_page_of_a_leader_that_lacks_a_permission() {
         for source in &mut status.sources {
             source.last_success_ms = Some(now - 3000);
         }
+        status.vips[0].clients.as_mut().unwrap().read_ms = Some(now - 3000);
         let style = Style { width: Some(100), colour: false };
         golden::check("page-readme.txt", &page(&status, DaemonLife::Alive, now, style));
     });
