@@ -119,6 +119,11 @@ impl VipChanges<'_> {
             news(&News::Contested { vip, contested });
         }
         self.hold(news);
+        let nobody = |status: &VipStatus| status.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
+        let (before, after) = (self.before.is_some_and(nobody), nobody(self.after));
+        if before != after {
+            news(&News::NobodyServes { vip, nobody: after });
+        }
     }
 
     /// Tells of a hold when it begins, when another one takes its place, and when it ends.

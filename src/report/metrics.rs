@@ -55,6 +55,7 @@ struct VipState {
     claim_recorded: bool,
     contested: bool,
     hook_lost: bool,
+    nobody_serves: bool,
     desired_invalid: bool,
     guard_alive: bool,
     held: bool,
@@ -73,6 +74,7 @@ impl Default for VipState {
             claim_recorded: false,
             contested: false,
             hook_lost: false,
+            nobody_serves: false,
             desired_invalid: false,
             guard_alive: false,
             held: false,
@@ -203,6 +205,7 @@ impl Gauges {
             state.claim_recorded = claim.is_some() && told.conditions.iter().any(on_record);
             state.contested = holds(ConditionName::Contested);
             state.hook_lost = holds(ConditionName::HookLost);
+            state.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
             state.held = holds(ConditionName::Held);
             state.desired_invalid = fails(ConditionName::DesiredValid);
 
@@ -250,6 +253,7 @@ impl Gauges {
             gauge!("vipkeeper_claim_recorded", "vip" => vip.clone()).set(f64::from(state.claim_recorded));
             gauge!("vipkeeper_contested", "vip" => vip.clone()).set(f64::from(state.contested));
             gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(f64::from(state.hook_lost));
+            gauge!("vipkeeper_nobody_serves", "vip" => vip.clone()).set(f64::from(state.nobody_serves));
             gauge!("vipkeeper_desired_invalid", "vip" => vip.clone()).set(f64::from(state.desired_invalid));
             gauge!("vipkeeper_guard_alive", "vip" => vip.clone()).set(f64::from(state.guard_alive));
             gauge!("vipkeeper_held", "vip" => vip.clone()).set(f64::from(state.held));
@@ -436,6 +440,10 @@ fn describe_state() {
     );
     describe_gauge!("vipkeeper_takeover_obstacles", "Known reasons why a takeover by this node would fail.");
     describe_gauge!("vipkeeper_hook_lost", "Whether the watchdog contradicts the desired-state file.");
+    describe_gauge!(
+        "vipkeeper_nobody_serves",
+        "Whether EC2 leads the clients to nobody for longer than a failover takes."
+    );
     describe_gauge!("vipkeeper_desired_invalid", "Whether the desired-state file is not to be read or trusted.");
     describe_gauge!(
         "vipkeeper_last_successful_observation_timestamp_seconds",

@@ -54,6 +54,8 @@ pub enum News<'a> {
     Takeover { vip: IpAddr, direction: Direction },
     /// Somebody keeps taking the VIP from this node, which holds it by right; `false`: nobody does any more.
     Contested { vip: IpAddr, contested: bool },
+    /// EC2 has led the clients to nobody for longer than a failover takes; `false`: it leads them to somebody again.
+    NobodyServes { vip: IpAddr, nobody: bool },
     /// The watchdog contradicts the desired-state file; `false`: it does not any more.
     HookLost { vip: IpAddr, lost: bool },
     /// An operator holds the VIP: `why` says until when. `None`: the hold is over.

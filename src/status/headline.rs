@@ -34,6 +34,7 @@ impl Headline {
 
     pub(super) fn of(vip: &VipStatus, now_ms: u64) -> Self {
         Self::of_condition(vip, now_ms)
+            .or_else(|| Self::of_nobody(vip))
             .or_else(|| Self::of_unknown(vip).filter(|unknown| !unknown.is_good() || vip.obstacles.is_empty()))
             .or_else(|| Self::of_bindings(vip, now_ms))
             .or_else(|| Self::of_dead_guard(vip))
@@ -84,6 +85,28 @@ impl Headline {
             return Some(alert("HOLD NOT USED", RunbookEntry::Held, unused, &to_do));
         }
         None
+    }
+
+    /// The headline where EC2 leads the clients to nobody for longer than a failover takes. On a leader, the headline of
+    /// its bindings tells what keeps it from serving.
+    fn of_nobody(vip: &VipStatus) -> Option<Self> {
+        let leads = role(vip) == DesiredRole::Leader && holding(vip, ConditionName::Superseded).is_none();
+        let clients = vip.clients.as_ref().filter(|clients| clients.nobody_serves && !leads)?;
+        let mut what = vec![LED_NOWHERE.to_owned()];
+        what.extend(vip.desired.reason.as_deref().map(clean));
+        Some(Self {
+            tone: Tone::Bad,
+            word: "NOBODY SERVES",
+            since_ms: clients.nobody_since_ms,
+            aside: None,
+            what,
+            to_do: Some(
+                "start Pgpool on the nodes; where it runs, 'pcp_watchdog_info' and its log tell why no node leads; where it \
+                 leads, see that node's page"
+                    .to_owned(),
+            ),
+            entry: RunbookEntry::NoLeader,
+        })
     }
 
     /// The headline where no valid word says which role is wanted of this node. That is normal on a node on which no
@@ -331,6 +354,8 @@ fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
     failing(vip, ConditionName::ClaimRecorded).filter(|condition| leads && condition.reason == reason::NOT_READ)
 }
 
+const LED_NOWHERE: &str =
+    "EC2 leads the clients to no node that leads, for longer than a failover takes; vipkeeper elects nobody";
 const ASK_PGPOOL: &str = "start Pgpool, whose hooks say it";
 
 /// The advice where this node does nothing before somebody else acts.

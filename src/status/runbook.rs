@@ -17,6 +17,7 @@ names!(
     /// An entry of the runbook, by the anchor of its heading.
     RunbookEntry {
         ClientsDoNotReachTheVip = "clients-do-not-reach-the-vip",
+        NoLeader = "no-leader-or-two",
         Refused = "drift-that-does-not-go-away-blocked-with-an-error",
         InterfaceMissing = "interfacemissing",
         TakeoverWouldFail = "takeover-would-fail",

@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clients;
 mod clocks;
 mod failing;
 #[path = "../report/golden.rs"]

@@ -218,7 +218,7 @@ const SOMETHING_IS_WRONG: [Case; 13] = [
     ),
 ];
 
-const SOMETHING_FAILS: [Case; 13] = [
+const SOMETHING_FAILS: [Case; 14] = [
     case(
         "a route points elsewhere",
         |cluster| {
@@ -249,6 +249,11 @@ const SOMETHING_FAILS: [Case; 13] = [
         "a hook is lost",
         |cluster| cluster.set("b", "vipkeeper_hook_lost", &of_vip(""), between(20.0, 40.0)),
         &[(20.5, &[]), (21.5, &["HookLost"]), (40.5, &[])],
+    ),
+    case(
+        "nobody serves the VIP, as one node reads it",
+        |cluster| cluster.set("b", "vipkeeper_nobody_serves", &of_vip(""), between(20.0, 40.0)),
+        &[(19.5, &[]), (20.5, &["NobodyServes"]), (40.5, &[])],
     ),
     case(
         "an operator holds the VIP on one node",

@@ -63,6 +63,7 @@ impl Cluster {
             for name in [
                 "contested",
                 "hook_lost",
+                "nobody_serves",
                 "desired_invalid",
                 "held",
                 "takeover_obstacles",

@@ -299,8 +299,8 @@ const CLAIMS: &[Panel] = &[
         words: YES_NO,
     },
     Panel {
-        title: "Hooks lost, files that do not count, holds",
-        description: "Pgpool's watchdog contradicts the desired-state file, that file cannot be trusted, or an operator holds the VIP.",
+        title: "Nobody serves, hooks lost, files that do not count, holds",
+        description: "EC2 leads the clients to nobody, Pgpool's watchdog contradicts the desired-state file, that file cannot be trusted, or an operator holds the VIP.",
         shape: Lines,
         unit: "short",
         width: 8,
@@ -308,6 +308,7 @@ const CLAIMS: &[Panel] = &[
             ("vipkeeper_hook_lost{@vip}", "hook lost {{vip}} {{instance}}"),
             ("vipkeeper_desired_invalid{@vip}", "invalid {{vip}} {{instance}}"),
             ("vipkeeper_held{@vip}", "held {{vip}} {{instance}}"),
+            ("vipkeeper_nobody_serves{@vip}", "nobody serves {{vip}} {{instance}}"),
         ],
         words: NO_WORDS,
     },

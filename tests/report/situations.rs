@@ -18,11 +18,15 @@ use vipkeeper::observe::obstacles::ObstacleName;
 use vipkeeper::report::changes::Changes;
 use vipkeeper::report::{News, Outcome, Report, Reporter};
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
-use vipkeeper::status::{ConditionName, DesiredRole, ErrorStatus, ObstacleStatus, Problem, Status, VipStatus};
+use vipkeeper::status::{
+    ClientsAt, ClientsStatus, ConditionName, DesiredRole, ErrorStatus, ObstacleStatus, Problem, Status, VipStatus,
+};
 
 use super::golden;
 use super::log::captured;
-use super::statuses::{NOW_MS, ago, binding, cause, condition, leader, standby, status, unseen};
+use super::statuses::{
+    NOW_MS, ago, binding, cause, clients, condition, denied, fresh, leader, standby, status, unseen,
+};
 
 const HOST: &str = "ec2.eu-west-1.amazonaws.com";
 const METADATA: &str = "the metadata service at http://169.254.169.254";
@@ -160,6 +164,9 @@ fn situations() -> Vec<(&'static str, Status)> {
         ("refused once because the world moved", refused("RouteAlreadyExists", "The route exists.", None)),
         ("a takeover would fail", status(vec![VipStatus { obstacles: vec![inside], ..standby() }])),
         ("the watchdog is gone", status(vec![gone])),
+        ("nobody serves, on a standby", status(vec![nobody(standby())])),
+        ("nobody serves, where no hook has run", status(vec![nobody(fresh())])),
+        ("nobody serves, and this leader cannot take", status(vec![nobody(denied())])),
         (
             "the region is none",
             problem(
@@ -173,6 +180,13 @@ fn situations() -> Vec<(&'static str, Status)> {
             problem("InterfaceMissing", "no interface eth1 on this machine (gone, or renamed?); there are: eth0"),
         ),
     ]
+}
+
+/// The VIP leads to no node.
+fn nobody(vip: VipStatus) -> VipStatus {
+    let nowhere = clients(ClientsAt::Nowhere, None);
+    let clients = ClientsStatus { nobody_since_ms: Some(ago(95)), nobody_serves: true, ..nowhere };
+    VipStatus { clients: Some(clients), ..vip }
 }
 
 /// The end of the change that EC2 refused, if the status has one.
@@ -233,9 +247,10 @@ fn each_situation_is_told_alike_on_the_page_in_the_log_by_the_exit_status_and_in
         let metrics = report.metrics();
         let stands_out = |line: &&str| {
             let (series, value) = line.rsplit_once(' ').unwrap_or_default();
-            let is_bad = ["watchdog_gone", "takeover_obstacles", "desired_invalid", "contested", "hook_lost"]
-                .iter()
-                .any(|metric| series.starts_with(&format!("vipkeeper_{metric}{{")));
+            let is_bad =
+                ["watchdog_gone", "takeover_obstacles", "desired_invalid", "contested", "hook_lost", "nobody_serves"]
+                    .iter()
+                    .any(|metric| series.starts_with(&format!("vipkeeper_{metric}{{")));
             let is_out_of_place =
                 series.starts_with("vipkeeper_binding_state{") && !series.contains("state=\"in_sync\"");
             (is_bad || is_out_of_place) && value != "0"
