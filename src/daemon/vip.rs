@@ -8,7 +8,7 @@ use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Kind, Vip};
 use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
-use crate::decide::clients::{Clients, Reads};
+use crate::decide::clients::{ClientReads, Clients};
 use crate::decide::hold::Hold;
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
@@ -63,7 +63,7 @@ pub struct VipLoop {
     /// The VIP and the observations that the last plan was made from.
     seen: Option<(Vip, Observed)>,
     /// What was read of the clients' way so far.
-    led: Reads,
+    led: ClientReads,
     attempts: Attempts,
     /// The number of fresh starts. A new claim, the end of a claim and a changed config are fresh starts of every
     /// subject.
@@ -94,7 +94,7 @@ impl VipLoop {
             plan: None,
             obstacles: Vec::new(),
             seen: None,
-            led: Reads::default(),
+            led: ClientReads::default(),
             attempts: Attempts::default(),
             starts: 0,
             began: persisted.as_ref().map(|persisted| (persisted.claim.clone(), None)),
@@ -122,7 +122,7 @@ impl VipLoop {
         self.config.delegate_ip
     }
 
-    /// Reads the desired-state file afresh. Returns whether the word that is in force changed.
+    /// ClientReads the desired-state file afresh. Returns whether the word that is in force changed.
     pub fn read_desired(&mut self, machine: &mut impl Machine, mode: WitnessMode, heard: Heard, now: Now) -> bool {
         let mut reading = machine.desired(self.vip());
         reading.desired = self.decider.judge(mode, &reading.desired, heard, now);
@@ -137,7 +137,7 @@ impl VipLoop {
         changed || hold_changed
     }
 
-    /// Reads the hold afresh. Returns whether it began or ended.
+    /// ClientReads the hold afresh. Returns whether it began or ended.
     fn read_hold(&mut self, machine: &impl Machine, reading: &Reading, now: Now) -> bool {
         let before = self.decider.hold.is_some();
         self.hold = machine.hold(self.vip());

@@ -39,7 +39,7 @@ pub struct Clients {
 
 /// What was read so far of the clients of one VIP.
 #[derive(Debug, Clone, Default)]
-pub struct Reads {
+pub struct ClientReads {
     /// The last sight of each binding that was not unknown.
     last: BTreeMap<BindingKey, Sight>,
     /// Whether a node is known to have led since this VIP exists.
@@ -48,7 +48,7 @@ pub struct Reads {
     nobody: Option<(Moment, Moment)>,
 }
 
-impl Reads {
+impl ClientReads {
     /// Takes a look into account.
     pub fn learn(&mut self, vip: &Vip, observed: &Observed, standing: &Standing) {
         self.last.retain(|key, _| vip.bindings.contains_key(key));
@@ -202,7 +202,7 @@ mod tests {
 
     /// The clients after these looks of a standby, each with its second.
     fn after(looks: &[(Seen, &[(&str, u64)], u64)]) -> Clients {
-        let mut reads = Reads::default();
+        let mut reads = ClientReads::default();
         let mut clients = None;
         for (look, terms, s) in looks {
             let observed = seen(std::slice::from_ref(look), terms, *s);
@@ -255,7 +255,7 @@ mod tests {
             (vec![here(), at("i-b")], Place::Several),
             (vec![Seen::Absent, Seen::Absent], Place::Nowhere),
         ] {
-            let (mut reads, observed) = (Reads::default(), seen(&looks, &[], 1));
+            let (mut reads, observed) = (ClientReads::default(), seen(&looks, &[], 1));
             reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Leader);
             assert_eq!(reads.clients(&observed, &Standing::Leader).unwrap().place, place);
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::VipStatus;
 use super::layout::{clean, since};
 use crate::ids::InstanceId;
 use crate::names::{OneOf, names};
@@ -66,14 +67,14 @@ impl ClientsStatus {
         }
     }
 
-    /// The line behind `clients` on the page. `in_sync` is whether every binding is as it should be.
+    /// The line behind `clients` on the page of this VIP.
     #[must_use]
-    pub fn sentence(&self, in_sync: bool, now_ms: u64) -> String {
+    pub fn sentence(&self, vip: &VipStatus, now_ms: u64) -> String {
         let at = self.at.known().unwrap_or(ClientsAt::Unknown);
         let Some(read_ms) = self.read_ms.filter(|_| at != ClientsAt::Unknown) else {
             return "not known: EC2 has not been read since the daemon started".to_owned();
         };
-        let place = self.where_to(at, in_sync, now_ms);
+        let place = self.where_to(at, vip, now_ms);
         let read = since(read_ms, now_ms);
         match (at, self.current) {
             (_, false) => format!("last known {place} {read} ago (EC2 is not read)"),
@@ -82,7 +83,7 @@ impl ClientsStatus {
         }
     }
 
-    fn where_to(&self, at: ClientsAt, in_sync: bool, now_ms: u64) -> String {
+    fn where_to(&self, at: ClientsAt, vip: &VipStatus, now_ms: u64) -> String {
         let name = match (&self.instance, &self.place) {
             (Some(instance), _) => instance.to_string(),
             (None, Some(place)) => clean(place),
@@ -91,7 +92,7 @@ impl ClientsStatus {
         match (at, self.leads) {
             (ClientsAt::Here, _) if !self.current => "at this node".to_owned(),
             (ClientsAt::Here, Some(false)) => "at this node, which does not lead".to_owned(),
-            (ClientsAt::Here, _) if in_sync => "at this node, in sync".to_owned(),
+            (ClientsAt::Here, _) if vip.in_sync => "at this node, in sync".to_owned(),
             (ClientsAt::Here, _) => "at this node, not in sync".to_owned(),
             (ClientsAt::Elsewhere, Some(false)) => format!("at {name}, which has given up the VIP"),
             (ClientsAt::Elsewhere, _) => format!("at {name}"),

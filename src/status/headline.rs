@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use super::layout::{Tone, age, clean, since};
 use super::runbook::RunbookEntry;
-use super::{BindingStatus, Condition, ConditionName, DesiredRole, ErrorStatus, ObstacleStatus, VipStatus, reason};
+use super::{
+    BindingStatus, Condition, ConditionName, DesiredRole, ErrorStatus, LastSeen, ObstacleStatus, VipStatus, reason,
+};
 use super::{by_hand, hint};
 use crate::decide::plan::{Blocker, State};
 use crate::ec2::Class;
 use crate::ec2::reason::Reason;
 use crate::names::OneOf;
+use crate::observe::seen::Unseen;
 
 /// The first lines about a VIP.
 pub(super) struct Headline {
@@ -169,7 +172,7 @@ impl Headline {
             State::Blocked => (Tone::Bad, "BLOCKED"),
             State::Drift => (Tone::Bad, "DRIFT"),
             State::Waiting => (Tone::Wait, "WAITING"),
-            State::Unknown | State::InSync => (Tone::Wait, "NOT KNOWN"),
+            State::Unknown | State::InSync => (Tone::Wait, unread(worst).0),
         };
         let good = vip.bindings.iter().filter(|binding| state(binding) == State::InSync).count();
         let mut what = vec![format!("{} {}: {}", worst.kind, clean(&worst.target), clean(&worst.detail))];
@@ -184,6 +187,8 @@ impl Headline {
         if let Some(action) = tried(worst) {
             what.insert(1, format!("tried to {}", clean(action)));
         }
+        what.extend(worst.last_seen.as_ref().map(|last| last_seen(last, now_ms)));
+        what.extend(no_hook_so_far(vip));
         Some(Self {
             tone,
             word,
@@ -195,7 +200,7 @@ impl Headline {
                 (None, Some(_), _) | (None, None, State::Drift) => RunbookEntry::Refused,
                 (None, None, State::Blocked) => RunbookEntry::Waiting,
                 (None, None, State::Waiting | State::InSync) => RunbookEntry::Slow,
-                (None, None, State::Unknown) => RunbookEntry::NotRead,
+                (None, None, State::Unknown) => unread(worst).1,
             },
             to_do: match (blocker(worst), &worst.last_error) {
                 // A binding that waits for somebody else is not tried, so its last error is an old one.
@@ -335,6 +340,36 @@ fn severity(binding: &BindingStatus) -> u8 {
         State::Unknown => 2,
         State::Waiting => 1,
     }
+}
+
+/// The word for a binding whose state is unknown, and its entry. The status of an older daemon names the class alone.
+fn unread(binding: &BindingStatus) -> (&'static str, RunbookEntry) {
+    let why = binding.unseen.as_ref().map(|unseen| (unseen.why.known(), unseen.cause.kernel.is_some()));
+    match why {
+        Some((Some(Unseen::NotRead | Unseen::NotYet), _)) => ("NOT READ YET", RunbookEntry::NotReadYet),
+        Some((Some(Unseen::NoSuchResource | Unseen::Unresolved), _)) => {
+            ("CONFIG DOES NOT FIT", RunbookEntry::DoesNotFit)
+        }
+        Some((Some(Unseen::ReadFailed) | None, true)) => ("KERNEL NOT READ", RunbookEntry::KernelNotRead),
+        None if binding.read_error_class.is_none() => ("NOT READ YET", RunbookEntry::NotReadYet),
+        Some((Some(Unseen::ReadFailed) | None, false)) | None => ("EC2 NOT READ", RunbookEntry::NotRead),
+    }
+}
+
+/// The place that was read last, before the reads began to fail.
+pub(super) fn last_seen(last: &LastSeen, now_ms: u64) -> String {
+    format!("last seen {} {} ago", clean(&last.place), since(last.read_ms, now_ms))
+}
+
+/// The line about a node on which no hook has run, while a failed read keeps the page from saying `NO HOOK YET`.
+fn no_hook_so_far(vip: &VipStatus) -> Option<String> {
+    let in_sync = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync)?;
+    let waits = role(vip) == DesiredRole::Unknown && in_sync.reason == reason::NOT_READ;
+    waits.then(|| {
+        "NO HOOK YET, as far as was read: no hook has run since this machine started, which is normal on a node that has not \
+         led since"
+            .to_owned()
+    })
 }
 
 fn blocker(binding: &BindingStatus) -> Option<Blocker> {

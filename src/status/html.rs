@@ -10,7 +10,7 @@ use super::event::list::EventList;
 use super::event::stamp::Stamp;
 use super::event::{NodeEvent, shown};
 use super::frame::{Frame, Refresh, framed};
-use super::headline::{Headline, is_well, next_try, role};
+use super::headline::{Headline, is_well, last_seen, next_try, role};
 use super::layout::{Tone, age, clean, since};
 use super::page::{DaemonLife, IF_STUCK, Overall, ended_connections, shown_role, source_name, tone};
 use super::runbook::RunbookEntry;
@@ -137,7 +137,7 @@ fn vip_section(vip: &VipStatus, number: usize, overall: Overall, now_ms: u64) ->
             }
             dl {
                 @if let Some(clients) = &vip.clients {
-                    dt { "Clients" } dd { (clients.sentence(vip.in_sync, now_ms)) }
+                    dt { "Clients" } dd { (clients.sentence(vip, now_ms)) }
                 }
                 @if !headline.what.is_empty() {
                     dt { "What" } @for line in &headline.what { dd { (line) } }
@@ -177,6 +177,7 @@ fn bindings(vip: &VipStatus, id: &str, now_ms: u64) -> Markup {
 
 fn detail(binding: &BindingStatus, now_ms: u64) -> Markup {
     html! {
+        @if let Some(last) = &binding.last_seen { (last_seen(last, now_ms)) br; }
         (clean(&binding.detail))
         @if let Some(action) = &binding.action { br; "Planned: " (clean(action)) }
         @if let Some(error) = &binding.last_error { br; (failure(error, now_ms)) }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::headline::{Headline, holding, is_well, next_try, state};
+use super::headline::{Headline, holding, is_well, last_seen, next_try, state};
 pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
 use super::{
@@ -133,7 +133,7 @@ fn vip_section(vip: &VipStatus, overall: Overall, now_ms: u64, style: Style) -> 
     let aside = headline.aside.map(|aside| format!(" ({aside})")).unwrap_or_default();
     let mut page = format!("{ip}  {role}  {word}{age}{aside}\n");
     if let Some(clients) = &vip.clients {
-        page += &style.paragraph(2, "clients  ", &clients.sentence(vip.in_sync, now_ms));
+        page += &style.paragraph(2, "clients  ", &clients.sentence(vip, now_ms));
     }
     for (number, line) in headline.what.iter().enumerate() {
         page += &style.paragraph(2, if number == 0 { "what  " } else { "      " }, line);
@@ -166,7 +166,8 @@ fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {
     let row = |binding: &BindingStatus| {
         let tone = tone(binding);
         let error = binding.last_error.as_ref().map(|error| format!("; {}", clean(&error.message)));
-        let detail = clean(&binding.detail) + &error.unwrap_or_default();
+        let last = binding.last_seen.as_ref().map(|last| last_seen(last, now_ms) + "; ").unwrap_or_default();
+        let detail = last + &clean(&binding.detail) + &error.unwrap_or_default();
         vec![
             (Tone::Plain, binding.kind.to_string()),
             (Tone::Plain, clean(&binding.target)),

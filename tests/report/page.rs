@@ -315,7 +315,7 @@ fn text_from_elsewhere_cannot_command_the_terminal() {
 
 #[test]
 fn each_vip_begins_with_the_place_to_which_its_clients_are_led_as_far_as_it_was_read() {
-    let said = |clients: ClientsStatus, in_sync: bool| clients.sentence(in_sync, NOW_MS);
+    let said = |clients: ClientsStatus, in_sync| clients.sentence(&VipStatus { in_sync, ..leader() }, NOW_MS);
     let at = |at, instance| clients(at, instance);
     let old = |at, instance, seconds| ClientsStatus { read_ms: Some(ago(seconds)), ..clients(at, instance) };
     let failed = |at, instance| ClientsStatus { current: false, ..old(at, instance, 48) };

@@ -13,13 +13,15 @@ use vipkeeper::ec2::stranger::{Meant, Stranger};
 use vipkeeper::ec2::{Class, codes};
 use vipkeeper::names::OneOf;
 use vipkeeper::observe::Source;
-use vipkeeper::observe::cause::Cause;
+use vipkeeper::observe::cause::{Cause, KernelFault};
 use vipkeeper::observe::obstacles::ObstacleName;
+use vipkeeper::observe::seen::Unseen;
 use vipkeeper::report::changes::Changes;
 use vipkeeper::report::{News, Outcome, Report, Reporter};
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{
-    ClientsAt, ClientsStatus, ConditionName, DesiredRole, ErrorStatus, ObstacleStatus, Problem, Status, VipStatus,
+    ClientsAt, ClientsStatus, Condition, ConditionName, DesiredRole, ErrorStatus, LastSeen, ObstacleStatus, Problem,
+    Status, UnseenStatus, VipStatus,
 };
 
 use super::golden;
@@ -129,6 +131,7 @@ fn situations() -> Vec<(&'static str, Status)> {
                  connect error: Connection refused (os error 111)";
     let forbidden = "the proxy http://10.0.0.7:3128 does not let ec2.eu-west-1.amazonaws.com through: tunnel error: \
                      unsuccessful";
+    let kernel = Cause { kernel: Some(KernelFault::NoAnswer.into()), ..Cause::default() };
     vec![
         (
             "no source has credentials",
@@ -164,6 +167,11 @@ fn situations() -> Vec<(&'static str, Status)> {
         ("refused once because the world moved", refused("RouteAlreadyExists", "The route exists.", None)),
         ("a takeover would fail", status(vec![VipStatus { obstacles: vec![inside], ..standby() }])),
         ("the watchdog is gone", status(vec![gone])),
+        ("a read fails where no hook has run", blind(fresh(), Unseen::ReadFailed, Cause::default())),
+        ("a leader's read fails", blind(leader(), Unseen::ReadFailed, Cause::default())),
+        ("the kernel does not answer", blind(leader(), Unseen::ReadFailed, kernel)),
+        ("nothing was read yet", blind(standby(), Unseen::NotRead, Cause::default())),
+        ("the config does not fit", blind(leader(), Unseen::NoSuchResource, Cause::default())),
         ("nobody serves, on a standby", status(vec![nobody(standby())])),
         ("nobody serves, where no hook has run", status(vec![nobody(fresh())])),
         ("nobody serves, and this leader cannot take", status(vec![nobody(denied())])),
@@ -180,6 +188,33 @@ fn situations() -> Vec<(&'static str, Status)> {
             problem("InterfaceMissing", "no interface eth1 on this machine (gone, or renamed?); there are: eth0"),
         ),
     ]
+}
+
+/// The first binding could be seen until 48 s ago.
+fn blind(mut vip: VipStatus, why: Unseen, cause: Cause) -> Status {
+    let error = "DescribeRouteTables: no connection to ec2.eu-west-1.amazonaws.com: no route to host";
+    let text = match why {
+        Unseen::ReadFailed => format!("the read failed: {error}"),
+        Unseen::NoSuchResource => "rtb-012345abcd does not exist, or not in this account and region".to_owned(),
+        _ => "not read yet".to_owned(),
+    };
+    let failed = why == Unseen::ReadFailed;
+    let class = failed.then_some(Class::Transient.into());
+    vip.in_sync = false;
+    vip.bindings[0].state = State::Unknown.into();
+    vip.bindings[0].detail.clone_from(&text);
+    vip.bindings[0].read_ms = None;
+    let place = "at i-0def (eni-0b2)".to_owned();
+    vip.bindings[0].last_seen = failed.then_some(LastSeen { place, read_ms: ago(48) });
+    vip.bindings[0].unseen = Some(UnseenStatus { why: why.into(), class, cause });
+    if let Some(clients) = &mut vip.clients {
+        (clients.current, clients.read_ms) = (false, failed.then_some(ago(48)));
+    }
+    let in_sync = condition(ConditionName::InSync, false, &format!("route rtb-012345abcd: {text}"), 42);
+    vip.conditions[0] = Condition { reason: "NotRead".to_owned(), ..in_sync };
+    let mut status = status(vec![vip]);
+    status.sources[1].error = failed.then_some(error.to_owned());
+    status
 }
 
 /// The VIP leads to no node.
