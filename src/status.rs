@@ -23,6 +23,7 @@ pub mod document;
 pub mod event;
 pub use self::clients::{ClientsAt, ClientsStatus};
 
+mod above;
 mod by_hand;
 pub mod clients;
 pub mod file;

@@ -7,7 +7,7 @@ use crate::binding::{BindingKey, Kind, Vip};
 use crate::claim_tag::WITHDRAWN;
 use crate::decide::claim::Standing;
 use crate::decide::timing::NOBODY_AFTER;
-use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight};
+use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen};
 
 /// The place to which EC2 leads the clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,9 @@ impl ClientReads {
     pub fn learn(&mut self, vip: &Vip, observed: &Observed, standing: &Standing) {
         self.last.retain(|key, _| vip.bindings.contains_key(key));
         for (key, sight) in &observed.sights {
-            if !matches!(sight.seen, Seen::Unknown(_)) {
+            if is_of_nothing(&sight.seen) {
+                self.last.remove(key);
+            } else if !matches!(sight.seen, Seen::Unknown(_)) {
                 self.last.insert(key.clone(), sight.clone());
             }
         }
@@ -97,7 +99,7 @@ impl ClientReads {
         let last: Vec<_> = self.last.iter().filter(|(key, _)| points(key.kind)).map(|(_, sight)| sight).collect();
         let read_at = last.iter().map(|sight| sight.at).min()?;
         let mut asked = observed.sights.iter().filter(|(key, _)| points(key.kind));
-        let is_current = asked.all(|(_, sight)| !matches!(sight.seen, Seen::Unknown(_)));
+        let is_current = asked.all(|(_, sight)| is_of_nothing(&sight.seen) || !matches!(sight.seen, Seen::Unknown(_)));
         let mut places = last.iter().map(|sight| place(&sight.seen));
         let first = places.next()?;
         let place = if places.all(|other| is_same(&first, &other)) { first } else { Place::Several };
@@ -118,6 +120,11 @@ fn place(seen: &Seen) -> Place {
         Seen::Elsewhere(holder) if !holder.blackhole => Place::Elsewhere(holder.clone()),
         Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_) => Place::Nowhere,
     }
+}
+
+/// Whether the config names something that EC2 does not have. It leads nobody anywhere, and is no failed read.
+fn is_of_nothing(seen: &Seen) -> bool {
+    matches!(seen, Seen::Unknown(WhyUnseen::NoSuchResource(_) | WhyUnseen::Unresolved(_)))
 }
 
 /// Two ENIs of one instance are one place.
@@ -144,7 +151,7 @@ mod tests {
     use super::*;
     use crate::binding::{Account, Binding, ClaimMode, Handover, OnRelease};
     use crate::ids::Term;
-    use crate::observe::seen::{Serving, WhyUnseen, Witness};
+    use crate::observe::seen::{Serving, Witness};
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -244,6 +251,15 @@ mod tests {
         let clients = after(&[(at("i-b"), &[("i-b", 7)], 10), (unread(), &[], 50)]);
         assert!(!clients.is_current && matches!(clients.place, Place::Elsewhere(_)), "{clients:?}");
         assert_eq!(clients.read_at, S(10));
+    }
+
+    #[test]
+    fn what_the_config_names_and_ec2_does_not_have_is_no_failed_read() {
+        let missing = || Seen::Unknown(WhyUnseen::NoSuchResource("rtb-1".to_owned()));
+        let (mut reads, observed) = (ClientReads::default(), seen(&[at("i-b"), missing()], &[], 1));
+        reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Standby);
+        let clients = reads.clients(&observed, &Standing::Standby).unwrap();
+        assert!(clients.is_current && matches!(clients.place, Place::Elsewhere(_)), "{clients:?}");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl ClientsStatus {
     pub fn sentence(&self, vip: &VipStatus, now_ms: u64) -> String {
         let at = self.at.known().unwrap_or(ClientsAt::Unknown);
         let Some(read_ms) = self.read_ms.filter(|_| at != ClientsAt::Unknown) else {
-            return "not known: EC2 has not been read since the daemon started".to_owned();
+            return "not known: no read has shown it since the daemon started".to_owned();
         };
         let place = self.where_to(at, vip, now_ms);
         let read = since(read_ms, now_ms);

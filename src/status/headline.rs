@@ -462,6 +462,16 @@ fn precise(from_ms: u64, to_ms: u64) -> String {
     if took < Duration::from_secs(10) { format!("{:.2} s", took.as_secs_f64()) } else { age(took) }
 }
 
+/// A condition as the page names it, and whether it holds under that name. A claim's record that cannot be read is no record
+/// that is missing.
+pub(super) fn shown_name(condition: &Condition) -> (String, &'static str) {
+    let yes_or_no = if condition.holds { "yes" } else { "no" };
+    if condition.name == ConditionName::ClaimRecorded && !condition.holds && condition.reason == reason::NOT_READ {
+        return ("CLAIMS NOT READ".to_owned(), "yes");
+    }
+    (clean(condition.name.as_str()), yes_or_no)
+}
+
 /// Whether a condition is as it should be.
 pub(super) fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
     // A condition of a newer daemon counts as well where it holds, as most conditions do.

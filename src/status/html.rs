@@ -9,10 +9,11 @@ use super::document::StatusDocument;
 use super::event::list::EventList;
 use super::event::stamp::Stamp;
 use super::event::{NodeEvent, shown};
+use super::above::Above;
 use super::frame::{Frame, Refresh, framed};
-use super::headline::{Headline, is_well, last_seen, next_try, role};
+use super::headline::{Headline, is_well, next_try, role, shown_name};
 use super::layout::{Tone, age, clean, since};
-use super::page::{DaemonLife, IF_STUCK, Overall, ended_connections, shown_role, source_name, tone};
+use super::page::{DaemonLife, IF_STUCK, Overall, ended_connections, seen_detail, shown_role, source_name, tone};
 use super::runbook::RunbookEntry;
 use super::{
     BindingStatus, ClaimStatus, ClockStatus, Condition, DesiredRole, ErrorStatus, SourceStatus, Status, VipStatus,
@@ -48,7 +49,7 @@ pub fn page(document: StatusDocument<&Status, &EventList>, now_ms: u64, refresh:
             main {
                 @if overall == Overall::Stale { (stuck(status, now_ms)) }
                 @if !status.problems.is_empty() { (problems(status, now_ms)) }
-                @for (number, vip) in status.vips.iter().enumerate() { (vip_section(vip, number, overall, now_ms)) }
+                @for (number, vip) in status.vips.iter().enumerate() { (vip_section((status, vip), number, overall, now_ms)) }
                 @if status.vips.is_empty() { p { "No VIP is configured, or the daemon has only just started." } }
                 @if !events.is_empty() { (last_events(events, Stamp::after(status, now_ms))) }
                 @if !status.sources.is_empty() { (sources(status, now_ms)) }
@@ -121,8 +122,9 @@ fn problems(status: &Status, now_ms: u64) -> Markup {
     }
 }
 
-fn vip_section(vip: &VipStatus, number: usize, overall: Overall, now_ms: u64) -> Markup {
+fn vip_section((status, vip): (&Status, &VipStatus), number: usize, overall: Overall, now_ms: u64) -> Markup {
     let headline = Headline::of(vip, now_ms);
+    let above = Above::of_vip(vip, &headline, status);
     let tone = if overall == Overall::Stale { Tone::Wait } else { headline.tone };
     let last_known = if overall == Overall::Stale { "LAST KNOWN: " } else { "" };
     let word = format!("{last_known}{}", headline.word);
@@ -145,11 +147,11 @@ fn vip_section(vip: &VipStatus, number: usize, overall: Overall, now_ms: u64) ->
                 @if let Some(to_do) = &headline.to_do { dt { "Do" } dd { (to_do) } }
             }
             p { (more(headline.entry, &format!("{} of {}", headline.word, vip.delegate_ip))) }
-            @if !vip.bindings.is_empty() { (bindings(vip, &id, now_ms)) }
-            @if let Some(claim) = &vip.claim { (claim_list(vip, claim, now_ms)) }
+            @if !vip.bindings.is_empty() { (bindings(vip, &id, &above, now_ms)) }
+            @if let Some(claim) = &vip.claim { (claim_list(vip, claim, &above, now_ms)) }
             @if !vip.other_claims.is_empty() { (other_claims(vip, now_ms)) }
             @if headline.entry != RunbookEntry::TakeoverWouldFail && !vip.obstacles.is_empty() { (obstacles(vip)) }
-            @if !vip.conditions.is_empty() { (conditions(vip, &id, now_ms)) }
+            @if !vip.conditions.is_empty() { (conditions(vip, &id, &above, now_ms)) }
             @if let Some(ended) = &vip.connections {
                 h3 { "Connections" }
                 p { (ended_connections(ended, now_ms)) " " (more(RunbookEntry::ConnectionsLeft, "connections")) }
@@ -158,7 +160,7 @@ fn vip_section(vip: &VipStatus, number: usize, overall: Overall, now_ms: u64) ->
     }
 }
 
-fn bindings(vip: &VipStatus, id: &str, now_ms: u64) -> Markup {
+fn bindings(vip: &VipStatus, id: &str, above: &Above, now_ms: u64) -> Markup {
     let id = format!("{id}-bindings");
     html! {
         h3 id=(id) { "Bindings" }
@@ -168,34 +170,33 @@ fn bindings(vip: &VipStatus, id: &str, now_ms: u64) -> Markup {
                     th role="rowheader" scope="row" { (binding.kind.to_string().replace('_', " ")) " " code { (clean(&binding.target)) } }
                     td role="cell" { (state_word(tone(binding), &clean(binding.state.as_str()).replace('_', " "))) }
                     td role="cell" { (since(binding.since_ms, now_ms)) }
-                    td.detail role="cell" { (detail(binding, now_ms)) }
+                    td.detail role="cell" { (detail(binding, above, now_ms)) }
                 }
             }
         }))
     }
 }
 
-fn detail(binding: &BindingStatus, now_ms: u64) -> Markup {
+fn detail(binding: &BindingStatus, above: &Above, now_ms: u64) -> Markup {
     html! {
-        @if let Some(last) = &binding.last_seen { (last_seen(last, now_ms)) br; }
-        (clean(&binding.detail))
+        (above.short(&seen_detail(binding, now_ms)))
         @if let Some(action) = &binding.action { br; "Planned: " (clean(action)) }
-        @if let Some(error) = &binding.last_error { br; (failure(error, now_ms)) }
+        @if let Some(error) = &binding.last_error { br; (failure(error, above, now_ms)) }
         @if let Some(next) = next_try(binding.next_try_ms, now_ms) { br; "Next try " (next) }
     }
 }
 
 /// An error in EC2's words, when it came, and how often in a row.
-fn failure(error: &ErrorStatus, now_ms: u64) -> Markup {
+fn failure(error: &ErrorStatus, above: &Above, now_ms: u64) -> Markup {
     html! {
-        span.error { (clean(&error.message)) }
+        span.error { (above.short(&error.message)) }
         " (" (since(error.at_ms, now_ms)) " ago"
         @if error.failures > 1 { ", " (error.failures) " times in a row" }
         ")"
     }
 }
 
-fn claim_list(vip: &VipStatus, claim: &ClaimStatus, now_ms: u64) -> Markup {
+fn claim_list(vip: &VipStatus, claim: &ClaimStatus, above: &Above, now_ms: u64) -> Markup {
     let name = if role(vip) == DesiredRole::Leader { "Claim" } else { "Last claim" };
     html! {
         h3 { (name) }
@@ -215,7 +216,7 @@ fn claim_list(vip: &VipStatus, claim: &ClaimStatus, now_ms: u64) -> Markup {
                 }
             }
             @if let Some(error) = &claim.record_error {
-                dt { "Not recorded" } dd { (failure(error, now_ms)) }
+                dt { "Not recorded" } dd { (failure(error, above, now_ms)) }
                 @if let Some(next) = next_try(claim.next_record_ms, now_ms) { dt { "Next try" } dd { (next) } }
             }
         }
@@ -254,19 +255,20 @@ fn obstacles(vip: &VipStatus) -> Markup {
 }
 
 /// All conditions, those first that are not as they should be.
-fn conditions(vip: &VipStatus, id: &str, now_ms: u64) -> Markup {
+fn conditions(vip: &VipStatus, id: &str, above: &Above, now_ms: u64) -> Markup {
     let id = format!("{id}-conditions");
     let (well, unwell): (Vec<_>, Vec<_>) = vip.conditions.iter().partition(|condition| is_well(condition, vip));
     let row = |condition: &Condition, tone| {
-        let entry = condition.name.known().filter(|_| tone != Tone::Good).map(RunbookEntry::of_condition);
+        let entry = RunbookEntry::of_condition(condition).filter(|_| tone != Tone::Good);
+        let (name, holds) = shown_name(condition);
         html! {
             tr role="row" {
-                th role="rowheader" scope="row" { (clean(condition.name.as_str())) }
-                td role="cell" { (state_word(tone, if condition.holds { "yes" } else { "no" })) }
+                th role="rowheader" scope="row" { (name) }
+                td role="cell" { (state_word(tone, holds)) }
                 td role="cell" { (since(condition.since_ms, now_ms)) }
                 td.detail role="cell" {
-                    (clean(&condition.message))
-                    @if let Some(entry) = entry { " " (more(entry, condition.name.as_str())) }
+                    (above.short(&condition.message))
+                    @if let Some(entry) = entry { " " (more(entry, &name)) }
                 }
             }
         }
@@ -310,6 +312,7 @@ fn last_events(events: &EventList, now: Stamp) -> Markup {
 }
 
 fn sources(status: &Status, now_ms: u64) -> Markup {
+    let above = Above::of_page(status, now_ms);
     let row = |source: &SourceStatus| {
         let tone = if source.error.is_some() { Tone::Bad } else { Tone::Good };
         let read = source.last_success_ms.map_or("never".to_owned(), |at| format!("{} ago", since(at, now_ms)));
@@ -320,7 +323,7 @@ fn sources(status: &Status, now_ms: u64) -> Markup {
                 td role="cell" { (read) }
                 td.detail role="cell" {
                     @if let Some(error) = &source.error {
-                        span.error { (clean(error)) }
+                        span.error { (above.short(error)) }
                         @if source.failures > 1 { " (" (source.failures) " times in a row)" }
                         " " (more(RunbookEntry::NotRead, "what cannot be read"))
                     }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::headline::{Headline, holding, is_well, last_seen, next_try, state};
+use super::above::Above;
+use super::headline::{Headline, holding, is_well, last_seen, next_try, shown_name, state};
 pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
 use super::{
@@ -77,7 +78,7 @@ pub fn page(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> S
     }
     for vip in &status.vips {
         page.push('\n');
-        page += &vip_section(vip, overall, now_ms, style);
+        page += &vip_section((status, vip), overall, now_ms, style);
     }
     if status.vips.is_empty() {
         page += "\nno VIP is configured, or the daemon has only just started\n";
@@ -120,8 +121,9 @@ pub(super) fn shown_role(vip: &VipStatus) -> String {
     }
 }
 
-fn vip_section(vip: &VipStatus, overall: Overall, now_ms: u64, style: Style) -> String {
+fn vip_section((status, vip): (&Status, &VipStatus), overall: Overall, now_ms: u64, style: Style) -> String {
     let headline = Headline::of(vip, now_ms);
+    let above = Above::of_vip(vip, &headline, status);
     let role = shown_role(vip);
     let ip = style.paint(Tone::Bold, &vip.delegate_ip.to_string());
     let word = if overall == Overall::Stale {
@@ -141,8 +143,8 @@ fn vip_section(vip: &VipStatus, overall: Overall, now_ms: u64, style: Style) -> 
     if let Some(to_do) = headline.to_do {
         page += &style.paragraph(2, "do    ", &to_do);
     }
-    page += &bindings(vip, now_ms, style);
-    page += &conditions(vip, now_ms, style);
+    page += &bindings(vip, &above, now_ms, style);
+    page += &conditions(vip, &above, now_ms, style);
     page += &connections(vip, now_ms, style);
     page
 }
@@ -159,15 +161,14 @@ pub(super) fn ended_connections(ended: &ConnectionsStatus, now_ms: u64) -> Strin
     format!("{reset} reset since the daemon started, last {} ago{left}", since(*at_ms, now_ms))
 }
 
-fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {
+fn bindings(vip: &VipStatus, above: &Above, now_ms: u64, style: Style) -> String {
     if vip.bindings.is_empty() {
         return String::new();
     }
     let row = |binding: &BindingStatus| {
         let tone = tone(binding);
-        let error = binding.last_error.as_ref().map(|error| format!("; {}", clean(&error.message)));
-        let last = binding.last_seen.as_ref().map(|last| last_seen(last, now_ms) + "; ").unwrap_or_default();
-        let detail = last + &clean(&binding.detail) + &error.unwrap_or_default();
+        let error = binding.last_error.as_ref().map(|error| format!("; {}", above.short(&error.message)));
+        let detail = above.short(&seen_detail(binding, now_ms)) + &error.unwrap_or_default();
         vec![
             (Tone::Plain, binding.kind.to_string()),
             (Tone::Plain, clean(&binding.target)),
@@ -181,6 +182,12 @@ fn bindings(vip: &VipStatus, now_ms: u64, style: Style) -> String {
     format!("\n{}", style.table(2, &["BINDING", "TARGET", "STATE", "FOR", "NEXT TRY", "DETAIL"], &rows))
 }
 
+/// The state of a binding as one phrase, with the place where it was seen before its reads began to fail.
+pub(super) fn seen_detail(binding: &BindingStatus, now_ms: u64) -> String {
+    let last = binding.last_seen.as_ref().map(|last| last_seen(last, now_ms) + "; ").unwrap_or_default();
+    last + &clean(&binding.detail)
+}
+
 pub(super) fn tone(binding: &BindingStatus) -> Tone {
     match state(binding) {
         State::InSync => Tone::Good,
@@ -190,17 +197,18 @@ pub(super) fn tone(binding: &BindingStatus) -> Tone {
 }
 
 /// The conditions that are not as they should be. `InSync` is left out, because the headline tells it.
-fn conditions(vip: &VipStatus, now_ms: u64, style: Style) -> String {
+fn conditions(vip: &VipStatus, above: &Above, now_ms: u64, style: Style) -> String {
     let rows: Vec<_> = vip
         .conditions
         .iter()
         .filter(|condition| condition.name != ConditionName::InSync && !is_well(condition, vip))
         .map(|condition| {
+            let (name, holds) = shown_name(condition);
             vec![
-                (Tone::Wait, clean(condition.name.as_str())),
-                (Tone::Plain, if condition.holds { "yes" } else { "no" }.to_owned()),
+                (Tone::Wait, name),
+                (Tone::Plain, holds.to_owned()),
                 (Tone::Plain, since(condition.since_ms, now_ms)),
-                (Tone::Plain, clean(&condition.message)),
+                (Tone::Plain, above.short(&condition.message)),
             ]
         })
         .collect();
@@ -211,12 +219,13 @@ fn conditions(vip: &VipStatus, now_ms: u64, style: Style) -> String {
 }
 
 fn sources(status: &Status, now_ms: u64, style: Style) -> String {
+    let above = Above::of_page(status, now_ms);
     let rows: Vec<_> = status
         .sources
         .iter()
         .map(|source| {
             let read = source.last_success_ms.map_or("never".to_owned(), |at| format!("{} ago", since(at, now_ms)));
-            let error = source.error.as_deref().map_or_else(|| "-".to_owned(), clean);
+            let error = source.error.as_deref().map_or_else(|| "-".to_owned(), |error| above.short(error));
             let tone = if source.error.is_some() { Tone::Bad } else { Tone::Plain };
             vec![(Tone::Plain, clean(&source_name(source))), (tone, read), (tone, error)]
         })

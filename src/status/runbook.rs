@@ -7,7 +7,7 @@ use maud::{Markup, PreEscaped, html};
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
 
 use super::frame::{Frame, Refresh, framed};
-use super::{ConditionName, problem};
+use super::{Condition, ConditionName, problem, reason};
 use crate::decide::plan::Blocker;
 use crate::names::names;
 
@@ -90,8 +90,9 @@ impl RunbookEntry {
 
     /// The entry about a condition that is not as it should be.
     #[must_use]
-    pub fn of_condition(name: ConditionName) -> Self {
-        match name {
+    pub fn of_condition(condition: &Condition) -> Option<Self> {
+        Some(match condition.name.known()? {
+            ConditionName::ClaimRecorded if condition.reason == reason::NOT_READ => Self::ClaimsNotRead,
             ConditionName::InSync => Self::ClientsDoNotReachTheVip,
             ConditionName::DesiredValid => Self::DesiredStateInvalid,
             ConditionName::ClaimRecorded | ConditionName::ClaimCopied => Self::ClaimNotRecorded,
@@ -100,7 +101,7 @@ impl RunbookEntry {
             ConditionName::HookLost => Self::HookLost,
             ConditionName::Witness => Self::Witness,
             ConditionName::Held => Self::Held,
-        }
+        })
     }
 
     /// The entry about a binding for which this node does nothing before somebody else acts.

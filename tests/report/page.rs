@@ -337,10 +337,35 @@ fn each_vip_begins_with_the_place_to_which_its_clients_are_led_as_far_as_it_was_
         (at(ClientsAt::Several, None), false, "at several places: see the table (last read 3 s ago)"),
         (failed(ClientsAt::Elsewhere, Some("i-0def")), false, "last known at i-0def 48 s ago (EC2 is not read)"),
         (failed(ClientsAt::Here, None), false, "last known at this node 48 s ago (EC2 is not read)"),
-        (ClientsStatus::unknown(), false, "not known: EC2 has not been read since the daemon started"),
+        (ClientsStatus::unknown(), false, "not known: no read has shown it since the daemon started"),
     ] {
         assert_eq!(said(clients, in_sync), wanted);
     }
     let unnamed = ClientsStatus { instance: None, ..at(ClientsAt::Elsewhere, Some("i-0def")) };
     assert_eq!(said(unnamed, true), "at eni-0b2 (last read 3 s ago)");
+}
+
+#[test]
+fn an_error_stands_whole_once_on_a_page_and_a_record_that_is_not_read_is_not_called_missing() {
+    let read = "DescribeTags: UnauthorizedOperation: You may not.";
+    for (vip, error) in [
+        (denied(), "ReplaceRoute: UnauthorizedOperation: You are not authorized"),
+        (unrecorded(), "CreateTags: TagLimitExceeded: You have reached"),
+        (unread_claims(), read),
+    ] {
+        let mut status = status(vec![vip]);
+        if error == read {
+            status.sources[1].error = Some(read.to_owned());
+        }
+        let text = page(&status, DaemonLife::Alive, NOW_MS, PIPE);
+        assert_eq!(text.matches(error).count(), 1, "{text}");
+        assert!(text.contains("as above"), "{text}");
+        assert_eq!(text.contains("  CLAIMS NOT READ  yes "), error == read, "{text}");
+        let html = vipkeeper::status::html::page(&status, NOW_MS, vipkeeper::status::frame::Refresh::Never);
+        assert_eq!(html.matches(error).count(), 1, "{html}");
+    }
+    // An error that no first line tells stands where it arose.
+    let mut status = status(vec![leader()]);
+    status.sources[1].error = Some(read.to_owned());
+    assert!(page(&status, DaemonLife::Alive, NOW_MS, PIPE).contains(read));
 }

@@ -206,8 +206,11 @@ fn blind(mut vip: VipStatus, why: Unseen, cause: Cause) -> Status {
     vip.bindings[0].read_ms = None;
     let place = "at i-0def (eni-0b2)".to_owned();
     vip.bindings[0].last_seen = failed.then_some(LastSeen { place, read_ms: ago(48) });
-    vip.bindings[0].unseen = Some(UnseenStatus { why: why.into(), class, cause });
-    if let Some(clients) = &mut vip.clients {
+    vip.bindings[0].unseen = Some(UnseenStatus { why: why.into(), class: class.clone(), cause });
+    vip.bindings[0].read_error_class = class;
+    if let Some(clients) =
+        vip.clients.as_mut().filter(|_| vip.bindings[0].unseen.as_ref().unwrap().cause.kernel.is_none())
+    {
         (clients.current, clients.read_ms) = (false, failed.then_some(ago(48)));
     }
     let in_sync = condition(ConditionName::InSync, false, &format!("route rtb-012345abcd: {text}"), 42);
