@@ -147,7 +147,7 @@ fn vip_section((status, vip): (&Status, &VipStatus), number: usize, overall: Ove
                 @if let Some(to_do) = &headline.to_do { dt { "Do" } dd { (to_do) } }
             }
             p { (more(headline.entry, &format!("{} of {}", headline.word, vip.delegate_ip))) }
-            @if !vip.bindings.is_empty() { (bindings(vip, &id, &above, now_ms)) }
+            @if !vip.bindings.is_empty() { (bindings((status, vip), &id, &above, now_ms)) }
             @if let Some(claim) = &vip.claim { (claim_list(vip, claim, &above, now_ms)) }
             @if !vip.other_claims.is_empty() { (other_claims(vip, now_ms)) }
             @if headline.entry != RunbookEntry::TakeoverWouldFail && !vip.obstacles.is_empty() { (obstacles(vip)) }
@@ -160,7 +160,7 @@ fn vip_section((status, vip): (&Status, &VipStatus), number: usize, overall: Ove
     }
 }
 
-fn bindings(vip: &VipStatus, id: &str, above: &Above, now_ms: u64) -> Markup {
+fn bindings((status, vip): (&Status, &VipStatus), id: &str, above: &Above, now_ms: u64) -> Markup {
     let id = format!("{id}-bindings");
     html! {
         h3 id=(id) { "Bindings" }
@@ -170,16 +170,16 @@ fn bindings(vip: &VipStatus, id: &str, above: &Above, now_ms: u64) -> Markup {
                     th role="rowheader" scope="row" { (binding.kind.to_string().replace('_', " ")) " " code { (clean(&binding.target)) } }
                     td role="cell" { (state_word(tone(binding), &clean(binding.state.as_str()).replace('_', " "))) }
                     td role="cell" { (since(binding.since_ms, now_ms)) }
-                    td.detail role="cell" { (detail(binding, above, now_ms)) }
+                    td.detail role="cell" { (detail(binding, status.written_ms, above, now_ms)) }
                 }
             }
         }))
     }
 }
 
-fn detail(binding: &BindingStatus, above: &Above, now_ms: u64) -> Markup {
+fn detail(binding: &BindingStatus, written_ms: u64, above: &Above, now_ms: u64) -> Markup {
     html! {
-        (above.short(&seen_detail(binding, now_ms)))
+        (above.short(&seen_detail(binding, written_ms, now_ms)))
         @if let Some(action) = &binding.action { br; "Planned: " (clean(action)) }
         @if let Some(error) = &binding.last_error { br; (failure(error, above, now_ms)) }
         @if let Some(next) = next_try(binding.next_try_ms, now_ms) { br; "Next try " (next) }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::above::Above;
+use super::clients::OLD_MS;
 use super::headline::{Headline, holding, is_well, last_seen, next_try, shown_name, state};
 pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
@@ -143,7 +144,7 @@ fn vip_section((status, vip): (&Status, &VipStatus), overall: Overall, now_ms: u
     if let Some(to_do) = headline.to_do {
         page += &style.paragraph(2, "do    ", &to_do);
     }
-    page += &bindings(vip, &above, now_ms, style);
+    page += &bindings((status, vip), &above, now_ms, style);
     page += &conditions(vip, &above, now_ms, style);
     page += &connections(vip, now_ms, style);
     page
@@ -161,14 +162,14 @@ pub(super) fn ended_connections(ended: &ConnectionsStatus, now_ms: u64) -> Strin
     format!("{reset} reset since the daemon started, last {} ago{left}", since(*at_ms, now_ms))
 }
 
-fn bindings(vip: &VipStatus, above: &Above, now_ms: u64, style: Style) -> String {
+fn bindings((status, vip): (&Status, &VipStatus), above: &Above, now_ms: u64, style: Style) -> String {
     if vip.bindings.is_empty() {
         return String::new();
     }
     let row = |binding: &BindingStatus| {
         let tone = tone(binding);
         let error = binding.last_error.as_ref().map(|error| format!("; {}", above.short(&error.message)));
-        let detail = above.short(&seen_detail(binding, now_ms)) + &error.unwrap_or_default();
+        let detail = above.short(&seen_detail(binding, status.written_ms, now_ms)) + &error.unwrap_or_default();
         vec![
             (Tone::Plain, binding.kind.to_string()),
             (Tone::Plain, clean(&binding.target)),
@@ -183,9 +184,12 @@ fn bindings(vip: &VipStatus, above: &Above, now_ms: u64, style: Style) -> String
 }
 
 /// The state of a binding as one phrase, with the place where it was seen before its reads began to fail.
-pub(super) fn seen_detail(binding: &BindingStatus, now_ms: u64) -> String {
-    let last = binding.last_seen.as_ref().map(|last| last_seen(last, now_ms) + "; ").unwrap_or_default();
-    last + &clean(&binding.detail)
+pub(super) fn seen_detail(binding: &BindingStatus, written_ms: u64, now_ms: u64) -> String {
+    let last = binding.last_seen.as_ref().map(|last| last_seen(last, now_ms) + "; ");
+    // The daemon hands its status over every few seconds: a read counts as old if it was old by then.
+    let old = binding.read_ms.filter(|read_ms| written_ms.saturating_sub(*read_ms) > OLD_MS);
+    let old = old.map(|read_ms| format!("as of {} ago: ", since(read_ms, now_ms)));
+    last.or(old).unwrap_or_default() + &clean(&binding.detail)
 }
 
 pub(super) fn tone(binding: &BindingStatus) -> Tone {

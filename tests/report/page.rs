@@ -369,3 +369,15 @@ fn an_error_stands_whole_once_on_a_page_and_a_record_that_is_not_read_is_not_cal
     status.sources[1].error = Some(read.to_owned());
     assert!(page(&status, DaemonLife::Alive, NOW_MS, PIPE).contains(read));
 }
+
+#[test]
+fn a_detail_that_was_old_when_the_status_was_written_says_how_old() {
+    let shown = |read_s| {
+        let mut vip = standby();
+        vip.bindings[0].read_ms = Some(ago(read_s));
+        page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, PIPE)
+    };
+    assert!(shown(31).contains("  as of 31 s ago: at eni-0b2\n"), "{}", shown(31));
+    // The status was written a second ago.
+    assert!(!shown(11).contains("as of") && shown(12).contains("as of 12 s ago: at eni-0b2"));
+}
