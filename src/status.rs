@@ -136,6 +136,20 @@ impl ClockStatus {
     }
 }
 
+impl ClockStatus {
+    /// The doubt about this clock that wants an operator's attention. A clock that the kernel only does not count as
+    /// synchronised wants none: chronyd does not tell the kernel without `rtcsync`, and keeps the clock right all the same.
+    #[must_use]
+    pub fn alarm(&self) -> Option<String> {
+        let wide = self.max_error_ms.filter(|error_ms| *error_ms >= CLOCK_OFF_MS.unsigned_abs());
+        let kernel = wide.map(|error_ms| format!("up to {} off, by the kernel's own judgement", tenths(error_ms)));
+        match (self.doubt().filter(|_| wide.is_some() || self.off_by_ms().is_some()), kernel) {
+            (Some(doubt), Some(kernel)) => Some(format!("{doubt}; {kernel}")),
+            (doubt, kernel) => doubt.or(kernel),
+        }
+    }
+}
+
 /// A time in seconds with one decimal.
 fn tenths(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)

@@ -35,7 +35,7 @@ pub fn page(document: StatusDocument<&Status, &EventList>, now_ms: u64, refresh:
             header {
                 h1 { "vipkeeper on " code { (node) } }
                 (top(status, now_ms))
-                @if let Some(doubt) = status.clock.as_ref().and_then(ClockStatus::doubt) {
+                @if let Some(doubt) = status.clock.as_ref().and_then(ClockStatus::alarm) {
                     p {
                         (state_word(Tone::Wait, "Clock")) ": this node's clock is " (clean(&doubt)) " "
                         (more(RunbookEntry::ClockOff, "the clock"))

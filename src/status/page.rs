@@ -74,7 +74,7 @@ pub fn page(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> S
         let text = format!("{} (for {})", clean(&problem.message), since(problem.since_ms, now_ms));
         page += &style.paragraph(0, "problem  ", &text);
     }
-    if let Some(doubt) = status.clock.as_ref().and_then(ClockStatus::doubt) {
+    if let Some(doubt) = status.clock.as_ref().and_then(ClockStatus::alarm) {
         page += &style.paragraph(0, "clock    ", &format!("this node's clock is {}", clean(&doubt)));
     }
     for vip in &status.vips {

@@ -55,24 +55,34 @@ fn a_leader_whose_watchdog_process_cannot_be_seen_says_so() {
 }
 
 #[test]
-fn a_clock_is_shown_only_where_something_speaks_against_it() {
-    let shown = |ahead_ms, synchronized| {
-        let (error_ms, max_error_ms) = (Some(90), Some(40));
+fn a_clock_is_shown_only_where_it_is_off_or_may_be_by_a_second() {
+    let shown = |ahead_ms, synchronized, max_error_ms| {
+        let error_ms = Some(90);
         let clock = Some(ClockStatus { ahead_ms, error_ms, synchronized, max_error_ms });
         let text = page(&Status { clock, ..status(vec![leader()]) }, DaemonLife::Alive, NOW_MS, PIPE);
-        text.lines().find_map(|line| line.strip_prefix("clock    ")).map(str::to_owned)
+        text.lines().find_map(|line| line.strip_prefix("clock    this node's clock is ")).map(str::to_owned)
     };
-    for (ahead_ms, synchronized) in [(None, None), (None, Some(true)), (Some(1_089), Some(true)), (Some(-1_089), None)]
-    {
-        assert_eq!(shown(ahead_ms, synchronized), None, "{ahead_ms:?} {synchronized:?}");
+    for (ahead_ms, synchronized, max_error_ms) in [
+        (None, None, None),
+        (None, Some(true), Some(40)),
+        (Some(1_089), Some(true), Some(40)),
+        (Some(-1_089), None, None),
+        // The kernel alone does not count the clock as synchronised.
+        (None, Some(false), Some(999)),
+        (Some(-200), Some(false), Some(40)),
+        (Some(-200), Some(false), None),
+    ] {
+        assert_eq!(shown(ahead_ms, synchronized, max_error_ms), None, "{ahead_ms:?} {synchronized:?} {max_error_ms:?}");
     }
-    let ahead = "this node's clock is 1.0 s ahead of EC2's (give or take 0.1 s)";
-    assert_eq!(shown(Some(1_090), Some(true)).as_deref(), Some(ahead));
-    let behind = "this node's clock is 1.0 s behind EC2's (give or take 0.1 s)";
-    assert_eq!(shown(Some(-1_090), None).as_deref(), Some(behind));
-    let both = "this node's clock is not synchronised, and 0.2 s behind EC2's (give or take 0.1 s)";
-    assert_eq!(shown(Some(-200), Some(false)).as_deref(), Some(both));
-    assert_eq!(shown(None, Some(false)).as_deref(), Some("this node's clock is not synchronised"));
+    for (ahead_ms, synchronized, max_error_ms, wanted) in [
+        (Some(1_090), Some(true), Some(40), "1.0 s ahead of EC2's (give or take 0.1 s)"),
+        (Some(-1_090), None, None, "1.0 s behind EC2's (give or take 0.1 s)"),
+        (Some(-2_000), Some(false), Some(40), "not synchronised, and 2.0 s behind EC2's (give or take 0.1 s)"),
+        (None, Some(false), Some(16_000), "not synchronised; up to 16.0 s off, by the kernel's own judgement"),
+        (Some(10), Some(true), Some(1_000), "up to 1.0 s off, by the kernel's own judgement"),
+    ] {
+        assert_eq!(shown(ahead_ms, synchronized, max_error_ms).as_deref(), Some(wanted));
+    }
 }
 
 #[test]
