@@ -139,7 +139,7 @@ fn strange<E>(status: u16, error: &SdkError<E>, seen: &Traced) -> String {
 fn unanswered(why: Missing, seen: &Traced, error: &(dyn Error + 'static)) -> String {
     let way = way(seen);
     match why {
-        Missing::TimedOut => format!("no answer from {way} in time"),
+        Missing::TimedOut => format!("connected to {way}, but no answer came in time"),
         Missing::Io => format!("the connection to {way} broke before the answer: {}", causes(error)),
         Missing::NotMade => not_made(error),
     }

@@ -154,7 +154,7 @@ async fn an_answer_that_does_not_come_in_time_leaves_the_effect_unknown() {
     let start = Instant::now();
     let (error, results) = failed(CannedReply::Silence).await;
     assert_eq!((error.class, error.effect), (Class::Transient, Effect::Unknown), "{error}");
-    assert_eq!(error.to_string(), "CreateRoute: no answer from 127.0.0.1 in time");
+    assert_eq!(error.to_string(), "CreateRoute: connected to 127.0.0.1, but no answer came in time");
     assert_eq!(results, [("CreateRoute", "timeout")]);
     let waited = start.elapsed().as_secs_f64();
     assert!((2.9..5.0).contains(&waited), "{waited}");
