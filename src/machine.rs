@@ -6,6 +6,7 @@ pub mod clock;
 pub mod container;
 pub(crate) mod effect;
 pub mod folder;
+pub mod hindrance;
 pub mod kernel;
 pub mod lock;
 pub mod namespace;

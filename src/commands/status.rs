@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Format, events};
+use super::Format;
+use crate::machine::hindrance::Hindrance;
 use crate::machine::process;
 use crate::shown;
 use crate::status::document::StatusDocument;
@@ -51,6 +53,7 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, colours: Colours, co
         let read =
             file::read(state_dir).map(|status| StatusDocument { status, events: events_of(state_dir, format, mode) });
         (shown, *code) = once(&read, format, mode, crate::machine::clock::wall_ms(), style);
+        (shown, *code) = once(&Reading::of(state_dir), format, mode, style);
         let mut out = io::stdout().lock();
         if mode == Mode::Watch && is_terminal {
             out.write_all(redrawn(&shown, size.map_or(24, |size| usize::from(size.ws_row))).as_bytes())?;
@@ -72,6 +75,25 @@ fn events_of(state_dir: &Path, format: Format, mode: Mode) -> EventList {
     match (format, mode) {
         (Format::Json, Mode::Once) => events::read(state_dir).unwrap_or_default(),
         (Format::Page, _) | (Format::Json, Mode::Watch) => EventList::default(),
+/// The status as it was read, and what can be seen of its daemon.
+struct Reading {
+    status: Result<Status, ReadError>,
+    daemon: DaemonLife,
+    now_ms: u64,
+}
+
+impl Reading {
+    fn of(state_dir: &Path) -> Self {
+        let (status, now_ms) = (file::read(state_dir), crate::machine::clock::wall_ms());
+        let daemon = match &status {
+            Ok(status) if !process::exists(status.pid) => DaemonLife::Gone,
+            // Only a status that is old needs a reason.
+            Ok(status) if Overall::of(status, DaemonLife::Alive, now_ms) == Overall::Stale => {
+                Hindrance::of(status.pid, state_dir).map_or(DaemonLife::Alive, DaemonLife::Hindered)
+            }
+            Ok(_) | Err(_) => DaemonLife::Alive,
+        };
+        Self { status, daemon, now_ms }
     }
 }
 
@@ -85,6 +107,10 @@ fn once(
 ) -> (String, u8) {
     let document = match read {
         Ok(document) => document,
+fn once(read: &Reading, format: Format, mode: Mode, style: Style) -> (String, u8) {
+    let Reading { daemon, now_ms, .. } = *read;
+    let status = match &read.status {
+        Ok(status) => status,
         Err(error) => {
             let shown = match (format, mode) {
                 (Format::Page, _) => unreadable(error, style),
@@ -164,8 +190,4 @@ fn redrawn(page: &str, rows: usize) -> String {
         screen += "\x1b[K\r\n";
     }
     screen + "\x1b[J"
-}
-
-fn daemon(pid: u32) -> DaemonLife {
-    if process::exists(pid) { DaemonLife::Alive } else { DaemonLife::Gone }
 }

@@ -100,7 +100,7 @@ fn stuck(status: &Status, now_ms: u64) -> Markup {
                 }
                 dt { "Do" } dd { (IF_STUCK) }
             }
-            p { (more(RunbookEntry::NotRunning, "being stuck")) }
+            p { (more(RunbookEntry::Stuck, "being stuck")) }
         }
     }
 }

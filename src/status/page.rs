@@ -12,16 +12,19 @@ use super::{
     BindingStatus, ClockStatus, ConditionName, ConnectionsStatus, STALE_AFTER, SourceStatus, Status, VipStatus,
 };
 use crate::decide::plan::State;
+use crate::machine::hindrance::Hindrance;
 
-/// The advice where the daemon's process lives and its loop does not turn.
-pub(super) const IF_STUCK: &str = "'journalctl -u vipkeeper' tells why (state folder full or not writable?); \
-                                   'systemctl restart vipkeeper' moves no address";
+/// The advice where the daemon's process lives, and its loop does not turn.
+pub(super) const IF_STUCK: &str =
+    "'systemctl restart vipkeeper', which moves no address; 'journalctl -u vipkeeper' tells why";
 
 /// Whether the daemon that wrote the status still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DaemonLife {
     /// The daemon's process lives.
     Alive,
+    /// The daemon's process lives, and this keeps it from telling its status.
+    Hindered(Hindrance),
     /// There is no process with the daemon's id.
     Gone,
 }
@@ -105,12 +108,23 @@ fn top(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> String
             format!("{name} on {node}{region}  {what}: process {pid} is gone; this was true {written} ago\n")
                 + &style.paragraph(2, "do    ", "'systemctl start vipkeeper'; why it ended: 'journalctl -u vipkeeper'")
         }
-        DaemonLife::Alive if is_old(status, now_ms) => {
+        DaemonLife::Alive | DaemonLife::Hindered(_) if is_old(status, now_ms) => {
             let what = style.paint(Tone::Bad, "STUCK");
-            format!("{name} on {node}{region}  {what}: process {pid} lives, but wrote this {written} ago\n")
-                + &style.paragraph(2, "do    ", IF_STUCK)
+            let mut page =
+                format!("{name} on {node}{region}  {what}: process {pid} lives, but wrote this {written} ago\n");
+            let to_do = match daemon {
+                DaemonLife::Hindered(hindrance) => {
+                    page += &style.paragraph(2, "what  ", &hindrance.to_string());
+                    hindrance.advice(pid)
+                }
+                DaemonLife::Alive | DaemonLife::Gone => {
+                    page += &style.paragraph(2, "what  ", "nothing that can be seen from here keeps it from writing");
+                    IF_STUCK.to_owned()
+                }
+            };
+            page + &style.paragraph(2, "do    ", &to_do)
         }
-        DaemonLife::Alive => format!("{name} on {node}{region}, process {pid}, up {up}\n"),
+        DaemonLife::Alive | DaemonLife::Hindered(_) => format!("{name} on {node}{region}, process {pid}, up {up}\n"),
     }
 }
 

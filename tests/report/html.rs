@@ -165,7 +165,7 @@ fn a_page_of_a_loop_that_does_not_turn_says_last_known_and_not_that_all_is_well(
     let shown = page(&status, NOW_MS, Refresh::Often);
     assert!(shown.contains("<title>STUCK") && shown.contains("LAST KNOWN: IN SYNC"), "{shown}");
     assert!(!shown.contains("class=\"word good\"><span aria-hidden=\"true\">✓</span> IN SYNC"), "{shown}");
-    assert!(shown.contains("href=\"/runbook#not-running-or-stuck\""), "{shown}");
+    assert!(shown.contains("href=\"/runbook#stuck\""), "{shown}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use vipkeeper::binding::Kind;
 use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ec2::Class;
+use vipkeeper::machine::hindrance::Hindrance;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{
     ClientsAt, ClientsStatus, ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem,
@@ -112,6 +113,25 @@ fn a_dead_daemon_and_a_stuck_one_are_told_before_anything_else() {
     check("page-gone.txt", &status, DaemonLife::Gone, TERMINAL, Overall::Stale);
     status.written_ms = ago(40);
     check("page-stuck.txt", &status, DaemonLife::Alive, TERMINAL, Overall::Stale);
+    let hindrances = [
+        Hindrance::Stopped,
+        Hindrance::InKernel,
+        Hindrance::NoRoom(12_288),
+        Hindrance::NoFiles,
+        Hindrance::ReadOnly,
+        Hindrance::NotWritable(988),
+        Hindrance::NoFolder,
+    ];
+    let mut all = String::new();
+    for hindrance in hindrances {
+        let text = page(&status, DaemonLife::Hindered(hindrance), NOW_MS, TERMINAL);
+        all += text.split("\n\n").next().unwrap();
+        all += "\n\n";
+    }
+    golden::check("page-stuck-because.txt", &all);
+    status.written_ms = ago(1);
+    let well = page(&status, DaemonLife::Hindered(Hindrance::InKernel), NOW_MS, PIPE);
+    assert!(!well.contains("STUCK") && !well.contains("kernel"), "a status that is not old needs no reason: {well}");
 }
 
 #[test]
