@@ -18,6 +18,7 @@ use vipkeeper::ec2::codes::Label;
 use vipkeeper::report::{News, Report, Reporter, VipKeys, labels};
 use vipkeeper::status::event::EventKind;
 use vipkeeper::status::runbook;
+use vipkeeper::status::{ConditionName, runbook};
 
 #[path = "tidy/house.rs"]
 mod house;
@@ -455,4 +456,39 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(followed > 10, "{followed}");
+}
+
+/// Each string of capitals in a file: the words that a page shows in them.
+fn capitals(path: &str) -> BTreeSet<String> {
+    let text = read(path);
+    let words = text.split('"').skip(1).step_by(2).filter(|word| word.len() > 3);
+    let is_word = |word: &&str| {
+        word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == ' ') && !word.starts_with(' ')
+    };
+    words.filter(is_word).map(str::to_owned).collect()
+}
+
+/// The first word in backticks.
+fn in_ticks(cell: &str) -> Option<&str> {
+    cell.split('`').nth(1)
+}
+
+#[test]
+fn the_index_of_the_runbook_names_every_word_of_the_page_and_no_other() {
+    let page = read("docs/operations.md");
+    let (_, section) = page.split_once("\n## Word on the page, and its entry\n").unwrap();
+    let index: Vec<_> = rows(section.split_once("\n## ").unwrap().0);
+    let named: BTreeSet<_> = index.iter().flat_map(|row| row[0].split(", ").filter_map(in_ticks)).collect();
+    let mut words = capitals("src/status/headline.rs");
+    words.extend(["NOT RUNNING", "STUCK", "superseded"].map(str::to_owned));
+    words.extend(ConditionName::ALL.iter().map(ToString::to_string));
+    words.extend(runbook::PROBLEMS.iter().map(|(name, _)| (*name).to_owned()));
+    assert_eq!(named, words.iter().map(String::as_str).collect());
+    for (problem, entry) in runbook::PROBLEMS {
+        let row =
+            index.iter().find(|row| row[0].split(", ").filter_map(in_ticks).any(|word| word == *problem)).unwrap();
+        assert!(row[1].ends_with(&format!("(#{entry})")), "{problem}: {}", row[1]);
+    }
+    let shown = read("src/status/page.rs");
+    assert!(["\"NOT RUNNING\"", "\"STUCK\""].iter().all(|word| shown.contains(word)));
 }

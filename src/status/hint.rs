@@ -63,7 +63,7 @@ pub fn advise(class: Option<Class>, cause: &Cause) -> String {
         Some(Advice::Say(advice)) => advice.to_owned(),
         Some(Advice::Allow) => {
             let what = call(cause);
-            format!("allow {what} to this node's role; the README has the least policy for each method")
+            format!("allow {what} to this node's role; 'vipkeeper policy' prints all that it needs")
         }
         Some(Advice::OfClass) | None => of_class(class).to_owned(),
     }
@@ -150,7 +150,7 @@ fn of_reason(reason: Reason, call: &str) -> String {
              exempt this resource from it"
         ),
         Reason::Encoded => format!(
-            "allow {call} to this node's role; the README has the least policy for each method. If it is allowed there, \
+            "allow {call} to this node's role; 'vipkeeper policy' prints all that it needs. If it is allowed there, \
              'aws sts decode-authorization-message' tells which other policy denies it"
         ),
         other => of_credentials(other).unwrap_or_else(|| of_circumstance(other)).to_owned(),
@@ -274,16 +274,16 @@ mod tests {
         let denied = Some(Class::Denied);
         assert_eq!(
             advise(denied, &ec2("ReplaceRoute", Some("UnauthorizedOperation"))),
-            "allow ec2:ReplaceRoute to this node's role; the README has the least policy for each method"
+            "allow ec2:ReplaceRoute to this node's role; 'vipkeeper policy' prints all that it needs"
         );
         assert_eq!(
             unseen(Unseen::ReadFailed, denied, ec2("DescribeRouteTables", Some("UnauthorizedOperation"))),
-            "allow ec2:DescribeRouteTables to this node's role; the README has the least policy for each method"
+            "allow ec2:DescribeRouteTables to this node's role; 'vipkeeper policy' prints all that it needs"
         );
         let nameless = Cause { code: Some("AccessDenied".to_owned()), ..Cause::default() };
         assert_eq!(
             advise(denied, &nameless),
-            "allow this call to this node's role; the README has the least policy for each method"
+            "allow this call to this node's role; 'vipkeeper policy' prints all that it needs"
         );
     }
 
