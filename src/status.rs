@@ -26,6 +26,7 @@ pub use self::clients::{ClientsAt, ClientsStatus};
 mod above;
 mod by_hand;
 pub mod clients;
+mod conditions;
 pub mod file;
 pub mod frame;
 mod headline;
@@ -201,6 +202,63 @@ pub struct VipStatus {
     /// The claims of other nodes that stand on the record, the newest first. Empty also while the record is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_claims: Vec<Rival>,
+}
+
+names!(
+    /// Where EC2 leads the clients.
+    ClientsAt {
+        /// This node.
+        Here = "here",
+        Elsewhere = "elsewhere",
+        /// The bindings in EC2 do not all lead to one place.
+        Several = "several",
+        Nowhere = "nowhere",
+        /// Nothing was read yet.
+        Unknown = "unknown",
+    }
+);
+
+/// Where EC2 leads the clients, by the reads of this node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientsStatus {
+    pub at: OneOf<ClientsAt>,
+    /// The place in EC2, where it is not this node.
+    #[serde(default)]
+    pub place: Option<String>,
+    /// The instance of that place, if EC2 shows it.
+    #[serde(default)]
+    pub instance: Option<InstanceId>,
+    /// Whether that node leads. `None` where no claim on record tells.
+    #[serde(default)]
+    pub leads: Option<bool>,
+    /// When the oldest of the reads began that showed the place.
+    #[serde(default)]
+    pub read_ms: Option<u64>,
+    /// Whether the last reads succeeded. If not, the place is the one that was read last.
+    pub current: bool,
+    /// Since when this node has read that nobody serves the VIP.
+    #[serde(default)]
+    pub nobody_since_ms: Option<u64>,
+    /// Whether nobody serves the VIP for longer than a failover takes.
+    #[serde(default)]
+    pub nobody_serves: bool,
+}
+
+impl ClientsStatus {
+    /// Of a VIP of which nothing was read yet.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            at: ClientsAt::Unknown.into(),
+            place: None,
+            instance: None,
+            leads: None,
+            read_ms: None,
+            current: false,
+            nobody_since_ms: None,
+            nobody_serves: false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Where each binding and the clients of a VIP are, as the document tells it.
 
 use crate::binding::{Binding, BindingKey, Kind};
-use crate::decide::clients::Place;
+use crate::decide::clients::LedTo;
 use crate::decide::plan::{Verdict, Why};
 use crate::observe::seen::{Now, Seen};
 use crate::status::{ClientsAt, ClientsStatus, LastSeen};
@@ -15,10 +15,10 @@ impl VipLoop {
             return Some(ClientsStatus::unknown());
         };
         let (at, holder) = match &clients.place {
-            Place::Here => (ClientsAt::Here, None),
-            Place::Elsewhere(holder) => (ClientsAt::Elsewhere, Some(holder)),
-            Place::Nowhere => (ClientsAt::Nowhere, None),
-            Place::Several => (ClientsAt::Several, None),
+            LedTo::Here => (ClientsAt::Here, None),
+            LedTo::Elsewhere(holder) => (ClientsAt::Elsewhere, Some(holder)),
+            LedTo::Nowhere => (ClientsAt::Nowhere, None),
+            LedTo::Several => (ClientsAt::Several, None),
         };
         Some(ClientsStatus {
             at: at.into(),

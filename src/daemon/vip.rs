@@ -62,7 +62,7 @@ pub struct VipLoop {
     pub obstacles: Vec<(Option<BindingKey>, TakeoverObstacle)>,
     /// The VIP and the observations that the last plan was made from.
     seen: Option<(Vip, Observed)>,
-    /// What was read of the clients' way so far.
+    /// The reads so far of where the clients are led.
     led: ClientReads,
     attempts: Attempts,
     /// The number of fresh starts. A new claim, the end of a claim and a changed config are fresh starts of every

@@ -11,7 +11,7 @@ use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUns
 
 /// The place to which EC2 leads the clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum LedTo {
     /// This node.
     Here,
     Elsewhere(Holder),
@@ -24,7 +24,7 @@ pub enum Place {
 /// Where the clients are led.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clients {
-    pub place: Place,
+    pub place: LedTo,
     /// When the oldest of the reads began that showed the place.
     pub read_at: Moment,
     /// Whether the last read of each binding succeeded. If not, the place is the one that was read last.
@@ -37,7 +37,7 @@ pub struct Clients {
     pub nobody_serves: bool,
 }
 
-/// What was read so far of the clients of one VIP.
+/// The reads so far of where the clients of one VIP are led.
 #[derive(Debug, Clone, Default)]
 pub struct ClientReads {
     /// The last sight of each binding that was not unknown.
@@ -62,13 +62,13 @@ impl ClientReads {
         let Some(led) = self.led(observed).filter(|led| led.is_current) else { return };
         let recorded = matches!(&observed.claims, Claims::Read { terms, implausible, .. }
             if !terms.is_empty() || !implausible.is_empty());
-        self.ever_led |= recorded || led.place != Place::Nowhere;
+        self.ever_led |= recorded || led.place != LedTo::Nowhere;
         let nobody = match &led.place {
-            Place::Nowhere => self.ever_led,
+            LedTo::Nowhere => self.ever_led,
             // Where the routes of a former leader stay until a successor replaces them, they lead to nobody.
-            Place::Elsewhere(holder) => leads(holder, &observed.claims) == Some(false),
-            Place::Here => *standing == Standing::Standby,
-            Place::Several => false,
+            LedTo::Elsewhere(holder) => leads(holder, &observed.claims) == Some(false),
+            LedTo::Here => *standing == Standing::Standby,
+            LedTo::Several => false,
         };
         let first = self.nobody.map_or(led.read_at, |(first, _)| first);
         self.nobody = nobody.then_some((first, led.read_at));
@@ -85,9 +85,9 @@ impl ClientReads {
     pub fn clients(&self, observed: &Observed, standing: &Standing) -> Option<Clients> {
         let Led { place, read_at, is_current } = self.led(observed)?;
         let leads = match &place {
-            Place::Here => Some(*standing == Standing::Leader),
-            Place::Elsewhere(holder) => leads(holder, &observed.claims),
-            Place::Nowhere | Place::Several => None,
+            LedTo::Here => Some(*standing == Standing::Leader),
+            LedTo::Elsewhere(holder) => leads(holder, &observed.claims),
+            LedTo::Nowhere | LedTo::Several => None,
         };
         let nobody_since = self.nobody.map(|(first, _)| first);
         let nobody_serves = self.nobody.is_some_and(|(first, last)| last >= first + NOBODY_AFTER);
@@ -102,23 +102,23 @@ impl ClientReads {
         let is_current = asked.all(|(_, sight)| is_of_nothing(&sight.seen) || !matches!(sight.seen, Seen::Unknown(_)));
         let mut places = last.iter().map(|sight| place(&sight.seen));
         let first = places.next()?;
-        let place = if places.all(|other| is_same(&first, &other)) { first } else { Place::Several };
+        let place = if places.all(|other| is_same(&first, &other)) { first } else { LedTo::Several };
         Some(Led { place, read_at, is_current })
     }
 }
 
 /// A place, and the reads that showed it.
 struct Led {
-    place: Place,
+    place: LedTo,
     read_at: Moment,
     is_current: bool,
 }
 
-fn place(seen: &Seen) -> Place {
+fn place(seen: &Seen) -> LedTo {
     match seen {
-        Seen::Here { .. } => Place::Here,
-        Seen::Elsewhere(holder) if !holder.blackhole => Place::Elsewhere(holder.clone()),
-        Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_) => Place::Nowhere,
+        Seen::Here { .. } => LedTo::Here,
+        Seen::Elsewhere(holder) if !holder.blackhole => LedTo::Elsewhere(holder.clone()),
+        Seen::Elsewhere(_) | Seen::Absent | Seen::Unknown(_) => LedTo::Nowhere,
     }
 }
 
@@ -128,9 +128,9 @@ fn is_of_nothing(seen: &Seen) -> bool {
 }
 
 /// Two ENIs of one instance are one place.
-fn is_same(one: &Place, other: &Place) -> bool {
+fn is_same(one: &LedTo, other: &LedTo) -> bool {
     match (one, other) {
-        (Place::Elsewhere(one), Place::Elsewhere(other)) => {
+        (LedTo::Elsewhere(one), LedTo::Elsewhere(other)) => {
             one.name == other.name || (one.instance.is_some() && one.instance == other.instance)
         }
         _ => one == other,
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_failed_read_leaves_the_last_known_place_with_its_age() {
         let clients = after(&[(at("i-b"), &[("i-b", 7)], 10), (unread(), &[], 50)]);
-        assert!(!clients.is_current && matches!(clients.place, Place::Elsewhere(_)), "{clients:?}");
+        assert!(!clients.is_current && matches!(clients.place, LedTo::Elsewhere(_)), "{clients:?}");
         assert_eq!(clients.read_at, S(10));
     }
 
@@ -259,17 +259,17 @@ mod tests {
         let (mut reads, observed) = (ClientReads::default(), seen(&[at("i-b"), missing()], &[], 1));
         reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Standby);
         let clients = reads.clients(&observed, &Standing::Standby).unwrap();
-        assert!(clients.is_current && matches!(clients.place, Place::Elsewhere(_)), "{clients:?}");
+        assert!(clients.is_current && matches!(clients.place, LedTo::Elsewhere(_)), "{clients:?}");
     }
 
     #[test]
     fn bindings_that_lead_apart_are_no_one_place() {
         let here = || Seen::Here { association: None };
         for (looks, place) in [
-            (vec![here(), here()], Place::Here),
-            (vec![here(), Seen::Absent], Place::Several),
-            (vec![here(), at("i-b")], Place::Several),
-            (vec![Seen::Absent, Seen::Absent], Place::Nowhere),
+            (vec![here(), here()], LedTo::Here),
+            (vec![here(), Seen::Absent], LedTo::Several),
+            (vec![here(), at("i-b")], LedTo::Several),
+            (vec![Seen::Absent, Seen::Absent], LedTo::Nowhere),
         ] {
             let (mut reads, observed) = (ClientReads::default(), seen(&looks, &[], 1));
             reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Leader);

@@ -1,4 +1,4 @@
-//! What keeps a process that lives from writing its status, as far as another program on the machine can see: the state of
+//! Tells why a process that lives does not write its status, as far as another program on the machine can see: the state of
 //! the process, and the folder and file system that it writes to.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use super::process;
 /// With less room than this, in bytes, a small file may not be written.
 const LITTLE: u64 = 64 * 1024;
 
-/// What keeps the process from writing.
+/// The reason for which the process does not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hindrance {
     /// A signal stopped the process.
@@ -30,7 +30,7 @@ pub enum Hindrance {
 }
 
 impl Hindrance {
-    /// What keeps the process from writing into this folder; `None` if nothing can be seen.
+    /// The reason for which the process does not write into this folder; `None` if no reason can be seen.
     #[must_use]
     pub fn of(pid: u32, folder: &Path) -> Option<Self> {
         let state = process::stat(pid).ok().map(|stat| stat.state);

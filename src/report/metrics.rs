@@ -208,7 +208,6 @@ impl Gauges {
             state.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
             state.held = holds(ConditionName::Held);
             state.desired_invalid = fails(ConditionName::DesiredValid);
-
             let is_told = |key: &BindingKey| {
                 told.bindings.iter().any(|binding| binding.kind == key.kind && binding.target == key.target)
             };

@@ -1,7 +1,7 @@
 //! The commands that a person gives on a node in a hook's stead. A wrong one takes the VIP from the node that serves it, so
 //! the advice follows from everything that the daemon knows: Pgpool's watchdog, and the role in force.
 
-use super::headline::{holding, role};
+use super::conditions::{holding, role};
 use super::{ConditionName, DesiredRole, VipStatus};
 
 /// The person who gives the command, as each advice names them.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::conditions::{failing, holding, role};
 use super::layout::{Tone, age, clean, since};
 use super::runbook::RunbookEntry;
 use super::{
@@ -308,20 +309,6 @@ impl Headline {
             },
         }
     }
-}
-
-/// The condition of this name, where it holds.
-pub(super) fn holding(vip: &VipStatus, name: ConditionName) -> Option<&Condition> {
-    vip.conditions.iter().find(|condition| condition.name == name && condition.holds)
-}
-
-/// The condition of this name, where it does not hold.
-pub(super) fn failing(vip: &VipStatus, name: ConditionName) -> Option<&Condition> {
-    vip.conditions.iter().find(|condition| condition.name == name && !condition.holds)
-}
-
-pub(super) fn role(vip: &VipStatus) -> DesiredRole {
-    vip.desired.role.known().unwrap_or(DesiredRole::Unknown)
 }
 
 pub(super) fn state(binding: &BindingStatus) -> State {

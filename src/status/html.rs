@@ -10,8 +10,10 @@ use super::event::list::EventList;
 use super::event::stamp::Stamp;
 use super::event::{NodeEvent, shown};
 use super::above::Above;
+use super::clients;
+use super::conditions::role;
 use super::frame::{Frame, Refresh, framed};
-use super::headline::{Headline, is_well, next_try, role, shown_name};
+use super::headline::{Headline, is_well, next_try, shown_name};
 use super::layout::{Tone, age, clean, since};
 use super::page::{DaemonLife, IF_STUCK, Overall, ended_connections, seen_detail, shown_role, source_name, tone};
 use super::runbook::RunbookEntry;
@@ -138,8 +140,8 @@ fn vip_section((status, vip): (&Status, &VipStatus), number: usize, overall: Ove
                 @if let Some(aside) = &headline.aside { " (" (aside) ")" }
             }
             dl {
-                @if let Some(clients) = &vip.clients {
-                    dt { "Clients" } dd { (clients.sentence(vip, now_ms)) }
+                @if let Some(clients) = clients::in_words(vip, now_ms) {
+                    dt { "Clients" } dd { (clients) }
                 }
                 @if !headline.what.is_empty() {
                     dt { "What" } @for line in &headline.what { dd { (line) } }

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use super::above::Above;
-use super::clients::OLD_MS;
-use super::headline::{Headline, holding, is_well, last_seen, next_try, shown_name, state};
+use super::clients::{self, OLD_MS};
+use super::conditions::holding;
+use super::headline::{Headline, is_well, last_seen, next_try, shown_name, state};
 pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
 use super::{
@@ -149,8 +150,8 @@ fn vip_section((status, vip): (&Status, &VipStatus), overall: Overall, now_ms: u
     let age = headline.since_ms.map(|then| format!("  for {}", since(then, now_ms))).unwrap_or_default();
     let aside = headline.aside.map(|aside| format!(" ({aside})")).unwrap_or_default();
     let mut page = format!("{ip}  {role}  {word}{age}{aside}\n");
-    if let Some(clients) = &vip.clients {
-        page += &style.paragraph(2, "clients  ", &clients.sentence(vip, now_ms));
+    if let Some(clients) = clients::in_words(vip, now_ms) {
+        page += &style.paragraph(2, "clients  ", &clients);
     }
     for (number, line) in headline.what.iter().enumerate() {
         page += &style.paragraph(2, if number == 0 { "what  " } else { "      " }, line);

@@ -4,6 +4,7 @@ use vipkeeper::binding::Kind;
 use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ec2::Class;
 use vipkeeper::machine::hindrance::Hindrance;
+use vipkeeper::status::clients::in_words;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{
     ClientsAt, ClientsStatus, ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem,
@@ -345,7 +346,9 @@ fn text_from_elsewhere_cannot_command_the_terminal() {
 
 #[test]
 fn each_vip_begins_with_the_place_to_which_its_clients_are_led_as_far_as_it_was_read() {
-    let said = |clients: ClientsStatus, in_sync| clients.sentence(&VipStatus { in_sync, ..leader() }, NOW_MS);
+    let said = |clients: ClientsStatus, in_sync| {
+        in_words(&VipStatus { in_sync, clients: Some(clients), ..leader() }, NOW_MS).unwrap()
+    };
     let at = |at, instance| clients(at, instance);
     let old = |at, instance, seconds| ClientsStatus { read_ms: Some(ago(seconds)), ..clients(at, instance) };
     let failed = |at, instance| ClientsStatus { current: false, ..old(at, instance, 48) };

@@ -1,0 +1,17 @@
+//! Questions that every page asks of a VIP: its role, and whether a condition holds.
+
+use super::{Condition, ConditionName, DesiredRole, VipStatus};
+
+/// The condition of this name, where it holds.
+pub(super) fn holding(vip: &VipStatus, name: ConditionName) -> Option<&Condition> {
+    vip.conditions.iter().find(|condition| condition.name == name && condition.holds)
+}
+
+/// The condition of this name, where it does not hold.
+pub(super) fn failing(vip: &VipStatus, name: ConditionName) -> Option<&Condition> {
+    vip.conditions.iter().find(|condition| condition.name == name && !condition.holds)
+}
+
+pub(super) fn role(vip: &VipStatus) -> DesiredRole {
+    vip.desired.role.known().unwrap_or(DesiredRole::Unknown)
+}
