@@ -19,14 +19,12 @@ use crate::observe::obstacles::ObstacleName;
 use crate::observe::question::Source;
 use crate::observe::seen::{Unseen, WhyUnseen};
 
-pub mod document;
-pub mod event;
-pub use self::clients::{ClientsAt, ClientsStatus};
-
 mod above;
 mod by_hand;
 pub mod clients;
 mod conditions;
+pub mod document;
+pub mod event;
 pub mod file;
 pub mod frame;
 mod headline;

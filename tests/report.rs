@@ -8,10 +8,10 @@
 
 #[path = "report/browser.rs"]
 mod browser;
-#[path = "report/events.rs"]
-mod events;
 #[path = "report/by_hand.rs"]
 mod by_hand;
+#[path = "report/events.rs"]
+mod events;
 #[path = "report/file.rs"]
 mod file;
 #[path = "report/golden.rs"]

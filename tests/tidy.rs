@@ -17,7 +17,6 @@ use vipkeeper::config::sources::Sources;
 use vipkeeper::ec2::codes::Label;
 use vipkeeper::report::{News, Report, Reporter, VipKeys, labels};
 use vipkeeper::status::event::EventKind;
-use vipkeeper::status::runbook;
 use vipkeeper::status::{ConditionName, runbook};
 
 #[path = "tidy/house.rs"]

@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Format, events};
-use super::Format;
 use crate::machine::hindrance::Hindrance;
 use crate::machine::process;
 use crate::shown;
@@ -50,10 +49,8 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, colours: Colours, co
         let columns = size.map_or(80, |size| usize::from(size.ws_col).max(40));
         let style = Style { width: is_terminal.then_some(columns), colour: is_terminal && colours == Colours::Allowed };
         let shown;
-        let read =
-            file::read(state_dir).map(|status| StatusDocument { status, events: events_of(state_dir, format, mode) });
-        (shown, *code) = once(&read, format, mode, crate::machine::clock::wall_ms(), style);
-        (shown, *code) = once(&Reading::of(state_dir), format, mode, style);
+        let reading = Reading::of(state_dir, || events_of(state_dir, format, mode));
+        (shown, *code) = once(&reading, format, mode, style);
         let mut out = io::stdout().lock();
         if mode == Mode::Watch && is_terminal {
             out.write_all(redrawn(&shown, size.map_or(24, |size| usize::from(size.ws_row))).as_bytes())?;
@@ -75,15 +72,18 @@ fn events_of(state_dir: &Path, format: Format, mode: Mode) -> EventList {
     match (format, mode) {
         (Format::Json, Mode::Once) => events::read(state_dir).unwrap_or_default(),
         (Format::Page, _) | (Format::Json, Mode::Watch) => EventList::default(),
+    }
+}
+
 /// The status as it was read, and what can be seen of its daemon.
 struct Reading {
-    status: Result<Status, ReadError>,
+    document: Result<StatusDocument, ReadError>,
     daemon: DaemonLife,
     now_ms: u64,
 }
 
 impl Reading {
-    fn of(state_dir: &Path) -> Self {
+    fn of(state_dir: &Path, events: impl FnOnce() -> EventList) -> Self {
         let (status, now_ms) = (file::read(state_dir), crate::machine::clock::wall_ms());
         let daemon = match &status {
             Ok(status) if !process::exists(status.pid) => DaemonLife::Gone,
@@ -93,24 +93,16 @@ impl Reading {
             }
             Ok(_) | Err(_) => DaemonLife::Alive,
         };
-        Self { status, daemon, now_ms }
+        let document = status.map(|status| StatusDocument { status, events: events() });
+        Self { document, daemon, now_ms }
     }
 }
 
 /// The text to show for one reading of the status, and the exit code.
-fn once(
-    read: &Result<StatusDocument, ReadError>,
-    format: Format,
-    mode: Mode,
-    now_ms: u64,
-    style: Style,
-) -> (String, u8) {
-    let document = match read {
-        Ok(document) => document,
 fn once(read: &Reading, format: Format, mode: Mode, style: Style) -> (String, u8) {
     let Reading { daemon, now_ms, .. } = *read;
-    let status = match &read.status {
-        Ok(status) => status,
+    let document = match &read.document {
+        Ok(document) => document,
         Err(error) => {
             let shown = match (format, mode) {
                 (Format::Page, _) => unreadable(error, style),
@@ -121,7 +113,6 @@ fn once(read: &Reading, format: Format, mode: Mode, style: Style) -> (String, u8
         }
     };
     let status = &document.status;
-    let daemon = daemon(status.pid);
     let code = Overall::of(status, daemon, now_ms).exit_code();
     let shown = match (format, mode) {
         (Format::Page, _) => page(status, daemon, now_ms, style),

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
+use super::above::Above;
+use super::clients;
+use super::conditions::role;
 use super::document::StatusDocument;
 use super::event::list::EventList;
 use super::event::stamp::Stamp;
 use super::event::{NodeEvent, shown};
-use super::above::Above;
-use super::clients;
-use super::conditions::role;
 use super::frame::{Frame, Refresh, framed};
 use super::headline::{Headline, is_well, next_try, shown_name};
 use super::layout::{Tone, age, clean, since};

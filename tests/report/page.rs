@@ -5,6 +5,8 @@ use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ec2::Class;
 use vipkeeper::machine::hindrance::Hindrance;
 use vipkeeper::status::clients::in_words;
+use vipkeeper::status::document::StatusDocument;
+use vipkeeper::status::event::list::EventList;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{
     ClientsAt, ClientsStatus, ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem,
@@ -394,7 +396,8 @@ fn an_error_stands_whole_once_on_a_page_and_a_record_that_is_not_read_is_not_cal
         assert_eq!(text.matches(error).count(), 1, "{text}");
         assert!(text.contains("as above"), "{text}");
         assert_eq!(text.contains("  CLAIMS NOT READ  yes "), error == read, "{text}");
-        let html = vipkeeper::status::html::page(&status, NOW_MS, vipkeeper::status::frame::Refresh::Never);
+        let document = StatusDocument { status: &status, events: &EventList::default() };
+        let html = vipkeeper::status::html::page(document, NOW_MS, vipkeeper::status::frame::Refresh::Never);
         assert_eq!(html.matches(error).count(), 1, "{html}");
     }
     // An error that no first line tells stands where it arose.

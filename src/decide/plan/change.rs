@@ -48,7 +48,7 @@ impl Change {
     pub fn purpose(&self) -> Option<Purpose> {
         match self {
             Self::OfBinding { purpose, .. } => Some(*purpose),
-            Self::Record { .. } | Self::Forget { .. } => None,
+            Self::Record { .. } | Self::Copy { .. } | Self::Forget { .. } => None,
         }
     }
 
