@@ -21,6 +21,8 @@ use vipkeeper::status::{ConditionName, runbook};
 
 #[path = "tidy/house.rs"]
 mod house;
+#[path = "tidy/languages.rs"]
+mod languages;
 #[path = "tidy/programs.rs"]
 mod programs;
 

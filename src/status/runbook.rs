@@ -130,9 +130,15 @@ pub fn page() -> String {
     framed(
         &Frame { title: "Runbook – vipkeeper", here: "/runbook", refresh: Refresh::Never },
         &html! {
-            main { article.runbook { (rendered(TEXT)) } }
+            main { article.runbook { (rendered(&served())) } }
         },
     )
+}
+
+/// The runbook without its line of links to translations, which a node does not serve.
+fn served() -> String {
+    let kept = TEXT.lines().filter(|line| !line.starts_with("[日本語]("));
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn rendered(text: &str) -> Markup {
@@ -221,6 +227,11 @@ mod tests {
         for entry in RunbookEntry::ALL {
             assert_eq!(page.matches(&format!(" id=\"{entry}\"")).count(), 1, "{entry}");
         }
+    }
+
+    #[test]
+    fn the_page_names_no_translation() {
+        assert!(TEXT.contains("日本語") && !page().contains("日本語"));
     }
 
     #[test]
