@@ -1,6 +1,8 @@
 //! The permissions: each action that `vipkeeper policy` prints for this configuration, answered by a read that was made
 //! or by a dry run.
 
+use std::collections::BTreeSet;
+
 use super::facts::{CloudReads, Facts, Need};
 use super::finding::{Check, CheckVerdict, Finding};
 use crate::action::{Action, Force, RouteCall};
@@ -67,7 +69,9 @@ pub fn asks(vip: &Vip, world: &World) -> Vec<Action> {
             Binding::SecondaryIp { .. } | Binding::LocalAddress { .. } => {}
         }
     }
-    if let Some(anchor) = vip.anchor.as_ref().filter(|_| vip.claims == ClaimMode::Tags) {
+    // A claim is recorded on the anchor, and copied to the other resources that can carry claims.
+    let resources: BTreeSet<_> = vip.anchor.iter().cloned().chain(vip.other_anchors()).collect();
+    for anchor in resources.iter().filter(|_| vip.claims == ClaimMode::Tags) {
         let (key, value) = (claim_tag::tag_key(vip.delegate_ip, &vip.instance), claim_tag::tag_value(Term::default()));
         asks.push(Action::RecordClaim { anchor: anchor.clone(), key: key.clone(), value: value.clone() });
         asks.push(Action::ForgetClaim { anchor: anchor.clone(), key, value });
