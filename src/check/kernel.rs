@@ -197,8 +197,8 @@ fn no_other_keeper(facts: &Facts) -> Finding {
         Some(format!("{} runs, and {} names {vip}", keeper.name, file.display()))
     });
     let well = match keepers.iter().map(|keeper| keeper.name.as_str()).collect::<Vec<_>>().join(", ") {
-        names if names.is_empty() => "none runs".to_owned(),
-        names => format!("{names} runs, and names no VIP"),
+        all if all.is_empty() => "none runs".to_owned(),
+        all => format!("{all} runs, and names no VIP"),
     };
     Finding::of_faults(CheckVerdict::Failed, named.collect(), well)
 }

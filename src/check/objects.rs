@@ -122,8 +122,10 @@ pub(super) const EC2: &[Check] = &[
     },
 ];
 
+type SeenVips<'a> = (&'a Config, &'a CloudReads, Vec<(Vip, Observed)>);
+
 /// Every VIP as it was seen, where EC2 was asked.
-fn seen(facts: &Facts) -> Result<(&Config, &CloudReads, Vec<(Vip, Observed)>), &'static str> {
+fn seen(facts: &Facts) -> Result<SeenVips<'_>, &'static str> {
     let (config, reads) = facts.reads()?;
     let vips = reads.vips(config).map(|(_, vip, observed)| (vip, observed));
     Ok((config, reads, vips.collect()))

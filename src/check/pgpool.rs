@@ -220,16 +220,16 @@ fn other_scripts(facts: &Facts) -> Finding {
         Err(skipped) => return skipped,
     };
     let moves = |command: &str| MOVERS.iter().any(|word| command.contains(word));
-    let movers = conf.escalation_commands().filter(|(_, command)| moves(command));
-    let movers: Vec<_> = movers.map(|(key, command)| format!("{key} = '{command}'")).collect();
+    let scripts = conf.escalation_commands().filter(|(_, command)| moves(command));
+    let scripts: Vec<_> = scripts.map(|(key, command)| format!("{key} = '{command}'")).collect();
     // The name of a script does not show what it does.
     let unknown = conf.escalation_commands().filter(|(_, command)| !moves(command) && !command.contains("vipkeeper"));
     let unknown: Vec<_> =
         unknown.map(|(key, command)| format!("{key} = '{command}': see that it moves no VIP")).collect();
-    if movers.is_empty() {
+    if scripts.is_empty() {
         return Finding::of_faults(CheckVerdict::Warning, unknown, "no escalation command");
     }
-    Finding::of_faults(CheckVerdict::Failed, movers, "")
+    Finding::of_faults(CheckVerdict::Failed, scripts, "")
 }
 
 fn version(facts: &Facts) -> Finding {

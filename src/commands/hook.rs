@@ -27,6 +27,7 @@ pub struct HookContext {
 
 /// The outcome of a hook's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a hook has one outcome")]
 pub enum HookOutcome {
     /// The desired-state file now has this content.
     Written(DesiredFile),

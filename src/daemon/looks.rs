@@ -161,8 +161,8 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
 
     /// Asks who this node is, if that is due.
     pub(super) fn identify(&mut self) {
-        let (now, identity) = (self.now().at, self.identity());
-        if self.identifying.begin(now, identity) {
+        let (now, known) = (self.now().at, self.identity());
+        if self.identifying.begin(now, known) {
             let (identify, config) = (Rc::clone(&self.around.identify), self.config.clone());
             self.reading.push(Box::pin(async move { Event::Identity(identify.identify(&config).await) }));
         }

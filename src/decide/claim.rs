@@ -30,6 +30,7 @@ pub struct Rival {
 
 /// One claim of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that comes to be true once, in any order")]
 pub struct OwnClaim {
     pub id: ClaimId,
     /// When the claim's hook started, by the wall clock, in milliseconds since the Unix epoch.
@@ -166,9 +167,9 @@ impl<'a> Whole<'a> {
 /// The resources whose tags show this claim, and when the latest of their reads began.
 fn shown_on(claims: &Claims, anchor: Option<&Anchor>, rival: &Rival) -> (BTreeSet<String>, Moment) {
     let shows = |terms: &BTreeMap<InstanceId, Term>| terms.get(&rival.node) == Some(&rival.term);
-    let shown = || reads(claims, anchor).filter(|(_, terms, _)| shows(terms));
-    let latest = shown().map(|(_, _, at)| at).max().unwrap_or_default();
-    (shown().map(|(resource, _, _)| resource.to_owned()).collect(), latest)
+    let of_claim = || reads(claims, anchor).filter(|(_, terms, _)| shows(terms));
+    let latest = of_claim().map(|(_, _, at)| at).max().unwrap_or_default();
+    (of_claim().map(|(resource, _, _)| resource.to_owned()).collect(), latest)
 }
 
 /// The resources that were read, each with its terms and with the moment at which its read began.

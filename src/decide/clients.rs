@@ -207,8 +207,11 @@ mod tests {
         }
     }
 
-    /// The clients after these looks of a standby, each with its second.
-    fn after(looks: &[(Seen, &[(&str, u64)], u64)]) -> Clients {
+    /// A look: what the route leads to, the claims on record, and the second.
+    type Look<'a> = (Seen, &'a [(&'a str, u64)], u64);
+
+    /// The clients after these looks of a standby.
+    fn after(looks: &[Look<'_>]) -> Clients {
         let mut reads = ClientReads::default();
         let mut clients = None;
         for (look, terms, s) in looks {

@@ -359,6 +359,7 @@ pub const PERSISTED_VERSION: u32 = 1;
 
 /// The part of a VIP's memory that is kept in `<state_dir>/claims/<delegate-ip>.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own in the file")]
 pub struct Persisted {
     pub version: u32,
     pub claim: ClaimId,

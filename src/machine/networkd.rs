@@ -45,17 +45,17 @@ fn managed_link(interface: String, state: &str) -> Option<ManagedLink> {
     let drop_ins = value(state, "NETWORK_FILE_DROPINS=").unwrap_or_default();
     let drop_ins: Vec<_> = drop_ins.trim_matches('"').split_whitespace().map(PathBuf::from).collect();
     let texts = std::iter::once(&file).chain(&drop_ins).filter_map(|path| fs::read_to_string(path).ok());
-    let last = texts.filter_map(|text| keeps(&text)).last();
+    let last = texts.rev().find_map(|text| keeps(&text));
     Some(ManagedLink { interface, file, keeps_addresses: last.unwrap_or(false) })
 }
 
 /// The last word of one file on foreign addresses; `None` if the file says nothing.
 fn keeps(text: &str) -> Option<bool> {
-    let values = text.lines().filter_map(|line| {
+    let mut values = text.lines().rev().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
         (key.trim() == "KeepConfiguration").then(|| value.trim())
     });
-    values.last().map(|value| matches!(value, "yes" | "true" | "1" | "on" | "static"))
+    values.next().map(|value| matches!(value, "yes" | "true" | "1" | "on" | "static"))
 }
 
 #[cfg(test)]

@@ -238,7 +238,7 @@ mod tests {
         (ended, String::from_utf8_lossy(&output).into_owned())
     }
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[test]
     fn the_command_gets_the_event_and_nothing_else_of_the_daemon() {

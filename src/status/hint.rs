@@ -15,16 +15,19 @@ use crate::observe::seen::Unseen;
 const GENERAL: &str = "the message says what stands in the way";
 
 /// The advice about a change that failed, in one sentence.
+#[must_use]
 pub fn of_error(error: &ErrorStatus) -> String {
     advise(error.class.known(), &error.cause)
 }
 
 /// The advice where a binding could not be seen.
+#[must_use]
 pub fn of_unseen_binding(binding: &BindingStatus) -> String {
     of_unseen(binding.unseen.as_ref(), binding.read_error_class.as_ref())
 }
 
 /// The advice where the claims on record could not be read.
+#[must_use]
 pub fn of_unread_claims(claim: Option<&ClaimStatus>) -> String {
     let class = claim.and_then(|claim| claim.read_error_class.as_ref());
     of_unseen(claim.and_then(|claim| claim.unread.as_ref()), class)
@@ -84,6 +87,7 @@ fn of_unmoved(known: Option<&KnownCode>) -> &'static str {
 }
 
 /// The advice about something that must make a takeover by this node fail.
+#[must_use]
 pub fn of_obstacle(obstacle: &ObstacleStatus) -> &'static str {
     match obstacle.name.known() {
         Some(ObstacleName::NotOnEni) => {
