@@ -25,8 +25,7 @@ fn two_tables() -> Vip {
 }
 
 fn leader(id: &str, started_s: u64) -> Desired {
-    let (started_ms, started_at) = (1000 * started_s, Some(S(started_s)));
-    Desired::Leader(Claim { id: ClaimId::new(id), started_ms, started_at })
+    Desired::Leader(Claim { id: ClaimId::new(id), started_ms: 1000 * started_s, started_at: Some(S(started_s)) })
 }
 
 fn terms(terms: &[(&str, u64)]) -> BTreeMap<vipkeeper::ids::InstanceId, Term> {

@@ -1,5 +1,7 @@
 //! The commands that the page gives to a person: on a node that leads, none that takes the VIP away comes first.
 
+use std::fmt::Write as _;
+
 use vipkeeper::binding::Kind;
 use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::status::page::{DaemonLife, Style, page};
@@ -70,7 +72,7 @@ fn the_command_of_the_role_in_force_or_of_the_watchdogs_word_comes_first() {
             if leads && vip.desired.watchdog_leads != Some(false) {
                 assert!(down.is_none_or(|down| up.is_some_and(|up| up < down)), "{name}, {node}: {lines}");
             }
-            text += &format!("== {name}, {node}\n{lines}\n");
+            writeln!(text, "== {name}, {node}\n{lines}").unwrap();
         }
     }
     golden::check("page-by-hand.txt", &text);
