@@ -142,6 +142,8 @@ struct State {
     turns: Turns,
     /// The newest claim of another node in each read that reached a node.
     learnt: BTreeMap<(String, IpAddr), Vec<Learnt>>,
+    /// The terms that nodes gave up by their own word, as each node was shown by any resource that carries claims.
+    given_up: BTreeMap<(String, IpAddr), BTreeMap<InstanceId, Term>>,
     breach: Option<String>,
 }
 
@@ -150,8 +152,6 @@ struct Learnt {
     read: Asked,
     term: Term,
     of: InstanceId,
-    /// The terms that nodes gave up by their own word, in the same read.
-    given_up: BTreeMap<InstanceId, Term>,
 }
 
 impl Checks {
@@ -167,7 +167,9 @@ impl Checks {
 
     /// A node lost its claim files together with its daemon, so it knows of no claim until it reads one again.
     pub fn memory_was_lost(&self, node: &str) {
-        self.state.borrow_mut().learnt.retain(|(of, _), _| of != node);
+        let mut state = self.state.borrow_mut();
+        state.learnt.retain(|(of, _), _| of != node);
+        state.given_up.retain(|(of, _), _| of != node);
     }
 
     pub fn breach(&self) -> Option<String> {
@@ -236,19 +238,22 @@ impl Checks {
 impl Watch for Checks {
     fn learns(&self, node: &str, resource: &str, tags: &Tags, when: Asked) {
         let Some(party) = self.parties.iter().find(|party| party.name == node) else { return };
-        for vip in self.vips.iter().filter(|vip| vip.anchor == resource) {
+        for vip in &self.vips {
             let found = claim_tag::among(vip.ip, tags);
+            let mut state = self.state.borrow_mut();
+            let given_up = state.given_up.entry((node.to_owned(), vip.ip)).or_default();
+            for (other, term) in found.withdrawn {
+                let known = given_up.entry(other).or_default();
+                *known = term.max(*known);
+            }
+            if vip.anchor != resource {
+                continue;
+            }
             let others = found.terms.into_iter().filter(|(other, _)| *other != party.instance);
             // A read that shows no other node's claim counts too. Somebody may have deleted the claims.
             let none = (claim_tag::WITHDRAWN, party.instance.clone());
             let (term, of) = others.map(|(other, term)| (term, other)).max().unwrap_or(none);
-            let mut state = self.state.borrow_mut();
-            state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt {
-                read: when,
-                term,
-                of,
-                given_up: found.withdrawn,
-            });
+            state.learnt.entry((node.to_owned(), vip.ip)).or_default().push(Learnt { read: when, term, of });
         }
     }
 
@@ -279,10 +284,10 @@ impl Watch for Checks {
             // A read that began much later and no longer shows the claim is not stale, so the claim is really gone.
             let later = |newer: &&Learnt| newer.read.answered_at + GONE_AFTER;
             let newer = newer.filter(|newer| !learnt.iter().any(|other| other.read.at >= later(newer)));
-            // So is a claim that its own node gave up, however soon a read shows that.
-            let gave_up =
-                |newer: &&Learnt, other: &Learnt| other.given_up.get(&newer.of).is_some_and(|term| *term >= newer.term);
-            let newer = newer.filter(|newer| !learnt.iter().any(|other| gave_up(newer, other)));
+            // So is a claim that its own node gave up, however soon and whatever resource shows that.
+            let given_up = state.given_up.get(&(node.to_owned(), vip.ip));
+            let gave_up = |newer: &&Learnt| given_up?.get(&newer.of).map(|term| *term >= newer.term);
+            let newer = newer.filter(|newer| gave_up(newer) != Some(true));
             newer.map(|learnt| format!("{}'s {}, asked for at {:?}", learnt.of, learnt.term, learnt.read.at))
         };
         if let Some(newer) = newer.filter(|_| party.is_bound()) {
