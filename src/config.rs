@@ -152,7 +152,7 @@ pub enum LeaderInterval {
     Every(Duration),
 }
 
-/// The time between two looks while nothing happens. Each pause differs from it by up to 25 % at random.
+/// The time between two looks while nothing happens. Each interval differs from it by up to 25 % at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
     pub leader: LeaderInterval,

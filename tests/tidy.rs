@@ -94,7 +94,6 @@ fn quoted(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`').filter(|word| !word.contains('`'))
 }
 
-/// All metrics of the code, with their types.
 /// A status that tells everything about the node itself.
 const NODE: &str = r#"{
     "version": 1, "program": "", "pid": 1, "written_ms": 1, "started_ms": 1, "instance": null, "region": null,
@@ -102,6 +101,7 @@ const NODE: &str = r#"{
     "clock": {"ahead_ms": 1, "error_ms": 1, "synchronized": true, "max_error_ms": 1}
 }"#;
 
+/// All metrics of the code, with their types.
 fn metrics() -> BTreeMap<String, String> {
     let bindings = Kind::ALL.map(|kind| BindingKey::new(kind, "a"));
     let vips = [VipKeys { vip: "20.0.0.50".parse().unwrap(), bindings: bindings.to_vec() }];
@@ -235,7 +235,7 @@ fn each_policy_allows_what_its_method_calls_and_no_more() {
             needed(&[(Kind::SecondaryIp, "10.0.1.50")], &["DescribeTags", "CreateTags", "DeleteTags"]),
         ]
     );
-    // What is needed only sometimes is said beside.
+    // The README says beside the table which operations are needed only sometimes.
     let readme = read("README.md");
     for kind in Kind::ALL {
         for operation in ["a", "fd00::50"].map(|target| labels::operations_of(&BindingKey::new(kind, target))).concat()
@@ -284,7 +284,7 @@ fn the_page_on_architecture_names_every_module_and_no_other() {
 
 #[test]
 fn modules_import_only_what_is_theirs() {
-    // What must not be named outside which files of ours.
+    // Names that only some files of ours may name, and these files.
     let fences: [(&[&str], &[&str]); 5] = [
         (&["ec2_endpoint"], &["demo"]),
         (&["aws_config", "aws_sdk_ec2", "aws_sdk_sts", "aws_credential_types"], &["aws"]),
@@ -434,6 +434,18 @@ fn every_check_has_its_entry_and_every_entry_its_check() {
     }
     let counted = read("CHANGELOG.md").contains(&format!("{} checks", checks.len()));
     assert!(counted, "CHANGELOG.md counts {} checks", checks.len());
+}
+
+/// A page of a decision fits on one screen.
+const LONGEST_DECISION: usize = 30;
+
+#[test]
+fn every_decision_is_short() {
+    let pages = markdown().into_iter().filter(|(file, _)| file.starts_with("docs/decisions/"));
+    let lengths: Vec<_> = pages.map(|(file, text)| (text.lines().count(), file)).collect();
+    assert!(lengths.len() > 5, "{lengths:?}");
+    let long: Vec<_> = lengths.iter().filter(|(lines, _)| *lines > LONGEST_DECISION).collect();
+    assert!(long.is_empty(), "{long:?}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub async fn cloud<E: Ec2Read + Ec2Ask, I: Identify>(
     CloudFacts { node: Ok(node), endpoint, reads: Some(reads) }
 }
 
-/// CloudReads EC2 as `plan` does, each round at once.
+/// Reads EC2 as `plan` does, each round at once.
 async fn look(config: &Config, ec2: &impl Ec2Read, mut known: Known) -> (Known, World) {
     let mut world = World::default();
     let mut asked = Vec::new();

@@ -122,7 +122,7 @@ impl VipLoop {
         self.config.delegate_ip
     }
 
-    /// ClientReads the desired-state file afresh. Returns whether the word that is in force changed.
+    /// Reads the desired-state file afresh. Returns whether the word that is in force changed.
     pub fn read_desired(&mut self, machine: &mut impl Machine, mode: WitnessMode, heard: Heard, now: Now) -> bool {
         let mut reading = machine.desired(self.vip());
         reading.desired = self.decider.judge(mode, &reading.desired, heard, now);
@@ -137,7 +137,7 @@ impl VipLoop {
         changed || hold_changed
     }
 
-    /// ClientReads the hold afresh. Returns whether it began or ended.
+    /// Reads the hold afresh. Returns whether it began or ended.
     fn read_hold(&mut self, machine: &impl Machine, reading: &Reading, now: Now) -> bool {
         let before = self.decider.hold.is_some();
         self.hold = machine.hold(self.vip());

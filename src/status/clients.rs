@@ -3,8 +3,8 @@
 use super::layout::{clean, since};
 use super::{ClientsAt, ClientsStatus, VipStatus};
 
-/// The age from which a read is too old to count as the present, in milliseconds. A leader reads more often than that, and a
-/// standby does not.
+/// The age above which a read is too old to count as the present, in milliseconds. The intervals of a leader are shorter by
+/// default, or hardly longer; those of a standby are not.
 pub const OLD_MS: u64 = 10_000;
 
 /// The line behind `clients` on the page of this VIP; `None` before the first look.

@@ -235,7 +235,7 @@ fn what_a_user_whom_nobody_trusts_writes_moves_nothing() {
     assert!(stage.points_at(0));
 }
 
-/// Runs the program as somebody who may do nothing. What it said, and how it ended.
+/// Runs the program as somebody who may do nothing. Returns its output, and its exit code.
 fn as_stranger(machine: &Machine, arguments: &[&str]) -> (String, i32) {
     // Where everybody may run it.
     let copy = machine.path("vipkeeper");

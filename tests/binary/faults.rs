@@ -149,7 +149,7 @@ fn a_binding_that_fails_for_ever_delays_no_other() {
     let (_, said, code) = machine.said(&["wait", ROUTED, "--timeout", "100ms"]);
     assert!(said.contains(PUBLIC) && said.contains("denied") && code == 1, "{said}");
 
-    // What only an operator can mend is tried rarely; a reload tells that he has.
+    // A change that only an operator can mend is tried rarely; a reload tells that he has mended it.
     stage.no_faults();
     daemon.signal(Signal::HUP);
     eventually("the permission was given", || stage.elastic_ip(&stage.allocation).as_ref() == Some(&machine.eni));

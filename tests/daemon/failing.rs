@@ -18,7 +18,7 @@ fn a_binding_that_fails_for_ever_delays_no_other_and_is_not_tried_at_once_again(
         assert_eq!(recorder.binding(ADDRESS, &format!("route {}", all[3])).state.as_str(), "in_sync");
         let tries = world.writes(Mark::at(0)).iter().filter(|(_, name)| name.starts_with("Modify")).count();
         assert!((10..=21).contains(&tries), "every 15 to 30 s: {tries}");
-        // What is denied does not keep what drifted from being repaired.
+        // A change that is denied does not keep another binding's drift from being repaired.
         delete_route_by_hand(&world.estate, &all[2]);
         pass(seconds(15)).await;
         assert_eq!(world.estate.route(&all[2], ADDRESS), world.eni(0));
@@ -398,7 +398,7 @@ fn a_claim_is_in_place_a_second_after_the_network_is_back() {
             let calls = world.calls(mark);
             let seen = calls.iter().any(|(_, name, code)| name.starts_with("Describe") && code == "OK");
             assert!(seen, "after {lasted_ms} ms: {calls:?}");
-            // What was on its way then is given up 3 s after it was sent, and goes again at once.
+            // A request that was on its way then is given up 3 s after it was sent, and goes again at once.
             pass(millis(2_750)).await;
             for table in tables(&world) {
                 assert_eq!(world.estate.route(&table, ADDRESS), world.eni(1), "after {lasted_ms} ms");

@@ -55,7 +55,7 @@ fn an_older_leader_that_goes_on_without_an_up_serves_soon_after_the_newer_ones_d
     }
 }
 
-/// Of a predecessor's clock that was ahead, its tag is left. What this node persisted is lost in each phase of its claim.
+/// Of a predecessor's clock that was ahead, its tag is left. This node's persisted state is lost in each phase of its claim.
 #[test]
 fn a_restart_without_what_was_persisted_moves_nothing() {
     for phase in [millis(300), seconds(3), seconds(30), seconds(300)] {

@@ -40,7 +40,7 @@ fn a_node_that_has_not_led_since_boot_wants_nobodys_attention() {
         let page = shown(&told);
         assert!(verdict(&told) == Overall::InSync && page.contains("unknown  NO HOOK YET"), "{page}");
         assert!(!page.contains("do    "), "{page}");
-        // What Pgpool's watchdog says of a standby changes nothing.
+        // The word of Pgpool's watchdog about a standby changes nothing.
         let word = |escalated| Some(Word { escalated, delegate_ips: [ip(ADDRESS)].into(), quorum: None });
         world.nodes[1].word.replace(word(false));
         pass(seconds(60)).await;
@@ -101,7 +101,7 @@ fn a_leader_whose_claim_finds_no_room_on_the_anchor_is_not_well() {
         assert!(told.vips[0].in_sync && verdict(&told) == Overall::Attention, "{page}");
         assert!(page.contains("leader  CLAIM NOT RECORDED") && page.contains("do    the anchor has 50 tags"), "{page}");
 
-        // What another takes is not taken back, and the page says what would help.
+        // A binding that another takes is not taken back, and the page says what would help.
         point_route_by_hand(&world.estate, &anchor[0], &world.estate.bystander.eni);
         pass(seconds(60)).await;
         let page = shown(&world.nodes[0].recorder.last());
@@ -133,7 +133,7 @@ fn a_leader_that_cannot_read_the_claims_is_not_well() {
         let standby = world.nodes[1].recorder.last();
         assert!(!shown(&standby).contains("CLAIMS NOT READ"), "{}", shown(&standby));
 
-        // What another takes is not taken back, and the page says what would help.
+        // A binding that another takes is not taken back, and the page says what would help.
         world.estate.by_hand(&Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
             network_interface_id: world.estate.bystander.eni.clone(),
             private_ip_addresses: vec![SECONDARY.to_owned()],
@@ -152,7 +152,7 @@ fn a_leader_that_cannot_read_the_claims_is_not_well() {
     });
 }
 
-/// The page in the README. What it says is the loop's; the times are put there.
+/// The page in the README. The loop gives its words; the times are put there.
 #[test]
 fn the_page_of_a_leader_that_lacks_a_permission() {
     in_paused_time(async {

@@ -265,7 +265,8 @@ async fn restarted(phase: Phase, file: usize, found: Found) {
     let after = stage.place();
     let is_lost = file == 0 && !matches!(found, Found::Intact | Found::Old);
     match phase {
-        // What was wanted before the restart and is still wanted is done. What is not known any more is left alone.
+        // The daemon does the changes that were wanted before the restart and still are. It leaves alone what it does not
+        // know any more.
         Phase::Taking if !is_lost => {
             assert!(changes.iter().all(|name| *name == "AssociateAddress"), "{case}: {changes:?}");
             assert_eq!(after.0, stage.world.eni(0), "{case}");

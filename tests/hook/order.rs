@@ -93,7 +93,7 @@ proptest! {
             (watcher.join().unwrap(), outcomes)
         });
 
-        // On a machine that stands still for a moment, a hook goes on without the lock, as it should. What holds then is
+        // On a machine that stands still for a moment, a hook goes on without the lock, as it should. That case is
         // another test's subject.
         if outcomes.iter().any(|(_, took)| *took >= LOCK_PATIENCE) {
             return Ok(());

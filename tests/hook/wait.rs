@@ -196,7 +196,7 @@ fn what_is_wrong_with_the_daemon_is_said_where_it_has_not_taken_the_claim_up() {
     assert!(text.contains("the daemon has not taken up this claim; its status is "), "{text}");
     assert!(text.ends_with(&format!(" old; {message}")), "{text}");
 
-    // What it goes by instead is told first.
+    // The command first tells that the daemon goes by something else than the file.
     let refused = "20.0.0.50.json is not used: its owner, uid 7, is neither root nor a hook user";
     status["vips"][0]["conditions"] = json!([
         {"name": "DesiredValid", "holds": false, "reason": "NotUsed", "message": refused, "since_ms": 0}

@@ -296,7 +296,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Each pointer of the method and the local address, and the node that has it. What several have names them all.
+    /// Each pointer of the method and the local address, and the node that has it. Where several nodes have one, all are
+    /// named.
     pub fn holders(&self) -> BTreeMap<String, Option<String>> {
         let delegate_ip = self.setup.method.delegate_ip();
         let mut holders = {

@@ -164,7 +164,7 @@ fn is_over(lab: &Lab, is_stopped: bool, old: usize, at: Duration) -> bool {
     if new_up(lab, old, at).is_none() {
         return false;
     }
-    // What a hook did last must have had time to show.
+    // The last hook's effect must have had time to show.
     let have_ended = (0..3).flat_map(since).all(|hook| hook.ended.is_some_and(|ended| now() > ended + SERVED));
     have_ended && now() < last + SERVED / 6 && outage(&answers, now() - SERVED) < SERVED / 6
 }

@@ -35,7 +35,7 @@ pub const UMASK: [&str; 3] = ["sh", "-c", "umask 002; exec \"$0\" \"$@\""];
 
 /// The work of init: a /sys that shows this network's interfaces, an empty /run, folders laid over the machine's, and in a
 /// suite's folder the folders that its programs need. `$1` is that folder, or empty; then come pairs of an upper and a
-/// lower folder. What is mounted below /run later is seen in the suite's as well. bash reaps orphans while it reads.
+/// lower folder. A later mount below /run is seen in the suite's as well. bash reaps orphans while it reads.
 const INIT: &str = r#"
 set -e
 mount -t sysfs sysfs /sys

@@ -127,8 +127,8 @@ const LEADS: &[&str] = &["leads", "gained"];
 /// and those of an old one, whether its `down` ran or its Pgpool is gone: behind no claim there is a guard.
 const STANDS_BY: &[&str] = &["leads no more", "no guard", "lost"];
 
-/// The second leader lives for a second or two, and Prometheus looks each second. What was on its way to EC2 when it died
-/// comes to point at a node that leads no more.
+/// The second leader lives for a second or two, and Prometheus looks each second. A binding whose take
+/// was on its way to EC2 when that leader died comes to point at a node that leads no more.
 const TWICE: &[(Who, &str)] = &[
     (Old, "leads"),
     (Old, "gained"),

@@ -108,7 +108,7 @@ impl Lab {
 }
 
 impl Timeline {
-    /// After it nothing changes any more. What still is so at the end did not end then.
+    /// After it nothing changes any more. A span that lasts until the end did not end then.
     fn last_event(&self, end: Seconds) -> Seconds {
         let is_over = |to: &Seconds| *to < end - 0.1;
         let ends = |spans: &[Span<()>]| spans.iter().flat_map(|span| [span.from, span.to]).collect::<Vec<_>>();
@@ -203,6 +203,6 @@ fn a_pause_in_the_answers_is_told_from_the_last_one_to_the_next() {
     let nearly = |one: &Span<()>, from: Seconds, to: Seconds| (one.from - from).abs() + (one.to - to).abs() < 1e-6;
     assert_eq!(served.iter().map(|span| span.what).collect::<Vec<_>>(), [0, 1]);
     assert!(nearly(&unserved[1], 0.0, 2.0) && nearly(&unserved[2], 2.05, 4.0), "{unserved:?}");
-    // What came before is not known.
+    // The time before the record is not known.
     assert_eq!((unserved.len(), &unserved[0]), (3, &span(-BEFORE_S, unserved[0].to)));
 }

@@ -131,7 +131,7 @@ impl Vpc {
 
         let router = Arc::new(Machine::boot("router", Suite::Here, &[]));
         router.run("sysctl -q -w net.ipv4.ip_forward=1");
-        // What EC2 has no route for vanishes without a word.
+        // A packet that EC2 has no route for vanishes without a word.
         router.run("ip route add blackhole default");
         let plane = Plane::new(Arc::clone(&router));
         for link in NODES.into_iter().chain(["database"]) {

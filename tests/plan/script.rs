@@ -16,8 +16,8 @@
 //! moves the anchor, as a changed config does.
 //! `hold 600`: an operator holds the VIP for 600 s; `hold 600 strict`: and no hook ends anything either.
 //! `bindings route`: from now on the VIP has these bindings, as if the ids of the others were not known.
-//! `claims=none`: the record was read and is empty; `claims=?`: it could not be read. What a look does not name stays
-//! as it was last seen.
+//! `claims=none`: the record was read and is empty; `claims=?`: it could not be read. A binding that a look does not name
+//! stays as it was last seen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -541,7 +541,7 @@ fn every_doc_comment_names_its_subject() {
         for (number, line) in text.lines().enumerate() {
             let comment = ["///", "//!"].iter().find_map(|mark| line.trim_start().strip_prefix(mark)).map(str::trim);
             let begins = comment.filter(|_| !is_inside).is_some_and(|comment| comment.starts_with("What "))
-                || (file.starts_with("src/") && has_a_clause_as_its_subject(line));
+                || has_a_clause_as_its_subject(line);
             if begins || comment.is_some_and(|comment| comment.starts_with("The same")) {
                 riddles.push(format!("{file}:{}: {}", number + 1, line.trim()));
             }

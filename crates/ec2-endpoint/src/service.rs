@@ -266,8 +266,8 @@ impl Service {
         };
     }
 
-    /// Switches a fault on. What happens on the way to the service comes before what the service does, and that before what
-    /// happens to the answer; of several faults at the same place the one that was switched on first wins. Latencies add up.
+    /// Switches a fault on. A fault on the way to the service comes before a fault of the service, and that before a fault
+    /// of the answer; of several faults at the same place the one that was switched on first wins. Latencies add up.
     pub fn add_fault(&mut self, fault: Fault) -> FaultId {
         let id = FaultId(self.next_fault);
         self.next_fault += 1;

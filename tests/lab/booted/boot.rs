@@ -108,7 +108,7 @@ pub struct Held {
     console: PathBuf,
 }
 
-/// Everything but systemd: the network can be plugged in. What the machine writes lies in `own`, and is there at the next boot.
+/// Everything but systemd: the network can be plugged in. The machine's own files lie in `own`, and stay there.
 pub fn hold(name: &str, own: &Path) -> Held {
     let console = own.with_extension("console");
     // The folder's name begins with the same word, and with the pid of the test.

@@ -1,7 +1,7 @@
 //! The accidents of a night, one at a time, nearly always to the leader; and the state that must follow in the end.
 //!
 //! Every scenario has a lab of its own, in which a leader holds the VIP when it begins. It lets things happen until one
-//! node holds the VIP for good, and tells that as a [`Story`]. What every story must end with is checked here.
+//! node holds the VIP for good, and tells that as a [`Story`]. This file checks how every story must end.
 
 use std::env;
 use std::net::TcpListener;

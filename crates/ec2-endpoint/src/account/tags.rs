@@ -50,8 +50,8 @@ impl Account {
         Ok(Answer::Done)
     }
 
-    /// EC2 API reference: DeleteTags. A tag with a value goes only if that is its value; without tags, all go. What is not
-    /// there is no error.
+    /// EC2 API reference: DeleteTags. A tag with a value goes only if that is its value; without tags, all go. A tag
+    /// that is not there is no error.
     pub(super) fn delete_tags(&mut self, call: &TagChange) -> Result<Answer, ApiError> {
         self.check_resources(call)?;
         for tag in &call.tags {
