@@ -1,8 +1,8 @@
 //! The commands that a person gives on a node in a hook's stead. A wrong one takes the VIP from the node that serves it, so
 //! the advice follows from everything that the daemon knows: Pgpool's watchdog, and the role in force.
 
-use super::conditions::{holding, role};
-use super::{ConditionName, DesiredRole, VipStatus};
+use super::conditions::{leads, role};
+use super::{DesiredRole, VipStatus};
 
 /// The person who gives the command, as each advice names them.
 const AS_HOOK: &str = "as the hook's user";
@@ -63,6 +63,46 @@ pub(super) fn after_lost_hook(vip: &VipStatus) -> String {
     }
 }
 
+/// The advice where the watchdog's word keeps a leader from taking back its VIP.
+pub(super) fn after_lost_down(vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    format!(
+        "see who leads: 'pcp_watchdog_info'; if it is another node, this one's `down` was lost: 'vipkeeper down {ip}' \
+         {AS_HOOK}"
+    )
+}
+
+/// The advice where the watchdog process of a former leader is gone. A watchdog that was started anew may be asked.
+pub(super) fn without_watchdog(vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    match vip.desired.watchdog_leads {
+        Some(_) => write_anew(vip),
+        None => {
+            format!(
+                "start Pgpool if it does not run; if it runs and stands by, say so as its user: 'vipkeeper down {ip}'"
+            )
+        }
+    }
+}
+
+/// The advice to a leader whose claim is superseded.
+pub(super) fn superseded(vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    format!("nothing, if the other node leads; if 'pcp_watchdog_info' says that this one does: 'vipkeeper up {ip}'")
+}
+
+/// The way to end an operator's hold.
+pub(super) fn resume(vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    format!("'vipkeeper resume {ip}' {AS_HOOK} ends the hold; it also ends by itself")
+}
+
+/// The advice about an operator's hold that does not count.
+pub(super) fn hold_anew(vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    format!("hold it anew as root or as a user in hook_users, or end it: 'vipkeeper resume {ip}'")
+}
+
 /// The role in one sentence that stays in force while the file cannot be used.
 pub(super) fn stays_in_force(vip: &VipStatus, age: &str) -> String {
     match in_force(vip) {
@@ -78,7 +118,7 @@ pub(super) fn stays_in_force(vip: &VipStatus, age: &str) -> String {
 /// The role that this node plays. A leader whose claim is superseded has nothing to keep.
 fn in_force(vip: &VipStatus) -> DesiredRole {
     match role(vip) {
-        DesiredRole::Leader if holding(vip, ConditionName::Superseded).is_some() => DesiredRole::Standby,
+        DesiredRole::Leader if !leads(vip) => DesiredRole::Standby,
         role => role,
     }
 }

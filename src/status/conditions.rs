@@ -1,4 +1,4 @@
-//! Questions that every page asks of a VIP: its role, and whether a condition holds.
+//! Questions that every page asks of a VIP: its role, whether its node leads, and whether a condition holds.
 
 use super::{Condition, ConditionName, DesiredRole, VipStatus};
 
@@ -10,6 +10,11 @@ pub(super) fn holding(vip: &VipStatus, name: ConditionName) -> Option<&Condition
 /// The condition of this name, where it does not hold.
 pub(super) fn failing(vip: &VipStatus, name: ConditionName) -> Option<&Condition> {
     vip.conditions.iter().find(|condition| condition.name == name && !condition.holds)
+}
+
+/// Whether this node leads, and no newer claim of another node stands.
+pub(super) fn leads(vip: &VipStatus) -> bool {
+    role(vip) == DesiredRole::Leader && holding(vip, ConditionName::Superseded).is_none()
 }
 
 pub(super) fn role(vip: &VipStatus) -> DesiredRole {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::conditions::{failing, holding, role};
+use super::conditions::{failing, holding, leads, role};
 use super::layout::{Tone, age, clean, since};
 use super::runbook::RunbookEntry;
 use super::{
@@ -60,10 +60,7 @@ impl Headline {
             entry,
         };
         if let Some(held) = holding(vip, ConditionName::Held) {
-            let to_do = format!(
-                "'vipkeeper resume {}' as the hook's user ends the hold; it also ends by itself",
-                vip.delegate_ip
-            );
+            let to_do = by_hand::resume(vip);
             return Some(Self { tone: Tone::Wait, ..alert("HELD", RunbookEntry::Held, held, &to_do) });
         }
         if let Some(lost) = holding(vip, ConditionName::HookLost) {
@@ -82,10 +79,7 @@ impl Headline {
             return Some(alert("CONTESTED", RunbookEntry::Contested, contested, to_do));
         }
         if let Some(unused) = failing(vip, ConditionName::Held) {
-            let to_do = format!(
-                "hold it anew as root or as a user in hook_users, or end it: 'vipkeeper resume {}'",
-                vip.delegate_ip
-            );
+            let to_do = by_hand::hold_anew(vip);
             return Some(alert("HOLD NOT USED", RunbookEntry::Held, unused, &to_do));
         }
         None
@@ -94,8 +88,7 @@ impl Headline {
     /// The headline where EC2 leads the clients to nobody for longer than a failover takes. On a leader, the headline of
     /// its bindings tells what keeps it from serving.
     fn of_nobody(vip: &VipStatus) -> Option<Self> {
-        let leads = role(vip) == DesiredRole::Leader && holding(vip, ConditionName::Superseded).is_none();
-        let clients = vip.clients.as_ref().filter(|clients| clients.nobody_serves && !leads)?;
+        let clients = vip.clients.as_ref().filter(|clients| clients.nobody_serves && !leads(vip))?;
         let mut what = vec![LED_NOWHERE.to_owned()];
         what.extend(vip.desired.reason.as_deref().map(clean));
         Some(Self {
@@ -153,10 +146,7 @@ impl Headline {
             since_ms: Some(vip.desired.since_ms),
             aside: None,
             what: vec![vip.desired.reason.as_deref().map_or_else(String::new, clean)],
-            to_do: Some(format!(
-                "start Pgpool if it does not run; if it runs and stands by, say so as its user: 'vipkeeper down {}'",
-                vip.delegate_ip
-            )),
+            to_do: Some(by_hand::without_watchdog(vip)),
             entry: RunbookEntry::WatchdogGone,
         })
     }
@@ -277,14 +267,11 @@ impl Headline {
         let mut to_do = None;
         if let Some(superseded) = superseded {
             what.push(clean(&superseded.message));
-            to_do = Some(format!(
-                "nothing, if the other node leads; if 'pcp_watchdog_info' says that this one does: 'vipkeeper up {}'",
-                vip.delegate_ip
-            ));
+            to_do = Some(by_hand::superseded(vip));
         } else if let (false, Some(condition)) = (vip.in_sync, in_sync_condition) {
             what.push(clean(&condition.message));
         }
-        let leads = role(vip) == DesiredRole::Leader && superseded.is_none();
+        let leads = leads(vip);
         what.extend(vip.desired.reason.as_deref().filter(|_| leads).map(clean));
         let doubt = vip.claim.as_ref().and_then(|claim| claim.clock.as_deref()).filter(|_| leads);
         what.extend(doubt.map(|doubt| format!("when this claim began, this node's clock was {}", clean(doubt))));
@@ -365,15 +352,13 @@ fn blocker(binding: &BindingStatus) -> Option<Blocker> {
 
 /// The error for which this leader's claim could not be recorded; `None` if no error keeps it off the record.
 fn unrecorded(vip: &VipStatus) -> Option<&ErrorStatus> {
-    let leads = role(vip) == DesiredRole::Leader && holding(vip, ConditionName::Superseded).is_none();
     let error = vip.claim.as_ref()?.record_error.as_ref()?;
-    (leads && failing(vip, ConditionName::ClaimRecorded).is_some()).then_some(error)
+    (leads(vip) && failing(vip, ConditionName::ClaimRecorded).is_some()).then_some(error)
 }
 
 /// The condition by which this leader's claim is not known to be on record, because the anchor's tags cannot be read.
 fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
-    let leads = role(vip) == DesiredRole::Leader && holding(vip, ConditionName::Superseded).is_none();
-    failing(vip, ConditionName::ClaimRecorded).filter(|condition| leads && condition.reason == reason::NOT_READ)
+    failing(vip, ConditionName::ClaimRecorded).filter(|condition| leads(vip) && condition.reason == reason::NOT_READ)
 }
 
 const LED_NOWHERE: &str =
@@ -382,7 +367,6 @@ const ASK_PGPOOL: &str = "start Pgpool, whose hooks say it";
 
 /// The advice where this node does nothing before somebody else acts.
 fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
-    let ip = vip.delegate_ip;
     match (blocker, unrecorded(vip), unread_claims(vip)) {
         (Blocker::NoRecord, Some(error), _) => {
             format!("let it record its claim ({}): {}", clean(&error.message), hint::of_error(error))
@@ -393,10 +377,7 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
             hint::of_unread_claims(vip.claim.as_ref())
         ),
         (Blocker::NoRecord, None, None) => by_hand::claim_anew(vip),
-        (Blocker::NotEscalated, ..) => format!(
-            "see who leads: 'pcp_watchdog_info'; if it is another node, this one's `down` was lost: \
-             'vipkeeper down {ip}' as the hook's user"
-        ),
+        (Blocker::NotEscalated, ..) => by_hand::after_lost_down(vip),
         (Blocker::Unheard, ..) => {
             "see whether Pgpool hangs ('pcp_watchdog_info', its log); it goes on by itself once the watchdog answers"
                 .to_owned()
@@ -412,9 +393,7 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
              node itself answers its own clients of the VIP, and not the leader"
                 .to_owned()
         }
-        (Blocker::Held, ..) => {
-            format!("'vipkeeper resume {ip}' as the hook's user ends the hold; it also ends by itself")
-        }
+        (Blocker::Held, ..) => by_hand::resume(vip),
     }
 }
 
@@ -465,9 +444,7 @@ pub(super) fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
     let Some(name) = condition.name.known() else { return condition.holds };
     match name {
         // Only a leader whose claim is not superseded has a claim to record.
-        ConditionName::ClaimRecorded => {
-            condition.holds || role(vip) != DesiredRole::Leader || holding(vip, ConditionName::Superseded).is_some()
-        }
+        ConditionName::ClaimRecorded => condition.holds || !leads(vip),
         // A Pgpool that does not run, or that is not to be asked, needs nobody's attention here.
         ConditionName::Witness => condition.holds || reason::NOBODY_TO_ASK.contains(&&*condition.reason),
         // A hold that does not count is a hold that somebody relies on.

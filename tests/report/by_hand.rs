@@ -77,3 +77,17 @@ fn the_command_of_the_role_in_force_or_of_the_watchdogs_word_comes_first() {
     }
     golden::check("page-by-hand.txt", &text);
 }
+
+#[test]
+fn a_watchdog_that_was_started_anew_decides_the_command_after_the_old_one_is_gone() {
+    for (leads, first, other) in [
+        (Some(true), "'vipkeeper up 20.0.0.50'", "vipkeeper down"),
+        (Some(false), "'vipkeeper down 20.0.0.50'", "vipkeeper up"),
+        (None, "if it runs and stands by", "vipkeeper up"),
+    ] {
+        let mut vip = standby();
+        (vip.desired.guard_alive, vip.desired.watchdog_leads) = (Some(false), leads);
+        let lines = first_lines(vip);
+        assert!(lines.contains("WATCHDOG GONE") && lines.contains(first) && !lines.contains(other), "{lines}");
+    }
+}

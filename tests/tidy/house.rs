@@ -666,3 +666,11 @@ fn a_code_on_the_page_has_one_home() {
     }
     assert!(strewn.is_empty(), "{strewn:#?}");
 }
+
+#[test]
+fn a_hooks_command_is_advised_in_one_place() {
+    let commands = ["'vipkeeper up", "'vipkeeper down", "'vipkeeper resume"];
+    let advises = |code: &String| commands.iter().any(|command| code.contains(command));
+    let homes = programs().into_iter().filter(|(file, code)| file.starts_with("src/status") && advises(code));
+    assert_eq!(homes.map(|(file, _)| file).collect::<Vec<_>>(), ["src/status/by_hand.rs"]);
+}
