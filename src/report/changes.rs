@@ -1,8 +1,6 @@
 //! The news that follow from a change of the status, derived from the status before and the status after. The loop
 //! itself tells the events that no status shows (a pass, a change that begins or ends, a request) when they happen.
 
-use std::collections::BTreeSet;
-
 use super::labels::Direction;
 use super::news::News;
 use crate::binding::BindingKey;
@@ -11,7 +9,8 @@ use crate::ec2::Class;
 use crate::names::OneOf;
 use crate::observe::question::Source;
 use crate::status::{
-    BindingStatus, ClaimStatus, Condition, ConditionName, Problem, SourceStatus, Status, VipStatus, problem,
+    BindingStatus, ClaimStatus, Condition, ConditionName, ObstacleStatus, Problem, SourceStatus, Status, VipStatus,
+    problem,
 };
 
 /// The news between the status that was told last and the next one.
@@ -129,9 +128,12 @@ impl VipChanges<'_> {
     /// Tells of a hold when it begins, when another one takes its place, and when it ends.
     fn hold(&self, news: &mut impl FnMut(&News<'_>)) {
         let vip = self.after.delegate_ip;
-        let held = |status| condition(status, ConditionName::Held).filter(|held| held.holds).map(|held| &held.message);
+        let held = |status| condition(status, ConditionName::Held).filter(|held| held.holds);
+        let extent = |held: &Condition| (held.reason.clone(), held.until_ms);
         match (self.before.and_then(held), held(self.after)) {
-            (before, Some(why)) if before != Some(why) => news(&News::Held { vip, why: Some(why) }),
+            (before, Some(held)) if before.map(extent) != Some(extent(held)) => {
+                news(&News::Held { vip, why: Some(&held.message) });
+            }
             (Some(_), None) => news(&News::Held { vip, why: None }),
             _ => {}
         }
@@ -186,12 +188,18 @@ impl VipChanges<'_> {
 
     fn obstacles(&self, news: &mut impl FnMut(&News<'_>)) {
         let vip = self.after.delegate_ip;
-        let of = |status: &'_ VipStatus| -> BTreeSet<String> {
-            status.obstacles.iter().map(|obstacle| obstacle.message.clone()).collect()
+        let before = self.before.map_or(&[][..], |status| &status.obstacles);
+        let same = |all: &[ObstacleStatus], one: &ObstacleStatus| {
+            all.iter().find(|other| other.name == one.name && other.binding == one.binding).cloned()
         };
-        let (before, after) = (self.before.map(of).unwrap_or_default(), of(self.after));
-        after.difference(&before).for_each(|message| news(&News::Obstacle { vip, message, stands: true }));
-        before.difference(&after).for_each(|message| news(&News::Obstacle { vip, message, stands: false }));
+        for obstacle in &self.after.obstacles {
+            if same(before, obstacle).is_none_or(|told| told.message != obstacle.message) {
+                news(&News::Obstacle { vip, obstacle, stands: true });
+            }
+        }
+        for obstacle in before.iter().filter(|obstacle| same(&self.after.obstacles, obstacle).is_none()) {
+            news(&News::Obstacle { vip, obstacle, stands: false });
+        }
     }
 
     fn claim(&self, after: &ClaimStatus, news: &mut impl FnMut(&News<'_>)) {

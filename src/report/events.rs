@@ -16,7 +16,7 @@ use crate::status::event::file::{self, EventsError};
 use crate::status::event::list::{EventList, Kept};
 use crate::status::event::stamp::Stamp;
 use crate::status::event::{EventKind, NodeEvent};
-use crate::status::{DesiredRole, problem};
+use crate::status::{DesiredRole, ObstacleStatus, problem};
 
 /// The event that the news is; `None` if the news is of no interest afterwards.
 #[must_use]
@@ -142,7 +142,7 @@ fn of_binding(news: &News<'_>) -> Option<NodeEvent> {
         News::BindingState { vip, key, state: State::InSync, detail } => {
             (vip, NodeEvent::new(Kind::InSync, "in sync again").because(Some(detail)).of_binding(Some(key)))
         }
-        News::Obstacle { vip, message, stands } => {
+        News::Obstacle { vip, obstacle: ObstacleStatus { message, .. }, stands } => {
             let (kind, what) = if stands {
                 (Kind::Obstacle, "a takeover by this node would fail")
             } else {

@@ -21,7 +21,7 @@ pub use crate::config::LogFormat;
 use crate::desired::{Claim, Desired, WhyUnknown};
 use crate::ec2::{Class, RequestReport};
 use crate::machine::kernel::{Left, Reset};
-use crate::status::DesiredRole;
+use crate::status::{DesiredRole, ObstacleStatus};
 
 /// Log settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -191,13 +191,14 @@ impl Log {
                 debug!(%vip, kind = %key.kind, target = key.target, %state, "{detail}");
             }
 
-            News::Obstacle { vip, message, stands } => {
-                let topic = format!("{vip} obstacle {message}");
+            News::Obstacle { vip, obstacle: ObstacleStatus { name, binding, message }, stands } => {
+                let (kind, target) = place(binding.as_ref());
+                let topic = format!("{vip} obstacle {name} {kind} {target}");
                 if !stands {
                     self.repeats.over(&topic, now);
                     info!(%vip, "no longer in the way of a takeover by this node: {message}");
-                } else if let Some(times) = self.repeats.failed(&topic, message, now) {
-                    warn!(%vip, "a takeover by this node would fail: {message}{times}");
+                } else if self.repeats.failed(&topic, message, now).is_some() {
+                    warn!(%vip, "a takeover by this node would fail: {message}");
                 }
             }
 

@@ -10,7 +10,7 @@ use crate::desired::Desired;
 use crate::ec2::{Class, RequestReport};
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::kernel::Reset;
-use crate::status::{STALE_AFTER, Status};
+use crate::status::{ObstacleStatus, STALE_AFTER, Status};
 
 /// How often the loop hands over its status when nothing changed.
 pub const HEARTBEAT: Duration = Duration::from_secs(7);
@@ -66,8 +66,8 @@ pub enum News<'a> {
 
     /// A binding differs from desired though nobody asked for a change. Each episode is told once.
     Drift { vip: IpAddr, key: &'a BindingKey, reason: DriftReason, detail: &'a str },
-    /// A takeover by this node must fail, for the reason that `message` gives; `stands` is false once that is over.
-    Obstacle { vip: IpAddr, message: &'a str, stands: bool },
+    /// A takeover by this node must fail because of `obstacle`; `stands` is false once that is over.
+    Obstacle { vip: IpAddr, obstacle: &'a ObstacleStatus, stands: bool },
     /// A binding's state changed.
     BindingState { vip: IpAddr, key: &'a BindingKey, state: State, detail: &'a str },
 

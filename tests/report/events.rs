@@ -10,6 +10,7 @@ use vipkeeper::desired::{Claim, Desired, WhyStandby};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, Term};
 use vipkeeper::observe::Source;
+use vipkeeper::observe::obstacles::ObstacleName;
 use vipkeeper::report::events::event;
 use vipkeeper::report::{Direction, News, Outcome, Report, Reporter};
 use vipkeeper::status::document::StatusDocument;
@@ -21,7 +22,7 @@ use vipkeeper::status::html;
 use vipkeeper::status::page::Style;
 use vipkeeper::status::picture;
 use vipkeeper::status::story::{NodeEvents, Story};
-use vipkeeper::status::{ClockStatus, Status};
+use vipkeeper::status::{ClockStatus, ObstacleStatus, Status};
 
 use super::golden;
 use super::statuses::{NOW_MS, leader, standby, status};
@@ -185,7 +186,9 @@ fn the_list_and_its_file_are_bounded_whatever_others_write() {
     let long = "\u{1}<script>\u{202e}".repeat(4_000);
     for n in 0..3 * MOST as u64 {
         report.news(&News::ClaimTerm { vip: VIP, term: Term(n) });
-        report.news(&News::Obstacle { vip: VIP, message: &format!("{n} {long}"), stands: true });
+        let obstacle =
+            ObstacleStatus { name: ObstacleName::AnchorFull.into(), binding: None, message: format!("{n} {long}") };
+        report.news(&News::Obstacle { vip: VIP, obstacle: &obstacle, stands: true });
     }
     report.status(&status(vec![standby()]));
     let events = report.events();

@@ -185,6 +185,13 @@ fn a_takeover_that_would_fail_is_told_before_anybody_needs_it() {
     );
     assert!(report.metrics().contains("vipkeeper_takeover_obstacles{vip=\"20.0.0.50\"} 2\n"));
     assert_eq!(told(Some(&after), &after), [""; 0]);
+    let mut in_other_words = after.clone();
+    in_other_words.vips[0].obstacles[1].message = "rtb-012345abcd has 51 tags".to_owned();
+    assert_eq!(
+        told(Some(&after), &in_other_words),
+        ["WARN a takeover by this node would fail: rtb-012345abcd has 51 tags vip=20.0.0.50"],
+        "an obstacle in other words has not gone"
+    );
     assert_eq!(told(Some(&after), &before).len(), 2, "that it is over is told as well");
     assert!(report.metrics().contains("vipkeeper_takeover_obstacles{vip=\"20.0.0.50\"} 0\n"));
 }
