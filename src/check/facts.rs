@@ -1,6 +1,7 @@
 //! Everything that the checks judge. A fact that could not be found out carries the reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,9 +60,26 @@ pub struct MachineFacts {
 /// Whether the daemon may change local addresses, and which process shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capability {
-    /// The daemon that runs, or else this command.
-    pub of: String,
+    pub of: Judged,
     pub may_change_addresses: bool,
+}
+
+/// The process whose capability was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judged {
+    /// The daemon that runs, by its pid.
+    Daemon(u32),
+    /// This command, because no daemon runs.
+    ThisCommand,
+}
+
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Daemon(pid) => write!(f, "the daemon (pid {pid})"),
+            Self::ThisCommand => f.write_str("this command"),
+        }
+    }
 }
 
 /// Another program that moves addresses.

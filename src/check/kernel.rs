@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::facts::Facts;
+use super::facts::{Facts, Judged};
 use super::finding::{Check, CheckVerdict, Finding};
 use crate::binding::Binding;
 use crate::machine::kernel::LocalView;
@@ -101,13 +101,15 @@ fn kernel_may_change(facts: &Facts) -> Finding {
         Err(why) => return Finding::skipped(why),
     };
     let capability = &facts.machine.capability;
-    match (config.local_addresses().is_empty(), capability.may_change_addresses) {
-        (true, _) => Finding::skipped("no VIP needs a local address"),
-        (false, true) => Finding::ok(format!("{} has CAP_NET_ADMIN", capability.of)),
-        (false, false) if capability.of.starts_with("this command") => Finding::skipped(
+    if config.local_addresses().is_empty() {
+        return Finding::skipped("no VIP needs a local address");
+    }
+    match (capability.may_change_addresses, capability.of) {
+        (true, of) => Finding::ok(format!("{of} has CAP_NET_ADMIN")),
+        (false, Judged::ThisCommand) => Finding::skipped(
             "no daemon runs, and this command has no CAP_NET_ADMIN: start the daemon, or check as root",
         ),
-        (false, false) => Finding::failed(format!("{} lacks CAP_NET_ADMIN", capability.of)),
+        (false, of @ Judged::Daemon(_)) => Finding::failed(format!("{of} lacks CAP_NET_ADMIN")),
     }
 }
 

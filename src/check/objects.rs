@@ -7,11 +7,12 @@ use ipnet::IpNet;
 use super::facts::{CloudReads, Facts};
 use super::finding::{Check, CheckVerdict, Finding};
 use crate::binding::{Binding, BindingKey, Kind, Obstacle, Vip};
+use crate::claim_tag::tag_key;
 use crate::config::Config;
-use crate::decide::timing::PLAUSIBLE_AHEAD;
+use crate::decide::claim::set_apart_implausible;
 use crate::ec2::ask::Ingress;
 use crate::ids::EniId;
-use crate::observe::obstacles::{ObstacleName, obstacles};
+use crate::observe::obstacles::{MOST_TAGS, ObstacleName, obstacles};
 use crate::observe::seen::{Claims, Observed, Seen, WhyUnseen};
 
 /// The most routes that a table has by default, counted for IPv4 and IPv6 apart (VPC user guide, quotas).
@@ -99,7 +100,7 @@ pub(super) const EC2: &[Check] = &[
     Check {
         id: "claims-plausible",
         title: "The claims on record can be outbid",
-        advice: "remove the tag that is named from the anchor: aws ec2 delete-tags",
+        advice: "remove the tag that is named: aws ec2 delete-tags",
         judge: claims_plausible,
     },
     Check {
@@ -308,34 +309,36 @@ fn claims_room(facts: &Facts) -> Finding {
     let all = vips.iter().flat_map(|(vip, _)| obstacles(config, vip, &reads.known, &reads.world));
     let full = all.filter(|(_, obstacle)| obstacle.name() == ObstacleName::AnchorFull);
     // A leader takes without a record; it only takes nothing back.
-    Finding::of_faults(CheckVerdict::Warning, full.map(|(_, it)| it.to_string()).collect(), "fewer than 50 tags")
+    Finding::of_faults(
+        CheckVerdict::Warning,
+        full.map(|(_, it)| it.to_string()).collect(),
+        format!("fewer than {MOST_TAGS} tags"),
+    )
 }
 
 fn claims_plausible(facts: &Facts) -> Finding {
-    let (config, _, vips) = match seen(facts) {
+    let (config, reads, mut vips) = match seen(facts) {
         Ok(found) => found,
         Err(why) => return Finding::skipped(why),
     };
     if config.claims == crate::binding::ClaimMode::Off {
         return Finding::skipped("claims are off");
     }
-    let latest =
-        facts.machine.now.wall_ms.saturating_add(u64::try_from(PLAUSIBLE_AHEAD.as_millis()).unwrap_or(u64::MAX));
+    let now = facts.machine.now;
+    let unix_ms = reads.time.map_or(now.wall_ms, |time| time.unix_ms(now.at));
     let mut strange = Vec::new();
     let mut read = false;
-    for (vip, observed) in &vips {
-        let Claims::Read { terms, edited, .. } = &observed.claims else { continue };
+    for (vip, observed) in &mut vips {
+        set_apart_implausible(&mut observed.claims, unix_ms);
+        let Claims::Read { implausible, edited, .. } = &observed.claims else { continue };
         read = true;
-        let ahead = terms.iter().filter(|(_, term)| term.0 > latest);
-        strange.extend(ahead.map(|(node, term)| {
-            format!(
-                "vipkeeper/{}/{node} has the term {term}, which lies in the future and counts for nothing",
-                vip.delegate_ip
-            )
+        let key = |node| tag_key(vip.delegate_ip, node);
+        strange.extend(implausible.iter().map(|(node, term)| {
+            format!("{} has the term {term}, which lies in the future and counts for nothing", key(node))
         }));
-        strange.extend(edited.iter().map(|(node, value)| {
-            format!("vipkeeper/{}/{node} has the value '{value}', which no node wrote", vip.delegate_ip)
-        }));
+        strange.extend(
+            edited.iter().map(|(node, value)| format!("{} has the value '{value}', which no node wrote", key(node))),
+        );
     }
     if !read {
         return Finding::skipped("no claim was read");

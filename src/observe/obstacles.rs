@@ -19,7 +19,7 @@ use crate::observe::look;
 use crate::observe::world::World;
 
 /// The most tags that a resource may have ("Tag your Amazon EC2 resources"). Tags of AWS itself do not count.
-const MOST_TAGS: usize = 50;
+pub const MOST_TAGS: usize = 50;
 /// The beginning of the tag keys that AWS keeps to itself.
 const AWS_TAG: &str = "aws:";
 /// How many addresses at the beginning of an IPv4 subnet AWS keeps; it also keeps the last one ("Subnet CIDR blocks").

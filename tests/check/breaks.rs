@@ -11,9 +11,11 @@ use ec2_endpoint::{
 use vipkeeper::binding::{Account, LocalAddress};
 use vipkeeper::check::all;
 use vipkeeper::check::facts::{Facts, OtherKeeper};
+use vipkeeper::claim_tag::tag_value;
 use vipkeeper::config::{TableRef, Tables};
 use vipkeeper::ec2::reason::Reason;
 use vipkeeper::ec2::{Class, Route, RouteTarget};
+use vipkeeper::ids::Term;
 use vipkeeper::machine::clock::Discipline;
 use vipkeeper::machine::folder::UserIds;
 use vipkeeper::machine::kernel::{EntryState, KernelError};
@@ -25,6 +27,7 @@ use vipkeeper::pgpool::conf::Conf;
 use vipkeeper::pgpool::version::Version;
 use vipkeeper::pgpool::watchdog::Asked;
 
+use crate::support::computer::EPOCH_MS;
 use crate::support::estate::by_secondary_ip;
 use crate::support::in_paused_time;
 use crate::well::*;
@@ -653,9 +656,26 @@ fn a_clock_that_ec2_does_not_take_fails() {
         let mut facts = Stage::new().facts().await;
         facts.machine.now.wall_ms -= 301_000;
         let results = judged(&facts);
-        // The claims of a clock in the past are no longer plausible to it.
         assert_eq!(faults(&results)["clock-agrees"], "failed");
         assert!(said(&results, "clock-agrees").contains("s behind EC2's"), "{}", said(&results, "clock-agrees"));
+    });
+}
+
+#[test]
+fn a_claim_is_judged_by_ec2s_clock_and_not_by_the_one_of_this_node() {
+    in_paused_time(async {
+        let strange = async |term_s: u64, ahead_ms: i64| {
+            let stage = Stage::new();
+            let value = Some(tag_value(Term(EPOCH_MS + 1000 * term_s)));
+            tag_the_address(&stage, vec![TagSpec { key: format!("vipkeeper/{EIP}/i-0abc"), value }]);
+            let mut facts = stage.facts().await;
+            facts.machine.now.wall_ms = facts.machine.now.wall_ms.saturating_add_signed(ahead_ms);
+            let results = judged(&facts);
+            faults(&results).get("claims-plausible").map(|_| said(&results, "claims-plausible").to_owned())
+        };
+        assert_eq!(strange(100, -301_000).await, None, "of now");
+        let ahead = strange(500, 301_000).await.expect("of the future");
+        assert!(ahead.contains(&format!("vipkeeper/{EIP}/i-0abc has the term")), "{ahead}");
     });
 }
 

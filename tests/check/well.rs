@@ -9,7 +9,7 @@ use ec2_endpoint::account::model::Permission;
 use ec2_endpoint::{ModifyNetworkInterfaceAttribute, Operation, Policy, TagChange, TagSpec};
 use vipkeeper::binding::{Account, OnRelease};
 use vipkeeper::check::facts::{
-    Capability, CloudFacts, CloudReads, EndpointFacts, Facts, MachineFacts, Peer, PgpoolFacts, PgpoolProcess,
+    Capability, CloudFacts, CloudReads, EndpointFacts, Facts, Judged, MachineFacts, Peer, PgpoolFacts, PgpoolProcess,
 };
 use vipkeeper::check::{Category, Results, judge};
 use vipkeeper::cli::PolicyFormat;
@@ -151,7 +151,7 @@ fn machine(view: LocalView) -> MachineFacts {
         desired: (PathBuf::from("/run/vipkeeper/desired"), Ok(folder(0o775))),
         now: Now { at: Duration::from_secs(100), wall_ms: EPOCH_MS + 100_000 },
         discipline: Some(Discipline { synchronized: true, max_error: Duration::from_millis(3) }),
-        capability: Capability { of: "the daemon (pid 700)".to_owned(), may_change_addresses: true },
+        capability: Capability { of: Judged::Daemon(700), may_change_addresses: true },
         interfaces: ["eth0", "lo"].map(str::to_owned).into(),
         view: Ok(view),
         leads: BTreeSet::new(),

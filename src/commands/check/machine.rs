@@ -5,7 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::check::facts::{Capability, MachineFacts, OtherKeeper};
+use crate::check::facts::{Capability, Judged, MachineFacts, OtherKeeper};
 use crate::config::Config;
 use crate::desired::{self, Desired};
 use crate::machine::clock::{Clocks, discipline};
@@ -63,11 +63,10 @@ pub(super) async fn facts(config: Option<&Config>, state_dir: &Path, hooks_elsew
 fn capability(state_dir: &Path) -> Capability {
     let daemon = status::file::read(state_dir).ok().filter(|status| exists(status.pid));
     match daemon.and_then(|status| Some((status.pid, has_net_admin(status.pid)?))) {
-        Some((pid, may_change_addresses)) => Capability { of: format!("the daemon (pid {pid})"), may_change_addresses },
-        None => Capability {
-            of: "this command".to_owned(),
-            may_change_addresses: may_change_addresses().unwrap_or_default(),
-        },
+        Some((pid, may_change_addresses)) => Capability { of: Judged::Daemon(pid), may_change_addresses },
+        None => {
+            Capability { of: Judged::ThisCommand, may_change_addresses: may_change_addresses().unwrap_or_default() }
+        }
     }
 }
 
