@@ -1,14 +1,15 @@
 //! The configuration, the state folder, and the clock.
 
+use std::time::Duration;
+
 use super::facts::Facts;
 use super::finding::{Check, CheckVerdict, Finding};
+use crate::ec2::reason::CLOCK_TOLERANCE;
 use crate::machine::folder::UserIds;
 use crate::status::ClockStatus;
 
 /// The room that the state folder needs: the files of all VIPs several times over.
 const ROOM: u64 = 1 << 20;
-/// The clock difference, in milliseconds, from which on EC2 refuses signatures ("Request has expired").
-const REFUSED_FROM_MS: i64 = 5 * 60 * 1000;
 
 pub(super) const CONFIG: &[Check] = &[
     Check {
@@ -172,7 +173,8 @@ fn clock_agrees(facts: &Facts) -> Finding {
             let side = if ahead_ms < 0 { "behind" } else { "ahead of" };
             let (s, tenths) = (off_ms.unsigned_abs() / 1000, off_ms.unsigned_abs() % 1000 / 100);
             let told = format!("{s}.{tenths} s {side} EC2's");
-            if off_ms.abs() >= REFUSED_FROM_MS { Finding::failed(told) } else { Finding::warning(told) }
+            let is_refused = Duration::from_millis(off_ms.unsigned_abs()) >= CLOCK_TOLERANCE;
+            if is_refused { Finding::failed(told) } else { Finding::warning(told) }
         }
     }
 }

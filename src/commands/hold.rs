@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::hook::{HookContext, HookError};
+use super::wait::LOOK_EACH;
 use crate::cli::HoldOptions;
 use crate::desired::hold::{self as file, Extent, HoldFile};
 use crate::machine::clock::Clocks;
@@ -15,7 +16,6 @@ use crate::status::{self, Condition, ConditionName};
 
 /// How long the daemon has to take notice. Inotify wakes it at once.
 const PATIENCE: Duration = Duration::from_secs(3);
-const LOOK_EACH: Duration = Duration::from_millis(20);
 
 /// The daemon's answer to a command, in words for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]

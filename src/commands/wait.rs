@@ -20,7 +20,7 @@ use crate::status::file::ReadError;
 use crate::status::{self, BindingStatus, Condition, ConditionName, DesiredRole, Status, VipStatus};
 
 /// How often the files are looked at.
-const LOOK_EACH: Duration = Duration::from_millis(20);
+pub(super) const LOOK_EACH: Duration = Duration::from_millis(20);
 /// How many bindings are named at most in the one line that Pgpool's log gets.
 const MOST_NAMED: usize = 4;
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::ec2::reason::CLOCK_TOLERANCE;
+
 /// The longest time that an answer of EC2 may take: the timeout of one operation.
 pub const LONGEST_ANSWER: Duration = Duration::from_secs(8);
 
@@ -16,9 +18,9 @@ pub const NOT_FRESH: Duration = FRESH.saturating_add(Duration::from_millis(1));
 /// clocks may differ, and shorter than the time between two leaderships.
 pub const RAISE_WINDOW: Duration = Duration::from_secs(5);
 
-/// A term that is further ahead of EC2's clock than this is no claim. EC2 refuses requests that are signed by a
-/// clock as far off as this.
-pub const PLAUSIBLE_AHEAD: Duration = Duration::from_mins(5);
+/// A term that is further ahead of EC2's clock than this is no claim: EC2 refuses requests that are signed by a clock as far
+/// off as this, so no node with such a clock records one.
+pub const PLAUSIBLE_AHEAD: Duration = CLOCK_TOLERANCE;
 
 /// A term that differs by more than this from the time at which its hook ran, by EC2's clock, came from a wrong
 /// clock. A term that was raised as far as a term may be raised differs by less.

@@ -4,6 +4,8 @@
 //! The texts of denials are those of "Access denied error message examples" in the IAM user guide. The other texts
 //! were seen in EC2's answers. An unknown text has no reason: only the advice for its code is shown then.
 
+use std::time::Duration;
+
 use super::codes::{FailedCall, Label, known};
 use crate::names::names;
 
@@ -62,8 +64,8 @@ names!(
     }
 );
 
-/// The largest clock difference, in seconds, that EC2 accepts in a signature.
-const CLOCK_TOLERANCE_S: f64 = 300.0;
+/// The largest difference between this node's clock and EC2's with which EC2 accepts a signature ("Request has expired").
+pub const CLOCK_TOLERANCE: Duration = Duration::from_mins(5);
 
 /// Describes for people how wrong this node's clock is. `None` unless EC2 complains about the credentials or the
 /// time, and the clock difference is large enough to be the cause. `ahead_s` is how far this clock is ahead of EC2's,
@@ -72,7 +74,7 @@ const CLOCK_TOLERANCE_S: f64 = 300.0;
 pub fn wrong_clock(code: &str, ahead_s: f64) -> Option<String> {
     let complains = matches!(known(code)?.label, Label::NotAuthenticated | Label::Expired);
     let side = if ahead_s > 0.0 { "ahead of" } else { "behind" };
-    (complains && ahead_s.abs() > CLOCK_TOLERANCE_S)
+    (complains && ahead_s.abs() > CLOCK_TOLERANCE.as_secs_f64())
         .then(|| format!("this node's clock is {:.0} min {side} EC2's", ahead_s.abs() / 60.0))
 }
 

@@ -10,7 +10,7 @@ use super::folder::{Folder, UserIds};
 use super::process;
 
 /// With less room than this, in bytes, a small file may not be written.
-const LITTLE: u64 = 64 * 1024;
+pub const LITTLE: u64 = 64 * 1024;
 
 /// The reason for which the process does not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

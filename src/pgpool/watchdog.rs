@@ -22,7 +22,7 @@ use crate::machine::whole_file;
 use crate::observe::seen::{Quorum, Witness};
 
 /// The longest time for the watchdog's answer. The watchdog stands still while a hook runs in its main loop.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest answer, in bytes. A true answer lists some nodes and is shorter.
 const LONGEST_ANSWER: usize = 1 << 20;
 

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
+use crate::machine::hindrance::LITTLE;
+
 const NAME: &str = "reserve";
 /// The size of the file in bytes: many times the size of a hook's file, and enough for the status of a hundred VIPs.
 const BYTES: u64 = 256 * 1024;
-/// If fewer bytes than this are free, a hook may find too little room.
-const LITTLE: u64 = 64 * 1024;
 /// If fewer bytes than this are free, keeping room would itself fill the file system.
 const AMPLE: u64 = 2 * BYTES;
 
