@@ -36,6 +36,16 @@ impl Kind {
             Self::SourceDestCheck => "source_dest_check",
         }
     }
+
+    /// Whether bindings of this kind lead the clients to a node in EC2. The others only let the node receive and answer
+    /// what EC2 leads there.
+    #[must_use]
+    pub fn leads_clients(self) -> bool {
+        match self {
+            Self::ElasticIp | Self::Route | Self::SecondaryIp => true,
+            Self::LocalAddress | Self::SourceDestCheck => false,
+        }
+    }
 }
 
 impl fmt::Display for Kind {

@@ -13,6 +13,8 @@ use crate::decide::memory::{Memory, Persisted};
 use crate::decide::plan::Plan;
 use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
+use crate::desired::hold::InForce;
+use crate::desired::source::Reading;
 use crate::observe::seen::{Moment, Now, Observed};
 
 pub mod claim;
@@ -48,6 +50,18 @@ impl Decider {
         let dispute = on_watchdogs_word.then(|| Dispute::remembered(&persisted, now));
         let memory = Memory::restore(persisted, now, wall_ms);
         Self { memory, dispute, on_watchdogs_word, hold: None }
+    }
+
+    /// Takes the hold into account that was found together with this reading of the desired-state file, or the reason why
+    /// the hold's file does not count. Returns whether a hold began or ended.
+    pub fn learn_hold(&mut self, found: &Result<Option<InForce>, String>, reading: &Reading, now: Moment) -> bool {
+        let before = self.hold.is_some();
+        self.hold = match found {
+            Ok(found) => found.map(|hold| Hold::found(hold, reading, now)),
+            // A file that cannot be read any more ends no hold before its time: an operator relies on it.
+            Err(_) => self.hold.take().filter(|hold| now < hold.until),
+        };
+        before != self.hold.is_some()
     }
 
     /// Weighs the desired-state file against the watchdog's word, and returns the desired state that follows from both.

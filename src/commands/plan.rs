@@ -14,10 +14,9 @@ use crate::config::{Config, WitnessMode};
 use crate::daemon::{Ask, Knock};
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
-use crate::decide::hold::Hold;
 use crate::decide::plan::{Plan, State, Unasked, Verdict};
 use crate::decide::timing::HOOK_LOST_AFTER;
-use crate::decide::witness::{Dispute, Heard};
+use crate::decide::witness::{Dispute, GoesBy, Heard};
 use crate::desired::{Desired, WhyUnknown};
 use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
@@ -43,6 +42,9 @@ pub struct VipPreview {
     pub reason: Option<String>,
     /// Why the desired-state file is not in force; `None` if the file is valid.
     pub desired_invalid: Option<String>,
+    /// Why the file of an operator's hold does not count; `None` if there is no such file, or if the file counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_invalid: Option<String>,
     pub bindings: Vec<BindingPreview>,
     /// The change of the claim's tag, if the daemon would write it.
     pub record: Option<String>,
@@ -147,7 +149,8 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         });
         let reading = machine.desired(delegate_ip);
         let mut decider = Decider::restore(machine.load(delegate_ip), looked_at.saturating_sub(BEFORE), now.wall_ms);
-        decider.hold = machine.hold(delegate_ip).ok().flatten().map(|found| Hold::found(found, &reading, looked_at));
+        let hold = machine.hold(delegate_ip);
+        decider.learn_hold(&hold, &reading, looked_at);
         let desired = decider.judge(config.witness, &reading.desired, heard, now);
         let (vip, mut observed) = observe(config, vip_config, &known, &world);
         (observed.witness, observed.server_ms) = (heard.word, server_ms);
@@ -158,7 +161,8 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         }
         let plan = decider.decide(&vip, &desired, &mut observed, now);
         let settlement = Settlement::of(config.witness, heard, &decider);
-        let preview = VipPreview::new(&plan, &desired, settlement.as_ref(), delegate_ip, reading.invalid);
+        let preview = VipPreview::new(&plan, &desired, settlement.as_ref(), delegate_ip);
+        let preview = VipPreview { desired_invalid: reading.invalid, hold_invalid: hold.err(), ..preview };
         vips.push(preview.with_obstacles(&obstacles(config, &vip, &known, &world)));
     }
     Ok(Preview { vips })
@@ -170,16 +174,6 @@ struct Settlement<'a> {
     goes_by: GoesBy,
 }
 
-/// The side that the daemon takes in a dispute.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum GoesBy {
-    /// The dispute has lasted, and the daemon goes by the watchdog's word.
-    Watchdog,
-    /// The daemon goes by the watchdog's word if the dispute lasts.
-    FileForNow,
-    File,
-}
-
 impl<'a> Settlement<'a> {
     /// `None` if nothing is in dispute right now.
     fn of(mode: WitnessMode, heard: Heard, decider: &'a Decider) -> Option<Self> {
@@ -188,12 +182,7 @@ impl<'a> Settlement<'a> {
             Witness::Escalated | Witness::NotEscalated => decider.dispute()?,
             Witness::Silent | Witness::Asking | Witness::Unheard => return None,
         };
-        let goes_by = match mode {
-            WitnessMode::Trust if dispute.hook_lost(mode) => GoesBy::Watchdog,
-            WitnessMode::Trust => GoesBy::FileForNow,
-            WitnessMode::Check | WitnessMode::Off => GoesBy::File,
-        };
-        Some(Self { dispute, goes_by })
+        Some(Self { dispute, goes_by: dispute.goes_by(mode) })
     }
 
     fn reason(&self) -> String {
@@ -210,13 +199,7 @@ impl<'a> Settlement<'a> {
 }
 
 impl VipPreview {
-    fn new(
-        plan: &Plan,
-        desired: &Desired,
-        settlement: Option<&Settlement<'_>>,
-        delegate_ip: IpAddr,
-        desired_invalid: Option<String>,
-    ) -> Self {
+    fn new(plan: &Plan, desired: &Desired, settlement: Option<&Settlement<'_>>, delegate_ip: IpAddr) -> Self {
         let bindings = plan.bindings.iter().map(|(key, verdict)| BindingPreview {
             kind: key.kind,
             target: key.target.clone(),
@@ -243,7 +226,8 @@ impl VipPreview {
                 ),
                 (None, _) => desired.why().map(str::to_owned),
             },
-            desired_invalid,
+            desired_invalid: None,
+            hold_invalid: None,
             bindings: bindings.collect(),
             record: plan.record.as_ref().map(|(_, action)| action.to_string()),
             copies: plan.copies.values().map(|(_, action)| action.to_string()).collect(),
@@ -303,6 +287,10 @@ impl Preview {
                     page,
                     "  a daemon that runs goes by the last good one that it has read: 'vipkeeper status' shows what that says"
                 );
+            }
+            if let Some(why) = &vip.hold_invalid {
+                let _ = writeln!(page, "  {why}");
+                let _ = writeln!(page, "  a daemon that runs goes by the hold that it has read, until that hold's end");
             }
             for action in vip.record.iter().chain(&vip.copies) {
                 let _ = writeln!(page, "  would {action}");

@@ -1,6 +1,6 @@
 //! Where each binding and the clients of a VIP are, as the document tells it.
 
-use crate::binding::{Binding, BindingKey, Kind};
+use crate::binding::{Binding, BindingKey};
 use crate::decide::clients::LedTo;
 use crate::decide::plan::{Verdict, Why};
 use crate::observe::seen::{Now, Seen};
@@ -48,14 +48,14 @@ impl VipLoop {
 
 /// The phrase about a binding's state. A reader need not know the ids of this node's ENIs.
 pub(super) fn detail(key: &BindingKey, verdict: &Verdict) -> String {
-    match (&verdict.why, key.kind) {
-        (Why::PointsHere { place }, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp) => at_this_node(place),
-        (why, _) => why.to_string(),
+    match &verdict.why {
+        Why::PointsHere { place, .. } if key.kind.leads_clients() => at_this_node(place),
+        why => why.to_string(),
     }
 }
 
 fn at_this_node(place: &str) -> String {
-    format!("at this node ({})", place.trim_start_matches("at ").trim_start_matches("on "))
+    format!("at this node ({place})")
 }
 
 fn place(seen: &Seen, binding: Option<&Binding>) -> String {

@@ -4,12 +4,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::action::Action;
-use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Kind, Vip};
+use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Vip};
 use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
 use crate::decide::claim::Standing;
 use crate::decide::clients::{ClientReads, Clients};
-use crate::decide::hold::Hold;
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
 use crate::decide::plan::{Change, Plan, State, Subject};
@@ -122,7 +121,8 @@ impl VipLoop {
         self.config.delegate_ip
     }
 
-    /// Reads the desired-state file afresh. Returns whether the word that is in force changed.
+    /// Reads the desired-state file and the hold afresh. Returns whether the word that is in force changed, or a hold
+    /// began or ended.
     pub fn read_desired(&mut self, machine: &mut impl Machine, mode: WitnessMode, heard: Heard, now: Now) -> bool {
         let mut reading = machine.desired(self.vip());
         reading.desired = self.decider.judge(mode, &reading.desired, heard, now);
@@ -132,21 +132,10 @@ impl VipLoop {
             // A new claim and the end of a claim are fresh starts: no change waits for an old failure.
             self.start_afresh();
         }
-        let hold_changed = self.read_hold(machine, &reading, now);
+        self.hold = machine.hold(self.vip());
+        let hold_changed = self.decider.learn_hold(&self.hold, &reading, now.at);
         self.reading = Some(reading);
         changed || hold_changed
-    }
-
-    /// Reads the hold afresh. Returns whether it began or ended.
-    fn read_hold(&mut self, machine: &impl Machine, reading: &Reading, now: Now) -> bool {
-        let before = self.decider.hold.is_some();
-        self.hold = machine.hold(self.vip());
-        self.decider.hold = match &self.hold {
-            Ok(found) => found.map(|hold| Hold::found(hold, reading, now.at)),
-            // A file that cannot be read any more ends no hold before its time: an operator relies on it.
-            Err(_) => self.decider.hold.take().filter(|hold| now.at < hold.until),
-        };
-        before != self.decider.hold.is_some()
     }
 
     /// The hold over this VIP, or why the hold that is there does not count.
@@ -479,9 +468,7 @@ impl VipLoop {
     /// will hold the binding, and a successor should know that it is free.
     pub fn looks_often(&self) -> bool {
         let would_lead = self.plan.as_ref().is_some_and(|plan| matches!(plan.standing, Standing::Superseded(_)));
-        let is_free = |(key, sight): (&BindingKey, &Sight)| {
-            matches!(key.kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp) && sight.seen == Seen::Absent
-        };
+        let is_free = |(key, sight): (&BindingKey, &Sight)| key.kind.leads_clients() && sight.seen == Seen::Absent;
         self.leads()
             || would_lead
             || self.seen.as_ref().is_some_and(|(_, observed)| observed.sights.iter().any(is_free))
@@ -553,8 +540,7 @@ impl VipLoop {
     pub fn seen_here(&self) -> impl Iterator<Item = &BindingKey> {
         let sights = self.seen.iter().flat_map(|(_, observed)| &observed.sights);
         sights.filter_map(|(key, sight)| {
-            let points = matches!(key.kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp);
-            (points && matches!(sight.seen, Seen::Here { .. })).then_some(key)
+            (key.kind.leads_clients() && matches!(sight.seen, Seen::Here { .. })).then_some(key)
         })
     }
 

@@ -2,9 +2,13 @@
 
 use std::net::IpAddr;
 
+use crate::decide::timing::WORD_WITHIN;
 use crate::decide::witness::Heard;
 use crate::observe::seen::{Moment, Quorum, Witness};
-use crate::pgpool::watchdog::Asked;
+use crate::pgpool::watchdog::{Asked, PATIENCE};
+
+// A former leader waits for the word for as long as the watchdog may take to give it.
+const _: () = assert!(PATIENCE.as_millis() <= WORD_WITHIN.as_millis());
 
 /// The last word of Pgpool's watchdog.
 #[derive(Debug, Default)]
@@ -27,15 +31,12 @@ impl LastWord {
         Heard { word, at: self.at }
     }
 
-    /// The word that a plan goes by. While the watchdog is asked anew, its old word still forbids what it forbade, and
-    /// permits nothing. A word from before a suspend does not count either.
+    /// The word that a plan goes by.
     pub fn witness(&self, delegate_ip: IpAddr, now: Moment) -> Witness {
         let heard = Heard { word: self.on(delegate_ip), at: self.at };
-        match heard.word {
-            Witness::Silent | Witness::Escalated if self.asking => Witness::Asking,
-            _ if self.asked.is_some() && heard.is_outdated(now) => Witness::Asking,
-            word => word,
-        }
+        let heard = if self.asking { heard.until_answered() } else { heard };
+        // A watchdog that was never asked says nothing, and nobody waits for its word.
+        if self.asked.is_some() { heard.counted(now).word } else { heard.word }
     }
 
     /// Forgets the last word, because the watchdog is not asked any more. An answer that is still to come does not

@@ -244,6 +244,12 @@ pub fn standing_of_others(claims: &Claims, me: &InstanceId) -> Vec<Rival> {
     others.map(|(node, term)| Rival { node: node.clone(), term: *term }).collect()
 }
 
+/// Whether a node has given up its newest claim, wherever that claim stands.
+#[must_use]
+pub fn has_given_up(claims: &Claims, node: &InstanceId) -> bool {
+    Whole::of(claims).is_some_and(|whole| whole.terms.get(node) == Some(&WITHDRAWN))
+}
+
 /// Whether another node's claim is newer than this node's claim with the term `mine`.
 #[must_use]
 pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::binding::{BindingKey, Kind, Vip};
-use crate::claim_tag::WITHDRAWN;
-use crate::decide::claim::Standing;
+use crate::binding::{BindingKey, Vip};
+use crate::decide::claim::{self, Standing};
 use crate::decide::timing::NOBODY_AFTER;
 use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen};
 
@@ -60,8 +59,8 @@ impl ClientReads {
             }
         }
         let Some(led) = self.led(observed).filter(|led| led.is_current) else { return };
-        let recorded = matches!(&observed.claims, Claims::Read { terms, implausible, .. }
-            if !terms.is_empty() || !implausible.is_empty());
+        let recorded = matches!(&observed.claims, Claims::Read { terms, implausible, elsewhere, .. }
+            if !terms.is_empty() || !implausible.is_empty() || elsewhere.values().any(|copies| !copies.terms.is_empty()));
         self.ever_led |= recorded || led.place != LedTo::Nowhere;
         let nobody = match &led.place {
             LedTo::Nowhere => self.ever_led,
@@ -95,10 +94,10 @@ impl ClientReads {
     }
 
     fn led(&self, observed: &Observed) -> Option<Led> {
-        let points = |kind: Kind| matches!(kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp);
-        let last: Vec<_> = self.last.iter().filter(|(key, _)| points(key.kind)).map(|(_, sight)| sight).collect();
+        let last: Vec<_> =
+            self.last.iter().filter(|(key, _)| key.kind.leads_clients()).map(|(_, sight)| sight).collect();
         let read_at = last.iter().map(|sight| sight.at).min()?;
-        let mut asked = observed.sights.iter().filter(|(key, _)| points(key.kind));
+        let mut asked = observed.sights.iter().filter(|(key, _)| key.kind.leads_clients());
         let is_current = asked.all(|(_, sight)| is_of_nothing(&sight.seen) || !matches!(sight.seen, Seen::Unknown(_)));
         let mut places = last.iter().map(|sight| place(&sight.seen));
         let first = places.next()?;
@@ -140,8 +139,7 @@ fn is_same(one: &LedTo, other: &LedTo) -> bool {
 /// Whether the holder leads, by the claims on record. Only a claim that was given up tells: a claim that stands may be
 /// that of a node that died.
 fn leads(holder: &Holder, claims: &Claims) -> Option<bool> {
-    let (Claims::Read { terms, .. }, Some(instance)) = (claims, &holder.instance) else { return None };
-    (terms.get(instance) == Some(&WITHDRAWN)).then_some(false)
+    claim::has_given_up(claims, holder.instance.as_ref()?).then_some(false)
 }
 
 #[cfg(test)]
@@ -149,9 +147,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::binding::{Account, Binding, ClaimMode, Handover, OnRelease};
+    use crate::binding::{Account, Anchor, Binding, ClaimMode, Handover, Kind, OnRelease};
     use crate::ids::Term;
-    use crate::observe::seen::{Serving, Witness};
+    use crate::observe::seen::{Copies, Serving, Witness};
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -246,6 +244,36 @@ mod tests {
             (vec![(Seen::Absent, gone, 10), (unread(), gone, 90)], false),
         ] {
             assert_eq!(after(&looks).nobody_serves, nobody, "{looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_claim_counts_on_every_resource_that_carries_claims() {
+        let own = || vip(&["rtb-0"]);
+        let copied = |on_anchor: &[(&str, u64)], on_the_other: &[(&str, u64)], given_up: &[(&str, u64)], s| {
+            let named = |claims: &[(&str, u64)]| -> BTreeMap<_, _> {
+                claims.iter().map(|(node, term)| (node.parse().unwrap(), Term(*term))).collect()
+            };
+            let mut observed = seen(&[at("i-b")], on_anchor, s);
+            let Claims::Read { elsewhere, .. } = &mut observed.claims else { unreachable!() };
+            let (terms, withdrawn) = (named(on_the_other), named(given_up));
+            let copies = Copies { terms, withdrawn, edited: BTreeMap::new(), at: S(s) };
+            elsewhere.insert(Anchor::RouteTable(Account::Own, "rtb-9".parse().unwrap()), copies);
+            observed
+        };
+        for (on_anchor, on_the_other, given_up, leads) in [
+            // The anchor has changed since, and the holder's withdrawal stands where its claim stood.
+            (&[][..], &[("i-b", 0)][..], &[("i-b", 7)][..], Some(false)),
+            (&[("i-b", 7)], &[("i-b", 0)], &[("i-b", 7)], Some(false)),
+            (&[("i-b", 0)], &[("i-b", 9)], &[], None),
+        ] {
+            let mut reads = ClientReads::default();
+            let looks = [10, 10 + NOBODY_AFTER.as_secs()].map(|s| copied(on_anchor, on_the_other, given_up, s));
+            for look in &looks {
+                reads.learn(&own(), look, &Standing::Standby);
+            }
+            let clients = reads.clients(&looks[1], &Standing::Standby).unwrap();
+            assert_eq!((clients.leads, clients.nobody_serves), (leads, leads.is_some()), "{on_anchor:?}");
         }
     }
 

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::binding::{ClaimMode, Handover, Kind, Vip};
+use crate::binding::{ClaimMode, Handover, Vip};
 use crate::decide::claim;
 use crate::decide::timing::{KEEP_FOR, KEEP_WITHOUT_LOOK, WORD_WITHIN};
 use crate::desired::WhyStandby;
@@ -86,14 +86,10 @@ impl Keeping {
 fn looked(observed: &Observed) -> bool {
     let unread = |seen: &Seen| matches!(seen, Seen::Unknown(WhyUnseen::NotRead | WhyUnseen::NotYet(_)));
     observed.claims != Claims::Unknown
-        || observed.sights.iter().any(|(key, sight)| is_cloud(key.kind) && !unread(&sight.seen))
+        || observed.sights.iter().any(|(key, sight)| key.kind.leads_clients() && !unread(&sight.seen))
 }
 
 /// Whether something of the VIP points at another node already.
 fn moved(observed: &Observed) -> bool {
-    observed.sights.iter().any(|(key, sight)| is_cloud(key.kind) && matches!(sight.seen, Seen::Elsewhere(_)))
-}
-
-fn is_cloud(kind: Kind) -> bool {
-    matches!(kind, Kind::ElasticIp | Kind::Route | Kind::SecondaryIp)
+    observed.sights.iter().any(|(key, sight)| key.kind.leads_clients() && matches!(sight.seen, Seen::Elsewhere(_)))
 }

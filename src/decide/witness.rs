@@ -23,6 +23,32 @@ impl Heard {
     pub fn is_outdated(self, now: Moment) -> bool {
         self.at.is_zero() || now > self.at + WORD_HOLDS
     }
+
+    /// The word as it counts now: one from before a suspend counts as a question that has no answer yet.
+    #[must_use]
+    pub fn counted(self, now: Moment) -> Self {
+        if self.is_outdated(now) { Self { word: Witness::Asking, ..self } } else { self }
+    }
+
+    /// The word as a plan goes by it while the watchdog is asked anew: it still forbids what it forbade, and permits
+    /// nothing.
+    #[must_use]
+    pub fn until_answered(self) -> Self {
+        match self.word {
+            Witness::Silent | Witness::Escalated | Witness::Asking => Self { word: Witness::Asking, ..self },
+            Witness::NotEscalated | Witness::Unheard => self,
+        }
+    }
+}
+
+/// The side that the daemon takes in a dispute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoesBy {
+    /// The dispute has lasted, and the daemon goes by the watchdog's word.
+    Watchdog,
+    /// The daemon goes by the watchdog's word if the dispute lasts.
+    FileForNow,
+    File,
 }
 
 /// A dispute between the desired-state file and the watchdog: each says the opposite of the other.
@@ -92,6 +118,16 @@ impl Dispute {
         self.lasts && mode != WitnessMode::Off
     }
 
+    /// The side that the daemon takes.
+    #[must_use]
+    pub fn goes_by(&self, mode: WitnessMode) -> GoesBy {
+        match mode {
+            WitnessMode::Trust if self.lasts => GoesBy::Watchdog,
+            WitnessMode::Trust => GoesBy::FileForNow,
+            WitnessMode::Check | WitnessMode::Off => GoesBy::File,
+        }
+    }
+
     /// The sentence that an operator reads.
     #[must_use]
     pub fn message(&self) -> &'static str {
@@ -108,7 +144,7 @@ impl Dispute {
 #[must_use]
 pub fn judge(mode: WitnessMode, desired: &Desired, heard: Heard, dispute: &mut Option<Dispute>, now: Now) -> Desired {
     let Now { at: now, wall_ms } = now;
-    let heard = if heard.is_outdated(now) { Heard { word: Witness::Asking, ..heard } } else { heard };
+    let heard = heard.counted(now);
     if let (Some(before), true) = (dispute.as_mut(), heard.is_outdated(now)) {
         // The machine was suspended, or the daemon stood still. Nobody knows whether the dispute still lasts.
         before.is_remembered |= before.lasts;
@@ -139,7 +175,7 @@ pub fn judge(mode: WitnessMode, desired: &Desired, heard: Heard, dispute: &mut O
             is_remembered: false,
         },
     });
-    match dispute.as_ref().filter(|dispute| mode == WitnessMode::Trust && dispute.lasts) {
+    match dispute.as_ref().filter(|dispute| dispute.goes_by(mode) == GoesBy::Watchdog) {
         Some(Dispute { is_remembered: true, .. }) => Desired::Unknown(WhyUnknown::NotAskedSince),
         // The hook that should have begun a claim never ran, so the watchdog's word begins one.
         Some(Dispute { escalated: true, since_ms, began_at, .. }) => {

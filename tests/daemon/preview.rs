@@ -2,6 +2,7 @@
 
 use vipkeeper::commands::plan::{Conclusion, Inputs, Preview, preview};
 use vipkeeper::config::WitnessMode;
+use vipkeeper::desired::hold::Extent;
 use vipkeeper::machine::kernel::Kernel;
 use vipkeeper::observe::seen::Port;
 use vipkeeper::pgpool::watchdog::Word;
@@ -126,6 +127,25 @@ fn a_node_without_a_hook_is_not_in_sync_while_the_watchdog_says_that_it_holds_th
             assert_eq!(planned.conclusion(), conclusion, "{}", planned.page());
         });
     }
+}
+
+#[test]
+fn a_hold_whose_file_cannot_be_used_is_told_and_ends_no_hold_of_the_daemon() {
+    in_paused_time(async {
+        let mut world = World::new(2, with(WitnessMode::Off));
+        world.start_alone_as_leader_of(EIP, seconds(20)).await;
+        let computer = &world.nodes[0].computer;
+        computer.hold(ip(EIP), seconds(600), Extent::Everything);
+        pass(seconds(20)).await;
+        computer.spoil_hold(ip(EIP));
+        point_elastic_ip_by_hand(&world.estate, &world.estate.nodes[1].eni);
+        pass(seconds(60)).await;
+        let page = plan(&world).await.page();
+        assert!(page.contains("  203.0.113.10.hold is not used: it is spoilt\n"), "{page}");
+        assert!(page.contains("looking twice before taking it back"), "the preview holds nothing: {page}");
+        let told = &world.nodes[0].recorder.vip(EIP).bindings[0];
+        assert!(told.detail.starts_with("held, so nothing is done"), "{}", told.detail);
+    });
 }
 
 #[test]

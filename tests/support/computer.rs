@@ -62,6 +62,8 @@ pub(super) struct Memory {
     boots: u32,
     files: BTreeMap<IpAddr, DesiredFile>,
     holds: BTreeMap<IpAddr, HoldFile>,
+    /// The VIPs whose hold is in a file that cannot be used.
+    spoilt_holds: BTreeSet<IpAddr>,
     /// The addresses that the daemon added.
     added: BTreeSet<LocalAddress>,
     /// The addresses that must stay, each with the reason.
@@ -242,6 +244,12 @@ impl Computer {
     pub fn hold(&self, vip: IpAddr, lasts: Duration, extent: Extent) {
         let hold = HoldFile::new(vip, self.boot_id(), self.clocks(), lasts, extent);
         self.memory.borrow_mut().holds.insert(vip, hold);
+        self.memory.borrow().wake(Wake::DesiredChanged);
+    }
+
+    /// Makes the file of the VIP's hold unusable.
+    pub fn spoil_hold(&self, vip: IpAddr) {
+        self.memory.borrow_mut().spoilt_holds.insert(vip);
         self.memory.borrow().wake(Wake::DesiredChanged);
     }
 
@@ -472,6 +480,9 @@ impl Machine for Computer {
 
     fn hold(&self, vip: IpAddr) -> Result<Option<InForce>, String> {
         let memory = self.memory.borrow();
+        if memory.spoilt_holds.contains(&vip) {
+            return Err(format!("{vip}.hold is not used: it is spoilt"));
+        }
         Ok(memory.holds.get(&vip).and_then(|hold| hold.in_force(&self.boot_id(), self.clocks())))
     }
 

@@ -39,15 +39,15 @@ pub(super) fn is_silent(presence: &Presence) -> bool {
     !presence.entries.is_empty() && presence.entries.values().all(|state| state.silent)
 }
 
-/// The place of an address that the kernel answers for, as an operator finds it.
-pub(super) fn place(interface: &str, presence: Option<&Presence>) -> String {
-    let usual = || format!("on {interface}");
+/// The place of an address that the kernel answers for, as an operator finds it, after its preposition.
+pub(super) fn place(interface: &str, presence: Option<&Presence>) -> (&'static str, String) {
+    let usual = || ("on", interface.to_owned());
     let Some(Presence { entries, route }) = presence else { return usual() };
     let as_added = |entry: &&LocalAddress| entry.is_single() && entry.interface == interface;
     match (entries.keys().find(as_added).or_else(|| entries.keys().next()), route) {
         (Some(entry), _) if as_added(&entry) => usual(),
-        (Some(entry), _) => format!("as {entry}"),
-        (None, Some(route)) => format!("by the route {route}"),
+        (Some(entry), _) => ("as", entry.to_string()),
+        (None, Some(route)) => ("by", format!("the route {route}")),
         (None, None) => usual(),
     }
 }

@@ -35,16 +35,16 @@ impl Planner<'_> {
 
     /// A binding that is as this node needs it.
     pub fn in_place(&self, binding: &Binding) -> Verdict {
-        let place = match binding {
-            Binding::ElasticIp { eni, private_ip, .. } => format!("at {eni} {private_ip}"),
-            Binding::Route { eni, .. } => format!("at {eni}"),
-            Binding::SecondaryIp { eni, .. } => format!("on {eni}"),
+        let (preposition, place) = match binding {
+            Binding::ElasticIp { eni, private_ip, .. } => ("at", format!("{eni} {private_ip}")),
+            Binding::Route { eni, .. } => ("at", eni.to_string()),
+            Binding::SecondaryIp { eni, .. } => ("on", eni.to_string()),
             Binding::LocalAddress { interface, address, .. } => {
                 local::place(interface, self.observed.local.get(address))
             }
-            Binding::SourceDestCheck { eni } => format!("off on {eni}"),
+            Binding::SourceDestCheck { eni } => ("off on", eni.to_string()),
         };
-        say(State::InSync, Why::PointsHere { place })
+        say(State::InSync, Why::PointsHere { preposition, place })
     }
 
     /// Whether the kernel does not answer for a local address that an interface has.

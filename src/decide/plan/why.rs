@@ -30,6 +30,8 @@ names!(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     PointsHere {
+        /// The word between the place and the sentence before it, like `at`.
+        preposition: &'static str,
         /// The place as an operator finds it in EC2 or in the kernel.
         place: String,
     },
@@ -117,7 +119,7 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PointsHere { place } => f.write_str(place),
+            Self::PointsHere { preposition, place } => write!(f, "{preposition} {place}"),
             Self::PointsElsewhere { holder } => write!(f, "at {holder}"),
             Self::NotHere => f.write_str("not here"),
             Self::CheckLeftOn => f.write_str("on; left alone"),
