@@ -300,7 +300,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         // An answer tells of a fault's end. The changes that wait are known only after a plan was made with that
         // answer.
         if self.pulse.take_recovery(now.at) {
-            self.release_held_back(Because::FaultOver);
+            self.release_waiting(Because::FaultOver);
         }
         self.start_writes(now);
     }

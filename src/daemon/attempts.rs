@@ -79,7 +79,7 @@ struct LastTry {
     class: Class,
     cause: Cause,
     message: String,
-    held_back: Duration,
+    waits: Duration,
 }
 
 /// The last failure of a subject that has not succeeded since.
@@ -89,7 +89,8 @@ pub struct LastFailure<'a> {
     pub class: Class,
     pub cause: &'a Cause,
     pub message: &'a str,
-    pub held_back: Duration,
+    /// How long the next try waits from the failure on.
+    pub waits: Duration,
     /// How often the subject failed in a row.
     pub times: u32,
     pub next_try: Option<Moment>,
@@ -125,7 +126,7 @@ impl Attempts {
             class: failure.class,
             cause: failure.cause.clone(),
             message: failure.message.clone(),
-            held_back: delay,
+            waits: delay,
         });
         attempt.failures
     }
@@ -154,8 +155,8 @@ impl Attempts {
     ) {
         let fault_over = releases.because == Because::FaultOver;
         let waiting = self.0.iter_mut().filter(|(subject, attempt)| {
-            let held_back = attempt.next_try.is_some_and(|at| at > now);
-            attempt.is_passing() && is_planned(subject) && (held_back || (fault_over && goes_at_once(subject)))
+            let waits = attempt.next_try.is_some_and(|at| at > now);
+            attempt.is_passing() && is_planned(subject) && (waits || (fault_over && goes_at_once(subject)))
         });
         for (_, attempt) in waiting.take(releases.left) {
             releases.left -= 1;
@@ -208,8 +209,8 @@ impl Attempts {
     /// The last failure of a subject.
     pub fn last(&self, subject: &Subject, looked_at: Option<Moment>) -> Option<LastFailure<'_>> {
         let attempt = self.0.get(subject)?;
-        let LastTry { at_ms, class, cause, message, held_back } = attempt.last.as_ref()?;
+        let LastTry { at_ms, class, cause, message, waits } = attempt.last.as_ref()?;
         let (times, next_try) = (attempt.failures, self.due(subject, looked_at));
-        Some(LastFailure { at_ms: *at_ms, class: *class, cause, message, held_back: *held_back, times, next_try })
+        Some(LastFailure { at_ms: *at_ms, class: *class, cause, message, waits: *waits, times, next_try })
     }
 }

@@ -376,7 +376,7 @@ fn error(failure: &LastFailure<'_>) -> ErrorStatus {
         class: failure.class.into(),
         message: failure.message.to_owned(),
         failures: failure.times,
-        held_back_ms: u64::try_from(failure.held_back.as_millis()).unwrap_or(u64::MAX),
+        held_back_ms: u64::try_from(failure.waits.as_millis()).unwrap_or(u64::MAX),
         cause: failure.cause.clone(),
     }
 }

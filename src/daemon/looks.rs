@@ -172,7 +172,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     pub(super) fn circumstances(&self) -> Circumstances {
         let now = self.now().at;
         // A claim whose change EC2 did not answer waits for EC2 to answer again.
-        let failed_at = self.vips.iter().filter_map(|vip| vip.held_up_at(now)).max();
+        let failed_at = self.vips.iter().filter_map(|vip| vip.waiting_since(now)).max();
         Circumstances {
             writing: self.in_flight.writes_to_ec2(),
             reading: self.reads.under_way(),

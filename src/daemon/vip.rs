@@ -250,10 +250,10 @@ impl VipLoop {
         let mut writes = Vec::new();
         for change in wanted {
             let subject = change.subject();
-            let held_back = self.due(&subject).is_some_and(|at| now < at);
+            let waits = self.due(&subject).is_some_and(|at| now < at);
             // A release does not wait for the kernel's answer: this node must stop answering for the address at once.
             let waits_for_kernel = kernel == KernelLook::UnderWay && subject.is_local() && !change.is_release();
-            if held_back || in_flight.has(vip, &subject) || waits_for_kernel {
+            if waits || in_flight.has(vip, &subject) || waits_for_kernel {
                 continue;
             }
             let wait = in_flight.begin(vip, &change, self.urgency_of(&change));
@@ -362,7 +362,7 @@ impl VipLoop {
     }
 
     /// Lets changes go now that wait because EC2 throttled or did not answer.
-    pub fn release_held_back(&mut self, releases: &mut Releases, in_flight: &InFlight, now: Moment) {
+    pub fn release_waiting(&mut self, releases: &mut Releases, in_flight: &InFlight, now: Moment) {
         let vip = self.vip();
         let Some(plan) = &self.plan else { return };
         // Only planned changes are released. A change that is not planned could not go and would take the place of
@@ -377,11 +377,11 @@ impl VipLoop {
     }
 
     /// Whether the last try of this subject failed because EC2 throttled or did not answer.
-    pub fn was_held_up(&self, subject: &Subject) -> bool {
+    pub fn was_waiting(&self, subject: &Subject) -> bool {
         self.attempts.is_passing(subject)
     }
 
-    /// When the next held-back change may be tried. A change that is under way is left out, because its end wakes the
+    /// When the next waiting change may be tried. A change that is under way is left out, because its end wakes the
     /// loop. A local address is left out while the kernel is being asked, because the kernel's answer wakes the loop.
     pub fn next_try(&self, in_flight: &InFlight, kernel: KernelLook) -> Option<Moment> {
         self.attempts
@@ -431,7 +431,7 @@ impl VipLoop {
 
     /// When EC2 last left a change of a young claim without an answer; `None` if EC2 answered all changes, or if the
     /// claim is not young.
-    pub fn held_up_at(&self, now: Moment) -> Option<Moment> {
+    pub fn waiting_since(&self, now: Moment) -> Option<Moment> {
         self.attempts.unanswered_at().filter(|_| self.is_eager(now))
     }
 

@@ -80,7 +80,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         self.in_flight.done(&written.write);
         let Some(vip) = self.vips.iter_mut().find(|vip| vip.config.delegate_ip == *delegate_ip) else { return };
         let subject = change.subject();
-        let tells_of_fault = vip.hurries(&subject) || (vip.was_held_up(&subject) && self.pulse.has_been_silent(now.at));
+        let tells_of_fault = vip.hurries(&subject) || (vip.was_waiting(&subject) && self.pulse.has_been_silent(now.at));
         if written.is_throttled() {
             self.pace.throttled(now.at);
         }
@@ -122,11 +122,11 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             if tells_of_fault {
                 self.pulse.fault_over(now.at);
             }
-            self.release_held_back(if tells_of_fault { Because::FaultOver } else { Because::OneWasAccepted });
+            self.release_waiting(if tells_of_fault { Because::FaultOver } else { Because::OneWasAccepted });
         } else if written.is_unanswered() && self.pulse.was_in_fault(written.sent_at) {
             // If the change perhaps happened, its next try waits for a look.
             self.schedule.once_idle();
-            self.release_held_back(Because::FaultOver);
+            self.release_waiting(Because::FaultOver);
         }
     }
 
@@ -145,11 +145,11 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// nearly empty is not run dry. These events tell of the end of a fault: a read that had failed succeeds; a change
     /// that had failed is accepted after a time without accepted changes; a change that was tried again because of the
     /// fault's end is accepted.
-    pub(super) fn release_held_back(&mut self, because: Because) {
+    pub(super) fn release_waiting(&mut self, because: Because) {
         let now = self.now().at;
         let mut releases = because.releases();
         for vip in &mut self.vips {
-            vip.release_held_back(&mut releases, &self.in_flight, now);
+            vip.release_waiting(&mut releases, &self.in_flight, now);
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::binding::{Anchor, ClaimMode, Vip};
 use crate::claim_tag::WITHDRAWN;
 use crate::decide::timing::{
-    CLOCK_WAS_WRONG, FRESH, LOOK_HOLDS, PLAUSIBLE_AHEAD, RAISE_WINDOW, SETTLE, UNRECORDED_TAKE_WINDOW,
+    CLOCK_WAS_WRONG, FRESH, LOOK_COUNTS, PLAUSIBLE_AHEAD, RAISE_WINDOW, SETTLE, UNRECORDED_TAKE_WINDOW,
 };
 use crate::desired::Desired;
 use crate::ids::ClaimId;
@@ -365,7 +365,7 @@ pub fn right(mode: ClaimMode, claims: &Claims, me: &InstanceId, own: &OwnClaim, 
 /// Whether the record was read under this claim, and recently enough to take a binding from its holder.
 #[must_use]
 pub fn has_looked_lately(claims: &Claims, own: &OwnClaim, now: Moment) -> bool {
-    read_under(claims, own).is_some_and(|(_, at)| now.saturating_sub(at) <= LOOK_HOLDS)
+    read_under(claims, own).is_some_and(|(_, at)| now.saturating_sub(at) <= LOOK_COUNTS)
 }
 
 /// The term that a leader should write into its own tag; `None` if nothing is to be written now.

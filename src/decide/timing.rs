@@ -32,7 +32,7 @@ pub const SETTLE: Duration = Duration::from_secs(5);
 
 /// A look that began longer ago than this no longer allows a take by force: a take that failed and is tried again must
 /// not rest on an old look.
-pub const LOOK_HOLDS: Duration = Duration::from_secs(10);
+pub const LOOK_COUNTS: Duration = Duration::from_secs(10);
 
 /// A claim that is older than this and not on record takes nothing that somebody else holds.
 pub const UNRECORDED_TAKE_WINDOW: Duration = Duration::from_mins(1);
@@ -130,7 +130,7 @@ pub const HOOK_LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// The watchdog's word counts for this long. The watchdog is asked again long before, unless the machine was suspended
 /// or the daemon stood still.
-pub const WORD_HOLDS: Duration = Duration::from_secs(20);
+pub const WORD_COUNTS: Duration = Duration::from_secs(20);
 
 /// Pgpool's watchdog is asked again this long after its last word: a hook that never comes must be noticed within
 /// seconds.
@@ -169,9 +169,10 @@ const _: () = assert!(RETAKE_PAUSE.as_millis() >= SETTLE.as_millis());
 // The first pause before a retake is not longer than the longest one.
 const _: () = assert!(RETAKE_PAUSE.as_millis() <= RETAKE_PAUSE_MAX.as_millis());
 // A look is still recent enough to use even if its answer took as long as an answer may take.
-const _: () = assert!(LOOK_HOLDS.as_millis() > LONGEST_ANSWER.as_millis());
+const _: () = assert!(LOOK_COUNTS.as_millis() > LONGEST_ANSWER.as_millis());
 // A loss that an own change brings about is found within the time in which it counts as that.
-const _: () = assert!(WENT_WITH.as_millis() > SETTLE.as_millis() + LOOK_HOLDS.as_millis() + LONGEST_ANSWER.as_millis());
+const _: () =
+    assert!(WENT_WITH.as_millis() > SETTLE.as_millis() + LOOK_COUNTS.as_millis() + LONGEST_ANSWER.as_millis());
 // A route is deleted only after every successor had the time to replace it: Pgpool elects in 2 to 7 s.
 const _: () = assert!(DELETE_ROUTE_AFTER.as_millis() > 7000 + LONGEST_ANSWER.as_millis());
 // A route that is to be deleted is still there when the bindings that are kept are released.
@@ -179,7 +180,7 @@ const _: () = assert!(KEEP_FOR.as_millis() < DELETE_ROUTE_AFTER.as_millis());
 // No ordinary failover counts as a VIP that nobody serves.
 const _: () = assert!(NOBODY_AFTER.as_millis() > KEEP_FOR.as_millis() + LONGEST_ANSWER.as_millis());
 // A claim that waits for its record has time for two looks before it may no longer take by force.
-const _: () = assert!(UNRECORDED_TAKE_WINDOW.as_millis() > LOOK_HOLDS.as_millis() + RETAKE_PAUSE.as_millis());
+const _: () = assert!(UNRECORDED_TAKE_WINDOW.as_millis() > LOOK_COUNTS.as_millis() + RETAKE_PAUSE.as_millis());
 // Two doublings of the shortest interval, the most that throttling makes, reach the longest one.
 const _: () = assert!(QUICK_INTERVAL.as_millis() * 4 >= EASY_INTERVAL.as_millis());
 // Old claims are forgotten only long after nothing is contested any more.
@@ -187,7 +188,7 @@ const _: () = assert!(FORGET_AFTER.as_millis() > CALM.as_millis());
 // The next look of a leader begins in time for the promise at `QUICK_INTERVAL`.
 const _: () = assert!(QUICK_INTERVAL.as_secs_f64() * (1.0 + JITTER) < 3.4);
 // The watchdog's word still counts when the watchdog is asked again and takes as long as it may.
-const _: () = assert!(ASK_AGAIN.as_millis() + WORD_WITHIN.as_millis() < WORD_HOLDS.as_millis());
+const _: () = assert!(ASK_AGAIN.as_millis() + WORD_WITHIN.as_millis() < WORD_COUNTS.as_millis());
 // A dispute has heard the watchdog more than once before it counts as a lost hook.
 const _: () = assert!(2 * ASK_IN_DISPUTE.as_millis() < HOOK_LOST_AFTER.as_millis());
 // The looks after an own write are over before a look that contradicts the write is believed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::WitnessMode;
 use crate::decide::memory::Persisted;
-use crate::decide::timing::{HOOK_LOST_AFTER, WORD_HOLDS};
+use crate::decide::timing::{HOOK_LOST_AFTER, WORD_COUNTS};
 use crate::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use crate::ids::ClaimId;
 use crate::observe::seen::{Moment, Now, Witness};
@@ -21,7 +21,7 @@ impl Heard {
     /// Whether the watchdog has not been asked for so long that its word says nothing about the present.
     #[must_use]
     pub fn is_outdated(self, now: Moment) -> bool {
-        self.at.is_zero() || now > self.at + WORD_HOLDS
+        self.at.is_zero() || now > self.at + WORD_COUNTS
     }
 
     /// The word as it counts now: one from before a suspend counts as a question that has no answer yet.
@@ -322,7 +322,7 @@ mod tests {
         let judged = |desired: &Desired, heard, memory: &mut Option<Dispute>, now| {
             judge(WitnessMode::Trust, desired, heard, memory, (S(now), 9_000)).0
         };
-        let (down, held_back) = (Desired::Standby(WhyStandby::Down), Desired::Unknown(WhyUnknown::NotAskedSince));
+        let (down, not_asked) = (Desired::Standby(WhyStandby::Down), Desired::Unknown(WhyUnknown::NotAskedSince));
         let remembered = |claim: &str, started_ms| {
             let text = format!(
                 r#"{{"version":1,"claim":"{claim}","started_ms":{started_ms},"started_boot_ms":3,"term":1,"applied":[]}}"#
@@ -331,7 +331,7 @@ mod tests {
         };
         let began = || remembered("watchdog-7000", 7_000);
         let mut memory = began();
-        assert_eq!(judged(&down, unasked(), &mut memory, 60), held_back, "however long that takes");
+        assert_eq!(judged(&down, unasked(), &mut memory, 60), not_asked, "however long that takes");
         let started_at = Some(Duration::from_millis(3));
         let claim = Claim { id: ClaimId::new("watchdog-7000"), started_ms: 7_000, started_at };
         assert_eq!(judged(&down, said(Witness::Escalated, 61), &mut memory, 61), Desired::Leader(claim));
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(judged(&leader(), unasked(), &mut began(), 1), leader(), "its `up` came after all");
 
         let ended = || remembered("c1", 5);
-        assert_eq!(judged(&leader(), unasked(), &mut ended(), 60), held_back);
+        assert_eq!(judged(&leader(), unasked(), &mut ended(), 60), not_asked);
         let watchdog = Desired::Standby(WhyStandby::Watchdog);
         assert_eq!(judged(&leader(), said(Witness::NotEscalated, 1), &mut ended(), 1), watchdog);
         assert_eq!(judged(&leader(), said(Witness::Escalated, 1), &mut ended(), 1), leader());

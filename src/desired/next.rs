@@ -67,8 +67,8 @@ pub fn next(
     if of_this_boot.is_some_and(|file| started_later(file, hook, now)) {
         return None;
     }
-    let held = match of_this_boot.map(|file| &file.wanted) {
-        Some(Wanted::Leader(held)) => Some(held),
+    let leads = match of_this_boot.map(|file| &file.wanted) {
+        Some(Wanted::Leader(leadership)) => Some(leadership),
         Some(Wanted::Standby) | None => None,
     };
     Some(DesiredFile {
@@ -82,7 +82,7 @@ pub fn next(
         boot_id: hook.boot_id.clone(),
         hook: hook.process,
         wanted: match request.call {
-            Call::Up => Wanted::Leader(leadership(hook, held, new_claim, is_alive)),
+            Call::Up => Wanted::Leader(leadership(hook, leads, new_claim, is_alive)),
             Call::Down => Wanted::Standby,
         },
     })
@@ -106,7 +106,7 @@ fn started_later(file: &DesiredFile, hook: &Hook, now: Clocks) -> bool {
 /// was lost to another node. If Pgpool leads here, the leadership keeps its guard.
 fn leadership(
     hook: &Hook,
-    held: Option<&Leadership>,
+    present: Option<&Leadership>,
     new_claim: ClaimId,
     is_alive: impl Fn(&Process) -> bool,
 ) -> Leadership {
@@ -118,11 +118,11 @@ fn leadership(
         escalation,
         pid_namespace: hook.pid_namespace,
     };
-    match (&hook.watchdog, held) {
-        (Some(watchdog), Some(held)) if watchdog.affirms(hook.pid_namespace, held) => held.clone(),
+    match (&hook.watchdog, present) {
+        (Some(watchdog), Some(present)) if watchdog.affirms(hook.pid_namespace, present) => present.clone(),
         (Some(watchdog), _) => begin(Some(watchdog.guard), watchdog.escalation),
-        (None, Some(held)) if keeps_guard(hook, held, is_alive) => {
-            Leadership { pid_namespace: held.pid_namespace, ..begin(held.guard, held.escalation) }
+        (None, Some(present)) if keeps_guard(hook, present, is_alive) => {
+            Leadership { pid_namespace: present.pid_namespace, ..begin(present.guard, present.escalation) }
         }
         (None, _) => begin(None, None),
     }
@@ -130,16 +130,16 @@ fn leadership(
 
 /// Whether a leadership that a person claims anew by hand keeps its guard. A dead guard is dropped. A guard of another
 /// pid namespace cannot be checked here, and is kept.
-fn keeps_guard(hook: &Hook, held: &Leadership, is_alive: impl Fn(&Process) -> bool) -> bool {
-    let is_foreign = held.pid_namespace.is_some() && held.pid_namespace != hook.pid_namespace;
-    held.guard.as_ref().is_some_and(|guard| is_foreign || is_alive(guard))
+fn keeps_guard(hook: &Hook, present: &Leadership, is_alive: impl Fn(&Process) -> bool) -> bool {
+    let is_foreign = present.pid_namespace.is_some() && present.pid_namespace != hook.pid_namespace;
+    present.guard.as_ref().is_some_and(|guard| is_foreign || is_alive(guard))
 }
 
 impl WatchdogProcess {
-    fn affirms(&self, pid_namespace: Option<u64>, held: &Leadership) -> bool {
+    fn affirms(&self, pid_namespace: Option<u64>, present: &Leadership) -> bool {
         // A file without a namespace comes from an older program. A hook that knows of namespaces may affirm it.
-        let is_here = held.pid_namespace.is_none_or(|theirs| Some(theirs) == pid_namespace);
-        let is_its_escalation = self.escalation.is_none() || self.escalation == held.escalation;
-        is_here && held.guard == Some(self.guard) && is_its_escalation
+        let is_here = present.pid_namespace.is_none_or(|theirs| Some(theirs) == pid_namespace);
+        let is_its_escalation = self.escalation.is_none() || self.escalation == present.escalation;
+        is_here && present.guard == Some(self.guard) && is_its_escalation
     }
 }

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_urgent_request_is_counted_and_never_held_back() {
+    async fn an_urgent_request_is_counted_and_never_waits() {
         let bucket = bucket();
         for _ in 0..21 {
             assert_eq!(bucket.take(Urgency::Urgent).await, Duration::ZERO);

@@ -218,7 +218,7 @@ fn the_reads_of_a_claim_with_dozens_of_tables_stay_within_the_rate_limit_afterwa
 }
 
 #[test]
-fn retries_are_held_back_by_the_rate_limit() {
+fn retries_wait_for_the_rate_limit() {
     in_paused_time(async {
         let mut world = World::new(1, routes(64));
         world.estate.service().set_throttling(Throttling::Off);
