@@ -255,6 +255,40 @@ impl VipConfig {
         };
         named.or_else(chosen).unwrap_or_default()
     }
+
+    /// The resource that carries the claims on this VIP. It is the anchor that the configuration names. If it names none,
+    /// it is the VIP's Elastic IP, else the first route table that is named by id, else the subnet of the secondary
+    /// address. A table that was found by its tags is never the anchor: nodes find such tables at different times, and
+    /// two records would have two winners.
+    #[must_use]
+    pub fn anchor_choice(&self) -> Option<AnchorChoice<'_>> {
+        match &self.anchor {
+            Some(AnchorConfig::ElasticIp(id)) => return Some(AnchorChoice::ElasticIp(id)),
+            Some(AnchorConfig::RouteTable(id)) => return Some(AnchorChoice::RouteTable(self.account_of(id), id)),
+            Some(AnchorConfig::Subnet) => return Some(AnchorChoice::Subnet),
+            None => {}
+        }
+        let elastic = self.addresses.iter().find_map(|address| Some((address.address, address.elastic_ip.as_ref()?)));
+        if let Some((address, elastic)) = elastic {
+            let given = elastic.allocation_id.as_ref().map(AnchorChoice::ElasticIp);
+            return Some(given.unwrap_or(AnchorChoice::ElasticIpAt(address)));
+        }
+        if let Some(named) = self.named_tables().next() {
+            return Some(AnchorChoice::RouteTable(named.account.clone(), &named.id));
+        }
+        self.addresses.iter().any(|address| address.secondary_ip.is_some()).then_some(AnchorChoice::Subnet)
+    }
+}
+
+/// The resource that carries the claims of a VIP, as far as the configuration tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnchorChoice<'a> {
+    ElasticIp(&'a AllocationId),
+    /// The Elastic IP with this address. Its id is EC2's to tell.
+    ElasticIpAt(IpAddr),
+    RouteTable(Account, &'a RouteTableId),
+    /// The subnet of the secondary address.
+    Subnet,
 }
 
 /// The resource that carries the claims of a VIP.

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use crate::binding::{Account, ClaimMode, OnRelease};
 use crate::claim_tag::tag_keys;
 use crate::cli::NodeTag;
-use crate::config::{AddressConfig, AnchorConfig, Config, RouteConfig, Tables, VipConfig};
+use crate::config::{AddressConfig, AnchorChoice, Config, RouteConfig, Tables, VipConfig};
 
 pub use written::Location;
 
@@ -314,23 +314,17 @@ impl Draft<'_> {
     }
 }
 
-/// The anchor of a VIP by account, type and id. [`crate::observe`] resolves the same choice to the ids of a node.
+/// The anchor of a VIP by account, type and id.
 fn anchor_of(vip: &VipConfig) -> Option<(Account, &'static str, Text)> {
-    let table = |account: Account, id: &str| (account, "route-table", text(id));
-    let (kind, subnet) = of_subnet();
-    match &vip.anchor {
-        Some(AnchorConfig::ElasticIp(id)) => return Some((Account::Own, "elastic-ip", text(id.as_str()))),
-        Some(AnchorConfig::RouteTable(id)) => return Some(table(vip.account_of(id), id.as_str())),
-        Some(AnchorConfig::Subnet) => return Some((Account::Own, kind, subnet)),
-        None => {}
-    }
-    if let Some(address) = vip.addresses.iter().find(|address| address.elastic_ip.is_some()) {
-        return Some((Account::Own, "elastic-ip", allocation_of(address)));
-    }
-    if let Some(named) = vip.named_tables().next() {
-        return Some(table(named.account.clone(), named.id.as_str()));
-    }
-    vip.addresses.iter().any(|address| address.secondary_ip.is_some()).then_some((Account::Own, kind, subnet))
+    Some(match vip.anchor_choice()? {
+        AnchorChoice::ElasticIp(id) => (Account::Own, "elastic-ip", text(id.as_str())),
+        AnchorChoice::ElasticIpAt(address) => (Account::Own, "elastic-ip", allocation_at(address)),
+        AnchorChoice::RouteTable(account, id) => (account, "route-table", text(id.as_str())),
+        AnchorChoice::Subnet => {
+            let (kind, subnet) = of_subnet();
+            (Account::Own, kind, subnet)
+        }
+    })
 }
 
 /// The accounts whose route tables are read: those of tables, and those of anchors that are tables.
@@ -343,7 +337,9 @@ fn accounts(config: &Config) -> BTreeSet<Account> {
                 Tables::Tagged { account, .. } => _ = accounts.insert(account.clone()),
             }
         }
-        accounts.extend(anchor_of(vip).filter(|(_, kind, _)| *kind == "route-table").map(|(account, ..)| account));
+        if let Some(AnchorChoice::RouteTable(account, _)) = vip.anchor_choice() {
+            accounts.insert(account);
+        }
     }
     accounts
 }
@@ -362,14 +358,13 @@ fn of_subnet() -> (&'static str, Text) {
 
 fn allocation_of(address: &AddressConfig) -> Text {
     let given = address.elastic_ip.as_ref().and_then(|elastic| elastic.allocation_id.as_ref());
-    given.map_or_else(
-        || {
-            let ip = address.address;
-            let how = format!("aws ec2 describe-addresses --public-ips {ip} --query 'Addresses[].AllocationId'");
-            vec![Part::Open(Open { name: format!("ALLOCATION-ID-OF-{ip}"), how })]
-        },
-        |id| text(id.as_str()),
-    )
+    given.map_or_else(|| allocation_at(address.address), |id| text(id.as_str()))
+}
+
+/// The allocation id of an Elastic IP that the configuration names by its address only.
+fn allocation_at(ip: IpAddr) -> Text {
+    let how = format!("aws ec2 describe-addresses --public-ips {ip} --query 'Addresses[].AllocationId'");
+    vec![Part::Open(Open { name: format!("ALLOCATION-ID-OF-{ip}"), how })]
 }
 
 fn assume(roles: &BTreeSet<String>) -> Statement {

@@ -74,21 +74,18 @@ fn twice_one_allocation(vips: &[VipConfig]) -> Option<String> {
 
 /// The message if this VIP has no anchor that is the same for all nodes.
 fn no_anchor(vip: &VipConfig) -> Option<String> {
-    let any = |has: fn(&AddressConfig) -> bool| vip.addresses.iter().any(has);
-    let in_subnet = any(|address| address.secondary_ip.is_some());
+    let in_subnet = vip.addresses.iter().any(|address| address.secondary_ip.is_some());
     match vip.anchor {
         Some(AnchorConfig::Subnet) if !in_subnet => Some(
             "\"subnet\" is that of a secondary_ip, and this VIP has none, so its nodes need not be in one subnet: \
              name a route table (rtb-...) or an Elastic IP (eipalloc-...)"
                 .to_owned(),
         ),
-        None if !in_subnet && !any(|address| address.elastic_ip.is_some()) && vip.named_tables().next().is_none() => {
-            Some(
-                "is missing: the nodes may find tables by tag at different times, but must record their claims in one \
-                 place; name one of the tables by its id (rtb-...)"
-                    .to_owned(),
-            )
-        }
+        _ if vip.anchor_choice().is_none() => Some(
+            "is missing: the nodes may find tables by tag at different times, but must record their claims in one \
+             place; name one of the tables by its id (rtb-...)"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use crate::binding::{Account, Anchor, Binding, BindingKey, Kind, Obstacle, Vip};
-use crate::config::{AddressConfig, AnchorConfig, Config, ElasticIpConfig, Tables, VipConfig};
+use crate::config::{AddressConfig, AnchorChoice, Config, ElasticIpConfig, Tables, VipConfig};
 use crate::ec2::{Eni, EniQuery};
 use crate::identity::{Node, NodeInterface};
 use crate::ids::{AllocationId, EniId, RouteTableId};
@@ -367,31 +367,20 @@ impl Known {
         Ok(Binding::ElasticIp { allocation, eni: interface.eni.clone(), private_ip, after })
     }
 
-    /// The anchor on which claims on a VIP are recorded. It is the anchor that the config names. If the config names
-    /// none, it is the VIP's Elastic IP, else the first route table that is named by id, else the subnet of the
-    /// secondary address. A table that was found by its tags is never the anchor: nodes find such tables at different
-    /// times, and two records would have two winners.
+    /// The anchor on which claims on a VIP are recorded: the one that the config chooses, with its id.
     fn anchor(&self, vip: &VipConfig) -> Option<Anchor> {
-        let subnet = || {
-            let secondary = vip.addresses.iter().find_map(|address| address.secondary_ip.as_ref())?;
-            self.interface(secondary.interface.as_deref()).ok()?.1.subnet.clone()
-        };
-        match &vip.anchor {
-            Some(AnchorConfig::ElasticIp(id)) => return Some(Anchor::ElasticIp(id.clone())),
-            Some(AnchorConfig::RouteTable(id)) => return Some(Anchor::RouteTable(vip.account_of(id), id.clone())),
-            Some(AnchorConfig::Subnet) => return subnet().map(Anchor::Subnet),
-            None => {}
+        match vip.anchor_choice()? {
+            AnchorChoice::ElasticIp(id) => Some(Anchor::ElasticIp(id.clone())),
+            AnchorChoice::ElasticIpAt(IpAddr::V4(public)) => {
+                self.allocations.get(&public).cloned().map(Anchor::ElasticIp)
+            }
+            AnchorChoice::ElasticIpAt(IpAddr::V6(_)) => None,
+            AnchorChoice::RouteTable(account, id) => Some(Anchor::RouteTable(account, id.clone())),
+            AnchorChoice::Subnet => {
+                let secondary = vip.addresses.iter().find_map(|address| address.secondary_ip.as_ref())?;
+                self.interface(secondary.interface.as_deref()).ok()?.1.subnet.clone().map(Anchor::Subnet)
+            }
         }
-        let elastic = vip.addresses.iter().find(|address| address.elastic_ip.is_some());
-        if let Some(address) = elastic {
-            let given = address.elastic_ip.as_ref().and_then(|elastic| elastic.allocation_id.clone());
-            let IpAddr::V4(public) = address.address else { return None };
-            return given.or_else(|| self.allocations.get(&public).cloned()).map(Anchor::ElasticIp);
-        }
-        if let Some(table) = vip.named_tables().next() {
-            return Some(Anchor::RouteTable(table.account.clone(), table.id.clone()));
-        }
-        subnet().map(Anchor::Subnet)
     }
 }
 
