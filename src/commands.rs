@@ -4,6 +4,7 @@ pub mod check;
 pub mod events;
 pub mod hold;
 pub mod hook;
+mod look;
 pub mod plan;
 pub mod policy;
 #[cfg(feature = "aws")]

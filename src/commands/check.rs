@@ -17,6 +17,7 @@ use crate::action::Action;
 use crate::binding::Binding;
 use crate::check::facts::{CloudFacts, CloudReads, EndpointFacts, Facts, Need};
 use crate::check::{Category, Results, asks, judge};
+use crate::commands::look::LookOnce;
 use crate::commands::policy::allowed;
 use crate::config::Config;
 use crate::ec2::ask::{Ec2Ask, Travelled};
@@ -25,10 +26,8 @@ use crate::identity::Identify;
 use crate::ids::EniId;
 use crate::machine::clock::wall_ms;
 use crate::observe::seen::Moment;
-use crate::observe::{Known, World, ask, observe};
+use crate::observe::{Known, World, observe};
 
-/// The number of rounds of questions after which every id is known.
-const ROUNDS: usize = 3;
 /// The dry runs that are under way at the same time.
 const AT_ONCE: usize = 20;
 /// The pause between two checks of `--wait`.
@@ -95,28 +94,11 @@ pub async fn cloud<E: Ec2Read + Ec2Ask, I: Identify>(
         Ok(node) => node,
         Err(why) => return CloudFacts { node: Err(why), endpoint: EndpointFacts::not_asked(), reads: None },
     };
-    let (known, world) = look(config, ec2, Known::new(node.clone())).await;
+    let (mut known, mut world) = (Known::new(node.clone()), World::default());
+    LookOnce { urgency: Urgency::Urgent, at: LOOKED_AT }.look(config, ec2, &mut known, &mut world).await;
     let travelled = ec2.travelled();
     let (reads, endpoint) = join(surroundings(config, ec2, known, world), reach(travelled)).await;
     CloudFacts { node: Ok(node), endpoint, reads: Some(reads) }
-}
-
-/// Reads EC2 as `plan` does, each round at once.
-async fn look(config: &Config, ec2: &impl Ec2Read, mut known: Known) -> (Known, World) {
-    let mut world = World::default();
-    let mut asked = Vec::new();
-    for _ in 0..ROUNDS {
-        let mut questions = known.questions(config);
-        questions.retain(|question| !asked.contains(question));
-        let answers = join_all(questions.iter().map(|question| ask(ec2, question, Urgency::Urgent))).await;
-        for answer in answers {
-            // A failed read is part of the world, so its error is not handled here.
-            let _ = world.put(answer, LOOKED_AT);
-        }
-        asked.extend(questions);
-        known.learn(&world);
-    }
-    (known, world)
 }
 
 /// Asks by dry runs for the permissions, and reads the surroundings of the ENIs.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::binding::{BindingKey, Kind};
+use crate::commands::look::LookOnce;
 use crate::config::{Config, WitnessMode};
 use crate::daemon::{Ask, Knock};
 use crate::decide::Decider;
@@ -23,7 +24,7 @@ use crate::identity::Identify;
 use crate::machine::kernel::{KernelError, LocalView};
 use crate::observe::obstacles::{TakeoverObstacle, obstacles};
 use crate::observe::seen::{Moment, Now, Serving, Witness};
-use crate::observe::{Known, World, ask, observe};
+use crate::observe::{Known, World, observe};
 use crate::state_dir::Machine;
 
 /// The daemon's next steps for all VIPs.
@@ -100,9 +101,6 @@ pub struct Inputs<'a, E, I, M> {
     pub knock: Knock,
 }
 
-/// The number of rounds of questions after which every id is known.
-const ROUNDS: usize = 3;
-
 /// The preview continues from a memory that was restored this long before its only look, as a daemon does.
 const BEFORE: Duration = Duration::from_millis(1);
 
@@ -122,17 +120,7 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
     let mut world = World::default();
     // A failed read is part of the world, so its error is not handled here.
     let _ = world.put_local(local, looked_at);
-    // Each round shows ids that the questions of the next round need: first a VPC and a primary address, then the
-    // tables with a tag.
-    let mut asked = Vec::new();
-    for _ in 0..ROUNDS {
-        let questions = known.questions(config);
-        for question in questions.into_iter().filter(|question| !asked.contains(question)).collect::<Vec<_>>() {
-            let _ = world.put(ask(ec2, &question, Urgency::Normal).await, looked_at);
-            asked.push(question);
-        }
-        known.learn(&world);
-    }
+    LookOnce { urgency: Urgency::Normal, at: looked_at }.look(config, ec2, &mut known, &mut world).await;
     let answer = match config.witness {
         WitnessMode::Off => None,
         WitnessMode::Check | WitnessMode::Trust => Some(ask_watchdog().await),
