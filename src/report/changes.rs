@@ -1,5 +1,9 @@
 //! The news that follow from a change of the status, derived from the status before and the status after. The loop
 //! itself tells the events that no status shows (a pass, a change that begins or ends, a request) when they happen.
+//!
+//! Three more are told where they happen, although a status follows from them: `Started`, because it comes before the first
+//! look; `Reloaded`, because a reload that changes nothing leaves the status as it was; `Witness`, because each question is
+//! counted, and two without an answer leave the same status.
 
 use super::labels::Direction;
 use super::news::News;

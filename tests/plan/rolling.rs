@@ -2,6 +2,13 @@
 
 use crate::script::check;
 
+/// This node has become leader at 90, and the look at 91 shows its claim and its route.
+const LEADS: &str = "
+        90 leader@90
+        90.2 accept
+        91 see route=here a=90
+";
+
 #[test]
 fn a_claim_on_another_table_of_the_vip_counts() {
     check(
@@ -23,10 +30,8 @@ fn a_claim_on_another_table_of_the_vip_counts() {
 fn a_changed_anchor_makes_no_superseded_leader_lead_again() {
     check(
         "route",
-        "
-        90 leader@90
-        90.2 accept
-        91 see route=here a=90
+        &format!(
+            "{LEADS}
         130 see route=eni-b a=90 b=120
           => superseded by i-b 120
           => route in_sync: at eni-b
@@ -44,7 +49,8 @@ fn a_changed_anchor_makes_no_superseded_leader_lead_again() {
         160 see route=eni-b b=-120
           => route blocked [elsewhere]: points at eni-b, and this node's claim is not on record: without a record nothing is taken back
           => record 90
-        ",
+        "
+        ),
     );
 }
 
@@ -52,17 +58,16 @@ fn a_changed_anchor_makes_no_superseded_leader_lead_again() {
 fn the_old_anchor_is_read_as_long_as_it_is_a_table_of_the_vip() {
     check(
         "route",
-        "
-        90 leader@90
-        90.2 accept
-        91 see route=here a=90
+        &format!(
+            "{LEADS}
         130 see route=eni-b a=90 b=120
         131 anchor rtb-2
         140 see route=eni-b a=90 a@rtb-1=90 b@rtb-1=120
           => superseded by i-b 120
           => route in_sync: at eni-b
           => look at 142
-        ",
+        "
+        ),
     );
 }
 
@@ -94,10 +99,8 @@ fn a_new_claim_is_recorded_wherever_claims_are() {
 fn what_a_node_gave_up_in_one_place_is_given_up_in_all() {
     check(
         "route",
-        "
-        90 leader@90
-        90.2 accept
-        91 see route=here a=90
+        &format!(
+            "{LEADS}
         130 see route=eni-b a=90 b=120 b@rtb-2=120
           => superseded by i-b 120
           => route in_sync: at eni-b
@@ -106,7 +109,8 @@ fn what_a_node_gave_up_in_one_place_is_given_up_in_all() {
           => route drift [elsewhere]: points at eni-b; looking twice before taking it back
           => record 90 on rtb-2
           => look at 135
-        ",
+        "
+        ),
     );
 }
 
