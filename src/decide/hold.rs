@@ -62,10 +62,11 @@ fn releases(verdict: &Verdict) -> bool {
     verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release)
 }
 
-/// Whether the binding has pointed at this node since its claim. A binding that came back, or that this node does not
-/// remember to have had, is not released: somebody brought it here.
+/// Whether this daemon saw the binding here under its claim, and through the end of that leadership. Somebody may have
+/// brought any other binding here by hand: one that came back, one of which this daemon knows by a file alone, and one that
+/// was out of the configuration for a while.
 fn is_still_here(memory: &Memory, key: &BindingKey) -> bool {
-    memory.tracks.get(key).is_some_and(|track| track.applied && !track.gone)
+    memory.tracks.get(key).is_some_and(|track| track.applied && track.watched)
 }
 
 fn without_step(verdict: Verdict) -> Verdict {

@@ -54,6 +54,9 @@ pub struct Track {
     pub elsewhere_since: Option<Moment>,
     /// Whether the binding has been seen elsewhere, or absent, since this node stopped being leader.
     pub gone: bool,
+    /// Whether this daemon itself saw the binding here while this node led, and has not seen the binding leave since. A
+    /// restart begins without this knowledge, because the binding may have left and come back meanwhile.
+    pub watched: bool,
     /// How often this node took the binding back or put it back; `last_retake` is when it last did.
     pub retakes: u32,
     pub last_retake: Option<Moment>,
@@ -243,6 +246,7 @@ impl Memory {
     ///   if it is free, a release by its association), or to a second look after [`SETTLE`].
     /// - `elsewhere_since`, `retakes` and `last_retake`: the second look begins anew, and the waits before a retake grow anew
     ///   from the shortest one.
+    /// - `watched`: under a hold, a binding whose leadership ended before the restart stays until the hold ends.
     /// - `newest_seen`: the first look raises the term of a young claim once more.
     /// - `recorded`, `copied` and `forgot_at`: a tag is written once more with its old value, or deleted by its value.
     /// - `standby_since`: a route is deleted later, and a superseded leader looks often for another ten minutes.
@@ -337,6 +341,11 @@ impl Track {
             self.last_retake = None;
             self.gone |= matches!(seen, Seen::Absent | Seen::Elsewhere(_));
         }
+        self.watched = match seen {
+            Seen::Here { .. } => self.watched || leads,
+            Seen::Absent | Seen::Elsewhere(_) => false,
+            Seen::Unknown(_) => self.watched,
+        };
         // A superseded claim keeps the moment at which it saw a binding elsewhere, so that this look counts once the
         // claim leads again.
         let claim = claim.filter(|_| leads || matches!(standing, Standing::Superseded(_)));

@@ -155,6 +155,33 @@ fn what_an_operator_moved_here_stays_through_a_restart_of_the_daemon() {
     }
 }
 
+/// A binding that left while the daemon was down and was moved back by hand looks like one that never left.
+#[test]
+fn under_a_hold_a_daemon_lets_go_only_of_what_it_saw_itself() {
+    for leads_again in [false, true] {
+        in_paused_time(async {
+            let mut world = World::new(1, elastic_ip);
+            world.start_with_leader_of(EIP, seconds(20)).await;
+            world.nodes[0].computer.hold(ip(EIP), AN_HOUR, Extent::ExceptRelease);
+            pass(seconds(20)).await;
+            world.nodes[0].kill().await;
+            if leads_again {
+                world.nodes[0].start();
+                pass(seconds(20)).await;
+                world.nodes[0].computer.kill(world.guards[0]);
+            } else {
+                world.nodes[0].computer.kill(world.guards[0]);
+                world.nodes[0].start();
+            }
+            pass(seconds(60)).await;
+            let is_here = world.estate.elastic_ip(EIP).is_some();
+            assert_eq!(is_here, !leads_again, "the daemon saw it here while its node led: {leads_again}");
+            pass(AN_HOUR).await;
+            assert_eq!(world.estate.elastic_ip(EIP), None, "the end of the hold lets go");
+        });
+    }
+}
+
 #[test]
 fn a_clock_that_steps_does_not_tell_which_came_first_the_hold_or_the_hook() {
     for by_ms in [-3_600_000, 3_600_000] {

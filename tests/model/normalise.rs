@@ -79,6 +79,7 @@ impl Locals {
             sight.at = under_claim(looked_at);
             let Some(track) = it.memory.tracks.get_mut(key) else { continue };
             track.gone = false;
+            track.watched = false;
             track.retakes = track.retakes.min(4);
             track.last_retake = None;
             if let Some(since) = &mut track.elsewhere_since {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vipkeeper::binding::{Account, Binding, BindingKey, Kind, OnRelease, Vip};
+use vipkeeper::decide::Decider;
+use vipkeeper::decide::hold::Hold;
 use vipkeeper::decide::keep::{Keeping, WatchdogsPart};
-use vipkeeper::decide::memory::Memory;
-use vipkeeper::desired::{Claim, Desired};
+use vipkeeper::decide::memory::{Memory, Persisted};
+use vipkeeper::desired::hold::Extent;
+use vipkeeper::desired::{Claim, Desired, WhyStandby};
 use vipkeeper::ids::{ClaimId, Term};
 use vipkeeper::observe::seen::{Claims, Copies, Now, Observed, Seen, Sight};
 
@@ -158,4 +161,42 @@ fn a_claim_that_was_seen_given_up_is_not_believed_again_after_a_restart_either()
           => elastic_ip in_sync: at eni-a 10.0.0.9
         ",
     );
+}
+
+/// Whether the guard's death under a hold releases the Elastic IP, after this happened to a leader that had it.
+fn is_released_under_a_hold(happened: impl FnOnce(&mut Decider, &Vip)) -> bool {
+    let vip = vip("elastic_ip");
+    let seen = |at_s: u64| {
+        let mut observed = unseen(&vip);
+        let here = Sight { seen: Seen::Here { association: "eipassoc-1".parse().ok() }, at: S(at_s) };
+        observed.sights.insert(vip.bindings.keys().next().unwrap().clone(), here);
+        observed
+    };
+    let now = |at_s: u64| Now { at: S(at_s), wall_ms: 1000 * at_s };
+    let mut decider = Decider::default();
+    decider.decide(&vip, &leader("c1", 100), &mut seen(110), now(110));
+    happened(&mut decider, &vip);
+    decider.hold = Some(Hold { until: S(9000), extent: Extent::ExceptRelease, hook_came_since: false });
+    let plan = decider.decide(&vip, &Desired::Standby(WhyStandby::GuardDead), &mut seen(300), now(300));
+    plan.steps().count() > 0
+}
+
+#[test]
+fn under_a_hold_only_a_binding_that_was_seen_through_the_end_of_the_leadership_is_released() {
+    assert!(is_released_under_a_hold(|_, _| {}));
+    let restarted = |edit: fn(&mut Persisted)| {
+        is_released_under_a_hold(|decider, _| {
+            let mut persisted = decider.to_persist().unwrap();
+            edit(&mut persisted);
+            *decider = Decider::restore(Some(persisted), S(200), 200_000);
+        })
+    };
+    assert!(!restarted(|_| {}), "it may have left and come back while the daemon was down");
+    assert!(!restarted(|persisted| persisted.led = false), "the file of an older program");
+    let left_the_config = is_released_under_a_hold(|decider, vip| {
+        let without = Vip { bindings: BTreeMap::new(), ..vip.clone() };
+        let now = Now { at: S(200), wall_ms: 200_000 };
+        decider.decide(&without, &Desired::Standby(WhyStandby::GuardDead), &mut unseen(&without), now);
+    });
+    assert!(!left_the_config, "nobody looked at it meanwhile");
 }

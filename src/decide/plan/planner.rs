@@ -21,8 +21,15 @@ pub(super) struct Planner<'a> {
 }
 
 pub(super) static NOT_READ: Sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Duration::ZERO };
-pub(super) static NO_TRACK: Track =
-    Track { applied: false, expected: None, elsewhere_since: None, gone: false, retakes: 0, last_retake: None };
+pub(super) static NO_TRACK: Track = Track {
+    applied: false,
+    expected: None,
+    elsewhere_since: None,
+    gone: false,
+    watched: false,
+    retakes: 0,
+    last_retake: None,
+};
 
 impl Planner<'_> {
     /// Asks for a new look, because the last read of the record is too old to act on. If the record could not be read,
