@@ -34,6 +34,12 @@ impl Clocks {
         Duration::from_nanos(self.boottime_ns)
     }
 
+    /// The moment of the boot, by the wall clock as it stands now.
+    #[must_use]
+    pub fn booted_at(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.wall_ms.saturating_sub(self.boottime_ns / NS_PER_MS))
+    }
+
     /// This moment in clock ticks since boot, as the kernel counts the starts of processes.
     #[must_use]
     pub fn ticks(self) -> u64 {

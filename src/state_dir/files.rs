@@ -67,11 +67,17 @@ impl Files {
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored<P> {
     /// The boot in which the file was written. In any other boot, its times since boot mean nothing, and neither does a
-    /// dispute with a watchdog of that boot. `None` in files of older programs, which count in any boot.
+    /// dispute with a watchdog of that boot. `None` in files of older programs: of these, the time of the last write tells.
     #[serde(default)]
     boot_id: Option<String>,
     #[serde(flatten)]
     persisted: P,
+}
+
+/// Whether the file was written since this boot, by the wall clock.
+fn was_written_since_boot(path: &Path) -> bool {
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+    written.is_ok_and(|written| written > Clocks::now().booted_at())
 }
 
 /// Replaces a file, and makes its folder if need be.
@@ -126,9 +132,13 @@ impl Machine for Files {
     }
 
     fn load(&self, vip: IpAddr) -> Option<Persisted> {
-        let bytes = fs::read(self.claim_path(vip)).ok()?;
+        let path = self.claim_path(vip);
+        let bytes = fs::read(&path).ok()?;
         let Stored::<Persisted> { boot_id, persisted } = serde_json::from_slice(&bytes).ok()?;
-        let is_of_this_boot = boot_id.is_none_or(|boot_id| boot_id == self.boot_id);
+        let is_of_this_boot = match boot_id {
+            Some(boot_id) => boot_id == self.boot_id,
+            None => was_written_since_boot(&path),
+        };
         (is_of_this_boot && persisted.version == PERSISTED_VERSION).then_some(persisted)
     }
 

@@ -12,7 +12,7 @@ use vipkeeper::decide::memory::Persisted;
 use vipkeeper::desired;
 use vipkeeper::desired::hold::InForce;
 use vipkeeper::desired::source::Reading;
-use vipkeeper::machine::clock::{Discipline, boot_id};
+use vipkeeper::machine::clock::{Clocks, Discipline, boot_id};
 use vipkeeper::machine::trust::TrustedOwners;
 use vipkeeper::observe::seen::Now;
 use vipkeeper::state_dir::Machine;
@@ -99,6 +99,10 @@ impl Found {
             Self::Intact => {}
             Self::Absent => fs::remove_file(path).unwrap(),
             Self::Old => edited(|fields| {
+                // The format of a desired-state file has had this field from the beginning.
+                if fields.contains_key("applied") {
+                    fields.remove("boot_id");
+                }
                 let later = [
                     "started_boot_ms",
                     "pid_namespace",
@@ -111,6 +115,7 @@ impl Found {
                     "gone",
                     "led",
                     "keeping",
+                    "superseded_on",
                 ];
                 for field in later {
                     fields.remove(field);
@@ -320,7 +325,7 @@ fn a_restart_that_remembers_nothing_gives_nothing_up_on_old_looks() {
 }
 
 #[test]
-fn a_claim_of_another_boot_is_not_remembered_and_one_of_an_older_program_is() {
+fn a_claim_of_another_boot_is_not_remembered_and_one_of_an_older_program_is_if_it_was_written_since_the_boot() {
     let state = tempfile::tempdir().unwrap();
     let trusted = TrustedOwners::root().with_uid(rustix::process::geteuid().as_raw());
     let files = Files::new(state.path(), trusted, None).unwrap();
@@ -336,4 +341,7 @@ fn a_claim_of_another_boot_is_not_remembered_and_one_of_an_older_program_is() {
     stored.as_object_mut().unwrap().remove("boot_id");
     fs::write(&path, stored.to_string()).unwrap();
     assert_eq!(files.load(ip(EIP)), Some(persisted));
+    let booted = Clocks::now().booted_at();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(booted - seconds(60)).unwrap();
+    assert_eq!(files.load(ip(EIP)), None, "nothing tells that it is of this boot");
 }
