@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::decide::own_writes::OwnWrites;
-use crate::decide::pace::Pace;
+use crate::decide::pace::{self, Pace};
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -295,6 +295,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             observed.serving =
                 Serving { port: self.knocking.heard(), quorum: self.watchdog.quorum(resolved.delegate_ip) };
             vip.obstacles = obstacles(&self.config, &resolved, known, &self.world);
+            vip.often = pace::often(&self.config.intervals);
             vip.decide(resolved, observed, &mut self.own_writes, now);
         }
         // An answer tells of a fault's end. The changes that wait are known only after a plan was made with that

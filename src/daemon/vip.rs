@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::action::Action;
 use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Vip};
@@ -13,7 +14,7 @@ use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
 use crate::decide::plan::{Change, Plan, State, Subject};
 use crate::decide::refusal::Refusal;
-use crate::decide::timing::{EAGER_FOR, URGENT_FOR};
+use crate::decide::timing::{EAGER_FOR, EASY_INTERVAL, URGENT_FOR};
 use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
 use crate::desired::hold::InForce;
@@ -63,6 +64,8 @@ pub struct VipLoop {
     seen: Option<(Vip, Observed)>,
     /// The reads so far of where the clients are led.
     led: ClientReads,
+    /// The longest time between two looks at a VIP that is looked at often, before its random part.
+    pub often: Duration,
     attempts: Attempts,
     /// The number of fresh starts. A new claim, the end of a claim and a changed config are fresh starts of every
     /// subject.
@@ -94,6 +97,7 @@ impl VipLoop {
             obstacles: Vec::new(),
             seen: None,
             led: ClientReads::default(),
+            often: EASY_INTERVAL,
             attempts: Attempts::default(),
             starts: 0,
             began: persisted.as_ref().map(|persisted| (persisted.claim.clone(), None)),
@@ -193,7 +197,11 @@ impl VipLoop {
         };
         self.attempts.forget(|subject| !is_due(subject));
         self.note_progress(&plan, now.wall_ms);
-        self.led.learn(&vip, &observed, &plan.standing);
+        self.led.learn(&vip, &observed, &plan.standing, self.often);
+        if self.decider.hold.as_ref().is_some_and(|hold| now.at < hold.until) {
+            // While an operator moves the VIP by hand, it leads to a node that does not lead.
+            self.led.begin_anew();
+        }
         self.plan = Some(plan);
         self.seen = Some((vip, observed));
     }
@@ -464,13 +472,15 @@ impl VipLoop {
     }
 
     /// Whether this VIP is looked at in a leader's intervals: because this node leads; because this node would lead but
-    /// for a newer claim, whose end it must not miss; or because nobody holds a binding. In the last case somebody soon
-    /// will hold the binding, and a successor should know that it is free.
+    /// for a newer claim, whose end it must not miss; because nobody serves, so that a leadership which begins is not
+    /// missed; or because nobody holds a binding. In the last case somebody soon will hold the binding, and a successor
+    /// should know that it is free.
     pub fn looks_often(&self) -> bool {
         let would_lead = self.plan.as_ref().is_some_and(|plan| matches!(plan.standing, Standing::Superseded(_)));
         let is_free = |(key, sight): (&BindingKey, &Sight)| key.kind.leads_clients() && sight.seen == Seen::Absent;
         self.leads()
             || would_lead
+            || self.led.nobody_since().is_some()
             || self.seen.as_ref().is_some_and(|(_, observed)| observed.sights.iter().any(is_free))
     }
 

@@ -1,11 +1,13 @@
 //! Tells where EC2 leads the clients of a VIP, as far as this node has read it, and whether they reach nobody for longer
 //! than a failover takes. Only reads count here, and no expectation of this node's own changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use crate::binding::{BindingKey, Vip};
+use crate::binding::{BindingKey, ClaimMode, Kind, Vip};
 use crate::decide::claim::{self, Standing};
 use crate::decide::timing::NOBODY_AFTER;
+use crate::ids::InstanceId;
 use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUnseen};
 
 /// The place to which EC2 leads the clients.
@@ -43,34 +45,74 @@ pub struct ClientReads {
     last: BTreeMap<BindingKey, Sight>,
     /// Whether a node is known to have led since this VIP exists.
     ever_led: bool,
-    /// The first and the last read that showed that nobody serves, without one between that showed otherwise.
+    /// The other instances to which a binding has led without a break since a read that showed no withdrawal of theirs.
+    served: BTreeSet<InstanceId>,
+    /// Those of them that have withdrawn their claims since. A node to which a binding is moved after its withdrawal may
+    /// serve, although it cannot record that.
+    given_up: BTreeSet<InstanceId>,
+    /// The first and the last read that showed that nobody serves, without one between that showed otherwise, and without
+    /// a long time between two.
     nobody: Option<(Moment, Moment)>,
 }
 
 impl ClientReads {
-    /// Takes a look into account.
-    pub fn learn(&mut self, vip: &Vip, observed: &Observed, standing: &Standing) {
+    /// Takes a look into account. `often` is the longest time between two looks while nobody serves.
+    pub fn learn(&mut self, vip: &Vip, observed: &Observed, standing: &Standing, often: Duration) {
         self.last.retain(|key, _| vip.bindings.contains_key(key));
         for (key, sight) in &observed.sights {
             if is_of_nothing(&sight.seen) {
                 self.last.remove(key);
             } else if !matches!(sight.seen, Seen::Unknown(_)) {
-                self.last.insert(key.clone(), sight.clone());
+                let before = self.last.insert(key.clone(), sight.clone());
+                let holder = instance(place(&sight.seen));
+                if let (Some(before), Some(node)) = (before, &holder)
+                    && instance(place(&before.seen)) != holder
+                {
+                    self.served.remove(node);
+                }
             }
         }
+        self.learn_withdrawals(vip, &observed.claims);
         let Some(led) = self.led(observed).filter(|led| led.is_current) else { return };
         let recorded = matches!(&observed.claims, Claims::Read { terms, implausible, elsewhere, .. }
             if !terms.is_empty() || !implausible.is_empty() || elsewhere.values().any(|copies| !copies.terms.is_empty()));
-        self.ever_led |= recorded || led.place != LedTo::Nowhere;
-        let nobody = match &led.place {
+        self.ever_led |= (recorded && vip.claims == ClaimMode::Tags) || led.place != LedTo::Nowhere;
+        // The places may differ, and each lead to nobody: an Elastic IP is released where a route stays.
+        let nobody = self.leading().all(|(kind, sight)| match place(&sight.seen) {
             LedTo::Nowhere => self.ever_led,
-            // Where the routes of a former leader stay until a successor replaces them, they lead to nobody.
-            LedTo::Elsewhere(holder) => leads(holder, &observed.claims) == Some(false),
+            // Where the routes of a former leader stay until a successor replaces them, they lead to nobody. An address
+            // does not stay: where it is, it may have been taken again, and a node whose release fails tells so itself.
+            LedTo::Elsewhere(holder) => kind == Kind::Route && self.leads(&holder) == Some(false),
             LedTo::Here => *standing == Standing::Standby,
             LedTo::Several => false,
-        };
-        let first = self.nobody.map_or(led.read_at, |(first, _)| first);
+        });
+        // Of a long time between two looks, nobody knows what was true in it.
+        let goes_on = self.nobody.filter(|(_, last)| led.read_at <= *last + often * 2);
+        let first = goes_on.map_or(led.read_at, |(first, _)| first);
         self.nobody = nobody.then_some((first, led.read_at));
+    }
+
+    fn learn_withdrawals(&mut self, vip: &Vip, claims: &Claims) {
+        let holders: BTreeSet<_> = self.places().filter_map(instance).collect();
+        self.served.retain(|node| holders.contains(node));
+        // Where claims are off, old tags say nothing.
+        if vip.claims == ClaimMode::Tags && matches!(claims, Claims::Read { .. }) {
+            let serve = holders.into_iter().filter(|node| !claim::has_given_up(claims, node));
+            self.served.extend(serve);
+            self.given_up = self.served.iter().filter(|node| claim::has_given_up(claims, node)).cloned().collect();
+        }
+        self.given_up.retain(|node| vip.claims == ClaimMode::Tags && self.served.contains(node));
+    }
+
+    /// Begins anew to count for how long nobody serves.
+    pub fn begin_anew(&mut self) {
+        self.nobody = None;
+    }
+
+    /// When the first of the reads began that all showed that nobody serves. `None` if the last read showed otherwise.
+    #[must_use]
+    pub fn nobody_since(&self) -> Option<Moment> {
+        self.nobody.map(|(first, _)| first)
     }
 
     /// The last sight of a binding that was not unknown.
@@ -85,24 +127,44 @@ impl ClientReads {
         let Led { place, read_at, is_current } = self.led(observed)?;
         let leads = match &place {
             LedTo::Here => Some(*standing == Standing::Leader),
-            LedTo::Elsewhere(holder) => leads(holder, &observed.claims),
+            LedTo::Elsewhere(holder) => self.leads(holder),
             LedTo::Nowhere | LedTo::Several => None,
         };
-        let nobody_since = self.nobody.map(|(first, _)| first);
+        let nobody_since = self.nobody_since();
         let nobody_serves = self.nobody.is_some_and(|(first, last)| last >= first + NOBODY_AFTER);
         Some(Clients { place, read_at, is_current, leads, nobody_since, nobody_serves })
     }
 
     fn led(&self, observed: &Observed) -> Option<Led> {
-        let last: Vec<_> =
-            self.last.iter().filter(|(key, _)| key.kind.leads_clients()).map(|(_, sight)| sight).collect();
-        let read_at = last.iter().map(|sight| sight.at).min()?;
+        let read_at = self.leading().map(|(_, sight)| sight.at).min()?;
         let mut asked = observed.sights.iter().filter(|(key, _)| key.kind.leads_clients());
         let is_current = asked.all(|(_, sight)| is_of_nothing(&sight.seen) || !matches!(sight.seen, Seen::Unknown(_)));
-        let mut places = last.iter().map(|sight| place(&sight.seen));
+        let mut places = self.places();
         let first = places.next()?;
         let place = if places.all(|other| is_same(&first, &other)) { first } else { LedTo::Several };
         Some(Led { place, read_at, is_current })
+    }
+
+    /// The last sights of the bindings that lead clients.
+    fn leading(&self) -> impl Iterator<Item = (Kind, &Sight)> {
+        self.last.iter().filter(|(key, _)| key.kind.leads_clients()).map(|(key, sight)| (key.kind, sight))
+    }
+
+    fn places(&self) -> impl Iterator<Item = LedTo> {
+        self.leading().map(|(_, sight)| place(&sight.seen))
+    }
+
+    /// Whether the holder leads, by the claims on record. Only a claim that was given up tells: a claim that stands may be
+    /// that of a node that died.
+    fn leads(&self, holder: &Holder) -> Option<bool> {
+        self.given_up.contains(holder.instance.as_ref()?).then_some(false)
+    }
+}
+
+fn instance(place: LedTo) -> Option<InstanceId> {
+    match place {
+        LedTo::Elsewhere(holder) => holder.instance,
+        LedTo::Here | LedTo::Nowhere | LedTo::Several => None,
     }
 }
 
@@ -136,22 +198,15 @@ fn is_same(one: &LedTo, other: &LedTo) -> bool {
     }
 }
 
-/// Whether the holder leads, by the claims on record. Only a claim that was given up tells: a claim that stands may be
-/// that of a node that died.
-fn leads(holder: &Holder, claims: &Claims) -> Option<bool> {
-    claim::has_given_up(claims, holder.instance.as_ref()?).then_some(false)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::binding::{Account, Anchor, Binding, ClaimMode, Handover, Kind, OnRelease};
+    use crate::binding::{Account, Anchor, Binding, Handover, OnRelease};
     use crate::ids::Term;
     use crate::observe::seen::{Copies, Serving, Witness};
 
     const S: fn(u64) -> Duration = Duration::from_secs;
+    const OFTEN: Duration = Duration::from_secs(10);
 
     fn key(target: &str) -> BindingKey {
         BindingKey::new(Kind::Route, target)
@@ -214,7 +269,7 @@ mod tests {
         let mut clients = None;
         for (look, terms, s) in looks {
             let observed = seen(std::slice::from_ref(look), terms, *s);
-            reads.learn(&vip(&["rtb-0"]), &observed, &Standing::Standby);
+            reads.learn(&vip(&["rtb-0"]), &observed, &Standing::Standby, OFTEN);
             clients = reads.clients(&observed, &Standing::Standby);
         }
         clients.unwrap()
@@ -222,24 +277,35 @@ mod tests {
 
     #[test]
     fn nobody_serves_once_two_looks_show_it_for_longer_than_a_failover_takes() {
-        let (led, gone): (&[_], &[_]) = (&[("i-b", 7)], &[("i-b", 0)]);
+        let (led, gone): (&'static [_], &'static [_]) = (&[("i-b", 7)], &[("i-b", 0)]);
+        let here = || Seen::Here { association: None };
         let late = NOBODY_AFTER.as_secs();
+        // These looks, each 10 s after the one before, up to the time after which nobody serves.
+        let on = |seen: &Seen, claims: &'static [(&str, u64)], until: u64| -> Vec<Look<'static>> {
+            (10..until).step_by(10).chain([until]).map(|s| (seen.clone(), claims, s)).collect()
+        };
+        let with = |first: Look<'static>, then: Vec<Look<'static>>| [vec![first], then].concat();
         for (looks, nobody) in [
             // An ordinary failover is over before.
             (vec![(at("i-b"), led, 1), (Seen::Absent, gone, 10), (at("i-c"), gone, 25)], false),
             (vec![(Seen::Absent, gone, 10)], false),
-            (vec![(Seen::Absent, gone, 10), (Seen::Absent, gone, 9 + late)], false),
-            (vec![(Seen::Absent, gone, 10), (Seen::Absent, gone, 10 + late)], true),
+            (on(&Seen::Absent, gone, 9 + late), false),
+            (on(&Seen::Absent, gone, 10 + late), true),
+            // Nobody looked for so long that a node may have served meanwhile.
+            (vec![(Seen::Absent, gone, 10), (Seen::Absent, gone, 11 + late)], false),
             // The routes of a former leader lead to nobody.
-            (vec![(at("i-b"), gone, 10), (at("i-b"), gone, 10 + late)], true),
-            (vec![(at("i-b"), led, 10), (at("i-b"), led, 10 + late)], false),
-            (vec![(Seen::Here { association: None }, gone, 10), (Seen::Here { association: None }, gone, 90)], true),
+            (with((at("i-b"), led, 1), on(&at("i-b"), gone, 10 + late)), true),
+            (on(&at("i-b"), led, 10 + late), false),
+            (on(&here(), gone, 10 + late), true),
+            // A node that took the VIP after its withdrawal may not be able to record its claim.
+            (on(&at("i-b"), gone, 10 + late), false),
+            (with((at("i-b"), led, 1), with((Seen::Absent, gone, 9), on(&at("i-b"), gone, 10 + late))), false),
             // A look between that shows a leader begins the time anew.
-            (vec![(Seen::Absent, gone, 10), (at("i-c"), led, 30), (Seen::Absent, gone, 10 + late)], false),
+            (with((Seen::Absent, gone, 5), with((at("i-c"), led, 9), on(&Seen::Absent, gone, 9 + late))), false),
             // No node has led yet.
-            (vec![(Seen::Absent, &[], 10), (Seen::Absent, &[], 900)], false),
+            (on(&Seen::Absent, &[], 900), false),
             // This daemon saw a leader before, although no claim is on record.
-            (vec![(at("i-b"), &[], 1), (Seen::Absent, &[], 10), (Seen::Absent, &[], 90)], true),
+            (with((at("i-b"), &[], 1), on(&Seen::Absent, &[], 90)), true),
             // A read that fails says nothing.
             (vec![(Seen::Absent, gone, 10), (unread(), gone, 90)], false),
         ] {
@@ -248,32 +314,53 @@ mod tests {
     }
 
     #[test]
+    fn where_claims_are_off_old_tags_say_nothing() {
+        let off = Vip { claims: ClaimMode::Off, ..vip(&["rtb-0"]) };
+        let (mut reads, mut clients) = (ClientReads::default(), None);
+        for (term, s) in [(7, 1), (0, 10), (0, 20), (0, 30), (0, 40)] {
+            let observed = seen(&[at("i-b")], &[("i-b", term)], s);
+            reads.learn(&off, &observed, &Standing::Standby, OFTEN);
+            clients = reads.clients(&observed, &Standing::Standby);
+        }
+        let clients = clients.unwrap();
+        assert_eq!((clients.leads, clients.nobody_since), (None, None));
+        let (mut reads, observed) = (ClientReads::default(), seen(&[Seen::Absent], &[("i-b", 0)], 1));
+        reads.learn(&off, &observed, &Standing::Standby, OFTEN);
+        assert_eq!(reads.nobody_since(), None, "no node is known to have led");
+    }
+
+    #[test]
+    fn places_that_differ_lead_to_nobody_if_each_of_them_does() {
+        let late = NOBODY_AFTER.as_secs();
+        for (other, nobody) in [(at("i-b"), true), (at("i-c"), false)] {
+            let (mut reads, mut clients) = (ClientReads::default(), None);
+            for (led, s) in [(7, 1), (0, 10), (0, 20), (0, 30), (0, 10 + late)] {
+                let observed = seen(&[other.clone(), Seen::Absent], &[("i-b", led)], s);
+                reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Standby, OFTEN);
+                clients = reads.clients(&observed, &Standing::Standby);
+            }
+            let clients = clients.unwrap();
+            assert_eq!((clients.place, clients.nobody_serves), (LedTo::Several, nobody), "{other:?}");
+        }
+    }
+
+    #[test]
     fn a_claim_counts_on_every_resource_that_carries_claims() {
-        let own = || vip(&["rtb-0"]);
-        let copied = |on_anchor: &[(&str, u64)], on_the_other: &[(&str, u64)], given_up: &[(&str, u64)], s| {
-            let named = |claims: &[(&str, u64)]| -> BTreeMap<_, _> {
-                claims.iter().map(|(node, term)| (node.parse().unwrap(), Term(*term))).collect()
-            };
-            let mut observed = seen(&[at("i-b")], on_anchor, s);
+        let looked = |on_the_other: u64, given_up: u64, s: u64| {
+            let mut observed = seen(&[at("i-b")], &[("i-b", 7)], s);
             let Claims::Read { elsewhere, .. } = &mut observed.claims else { unreachable!() };
-            let (terms, withdrawn) = (named(on_the_other), named(given_up));
-            let copies = Copies { terms, withdrawn, edited: BTreeMap::new(), at: S(s) };
+            let named = |term| BTreeMap::from([("i-b".parse().unwrap(), Term(term))]);
+            let copies =
+                Copies { terms: named(on_the_other), withdrawn: named(given_up), at: S(s), ..Copies::default() };
             elsewhere.insert(Anchor::RouteTable(Account::Own, "rtb-9".parse().unwrap()), copies);
             observed
         };
-        for (on_anchor, on_the_other, given_up, leads) in [
-            // The anchor has changed since, and the holder's withdrawal stands where its claim stood.
-            (&[][..], &[("i-b", 0)][..], &[("i-b", 7)][..], Some(false)),
-            (&[("i-b", 7)], &[("i-b", 0)], &[("i-b", 7)], Some(false)),
-            (&[("i-b", 0)], &[("i-b", 9)], &[], None),
-        ] {
+        for (on_the_other, given_up, leads) in [(0, 7, Some(false)), (9, 7, None)] {
             let mut reads = ClientReads::default();
-            let looks = [10, 10 + NOBODY_AFTER.as_secs()].map(|s| copied(on_anchor, on_the_other, given_up, s));
-            for look in &looks {
-                reads.learn(&own(), look, &Standing::Standby);
-            }
-            let clients = reads.clients(&looks[1], &Standing::Standby).unwrap();
-            assert_eq!((clients.leads, clients.nobody_serves), (leads, leads.is_some()), "{on_anchor:?}");
+            reads.learn(&vip(&["rtb-0"]), &looked(7, 0, 1), &Standing::Standby, OFTEN);
+            let observed = looked(on_the_other, given_up, 10);
+            reads.learn(&vip(&["rtb-0"]), &observed, &Standing::Standby, OFTEN);
+            assert_eq!(reads.clients(&observed, &Standing::Standby).unwrap().leads, leads, "{on_the_other}");
         }
     }
 
@@ -288,7 +375,7 @@ mod tests {
     fn what_the_config_names_and_ec2_does_not_have_is_no_failed_read() {
         let missing = || Seen::Unknown(WhyUnseen::NoSuchResource("rtb-1".to_owned()));
         let (mut reads, observed) = (ClientReads::default(), seen(&[at("i-b"), missing()], &[], 1));
-        reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Standby);
+        reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Standby, OFTEN);
         let clients = reads.clients(&observed, &Standing::Standby).unwrap();
         assert!(clients.is_current && matches!(clients.place, LedTo::Elsewhere(_)), "{clients:?}");
     }
@@ -303,7 +390,7 @@ mod tests {
             (vec![Seen::Absent, Seen::Absent], LedTo::Nowhere),
         ] {
             let (mut reads, observed) = (ClientReads::default(), seen(&looks, &[], 1));
-            reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Leader);
+            reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Leader, OFTEN);
             assert_eq!(reads.clients(&observed, &Standing::Leader).unwrap().place, place);
         }
     }

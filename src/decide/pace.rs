@@ -17,6 +17,16 @@ pub fn longest(intervals: &Intervals) -> Duration {
     leader.max(intervals.standby)
 }
 
+/// The longest time between two looks of a node that looks often and does not lead, before its random part. It is no
+/// shorter than the usual one, because an answer may be slow.
+#[must_use]
+pub fn often(intervals: &Intervals) -> Duration {
+    match intervals.leader {
+        LeaderInterval::Auto => EASY_INTERVAL,
+        LeaderInterval::Every(interval) => interval.max(EASY_INTERVAL),
+    }
+}
+
 /// The throttling that was seen lately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pace {

@@ -110,7 +110,7 @@ pub const DELETE_ROUTE_AFTER: Duration = Duration::from_secs(30);
 /// after which Pgpool was seen to elect a node again whose watchdog process had died: 11.9 s.
 pub const KEEP_FOR: Duration = Duration::from_secs(15);
 
-/// Nobody serves a VIP if two looks that are this far apart, and each look between, show that EC2 leads its clients to no
+/// Nobody serves a VIP if two looks that are this far apart, and each look between, about every [`EASY_INTERVAL`], show that EC2 leads its clients to no
 /// node that leads. An ordinary failover is over by then: a former leader keeps its bindings for [`KEEP_FOR`] at most, and
 /// the call that takes them has an answer within [`LONGEST_ANSWER`].
 pub const NOBODY_AFTER: Duration = Duration::from_secs(30);

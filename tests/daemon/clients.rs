@@ -1,5 +1,6 @@
 //! Where clients are led, as each node's page tells it: while nodes lead, after a failover, and while nobody leads.
 
+use vipkeeper::binding::ClaimMode;
 use vipkeeper::status::ClientsAt;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 
@@ -63,6 +64,63 @@ fn a_vip_that_nobody_serves_is_told_on_every_standby_and_an_ordinary_failover_is
             }
         });
     }
+}
+
+#[test]
+fn a_leader_whose_record_is_refused_serves_whatever_its_old_tag_says() {
+    for mode in [ClaimMode::Tags, ClaimMode::Off] {
+        in_paused_time(async {
+            let mut world = World::new(2, elastic_ip);
+            world.start_with_leader_of(EIP, seconds(20)).await;
+            world.down(0, EIP);
+            // Long enough for the standby to see that the Elastic IP is free.
+            pass(seconds(20)).await;
+            world.estate.fault(Fault::new(FaultKind::Deny).at("CreateTags"));
+            if mode == ClaimMode::Off {
+                for node in &mut world.nodes {
+                    node.config.borrow_mut().as_mut().unwrap().claims = ClaimMode::Off;
+                    node.kill().await;
+                    node.start();
+                }
+            }
+            world.up(0, EIP);
+            pass(seconds(120)).await;
+            assert_eq!(at(&world, 1, EIP), ClientsAt::Elsewhere);
+            for node in &world.nodes {
+                assert_eq!(node.recorder.heard("NobodyServes"), [], "{mode:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_vip_whose_route_stays_where_its_elastic_ip_is_released_is_served_by_nobody() {
+    in_paused_time(async {
+        let mut world = World::new(2, elastic_ip_and_route);
+        let vip = world.nodes[0].config.borrow().as_ref().unwrap().vips[0].delegate_ip.to_string();
+        world.start_with_leader_of(&vip, seconds(60)).await;
+        world.down(0, &vip);
+        pass(seconds(95)).await;
+        for node in 0..2 {
+            assert_eq!(at(&world, node, &vip), ClientsAt::Several);
+            assert!(shown(&world, node).0.contains("NOBODY SERVES"));
+        }
+    });
+}
+
+#[test]
+fn while_nobody_serves_each_node_looks_often() {
+    in_paused_time(async {
+        let mut world = World::new(2, routes(1));
+        world.start_with_leader_of(ADDRESS, seconds(60)).await;
+        world.down(0, ADDRESS);
+        pass(seconds(60)).await;
+        let mark = world.mark();
+        pass(seconds(120)).await;
+        let looks =
+            world.calls(mark).into_iter().filter(|(_, operation, _)| *operation == "DescribeRouteTables").count();
+        assert!((20..=34).contains(&looks), "two nodes, each about every 10 s: {looks}");
+    });
 }
 
 #[test]

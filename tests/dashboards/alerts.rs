@@ -121,7 +121,7 @@ const NOTHING_IS_WRONG: [Case; 7] = [
     ),
 ];
 
-const SOMETHING_IS_WRONG: [Case; 13] = [
+const SOMETHING_IS_WRONG: [Case; 14] = [
     case(
         "the leader stands by, and nobody takes over",
         |cluster| {
@@ -254,6 +254,14 @@ const SOMETHING_FAILS: [Case; 14] = [
         "nobody serves the VIP, as one node reads it",
         |cluster| cluster.set("b", "vipkeeper_nobody_serves", &of_vip(""), between(20.0, 40.0)),
         &[(19.5, &[]), (20.5, &["NobodyServes"]), (40.5, &[])],
+    ),
+    case(
+        "an operator moves the VIP by hand, and holds it meanwhile",
+        |cluster| {
+            cluster.set("b", "vipkeeper_nobody_serves", &of_vip(""), between(20.0, 40.0));
+            cluster.set("c", "vipkeeper_held", &of_vip(""), between(19.0, 30.0));
+        },
+        &[(20.5, &["Held"]), (29.5, &["Held"]), (30.5, &["NobodyServes"]), (40.5, &[])],
     ),
     case(
         "an operator holds the VIP on one node",
