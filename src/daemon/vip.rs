@@ -190,10 +190,14 @@ impl VipLoop {
         let desired = reading.desired.clone();
         let plan = self.decider.decide(&vip, &desired, &mut observed, now);
         // A failure is forgotten once its subject is as it should be. A binding that cannot be seen at present keeps
-        // its backoff.
-        let is_due = |subject: &Subject| match subject {
-            Subject::Binding(key) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
-            Subject::OwnClaim | Subject::CopyOfClaim(_) | Subject::OldClaim => plan.action(subject).is_some(),
+        // its backoff, and so does a claim whose tags could not be read.
+        let is_due = |subject: &Subject| match (subject, &observed.claims) {
+            (Subject::Binding(key), _) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
+            (_, Claims::Unknown) => vip.claims == ClaimMode::Tags || plan.action(subject).is_some(),
+            (Subject::CopyOfClaim(resource), Claims::Read { elsewhere, .. }) if !elsewhere.contains_key(resource) => {
+                vip.other_anchors().contains(resource)
+            }
+            (_, Claims::Read { .. }) => plan.action(subject).is_some(),
         };
         self.attempts.forget(|subject| !is_due(subject));
         self.note_progress(&plan, now.wall_ms);
@@ -253,8 +257,9 @@ impl VipLoop {
         in_flight.want_only(vip, plan);
         let claim = self.decider.memory.claim.as_ref().map(|own| own.id.clone());
         let mut wanted: Vec<_> = plan.changes().collect();
-        // Local changes come first, so that a node that lets go stops answering for the address first.
-        wanted.sort_by_key(|change| change.action().is_cloud());
+        // Local changes come first, so that a node that lets go stops answering for the address first. Copies of a claim come
+        // last, so that no take waits for them.
+        wanted.sort_by_key(|change| (change.action().is_cloud(), matches!(change, Change::Copy { .. })));
         let mut writes = Vec::new();
         for change in wanted {
             let subject = change.subject();

@@ -202,3 +202,42 @@ fn a_copy_of_a_claim_that_is_denied_is_told_as_itself() {
         assert!(copied.message.contains("is not authorized to perform: ec2:CreateTags"), "{copied:?}");
     });
 }
+
+#[test]
+fn a_denied_withdrawal_keeps_its_backoff_while_the_tags_cannot_be_read() {
+    in_paused_time(async {
+        let mut world = World::new(1, elastic_ip);
+        world.start_with_leader_of(EIP, seconds(20)).await;
+        world.estate.fault(Fault::new(FaultKind::Deny).at("CreateTags"));
+        let mark = world.mark();
+        world.down(0, EIP);
+        pass(millis(500)).await;
+        let unread = world.estate.fault(Fault::new(FaultKind::Deny).at("DescribeAddresses"));
+        pass(seconds(3)).await;
+        world.estate.mend(unread);
+        pass(seconds(11)).await;
+        let calls: Vec<_> = world.calls(mark).into_iter().map(|(_, operation, code)| (operation, code)).collect();
+        let failed = ("DescribeAddresses", "UnauthorizedOperation".to_owned());
+        assert!(calls.contains(&failed) && calls.last().is_some_and(|(_, code)| code == "OK"), "{calls:?}");
+        let tries = calls.iter().filter(|(operation, _)| *operation == "CreateTags").count();
+        assert_eq!(tries, 1, "the next try is due after 15 s: {calls:?}");
+    });
+}
+
+#[test]
+fn the_copies_of_a_claim_go_out_after_its_takes() {
+    in_paused_time(async {
+        let world = roll(printed).await;
+        world.down(0, ADDRESS);
+        pass(seconds(20)).await;
+        let mark = world.mark();
+        world.up(0, ADDRESS);
+        pass(seconds(1)).await;
+        let calls: Vec<_> = world.writes(mark).into_iter().map(|(_, operation)| operation).collect();
+        let last_tag = calls.iter().rposition(|operation| *operation == "CreateTags");
+        let last_take =
+            calls.iter().rposition(|operation| operation.contains("Address") || operation.contains("Route"));
+        assert!(calls.iter().filter(|operation| **operation == "CreateTags").count() > 1, "{calls:?}");
+        assert!(last_tag > last_take, "{calls:?}");
+    });
+}
