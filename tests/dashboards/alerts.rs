@@ -121,7 +121,7 @@ const NOTHING_IS_WRONG: [Case; 7] = [
     ),
 ];
 
-const SOMETHING_IS_WRONG: [Case; 14] = [
+const SOMETHING_IS_WRONG: [Case; 13] = [
     case(
         "the leader stands by, and nobody takes over",
         |cluster| {
@@ -218,7 +218,7 @@ const SOMETHING_IS_WRONG: [Case; 14] = [
     ),
 ];
 
-const SOMETHING_FAILS: [Case; 14] = [
+const SOMETHING_FAILS: [Case; 15] = [
     case(
         "a route points elsewhere",
         |cluster| {

@@ -390,3 +390,17 @@ async fn an_address_in_use_is_an_error_that_says_what_to_do() {
     assert!(error.starts_with(&format!("cannot listen on {address} for metrics and health: ")), "{error}");
     assert!(error.contains("metrics.listen"), "{error}");
 }
+
+#[tokio::test]
+async fn an_address_that_is_taken_at_the_start_and_free_later_is_served_then() {
+    let other = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = other.local_addr().unwrap();
+    let (told, mut tries) = tokio::sync::mpsc::unbounded_channel();
+    let _listener = http::start(address, Arc::new(report()), move |outcome| drop(told.send(outcome))).unwrap();
+    let error = tries.recv().await.unwrap().unwrap_err();
+    assert!(error.starts_with(&format!("cannot listen on {address} ")), "{error}");
+    drop(other);
+    let served = async { while tries.recv().await.unwrap().is_err() {} };
+    tokio::time::timeout(Duration::from_secs(10), served).await.expect("it is tried again each second");
+    assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "));
+}
