@@ -108,7 +108,7 @@ impl Ec2Ask for AwsEc2 {
             Ok(answer.route_tables().iter().find_map(convert::route_table))
         };
         // Both are asked for at once: a subnet with no table of its own uses the main one.
-        let (own, main) = futures_util::future::join(ask(own), ask(main)).await;
+        let (own, main) = futures_util::future::join(Box::pin(ask(own)), Box::pin(ask(main))).await;
         Ok(own?.or(main?))
     }
 }

@@ -39,7 +39,7 @@ async fn change(tested: &Tested) -> Result<(), Ec2Error> {
 async fn failed(reply: CannedReply) -> (Ec2Error, Vec<(&'static str, &'static str)>) {
     let endpoint = Canned::start(move |_, _| reply.clone()).await;
     let tested = Tested::at(&endpoint).await;
-    let mut error = change(&tested).await.unwrap_err();
+    let mut error = Box::pin(change(&tested)).await.unwrap_err();
     let host = endpoint.url.trim_start_matches("http://");
     error.message = error.message.replace(host, "127.0.0.1");
     assert_eq!(endpoint.requests().len(), 1, "retries are the loop's work");
