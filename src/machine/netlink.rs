@@ -2,7 +2,8 @@
 //!
 //! The kernel carries a request out inside the call that sends it, under a lock that it shares with every other change
 //! of the network. A driver that hangs under that lock would also block the loop. So a separate thread talks to the
-//! kernel: one request after the other, each on its own socket. The loop waits for the thread at most [`PATIENCE`].
+//! kernel: one request after the other, each on its own socket. The loop waits for the thread for a bounded time
+//! (`socket::PATIENCE`).
 
 use std::collections::BTreeSet;
 use std::io;
