@@ -327,15 +327,16 @@ fn no_file_is_too_long_and_each_module_says_its_job() {
 #[test]
 fn nothing_is_left_to_be_done_later() {
     // Put together, so that they do not find themselves.
-    let marks = ["TO", "FIX", "XX"].map(|begin| begin.to_owned() + if begin == "TO" { "DO" } else { "ME" });
-    let marks = [marks[0].as_str(), marks[1].as_str(), "todo!", "unimplemented!"];
+    let marks = [("TO", "DO"), ("FIX", "ME"), ("XX", "X"), ("todo", "!"), ("unimplemented", "!")];
+    let marks = marks.map(|(begin, end)| format!("{begin}{end}"));
     let endings = [".rs", ".md", ".toml", ".service", ".tmpfiles", ".sysusers", "tests/all", ".ci/run"];
     for (name, path) in files().into_iter().filter(|(name, _)| endings.iter().any(|ending| name.ends_with(ending))) {
-        if ["tests/tidy.rs", "Cargo.toml"].contains(&name.as_str()) {
+        // Cargo.toml names two of the marks, as lints that forbid them.
+        if name == "Cargo.toml" {
             continue;
         }
         let text = fs::read_to_string(path).unwrap();
-        assert_eq!(marks.iter().find(|mark| text.contains(*mark)), None, "{name}");
+        assert_eq!(marks.iter().find(|mark| text.contains(mark.as_str())), None, "{name}");
     }
 }
 
