@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::decide::own_writes::OwnWrites;
 use crate::decide::pace::{self, Pace};
+use crate::decide::retry::Because;
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -30,7 +31,6 @@ use crate::wake::{Parts, Wake};
 
 pub use self::surroundings::{Ask, Knock, Reload, Surroundings};
 
-use self::attempts::Because;
 use self::document::Context;
 use self::identifying::Identifying;
 use self::in_flight::{InFlight, WriteFuture};
@@ -40,7 +40,8 @@ use self::problems::Problems;
 use self::pulse::Pulse;
 use self::reads::{ReadFuture, Reads};
 use self::schedule::Schedule;
-use self::vip::{KernelLook, VipLoop};
+use self::vip::VipLoop;
+use self::vip::changes::KernelLook;
 use self::word::LastWord;
 
 mod ask;

@@ -1,8 +1,9 @@
 //! Every decision about a VIP, as pure functions: who may hold it ([`claim`]), what is remembered between passes
 //! ([`memory`]), what must change ([`plan`]), where the clients are led ([`clients`]), what a former leader keeps for
 //! its successor ([`keep`]), what an operator holds back ([`hold`]), what a refusal means ([`refusal`]), whether own changes undo
-//! one another ([`own_writes`]), how the watchdog's word counts ([`witness`]), how often a leader looks ([`pace`]), and how
-//! long each thing takes or counts ([`timing`]). These functions read no clock and do no I/O.
+//! one another ([`own_writes`]), how the watchdog's word counts ([`witness`]), how often EC2 and the
+//! watchdog are asked ([`pace`]), when a change that failed is tried again ([`retry`]), and how long each thing takes or
+//! counts ([`timing`]). These functions read no clock and do no I/O.
 //!
 //! The daemon and `vipkeeper plan` both decide through a [`Decider`], so that both come to the same conclusion.
 
@@ -26,6 +27,7 @@ pub mod own_writes;
 pub mod pace;
 pub mod plan;
 pub mod refusal;
+pub mod retry;
 pub mod timing;
 pub mod witness;
 

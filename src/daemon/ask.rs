@@ -4,7 +4,7 @@ use super::Daemon;
 use super::reads::Event;
 use super::vip::VipLoop;
 use crate::config::WitnessMode;
-use crate::decide::timing::{ASK_AGAIN, ASK_IN_DISPUTE, ASK_WHILE_KEEPING, ASK_WITHOUT_DESIRED};
+use crate::decide::pace::{self, Asking};
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
@@ -29,17 +29,10 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         if self.config.witness == WitnessMode::Off || self.watchdog.is_asking() {
             return None;
         }
-        let stands = matches!(self.watchdog.asked(), Some(Asked::Word(_)));
+        let has_answered = matches!(self.watchdog.asked(), Some(Asked::Word(_)));
         let after = |vip: &VipLoop| {
-            if vip.keeps() {
-                ASK_WHILE_KEEPING
-            } else if vip.dispute().is_some_and(|dispute| !(stands && dispute.hook_lost(self.config.witness))) {
-                ASK_IN_DISPUTE
-            } else if vip.is_unknown() {
-                ASK_WITHOUT_DESIRED
-            } else {
-                ASK_AGAIN
-            }
+            let (keeps, dispute, no_hooks_word) = (vip.keeps(), vip.dispute(), vip.is_unknown());
+            pace::ask_after(&Asking { keeps, dispute, no_hooks_word, has_answered }, self.config.witness)
         };
         self.vips.iter().map(after).min().map(|after| self.watchdog.at() + after)
     }

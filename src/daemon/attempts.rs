@@ -3,53 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::in_flight::Failure;
 use crate::backoff::Backoff;
+use crate::decide::plan::Subject;
+use crate::decide::refusal::{Refusal, Refusals};
+use crate::decide::retry::{self, Because};
 use crate::ec2::{Class, Effect};
 use crate::observe::cause::Cause;
 use crate::observe::seen::{Moment, Now};
-
-use super::in_flight::Failure;
-use crate::decide::plan::Subject;
-use crate::decide::refusal::{Refusal, Refusals};
-
-/// A change that perhaps happened is tried again once a look has shown whether it did, or after this long without such
-/// a look.
-const UNKNOWN_FOR: Duration = Duration::from_secs(1);
-/// The shortest delay after a failure that only an operator can mend.
-const DENIED_FLOOR: Duration = Duration::from_secs(15);
-/// The delay after EC2 refused to forget an old claim. Old claims do no harm for a long time: the anchor has room for
-/// 50 tags.
-const FORGET_FLOOR: Duration = Duration::from_hours(1);
-
-/// A subject that failed this often in a row keeps its backoff, even if EC2 accepts other changes.
-const FAILS_FOR_LONG: u32 = 8;
-
-/// Why changes are tried before their next try is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Because {
-    /// EC2 accepted another change.
-    OneWasAccepted,
-    /// EC2 answers again after it did not.
-    FaultOver,
-}
-
-impl Because {
-    /// The greatest number of waiting changes that are tried. After a fault more are tried, because EC2's buckets have
-    /// filled up during the fault.
-    pub fn releases(self) -> Releases {
-        let left = match self {
-            Self::OneWasAccepted => 2,
-            Self::FaultOver => 8,
-        };
-        Releases { because: self, left }
-    }
-}
 
 /// The changes that may still be tried for one reason.
 #[derive(Debug)]
 pub struct Releases {
     because: Because,
     left: usize,
+}
+
+impl From<Because> for Releases {
+    fn from(because: Because) -> Self {
+        Self { because, left: because.releases() }
+    }
 }
 
 /// The subjects whose last try failed.
@@ -98,7 +71,7 @@ pub struct LastFailure<'a> {
 
 impl Attempt {
     fn is_passing(&self) -> bool {
-        matches!(&self.last, Some(LastTry { class: Class::Transient | Class::Throttled, .. }))
+        self.last.as_ref().is_some_and(|last| retry::passes(last.class))
     }
 }
 
@@ -111,12 +84,7 @@ impl Attempts {
         }
         let attempt = self.0.entry(subject.clone()).or_default();
         attempt.failures += 1;
-        let delay = attempt.backoff.next_delay(rng);
-        let delay = match failure.class {
-            Class::Denied | Class::Rejected if *subject == Subject::OldClaim => FORGET_FLOOR,
-            Class::Denied | Class::Rejected => delay.max(DENIED_FLOOR),
-            Class::Transient | Class::Throttled | Class::Stale => delay,
-        };
+        let delay = retry::delay(subject, failure.class, attempt.backoff.next_delay(rng));
         attempt.next_try = Some(now.at + delay);
         attempt.unknown_since = (failure.effect == Effect::Unknown).then_some(now.at);
         attempt.failed_at = now.at;
@@ -162,9 +130,7 @@ impl Attempts {
             releases.left -= 1;
             attempt.next_try = None;
             attempt.hurries = fault_over;
-            // If EC2 refuses again, other callers were faster. That is no reason to wait longer than at first. A
-            // subject that failed for long keeps its backoff, because its account may stay out of reach.
-            if attempt.failures < FAILS_FOR_LONG {
+            if retry::begins_anew(attempt.failures) {
                 attempt.backoff.reset();
             }
         }
@@ -197,13 +163,10 @@ impl Attempts {
         self.0.keys()
     }
 
-    /// When a subject that failed may be tried again. A change that perhaps happened waits for a look, though not for
-    /// long: a repeated change does no harm, but EC2 may charge for it. `looked_at` is when the last look began that
-    /// showed the subject.
+    /// When a subject that failed may be tried again. `looked_at` is when the last look began that showed the subject.
     pub fn due(&self, subject: &Subject, looked_at: Option<Moment>) -> Option<Moment> {
         let attempt = self.0.get(subject)?;
-        let unseen = attempt.unknown_since.filter(|since| looked_at.is_none_or(|at| at < *since));
-        attempt.next_try.max(unseen.map(|since| since + UNKNOWN_FOR))
+        retry::due(attempt.next_try, attempt.unknown_since, looked_at)
     }
 
     /// The last failure of a subject.

@@ -1,12 +1,8 @@
 //! When this node searches for its identity, and how the search goes.
 
-use std::time::Duration;
-
 use crate::backoff::Backoff;
+use crate::decide::timing::SEARCH_AGAIN;
 use crate::observe::seen::Moment;
-
-/// The interval at which a node whose ENI EC2 does not show searches anew for its identity.
-const AGAIN: Duration = Duration::from_mins(1);
 
 /// Whether this node's identity serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +41,7 @@ impl Identifying {
         if due {
             self.under_way = true;
             self.anew = false;
-            self.next = now + AGAIN;
+            self.next = now + SEARCH_AGAIN;
         }
         due
     }

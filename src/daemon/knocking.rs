@@ -1,11 +1,7 @@
 //! Whether Pgpool on this node still serves clients, which is asked only while a VIP is kept for a successor.
 
-use std::time::Duration;
-
+use crate::decide::timing::KNOCK_AGAIN;
 use crate::observe::seen::{Moment, Port};
-
-/// The pause between two knocks.
-const KNOCK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The last knock at Pgpool's port.
 #[derive(Debug, Default)]

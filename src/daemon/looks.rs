@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::Daemon;
 use super::identifying::Identity;
-use super::reads::{self, Consequence, Event, Haste, Reads};
+use super::reads::{self, Consequence, Event, Reads};
 use super::schedule::Circumstances;
 use super::vip::VipLoop;
-use crate::config::{Intervals, LeaderInterval};
-use crate::decide::pace;
-use crate::decide::timing::{EASY_INTERVAL, JITTER};
+use crate::decide::pace::{self, Requests};
+use crate::decide::retry::Haste;
 use crate::ec2::{Ec2Read, Ec2Write, Urgency};
 use crate::identity::{Identify, Node};
 use crate::machine::kernel::Kernel;
@@ -20,13 +18,6 @@ use crate::observe::seen::{Moment, Now};
 use crate::report::{News, PassResult};
 use crate::state_dir::Machine;
 use crate::status::problem;
-
-/// Whether all requests succeed, or a read of the last round or the last try of a change failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Good,
-    Failing,
-}
 
 impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Takes the answer to a read into account.
@@ -105,10 +96,12 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     pub(super) fn round_over(&mut self, round: &reads::Finished) {
         let now = self.now().at;
         self.tell_pass(round);
-        let haste = if self.vips.iter().any(|vip| vip.is_eager(now)) { Haste::Eager } else { Haste::Patient };
+        let vips: Vec<_> = self.vips.iter().map(VipLoop::situation).collect();
+        let haste = if vips.iter().any(|vip| vip.is_eager(now)) { Haste::Eager } else { Haste::Patient };
         let failing = round.failed > 0 || self.vips.iter().any(VipLoop::is_failing);
-        let health = if failing { Health::Failing } else { Health::Good };
-        let interval = self.interval(health);
+        let requests = if failing { Requests::Fail } else { Requests::Succeed };
+        let interval = self.pace.interval(&self.config.intervals, &vips, requests, now);
+        let interval = pace::with_jitter(interval, self.around.rng.f64());
         let retry = self.reads.retry_delay(round, haste, &mut self.around.rng);
         // A source that fails must not make the looks at the other sources rarer.
         self.schedule.regularly_at(now + retry.map_or(interval, |delay| delay.min(interval)));
@@ -130,23 +123,6 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         };
         let duration = self.now().at.saturating_sub(round.began);
         self.around.reporter.news(&News::PassDone { result, duration });
-    }
-
-    /// The time until the next regular look. A leader looks quickly only while all its requests succeed, because requests
-    /// that fail cost the account as much as others.
-    fn interval(&mut self, health: Health) -> Duration {
-        let Intervals { leader, standby } = self.config.intervals;
-        let now = self.now().at;
-        let interval = match leader {
-            _ if !self.vips.iter().any(VipLoop::looks_often) => standby,
-            LeaderInterval::Every(interval) => interval,
-            LeaderInterval::Auto if health == Health::Good && self.vips.iter().any(VipLoop::leads) => {
-                let nodes = self.vips.iter().map(VipLoop::nodes_on_record).max().unwrap_or_default();
-                self.pace.leader_interval(nodes, standby, now)
-            }
-            LeaderInterval::Auto => EASY_INTERVAL,
-        };
-        interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * self.around.rng.f64())
     }
 
     fn identity(&self) -> Identity {
@@ -200,7 +176,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         let longest = pace::longest(&self.config.intervals);
         let circumstances = self.circumstances();
         self.schedule.begin(now, &circumstances, now + longest * 2);
-        let urgency = self.vips.iter().map(|vip| vip.urgency(now)).max().unwrap_or(Urgency::Normal);
+        let urgency = self.vips.iter().map(|vip| vip.situation().urgency(now)).max().unwrap_or(Urgency::Normal);
         let questions = known.questions(&self.config);
         self.world.keep_only(&questions);
         self.reading.extend(self.reads.start(questions, &self.around.ec2, urgency, now));

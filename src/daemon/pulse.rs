@@ -1,11 +1,7 @@
 //! Whether EC2 works, as its answers tell.
 
-use std::time::Duration;
-
+use crate::decide::timing::NOTHING_ACCEPTED_FOR;
 use crate::observe::seen::Moment;
-
-/// If EC2 accepted no change for this long, the success of a change that had failed tells that a fault is over.
-const NOTHING_ACCEPTED_FOR: Duration = Duration::from_secs(2);
 
 /// EC2's last signs of life.
 #[derive(Debug, Default)]

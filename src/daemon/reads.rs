@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::decide::retry::{self, Haste, LookAgain};
+use crate::decide::timing::{CHOOSE_AGAIN, LOOKS_AT_ONCE, RETRY_WHILE_EAGER};
 use crate::ec2::{Class, Ec2Error, Ec2Read, RouteTable, Urgency};
 use crate::identity::Node;
 use crate::machine::kernel::{Kernel, KernelError, LocalView};
@@ -17,16 +19,6 @@ use crate::observe::seen::{Moment, Port};
 use crate::observe::{Known, LastRead, World};
 use crate::pgpool::watchdog::Asked;
 use crate::status::SourceStatus;
-
-/// Route tables chosen by tag are looked for again this often: tables come and go rarely.
-const CHOOSE_AGAIN: Duration = Duration::from_mins(5);
-/// The shortest delay after a failed round, however often rounds failed before.
-const RETRY_FLOOR: Duration = Duration::from_secs(1);
-/// The delay after a failed round while a claim is being taken: the end of a fault must be noticed within a second.
-const RETRY_WHILE_EAGER: Duration = Duration::from_millis(500);
-/// The number of rounds that may be under way at once while a claim is being taken. A round that hangs is given up
-/// after some seconds, and rounds must not pile up until then.
-const ROUNDS_AT_ONCE: usize = 6;
 
 /// The end of a read that the loop waits for.
 pub enum Event {
@@ -107,15 +99,6 @@ struct Search {
     failures: u32,
 }
 
-/// Whether a claim waits for EC2 to answer again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Haste {
-    Patient,
-    /// A claim is eager to take. The delay between looks does not grow, because the first look that succeeds tells that
-    /// EC2 answers again.
-    Eager,
-}
-
 /// The reads that are under way, and how the last ones went.
 #[derive(Default)]
 pub struct Reads {
@@ -143,7 +126,7 @@ impl Reads {
     pub fn overtaken_at(&self, failed_at: Moment) -> Option<Moment> {
         let mut cloud = self.outcomes.iter().filter(|(topic, _)| **topic != Topic::LOCAL);
         let hangs = cloud.any(|(_, outcome)| outcome.answered < failed_at);
-        let round = self.round.as_ref().filter(|round| self.open <= (ROUNDS_AT_ONCE - 1) * round.asked)?;
+        let round = self.round.as_ref().filter(|round| self.open <= (LOOKS_AT_ONCE - 1) * round.asked)?;
         hangs.then(|| round.began + RETRY_WHILE_EAGER)
     }
 
@@ -309,21 +292,15 @@ impl Reads {
         Some(Finished { began: round.began, asked: round.asked, failed: round.failed, mildest: round.mildest })
     }
 
-    /// The delay after a failed round; `None` after a good round, and after a round in which only an operator can help,
-    /// because the usual interval suffices then. The mildest failure decides, so a failure that an operator must mend
-    /// hides no failure that passes by itself.
+    /// The delay before the look that follows; `None` if the usual interval suffices.
     pub fn retry_delay(&mut self, round: &Finished, haste: Haste, rng: &mut fastrand::Rng) -> Option<Duration> {
-        match round.mildest {
-            None | Some(Class::Denied | Class::Rejected) => {
+        match retry::look_again(round.mildest, haste) {
+            LookAgain::AtInterval => {
                 self.backoff.reset();
                 None
             }
-            Some(Class::Transient | Class::Throttled | Class::Stale) if haste == Haste::Eager => {
-                Some(RETRY_WHILE_EAGER)
-            }
-            Some(Class::Transient | Class::Throttled | Class::Stale) => {
-                Some(self.backoff.next_delay(rng).max(RETRY_FLOOR))
-            }
+            LookAgain::After(delay) => Some(delay),
+            LookAgain::ByBackoff { at_least } => Some(self.backoff.next_delay(rng).max(at_least)),
         }
     }
 

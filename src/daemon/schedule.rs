@@ -1,25 +1,10 @@
 //! When EC2 is to be looked at next, and why. One function answers both "is a look due" and "when to wake".
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use crate::decide::timing::AFTER_WRITE;
+use crate::decide::retry::FollowUp;
+use crate::decide::timing::{AFTER_WRITE, LOOK_DESPITE_WRITES};
 use crate::observe::seen::Moment;
-
-/// The look that the end of a change asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FollowUp {
-    /// The change was accepted, and EC2 should show it.
-    Confirm,
-    /// The change was refused because the world is not as it was seen.
-    LookNow,
-    /// Nobody knows whether the change happened.
-    LookSoon,
-    Nothing,
-}
-
-/// A claim's first look waits for its takes to be accepted, but no longer than this.
-const LOOK_DESPITE_WRITES: Duration = Duration::from_secs(1);
 
 /// The looks that somebody asked for.
 #[derive(Debug, Default)]
@@ -113,6 +98,8 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const S: fn(u64) -> Duration = Duration::from_secs;

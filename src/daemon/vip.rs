@@ -1,10 +1,8 @@
-//! One VIP in the loop: its desired state, its memory, its plan, and the changes that may start now.
+//! One VIP in the loop: its desired state, its memory, what was seen of it, and its plan.
 
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
-use crate::action::Action;
 use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Vip};
 use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
@@ -12,44 +10,24 @@ use crate::decide::claim::Standing;
 use crate::decide::clients::{ClientReads, Clients};
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
-use crate::decide::plan::{Change, Plan, State, Subject};
-use crate::decide::refusal::Refusal;
-use crate::decide::timing::{EAGER_FOR, EASY_INTERVAL, URGENT_FOR};
+use crate::decide::pace::Situation;
+use crate::decide::plan::Plan;
+use crate::decide::retry;
+use crate::decide::timing::EASY_INTERVAL;
 use crate::decide::witness::{Dispute, Heard};
 use crate::desired::Desired;
 use crate::desired::hold::InForce;
 use crate::desired::source::Reading;
-use crate::ec2::reason::Reason;
-use crate::ec2::{Accepted, Class, Effect, Urgency};
 use crate::ids::{ClaimId, InstanceId};
 use crate::observe::obstacles::TakeoverObstacle;
 use crate::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight, WhyUnseen};
 use crate::observe::{self, World};
-use crate::report::Outcome;
 use crate::state_dir::Machine;
 use crate::status::ConnectionsStatus;
 
-use super::attempts::{Attempts, LastFailure, Releases};
-use super::in_flight::{Failure, InFlight, RateWait, Write, Written};
-use super::schedule::FollowUp;
+use super::attempts::Attempts;
 
-/// A change whose answers were lost more often than this in a row is not looked for each time.
-const LOOKS_SOON: u32 = 5;
-
-/// Whether the kernel is being asked for its addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KernelLook {
-    UnderWay,
-    Done,
-}
-
-/// The result of a change that ended.
-#[derive(Debug)]
-pub struct Ending {
-    /// `None` for a change that was not sent.
-    pub outcome: Option<Outcome>,
-    pub follow_up: FollowUp,
-}
+pub mod changes;
 
 /// One VIP.
 pub struct VipLoop {
@@ -189,17 +167,7 @@ impl VipLoop {
         }
         let desired = reading.desired.clone();
         let plan = self.decider.decide(&vip, &desired, &mut observed, now);
-        // A failure is forgotten once its subject is as it should be. A binding that cannot be seen at present keeps
-        // its backoff, and so does a claim whose tags could not be read.
-        let is_due = |subject: &Subject| match (subject, &observed.claims) {
-            (Subject::Binding(key), _) => plan.bindings.get(key).is_some_and(|verdict| verdict.state != State::InSync),
-            (_, Claims::Unknown) => vip.claims == ClaimMode::Tags || plan.action(subject).is_some(),
-            (Subject::CopyOfClaim(resource), Claims::Read { elsewhere, .. }) if !elsewhere.contains_key(resource) => {
-                vip.other_anchors().contains(resource)
-            }
-            (_, Claims::Read { .. }) => plan.action(subject).is_some(),
-        };
-        self.attempts.forget(|subject| !is_due(subject));
+        self.attempts.forget(|subject| !retry::counts(subject, &plan, &vip, &observed.claims));
         self.note_progress(&plan, now.wall_ms);
         self.led.learn(&vip, &observed, &plan.standing, self.often);
         if self.decider.hold.as_ref().is_some_and(|hold| now.at < hold.until) {
@@ -244,122 +212,6 @@ impl VipLoop {
         Some(plan.standing == Standing::Leader && self.gained)
     }
 
-    /// Every planned change that is not under way and may be tried now. While the kernel is being asked for its
-    /// addresses, no local address is added: the plan for it rests on an answer that is about to be replaced.
-    pub fn next_writes(
-        &mut self,
-        in_flight: &mut InFlight,
-        kernel: KernelLook,
-        now: Moment,
-    ) -> Vec<(Write, Rc<RateWait>)> {
-        let vip = self.vip();
-        let Some(plan) = &self.plan else { return Vec::new() };
-        in_flight.want_only(vip, plan);
-        let claim = self.decider.memory.claim.as_ref().map(|own| own.id.clone());
-        let mut wanted: Vec<_> = plan.changes().collect();
-        // Local changes come first, so that a node that lets go stops answering for the address first. Copies of a claim come
-        // last, so that no take waits for them.
-        wanted.sort_by_key(|change| (change.action().is_cloud(), matches!(change, Change::Copy { .. })));
-        let mut writes = Vec::new();
-        for change in wanted {
-            let subject = change.subject();
-            let waits = self.due(&subject).is_some_and(|at| now < at);
-            // A release does not wait for the kernel's answer: this node must stop answering for the address at once.
-            let waits_for_kernel = kernel == KernelLook::UnderWay && subject.is_local() && !change.is_release();
-            if waits || in_flight.has(vip, &subject) || waits_for_kernel {
-                continue;
-            }
-            let wait = in_flight.begin(vip, &change, self.urgency_of(&change));
-            writes.push((Write { vip, change, claim: claim.clone(), start: self.starts }, wait));
-        }
-        writes
-    }
-
-    /// The urgency of a change. The rate limit counts a claim's first takes and its record, and does not hold them
-    /// back. A take that failed is paced: it does not wait until all earlier calls are paid for. A take that is tried
-    /// again because a fault is over does not wait.
-    fn urgency_of(&self, change: &Change) -> Urgency {
-        let subject = change.subject();
-        match (change.is_take(), self.attempts.has_failed(&subject)) {
-            (false, _) => Urgency::Normal,
-            (true, true) if !self.attempts.hurries(&subject) => Urgency::Paced,
-            (true, _) => Urgency::Urgent,
-        }
-    }
-
-    /// Takes the end of a change into account.
-    pub fn written(&mut self, written: &Written, now: Now, rng: &mut fastrand::Rng) -> Ending {
-        let Written { write: Write { change, claim, start, .. }, result, reset, .. } = written;
-        if let Some(reset) = reset {
-            let before = self.connections.as_ref().map_or(0, |before| before.reset);
-            self.connections = Some(ConnectionsStatus {
-                reset: before.saturating_add(u64::from(reset.ended)),
-                at_ms: now.wall_ms,
-                left: reset.left.as_ref().map(ToString::to_string),
-            });
-        }
-        let subject = change.subject();
-        match result {
-            // The change was withdrawn before it was sent. The next plan holds the changes that are wanted instead.
-            None => Ending { outcome: None, follow_up: FollowUp::Nothing },
-            Some(Ok(accepted)) => {
-                self.attempts.forget(|failed| *failed == subject);
-                self.note_accepted(change, claim.as_ref(), accepted, now.at);
-                let outcome = if accepted.changed { Outcome::Accepted } else { Outcome::Unchanged };
-                Ending { outcome: Some(outcome), follow_up: FollowUp::Confirm }
-            }
-            Some(Err(failure)) => {
-                let failure = &self.weighed(&written.write, failure, now.at);
-                let outcome = match (failure.class, failure.effect) {
-                    (Class::Stale, _) if change.action().is_conditional() => Outcome::Refused,
-                    (class, Effect::Unknown) => Outcome::Unknown(class),
-                    (class, Effect::None) => Outcome::Failed(class),
-                };
-                let failures =
-                    if *start == self.starts { self.attempts.failed(&subject, failure, now, rng) } else { 1 };
-                let follow_up = match (failure.class, failure.effect) {
-                    (Class::Stale, _) | (_, Effect::Unknown) if failures == 1 => FollowUp::LookNow,
-                    (Class::Stale, _) | (_, Effect::Unknown) if failures <= LOOKS_SOON => FollowUp::LookSoon,
-                    _ => FollowUp::Nothing,
-                };
-                Ending { outcome: Some(outcome), follow_up }
-            }
-        }
-    }
-
-    /// The failure as it counts. A change that EC2 refuses again and again, while nothing moves, is rejected.
-    fn weighed(&mut self, write: &Write, failure: &Failure, now: Moment) -> Failure {
-        let mut failure = failure.clone();
-        let sight = write.change.key().and_then(|key| self.seen.as_ref()?.1.sights.get(key)).cloned();
-        if let (Class::Stale, Some(sight), true) = (failure.class, sight, write.start == self.starts) {
-            let refusal = Refusal { action: write.change.action().clone(), code: failure.cause.code.clone(), sight };
-            if self.attempts.refused(&write.change.subject(), refusal, now) {
-                failure.class = Class::Rejected;
-                failure.cause.reason.get_or_insert(Reason::NothingMoves.into());
-            }
-        }
-        failure
-    }
-
-    fn note_accepted(&mut self, change: &Change, claim: Option<&ClaimId>, accepted: &Accepted, now: Moment) {
-        match change {
-            Change::OfBinding { key, purpose, .. } => {
-                self.decider.memory.note_accepted(key, *purpose, claim, accepted.association.clone(), now);
-            }
-            // The anchor may have changed since the change was planned.
-            Change::Record { term, action } | Change::Copy { term, action, .. } => {
-                let anchor = self.seen.as_ref().and_then(|(vip, _)| vip.anchor.as_ref());
-                match action {
-                    Action::RecordClaim { anchor: written, .. } if Some(written) != anchor => {
-                        self.decider.memory.copy_claim(written.clone(), *term, now);
-                    }
-                    _ => self.decider.memory.record_claim(*term, now),
-                }
-            }
-            Change::Forget { .. } => self.decider.memory.forgot_at = Some(now),
-        }
-    }
-
     /// Persists the state that a restart must find, if that state changed.
     pub fn persist(&mut self, machine: &impl Machine) -> Result<(), String> {
         let persisted = self.decider.to_persist();
@@ -374,146 +226,30 @@ impl VipLoop {
         Ok(())
     }
 
-    /// Lets changes go now that wait because EC2 throttled or did not answer.
-    pub fn release_waiting(&mut self, releases: &mut Releases, in_flight: &InFlight, now: Moment) {
-        let vip = self.vip();
-        let Some(plan) = &self.plan else { return };
-        // Only planned changes are released. A change that is not planned could not go and would take the place of
-        // another change.
-        let goes_at_once = |subject: &Subject| !in_flight.has(vip, subject) || in_flight.hurry(vip, subject);
-        self.attempts.release(releases, now, |subject| plan.action(subject).is_some(), goes_at_once);
-    }
-
-    /// Whether this change is tried again because a fault is over.
-    pub fn hurries(&self, subject: &Subject) -> bool {
-        self.attempts.hurries(subject)
-    }
-
-    /// Whether the last try of this subject failed because EC2 throttled or did not answer.
-    pub fn was_waiting(&self, subject: &Subject) -> bool {
-        self.attempts.is_passing(subject)
-    }
-
-    /// When the next waiting change may be tried. A change that is under way is left out, because its end wakes the
-    /// loop. A local address is left out while the kernel is being asked, because the kernel's answer wakes the loop.
-    pub fn next_try(&self, in_flight: &InFlight, kernel: KernelLook) -> Option<Moment> {
-        self.attempts
-            .subjects()
-            .filter(|subject| self.plans(subject) && !in_flight.has(self.vip(), subject))
-            .filter(|subject| !(kernel == KernelLook::UnderWay && subject.is_local()))
-            .filter_map(|subject| self.due(subject))
-            .min()
-    }
-
-    fn due(&self, subject: &Subject) -> Option<Moment> {
-        self.attempts.due(subject, self.looked_at(subject))
-    }
-
-    /// When the last look began that showed this subject.
-    fn looked_at(&self, subject: &Subject) -> Option<Moment> {
-        let (_, observed) = self.seen.as_ref()?;
-        match (subject, &observed.claims) {
-            (Subject::Binding(key), _) => observed.sights.get(key).map(|sight| sight.at),
-            (Subject::CopyOfClaim(resource), Claims::Read { elsewhere, .. }) => {
-                elsewhere.get(resource).map(|copies| copies.at)
-            }
-            (Subject::OwnClaim | Subject::OldClaim, Claims::Read { at, .. }) => Some(*at),
-            (Subject::OwnClaim | Subject::CopyOfClaim(_) | Subject::OldClaim, Claims::Unknown) => None,
-        }
-    }
-
-    fn plans(&self, subject: &Subject) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.action(subject).is_some())
-    }
-
     /// The moment from which a look would change the plan.
     pub fn look_at(&self) -> Option<Moment> {
         self.plan.as_ref()?.look_at
     }
 
-    /// Whether this node leads and its claim has takes that were not seen yet.
-    pub fn is_taking(&self) -> bool {
-        self.leads() && self.converged_ms().is_none()
-    }
-
-    /// Whether this node's claim is young and has not taken everything yet. Until then the end of a fault must be
-    /// noticed at once.
-    pub fn is_eager(&self, now: Moment) -> bool {
-        self.is_taking() && self.decider.memory.claim.as_ref().is_some_and(|own| now < own.adopted_at + EAGER_FOR)
-    }
-
-    /// When EC2 last left a change of a young claim without an answer; `None` if EC2 answered all changes, or if the
-    /// claim is not young.
-    pub fn waiting_since(&self, now: Moment) -> Option<Moment> {
-        self.attempts.unanswered_at().filter(|_| self.is_eager(now))
-    }
-
-    /// How long the looks may wait for the rate limit. While a claim is young and still taking, the looks do not wait
-    /// at all. While an older claim is still taking, its takes wait for a look, so the looks are paced: they do not
-    /// wait until all earlier calls are paid for. All other looks wait for a token.
-    pub fn urgency(&self, now: Moment) -> Urgency {
-        match &self.decider.memory.claim {
-            Some(own) if self.is_taking() && now < own.adopted_at + URGENT_FOR => Urgency::Urgent,
-            Some(_) if self.is_taking() => Urgency::Paced,
-            _ => Urgency::Normal,
+    /// Everything about this VIP that the pace of its looks depends on.
+    pub fn situation(&self) -> Situation<'_> {
+        Situation {
+            standing: self.plan.as_ref().map(|plan| &plan.standing),
+            observed: self.seen.as_ref().map(|(_, observed)| observed),
+            adopted_at: self.decider.memory.claim.as_ref().map(|own| own.adopted_at),
+            converged: self.converged_ms().is_some(),
+            nobody_serves: self.led.nobody_since().is_some(),
         }
+    }
+
+    /// Whether there is nothing to do, apart from old claims that may be waiting to be forgotten.
+    pub fn is_quiet(&self) -> bool {
+        self.plan.as_ref().is_some_and(Plan::is_quiet)
     }
 
     /// Whether this node, whose leadership has ended, keeps the bindings for a successor.
     pub fn keeps(&self) -> bool {
         self.plan.as_ref().is_some_and(|plan| plan.keeps)
-    }
-
-    pub fn leads(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.standing == Standing::Leader)
-    }
-
-    /// The number of nodes that the record of claims names; 0 while the record is not known.
-    pub fn nodes_on_record(&self) -> usize {
-        match self.claims() {
-            Some(Claims::Read { terms, implausible, .. }) => terms.len() + implausible.len(),
-            Some(Claims::Unknown) | None => 0,
-        }
-    }
-
-    /// Whether this VIP is looked at in a leader's intervals: because this node leads; because this node would lead but
-    /// for a newer claim, whose end it must not miss; because nobody serves, so that a leadership which begins is not
-    /// missed; or because nobody holds a binding. In the last case somebody soon will hold the binding, and a successor
-    /// should know that it is free.
-    pub fn looks_often(&self) -> bool {
-        let would_lead = self.plan.as_ref().is_some_and(|plan| matches!(plan.standing, Standing::Superseded(_)));
-        let is_free = |(key, sight): (&BindingKey, &Sight)| key.kind.leads_clients() && sight.seen == Seen::Absent;
-        self.leads()
-            || would_lead
-            || self.led.nobody_since().is_some()
-            || self.seen.as_ref().is_some_and(|(_, observed)| observed.sights.iter().any(is_free))
-    }
-
-    /// Whether some change failed and waits for its next try. Old claims do not count, and copies of claims do not
-    /// either: neither makes a failover fail.
-    pub fn is_failing(&self) -> bool {
-        let counts = |subject: &Subject| !matches!(subject, Subject::OldClaim | Subject::CopyOfClaim(_));
-        self.attempts.subjects().any(counts)
-    }
-
-    /// Whether there is nothing to do, apart from old claims that may be waiting to be forgotten.
-    pub fn is_quiet(&self) -> bool {
-        let at_rest = |plan: &Plan| plan.in_sync() || plan.standing == Standing::Unknown;
-        let writes = |plan: &Plan| plan.changes().any(|change| change.subject() != Subject::OldClaim);
-        self.plan.as_ref().is_some_and(|plan| !writes(plan) && at_rest(plan))
-    }
-
-    /// The resources on which a copy of this node's claim could not be written, each with the failure.
-    pub(super) fn failed_copies(&self) -> impl Iterator<Item = (&Anchor, LastFailure<'_>)> {
-        self.attempts.subjects().filter_map(|subject| match subject {
-            Subject::CopyOfClaim(resource) => Some((resource, self.failure(subject)?)),
-            Subject::Binding(_) | Subject::OwnClaim | Subject::OldClaim => None,
-        })
-    }
-
-    /// The last failure of a subject that has not succeeded since.
-    pub(super) fn failure(&self, subject: &Subject) -> Option<LastFailure<'_>> {
-        self.attempts.last(subject, self.looked_at(subject))
     }
 
     /// Where EC2 leads the clients; `None` if nothing was read of it.

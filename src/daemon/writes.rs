@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::Daemon;
-use super::attempts::Because;
+use super::attempts::Releases;
 use super::in_flight::{RateWait, Write, WriteFuture, Written, perform};
-use super::schedule::FollowUp;
 use crate::action::{Action, Purpose};
 use crate::binding::Connections;
 use crate::decide::plan::Change;
+use crate::decide::retry::{Because, FollowUp};
 use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::{Kernel, KernelError, Left, Reset};
@@ -85,7 +85,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             self.pace.throttled(now.at);
         }
         let ending = vip.written(written, now, &mut self.around.rng);
-        let is_taking = vip.is_taking();
+        let is_taking = vip.situation().is_taking();
         let reporter = &*self.around.reporter;
         if let (Some(reset), Action::RemoveLocalAddress { address, .. }) = (&written.reset, change.action()) {
             reporter.news(&News::ConnectionsReset { vip: *delegate_ip, address: *address, reset });
@@ -147,7 +147,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// fault's end is accepted.
     pub(super) fn release_waiting(&mut self, because: Because) {
         let now = self.now().at;
-        let mut releases = because.releases();
+        let mut releases = Releases::from(because);
         for vip in &mut self.vips {
             vip.release_waiting(&mut releases, &self.in_flight, now);
         }

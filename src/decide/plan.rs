@@ -2,7 +2,7 @@
 //! always give equal plans. A plan never acts on a guess: a binding whose state is unknown yields no action, except for
 //! a new leader, which takes the binding in any state.
 //!
-//! The loop, and not the plan, decides when a failed action may be tried again.
+//! A plan says nothing of when a failed action may be tried again: see [`retry`](super::retry).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -97,6 +97,13 @@ impl Plan {
             Subject::CopyOfClaim(resource) => self.copies.get(resource).map(|(_, action)| action),
             Subject::OldClaim => self.forget.as_ref(),
         }
+    }
+
+    /// Whether there is nothing to do, apart from old claims that may be waiting to be forgotten.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let writes = self.changes().any(|change| change.subject() != Subject::OldClaim);
+        !writes && (self.in_sync() || self.standing == Standing::Unknown)
     }
 
     /// Whether the plan contains no change.

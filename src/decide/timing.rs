@@ -1,5 +1,5 @@
-//! The constants of the claim protocol, and the relations that must hold between them. docs/claims.md gives the
-//! reasons.
+//! The constants of the claim protocol and of the loop's pace, and the relations that must hold between them.
+//! docs/claims.md gives the reasons for those of the protocol.
 
 use std::time::Duration;
 
@@ -159,6 +159,54 @@ pub const EAGER_FOR: Duration = Duration::from_mins(1);
 /// The delays of the looks that follow an own write: EC2's reads lag its writes.
 pub const AFTER_WRITE: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
+/// A claim's first look waits for its takes to be accepted, but no longer than this.
+pub const LOOK_DESPITE_WRITES: Duration = Duration::from_secs(1);
+
+/// A change whose answers were lost more often than this in a row is not looked for each time.
+pub const LOOKS_SOON: u32 = 5;
+
+/// A change that perhaps happened is tried again once a look has shown whether it did, or after this long without such
+/// a look.
+pub const UNKNOWN_FOR: Duration = Duration::from_secs(1);
+
+/// The shortest delay after a failure that only an operator can mend.
+pub const DENIED_FLOOR: Duration = Duration::from_secs(15);
+
+/// The delay after EC2 refused to forget an old claim. Old claims do no harm for a long time: the anchor has room for
+/// 50 tags.
+pub const FORGET_FLOOR: Duration = Duration::from_hours(1);
+
+/// A subject that failed this often in a row keeps its backoff, even if EC2 accepts other changes.
+pub const FAILS_FOR_LONG: u32 = 8;
+
+/// The number of waiting changes that may go early after EC2 accepted another change.
+pub const RELEASED_BY_SUCCESS: usize = 2;
+
+/// The number of waiting changes that may go early after EC2 answers again.
+pub const RELEASED_AFTER_FAULT: usize = 8;
+
+/// If EC2 accepted no change for this long, the success of a change that had failed tells that a fault is over.
+pub const NOTHING_ACCEPTED_FOR: Duration = Duration::from_secs(2);
+
+/// The shortest delay after a look with failures, however often looks failed before.
+pub const RETRY_FLOOR: Duration = Duration::from_secs(1);
+
+/// The delay after a look with failures while a claim is being taken: the end of a fault must be noticed within a second.
+pub const RETRY_WHILE_EAGER: Duration = Duration::from_millis(500);
+
+/// The number of looks that may be under way at once while a claim is being taken. A look that hangs is given up after
+/// some seconds, and looks must not pile up until then.
+pub const LOOKS_AT_ONCE: usize = 6;
+
+/// Route tables chosen by tag are looked for again this often: tables come and go rarely.
+pub const CHOOSE_AGAIN: Duration = Duration::from_mins(5);
+
+/// The interval at which a node whose ENI EC2 does not show searches anew for its identity.
+pub const SEARCH_AGAIN: Duration = Duration::from_mins(1);
+
+/// The pause between two tries of Pgpool's port.
+pub const KNOCK_AGAIN: Duration = Duration::from_millis(500);
+
 // A claim that is too old to be fresh must also be too old to raise its term: a restarted daemon raises nothing.
 const _: () = assert!(RAISE_WINDOW.as_millis() <= FRESH.as_millis());
 // A term that was raised over the highest plausible term does not count as made by a wrong clock.
@@ -193,5 +241,9 @@ const _: () = assert!(ASK_AGAIN.as_millis() + WORD_WITHIN.as_millis() < WORD_COU
 const _: () = assert!(2 * ASK_IN_DISPUTE.as_millis() < HOOK_LOST_AFTER.as_millis());
 // The looks after an own write are over before a look that contradicts the write is believed.
 const _: () = assert!(AFTER_WRITE[2].as_millis() < SETTLE.as_millis());
+// The number of looks at once is limited before a look that hangs is given up.
+const _: () = assert!(LOOKS_AT_ONCE as u128 * RETRY_WHILE_EAGER.as_millis() < LONGEST_ANSWER.as_millis());
+// The end of a fault lets more changes go than one success does.
+const _: () = assert!(RELEASED_AFTER_FAULT > RELEASED_BY_SUCCESS);
 // A claim's looks stay urgent for less time than the claim is eager.
 const _: () = assert!(URGENT_FOR.as_millis() < EAGER_FOR.as_millis());

@@ -331,14 +331,8 @@ fn no_function_is_too_long() {
 }
 
 /// Files of the loop with times of their own, and why no time of the claim protocol rests on them.
-const OWN_TIMES: [(&str, &str); 8] = [
+const OWN_TIMES: [(&str, &str); 2] = [
     ("src/daemon.rs", "a suspend of the machine is noticed"),
-    ("src/daemon/attempts.rs", "the delays after failures, which the backoff makes"),
-    ("src/daemon/identifying.rs", "the search for the identity, before which nothing is decided"),
-    ("src/daemon/knocking.rs", "the pause between two tries of Pgpool's port"),
-    ("src/daemon/pulse.rs", "the end of a fault is noticed"),
-    ("src/daemon/reads.rs", "the delays of reads that failed"),
-    ("src/daemon/schedule.rs", "the first look after a claim's takes"),
     ("src/daemon/writes.rs", "the removal of a local address waits for its connections; compared at compile time"),
 ];
 

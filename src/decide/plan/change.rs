@@ -93,6 +93,26 @@ impl Change {
     pub fn is_release(&self) -> bool {
         matches!(self, Self::OfBinding { purpose: Purpose::Release, .. })
     }
+
+    /// Whether the change must not start while the kernel is being asked for its addresses: its plan rests on an answer
+    /// that is about to be replaced. A release does not wait, because this node must stop answering for the address at
+    /// once.
+    #[must_use]
+    pub fn waits_for_kernel(&self) -> bool {
+        !self.action().is_cloud() && !self.is_release()
+    }
+
+    /// The place of the change among changes that start together; the lowest starts first. Local changes come first, so
+    /// that a node that lets go stops answering for the address first. Copies of a claim come last, so that no take
+    /// waits for them.
+    #[must_use]
+    pub fn place(&self) -> u8 {
+        match self {
+            Self::Copy { .. } => 2,
+            _ if self.action().is_cloud() => 1,
+            _ => 0,
+        }
+    }
 }
 
 impl Subject {
@@ -100,5 +120,15 @@ impl Subject {
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Binding(key) if key.kind == Kind::LocalAddress)
+    }
+
+    /// Whether a failover fails if the changes of this subject fail. Old claims and copies of claims make no failover
+    /// fail.
+    #[must_use]
+    pub fn matters_to_failover(&self) -> bool {
+        match self {
+            Self::Binding(_) | Self::OwnClaim => true,
+            Self::CopyOfClaim(_) | Self::OldClaim => false,
+        }
     }
 }
