@@ -1,4 +1,4 @@
-//! One thing is broken at a time, and exactly one check finds it.
+//! One thing about the configuration, the machine or EC2 is broken at a time, and exactly one check finds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,18 +22,20 @@ use vipkeeper::machine::kernel::{EntryState, KernelError};
 use vipkeeper::names::OneOf;
 use vipkeeper::observe::LastRead;
 use vipkeeper::observe::cause::{Cause, FailedRead};
-use vipkeeper::observe::seen::{Moment, Port, Quorum};
-use vipkeeper::pgpool::conf::Conf;
-use vipkeeper::pgpool::version::Version;
-use vipkeeper::pgpool::watchdog::Asked;
+use vipkeeper::observe::seen::Moment;
 
+use crate::pgpool;
 use crate::support::computer::EPOCH_MS;
 use crate::support::estate::by_secondary_ip;
 use crate::support::in_paused_time;
 use crate::well::*;
 
+/// One check, the result that is wanted of it, words of its message, and the one thing that is broken.
+pub type Broken = (&'static str, &'static str, &'static str, Break);
+
 /// The way to break one thing.
-enum Break {
+#[derive(Clone, Copy)]
+pub enum Break {
     /// In the account or in the configuration, before EC2 is asked.
     Stage(fn(&mut Stage)),
     /// In what was found.
@@ -42,8 +44,8 @@ enum Break {
 
 use Break::{Facts as Found, Stage as Before};
 
-/// Each check, the result that is wanted of it, words of its message, and the one thing that is broken.
-const BREAKS: &[(&str, &str, &str, Break)] = &[
+/// Each check of the configuration, the machine and EC2.
+const BREAKS: &[Broken] = &[
     (
         "config-valid",
         "failed",
@@ -407,110 +409,6 @@ const BREAKS: &[(&str, &str, &str, Break)] = &[
             facts.machine.keepers.push(OtherKeeper { name: "keepalived".to_owned(), names });
         }),
     ),
-    (
-        "pgpool-conf",
-        "warning",
-        "there is no",
-        Found(|facts| {
-            facts.pgpool.conf = Err("there is no /etc/pgpool2/pgpool.conf".to_owned());
-        }),
-    ),
-    ("pgpool-watchdog-on", "failed", "use_watchdog is off", Found(|facts| conf(facts, "use_watchdog = off"))),
-    (
-        "pgpool-delegate-ip",
-        "failed",
-        "delegate_ip is 203.0.113.99",
-        Found(|facts| conf(facts, "delegate_ip = '203.0.113.99'")),
-    ),
-    (
-        "pgpool-hooks",
-        "failed",
-        "does not call 'vipkeeper up'",
-        Found(|facts| {
-            conf(facts, "if_up_cmd = '/etc/pgpool2/aws_eip_if_up.sh'");
-        }),
-    ),
-    (
-        "pgpool-hook-program",
-        "failed",
-        "No such file",
-        Found(|facts| {
-            facts.pgpool.unusable.push("/usr/bin/vipkeeper of if_up_cmd: No such file or directory".to_owned());
-        }),
-    ),
-    (
-        "pgpool-wait",
-        "warning",
-        "40 s",
-        Found(|facts| conf(facts, "arping_cmd = '/usr/bin/vipkeeper wait $_IP_$ --timeout 40s'")),
-    ),
-    (
-        "pgpool-other-scripts",
-        "failed",
-        "wd_escalation_command = '/etc/pgpool2/aws_eip_if_up.sh'",
-        Found(|facts| {
-            conf(facts, "wd_escalation_command = '/etc/pgpool2/aws_eip_if_up.sh'");
-        }),
-    ),
-    (
-        "pgpool-version",
-        "failed",
-        "on the loopback interface alone",
-        Found(|facts| {
-            facts.pgpool.version = Ok(Version { major: 4, minor: 6, patch: 1 });
-        }),
-    ),
-    (
-        "pgpool-user",
-        "failed",
-        "runs as uid 54321",
-        Found(|facts| facts.pgpool.processes.iter_mut().for_each(|process| process.uid = 54_321)),
-    ),
-    ("pgpool-serves", "warning", "nobody answers at 127.0.0.1:9999", Found(|facts| facts.pgpool.port = Port::Silent)),
-    ("pgpool-lifecheck", "warning", "its lifecheck does not", Found(|facts| facts.pgpool.processes.truncate(2))),
-    (
-        "pgpool-witness",
-        "warning",
-        "did not answer",
-        Found(|facts| {
-            facts.pgpool.watchdog = Some(Asked::Unheard("Pgpool's watchdog did not answer within 1s".to_owned()));
-        }),
-    ),
-    (
-        "peers-count",
-        "failed",
-        "this node alone",
-        Found(|facts| {
-            conf(facts, "hostname1 = ''\nhostname2 = ''");
-            facts.pgpool.peers.clear();
-        }),
-    ),
-    (
-        "peers-resolve",
-        "warning",
-        "b: the name has no address",
-        Found(|facts| {
-            let peer = &mut facts.pgpool.peers[0];
-            (peer.addresses, peer.answers) = (Err("the name has no address".to_owned()), None);
-        }),
-    ),
-    (
-        "peers-answer",
-        "warning",
-        "b:9000: no connection in time",
-        Found(|facts| {
-            facts.pgpool.peers[0].answers = Some(Err("no connection in time".to_owned()));
-        }),
-    ),
-    (
-        "peers-quorum",
-        "warning",
-        "has lost its quorum",
-        Found(|facts| {
-            let Some(Asked::Word(word)) = &mut facts.pgpool.watchdog else { panic!() };
-            word.quorum = Some(Quorum::Lost);
-        }),
-    ),
 ];
 
 /// The check that EC2 answers no question of. It can only be skipped, and says why.
@@ -556,10 +454,6 @@ fn close(facts: &mut Facts, protocol: &str, port: i32) {
     }
 }
 
-fn conf(facts: &mut Facts, line: &str) {
-    facts.pgpool.conf.as_mut().unwrap().1 = Conf::parse(&format!("{CONF}{line}\n"));
-}
-
 async fn broken(by: &Break) -> Facts {
     let mut stage = Stage::new();
     if let Before(change) = by {
@@ -586,7 +480,7 @@ fn on_a_node_where_all_is_well_no_check_finds_a_fault() {
 
 #[test]
 fn each_broken_thing_is_found_by_exactly_one_check() {
-    for (id, result, words, by) in BREAKS {
+    for (id, result, words, by) in BREAKS.iter().chain(pgpool::BREAKS) {
         in_paused_time(async {
             let results = judged(&broken(by).await);
             assert_eq!(faults(&results), BTreeMap::from([(*id, *result)]), "{id}: {}", results.page());
@@ -598,7 +492,7 @@ fn each_broken_thing_is_found_by_exactly_one_check() {
 
 #[test]
 fn each_check_is_broken_once_here() {
-    let broken: BTreeSet<_> = BREAKS.iter().map(|(id, ..)| *id).chain(NEVER_FAULTY).collect();
+    let broken: BTreeSet<_> = BREAKS.iter().chain(pgpool::BREAKS).map(|(id, ..)| *id).chain(NEVER_FAULTY).collect();
     let checks: Vec<_> = all().map(|(_, check)| check.id).collect();
     assert_eq!(broken, checks.iter().copied().collect());
     assert!(checks.len() > 60 && checks.len() == broken.len(), "each id is unique: {}", checks.len());
@@ -676,39 +570,5 @@ fn a_claim_is_judged_by_ec2s_clock_and_not_by_the_one_of_this_node() {
         assert_eq!(strange(100, -301_000).await, None, "of now");
         let ahead = strange(500, 301_000).await.expect("of the future");
         assert!(ahead.contains(&format!("vipkeeper/{EIP}/i-0abc has the term")), "{ahead}");
-    });
-}
-
-#[test]
-fn the_known_faults_of_pgpool_are_told_by_its_version_and_its_lifecheck() {
-    in_paused_time(async {
-        let mut facts = Stage::new().facts().await;
-        let mut told = |version: (u32, u32, u32), method: &str| {
-            facts.pgpool.version = Ok(Version { major: version.0, minor: version.1, patch: version.2 });
-            conf(&mut facts, &format!("wd_lifecheck_method = '{method}'"));
-            faults(&judged(&facts)).get("pgpool-version").copied()
-        };
-        assert_eq!(told((4, 6, 2), "heartbeat"), Some("failed"));
-        assert_eq!(told((4, 6, 2), "query"), Some("warning"));
-        assert_eq!(told((4, 6, 3), "heartbeat"), Some("warning"));
-        assert_eq!(told((4, 6, 4), "heartbeat"), None);
-        assert_eq!(told((4, 1, 0), "query"), Some("warning"));
-        // Of an old version it is told as well which node it waits for.
-        facts.pgpool.version = Ok(Version { major: 4, minor: 3, patch: 5 });
-        facts.pgpool.peers[1].answers = Some(Err("no connection in time".to_owned()));
-        let results = judged(&facts);
-        assert!(said(&results, "pgpool-lifecheck").contains("c does not answer"), "{}", results.page());
-    });
-}
-
-#[test]
-fn an_own_keeper_that_names_no_vip_and_an_unknown_escalation_command_are_told_apart() {
-    in_paused_time(async {
-        let mut facts = Stage::new().facts().await;
-        facts.machine.keepers.push(OtherKeeper { name: "keepalived".to_owned(), names: None });
-        conf(&mut facts, "wd_escalation_command = '/etc/pgpool2/tell-everybody.sh'");
-        let results = judged(&facts);
-        assert_eq!(faults(&results), BTreeMap::from([("pgpool-other-scripts", "warning")]));
-        assert!(said(&results, "no-other-keeper").contains("keepalived runs, and names no VIP"));
     });
 }

@@ -15,5 +15,6 @@ mod breaks;
 mod golden;
 mod page;
 mod permissions;
+mod pgpool;
 mod way;
 mod well;
