@@ -23,10 +23,11 @@ use crate::machine::kernel::Kernel;
 use crate::observe::obstacles::obstacles;
 use crate::observe::seen::{Moment, Now, Serving};
 use crate::observe::{Known, LastRead, World, observe};
+use crate::problem::ProblemReason;
 use crate::report::changes::Changes;
 use crate::report::{HEARTBEAT, News};
 use crate::state_dir::Machine;
-use crate::status::{Status, VERSION, VipStatus, problem};
+use crate::status::{Status, VERSION, VipStatus};
 use crate::wake::{Parts, Wake};
 
 pub use self::surroundings::{Ask, Knock, Reload, Surroundings};
@@ -106,7 +107,7 @@ async fn overslept(machine: &impl Machine, wake_at: Moment) {
         .await;
 }
 
-/// The local sources that are to be read again before the next step.
+/// The local sources that are to be read again in the next turn.
 #[derive(Debug)]
 struct Stale {
     desired: bool,
@@ -175,7 +176,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
                 Some(written) = self.writing.next() => self.written(&written),
                 Some(answer) = self.reading.next() => {
                     self.answered(answer);
-                    // Other answers that have come by now belong to the same step.
+                    // Other answers that have come by now belong to the same turn.
                     while let Some(Some(answer)) = self.reading.next().now_or_never() {
                         self.answered(answer);
                     }
@@ -224,8 +225,8 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// Keeps room for hooks that find the file system full. If there is no room, a problem says so.
     fn keep_room(&mut self) {
         match self.around.machine.keep_room() {
-            Err(message) => self.problems.set(problem::NO_RESERVE, message, self.now().wall_ms),
-            Ok(()) => self.problems.clear(problem::NO_RESERVE),
+            Err(message) => self.problems.set(ProblemReason::NoReserve, message, self.now().wall_ms),
+            Ok(()) => self.problems.clear(ProblemReason::NoReserve),
         }
     }
 
@@ -236,7 +237,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         }
     }
 
-    /// One step: from the state known now to the changes that start now.
+    /// One turn of the loop: from the state known now to the changes that start now.
     fn turn(&mut self) {
         let finished = self.reads.finished();
         // Every pass reads the files and the kernel afresh, whatever woke the loop.
@@ -255,9 +256,9 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         }
         self.identify();
         self.decide();
-        // The plans that a round's answers lead to belong to the pass of that round, so the round is over only now.
-        if let Some(round) = finished {
-            self.round_over(&round);
+        // The plans that a look's answers lead to belong to the pass of that look, so the look is over only now.
+        if let Some(look) = finished {
+            self.look_over(&look);
         }
         self.look_if_due();
         if self.ask_is_due() {

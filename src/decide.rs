@@ -1,6 +1,6 @@
 //! Every decision about a VIP, as pure functions: who may hold it ([`claim`]), what is remembered between passes
 //! ([`memory`]), what must change ([`plan`]), where the clients are led ([`clients`]), what a former leader keeps for
-//! its successor ([`keep`]), what an operator holds back ([`hold`]), what a refusal means ([`refusal`]), whether own changes undo
+//! its successor ([`keep`]), what an operator's hold stops ([`hold`]), what a refusal means ([`refusal`]), whether own changes undo
 //! one another ([`own_writes`]), how the watchdog's word counts ([`witness`]), how often EC2 and the
 //! watchdog are asked ([`pace`]), when a change that failed is tried again ([`retry`]), and how long each thing takes or
 //! counts ([`timing`]). These functions read no clock and do no I/O.

@@ -127,7 +127,7 @@ pub enum Urgency {
     /// Repetitions of a claim's failed first calls are paced. They go at a rate that the account can bear, and do not
     /// wait until the tokens of the first calls are paid back.
     Paced,
-    /// The call is counted and never held back. The first calls of a claim are urgent.
+    /// The call is counted and never waits. The first calls of a claim are urgent.
     Urgent,
 }
 

@@ -13,6 +13,7 @@
 pub mod error;
 pub mod ids;
 pub mod names;
+pub mod problem;
 pub mod shown;
 
 pub mod binding;

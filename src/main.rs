@@ -31,10 +31,10 @@ use vipkeeper::machine::netlink::Netlink;
 use vipkeeper::machine::trust::TrustedOwners;
 use vipkeeper::pgpool::port;
 use vipkeeper::pgpool::watchdog::Watchdog;
+use vipkeeper::problem::ProblemReason;
 use vipkeeper::report::{init_log, say};
 use vipkeeper::state_dir::files::Files;
 use vipkeeper::status::page::Colours;
-use vipkeeper::status::problem;
 
 /// The exit code `EX_CONFIG` of sysexits.h. The unit does not restart the program on this code.
 const BAD_CONFIG: u8 = 78;
@@ -88,7 +88,7 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
             let sources = cli.sources();
             let config = sources.load()?;
             let _log = init_log(config.log.format, config.log.level.as_str())?;
-            let missed = sources.state_dir_that_hooks_miss().map(|message| (problem::HOOKS_ELSEWHERE, message));
+            let missed = sources.state_dir_that_hooks_miss().map(|message| (ProblemReason::HooksElsewhere, message));
             let reload = Box::new(move || sources.load().map_err(|error| one_line(&error)));
             runtime()?.block_on(run::run(config, reload, missed.into_iter().collect()))?;
             Ok(ExitCode::SUCCESS)

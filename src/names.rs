@@ -21,6 +21,12 @@ pub enum OneOf<T> {
 }
 
 impl<T: Named> OneOf<T> {
+    /// The word as a document has it.
+    #[must_use]
+    pub fn of_word(word: String) -> Self {
+        T::of_word(&word).map_or(Self::Other(word), Self::Known)
+    }
+
     /// The word itself.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -66,8 +72,7 @@ impl<T: Named> Serialize for OneOf<T> {
 
 impl<'de, T: Named> Deserialize<'de> for OneOf<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = String::deserialize(deserializer)?;
-        Ok(T::of_word(&word).map_or(Self::Other(word), Self::Known))
+        String::deserialize(deserializer).map(Self::of_word)
     }
 }
 

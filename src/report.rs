@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use self::locked::locked;
 use crate::ids::InstanceId;
+use crate::problem::ProblemReason;
+use crate::status::Status;
 use crate::status::event::list::EventList;
 use crate::status::event::stamp::Stamp;
 use crate::status::file::StatusFile;
-use crate::status::{Status, problem};
 
 pub use self::labels::{Direction, DriftReason, Outcome, PassResult, Source, State};
 pub use self::lines::{OpenLog, say};
@@ -116,7 +117,7 @@ impl Reporter for Report {
     fn status(&self, status: &Status) {
         self.metrics.status(status);
         if let Some(file) = &self.file {
-            let reason = problem::STATUS_FILE;
+            let reason = ProblemReason::StatusFile;
             match file.write(status) {
                 Ok(()) => {
                     self.news(&News::ProblemSolved { reason });
@@ -133,7 +134,7 @@ impl Reporter for Report {
 impl Report {
     /// Writes the events that are not in the file yet.
     fn write_events(&self) {
-        let reason = problem::EVENTS_FILE;
+        let reason = ProblemReason::EventsFile;
         let written = locked(&self.events).write();
         match written {
             Ok(()) => self.news(&News::ProblemSolved { reason }),

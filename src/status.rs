@@ -18,6 +18,7 @@ use crate::observe::cause::Cause;
 use crate::observe::obstacles::ObstacleName;
 use crate::observe::question::Source;
 use crate::observe::seen::{Unseen, WhyUnseen};
+use crate::problem::ProblemReason;
 
 mod above;
 mod by_hand;
@@ -36,11 +37,13 @@ pub mod picture;
 pub mod runbook;
 pub mod story;
 
+pub use self::conditions::{Condition, ConditionName, ConditionReason};
+
 /// The version of the document's format. It grows when a reader of the old format would be misled.
 pub const VERSION: u32 = 1;
 
 /// A status that is older than this means that the daemon is dead or stuck. The limit is well above the heartbeat with
-/// which the loop tells its status, so that one slow step of the loop raises no alarm.
+/// which the loop tells its status, so that one slow turn of the loop raises no alarm.
 pub const STALE_AFTER: Duration = Duration::from_secs(30);
 
 /// A clock that is off by this much or more is a problem, in milliseconds.
@@ -405,150 +408,20 @@ pub struct ErrorStatus {
     pub message: String,
     /// How often in a row the try failed.
     pub failures: u32,
-    /// How long the next try was held back after this failure, as a duration in milliseconds.
+    /// How long the next try was to wait from this failure on, as a duration in milliseconds.
     #[serde(default)]
     pub held_back_ms: u64,
     #[serde(flatten)]
     pub cause: Cause,
 }
 
-names!(
-    /// The name of a condition.
-    ConditionName {
-        InSync = "InSync",
-        DesiredValid = "DesiredValid",
-        ClaimRecorded = "ClaimRecorded",
-        /// Only while this node's claim cannot be written on another resource than the anchor that carries claims.
-        ClaimCopied = "ClaimCopied",
-        Contested = "Contested",
-        Superseded = "Superseded",
-        HookLost = "HookLost",
-        Witness = "Witness",
-        /// Only while an operator holds the VIP, or where a hold does not count.
-        Held = "Held",
-    }
-);
-
-/// The reasons of conditions: one CamelCase word each.
-pub mod reason {
-    // Of `InSync`.
-    pub const ALL_AGREE: &str = "AllAgree";
-    pub const DIFFERS: &str = "Differs";
-    /// No hook has said which role is wanted, and nothing of the VIP points here.
-    pub const NO_HOOK_YET: &str = "NoHookYet";
-    /// The daemon has not looked yet.
-    pub const NOT_LOOKED_YET: &str = "NotLookedYet";
-    /// A hook's word is missing, or cannot be used.
-    pub const NOTHING_ASKED: &str = "NothingAsked";
-    /// Of `InSync`: the reason would be `NoHookYet` if everything could be read.
-    ///
-    /// Of `ClaimRecorded`: the anchor's tags cannot be read.
-    pub const NOT_READ: &str = "NotRead";
-
-    // Of `ClaimRecorded`.
-    pub const CLAIMS_MIXED: &str = "ClaimsMixed";
-    pub const CLAIMS_OFF: &str = "ClaimsOff";
-    pub const IMPLAUSIBLE: &str = "Implausible";
-    pub const NO_CLAIM: &str = "NoClaim";
-    pub const NOT_READ_YET: &str = "NotReadYet";
-    pub const NOT_SEEN_YET: &str = "NotSeenYet";
-    pub const NOT_WRITABLE: &str = "NotWritable";
-    /// This node's claim was read, and no other claim is newer.
-    pub const ON_RECORD: &str = "OnRecord";
-
-    // Of `DesiredValid`.
-    pub const GOOD: &str = "Good";
-    /// Of `DesiredValid` and `Held`: there is a file, and it does not count.
-    pub const NOT_USED: &str = "NotUsed";
-
-    // Of `Contested`.
-    pub const CALM: &str = "Calm";
-    pub const TAKEN_AGAIN_AND_AGAIN: &str = "TakenAgainAndAgain";
-
-    // Of `Superseded`.
-    pub const NEWER_CLAIM: &str = "NewerClaim";
-    pub const NEWEST: &str = "Newest";
-
-    // Of `HookLost`.
-    pub const AGREED: &str = "Agreed";
-    pub const CONTRADICTION: &str = "Contradiction";
-
-    // Of `Witness`.
-    pub const ANSWERS: &str = "Answers";
-    pub const NO_SOCKET: &str = "NoSocket";
-    pub const NOT_ASKED_YET: &str = "NotAskedYet";
-    pub const NOT_PERMITTED: &str = "NotPermitted";
-    pub const NOT_RUNNING: &str = "NotRunning";
-    pub const OFF: &str = "Off";
-    pub const OTHER_ADDRESS: &str = "OtherAddress";
-    pub const STRANGER: &str = "Stranger";
-    pub const UNHEARD: &str = "Unheard";
-    /// The reasons for which Pgpool's watchdog is silent without anything being wrong: nobody is to ask it, or there is
-    /// nobody to ask.
-    pub const NOBODY_TO_ASK: [&str; 4] = [OFF, NOT_ASKED_YET, NO_SOCKET, NOT_RUNNING];
-
-    // Of `Held`.
-    pub const EVERYTHING: &str = "Everything";
-    pub const EXCEPT_RELEASE: &str = "ExceptRelease";
-}
-
-/// A named statement that holds or does not hold, and since when, as in Kubernetes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Condition {
-    pub name: OneOf<ConditionName>,
-    pub holds: bool,
-    /// One CamelCase word: see [`reason`].
-    pub reason: String,
-    pub message: String,
-    pub since_ms: u64,
-    /// When the condition ends by itself, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until_ms: Option<u64>,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
-    pub reason: String,
+    pub reason: OneOf<ProblemReason>,
     /// The message says what is wrong and what to do about it.
     pub message: String,
     pub since_ms: u64,
     /// How often the daemon met the problem.
     #[serde(default)]
     pub times: u32,
-}
-
-/// The reasons of problems: one CamelCase word each.
-pub mod problem {
-    /// The anchor left the configuration while it carried this node's claim.
-    pub const ANCHOR_LEFT: &str = "AnchorLeft";
-    /// This node's wall clock differs from EC2's.
-    pub const CLOCK_OFF: &str = "ClockOff";
-    /// A changed config is not in force.
-    pub const CONFIG_INVALID: &str = "ConfigInvalid";
-    /// A restart would not find the newest events.
-    pub const EVENTS_FILE: &str = "EventsFile";
-    /// Users of whom nobody can say who they are.
-    pub const HOOK_USERS: &str = "HookUsers";
-    /// The hooks use another state folder.
-    pub const HOOKS_ELSEWHERE: &str = "HooksElsewhere";
-    /// An interface of the configuration cannot be found.
-    pub const INTERFACE_MISSING: &str = "InterfaceMissing";
-    /// Bindings that left the configuration still point here.
-    pub const LEFT_BEHIND: &str = "LeftBehind";
-    /// Nobody can ask for health and metrics.
-    pub const LISTEN: &str = "Listen";
-    /// This node does not know which instance it is.
-    pub const NO_IDENTITY: &str = "NoIdentity";
-    /// No room is kept for hooks that find the state folder's file system full.
-    pub const NO_RESERVE: &str = "NoReserve";
-    /// A restart would not find this node's claim.
-    pub const NOT_PERSISTED: &str = "NotPersisted";
-    /// A changed config is in force in part only.
-    pub const RESTART_NEEDED: &str = "RestartNeeded";
-    pub const STATE_DIR: &str = "StateDir";
-    pub const STATUS_FILE: &str = "StatusFile";
-    pub const WATCH_ADDRESSES: &str = "WatchAddresses";
-    pub const WATCH_FILES: &str = "WatchFiles";
-    pub const WATCH_SIGNALS: &str = "WatchSignals";
-    pub const WATCHDOG_KEY: &str = "WatchdogKey";
 }

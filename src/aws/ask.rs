@@ -20,7 +20,7 @@ use crate::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
 const WOULD_SUCCEED: &str = "DryRunOperation";
 /// The owner of a public address that AWS lends.
 const LENT_BY: &str = "amazon";
-/// A dry run and a read of `check` are not held back: the command makes each of them once.
+/// A dry run and a read of `check` do not wait for the rate limit: the command makes each of them once.
 const AT_ONCE: Urgency = Urgency::Urgent;
 
 impl Ec2Ask for AwsEc2 {

@@ -193,7 +193,7 @@ impl VipPreview {
             target: key.target.clone(),
             state: verdict.state.name(),
             detail: verdict.why.to_string(),
-            action: verdict.step.as_ref().map(|step| step.action.to_string()),
+            action: verdict.change.as_ref().map(|change| change.action.to_string()),
         });
         Self {
             delegate_ip,
@@ -235,7 +235,7 @@ impl VipPreview {
 
 impl Conclusion {
     fn of(plan: &Plan, settlement: Option<&Settlement<'_>>) -> Self {
-        let of_binding = |verdict: &Verdict| match (&verdict.step, verdict.state) {
+        let of_binding = |verdict: &Verdict| match (&verdict.change, verdict.state) {
             (None, State::Unknown) => Self::CouldNotTell,
             (None, State::InSync) => Self::InSync,
             // These states are not as they should be, even if the daemon does nothing about them now.

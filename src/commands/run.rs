@@ -24,10 +24,11 @@ use crate::machine::trust::{SharedOwners, TrustedOwners, uid_of};
 use crate::observe::configured_keys;
 use crate::pgpool::port;
 use crate::pgpool::watchdog::{Watchdog, auth_key};
+use crate::problem::ProblemReason;
 use crate::report::systemd::Systemd;
 use crate::report::{HEARTBEAT, News, Report, Reporter, VipKeys, http};
 use crate::state_dir::files::Files;
-use crate::status::{Status, problem};
+use crate::status::Status;
 use crate::wake::{self, Concern, FoundUser, GuardWatch, HookUsers, PartVoice, Parts, Wake, Watcher};
 
 /// Why the daemon cannot start at all.
@@ -69,7 +70,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
 pub async fn run(
     config: Config,
     read_config: ReadConfig,
-    missed: Vec<(&'static str, String)>,
+    missed: Vec<(ProblemReason, String)>,
 ) -> Result<(), StartError> {
     let (wakes, woken_by) = wake::channel();
     let parts = Parts::default();
@@ -77,12 +78,12 @@ pub async fn run(
     for (reason, message) in missed {
         part(reason).tell(Err(message));
     }
-    let mut folder = Folder::new(&config.state_dir, part(problem::STATE_DIR));
+    let mut folder = Folder::new(&config.state_dir, part(ProblemReason::StateDir));
     folder.take()?;
     let report = Arc::new(report(&config));
     let (around, answers) = Around::start(&config, &report, &parts, &wakes).await;
     let (watchdog, key_problem) = watchdog(&config.pgpool, &around.trusted);
-    part(problem::WATCHDOG_KEY).tell(key_problem.map_or(Ok(()), Err));
+    part(ProblemReason::WatchdogKey).tell(key_problem.map_or(Ok(()), Err));
     let guards = GuardWatch::new(wakes.clone());
     let machine = Files::new(&config.state_dir, around.trusted.clone(), Some(guards)).map_err(StartError::BootId)?;
     let voice: Rc<dyn Reporter> = Rc::new(Voice { report: Arc::clone(&report), systemd: Systemd::of_process() });
@@ -90,10 +91,10 @@ pub async fn run(
     let cloud = Rc::new(Cloud::new(Rc::new(move |request| observed.news(&News::Request(request)))));
 
     let _watchers = [
-        wake::watch_signals(part(problem::WATCH_SIGNALS)),
-        wake::watch_folder(&desired::folder(&config.state_dir), part(problem::WATCH_FILES)),
+        wake::watch_signals(part(ProblemReason::WatchSignals)),
+        wake::watch_folder(&desired::folder(&config.state_dir), part(ProblemReason::WatchFiles)),
     ];
-    let listens = part(problem::LISTEN);
+    let listens = part(ProblemReason::Listen);
     let serve = |address| http::start(address, Arc::clone(&report), move |outcome| listens.tell(outcome));
     let _listener = config.listen.map(serve).transpose().map_err(StartError::Thread)?;
 
@@ -243,14 +244,14 @@ impl Around {
         wakes: &mpsc::Sender<Wake>,
     ) -> (Rc<Self>, mpsc::UnboundedReceiver<FoundUser>) {
         let trusted = SharedOwners::from(TrustedOwners::root());
-        let voice = parts.voice(problem::HOOK_USERS, wakes.clone());
+        let voice = parts.voice(ProblemReason::HookUsers, wakes.clone());
         let (users, mut answers) = HookUsers::new(Arc::new(uid_of), trusted.clone(), voice);
         let around = Self {
             wakes: wakes.clone(),
             report: Arc::clone(report),
             trusted,
             users,
-            addresses_voice: parts.voice(problem::WATCH_ADDRESSES, wakes.clone()),
+            addresses_voice: parts.voice(ProblemReason::WatchAddresses, wakes.clone()),
             addresses: RefCell::default(),
         };
         around.set_up(config);

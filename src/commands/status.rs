@@ -49,7 +49,7 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, colours: Colours, co
         let columns = size.map_or(80, |size| usize::from(size.ws_col).max(40));
         let style = Style { width: is_terminal.then_some(columns), colour: is_terminal && colours == Colours::Allowed };
         let shown;
-        let reading = Reading::of(state_dir, || events_of(state_dir, format, mode));
+        let reading = StatusRead::of(state_dir, || events_of(state_dir, format, mode));
         (shown, *code) = once(&reading, format, mode, style);
         let mut out = io::stdout().lock();
         if mode == Mode::Watch && is_terminal {
@@ -76,13 +76,13 @@ fn events_of(state_dir: &Path, format: Format, mode: Mode) -> EventList {
 }
 
 /// The status as it was read, and what can be seen of its daemon.
-struct Reading {
+struct StatusRead {
     document: Result<StatusDocument, ReadError>,
     daemon: DaemonLife,
     now_ms: u64,
 }
 
-impl Reading {
+impl StatusRead {
     fn of(state_dir: &Path, events: impl FnOnce() -> EventList) -> Self {
         let (status, now_ms) = (file::read(state_dir), crate::machine::clock::wall_ms());
         let daemon = match &status {
@@ -99,8 +99,8 @@ impl Reading {
 }
 
 /// The text to show for one reading of the status, and the exit code.
-fn once(read: &Reading, format: Format, mode: Mode, style: Style) -> (String, u8) {
-    let Reading { daemon, now_ms, .. } = *read;
+fn once(read: &StatusRead, format: Format, mode: Mode, style: Style) -> (String, u8) {
+    let StatusRead { daemon, now_ms, .. } = *read;
     let document = match &read.document {
         Ok(document) => document,
         Err(error) => {

@@ -6,8 +6,9 @@ use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
 use crate::observe::seen::Now;
+use crate::problem::ProblemReason;
 use crate::state_dir::Machine;
-use crate::status::{ClockStatus, problem};
+use crate::status::ClockStatus;
 
 impl<E, K, I, M> Daemon<E, K, I, M>
 where
@@ -36,8 +37,8 @@ where
             vip.note_clock(doubt.as_deref());
         }
         match clock.off_by_ms() {
-            Some(off_by_ms) => self.problems.set(problem::CLOCK_OFF, message(off_by_ms), now.wall_ms),
-            None => self.problems.clear(problem::CLOCK_OFF),
+            Some(off_by_ms) => self.problems.set(ProblemReason::ClockOff, message(off_by_ms), now.wall_ms),
+            None => self.problems.clear(ProblemReason::ClockOff),
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::observe::obstacles::TakeoverObstacle;
 use crate::observe::seen::{Now, WhyUnseen, Witness};
 use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::status::{
-    BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, DesiredStatus, ErrorStatus, ObstacleStatus,
-    SourceStatus, Status, UnseenStatus, VipStatus, reason,
+    BindingStatus, ClaimStatus, Condition, ConditionName, ConditionReason, DesiredRole, DesiredStatus, ErrorStatus,
+    ObstacleStatus, SourceStatus, Status, UnseenStatus, VipStatus,
 };
 
 use super::attempts::LastFailure;
@@ -63,17 +63,17 @@ pub struct Context<'a> {
 /// Whether a condition holds, and why.
 struct Finding {
     holds: bool,
-    reason: &'static str,
+    reason: ConditionReason,
     message: String,
     until_ms: Option<u64>,
 }
 
 impl Finding {
-    fn yes(reason: &'static str, message: impl Into<String>) -> Self {
+    fn yes(reason: ConditionReason, message: impl Into<String>) -> Self {
         Self { holds: true, reason, message: message.into(), until_ms: None }
     }
 
-    fn no(reason: &'static str, message: impl Into<String>) -> Self {
+    fn no(reason: ConditionReason, message: impl Into<String>) -> Self {
         Self { holds: false, ..Self::yes(reason, message) }
     }
 }
@@ -174,7 +174,7 @@ impl VipLoop {
             last_seen,
             drift: verdict.drift.map(OneOf::Known),
             blocked_by: verdict.why.blocker().map(OneOf::Known),
-            action: verdict.step.as_ref().map(|step| self.with_holder(key, &step.action)),
+            action: verdict.change.as_ref().map(|change| self.with_holder(key, &change.action)),
             next_try_ms: failure.as_ref().and_then(|failure| next_try_ms(failure, now)),
             last_error: failure.as_ref().map(error),
             read_error_class: unseen.and_then(read_error_class),
@@ -213,7 +213,7 @@ impl VipLoop {
             let Finding { holds, reason, message, until_ms } = finding?;
             let told = before.and_then(|before| before.conditions.iter().find(|told| told.name == name));
             let since_ms = told.filter(|told| told.holds == holds).map_or(now.wall_ms, |told| told.since_ms);
-            Some(Condition { name: name.into(), holds, reason: reason.to_owned(), message, since_ms, until_ms })
+            Some(Condition { name: name.into(), holds, reason: reason.into(), message, since_ms, until_ms })
         });
         conditions.collect()
     }
@@ -221,28 +221,28 @@ impl VipLoop {
     /// Whether every binding is as it should be, and if not, why.
     fn in_sync(plan: Option<&Plan>) -> Finding {
         let Some(plan) = plan else {
-            return Finding::no(reason::NOT_LOOKED_YET, "nothing has been looked at yet");
+            return Finding::no(ConditionReason::NotLookedYet, "nothing has been looked at yet");
         };
         if plan.in_sync() {
-            return Finding::yes(reason::ALL_AGREE, "");
+            return Finding::yes(ConditionReason::AllAgree, "");
         }
         let differing = plan.bindings.iter().filter(|(_, verdict)| verdict.state != plan::State::InSync);
         let differing: Vec<_> = differing.map(|(key, verdict)| format!("{key}: {}", verdict.why)).collect();
         let differing = differing.join("; ");
         match plan.unasked {
-            None => Finding::no(reason::DIFFERS, differing),
+            None => Finding::no(ConditionReason::Differs, differing),
             Some(Unasked::NoHookYet) => {
-                Finding::yes(reason::NO_HOOK_YET, "no hook has run yet, and nothing points here")
+                Finding::yes(ConditionReason::NoHookYet, "no hook has run yet, and nothing points here")
             }
-            Some(Unasked::NotSeen) => Finding::no(reason::NOT_READ, differing),
-            Some(Unasked::HookMissing) => Finding::no(reason::NOTHING_ASKED, differing),
+            Some(Unasked::NotSeen) => Finding::no(ConditionReason::NotRead, differing),
+            Some(Unasked::HookMissing) => Finding::no(ConditionReason::NothingAsked, differing),
         }
     }
 
     fn desired_valid(&self) -> Finding {
         match self.reading().and_then(|reading| reading.invalid.clone()) {
-            None => Finding::yes(reason::GOOD, ""),
-            Some(why) => Finding::no(reason::NOT_USED, why),
+            None => Finding::yes(ConditionReason::Good, ""),
+            Some(why) => Finding::no(ConditionReason::NotUsed, why),
         }
     }
 
@@ -251,16 +251,16 @@ impl VipLoop {
         let contested = contested.map(|(key, times)| format!("{key} was taken or put back {times} times"));
         let contested = contested.collect::<Vec<_>>().join("; ");
         if contested.is_empty() {
-            Finding::no(reason::CALM, "")
+            Finding::no(ConditionReason::Calm, "")
         } else {
-            Finding::yes(reason::TAKEN_AGAIN_AND_AGAIN, contested)
+            Finding::yes(ConditionReason::TakenAgainAndAgain, contested)
         }
     }
 
     fn hook_lost(&self, mode: WitnessMode) -> Finding {
         match self.dispute().filter(|dispute| dispute.hook_lost(mode)) {
-            Some(dispute) => Finding::yes(reason::CONTRADICTION, dispute.message()),
-            None => Finding::no(reason::AGREED, ""),
+            Some(dispute) => Finding::yes(ConditionReason::Contradiction, dispute.message()),
+            None => Finding::no(ConditionReason::Agreed, ""),
         }
     }
 
@@ -270,9 +270,9 @@ impl VipLoop {
         match rival {
             Some(rival) => {
                 let message = format!("{} holds the newer claim {}", rival.node, rival.term);
-                Finding::yes(reason::NEWER_CLAIM, message)
+                Finding::yes(ConditionReason::NewerClaim, message)
             }
-            None => Finding::no(reason::NEWEST, ""),
+            None => Finding::no(ConditionReason::Newest, ""),
         }
     }
 
@@ -280,7 +280,7 @@ impl VipLoop {
     fn copied(&self) -> Option<Finding> {
         let failures = self.failed_copies().map(|(on, failure)| format!("{}: {}", on.resource(), failure.message));
         let failures: Vec<_> = failures.collect();
-        let failed = || Finding::no(reason::NOT_WRITABLE, format!("{}; {NOT_COPIED}", failures.join("; ")));
+        let failed = || Finding::no(ConditionReason::NotWritable, format!("{}; {NOT_COPIED}", failures.join("; ")));
         (!failures.is_empty()).then(failed)
     }
 
@@ -290,14 +290,14 @@ impl VipLoop {
             Ok(None) => None,
             Ok(Some(hold)) => {
                 let (reason, except) = match hold.extent {
-                    Extent::ExceptRelease => (reason::EXCEPT_RELEASE, ", except that a `down` still lets go"),
-                    Extent::Everything => (reason::EVERYTHING, ""),
+                    Extent::ExceptRelease => (ConditionReason::ExceptRelease, ", except that a `down` still lets go"),
+                    Extent::Everything => (ConditionReason::Everything, ""),
                 };
                 let until = hold.until();
                 let message = format!("an operator holds it: this node changes nothing until {until}{except}");
                 Some(Finding { until_ms: Some(hold.until_ms), ..Finding::yes(reason, message) })
             }
-            Err(why) => Some(Finding::no(reason::NOT_USED, why.clone())),
+            Err(why) => Some(Finding::no(ConditionReason::NotUsed, why.clone())),
         }
     }
 
@@ -327,36 +327,36 @@ impl VipLoop {
             return match self.recorded_by_others() {
                 Some(others) => {
                     let message = format!("{message}, but claims of {others} are on record: {MIXED}");
-                    Finding::no(reason::CLAIMS_MIXED, message)
+                    Finding::no(ConditionReason::ClaimsMixed, message)
                 }
-                None => Finding::no(reason::CLAIMS_OFF, message),
+                None => Finding::no(ConditionReason::ClaimsOff, message),
             };
         }
         if let Some(message) = self.implausible() {
-            return Finding::no(reason::IMPLAUSIBLE, message);
+            return Finding::no(ConditionReason::Implausible, message);
         }
         let (Some(own), Some(plan)) = (&self.memory().claim, plan) else {
-            return Finding::yes(reason::NO_CLAIM, "");
+            return Finding::yes(ConditionReason::NoClaim, "");
         };
         if plan.standing != claim::Standing::Leader {
-            return Finding::yes(reason::NO_CLAIM, "");
+            return Finding::yes(ConditionReason::NoClaim, "");
         }
         if let Some(failure) = self.failure(&Subject::OwnClaim) {
-            return Finding::no(reason::NOT_WRITABLE, failure.message);
+            return Finding::no(ConditionReason::NotWritable, failure.message);
         }
         let record = self
             .claims()
             .zip(self.instance())
             .map_or(Record::Unknown, |(claims, instance)| claim::record_status(claims, instance, own));
         match (record, unread) {
-            (Record::Newest, _) => Finding::yes(reason::ON_RECORD, ""),
+            (Record::Newest, _) => Finding::yes(ConditionReason::OnRecord, ""),
             (Record::Missing, _) => {
-                Finding::no(reason::NOT_SEEN_YET, "the claim's tag has not been seen on the anchor yet")
+                Finding::no(ConditionReason::NotSeenYet, "the claim's tag has not been seen on the anchor yet")
             }
             (Record::Unknown, None | Some(WhyUnseen::NotRead)) => {
-                Finding::no(reason::NOT_READ_YET, "the anchor's tags have not been read under this claim yet")
+                Finding::no(ConditionReason::NotReadYet, "the anchor's tags have not been read under this claim yet")
             }
-            (Record::Unknown, Some(why)) => Finding::no(reason::NOT_READ, format!("the anchor's tags: {why}")),
+            (Record::Unknown, Some(why)) => Finding::no(ConditionReason::NotRead, format!("the anchor's tags: {why}")),
         }
     }
 }
@@ -397,22 +397,22 @@ fn watchdog_leads(context: &Context<'_>, vip: IpAddr) -> Option<bool> {
 /// Whether Pgpool's watchdog speaks about this VIP, and if not, why.
 fn witness(mode: WitnessMode, asked: Option<&Asked>, vip: IpAddr) -> Finding {
     match asked {
-        _ if mode == WitnessMode::Off => Finding::no(reason::OFF, "it is not asked: witness = \"off\""),
-        None => Finding::no(reason::NOT_ASKED_YET, "it was not asked yet"),
-        Some(Asked::Word(word)) if word.delegate_ips.contains(&vip) => Finding::yes(reason::ANSWERS, ""),
+        _ if mode == WitnessMode::Off => Finding::no(ConditionReason::Off, "it is not asked: witness = \"off\""),
+        None => Finding::no(ConditionReason::NotAskedYet, "it was not asked yet"),
+        Some(Asked::Word(word)) if word.delegate_ips.contains(&vip) => Finding::yes(ConditionReason::Answers, ""),
         Some(Asked::Word(_)) => {
             let message = "the Pgpool that answers has another delegate_ip; [pgpool] watchdog_socket names its socket";
-            Finding::no(reason::OTHER_ADDRESS, message)
+            Finding::no(ConditionReason::OtherAddress, message)
         }
         Some(Asked::Nobody(why)) => {
             let reason = match why {
-                Nobody::NoSocket(_) => reason::NO_SOCKET,
-                Nobody::NotPermitted(_) => reason::NOT_PERMITTED,
-                Nobody::NotRunning(_) => reason::NOT_RUNNING,
-                Nobody::Stranger { .. } => reason::STRANGER,
+                Nobody::NoSocket(_) => ConditionReason::NoSocket,
+                Nobody::NotPermitted(_) => ConditionReason::NotPermitted,
+                Nobody::NotRunning(_) => ConditionReason::NotRunning,
+                Nobody::Stranger { .. } => ConditionReason::Stranger,
             };
             Finding::no(reason, why.to_string())
         }
-        Some(Asked::Unheard(why)) => Finding::no(reason::UNHEARD, why.clone()),
+        Some(Asked::Unheard(why)) => Finding::no(ConditionReason::Unheard, why.clone()),
     }
 }

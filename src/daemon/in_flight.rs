@@ -26,7 +26,7 @@ pub struct Write {
     pub change: Change,
     /// The claim under which the change was planned.
     pub claim: Option<ClaimId>,
-    /// The number of the fresh start that the change belongs to. A failure from before a fresh start holds nothing back
+    /// The number of the fresh start that the change belongs to. A failure from before a fresh start delays nothing
     /// after it.
     pub start: u64,
 }

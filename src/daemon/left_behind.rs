@@ -9,7 +9,7 @@ use super::vip::VipLoop;
 use crate::binding::{BindingKey, Kind};
 use crate::config::{Config, Tables};
 use crate::observe::{LastRead, World, configured_keys};
-use crate::status::problem;
+use crate::problem::ProblemReason;
 
 /// The bindings in EC2 that left the configuration with its last change, while they pointed at this node. Nobody asks
 /// EC2 about them any more, so they are told of until the next change. The kernel is asked in each look.
@@ -54,8 +54,8 @@ impl LeftBehind {
         }
         self.told.clone_from(&message);
         match message {
-            Some(message) => problems.set(problem::LEFT_BEHIND, message, wall_ms),
-            None => problems.clear(problem::LEFT_BEHIND),
+            Some(message) => problems.set(ProblemReason::LeftBehind, message, wall_ms),
+            None => problems.clear(ProblemReason::LeftBehind),
         }
     }
 }

@@ -15,9 +15,9 @@ use crate::identity::{Identify, Node};
 use crate::machine::kernel::Kernel;
 use crate::observe::Known;
 use crate::observe::seen::{Moment, Now};
+use crate::problem::ProblemReason;
 use crate::report::{News, PassResult};
 use crate::state_dir::Machine;
-use crate::status::problem;
 
 impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Takes the answer to a read into account.
@@ -51,10 +51,10 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             Ok(node) => node,
             Err(message) => {
                 self.identifying.failed(now.at, &mut self.around.rng);
-                return self.problems.set(problem::NO_IDENTITY, message, now.wall_ms);
+                return self.problems.set(ProblemReason::NoIdentity, message, now.wall_ms);
             }
         };
-        self.problems.clear(problem::NO_IDENTITY);
+        self.problems.clear(ProblemReason::NoIdentity);
         self.look_for_missing(&node, now);
         let node = match &mut self.known {
             Some(known) => {
@@ -84,35 +84,35 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     fn look_for_missing(&mut self, node: &Node, now: Now) {
         if node.missing.is_empty() {
             self.identifying.succeeded();
-            return self.problems.clear(problem::INTERFACE_MISSING);
+            return self.problems.clear(ProblemReason::InterfaceMissing);
         }
         self.identifying.failed(now.at, &mut self.around.rng);
         let whys: BTreeSet<_> = node.missing.values().map(String::as_str).collect();
         let message = whys.into_iter().collect::<Vec<_>>().join("; ");
-        self.problems.set(problem::INTERFACE_MISSING, message, now.wall_ms);
+        self.problems.set(ProblemReason::InterfaceMissing, message, now.wall_ms);
     }
 
-    /// Reports the outcome of a round that was answered as a whole, and sets the moment of the next round.
-    pub(super) fn round_over(&mut self, round: &reads::Finished) {
+    /// Reports the outcome of a look that was answered as a whole, and sets the moment of the next look.
+    pub(super) fn look_over(&mut self, look: &reads::Finished) {
         let now = self.now().at;
-        self.tell_pass(round);
+        self.tell_pass(look);
         let vips: Vec<_> = self.vips.iter().map(VipLoop::situation).collect();
         let haste = if vips.iter().any(|vip| vip.is_eager(now)) { Haste::Eager } else { Haste::Patient };
-        let failing = round.failed > 0 || self.vips.iter().any(VipLoop::is_failing);
+        let failing = look.failed > 0 || self.vips.iter().any(VipLoop::is_failing);
         let requests = if failing { Requests::Fail } else { Requests::Succeed };
         let interval = self.pace.interval(&self.config.intervals, &vips, requests, now);
         let interval = pace::with_jitter(interval, self.around.rng.f64());
-        let retry = self.reads.retry_delay(round, haste, &mut self.around.rng);
+        let retry = self.reads.retry_delay(look, haste, &mut self.around.rng);
         // A source that fails must not make the looks at the other sources rarer.
         self.schedule.regularly_at(now + retry.map_or(interval, |delay| delay.min(interval)));
-        // The status says when each source was read, and is handed over once for the whole round.
+        // The status says when each source was read, and is handed over once for the whole look.
         self.tell_by = now;
     }
 
-    fn tell_pass(&self, round: &reads::Finished) {
-        let result = if round.failed == round.asked {
+    fn tell_pass(&self, look: &reads::Finished) {
+        let result = if look.failed == look.asked {
             PassResult::Failed
-        } else if round.failed > 0 || self.vips.iter().any(VipLoop::is_failing) {
+        } else if look.failed > 0 || self.vips.iter().any(VipLoop::is_failing) {
             PassResult::Partial
         } else if !self.writing.is_empty() {
             PassResult::Acting
@@ -121,7 +121,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         } else {
             PassResult::Waiting
         };
-        let duration = self.now().at.saturating_sub(round.began);
+        let duration = self.now().at.saturating_sub(look.began);
         self.around.reporter.news(&News::PassDone { result, duration });
     }
 
@@ -162,14 +162,14 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         self.known.is_some() && next.is_some_and(|at| at <= self.now().at)
     }
 
-    /// Starts a round of reads if one is due.
+    /// Starts a look if one is due.
     pub(super) fn look_if_due(&mut self) {
         if !self.look_is_due() {
             return;
         }
         self.keep_room();
-        if let Some(round) = self.reads.overtaken() {
-            self.tell_pass(&round);
+        if let Some(look) = self.reads.overtaken() {
+            self.tell_pass(&look);
         }
         let Some(known) = &self.known else { return };
         let now = self.now().at;

@@ -2,23 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use crate::problem::ProblemReason;
 use crate::status::Problem;
 
 /// The problems that last, by the reason that names each.
 #[derive(Debug, Default)]
-pub struct Problems(BTreeMap<&'static str, Problem>);
+pub struct Problems(BTreeMap<ProblemReason, Problem>);
 
 impl Problems {
     /// Notes that something is wrong, again or for the first time. A problem whose message changes keeps its beginning.
-    pub fn set(&mut self, reason: &'static str, message: String, wall_ms: u64) {
-        let before = self.0.get(reason);
+    pub fn set(&mut self, reason: ProblemReason, message: String, wall_ms: u64) {
+        let before = self.0.get(&reason);
         let (since_ms, times) = before.map_or((wall_ms, 1), |before| (before.since_ms, before.times.saturating_add(1)));
-        self.0.insert(reason, Problem { reason: reason.to_owned(), message, since_ms, times });
+        self.0.insert(reason, Problem { reason: reason.into(), message, since_ms, times });
     }
 
     /// Removes the problem of this reason, if there is one.
-    pub fn clear(&mut self, reason: &'static str) {
-        self.0.remove(reason);
+    pub fn clear(&mut self, reason: ProblemReason) {
+        self.0.remove(&reason);
     }
 
     /// All problems, for the status.

@@ -1,4 +1,4 @@
-//! Rounds of reads. A round sends one request to each source, all at once, and each answer is used as soon as it comes.
+//! The reads of each look. A look sends one request to each source, all at once, and each answer is used as soon as it comes.
 //! A source that is slow or refuses delays no other source.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,10 +33,10 @@ pub enum Event {
 
 pub type ReadFuture = Pin<Box<dyn Future<Output = Event>>>;
 
-/// One answer of EC2. EC2 was asked about `topic` at the moment `at`, in the round with this number.
+/// One answer of EC2. EC2 was asked about `topic` at the moment `at`, in the look with this number.
 pub struct Read {
     at: Moment,
-    round: u64,
+    look: u64,
     topic: Topic,
     answer: Answer,
 }
@@ -59,16 +59,16 @@ pub enum Consequence {
     Throttled,
 }
 
-/// A round that is over.
+/// A look that is over.
 pub struct Finished {
     pub began: Moment,
     pub asked: usize,
     pub failed: usize,
-    /// The class of the failure that may pass soonest. The delay before the next round depends on it.
+    /// The class of the failure that may pass soonest. The delay before the next look depends on it.
     mildest: Option<Class>,
 }
 
-struct Round {
+struct Look {
     number: u64,
     began: Moment,
     asked: usize,
@@ -92,7 +92,7 @@ struct Outcome {
 /// are rare.
 #[derive(Debug, Default)]
 struct Search {
-    /// When the last search began; `None` if the next round is to search again.
+    /// When the last search began; `None` if the next look is to search again.
     asked_at: Option<Moment>,
     under_way: bool,
     error: Option<(Class, String)>,
@@ -105,9 +105,9 @@ pub struct Reads {
     /// Whether the kernel is being asked. The kernel answers at once. If its answer ever hangs, nothing else waits for
     /// it.
     pub reading_local: bool,
-    round: Option<Round>,
-    rounds: u64,
-    /// The number of requests without an answer yet, of this round and of the rounds that it overtook.
+    look: Option<Look>,
+    looks: u64,
+    /// The number of requests without an answer yet, of this look and of the looks that it overtook.
     open: usize,
     backoff: Backoff,
     outcomes: BTreeMap<Topic, Outcome>,
@@ -116,21 +116,21 @@ pub struct Reads {
 
 impl Reads {
     pub fn under_way(&self) -> bool {
-        self.round.is_some()
+        self.look.is_some()
     }
 
-    /// The moment at which another round overtakes the round under way, for a claim that waits for EC2 to answer again.
+    /// The moment at which another look overtakes the look under way, for a claim that waits for EC2 to answer again.
     /// EC2 did not answer that claim at `failed_at`. A request that was sent while EC2 could not be reached may hang
     /// until long after EC2 answers again. `None` if every topic has been answered since `failed_at`, because such
     /// reads do not hang, or if too many requests are without an answer.
     pub fn overtaken_at(&self, failed_at: Moment) -> Option<Moment> {
         let mut cloud = self.outcomes.iter().filter(|(topic, _)| **topic != Topic::LOCAL);
         let hangs = cloud.any(|(_, outcome)| outcome.answered < failed_at);
-        let round = self.round.as_ref().filter(|round| self.open <= (LOOKS_AT_ONCE - 1) * round.asked)?;
-        hangs.then(|| round.began + RETRY_WHILE_EAGER)
+        let look = self.look.as_ref().filter(|look| self.open <= (LOOKS_AT_ONCE - 1) * look.asked)?;
+        hangs.then(|| look.began + RETRY_WHILE_EAGER)
     }
 
-    /// Asks all questions of a round. The tables of a tag choice are looked for only if their search is due.
+    /// Asks all questions of a look. The tables of a tag choice are looked for only if their search is due.
     pub fn start<E: Ec2Read + 'static>(
         &mut self,
         questions: Vec<Question>,
@@ -139,12 +139,12 @@ impl Reads {
         now: Moment,
     ) -> Vec<ReadFuture> {
         self.keep_only(&questions);
-        self.rounds += 1;
-        let number = self.rounds;
+        self.looks += 1;
+        let number = self.looks;
         let is_search = |question: &Question| matches!(question, Question::TaggedTables(_));
         let open = questions.iter().filter(|question| !is_search(question)).count();
         self.open += open;
-        self.round = (open > 0).then_some(Round { number, began: now, asked: open, open, failed: 0, mildest: None });
+        self.look = (open > 0).then_some(Look { number, began: now, asked: open, open, failed: 0, mildest: None });
         let due = questions.into_iter().filter(|question| match question {
             Question::TaggedTables(choice) => self.search_is_due(choice, now),
             _ => true,
@@ -153,7 +153,7 @@ impl Reads {
             let ec2 = Rc::clone(ec2);
             Box::pin(async move {
                 let answer = ask(&*ec2, &question, urgency).await;
-                Event::Source(Read { at: now, round: number, topic: question.topic(), answer })
+                Event::Source(Read { at: now, look: number, topic: question.topic(), answer })
             })
         };
         due.map(read).collect()
@@ -220,7 +220,7 @@ impl Reads {
 
     /// Makes an answer part of the world, unless a later question about the topic was answered before.
     pub fn answered(&mut self, read: Read, world: &mut World, wall_ms: u64) -> Consequence {
-        let Read { at, round, topic, answer } = read;
+        let Read { at, look, topic, answer } = read;
         if let Answer::TaggedTables(choice, tables) = &answer {
             let consequence = self.found(choice, tables.as_deref());
             // `found` has noted an error already. Tables that an earlier search found stay known.
@@ -238,11 +238,11 @@ impl Reads {
         if error.as_ref().is_none_or(|error| error.class != Class::Transient) {
             self.outcomes.entry(topic).or_default().answered = at;
         }
-        if let Some(round) = self.round.as_mut().filter(|under_way| under_way.number == round) {
-            round.open = round.open.saturating_sub(1);
+        if let Some(look) = self.look.as_mut().filter(|under_way| under_way.number == look) {
+            look.open = look.open.saturating_sub(1);
             if let Some(error) = error {
-                round.failed += 1;
-                round.mildest = Some(round.mildest.map_or(error.class, |class| class.min(error.class)));
+                look.failed += 1;
+                look.mildest = Some(look.mildest.map_or(error.class, |class| class.min(error.class)));
             }
         }
         match class {
@@ -258,7 +258,7 @@ impl Reads {
         search.under_way = false;
         match tables {
             Ok(tables) => {
-                // Tables may get their tags later than their nodes start, so the next round searches again.
+                // Tables may get their tags later than their nodes start, so the next look searches again.
                 if tables.is_empty() {
                     search.asked_at = None;
                 }
@@ -266,7 +266,7 @@ impl Reads {
                 if tables.is_empty() { Consequence::None } else { Consequence::TablesFound }
             }
             Err(error) => {
-                // After an error the next round searches again, without the wait of some minutes.
+                // After an error the next look searches again, without the wait of some minutes.
                 search.asked_at = None;
                 search.error = Some((error.class, error.to_string()));
                 search.failures = search.failures.saturating_add(1);
@@ -275,26 +275,26 @@ impl Reads {
         }
     }
 
-    /// Ends the round that is overtaken now. Its requests without an answer count as failed.
+    /// Ends the look that is overtaken now. Its requests without an answer count as failed.
     pub fn overtaken(&mut self) -> Option<Finished> {
-        let round = self.round.take()?;
+        let look = self.look.take()?;
         Some(Finished {
-            began: round.began,
-            asked: round.asked,
-            failed: round.failed + round.open,
+            began: look.began,
+            asked: look.asked,
+            failed: look.failed + look.open,
             mildest: Some(Class::Transient),
         })
     }
 
-    /// The round under way, once all its requests are answered.
+    /// The look under way, once all its requests are answered.
     pub fn finished(&mut self) -> Option<Finished> {
-        let round = self.round.take_if(|round| round.open == 0)?;
-        Some(Finished { began: round.began, asked: round.asked, failed: round.failed, mildest: round.mildest })
+        let look = self.look.take_if(|look| look.open == 0)?;
+        Some(Finished { began: look.began, asked: look.asked, failed: look.failed, mildest: look.mildest })
     }
 
     /// The delay before the look that follows; `None` if the usual interval suffices.
-    pub fn retry_delay(&mut self, round: &Finished, haste: Haste, rng: &mut fastrand::Rng) -> Option<Duration> {
-        match retry::look_again(round.mildest, haste) {
+    pub fn retry_delay(&mut self, look: &Finished, haste: Haste, rng: &mut fastrand::Rng) -> Option<Duration> {
+        match retry::look_again(look.mildest, haste) {
             LookAgain::AtInterval => {
                 self.backoff.reset();
                 None
@@ -304,7 +304,7 @@ impl Reads {
         }
     }
 
-    /// Looks for tables by tag again in the next round.
+    /// Looks for tables by tag again in the next look.
     pub fn forget_choices(&mut self) {
         for search in self.searches.values_mut() {
             search.asked_at = None;
@@ -364,7 +364,7 @@ mod tests {
         let mut answered = |at, result: Result<Vec<Address>, Ec2Error>| {
             reads.open += 1;
             let topic = Question::Addresses(BTreeSet::new()).topic();
-            let read = Read { at: Duration::from_secs(at), round: at, topic, answer: Answer::Addresses(result) };
+            let read = Read { at: Duration::from_secs(at), look: at, topic, answer: Answer::Addresses(result) };
             reads.answered(read, &mut world, 0);
             world.addresses.clone()
         };

@@ -10,9 +10,9 @@ use crate::ec2::{Ec2Read, Ec2Write};
 use crate::identity::Identify;
 use crate::machine::kernel::Kernel;
 use crate::observe::observe;
+use crate::problem::ProblemReason;
 use crate::report::News;
 use crate::state_dir::Machine;
-use crate::status::problem;
 
 impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static, M: Machine> Daemon<E, K, I, M> {
     /// Takes a changed config over. A problem tells of settings that cannot change while the daemon runs.
@@ -24,19 +24,19 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             Err(message) => {
                 reporter.news(&News::Reloaded { error: Some(&message) });
                 let message = format!("the changed config is not in force: {message}");
-                return self.problems.set(problem::CONFIG_INVALID, message, wall_ms);
+                return self.problems.set(ProblemReason::ConfigInvalid, message, wall_ms);
             }
         };
-        self.problems.clear(problem::CONFIG_INVALID);
+        self.problems.clear(ProblemReason::ConfigInvalid);
         if needs_restart(&self.started_with, &config) {
             let message = "some of the changed settings need a restart: systemctl restart vipkeeper".to_owned();
-            self.problems.set(problem::RESTART_NEEDED, message, wall_ms);
+            self.problems.set(ProblemReason::RestartNeeded, message, wall_ms);
         } else {
-            self.problems.clear(problem::RESTART_NEEDED);
+            self.problems.clear(ProblemReason::RestartNeeded);
         }
         match self.anchors_left(&config) {
-            Some(message) => self.problems.set(problem::ANCHOR_LEFT, message, wall_ms),
-            None => self.problems.clear(problem::ANCHOR_LEFT),
+            Some(message) => self.problems.set(ProblemReason::AnchorLeft, message, wall_ms),
+            None => self.problems.clear(ProblemReason::AnchorLeft),
         }
         let now = self.now();
         self.left_behind.changed(&self.vips, &config);
@@ -59,7 +59,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         self.config = config;
         self.left_behind.tell(&self.world, &mut self.problems, wall_ms);
         // The word of a witness that is switched off does not count any more. A witness that is switched on is asked
-        // with the next round. If the witness stays switched on, its last word still counts.
+        // with the next look. If the witness stays switched on, its last word still counts.
         if self.config.witness == WitnessMode::Off {
             self.watchdog.forget();
         }

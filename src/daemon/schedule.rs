@@ -25,11 +25,11 @@ pub struct Schedule {
 pub struct Circumstances {
     /// Whether a change is on its way to EC2.
     pub writing: bool,
-    /// Whether a round of reads is under way.
+    /// Whether a look is under way.
     pub reading: bool,
     /// When a second look would change a plan.
     pub second_look: Option<Moment>,
-    /// When a new round overtakes the round under way, for a claim that waits for EC2 to answer again.
+    /// When a new look overtakes the look under way, for a claim that waits for EC2 to answer again.
     pub overtakes: Option<Moment>,
 }
 
@@ -47,7 +47,7 @@ impl Schedule {
         Some(asked.fold(self.regular, Moment::min))
     }
 
-    /// Notes that a look begins. The next regular look comes at `regular`, unless the end of the round sets another
+    /// Notes that a look begins. The next regular look comes at `regular`, unless the end of the look sets another
     /// moment.
     pub fn begin(&mut self, now: Moment, seen: &Circumstances, regular: Moment) {
         self.when_idle &= seen.writing;
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_is_under_way_is_followed_early_only_where_a_claim_waits() {
+    fn a_look_that_is_under_way_is_followed_early_only_where_a_claim_waits() {
         let schedule = Schedule::default();
         let reading = Circumstances { reading: true, ..AT_REST };
         assert_eq!(schedule.next_look(&reading), None);

@@ -17,9 +17,9 @@ use crate::identity::Identify;
 use crate::machine::kernel::{Kernel, KernelError, Left, Reset};
 use crate::machine::netlink::RESET_WITHIN;
 use crate::observe::seen::{Moment, Now};
+use crate::problem::ProblemReason;
 use crate::report::News;
 use crate::state_dir::Machine;
-use crate::status::problem;
 
 /// The removal of a local address waits no longer than this for the reset of its connections.
 const WAIT_FOR_RESET: Duration = Duration::from_millis(500);
@@ -44,8 +44,8 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             self.writing.push(self.carry_out(write, wait, now.at));
         }
         match not_persisted {
-            Some(message) => self.problems.set(problem::NOT_PERSISTED, message, now.wall_ms),
-            None => self.problems.clear(problem::NOT_PERSISTED),
+            Some(message) => self.problems.set(ProblemReason::NotPersisted, message, now.wall_ms),
+            None => self.problems.clear(ProblemReason::NotPersisted),
         }
     }
 
@@ -133,7 +133,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// Notes a change that pointed a binding here, so that changes which undo one another are noticed.
     fn note_pointed(&mut self, written: &Written, now: Now) {
         let Write { vip, change, .. } = &written.write;
-        if let Change::OfBinding { key, purpose: Purpose::Take | Purpose::Restore | Purpose::Retake, .. } = change
+        if let Change::Binding { key, purpose: Purpose::Take | Purpose::Restore | Purpose::Retake, .. } = change
             && written.is_accepted()
         {
             self.own_writes.pointed_here(*vip, key, now.at);

@@ -59,7 +59,7 @@ pub fn held(plan: Plan, desired: &Desired, hold: &Hold, memory: &Memory) -> Plan
 }
 
 fn releases(verdict: &Verdict) -> bool {
-    verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release)
+    verdict.change.as_ref().is_some_and(|change| change.purpose == Purpose::Release)
 }
 
 /// Whether this daemon saw the binding here under its claim, and through the end of that leadership. Somebody may have
@@ -70,8 +70,8 @@ fn is_still_here(memory: &Memory, key: &BindingKey) -> bool {
 }
 
 fn without_step(verdict: Verdict) -> Verdict {
-    match verdict.step {
+    match verdict.change {
         None => verdict,
-        Some(_) => Verdict { state: State::Blocked, why: Why::Held(Box::new(verdict.why)), step: None, ..verdict },
+        Some(_) => Verdict { state: State::Blocked, why: Why::Held(Box::new(verdict.why)), change: None, ..verdict },
     }
 }

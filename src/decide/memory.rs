@@ -145,7 +145,7 @@ impl Memory {
         standing
     }
 
-    /// Believes a round of reads that shows a newer claim in everything else that it shows, even if this node wrote
+    /// Believes a look that shows a newer claim in everything else that it shows, even if this node wrote
     /// something else shortly before.
     fn believe_what_was_read_with(&mut self, observed: &Observed) {
         let Some(read_at) = observed.claims.at() else { return };

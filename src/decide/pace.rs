@@ -93,7 +93,7 @@ pub enum Requests {
     Fail,
 }
 
-/// What became of the last try of a change.
+/// The result of a change's last try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastResult {
     /// Nothing failed, or nothing was tried yet.
@@ -103,7 +103,7 @@ pub enum LastResult {
     FailedInFault,
 }
 
-/// The urgency of a change. The rate limit counts a claim's first takes and its record, and does not hold them back. A
+/// The urgency of a change. The rate limit counts a claim's first takes and its record, and they do not wait for it. A
 /// take that failed is paced: it does not wait until all earlier calls are paid for. A take that is tried again because
 /// a fault is over does not wait.
 #[must_use]
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn only_a_take_hurries_and_one_that_failed_hurries_only_once_a_fault_is_over() {
         let eni = "eni-0a".parse().unwrap();
-        let binding = |purpose| Change::OfBinding {
+        let binding = |purpose| Change::Binding {
             key: BindingKey::new(Kind::SourceDestCheck, "eni-0a"),
             purpose,
             action: Action::DisableSourceDestCheck { eni: Clone::clone(&eni) },
@@ -369,7 +369,7 @@ mod tests {
         let mut dispute = None;
         let mut heard = |at| {
             let heard = witness::Heard { word: Witness::Escalated, at: S(at) };
-            witness::judge(mode, &standby, heard, &mut dispute, Now { at: S(at), wall_ms: 0 });
+            let _ = witness::judge(mode, &standby, heard, &mut dispute, Now { at: S(at), wall_ms: 0 });
             dispute.clone().unwrap()
         };
         let (young, lasting) = (heard(100), heard(111));

@@ -22,7 +22,7 @@ use crate::observe::seen::{Claims, Holder, Moment, Observed, Seen, Sight, WhyUns
 pub use self::change::{Change, Subject};
 use self::planner::{NO_TRACK, NOT_READ, Planner, not_here, point_here, sooner};
 pub use self::unasked::Unasked;
-pub use self::verdict::{DriftReason, State, Step, Verdict};
+pub use self::verdict::{BindingChange, DriftReason, State, Verdict};
 use self::verdict::{act, drifted, say};
 pub use self::why::{Blocker, Why};
 
@@ -67,23 +67,23 @@ impl Plan {
     }
 
     /// The planned changes of bindings.
-    pub fn steps(&self) -> impl Iterator<Item = (&BindingKey, &Step)> {
-        self.bindings.iter().filter_map(|(key, verdict)| Some((key, verdict.step.as_ref()?)))
+    pub fn binding_changes(&self) -> impl Iterator<Item = (&BindingKey, &BindingChange)> {
+        self.bindings.iter().filter_map(|(key, verdict)| Some((key, verdict.change.as_ref()?)))
     }
 
     /// All planned changes, those of the record of claims first.
     pub fn changes(&self) -> impl Iterator<Item = Change> + '_ {
-        let record = self.record.iter().map(|(term, action)| Change::Record { term: *term, action: action.clone() });
-        let copies = self.copies.iter().map(|(resource, (term, action))| Change::Copy {
+        let record = self.record.iter().map(|(term, action)| Change::OwnClaim { term: *term, action: action.clone() });
+        let copies = self.copies.iter().map(|(resource, (term, action))| Change::CopyOfClaim {
             resource: resource.clone(),
             term: *term,
             action: action.clone(),
         });
-        let forget = self.forget.iter().map(|action| Change::Forget { action: action.clone() });
-        let bindings = self.steps().map(|(key, step)| Change::OfBinding {
+        let forget = self.forget.iter().map(|action| Change::OldClaim { action: action.clone() });
+        let bindings = self.binding_changes().map(|(key, change)| Change::Binding {
             key: key.clone(),
-            purpose: step.purpose,
-            action: step.action.clone(),
+            purpose: change.purpose,
+            action: change.action.clone(),
         });
         record.chain(copies).chain(forget).chain(bindings)
     }
@@ -92,7 +92,7 @@ impl Plan {
     #[must_use]
     pub fn action(&self, subject: &Subject) -> Option<&Action> {
         match subject {
-            Subject::Binding(key) => Some(&self.bindings.get(key)?.step.as_ref()?.action),
+            Subject::Binding(key) => Some(&self.bindings.get(key)?.change.as_ref()?.action),
             Subject::OwnClaim => self.record.as_ref().map(|(_, action)| action),
             Subject::CopyOfClaim(resource) => self.copies.get(resource).map(|(_, action)| action),
             Subject::OldClaim => self.forget.as_ref(),
@@ -161,7 +161,7 @@ impl Planner<'_> {
                 let verdict = self.release(binding, seen, look_at);
                 // A binding that has not left yet is no drift. A binding that left and came back, though this node did
                 // not call it back, is drift.
-                let releases = verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release);
+                let releases = verdict.change.as_ref().is_some_and(|change| change.purpose == Purpose::Release);
                 let uncalled = track.gone && releases;
                 if uncalled { drifted(verdict, DriftReason::Here) } else { verdict }
             }
@@ -226,7 +226,7 @@ impl Planner<'_> {
             },
             Seen::Elsewhere(holder) => {
                 let lags = self.claims_lag(sight);
-                // The record is still being read in this round. It may show a newer claim, and then the binding is
+                // The record is still being read in this look. It may show a newer claim, and then the binding is
                 // where it should be.
                 if lags && track.elsewhere_since.is_none_or(|since| since >= sight.at) {
                     return say(State::Waiting, Why::SecondLook { holder: holder.to_string() });
@@ -236,8 +236,8 @@ impl Planner<'_> {
                     Some(verdict) => verdict,
                     None => self.retake(binding, sight, track, holder, look_at),
                 };
-                let step = verdict.step.filter(|_| !lags);
-                drifted(Verdict { step, ..verdict }, reason)
+                let change = verdict.change.filter(|_| !lags);
+                drifted(Verdict { change, ..verdict }, reason)
             }
         }
     }
@@ -306,8 +306,8 @@ impl Planner<'_> {
         act(State::Drift, Why::Retaking { holder }, Purpose::Retake, action)
     }
 
-    /// Whether the record was read in an earlier round than the binding. The record is read, or its read fails, within
-    /// this round.
+    /// Whether the record was read in an earlier look than the binding. The record is read, or its read fails, within
+    /// this look.
     fn claims_lag(&self, sight: &Sight) -> bool {
         self.observed.claims.at().is_some_and(|at| at < sight.at)
     }
@@ -435,13 +435,13 @@ impl Planner<'_> {
 /// tells of the obstacle as well, before it is in the way of a takeover.
 fn obstructed(verdict: Verdict, obstacle: Option<&Obstacle>) -> Verdict {
     let Some(obstacle) = obstacle else { return verdict };
-    let releases = verdict.step.as_ref().is_some_and(|step| step.purpose == Purpose::Release);
+    let releases = verdict.change.as_ref().is_some_and(|change| change.purpose == Purpose::Release);
     let is_here = matches!(verdict.why, Why::PointsHere { .. } | Why::Confirming | Why::Accepted);
-    let is_unknown = verdict.state == State::Unknown && verdict.step.is_none();
+    let is_unknown = verdict.state == State::Unknown && verdict.change.is_none();
     if releases || is_here || is_unknown {
         return verdict;
     }
-    Verdict { state: State::Blocked, why: Why::Obstructed(obstacle.clone()), step: None, ..verdict }
+    Verdict { state: State::Blocked, why: Why::Obstructed(obstacle.clone()), change: None, ..verdict }
 }
 
 /// The pause before the next retake, after so many.

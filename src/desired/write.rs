@@ -32,7 +32,7 @@ const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 const ROOM_RETRY: Duration = Duration::from_millis(5);
 /// The greatest number of times that a hook composes the file. The hook composes the file again if another hook changed
 /// the old file, or removed the temporary one, during the write.
-const ROUNDS: u32 = 4;
+const TRIES: u32 = 4;
 const TEMPORARY: &str = ".tmp";
 
 /// The reason why the file could not be written. The old file is untouched then.
@@ -86,22 +86,22 @@ pub(crate) fn replace(
     // A hook must write even if the present file is broken, belongs to a stranger or has another version. The hook then
     // starts afresh.
     let present = || file::read_of_any_boot(&path, delegate_ip, &trusted).ok().flatten();
-    let mut round = 1;
+    let mut tries = 1;
     loop {
         let before = present();
         let Some(next) = compose(before.as_ref()) else { return Ok(None) };
         let temporary = Temporary::write_patiently(&folder, delegate_ip, writer, &next).map_err(failed)?;
         // Another hook that went on without the lock may have written meanwhile, if the disk is slow or a process was
         // stopped. The later hook must take the earlier hook's file into account.
-        if round == ROUNDS || present() == before {
+        if tries == TRIES || present() == before {
             match temporary.become_file(&format!("{delegate_ip}.json")) {
                 Ok(()) => return Ok(Some(next)),
                 // A hook that has the lock removed the temporary file, because it cannot see that this process lives.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && round < ROUNDS => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
                 Err(error) => return Err(failed(error)),
             }
         }
-        round += 1;
+        tries += 1;
     }
 }
 

@@ -75,7 +75,7 @@ pub struct Travelled {
     pub expiry: Option<SystemTime>,
 }
 
-/// The questions. Each one goes at once and is not held back.
+/// The questions. Each one goes at once, without a wait for the rate limit.
 ///
 /// # Errors
 /// Each method returns an [`Ec2Error`] with its class when EC2 did not answer, or refused.

@@ -54,7 +54,7 @@ impl Bucket {
 
     /// Takes one token, and returns how long that took.
     ///
-    /// An urgent request is counted and never held back. The debt of urgent requests is at most `burst` tokens. After
+    /// An urgent request is counted and never waits. The debt of urgent requests is at most `burst` tokens. After
     /// a claim with dozens of route tables, the reads that must confirm the claim therefore wait for about `burst`
     /// divided by `requests_per_s` seconds, whatever the number of tables.
     ///

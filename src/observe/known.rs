@@ -86,7 +86,7 @@ impl Known {
         &self.foreign
     }
 
-    /// Remembers the ids that a round of reads showed.
+    /// Remembers the ids that a look showed.
     pub fn learn(&mut self, world: &World) {
         if let LastRead::Read { value, .. } = &world.addresses {
             for address in value {
@@ -200,8 +200,8 @@ impl Known {
         }
     }
 
-    /// The questions of one round, for all VIPs together. The choices of tables by tag come last, because not every
-    /// round asks for these.
+    /// The questions of one look, for all VIPs together. The choices of tables by tag come last, because not every
+    /// look asks for these.
     #[must_use]
     pub fn questions(&self, config: &Config) -> Vec<Question> {
         let mut public_ips = BTreeSet::new();

@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    /// Forgets every read that none of the questions repeats: no decision may rest on a read that no later round brings
+    /// Forgets every read that none of the questions repeats: no decision may rest on a read that no later look brings
     /// up to date.
     pub fn keep_only(&mut self, asked: &[Question]) {
         let any = |wanted: &dyn Fn(&Question) -> bool| asked.iter().any(wanted);

@@ -1,9 +1,8 @@
-//! The news that follow from a change of the status, derived from the status before and the status after. The loop
-//! itself tells the events that no status shows (a pass, a change that begins or ends, a request) when they happen.
-//!
-//! Three more are told where they happen, although a status follows from them: `Started`, because it comes before the first
-//! look; `Reloaded`, because a reload that changes nothing leaves the status as it was; `Witness`, because each question is
-//! counted, and two without an answer leave the same status.
+//! The news that follow from a change of the status, derived from the status before and the status after, and no other
+//! news. Who meets an event tells the event when it happens: an event is what no status shows (a pass, a change that
+//! begins or ends, a request), or what may leave the status as it was. Of the second kind are a reload that changes
+//! nothing, a question to the watchdog that is not answered once more, and a start by which this node is the same
+//! instance with other interfaces. [`News`] lists both kinds.
 
 use super::labels::Direction;
 use super::news::News;
@@ -12,9 +11,9 @@ use crate::decide::plan::State;
 use crate::ec2::Class;
 use crate::names::OneOf;
 use crate::observe::question::Source;
+use crate::problem::ProblemReason;
 use crate::status::{
     BindingStatus, ClaimStatus, Condition, ConditionName, ObstacleStatus, Problem, SourceStatus, Status, VipStatus,
-    problem,
 };
 
 /// The news between the status that was told last and the next one.
@@ -45,22 +44,23 @@ impl<'a> Changes<'a> {
 
     fn problems(&self, news: &mut impl FnMut(&News<'_>)) {
         let before = self.before.map_or(&[][..], |status| &status.problems);
-        let same = |all: &[Problem], reason: &str| all.iter().find(|problem| problem.reason == reason).cloned();
+        let same = |all: &[Problem], reason| all.iter().find(|problem| problem.reason == reason).cloned();
         for Problem { reason, message, times, .. } in &self.after.problems {
+            let Some(reason) = reason.known() else { continue };
             let told = same(before, reason).is_some_and(|told| told.times == *times && told.message == *message);
-            match reason.as_str() {
+            match reason {
                 _ if told => {}
-                // The loop itself tells of a reload.
-                problem::CONFIG_INVALID => {}
-                problem::NO_RESERVE => news(&News::Reserve { missing: Some(message) }),
+                // A reload is an event, told when it happens.
+                ProblemReason::ConfigInvalid => {}
+                ProblemReason::NoReserve => news(&News::Reserve { missing: Some(message) }),
                 _ => news(&News::Problem { reason, message }),
             }
         }
-        for Problem { reason, .. } in before {
-            match reason.as_str() {
+        for reason in before.iter().filter_map(|problem| problem.reason.known()) {
+            match reason {
                 _ if same(&self.after.problems, reason).is_some() => {}
-                problem::CONFIG_INVALID => {}
-                problem::NO_RESERVE => news(&News::Reserve { missing: None }),
+                ProblemReason::ConfigInvalid => {}
+                ProblemReason::NoReserve => news(&News::Reserve { missing: None }),
                 _ => news(&News::ProblemSolved { reason }),
             }
         }
@@ -118,7 +118,7 @@ impl VipChanges<'_> {
         }
         self.takeover(news);
         let vip = self.after.delegate_ip;
-        if let Some(contested) = self.turned(ConditionName::Contested) {
+        if let Some(contested) = self.changed(ConditionName::Contested) {
             news(&News::Contested { vip, contested });
         }
         self.hold(news);
@@ -145,7 +145,7 @@ impl VipChanges<'_> {
 
     fn desired(&self, news: &mut impl FnMut(&News<'_>)) {
         let vip = self.after.delegate_ip;
-        if let Some(lost) = self.turned(ConditionName::HookLost) {
+        if let Some(lost) = self.changed(ConditionName::HookLost) {
             news(&News::HookLost { vip, lost });
         }
         let invalid = |status: &VipStatus| {
@@ -249,7 +249,7 @@ impl VipChanges<'_> {
     }
 
     /// Whether a condition holds, if that changed. A condition that is missing in the status counts as not holding.
-    fn turned(&self, name: ConditionName) -> Option<bool> {
+    fn changed(&self, name: ConditionName) -> Option<bool> {
         let holds = |status: &VipStatus| condition(status, name).is_some_and(|condition| condition.holds);
         let after = holds(self.after);
         (self.before.is_some_and(holds) != after).then_some(after)

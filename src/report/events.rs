@@ -12,11 +12,12 @@ use crate::desired::{Claim, Desired};
 use crate::error::one_line;
 use crate::machine::clock::boot_id;
 use crate::machine::kernel::Reset;
+use crate::problem::ProblemReason;
 use crate::status::event::file::{self, EventsError};
 use crate::status::event::list::{EventList, Kept};
 use crate::status::event::stamp::Stamp;
 use crate::status::event::{EventKind, NodeEvent};
-use crate::status::{DesiredRole, ObstacleStatus, problem};
+use crate::status::{DesiredRole, ObstacleStatus};
 
 /// The event that the news is; `None` if the news is of no interest afterwards.
 #[must_use]
@@ -44,16 +45,16 @@ fn of_daemon(news: &News<'_>) -> Option<NodeEvent> {
             NodeEvent::new(Kind::ReadAgain, format!("{source} read again")).about(source.name())
         }
         News::Problem { reason, message } => {
-            NodeEvent::new(Kind::Problem, format!("problem {reason}")).about(reason).because(Some(message))
+            NodeEvent::new(Kind::Problem, format!("problem {reason}")).about(reason.name()).because(Some(message))
         }
         News::ProblemSolved { reason } => {
-            NodeEvent::new(Kind::Solved, format!("problem {reason} is solved")).about(reason)
+            NodeEvent::new(Kind::Solved, format!("problem {reason} is solved")).about(reason.name())
         }
-        News::Reserve { missing: Some(why) } => {
-            NodeEvent::new(Kind::Problem, "no room is kept for hooks").about(problem::NO_RESERVE).because(Some(why))
-        }
+        News::Reserve { missing: Some(why) } => NodeEvent::new(Kind::Problem, "no room is kept for hooks")
+            .about(ProblemReason::NoReserve.name())
+            .because(Some(why)),
         News::Reserve { missing: None } => {
-            NodeEvent::new(Kind::Solved, "room is kept for hooks again").about(problem::NO_RESERVE)
+            NodeEvent::new(Kind::Solved, "room is kept for hooks again").about(ProblemReason::NoReserve.name())
         }
         _ => return None,
     })

@@ -262,12 +262,12 @@ impl Log {
 
             News::Problem { reason, message } => {
                 if let Some(times) = self.repeats.failed(&format!("problem {reason}"), message, now) {
-                    error!(reason, "{message}{times}");
+                    error!(reason = reason.name(), "{message}{times}");
                 }
             }
             News::ProblemSolved { reason } => {
                 if let Some(times) = self.repeats.over(&format!("problem {reason}"), now) {
-                    info!(reason, "solved{times}");
+                    info!(reason = reason.name(), "solved{times}");
                 }
             }
         }

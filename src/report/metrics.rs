@@ -20,7 +20,7 @@ use super::news::{News, VipKeys};
 use crate::binding::BindingKey;
 use crate::ec2::RequestReport;
 use crate::ec2::codes::{self, Label};
-use crate::status::{ClockStatus, Condition, ConditionName, DesiredRole, ErrorStatus, Status, reason};
+use crate::status::{ClockStatus, Condition, ConditionName, ConditionReason, DesiredRole, ErrorStatus, Status};
 
 /// The buckets of durations in seconds, from one EC2 round trip to more than an operation's timeout.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -62,7 +62,7 @@ struct VipState {
     watchdog_gone: bool,
     obstacles: u32,
     bindings: BTreeMap<BindingKey, State>,
-    /// How long the next try is held back. The key `None` stands for the claim's record.
+    /// How long the next try waits. The key `None` stands for the claim's record.
     backoffs: BTreeMap<Option<BindingKey>, Duration>,
 }
 
@@ -200,7 +200,7 @@ impl Gauges {
             let on_record = |condition: &Condition| {
                 condition.name == ConditionName::ClaimRecorded
                     && condition.holds
-                    && condition.reason == reason::ON_RECORD
+                    && condition.reason == ConditionReason::OnRecord
             };
             state.claim_recorded = claim.is_some() && told.conditions.iter().any(on_record);
             state.contested = holds(ConditionName::Contested);

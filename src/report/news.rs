@@ -10,18 +10,19 @@ use crate::desired::Desired;
 use crate::ec2::{Class, RequestReport};
 use crate::ids::{ClaimId, InstanceId, Term};
 use crate::machine::kernel::Reset;
+use crate::problem::ProblemReason;
 use crate::status::{ObstacleStatus, STALE_AFTER, Status};
 
 /// How often the loop hands over its status when nothing changed.
 pub const HEARTBEAT: Duration = Duration::from_secs(7);
-// One slow step of the loop raises no alarm.
+// One slow turn of the loop raises no alarm.
 const _: () = assert!(4 * HEARTBEAT.as_millis() < STALE_AFTER.as_millis());
 
 /// The daemon's loop reports through this trait.
 pub trait Reporter {
     /// Something happened.
     fn news(&self, news: &News<'_>);
-    /// Takes how things stand now. The loop calls this after each step that changed anything, after each pass, and at
+    /// Takes how things stand now. The loop calls this after each turn that changed anything, after each pass, and at
     /// least each [`HEARTBEAT`]: these calls also show that the loop turns.
     fn status(&self, status: &Status);
 }
@@ -29,13 +30,39 @@ pub trait Reporter {
 /// One thing that happened. Durations are real time; the `…_ms` are Unix times in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub enum News<'a> {
+    // Events, told when they happen: no status shows them, or two in a row leave the status as it was.
     /// The daemon has started. `instance` and `region` are `None` while this node does not know them.
     Started { version: &'a str, instance: Option<&'a InstanceId>, region: Option<&'a str> },
     /// A changed config is in force, or `error` says why the old one stays in force.
     Reloaded { error: Option<&'a str> },
     /// The daemon ends and leaves every binding where it is.
     Stopping,
+    /// Pgpool's watchdog was asked. `silent` says why it did not answer; `None`: it answered.
+    Witness { silent: Option<&'a str> },
+    /// The time at which the credentials in use stop working; `None` if they never do.
+    CredentialsExpiry { at_ms: Option<u64> },
+    /// One pass of the loop is over.
+    PassDone { result: PassResult, duration: Duration },
+    /// One change of a binding, or of the claim's record (`None`), begins.
+    ActionStarted { vip: IpAddr, key: Option<&'a BindingKey>, action: &'a Action },
+    /// The connections of a local address were ended before the address was removed, or were left.
+    ConnectionsReset { vip: IpAddr, address: IpAddr, reset: &'a Reset },
+    /// A change ended. `code` is EC2's error code and `error` is the whole reason; a success has neither.
+    ActionDone {
+        vip: IpAddr,
+        key: Option<&'a BindingKey>,
+        action: &'a Action,
+        /// The purpose of a binding's change; `None` for the claim's record.
+        purpose: Option<Purpose>,
+        outcome: Outcome,
+        code: Option<&'a str>,
+        error: Option<&'a str>,
+        duration: Duration,
+    },
+    /// One request to EC2 was answered or given up.
+    Request(&'a RequestReport),
 
+    // Changes of the status, which `changes` derives from the status before and the status after.
     /// The desired state of this node changed, or was read for the first time.
     DesiredChanged { vip: IpAddr, desired: &'a Desired },
     /// The desired-state file cannot be trusted or read; the last good one stays in force.
@@ -71,41 +98,17 @@ pub enum News<'a> {
     /// A binding's state changed.
     BindingState { vip: IpAddr, key: &'a BindingKey, state: State, detail: &'a str },
 
-    /// One pass of the loop is over.
-    PassDone { result: PassResult, duration: Duration },
-    /// One change of a binding, or of the claim's record (`None`), begins.
-    ActionStarted { vip: IpAddr, key: Option<&'a BindingKey>, action: &'a Action },
-    /// The connections of a local address were ended before the address was removed, or were left.
-    ConnectionsReset { vip: IpAddr, address: IpAddr, reset: &'a Reset },
-    /// A change ended. `code` is EC2's error code and `error` is the whole reason; a success has neither.
-    ActionDone {
-        vip: IpAddr,
-        key: Option<&'a BindingKey>,
-        action: &'a Action,
-        /// The purpose of a binding's change; `None` for the claim's record.
-        purpose: Option<Purpose>,
-        outcome: Outcome,
-        code: Option<&'a str>,
-        error: Option<&'a str>,
-        duration: Duration,
-    },
-    /// One request to EC2 was answered or given up.
-    Request(&'a RequestReport),
     /// A source was read with success.
     Observed { source: Source, at_ms: u64 },
     /// A source could not be read.
     ReadFailed { source: Source, class: Class, error: &'a str },
-    /// Pgpool's watchdog was asked. `silent` says why it did not answer; `None`: it answered.
-    Witness { silent: Option<&'a str> },
-    /// The time at which the credentials in use stop working; `None` if they never do.
-    CredentialsExpiry { at_ms: Option<u64> },
     /// Room is kept for hooks that find the state folder's file system full, or `missing` says why there is none.
     Reserve { missing: Option<&'a str> },
 
     /// Something is wrong with the daemon as a whole; `reason` names the problem for as long as the problem lasts.
-    Problem { reason: &'a str, message: &'a str },
+    Problem { reason: ProblemReason, message: &'a str },
     /// The problem with this `reason` is over.
-    ProblemSolved { reason: &'a str },
+    ProblemSolved { reason: ProblemReason },
 }
 
 /// One VIP as the config names it, so that its metrics exist before anything happens.

@@ -7,7 +7,8 @@ use super::conditions::{failing, holding, leads, role};
 use super::layout::{Tone, age, clean, since};
 use super::runbook::RunbookEntry;
 use super::{
-    BindingStatus, Condition, ConditionName, DesiredRole, ErrorStatus, LastSeen, ObstacleStatus, VipStatus, reason,
+    BindingStatus, Condition, ConditionName, ConditionReason, DesiredRole, ErrorStatus, LastSeen, ObstacleStatus,
+    VipStatus,
 };
 use super::{by_hand, hint};
 use crate::decide::plan::{Blocker, State};
@@ -119,14 +120,14 @@ impl Headline {
             entry,
         };
         let in_sync = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync);
-        match in_sync.map(|condition| &*condition.reason) {
+        match in_sync.and_then(|condition| condition.reason.known()) {
             _ if role(vip) != DesiredRole::Unknown => None,
-            Some(reason::NO_HOOK_YET) => {
+            Some(ConditionReason::NoHookYet) => {
                 let what = "normal on a node that has not led since boot; nothing points here, nothing is touched";
                 Some(unknown((Tone::Good, "NO HOOK YET", RunbookEntry::NoHookYet), what.to_owned(), None))
             }
             // The failed or missing read matters more here, and another headline tells of that read.
-            Some(reason::NOT_READ | reason::NOT_LOOKED_YET) => None,
+            Some(ConditionReason::NotRead | ConditionReason::NotLookedYet) => None,
             _ => {
                 let why = vip.desired.reason.as_deref().map_or("no hook has said what is wanted".to_owned(), clean);
                 let said = (Tone::Wait, "NOT KNOWN", RunbookEntry::RoleNotKnown);
@@ -338,7 +339,7 @@ pub(super) fn last_seen(last: &LastSeen, now_ms: u64) -> String {
 /// The line about a node on which no hook has run, while a failed read keeps the page from saying `NO HOOK YET`.
 fn no_hook_so_far(vip: &VipStatus) -> Option<String> {
     let in_sync = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync)?;
-    let waits = role(vip) == DesiredRole::Unknown && in_sync.reason == reason::NOT_READ;
+    let waits = role(vip) == DesiredRole::Unknown && in_sync.reason == ConditionReason::NotRead;
     waits.then(|| {
         "NO HOOK YET, as far as was read: no hook has run since this machine started, which is normal on a node that has not \
          led since"
@@ -358,7 +359,8 @@ fn unrecorded(vip: &VipStatus) -> Option<&ErrorStatus> {
 
 /// The condition by which this leader's claim is not known to be on record, because the anchor's tags cannot be read.
 fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
-    failing(vip, ConditionName::ClaimRecorded).filter(|condition| leads(vip) && condition.reason == reason::NOT_READ)
+    failing(vip, ConditionName::ClaimRecorded)
+        .filter(|condition| leads(vip) && condition.reason == ConditionReason::NotRead)
 }
 
 const LED_NOWHERE: &str =
@@ -432,7 +434,10 @@ fn precise(from_ms: u64, to_ms: u64) -> String {
 /// that is missing.
 pub(super) fn shown_name(condition: &Condition) -> (String, &'static str) {
     let yes_or_no = if condition.holds { "yes" } else { "no" };
-    if condition.name == ConditionName::ClaimRecorded && !condition.holds && condition.reason == reason::NOT_READ {
+    if condition.name == ConditionName::ClaimRecorded
+        && !condition.holds
+        && condition.reason == ConditionReason::NotRead
+    {
         return ("CLAIMS NOT READ".to_owned(), "yes");
     }
     (clean(condition.name.as_str()), yes_or_no)
@@ -446,9 +451,11 @@ pub(super) fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
         // Only a leader whose claim is not superseded has a claim to record.
         ConditionName::ClaimRecorded => condition.holds || !leads(vip),
         // A Pgpool that does not run, or that is not to be asked, needs nobody's attention here.
-        ConditionName::Witness => condition.holds || reason::NOBODY_TO_ASK.contains(&&*condition.reason),
+        ConditionName::Witness => {
+            condition.holds || condition.reason.known().is_some_and(ConditionReason::is_nobody_to_ask)
+        }
         // A hold that does not count is a hold that somebody relies on.
-        ConditionName::Held => !condition.holds && condition.reason != reason::NOT_USED,
+        ConditionName::Held => !condition.holds && condition.reason != ConditionReason::NotUsed,
         ConditionName::Contested | ConditionName::Superseded | ConditionName::HookLost => !condition.holds,
         ConditionName::InSync | ConditionName::DesiredValid | ConditionName::ClaimCopied => condition.holds,
     }

@@ -114,9 +114,9 @@ fn problems(status: &Status, now_ms: u64) -> Markup {
             ul {
                 @for problem in &status.problems {
                     li {
-                        strong { (clean(&problem.reason)) } " for " (since(problem.since_ms, now_ms)) ": "
+                        strong { (clean(problem.reason.as_str())) } " for " (since(problem.since_ms, now_ms)) ": "
                         (clean(&problem.message)) " "
-                        (more(RunbookEntry::of_problem(&problem.reason), &clean(&problem.reason)))
+                        (more(RunbookEntry::of_told_problem(&problem.reason), &clean(problem.reason.as_str())))
                     }
                 }
             }

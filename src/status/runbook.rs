@@ -7,9 +7,10 @@ use maud::{Markup, PreEscaped, html};
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
 
 use super::frame::{Frame, Refresh, framed};
-use super::{Condition, ConditionName, problem, reason};
+use super::{Condition, ConditionName, ConditionReason};
 use crate::decide::plan::Blocker;
-use crate::names::names;
+use crate::names::{OneOf, names};
+use crate::problem::ProblemReason;
 
 const TEXT: &str = include_str!("../../docs/operations.md");
 
@@ -59,41 +60,38 @@ names!(
     }
 );
 
-/// Each problem of the daemon as a whole, and the entry about it.
-pub const PROBLEMS: &[(&str, RunbookEntry)] = &[
-    (problem::ANCHOR_LEFT, RunbookEntry::AnchorLeft),
-    (problem::CLOCK_OFF, RunbookEntry::ClockOff),
-    (problem::CONFIG_INVALID, RunbookEntry::Config),
-    (problem::EVENTS_FILE, RunbookEntry::FullFileSystem),
-    (problem::HOOK_USERS, RunbookEntry::HookUsers),
-    (problem::HOOKS_ELSEWHERE, RunbookEntry::HooksElsewhere),
-    (problem::INTERFACE_MISSING, RunbookEntry::InterfaceMissing),
-    (problem::LEFT_BEHIND, RunbookEntry::LeftBehind),
-    (problem::LISTEN, RunbookEntry::Listen),
-    (problem::NO_IDENTITY, RunbookEntry::NoIdentity),
-    (problem::NO_RESERVE, RunbookEntry::FullFileSystem),
-    (problem::NOT_PERSISTED, RunbookEntry::StateDir),
-    (problem::RESTART_NEEDED, RunbookEntry::Config),
-    (problem::STATE_DIR, RunbookEntry::StateDir),
-    (problem::STATUS_FILE, RunbookEntry::FullFileSystem),
-    (problem::WATCH_ADDRESSES, RunbookEntry::Watchers),
-    (problem::WATCH_FILES, RunbookEntry::Watchers),
-    (problem::WATCH_SIGNALS, RunbookEntry::Watchers),
-    (problem::WATCHDOG_KEY, RunbookEntry::WatchdogKey),
-];
-
 impl RunbookEntry {
-    /// The entry about the problem with this reason. A reason of a newer daemon leads to the entry about all problems.
+    /// The entry about this problem of the daemon as a whole.
     #[must_use]
-    pub fn of_problem(reason: &str) -> Self {
-        PROBLEMS.iter().find(|(name, _)| *name == reason).map_or(Self::AnyProblem, |(_, entry)| *entry)
+    pub fn of_problem(reason: ProblemReason) -> Self {
+        match reason {
+            ProblemReason::AnchorLeft => Self::AnchorLeft,
+            ProblemReason::ClockOff => Self::ClockOff,
+            ProblemReason::ConfigInvalid | ProblemReason::RestartNeeded => Self::Config,
+            ProblemReason::EventsFile | ProblemReason::NoReserve | ProblemReason::StatusFile => Self::FullFileSystem,
+            ProblemReason::HookUsers => Self::HookUsers,
+            ProblemReason::HooksElsewhere => Self::HooksElsewhere,
+            ProblemReason::InterfaceMissing => Self::InterfaceMissing,
+            ProblemReason::LeftBehind => Self::LeftBehind,
+            ProblemReason::Listen => Self::Listen,
+            ProblemReason::NoIdentity => Self::NoIdentity,
+            ProblemReason::NotPersisted | ProblemReason::StateDir => Self::StateDir,
+            ProblemReason::WatchAddresses | ProblemReason::WatchFiles | ProblemReason::WatchSignals => Self::Watchers,
+            ProblemReason::WatchdogKey => Self::WatchdogKey,
+        }
+    }
+
+    /// The entry about a problem as a status names it. A reason of a newer daemon leads to the entry about all problems.
+    #[must_use]
+    pub fn of_told_problem(reason: &OneOf<ProblemReason>) -> Self {
+        reason.known().map_or(Self::AnyProblem, Self::of_problem)
     }
 
     /// The entry about a condition that is not as it should be.
     #[must_use]
     pub fn of_condition(condition: &Condition) -> Option<Self> {
         Some(match condition.name.known()? {
-            ConditionName::ClaimRecorded if condition.reason == reason::NOT_READ => Self::ClaimsNotRead,
+            ConditionName::ClaimRecorded if condition.reason == ConditionReason::NotRead => Self::ClaimsNotRead,
             ConditionName::InSync => Self::ClientsDoNotReachTheVip,
             ConditionName::DesiredValid => Self::DesiredStateInvalid,
             ConditionName::ClaimRecorded | ConditionName::ClaimCopied => Self::ClaimNotRecorded,

@@ -160,6 +160,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
+    use crate::problem::ProblemReason;
     use crate::wake::{self, Parts};
 
     /// The answers of a server. It answers one question at each message.
@@ -182,7 +183,7 @@ mod tests {
             answers.recv().unwrap()
         };
         let (parts, trusted) = (Parts::default(), SharedOwners::from(TrustedOwners::root()));
-        let voice = parts.voice("HookUsers", wake::channel().0);
+        let voice = parts.voice(ProblemReason::HookUsers, wake::channel().0);
         let (users, found) = HookUsers::new(Arc::new(look_up), trusted.clone(), voice);
         (users, found, Directory { questions, answer }, trusted, parts)
     }
@@ -199,7 +200,7 @@ mod tests {
         tokio::time::advance(LATE + Duration::from_secs(1)).await;
         users.keep();
         let late = "hook users are still being looked up (ldap): those who were known before count meanwhile, and root";
-        assert_eq!(parts.changes(), [("HookUsers", Err(late.to_owned()))]);
+        assert_eq!(parts.changes(), [(ProblemReason::HookUsers, Err(late.to_owned()))]);
 
         // At a reload everybody is asked for again, and who was known counts meanwhile.
         for _ in 0..10 {
@@ -216,7 +217,7 @@ mod tests {
         directory.answer.send(Ok(1_001)).unwrap();
         users.learn(found.recv().await.unwrap());
         assert!(trusted.get().owns(1_001) && !trusted.get().owns(1_000) && users.all_answered());
-        assert_eq!(parts.changes(), [("HookUsers", Ok(()))]);
+        assert_eq!(parts.changes(), [(ProblemReason::HookUsers, Ok(()))]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -240,6 +241,6 @@ mod tests {
         assert!(!trusted.get().owns(1_000));
 
         users.want(&[]);
-        assert_eq!(parts.changes(), [("HookUsers", Ok(()))]);
+        assert_eq!(parts.changes(), [(ProblemReason::HookUsers, Ok(()))]);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
+use vipkeeper::problem::ProblemReason;
 
 use rustix::process::Signal;
 
@@ -74,7 +75,9 @@ fn a_changed_configuration_is_taken_over_and_a_broken_one_is_not() {
         status.problems.iter().map(|problem| (problem.reason.clone(), problem.message.clone())).collect()
     };
     eventually("status says why", || {
-        problems().iter().any(|(reason, message)| reason == "ConfigInvalid" && message.contains("elastik_ip"))
+        problems()
+            .iter()
+            .any(|(reason, message)| *reason == ProblemReason::ConfigInvalid && message.contains("elastik_ip"))
     });
     let (status, body) = machine.get("/readyz").unwrap();
     assert!(status == 503 && body.contains("elastik_ip"), "{body}");

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::thread;
 use std::time::Duration;
+use vipkeeper::problem::ProblemReason;
 
 use ec2_endpoint::service::{Cut, ImdsFault};
 use ec2_endpoint::{Fault, FaultKind};
@@ -94,7 +95,9 @@ fn a_metadata_service_that_is_late_delays_and_prevents_nothing() {
         let _daemon = machine.start();
         machine.hook("up", ROUTED);
         eventually("status says that the node does not know who it is", || {
-            machine.status().is_some_and(|status| status.problems.iter().any(|problem| problem.reason == "NoIdentity"))
+            machine
+                .status()
+                .is_some_and(|status| status.problems.iter().any(|problem| problem.reason == ProblemReason::NoIdentity))
         });
         assert_eq!(machine.said(&["status"]).2, 2, "{fault:?}");
         assert!(machine.get("/healthz").is_some_and(|(status, _)| status == 200), "{fault:?}: it lives");

@@ -1,6 +1,7 @@
 //! The surroundings of the loop: files, guards, identity, config, the kernel; and the loop's own end.
 
 use vipkeeper::machine::kernel::Kernel;
+use vipkeeper::problem::ProblemReason;
 
 use crate::world::*;
 
@@ -96,7 +97,7 @@ fn a_changed_config_is_taken_over_and_a_bad_one_is_not() {
         node.wake(Wake::Config);
         pass(seconds(20)).await;
         assert_eq!(world.writes(mark), []);
-        assert_eq!(node.recorder.last().problems[0].reason, "ConfigInvalid");
+        assert_eq!(node.recorder.last().problems[0].reason, ProblemReason::ConfigInvalid);
         assert_eq!(node.recorder.heard("line 3: unknown key").len(), 1, "said once");
         *node.config.borrow_mut() = Ok(config(vec![vip(vec![by_route(ADDRESS, &tables(&world))])]));
         node.wake(Wake::Config);
@@ -116,7 +117,7 @@ fn who_the_node_is_is_asked_until_there_is_an_answer() {
         world.start();
         world.up(0, EIP);
         pass(seconds(2)).await;
-        assert_eq!(world.nodes[0].recorder.last().problems[0].reason, "NoIdentity");
+        assert_eq!(world.nodes[0].recorder.last().problems[0].reason, ProblemReason::NoIdentity);
         pass(seconds(90)).await;
         assert_eq!(world.nodes[0].identity.asked.get(), 9);
         assert_eq!(world.nodes[0].recorder.last().problems, []);
@@ -148,7 +149,8 @@ fn an_interface_that_is_missing_keeps_only_its_own_vip_away() {
         assert_eq!(world.estate.route(&table, ADDRESS), None);
         let status = world.nodes[0].recorder.last();
         let problem = &status.problems[0];
-        assert_eq!((problem.reason.as_str(), problem.message.as_str()), ("InterfaceMissing", why));
+        assert_eq!(problem.reason, ProblemReason::InterfaceMissing);
+        assert_eq!(problem.message, why);
         let bindings = world.nodes[0].recorder.vip(ADDRESS).bindings;
         assert!(bindings.iter().any(|binding| format!("{binding:?}").contains(why)), "{bindings:?}");
 
@@ -220,20 +222,20 @@ fn a_part_that_does_not_work_is_a_problem_for_as_long_as_that_lasts() {
     in_paused_time(async {
         let mut world = World::new(1, elastic_ip);
         world.start();
-        world.nodes[0].part("Listen", Err("cannot listen"));
-        world.nodes[0].part("WatchFiles", Err("cannot watch"));
+        world.nodes[0].part(ProblemReason::Listen, Err("cannot listen"));
+        world.nodes[0].part(ProblemReason::WatchFiles, Err("cannot watch"));
         pass(seconds(1)).await;
-        assert_eq!(problems(&world), ["Listen", "WatchFiles"], "from the start on");
-        world.nodes[0].part("Listen", Ok(()));
+        assert_eq!(problems(&world), [ProblemReason::Listen, ProblemReason::WatchFiles], "from the start on");
+        world.nodes[0].part(ProblemReason::Listen, Ok(()));
         pass(Duration::from_millis(10)).await;
-        assert_eq!(problems(&world), ["WatchFiles"]);
-        world.nodes[0].part("Listen", Err("nobody is let in any more"));
-        world.nodes[0].part("WatchFiles", Ok(()));
+        assert_eq!(problems(&world), [ProblemReason::WatchFiles]);
+        world.nodes[0].part(ProblemReason::Listen, Err("nobody is let in any more"));
+        world.nodes[0].part(ProblemReason::WatchFiles, Ok(()));
         pass(Duration::from_millis(10)).await;
-        assert_eq!(problems(&world), ["Listen"], "and later as well");
-        world.nodes[0].part("Listen", Ok(()));
+        assert_eq!(problems(&world), [ProblemReason::Listen], "and later as well");
+        world.nodes[0].part(ProblemReason::Listen, Ok(()));
         pass(Duration::from_millis(10)).await;
-        assert_eq!(problems(&world), Vec::<String>::new());
+        assert_eq!(problems(&world), []);
     });
 }
 
@@ -255,8 +257,8 @@ fn an_eni_that_ec2_does_not_show_makes_the_node_ask_anew_who_it_is() {
     });
 }
 
-fn problems(world: &World) -> Vec<String> {
-    world.nodes[0].recorder.last().problems.into_iter().map(|problem| problem.reason).collect()
+fn problems(world: &World) -> Vec<ProblemReason> {
+    world.nodes[0].recorder.last().problems.into_iter().filter_map(|problem| problem.reason.known()).collect()
 }
 
 #[test]
@@ -279,13 +281,13 @@ fn a_hook_that_finds_the_disk_full_is_left_the_room_that_is_kept_and_the_claim_f
         let mark = world.mark();
         computer.begin_to_write();
         pass(millis(1)).await;
-        assert_eq!((computer.room(), problems(&world)), (Room::Left, vec!["NoReserve".to_owned()]));
+        assert_eq!((computer.room(), problems(&world)), (Room::Left, vec![ProblemReason::NoReserve]));
         assert_eq!(world.calls(mark), [], "no pass is brought forward");
         world.up(0, EIP);
         pass(seconds(60)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
         assert!(computer.persisted(ip(EIP)).is_some());
-        assert_eq!((computer.room(), problems(&world)), (Room::Left, vec!["NoReserve".to_owned()]));
+        assert_eq!((computer.room(), problems(&world)), (Room::Left, vec![ProblemReason::NoReserve]));
 
         computer.fill_disk(false);
         pass(seconds(15)).await;
@@ -300,7 +302,7 @@ fn a_full_disk_is_a_problem_that_ends_with_it() {
         world.nodes[0].computer.fill_disk(true);
         world.start_with_leader_of(EIP, seconds(10)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "availability first");
-        assert_eq!(problems(&world), ["NoReserve", "NotPersisted"]);
+        assert_eq!(problems(&world), [ProblemReason::NoReserve, ProblemReason::NotPersisted]);
         world.nodes[0].computer.fill_disk(false);
         pass(seconds(10)).await;
         assert_eq!(world.nodes[0].recorder.last().problems, []);

@@ -1,6 +1,7 @@
 //! The kernel answers for the VIP in a form that vipkeeper does not use itself, or for an address that left the config.
 
 use vipkeeper::machine::kernel::LocalAddress;
+use vipkeeper::problem::ProblemReason;
 
 use crate::world::*;
 
@@ -108,7 +109,7 @@ fn an_address_on_the_interface_of_an_earlier_config_goes_with_the_down() {
 /// The message of the problem that tells of what is left behind.
 fn left_behind(world: &World) -> Option<String> {
     let problems = world.nodes[0].recorder.last().problems;
-    problems.into_iter().find(|problem| problem.reason == "LeftBehind").map(|problem| problem.message)
+    problems.into_iter().find(|problem| problem.reason == ProblemReason::LeftBehind).map(|problem| problem.message)
 }
 
 #[test]

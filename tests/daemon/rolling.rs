@@ -1,6 +1,8 @@
 //! Configurations that differ from node to node for a while.
 
 use crate::world::*;
+use vipkeeper::problem::ProblemReason;
+use vipkeeper::status::ConditionReason;
 
 /// A VIP whose route is in these of the world's tables, in this order.
 fn routed(tables: &[&String]) -> Config {
@@ -90,7 +92,7 @@ fn a_superseded_leader_stays_superseded_when_the_anchor_leaves_its_configuration
             assert_eq!(writes_since(&world, mark), Vec::<String>::new());
             assert!(world.nodes[0].recorder.condition(ADDRESS, "Superseded").holds);
             let told = world.nodes[0].recorder.last().problems;
-            let told: Vec<_> = told.into_iter().filter(|problem| problem.reason == "AnchorLeft").collect();
+            let told: Vec<_> = told.into_iter().filter(|problem| problem.reason == ProblemReason::AnchorLeft).collect();
             assert_eq!(told.len(), usize::from(!restarts), "only a daemon that knew the old anchor can tell: {told:?}");
         });
     }
@@ -108,10 +110,10 @@ fn a_leader_without_claims_says_that_other_nodes_record_theirs() {
         world.up(1, ADDRESS);
         pass(seconds(3)).await;
         let recorded = world.nodes[1].recorder.condition(ADDRESS, "ClaimRecorded");
-        assert_eq!(recorded.reason, "ClaimsMixed");
+        assert_eq!(recorded.reason, ConditionReason::ClaimsMixed);
         assert!(recorded.message.contains(&world.nodes[0].place.instance), "{}", recorded.message);
         world.down(0, ADDRESS);
         pass(seconds(40)).await;
-        assert_eq!(world.nodes[1].recorder.condition(ADDRESS, "ClaimRecorded").reason, "ClaimsOff");
+        assert_eq!(world.nodes[1].recorder.condition(ADDRESS, "ClaimRecorded").reason, ConditionReason::ClaimsOff);
     });
 }

@@ -3,6 +3,7 @@
 use vipkeeper::config::WitnessMode;
 use vipkeeper::pgpool::watchdog::Word;
 use vipkeeper::status::ConditionName;
+use vipkeeper::status::ConditionReason;
 
 use crate::world::*;
 
@@ -97,19 +98,19 @@ fn status_says_whether_the_watchdog_speaks_and_why_not() {
         pass(seconds(1)).await;
         let witness = |world: &World| {
             let condition = world.nodes[0].recorder.condition(EIP, ConditionName::Witness);
-            (condition.holds, condition.reason)
+            (condition.holds, condition.reason.known().unwrap())
         };
-        assert_eq!(witness(&world), (false, "NoSocket".to_owned()));
+        assert_eq!(witness(&world), (false, ConditionReason::NoSocket));
         says(&world, 0, false);
         pass(seconds(60)).await;
-        assert_eq!(witness(&world), (true, "Answers".to_owned()));
+        assert_eq!(witness(&world), (true, ConditionReason::Answers));
         world.nodes[0].word.replace(Some(Word { escalated: true, delegate_ips: [ip(ADDRESS)].into(), quorum: None }));
         pass(seconds(60)).await;
-        assert_eq!(witness(&world), (false, "OtherAddress".to_owned()));
+        assert_eq!(witness(&world), (false, ConditionReason::OtherAddress));
         world.nodes[0].config.borrow_mut().as_mut().unwrap().witness = WitnessMode::Off;
         world.nodes[0].wake(Wake::Config);
         pass(seconds(1)).await;
-        assert_eq!(witness(&world), (false, "Off".to_owned()));
+        assert_eq!(witness(&world), (false, ConditionReason::Off));
     });
 }
 

@@ -13,6 +13,7 @@ use vipkeeper::machine::clock::{self, Clocks};
 use vipkeeper::names::OneOf;
 use vipkeeper::state_dir::Machine;
 use vipkeeper::state_dir::files::Files;
+use vipkeeper::status::ConditionReason;
 use vipkeeper::status::file::StatusFile;
 use vipkeeper::status::{Condition, ConditionName, DesiredRole, DesiredStatus, Status, VERSION, VipStatus};
 use vipkeeper::wake::{self, Wake};
@@ -40,7 +41,7 @@ fn status(held: Option<(Option<u64>, &str)>) -> Status {
     let condition = |(until_ms, message): (Option<u64>, &str)| Condition {
         name: OneOf::Known(ConditionName::Held),
         holds: until_ms.is_some(),
-        reason: "ExceptRelease".to_owned(),
+        reason: ConditionReason::ExceptRelease.into(),
         message: message.to_owned(),
         since_ms: 0,
         until_ms,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::mpsc::Receiver;
 use vipkeeper::machine::process::{self, Process};
+use vipkeeper::problem::ProblemReason;
 use vipkeeper::wake::{self, GuardWatch, Wake, watch_folder, watch_signals};
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(20, 0, 0, 50));
@@ -156,10 +157,10 @@ async fn a_folder_that_cannot_be_watched_at_first_is_named_and_watched_later() {
     fs::write(&path, "no folder").unwrap();
     let (wakes, mut woken_by) = wake::channel();
     let parts = wake::Parts::default();
-    let _watcher = watch_folder(&path, parts.voice("WatchFiles", wakes));
+    let _watcher = watch_folder(&path, parts.voice(ProblemReason::WatchFiles, wakes));
     assert_eq!(woken(&mut woken_by).await, Wake::Part);
     let told = parts.changes();
-    let [("WatchFiles", Err(message))] = &told[..] else { panic!("{told:?}") };
+    let [(ProblemReason::WatchFiles, Err(message))] = &told[..] else { panic!("{told:?}") };
     assert!(message.contains(path.to_str().unwrap()), "{message}");
 
     fs::remove_file(&path).unwrap();
@@ -168,7 +169,7 @@ async fn a_folder_that_cannot_be_watched_at_first_is_named_and_watched_later() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let wakes = [woken(&mut woken_by).await, woken(&mut woken_by).await];
     assert_eq!(wakes, [Wake::Part, Wake::DesiredChanged]);
-    assert_eq!(parts.changes(), [("WatchFiles", Ok(()))]);
+    assert_eq!(parts.changes(), [(ProblemReason::WatchFiles, Ok(()))]);
     fs::write(path.join("20.0.0.50.json"), "").unwrap();
     assert_eq!(woken(&mut woken_by).await, Wake::DesiredChanged);
 }

@@ -391,7 +391,7 @@ impl Locals {
         }
         let plan = plan(vip, &desired, &observed, &memory, NOW);
         let claim = it.memory.claim.as_ref().map_or(0, |own| claim_number(&own.id));
-        let step = plan.bindings.values().find_map(|verdict| verdict.step.as_ref());
+        let step = plan.bindings.values().find_map(|verdict| verdict.change.as_ref());
         let binding = step.map(|step| what(&step.action, step.purpose, claim));
         let binding = binding.map(|what| match what {
             What::Point { purpose: Purpose::Restore, claim, .. } if mutant == Some(Mutant::RestoreTakes) => {

@@ -165,11 +165,11 @@ impl World {
     fn carry_out(&mut self, plan: &Plan, lost: Option<usize>) {
         let claim = self.memory.claim.as_ref().map(|own| own.id.clone());
         for (number, (key, verdict)) in plan.bindings.iter().enumerate() {
-            let Some(step) = &verdict.step else { continue };
-            let Ok(association) = self.perform(key, step.purpose, &step.action) else { continue };
+            let Some(change) = &verdict.change else { continue };
+            let Ok(association) = self.perform(key, change.purpose, &change.action) else { continue };
             if lost != Some(number) {
                 self.own.extend(association.clone());
-                self.memory.note_accepted(key, step.purpose, claim.as_ref(), association, self.now);
+                self.memory.note_accepted(key, change.purpose, claim.as_ref(), association, self.now);
             }
         }
         if let Some((term, _)) = plan.record {
@@ -260,18 +260,18 @@ fn hold(world: &World, planned: &Plan) -> Result<(), TestCaseError> {
         prop_assert!(planned.is_empty(), "nobody said anything: {planned:?}");
     }
     if planned.in_sync() {
-        prop_assert!(planned.bindings.values().all(|verdict| verdict.step.is_none()), "in sync: {planned:?}");
+        prop_assert!(planned.bindings.values().all(|verdict| verdict.change.is_none()), "in sync: {planned:?}");
     }
     for (key, verdict) in &planned.bindings {
-        let Some(step) = &verdict.step else { continue };
+        let Some(change) = &verdict.change else { continue };
         let binding = world.vip.bindings[key].as_ref().unwrap();
-        prop_assert!(names_only(binding, &step.action), "names something else: {}", step.action);
+        prop_assert!(names_only(binding, &change.action), "names something else: {}", change.action);
         let leads = planned.standing == Standing::Leader;
-        let of_others = matches!(step.purpose, Purpose::Release | Purpose::Prepare);
+        let of_others = matches!(change.purpose, Purpose::Release | Purpose::Prepare);
         prop_assert_eq!(leads, !of_others, "only a leader points, only others release and prepare");
         let sight = &world.observed.sights[key];
         let believed = world.memory.tracks.get(key).map_or(&sight.seen, |track| track.believe(sight));
-        match step.purpose {
+        match change.purpose {
             Purpose::Take => {}
             Purpose::Restore => prop_assert_eq!(believed, &Seen::Absent),
             Purpose::Prepare => {
@@ -287,10 +287,10 @@ fn hold(world: &World, planned: &Plan) -> Result<(), TestCaseError> {
             prop_assert!(
                 looked || own.age(world.now) <= vipkeeper::decide::timing::FRESH,
                 "on a guess: {}",
-                step.action
+                change.action
             );
         }
-        if let Action::DisassociateAddress { association, .. } = &step.action {
+        if let Action::DisassociateAddress { association, .. } = &change.action {
             prop_assert!(world.own.contains(association), "not known to be ours: {association}");
         }
     }

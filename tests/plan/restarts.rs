@@ -178,7 +178,7 @@ fn is_released_under_a_hold(happened: impl FnOnce(&mut Decider, &Vip)) -> bool {
     happened(&mut decider, &vip);
     decider.hold = Some(Hold { until: S(9000), extent: Extent::ExceptRelease, hook_came_since: false });
     let plan = decider.decide(&vip, &Desired::Standby(WhyStandby::GuardDead), &mut seen(300), now(300));
-    plan.steps().count() > 0
+    plan.binding_changes().count() > 0
 }
 
 #[test]

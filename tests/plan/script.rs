@@ -299,13 +299,13 @@ impl Stage {
             Desired::Standby(_) | Desired::Unknown(_) => None,
         };
         for (key, verdict) in &plan.bindings {
-            let Some(step) = verdict.step.as_ref().filter(|_| only.is_empty() || only == key.kind.name()) else {
+            let Some(change) = verdict.change.as_ref().filter(|_| only.is_empty() || only == key.kind.name()) else {
                 continue;
             };
             self.associations += 1;
-            let association = (key.kind == Kind::ElasticIp && step.purpose != Purpose::Release)
+            let association = (key.kind == Kind::ElasticIp && change.purpose != Purpose::Release)
                 .then(|| format!("eipassoc-{}", self.associations).parse().unwrap());
-            self.memory.note_accepted(key, step.purpose, claim.as_ref(), association, now);
+            self.memory.note_accepted(key, change.purpose, claim.as_ref(), association, now);
         }
         if only.is_empty() || only == "record" {
             if let Some((term, _)) = plan.record {
@@ -328,7 +328,7 @@ fn agrees_with_itself(plan: &Plan) {
     for change in changes {
         let subject = change.subject();
         assert_eq!(plan.action(&subject), Some(change.action()), "{plan:?}");
-        let purpose = change.key().and_then(|key| plan.bindings[key].step.as_ref()).map(|step| step.purpose);
+        let purpose = change.key().and_then(|key| plan.bindings[key].change.as_ref()).map(|change| change.purpose);
         let records = change.key().is_none() && subject != Subject::OldClaim;
         assert_eq!(change.is_take(), records || purpose == Some(Purpose::Take), "{change:?}");
         assert_eq!(change.is_release(), purpose == Some(Purpose::Release), "{change:?}");
@@ -390,8 +390,8 @@ fn show(plan: &Plan) -> String {
     }
     for (key, verdict) in &plan.bindings {
         let drift = verdict.drift.map(|reason| format!(" [{}]", reason.name())).unwrap_or_default();
-        let text = match &verdict.step {
-            Some(step) => format!("{}{drift}: {}", format!("{:?}", step.purpose).to_lowercase(), step.action),
+        let text = match &verdict.change {
+            Some(change) => format!("{}{drift}: {}", format!("{:?}", change.purpose).to_lowercase(), change.action),
             None => format!("{}{drift}: {}", verdict.state.name(), verdict.why),
         };
         lines.push(format!("{} {text}", key.kind));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use vipkeeper::binding::Kind;
 use vipkeeper::decide::plan::{Blocker, State};
+use vipkeeper::status::ConditionReason;
 use vipkeeper::status::page::{DaemonLife, Style, page};
 use vipkeeper::status::{Condition, ConditionName, DesiredRole, VipStatus};
 
@@ -51,7 +52,7 @@ fn unrecorded(vip: &mut VipStatus) {
     vip.bindings[1] = binding(Kind::Route, "rtb-67890abcd", State::Blocked, "points at eni-0b2, and so on");
     vip.bindings[1].blocked_by = Some(Blocker::NoRecord.into());
     let in_sync = condition(ConditionName::InSync, false, "1 of 4", 42);
-    vip.conditions[0] = Condition { reason: "Differs".to_owned(), ..in_sync };
+    vip.conditions[0] = Condition { reason: ConditionReason::Differs.into(), ..in_sync };
 }
 
 #[test]

@@ -4,7 +4,10 @@ use vipkeeper::binding::{BindingKey, Kind};
 use vipkeeper::decide::claim::Rival;
 use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ids::Term;
+use vipkeeper::names::OneOf;
 use vipkeeper::observe::obstacles::ObstacleName;
+use vipkeeper::problem::ProblemReason;
+use vipkeeper::status::ConditionReason;
 use vipkeeper::status::document::StatusDocument;
 use vipkeeper::status::event::list::EventList;
 use vipkeeper::status::frame::Refresh;
@@ -29,7 +32,7 @@ pub fn states() -> Vec<(&'static str, Status)> {
     alerts.sources[1].error = Some("DescribeRouteTables: no answer within 3 s".to_owned());
     alerts.sources[1].failures = 4;
     alerts.problems.push(Problem {
-        reason: "Listen".to_owned(),
+        reason: ProblemReason::Listen.into(),
         message: "cannot listen on 127.0.0.1:9813: address in use".to_owned(),
         since_ms: ago(11_500),
         times: 1,
@@ -52,18 +55,18 @@ pub fn states() -> Vec<(&'static str, Status)> {
 /// VIPs that an operator holds, that wait, or that nobody wants known, on a node whose clock is off.
 fn held() -> Status {
     let at = |last: u8, vip: VipStatus| VipStatus { delegate_ip: [20, 0, 0, last].into(), ..vip };
-    let condition_held = |holds, reason: &str, message| Condition {
-        reason: reason.to_owned(),
+    let condition_held = |holds, reason: ConditionReason, message| Condition {
+        reason: reason.into(),
         ..condition(ConditionName::Held, holds, message, 300)
     };
     let mut held = leader();
     held.conditions.push(condition_held(
         true,
-        "ExceptRelease",
+        ConditionReason::ExceptRelease,
         "an operator holds it: this node changes nothing until 03:14",
     ));
     let mut unused = standby();
-    unused.conditions.push(condition_held(false, "NotUsed", "owned by user 1000, who is not trusted"));
+    unused.conditions.push(condition_held(false, ConditionReason::NotUsed, "owned by user 1000, who is not trusted"));
     let mut gone = standby();
     gone.desired.guard_alive = Some(false);
     gone.desired.reason = Some("the file says leader, but the Pgpool watchdog process that said so is gone".to_owned());
@@ -126,7 +129,7 @@ fn invalid() -> VipStatus {
     vip.delegate_ip = "20.0.0.54".parse().unwrap();
     vip.conditions[1] = condition(ConditionName::DesiredValid, false, "owned by user 1000, who is not trusted", 5);
     vip.conditions.push(Condition {
-        reason: "NotPermitted".to_owned(),
+        reason: ConditionReason::NotPermitted.into(),
         ..condition(ConditionName::Witness, false, "the socket is not for this user", 700)
     });
     vip
@@ -194,7 +197,7 @@ fn text_from_elsewhere_stays_text_wherever_it_stands() {
     vip.claim.as_mut().unwrap().record_error.clone_from(&vip.bindings[1].last_error);
     for condition in &mut vip.conditions {
         condition.message = hostile();
-        condition.reason = hostile();
+        condition.reason = OneOf::Other(hostile());
     }
     vip.conditions[0].name = serde_json::from_value(HOSTILE.into()).unwrap();
     vip.connections = Some(ConnectionsStatus { reset: 1, at_ms: ago(1), left: Some(hostile()) });
@@ -203,7 +206,7 @@ fn text_from_elsewhere_stays_text_wherever_it_stands() {
     status.region = Some(hostile());
     status.sources[0].error = Some(hostile());
     status.sources[0].part = Some(hostile());
-    status.problems.push(Problem { reason: hostile(), message: hostile(), since_ms: ago(1), times: 1 });
+    status.problems.push(Problem { reason: OneOf::Other(hostile()), message: hostile(), since_ms: ago(1), times: 1 });
     let shown = page(&status, NOW_MS, Refresh::Often);
     assert!(shown.matches("&lt;script&gt;").count() > 12, "{shown}");
     for (what, text) in [("script", "<script"), ("image", "<img"), ("end", "</code></td><"), ("control", "\x1b")] {

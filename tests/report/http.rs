@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vipkeeper::ec2::Class;
+use vipkeeper::problem::ProblemReason;
 use vipkeeper::report::{News, PassResult, Report, Reporter, Source, http};
 use vipkeeper::status::Problem;
 
@@ -97,7 +98,12 @@ fn a_node_that_does_not_know_itself_says_that_and_not_what_follows_from_it() {
     report.status(&status);
     assert_eq!(report.health().ready().unwrap_err(), ["this node does not know yet who it is"]);
     let message = "no interface of this machine has 02:00:00:00:00:01".to_owned();
-    status.problems.push(Problem { reason: "NoIdentity".to_owned(), message: message.clone(), since_ms: 0, times: 1 });
+    status.problems.push(Problem {
+        reason: ProblemReason::NoIdentity.into(),
+        message: message.clone(),
+        since_ms: 0,
+        times: 1,
+    });
     report.status(&status);
     assert_eq!(report.health().ready().unwrap_err(), [message]);
 }

@@ -12,6 +12,7 @@ use vipkeeper::ids::Term;
 use vipkeeper::machine::kernel::Reset;
 use vipkeeper::observe::cause::Cause;
 use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, State, VipKeys};
+use vipkeeper::status::ConditionReason;
 use vipkeeper::status::{ClockStatus, ConditionName, ErrorStatus, Status};
 
 use super::golden;
@@ -288,7 +289,7 @@ fn only_a_leader_whose_claim_is_the_newest_on_record_has_recorded_it() {
     let mut superseded = leader();
     superseded.conditions[2].holds = false;
     let mut not_looked_yet = leader();
-    not_looked_yet.conditions[2].reason = "NoClaim".to_owned();
+    not_looked_yet.conditions[2].reason = ConditionReason::NoClaim.into();
     for (vip, recorded) in [
         (leader(), 1.0),
         (unrecorded(), 0.0),

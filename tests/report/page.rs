@@ -4,6 +4,8 @@ use vipkeeper::binding::Kind;
 use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ec2::Class;
 use vipkeeper::machine::hindrance::Hindrance;
+use vipkeeper::problem::ProblemReason;
+use vipkeeper::status::ConditionReason;
 use vipkeeper::status::clients::in_words;
 use vipkeeper::status::document::StatusDocument;
 use vipkeeper::status::event::list::EventList;
@@ -100,14 +102,14 @@ fn a_missing_permission_says_which_one() {
 
 #[test]
 fn a_witness_that_is_not_for_this_user_is_told_and_one_that_is_not_there_is_not() {
-    let shown = |reason: &str| {
+    let shown = |reason: ConditionReason| {
         let mut vip = leader();
         let witness = condition(ConditionName::Witness, false, "the socket is not for this user: give UMask=0002", 60);
-        vip.conditions.push(Condition { reason: reason.to_owned(), ..witness });
+        vip.conditions.push(Condition { reason: reason.into(), ..witness });
         page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, TERMINAL).contains("UMask=0002")
     };
-    assert!(shown("NotPermitted") && shown("Unheard"));
-    assert!(!shown("NoSocket") && !shown("NotRunning") && !shown("Off"));
+    assert!(shown(ConditionReason::NotPermitted) && shown(ConditionReason::Unheard));
+    assert!(!shown(ConditionReason::NoSocket) && !shown(ConditionReason::NotRunning) && !shown(ConditionReason::Off));
 }
 
 #[test]
@@ -174,7 +176,7 @@ fn what_no_binding_shows_comes_first() {
     status.sources[1].last_success_ms = None;
     status.sources[1].error = Some("DescribeRouteTables: no answer within 3 s".to_owned());
     status.problems.push(Problem {
-        reason: "Listen".to_owned(),
+        reason: ProblemReason::Listen.into(),
         message: "cannot listen on 127.0.0.1:9813: address in use".to_owned(),
         since_ms: ago(11_500),
         times: 1,
@@ -195,7 +197,7 @@ fn a_fresh_node_that_cannot_read_says_why_and_not_that_pgpool_is_missing() {
     vip.bindings[0].detail = "the read failed: DescribeRouteTables: UnauthorizedOperation: You may not".to_owned();
     vip.bindings[0].unseen = Some(unseen(Class::Denied, cause("DescribeRouteTables", "UnauthorizedOperation")));
     let in_sync = condition(ConditionName::InSync, false, "route rtb-012345abcd: the read failed", 90);
-    vip.conditions[0] = Condition { reason: "NotRead".to_owned(), ..in_sync };
+    vip.conditions[0] = Condition { reason: ConditionReason::NotRead.into(), ..in_sync };
     let status = status(vec![vip]);
     assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::Attention);
     let page = page(&status, DaemonLife::Alive, NOW_MS, PIPE);
@@ -223,7 +225,7 @@ fn a_leader_whose_claim_cannot_be_recorded_is_not_well() {
 fn a_leader_that_cannot_read_the_claims_is_not_well() {
     check("page-unread-claims.txt", &status(vec![unread_claims()]), DaemonLife::Alive, TERMINAL, Overall::Attention);
     let mut not_yet = unread_claims();
-    not_yet.conditions[2].reason = "NotReadYet".to_owned();
+    not_yet.conditions[2].reason = ConditionReason::NotReadYet.into();
     let verdict = Overall::of(&status(vec![not_yet]), DaemonLife::Alive, NOW_MS);
     assert_eq!(verdict, Overall::InSync, "a claim that has only just begun is read in a moment");
     let mut superseded = unread_claims();
@@ -277,7 +279,8 @@ fn a_hold_stands_above_everything_and_asks_for_attention() {
     assert_eq!(Overall::of(&status(vec![vip]), DaemonLife::Alive, NOW_MS), Overall::Attention);
     // A hold that does not count.
     let mut vip = leader();
-    let unused = Condition { reason: "NotUsed".to_owned(), ..condition(ConditionName::Held, false, "its owner", 60) };
+    let unused =
+        Condition { reason: ConditionReason::NotUsed.into(), ..condition(ConditionName::Held, false, "its owner", 60) };
     vip.conditions.push(unused);
     assert_eq!(Overall::of(&status(vec![vip]), DaemonLife::Alive, NOW_MS), Overall::Attention);
 }
@@ -319,7 +322,7 @@ fn a_problem_of_the_daemon_alone_wants_attention() {
     let mut status = status(vec![leader()]);
     assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::InSync);
     status.problems.push(Problem {
-        reason: "Listen".to_owned(),
+        reason: ProblemReason::Listen.into(),
         message: "in use".to_owned(),
         since_ms: ago(1),
         times: 1,

@@ -16,8 +16,10 @@ use vipkeeper::observe::Source;
 use vipkeeper::observe::cause::{Cause, KernelFault};
 use vipkeeper::observe::obstacles::ObstacleName;
 use vipkeeper::observe::seen::Unseen;
+use vipkeeper::problem::ProblemReason;
 use vipkeeper::report::changes::Changes;
 use vipkeeper::report::{News, Outcome, Report, Reporter};
+use vipkeeper::status::ConditionReason;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{
     ClientsAt, ClientsStatus, Condition, ConditionName, DesiredRole, ErrorStatus, LastSeen, ObstacleStatus, Problem,
@@ -107,9 +109,9 @@ fn strange(status: u16, proxy: Option<&str>, body: &str) -> Status {
     unread(call.class(), Some(Reason::NotAws), None, &stranger.to_string())
 }
 
-fn problem(reason: &str, message: &str) -> Status {
+fn problem(reason: ProblemReason, message: &str) -> Status {
     let mut status = status(vec![leader()]);
-    let (reason, message) = (reason.to_owned(), message.to_owned());
+    let (reason, message) = (reason.into(), message.to_owned());
     status.problems.push(Problem { reason, message, since_ms: ago(9), times: 1 });
     status
 }
@@ -178,14 +180,17 @@ fn situations() -> Vec<(&'static str, Status)> {
         (
             "the region is none",
             problem(
-                "NoIdentity",
+                ProblemReason::NoIdentity,
                 "the region of the metadata service cannot be used: 'eu-west-1a' is no region: write it like \
                      \"eu-central-1\"; with a letter at its end it is an availability zone",
             ),
         ),
         (
             "an interface is missing",
-            problem("InterfaceMissing", "no interface eth1 on this machine (gone, or renamed?); there are: eth0"),
+            problem(
+                ProblemReason::InterfaceMissing,
+                "no interface eth1 on this machine (gone, or renamed?); there are: eth0",
+            ),
         ),
     ]
 }
@@ -214,7 +219,7 @@ fn blind(mut vip: VipStatus, why: Unseen, cause: Cause) -> Status {
         (clients.current, clients.read_ms) = (false, failed.then_some(ago(48)));
     }
     let in_sync = condition(ConditionName::InSync, false, &format!("route rtb-012345abcd: {text}"), 42);
-    vip.conditions[0] = Condition { reason: "NotRead".to_owned(), ..in_sync };
+    vip.conditions[0] = Condition { reason: ConditionReason::NotRead.into(), ..in_sync };
     let mut status = status(vec![vip]);
     status.sources[1].error = failed.then_some(error.to_owned());
     status

@@ -4,9 +4,11 @@ use vipkeeper::binding::Kind;
 use vipkeeper::decide::plan::State;
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{ClaimId, Term};
+use vipkeeper::names::OneOf;
 use vipkeeper::observe::Source;
 use vipkeeper::observe::cause::Cause;
 use vipkeeper::observe::seen::Unseen;
+use vipkeeper::status::ConditionReason;
 use vipkeeper::status::{
     BindingStatus, ClaimStatus, ClientsAt, ClientsStatus, Condition, ConditionName, DesiredRole, DesiredStatus,
     ErrorStatus, SourceStatus, Status, UnseenStatus, VERSION, VipStatus,
@@ -82,7 +84,10 @@ pub fn leader() -> VipStatus {
         conditions: vec![
             condition(ConditionName::InSync, true, "every binding leads to this node", 722),
             condition(ConditionName::DesiredValid, true, "the file is good", 11_000),
-            Condition { reason: "OnRecord".to_owned(), ..condition(ConditionName::ClaimRecorded, true, "", 722) },
+            Condition {
+                reason: ConditionReason::OnRecord.into(),
+                ..condition(ConditionName::ClaimRecorded, true, "", 722)
+            },
             condition(ConditionName::Contested, false, "nobody else took it", 11_000),
         ],
         connections: None,
@@ -153,7 +158,7 @@ pub fn condition(name: ConditionName, holds: bool, message: &str, seconds: u64) 
     Condition {
         name: name.into(),
         holds,
-        reason: "Because".to_owned(),
+        reason: OneOf::Other("Because".to_owned()),
         message: message.to_owned(),
         since_ms: ago(seconds),
         until_ms: None,
@@ -177,7 +182,7 @@ pub fn fresh() -> VipStatus {
     vip.desired = DesiredStatus { role: DesiredRole::Unknown.into(), reason, ..vip.desired };
     vip.claim = None;
     let in_sync = condition(ConditionName::InSync, true, "no hook has run yet, and nothing points here", 90);
-    vip.conditions[0] = Condition { reason: "NoHookYet".to_owned(), ..in_sync };
+    vip.conditions[0] = Condition { reason: ConditionReason::NoHookYet.into(), ..in_sync };
     vip
 }
 
@@ -187,8 +192,10 @@ pub fn unrecorded() -> VipStatus {
     let message = "CreateTags: TagLimitExceeded: You have reached the maximum number of tags: 50 per resource \
                    (rtb-012345abcd)."
         .to_owned();
-    vip.conditions[2] =
-        Condition { reason: "NotWritable".to_owned(), ..condition(ConditionName::ClaimRecorded, false, &message, 700) };
+    vip.conditions[2] = Condition {
+        reason: ConditionReason::NotWritable.into(),
+        ..condition(ConditionName::ClaimRecorded, false, &message, 700)
+    };
     let claim = vip.claim.as_mut().unwrap();
     let cause = cause("CreateTags", "TagLimitExceeded");
     claim.record_error = Some(ErrorStatus {
@@ -207,8 +214,10 @@ pub fn unrecorded() -> VipStatus {
 pub fn unread_claims() -> VipStatus {
     let mut vip = leader();
     let message = "the anchor's tags: the read failed: DescribeTags: UnauthorizedOperation: You may not.";
-    vip.conditions[2] =
-        Condition { reason: "NotRead".to_owned(), ..condition(ConditionName::ClaimRecorded, false, message, 700) };
+    vip.conditions[2] = Condition {
+        reason: ConditionReason::NotRead.into(),
+        ..condition(ConditionName::ClaimRecorded, false, message, 700)
+    };
     let claim = vip.claim.as_mut().unwrap();
     claim.read_error_class = Some(Class::Denied.into());
     claim.unread = Some(unseen(Class::Denied, cause("DescribeTags", "UnauthorizedOperation")));

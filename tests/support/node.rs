@@ -12,6 +12,7 @@ use vipkeeper::identity::{Identify, Node};
 use vipkeeper::machine::process::Process;
 use vipkeeper::observe::seen::Port;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
+use vipkeeper::problem::ProblemReason;
 use vipkeeper::state_dir::Machine;
 use vipkeeper::wake::{Parts, Wake};
 
@@ -212,7 +213,7 @@ impl SimNode {
     }
 
     /// Reports the outcome of one part around the loop.
-    pub fn part(&self, reason: &'static str, outcome: Result<(), &str>) {
+    pub fn part(&self, reason: ProblemReason, outcome: Result<(), &str>) {
         let wakes = self.computer.memory.borrow().wakes.clone().expect("a daemon runs");
         self.parts.voice(reason, wakes).tell(outcome.map_err(str::to_owned));
     }

@@ -121,11 +121,11 @@ impl VipLoop {
 
     fn note_accepted(&mut self, change: &Change, claim: Option<&ClaimId>, accepted: &Accepted, now: Moment) {
         match change {
-            Change::OfBinding { key, purpose, .. } => {
+            Change::Binding { key, purpose, .. } => {
                 self.decider.memory.note_accepted(key, *purpose, claim, accepted.association.clone(), now);
             }
             // The anchor may have changed since the change was planned.
-            Change::Record { term, action } | Change::Copy { term, action, .. } => {
+            Change::OwnClaim { term, action } | Change::CopyOfClaim { term, action, .. } => {
                 let anchor = self.seen.as_ref().and_then(|(vip, _)| vip.anchor.as_ref());
                 match action {
                     Action::RecordClaim { anchor: written, .. } if Some(written) != anchor => {
@@ -134,7 +134,7 @@ impl VipLoop {
                     _ => self.decider.memory.record_claim(*term, now),
                 }
             }
-            Change::Forget { .. } => self.decider.memory.forgot_at = Some(now),
+            Change::OldClaim { .. } => self.decider.memory.forgot_at = Some(now),
         }
     }
 

@@ -4,29 +4,17 @@ use crate::action::{Action, Purpose};
 use crate::binding::{Anchor, BindingKey, Kind};
 use crate::ids::Term;
 
-/// One planned change.
+/// One planned change. Each variant has the name of its [`Subject`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    OfBinding {
-        key: BindingKey,
-        purpose: Purpose,
-        action: Action,
-    },
+    /// Points a binding here, or away from here.
+    Binding { key: BindingKey, purpose: Purpose, action: Action },
     /// Writes this node's own claim on the anchor.
-    Record {
-        term: Term,
-        action: Action,
-    },
+    OwnClaim { term: Term, action: Action },
     /// Writes this node's own claim on another resource that carries claims on this VIP.
-    Copy {
-        resource: Anchor,
-        term: Term,
-        action: Action,
-    },
+    CopyOfClaim { resource: Anchor, term: Term, action: Action },
     /// Deletes an old claim of another node from the anchor.
-    Forget {
-        action: Action,
-    },
+    OldClaim { action: Action },
 }
 
 /// The thing that a change is about. Each subject has its own backoff, and at most one change of a subject is under
@@ -47,28 +35,28 @@ impl Change {
     #[must_use]
     pub fn purpose(&self) -> Option<Purpose> {
         match self {
-            Self::OfBinding { purpose, .. } => Some(*purpose),
-            Self::Record { .. } | Self::Copy { .. } | Self::Forget { .. } => None,
+            Self::Binding { purpose, .. } => Some(*purpose),
+            Self::OwnClaim { .. } | Self::CopyOfClaim { .. } | Self::OldClaim { .. } => None,
         }
     }
 
     #[must_use]
     pub fn subject(&self) -> Subject {
         match self {
-            Self::OfBinding { key, .. } => Subject::Binding(key.clone()),
-            Self::Record { .. } => Subject::OwnClaim,
-            Self::Copy { resource, .. } => Subject::CopyOfClaim(resource.clone()),
-            Self::Forget { .. } => Subject::OldClaim,
+            Self::Binding { key, .. } => Subject::Binding(key.clone()),
+            Self::OwnClaim { .. } => Subject::OwnClaim,
+            Self::CopyOfClaim { resource, .. } => Subject::CopyOfClaim(resource.clone()),
+            Self::OldClaim { .. } => Subject::OldClaim,
         }
     }
 
     #[must_use]
     pub fn action(&self) -> &Action {
         match self {
-            Self::OfBinding { action, .. }
-            | Self::Record { action, .. }
-            | Self::Copy { action, .. }
-            | Self::Forget { action } => action,
+            Self::Binding { action, .. }
+            | Self::OwnClaim { action, .. }
+            | Self::CopyOfClaim { action, .. }
+            | Self::OldClaim { action } => action,
         }
     }
 
@@ -76,8 +64,8 @@ impl Change {
     #[must_use]
     pub fn key(&self) -> Option<&BindingKey> {
         match self {
-            Self::OfBinding { key, .. } => Some(key),
-            Self::Record { .. } | Self::Copy { .. } | Self::Forget { .. } => None,
+            Self::Binding { key, .. } => Some(key),
+            Self::OwnClaim { .. } | Self::CopyOfClaim { .. } | Self::OldClaim { .. } => None,
         }
     }
 
@@ -85,13 +73,13 @@ impl Change {
     /// withdrawal of a claim also changes the record, and counts as a take.
     #[must_use]
     pub fn is_take(&self) -> bool {
-        matches!(self, Self::OfBinding { purpose: Purpose::Take, .. } | Self::Record { .. } | Self::Copy { .. })
+        matches!(self, Self::Binding { purpose: Purpose::Take, .. } | Self::OwnClaim { .. } | Self::CopyOfClaim { .. })
     }
 
     /// Whether this node gives up a binding by this change.
     #[must_use]
     pub fn is_release(&self) -> bool {
-        matches!(self, Self::OfBinding { purpose: Purpose::Release, .. })
+        matches!(self, Self::Binding { purpose: Purpose::Release, .. })
     }
 
     /// Whether the change must not start while the kernel is being asked for its addresses: its plan rests on an answer
@@ -108,7 +96,7 @@ impl Change {
     #[must_use]
     pub fn place(&self) -> u8 {
         match self {
-            Self::Copy { .. } => 2,
+            Self::CopyOfClaim { .. } => 2,
             _ if self.action().is_cloud() => 1,
             _ => 0,
         }

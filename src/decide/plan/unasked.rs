@@ -45,7 +45,7 @@ mod tests {
     use crate::observe::seen::WhyUnseen;
 
     fn with(state: State, why: Why) -> BTreeMap<BindingKey, Verdict> {
-        let verdict = Verdict { state, why, drift: None, step: None };
+        let verdict = Verdict { state, why, drift: None, change: None };
         BTreeMap::from([(BindingKey::new(Kind::Route, "rtb-0a"), verdict)])
     }
 

@@ -66,7 +66,7 @@ pub struct Verdict {
     pub state: State,
     pub why: Why,
     pub drift: Option<DriftReason>,
-    pub step: Option<Step>,
+    pub change: Option<BindingChange>,
 }
 
 impl Verdict {
@@ -81,21 +81,21 @@ impl Verdict {
     }
 }
 
-/// A planned change.
+/// The change that is planned for one binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct BindingChange {
     pub purpose: Purpose,
     pub action: Action,
 }
 
 /// A verdict without a change.
 pub(super) fn say(state: State, why: Why) -> Verdict {
-    Verdict { state, why, drift: None, step: None }
+    Verdict { state, why, drift: None, change: None }
 }
 
 /// A verdict with a planned change.
 pub(super) fn act(state: State, why: Why, purpose: Purpose, action: Action) -> Verdict {
-    Verdict { state, why, drift: None, step: Some(Step { purpose, action }) }
+    Verdict { state, why, drift: None, change: Some(BindingChange { purpose, action }) }
 }
 
 /// The verdict, told as a drift.
