@@ -23,6 +23,7 @@ use crate::problem::ProblemReason;
 mod above;
 mod by_hand;
 pub mod clients;
+mod condition;
 mod conditions;
 pub mod document;
 pub mod event;
@@ -37,7 +38,7 @@ pub mod picture;
 pub mod runbook;
 pub mod story;
 
-pub use self::conditions::{Condition, ConditionName, ConditionReason};
+pub use self::condition::{Condition, ConditionName, ConditionReason};
 
 /// The version of the document's format. It grows when a reader of the old format would be misled.
 pub const VERSION: u32 = 1;

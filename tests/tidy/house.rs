@@ -270,7 +270,7 @@ const OF_CODES: [&str; 6] =
     ["src/daemon", "src/report", "src/status/", "src/wake", "src/commands/run.rs", "src/commands/hold.rs"];
 
 /// The file of those whose words the codes are.
-const HOME_OF_CODES: &str = "src/status/conditions.rs";
+const HOME_OF_CODES: &str = "src/status/condition.rs";
 
 #[test]
 fn a_code_on_the_page_has_one_home() {
