@@ -497,3 +497,25 @@ fn the_index_of_the_runbook_names_every_word_of_the_page_and_no_other() {
     let shown = read("src/status/page.rs");
     assert!(["\"NOT RUNNING\"", "\"STUCK\""].iter().all(|word| shown.contains(word)));
 }
+
+/// The names of the crates in these tables of `Cargo.toml`.
+fn crates(table: &str) -> BTreeSet<String> {
+    let manifest = read("Cargo.toml");
+    let lines = manifest.lines().skip_while(|line| *line != table).skip(1).take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| Some(line.split_once([' ', '.'])?.0.trim().to_owned()));
+    names.filter(|name| !name.is_empty() && !name.starts_with('#')).collect()
+}
+
+#[test]
+fn every_dependency_has_its_reason_and_every_reason_its_dependency() {
+    let text = read("docs/dependencies.md");
+    let (program, tests) = text.split_once("## In tests alone").unwrap();
+    for (part, table) in [(program, "[dependencies]"), (tests, "[dev-dependencies]")] {
+        let mut named = BTreeSet::new();
+        for row in rows(part).into_iter().filter(|row| row[0].starts_with('`')) {
+            assert!(row[1].split(' ').count() > 2, "{row:?} is no reason");
+            assert!(named.insert(row[0].trim_matches('`').to_owned()), "{row:?} stands there twice");
+        }
+        assert_eq!(named, crates(table), "{table}");
+    }
+}

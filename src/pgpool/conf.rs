@@ -123,7 +123,7 @@ impl Conf {
             Lifecheck::Heartbeat => self.duration("wd_heartbeat_deadtime").unwrap_or(DEADTIME),
             Lifecheck::Query | Lifecheck::External => {
                 let points = self.get("wd_life_point").and_then(|points| points.parse().ok()).unwrap_or(LIFE_POINTS);
-                self.duration("wd_interval").unwrap_or(INTERVAL) * points
+                self.duration("wd_interval").unwrap_or(INTERVAL).saturating_mul(points)
             }
         }
     }
@@ -136,8 +136,9 @@ impl Conf {
         match text[digits.len()..].trim() {
             "" | "s" => Some(Duration::from_secs(number)),
             "ms" => Some(Duration::from_millis(number)),
-            "min" => Some(Duration::from_mins(number)),
-            "h" => Some(Duration::from_hours(number)),
+            // Whatever a file says: a number without end is a long time.
+            "min" => Some(Duration::from_secs(number.saturating_mul(60))),
+            "h" => Some(Duration::from_secs(number.saturating_mul(60 * 60))),
             _ => None,
         }
     }
@@ -254,6 +255,8 @@ mod tests {
         assert_eq!(patience("wd_heartbeat_deadtime = 500ms"), 500);
         assert_eq!(patience("wd_lifecheck_method = 'query'\nwd_interval = 2min\nwd_life_point = 4"), 480_000);
         assert_eq!(patience("wd_lifecheck_method = 'query'\nwd_heartbeat_deadtime = 5"), 30_000);
+        let endless = patience("wd_lifecheck_method = 'query'\nwd_interval = 18446744073709551615h\nwd_life_point = 4294967295");
+        assert!(endless > 1_000_000_000_000, "{endless}");
     }
 
     #[test]
