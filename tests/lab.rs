@@ -17,6 +17,7 @@
 //! | `VIPKEEPER_LAB_AT_ONCE=4` | so many labs at the same time, with `--test-threads 4`; a core carries two or three |
 //! | `VIPKEEPER_LAB_REPORT=docs/lab` | where the report goes; without it, into the build's folder |
 //! | `VIPKEEPER_LAB_GO_ON=yes` | plays only what an earlier, interrupted report lacks, and finishes that |
+//! | `VIPKEEPER_LAB_DASHBOARD=docs/dashboard.svg` | rows of the dashboard are drawn into this file at the end of each play; so name one play (README's is `elastic_ip::ec2_throttles_at_failover`) |
 //! | `VIPKEEPER_LAB_EC2=moto` | the walkthrough with moto's server as EC2 |
 //! | `VIPKEEPER_LAB_PGPOOL=trixie,sid` | Pgpool-II and PostgreSQL of these Debian suites, which `tests/pgpool-suite` unpacks; `here` is this machine's own |
 #![allow(
@@ -28,12 +29,19 @@
 )]
 #![cfg(feature = "aws")]
 
+#[path = "lab/alerts.rs"]
+mod alerts;
+#[expect(dead_code, reason = "another test makes Grafana's document")]
+#[path = "dashboards/board.rs"]
+mod board;
 #[path = "lab/booted/mod.rs"]
 mod booted;
 #[path = "lab/client.rs"]
 mod client;
 #[path = "lab/cluster.rs"]
 mod cluster;
+#[path = "lab/dashboard.rs"]
+mod dashboard;
 #[path = "lab/guide.rs"]
 mod guide;
 #[path = "lab/held.rs"]
@@ -44,6 +52,8 @@ mod keeper;
 mod machine;
 #[path = "lab/moto.rs"]
 mod moto;
+#[path = "dashboards/panels.rs"]
+mod panels;
 #[path = "lab/plane.rs"]
 mod plane;
 #[path = "lab/prometheus.rs"]

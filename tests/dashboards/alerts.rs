@@ -16,13 +16,14 @@ struct Case {
     name: &'static str,
     minutes: u32,
     step_s: u32,
+    evaluated_each_s: u32,
     events: fn(&mut Cluster),
     firing: &'static [(f64, &'static [&'static str])],
 }
 
 /// A case of a hundred minutes, scraped each 30 s. Where something is wrong, it is so from minute 20 on.
 const fn case(name: &'static str, events: fn(&mut Cluster), firing: &'static [(f64, &'static [&'static str])]) -> Case {
-    Case { name, minutes: 100, step_s: 30, events, firing }
+    Case { name, minutes: 100, step_s: 30, evaluated_each_s: 30, events, firing }
 }
 
 /// `b` takes the VIP from `a` at this minute, as Pgpool asked.
@@ -63,7 +64,7 @@ fn each_scrape(from: u32, to: u32) -> Vec<f64> {
     (from * 4..to * 4).map(|quarter| f64::from(quarter) / 4.0).collect()
 }
 
-const NOTHING_IS_WRONG: [Case; 7] = [
+const NOTHING_IS_WRONG: [Case; 8] = [
     case("nothing happens, and one node has never led", |_| {}, &[(1.0, &[]), (50.0, &[]), (99.0, &[])]),
     case(
         "the leader's daemon restarts",
@@ -109,6 +110,21 @@ const NOTHING_IS_WRONG: [Case; 7] = [
         },
         &[(20.25, &[]), (21.0, &[]), (30.0, &[])],
     ),
+    // Between two scrapes `increase` counts more than there was.
+    Case {
+        evaluated_each_s: 20,
+        ..case(
+            "a binding differs three times within an hour, and the VIP moves four times",
+            |cluster| {
+                let drifts = counted(vec![20.0, 21.0, 22.0]);
+                cluster.set("a", "vipkeeper_drift_total", &of_vip("kind=\"route\", reason=\"elsewhere\""), drifts);
+                for (node, times) in [("a", vec![20.0, 24.0]), ("b", vec![22.0, 26.0])] {
+                    cluster.set(node, "vipkeeper_takeovers_total", &of_vip("direction=\"gained\""), counted(times));
+                }
+            },
+            &[(23.0, &[]), (27.0, &[]), (60.0, &[]), (79.5, &[])],
+        )
+    },
     case(
         "a daemon that has only just started has read nothing yet",
         |cluster| {
@@ -295,6 +311,7 @@ const SOMETHING_FAILS: [Case; 15] = [
         name: "a takeover takes eight seconds",
         minutes: 1600,
         step_s: 60,
+        evaluated_each_s: 60,
         events: |cluster| {
             for bucket in ["10", "+Inf"] {
                 let labels = of_vip(&format!("le=\"{bucket}\""));
@@ -307,6 +324,7 @@ const SOMETHING_FAILS: [Case; 15] = [
         name: "an upgrade is left unfinished",
         minutes: 1600,
         step_s: 60,
+        evaluated_each_s: 60,
         events: |cluster| {
             cluster.set("a", "vipkeeper_build_info", "version=\"1.0.0\"", |_| 1.0);
             cluster.add("b", "vipkeeper_build_info", "version=\"1.1.0\"", |minute| {
@@ -319,6 +337,7 @@ const SOMETHING_FAILS: [Case; 15] = [
         name: "an Elastic IP moves ninety times",
         minutes: 33 * 1440,
         step_s: 3600,
+        evaluated_each_s: 3600,
         events: |cluster| {
             let moves = (1..=90).map(|hour| f64::from(hour) * 60.0).collect();
             cluster.set("a", "vipkeeper_actions_total", &change("accepted"), counted(moves));
@@ -351,7 +370,7 @@ fn play(cases: &[Case]) {
         let interval = format!("{}s", case.step_s);
         let test = json!({
             "rule_files": ["rules.yml"],
-            "evaluation_interval": interval,
+            "evaluation_interval": format!("{}s", case.evaluated_each_s),
             "tests": [{
                 "name": case.name,
                 "interval": interval,

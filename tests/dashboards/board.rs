@@ -57,6 +57,13 @@ pub struct Row {
     pub panels: &'static [Panel],
 }
 
+/// Everything that Grafana replaces, with a value that Prometheus understands.
+pub fn filled_in(expression: &str, rate_interval: &str) -> String {
+    let variables = ["$job", "$cluster", "$instance", "$vip"];
+    let filled = variables.iter().fold(expression.to_owned(), |text, variable| text.replace(variable, ".*"));
+    filled.replace("$__rate_interval", rate_interval).replace("$__range", "1h")
+}
+
 /// The whole dashboard as Grafana imports it.
 pub fn json(rows: &[Row]) -> Value {
     let (mut panels, mut next, mut y) = (Vec::new(), 1..=999_u64, 0);

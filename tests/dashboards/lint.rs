@@ -7,20 +7,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::board::json;
+use super::board::{filled_in, json};
 use super::panels::ROWS;
 use super::rules::rules;
 use super::{assert_accepts, promtool, read};
 
 const FILE: &str = "dashboards/vipkeeper.json";
 const UNITS: [&str; 8] = ["short", "s", "bytes", "percentunit", "reqps", "ops", "dateTimeFromNow", "none"];
-
-/// Everything that Grafana replaces, with a value that Prometheus understands.
-pub fn filled_in(expression: &str, rate_interval: &str) -> String {
-    let variables = ["$job", "$cluster", "$instance", "$vip"];
-    let filled = variables.iter().fold(expression.to_owned(), |text, variable| text.replace(variable, ".*"));
-    filled.replace("$__rate_interval", rate_interval).replace("$__range", "1h")
-}
 
 /// Every panel but the rows' headings, and its queries.
 fn panels() -> Vec<(Value, Vec<String>)> {

@@ -19,7 +19,7 @@ use vipkeeper::ids::ClaimId;
 use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys, http};
 use vipkeeper::status::{ClockStatus, Status, VipStatus};
 
-use super::lint::filled_in;
+use super::board::filled_in;
 use super::panels::ROWS;
 use super::statuses::{denied, fresh, leader, standby, status};
 

@@ -21,6 +21,8 @@ use super::vpc::{Instance, Vpc};
 /// Of every daemon; its default, but on an address that Prometheus reaches.
 pub const METRICS_PORT: u16 = 9813;
 const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// The alerts that people are told to use. Prometheus evaluates them each second.
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards/rules.yml");
 /// Go's runtime starts in a moment; the machine may be busy.
 const START: Duration = Duration::from_secs(20);
 /// Prometheus looks each second; by then it has seen what is so now.
@@ -55,12 +57,12 @@ impl Prometheus {
         vpc.plug_monitor(&machine);
         let of_instance = |one: &Instance| (one.name, SocketAddr::from((one.address, METRICS_PORT)));
         let nodes: Vec<_> = vpc.instances.iter().take(started).map(of_instance).collect();
-        let mut settings =
-            "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- job_name: vipkeeper\n  \
-                            static_configs:\n"
-                .to_owned();
+        let mut settings = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: ['{RULES}']\n\
+                scrape_configs:\n- job_name: vipkeeper\n  static_configs:\n"
+        );
         for (name, address) in &nodes {
-            let _ = writeln!(settings, "  - {{targets: ['{address}'], labels: {{node: {name}}}}}");
+            let _ = writeln!(settings, "  - {{targets: ['{address}'], labels: {{cluster: lab, node: {name}}}}}");
         }
         let (file, data) = (folder.join("prometheus.yml"), folder.join("prometheus"));
         fs::write(&file, settings).unwrap();
@@ -87,6 +89,13 @@ impl Prometheus {
         result.iter().map(Series::from).collect()
     }
 
+    /// All series of a query between two times, with a sample each `step_s` seconds.
+    pub fn over(&self, query: &str, (from, to): (f64, f64), step_s: f64) -> Vec<Series> {
+        let [from, to, step] = [from, to, step_s].map(|number| format!("{number:.3}"));
+        let answer = self.ask("query_range", &[("query", query), ("start", &from), ("end", &to), ("step", &step)]);
+        answer["result"].as_array().unwrap().iter().map(Series::from).collect()
+    }
+
     /// Every documented metric is there on every node, with its type and labels, and no other of ours is.
     pub fn assert_all_documented_metrics(&self) {
         let documented = documented();
@@ -109,7 +118,7 @@ impl Prometheus {
                 let mut found = 0;
                 for one in series.as_array().unwrap().iter().filter(|one| one["__name__"] == stored) {
                     found += 1;
-                    let not_ours = ["__name__", "instance", "job", "node", "le"];
+                    let not_ours = ["__name__", "cluster", "instance", "job", "node", "le"];
                     let own = one.as_object().unwrap().keys().filter(|label| !not_ours.contains(&label.as_str()));
                     assert_eq!(own.cloned().collect::<BTreeSet<_>>(), *labels, "labels of {name}");
                 }
@@ -128,12 +137,25 @@ impl Prometheus {
         }
     }
 
-    /// The README's alerts about how things are that fire now. Those about what happened within some time are read too,
-    /// because Prometheus must understand them all.
+    /// The alerts about how things are whose condition is met now, also where an alert still waits to fire. Those about what
+    /// happened within some time outlast what they tell of.
     pub fn alerts(&self) -> BTreeSet<String> {
-        let fires = |alert: &String| !self.ask("query", &[("query", alert)])["result"].as_array().unwrap().is_empty();
-        let firing: BTreeSet<_> = alerts().into_iter().filter(fires).collect();
-        firing.into_iter().filter(|alert| !alert.contains('[')).collect()
+        let groups = self.ask("rules", &[])["groups"].take();
+        let rules: Vec<_> =
+            groups.as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
+        let query = |rule: &Value| rule["query"].as_str().unwrap().to_owned();
+        let recorded = |expression: &str| {
+            let is_in_it = |rule: &&&Value| expression.contains(rule["name"].as_str().unwrap());
+            rules
+                .iter()
+                .filter(|rule| rule["type"] == "recording")
+                .filter(is_in_it)
+                .map(|rule| query(rule))
+                .collect::<String>()
+        };
+        let is_of_now = |rule: &&&Value| !(query(rule) + &recorded(&query(rule))).contains('[');
+        let alerting = rules.iter().filter(|rule| rule["type"] == "alerting" && rule["state"] != "inactive");
+        alerting.filter(is_of_now).map(|rule| rule["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Waits until Prometheus has seen what is so now.
@@ -200,17 +222,6 @@ fn documented() -> BTreeMap<String, Documented> {
     let metrics: BTreeMap<_, _> = metrics.collect();
     assert!(metrics.len() > 20, "{}", metrics.len());
     metrics
-}
-
-/// The expressions of the README's alerts.
-fn alerts() -> Vec<String> {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, table) = page.split_once("| alert | expression |\n").expect("the README has alerts");
-    let rows = table.lines().take_while(|line| line.starts_with('|')).filter_map(|row| row.split('|').nth(2));
-    let quoted = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    let alerts: Vec<_> = quoted.filter(|text| text.contains("vipkeeper_")).map(str::to_owned).collect();
-    assert!(alerts.len() > 7, "{alerts:?}");
-    alerts
 }
 
 /// For a URL's query.

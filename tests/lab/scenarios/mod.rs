@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
+use super::alerts::{self, Raised};
 use super::client::now;
 use super::cluster::{Lab, eventually};
+use super::dashboard;
 use super::held::{Fate, Fates};
 use super::keeper::Keeper;
 use super::machine::{Machine, NAMESPACES};
 use super::moto;
+use super::prometheus::Prometheus;
 use super::report::{self, Row, Told, What, outage, seconds};
 use super::signals;
 use super::software::{self, Nodes, Setup, WATCHDOG_PORT};
@@ -222,6 +225,11 @@ impl Scenario {
         if !is_played(set) {
             return;
         }
+        assert!(
+            set == Set::Full || alerts::are_listed(self.name, method),
+            "the alerts of {} are not listed",
+            self.name
+        );
         if moto::is_chosen() && tools::find("moto_server").is_none() {
             assert!(env::var("CI").is_err(), "CI must have moto");
             eprintln!("\nskipped: the lab with moto as EC2; not installed: moto_server");
@@ -322,7 +330,10 @@ impl Scenario {
         let seen = lab.prometheus.as_ref().map(|prometheus| {
             prometheus.assert_all_documented_metrics();
             prometheus.assert_clean();
-            signals::assert_no_alert_lasts(prometheus, self.name);
+            signals::assert_no_alert_lasts(prometheus, alerts::may_stay(self.name, setup.method));
+            Prometheus::catch_up();
+            dashboard::draw_where_asked(prometheus, self.name, at);
+            Raised::since(at, prometheus).assert_are_those_of(self.name, setup.method);
             signals::seen(prometheus, lab.name_of(old), lab.name_of(leader), at)
         });
         if let Some(seen) = &seen {
