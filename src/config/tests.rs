@@ -1,6 +1,7 @@
 //! Tests of configurations as operators write them, and of the messages that they get.
 
 mod example;
+mod reference;
 
 use std::collections::BTreeMap;
 use std::fs;

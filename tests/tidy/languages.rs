@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{anchor, markdown};
 
 /// Each document in English that is kept in Japanese too, and its translation.
-const PAIRS: [(&str, &str); 7] = [
+const PAIRS: [(&str, &str); 9] = [
     ("README.md", "README.ja.md"),
     ("docs/clients.md", "docs/ja/clients.md"),
     ("docs/comparison.md", "docs/ja/comparison.md"),
+    ("docs/configuration.md", "docs/ja/configuration.md"),
     ("docs/metrics.md", "docs/ja/metrics.md"),
     ("docs/migration.md", "docs/ja/migration.md"),
     ("docs/operations.md", "docs/ja/operations.md"),
     ("docs/security.md", "docs/ja/security.md"),
+    ("docs/testing.md", "docs/ja/testing.md"),
 ];
 
 /// Documents for operators that are kept in English alone, each with its reason.

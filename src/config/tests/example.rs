@@ -12,7 +12,7 @@ use super::*;
 const EXAMPLE: &str = include_str!("../../../config/example.toml");
 
 /// The example with every setting active.
-fn uncommented() -> String {
+pub(super) fn uncommented() -> String {
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
         Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest,
         _ => line,
