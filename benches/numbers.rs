@@ -1,7 +1,7 @@
 //! How fast, how quiet and how small the real program is, as a table: `cargo bench --bench numbers`.
 //!
 //! It measures a release build. `cargo bench --profile dev --bench numbers` measures what the tests have built already,
-//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, buckets, passes, repair,
+//! and `VIPKEEPER_PROGRAM` names any other build. Words after `--` choose sections: hook, claim, buckets, page, passes, repair,
 //! guard, flood, start, rest.
 //! It needs the same as tests/binary.rs: network namespaces. Nothing here is asserted; the machine may be busy.
 #![allow(
@@ -23,6 +23,8 @@ mod flood;
 mod guard;
 #[path = "numbers/hook.rs"]
 mod hook;
+#[path = "numbers/page.rs"]
+mod page;
 #[path = "numbers/passes.rs"]
 mod passes;
 #[path = "numbers/repair.rs"]
@@ -39,10 +41,11 @@ use stage::Stage;
 
 type Section = fn(&mut Table) -> Option<()>;
 
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("hook", hook::measure),
     ("claim", claim::measure),
     ("buckets", claim::measure_throttled),
+    ("page", page::measure),
     ("passes", passes::measure),
     ("repair", repair::measure),
     ("guard", guard::measure),
