@@ -5,6 +5,7 @@ pub mod ask;
 pub mod bucket;
 mod class;
 pub mod codes;
+pub mod message;
 pub mod reason;
 pub mod server_clock;
 pub mod sources;

@@ -10,6 +10,8 @@
 mod browser;
 #[path = "report/by_hand.rs"]
 mod by_hand;
+#[path = "report/captured.rs"]
+mod captured;
 #[path = "report/events.rs"]
 mod events;
 #[path = "report/file.rs"]

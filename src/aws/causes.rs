@@ -2,11 +2,6 @@
 
 use std::error::Error;
 
-/// The longest message, in characters.
-const LONGEST: usize = 400;
-/// The most ARNs that are kept from the part that is cut off.
-const MOST_ARNS: usize = 3;
-
 /// An error and its causes, the outermost first.
 pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| -> Option<&'a (dyn Error + 'static)> { (*error).source() })
@@ -27,48 +22,4 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
         }
     }
     texts.join(": ")
-}
-
-/// Shortens a text to one line of bounded length. An encoded authorization message is a kilobyte that people cannot
-/// read: it is cut, and the line says where to find the whole message and how to decode it. The ARNs in the part that
-/// is cut off are kept: one of them names the policy that denies.
-pub fn one_line(text: &str) -> String {
-    const ENCODED: &str = "Encoded authorization failure message:";
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let text = match text.split_once(ENCODED) {
-        Some((before, blob)) => {
-            let start: String = blob.trim_start().chars().take(16).collect();
-            format!(
-                "{before}{ENCODED} {start}... (CloudTrail has it whole; 'aws sts decode-authorization-message --encoded-message' reads it)"
-            )
-        }
-        None => text,
-    };
-    let Some((end, _)) = text.char_indices().nth(LONGEST) else { return text };
-    // The cut is at the last space, if there is one, so that no ARN is split.
-    let end = text[..end].rfind(' ').unwrap_or(end);
-    let arns = text[end..].split(' ').filter(|word| word.starts_with("arn:")).take(MOST_ARNS);
-    std::iter::once(format!("{}...", &text[..end])).chain(arns.map(str::to_owned)).collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_one_line_of_bounded_length_without_the_encoded_blob() {
-        let blob = "x".repeat(1000);
-        let text = format!("You are not authorized\nto  do this. Encoded authorization failure message: {blob}");
-        assert_eq!(
-            one_line(&text),
-            "You are not authorized to do this. Encoded authorization failure message: xxxxxxxxxxxxxxxx... \
-             (CloudTrail has it whole; 'aws sts decode-authorization-message --encoded-message' reads it)"
-        );
-        let arn = format!("arn:aws:organizations::1:policy/o-a/service_control_policy/{}", "p".repeat(80));
-        for before in [300, 380, 399, 500] {
-            let line = one_line(&format!("{} with an explicit deny in a policy: {arn}", "w ".repeat(before / 2)));
-            assert!(line.split(' ').any(|word| word == arn), "the policy is named whole: {line}");
-        }
-        assert_eq!(one_line(&"é".repeat(1000)).chars().count(), LONGEST + 3);
-    }
 }

@@ -12,10 +12,11 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 
-use super::causes::{self, causes, one_line};
+use super::causes::{self, causes};
 use super::chain::{NothingFound, PATIENCE};
 use crate::ec2::Class;
 use crate::ec2::codes::{self, FailedCall, Label, Reply};
+use crate::ec2::message::one_line;
 use crate::ec2::reason::Reason;
 use crate::ec2::sources;
 

@@ -8,10 +8,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use aws_sdk_ec2::types::Filter;
 use futures_util::future::try_join_all;
 
-use super::error::refused;
 use super::{AwsEc2, convert};
 use crate::binding::Account;
 use crate::ec2::codes::is_bad_page;
+use crate::ec2::message::refused;
 use crate::ec2::server_clock::ServerTime;
 use crate::ec2::{Address, Class, Ec2Error, Ec2Read, Eni, EniQuery, RouteTable, TableQuery, Urgency};
 use crate::ids::{EniId, RouteTableId};

@@ -7,9 +7,9 @@ use aws_sdk_ec2::types::{AttributeBooleanValue, Tag};
 use ipnet::IpNet;
 
 use super::AwsEc2;
-use super::error::refused;
 use crate::action::{Action, Force, RouteCall};
 use crate::binding::{Account, Anchor};
+use crate::ec2::message::refused;
 use crate::ec2::{Accepted, Class, Ec2Error, Ec2Read, Ec2Write, Effect, EniQuery, RouteTarget, TableQuery, Urgency};
 use crate::ids::{AllocationId, AssociationId, EniId, RouteTableId};
 

@@ -13,7 +13,7 @@ use crate::names::names;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailedCall<'a> {
     /// EC2's name of the operation, like `AssociateAddress`.
-    pub operation: &'a str,
+    pub operation: &'static str,
     /// EC2's error code, if there was one.
     pub code: Option<&'a str>,
     /// EC2's text for the code. The text is empty without a code.
@@ -242,6 +242,9 @@ const NO_ENI: Advice =
 const NO_INSTANCE: Advice = Advice::Say(
     "EC2 does not know this instance: it was terminated, or the credentials are of another account or region",
 );
+const THIS_INSTANCE: Advice = Advice::Say(
+    "EC2 does not take this instance now: while it still starts, this passes by itself; else the message names the fault",
+);
 const OTHER_ACCOUNT: Advice = Advice::Say(
     "the credentials are of another account or region than this node's: 'aws sts get-caller-identity' shows whose they are",
 );
@@ -277,7 +280,8 @@ const OPT_IN: Advice = Advice::Say(
 /// The advice for a tag policy. A code and a `Reason` share this text.
 pub const TAG_POLICY: &str = "a tag policy of the AWS organization does not let the claim's tag be written: whoever \
                               administers the organization exempts tag keys that begin with vipkeeper/";
-const NO_GATEWAY: Advice = Advice::Say("an Elastic IP needs an internet gateway, and this VPC has none attached");
+const NO_GATEWAY: Advice =
+    Advice::Say("attach an internet gateway to this VPC: an Elastic IP needs one, and the VPC has none");
 const FULL_TABLE: Advice =
     Advice::Say("the route table is full: remove a route, or raise the quota 'Routes per route table'");
 const FULL_ENI: Advice = Advice::Say("the ENI has no free slot: remove an address, or take a larger instance type");
@@ -364,7 +368,10 @@ pub const KNOWN: &[KnownCode] = &[
     row("UnknownParameter", Class::Rejected, Label::Other, OURS),
     row("InvalidAction", Class::Rejected, Label::Other, WRONG_ENDPOINT),
     row("InvalidID", Class::Rejected, Label::Other, BAD_ID),
-    row("InvalidInstanceID", Class::Rejected, Label::Other, Advice::OfClass),
+    row("InvalidInstanceID", Class::Rejected, Label::Other, THIS_INSTANCE),
+    row("InvalidInstanceID.Malformed", Class::Rejected, Label::Other, BAD_ID),
+    row("InvalidNetworkInterfaceId.Malformed", Class::Rejected, Label::Other, BAD_ID),
+    row("InvalidAddress.Malformed", Class::Rejected, Label::Other, BAD_ID),
     row("InvalidFilter", Class::Rejected, Label::Other, OURS),
     row("InvalidMaxResults", Class::Rejected, Label::Other, OURS),
     row("InvalidPaginationToken", Class::Rejected, Label::Other, OURS),

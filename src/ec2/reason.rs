@@ -36,6 +36,8 @@ names!(
         NotYours = "not_yours",
         /// AWS does not know the credentials.
         BadCredentials = "bad_credentials",
+        /// The credentials have run out: EC2 calls them expired, and this machine's clock agrees with EC2's.
+        CredentialsOld = "credentials_old",
         /// No source has credentials.
         NoCredentials = "no_credentials",
         /// A source of credentials does not answer.
@@ -52,6 +54,8 @@ names!(
         UntrustedIssuer = "untrusted_issuer",
         /// The certificate that came is not of the host that was asked, or not valid now.
         BadCertificate = "bad_certificate",
+        /// The name server gave no address for the host.
+        NoAddress = "no_address",
         /// The proxy cannot be reached, or does not let the request through.
         Proxy = "proxy",
         /// The ENI's subnet cannot provide the address.

@@ -255,7 +255,8 @@ mod tests {
         assert_eq!(patience("wd_heartbeat_deadtime = 500ms"), 500);
         assert_eq!(patience("wd_lifecheck_method = 'query'\nwd_interval = 2min\nwd_life_point = 4"), 480_000);
         assert_eq!(patience("wd_lifecheck_method = 'query'\nwd_heartbeat_deadtime = 5"), 30_000);
-        let endless = patience("wd_lifecheck_method = 'query'\nwd_interval = 18446744073709551615h\nwd_life_point = 4294967295");
+        let endless =
+            patience("wd_lifecheck_method = 'query'\nwd_interval = 18446744073709551615h\nwd_life_point = 4294967295");
         assert!(endless > 1_000_000_000_000, "{endless}");
     }
 

@@ -13,7 +13,8 @@ use crate::names::OneOf;
 use crate::observe::question::Source;
 use crate::problem::ProblemReason;
 use crate::status::{
-    BindingStatus, ClaimStatus, Condition, ConditionName, ObstacleStatus, Problem, SourceStatus, Status, VipStatus,
+    BindingStatus, ClaimStatus, Condition, ConditionName, DesiredRole, ObstacleStatus, Problem, SourceStatus, Status,
+    VipStatus,
 };
 
 /// The news between the status that was told last and the next one.
@@ -125,7 +126,8 @@ impl VipChanges<'_> {
         let nobody = |status: &VipStatus| status.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
         let (before, after) = (self.before.is_some_and(nobody), nobody(self.after));
         if before != after {
-            news(&News::NobodyServes { vip, nobody: after });
+            let leads_here = self.after.desired.role == DesiredRole::Leader;
+            news(&News::NobodyServes { vip, nobody: after, leads_here });
         }
     }
 

@@ -155,12 +155,17 @@ impl Log {
                  look for another program or a person that moves it"
             ),
             News::Contested { vip, contested: false } => info!(%vip, "not contested any more"),
-            News::NobodyServes { vip, nobody: true } => error!(
+            News::NobodyServes { vip, nobody: true, leads_here: true } => error!(
+                %vip,
+                "nobody serves the VIP: this node leads, and EC2 has not led the clients here for longer than a failover \
+                 takes; 'vipkeeper status' tells what stands in the way"
+            ),
+            News::NobodyServes { vip, nobody: true, leads_here: false } => error!(
                 %vip,
                 "nobody serves the VIP: EC2 leads its clients to no node that leads, for longer than a failover takes; \
                  look for Pgpool on every node"
             ),
-            News::NobodyServes { vip, nobody: false } => info!(%vip, "the VIP leads to a node again"),
+            News::NobodyServes { vip, nobody: false, .. } => info!(%vip, "the VIP leads to a node again"),
             News::HookLost { vip, lost: true } => error!(
                 %vip,
                 "Pgpool's watchdog keeps contradicting the desired-state file, as if a hook had been lost; \

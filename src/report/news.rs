@@ -82,7 +82,8 @@ pub enum News<'a> {
     /// Somebody keeps taking the VIP from this node, which holds it by right; `false`: nobody does any more.
     Contested { vip: IpAddr, contested: bool },
     /// EC2 has led the clients to nobody for longer than a failover takes; `false`: it leads them to somebody again.
-    NobodyServes { vip: IpAddr, nobody: bool },
+    /// `leads_here` tells whether this node leads: then the obstacle is this node's own.
+    NobodyServes { vip: IpAddr, nobody: bool, leads_here: bool },
     /// The watchdog contradicts the desired-state file; `false`: it does not any more.
     HookLost { vip: IpAddr, lost: bool },
     /// An operator holds the VIP: `why` says until when. `None`: the hold is over.

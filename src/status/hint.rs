@@ -79,7 +79,8 @@ fn of_unmoved(known: Option<&KnownCode>) -> &'static str {
         Some((Label::NotFound, Advice::Say(advice))) => advice,
         Some((Label::NotFound, _)) => "the thing that EC2 names was deleted, or is another account's or region's",
         Some((Label::AlreadyHeld, _)) => {
-            "something holds it that vipkeeper is not shown: find it in the EC2 console and release it there"
+            "the thing that the message names holds it, or holds this node's private address: find it in the EC2 console, \
+             and release it there"
         }
         Some((Label::WrongState, _)) => "see the state of this instance and of its ENI in the EC2 console",
         _ => "EC2's message is the only clue",
@@ -172,6 +173,10 @@ fn of_credentials(reason: Reason) -> Option<&'static str> {
             "AWS does not know these credentials: they were deleted, are mistyped or are another \
                                    partition's; 'aws sts get-caller-identity' shows whose they are"
         }
+        Reason::CredentialsOld => {
+            "this machine's clock agrees with EC2's, so the credentials themselves have run out: see why their source gives \
+             no fresh ones (is the role still attached to the instance?)"
+        }
         Reason::NoCredentials => {
             "give this node credentials: attach an IAM role to the instance, or name a profile in the config (aws.profile)"
         }
@@ -223,9 +228,13 @@ fn of_circumstance(reason: Reason) -> &'static str {
             "see this machine's clock ('timedatectl') and aws.endpoint_url: the certificate that came is another host's, or \
              not valid at this machine's time; or somebody is in between"
         }
+        Reason::NoAddress => {
+            "no name server told the host's address: 'getent ahosts <the host>' and /etc/resolv.conf on this node, and \
+             DNS support of the VPC; if the host itself is misspelt, aws.region or aws.endpoint_url"
+        }
         Reason::Proxy => {
-            "correct HTTPS_PROXY in the service's environment ('systemctl cat vipkeeper' shows where it is set), let the \
-             proxy pass EC2's host, or name the host in NO_PROXY"
+            "correct HTTPS_PROXY in the service's environment (its address, and the user and password that the proxy wants; \
+             'systemctl cat vipkeeper' shows where it is set), let the proxy pass EC2's host, or name the host in NO_PROXY"
         }
         Reason::OutsideSubnet => {
             "a secondary address must be of the subnet of this node's ENI, and none of the five that \

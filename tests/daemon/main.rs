@@ -10,6 +10,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../report/captured.rs"]
+mod captured;
 mod clients;
 mod clocks;
 mod failing;
@@ -23,6 +25,7 @@ mod policy;
 mod preview;
 mod rivals;
 mod rolling;
+mod situations;
 mod standing;
 mod state_files;
 mod taking;

@@ -11,7 +11,7 @@ use vipkeeper::report::{Report, Reporter};
 use vipkeeper::status::file::{ReadError, StatusFile, read};
 use vipkeeper::status::page::{Colours, DaemonLife, Style, page};
 
-use super::log::captured;
+use super::captured::captured;
 use super::statuses::{NOW_MS, denied, leader, status, unread_claims, unrecorded};
 
 #[test]

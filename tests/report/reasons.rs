@@ -14,12 +14,9 @@ use vipkeeper::report::{News, Report, Reporter};
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{BindingStatus, ConditionName, ErrorStatus, ObstacleStatus, Status, VipStatus};
 
+use super::captured::captured;
 use super::golden;
-use super::log::captured;
 use super::statuses::{NOW_MS, ago, binding, cause, condition, fresh, leader, standby, status};
-
-const SUBJECT: &str = "User: arn:aws:sts::123456789012:assumed-role/keeper/i-0abc is not authorized to perform: \
-                       ec2:ReplaceRoute on resource: arn:aws:ec2:eu-west-1:123456789012:route-table/rtb-67890abcd";
 
 /// A leader whose second binding EC2 refused with this code and text. The reason is what the text says, or `known_else`:
 /// what the adapter found out by itself.
@@ -49,58 +46,6 @@ fn check(name: &str, vips: Vec<VipStatus>) {
     let page = page(&status(vips), DaemonLife::Alive, NOW_MS, Style { width: Some(100), colour: false });
     let sections: Vec<_> = page.split("\n\n").filter(|section| section.starts_with("20.0.0.50")).collect();
     golden::check(name, &(sections.join("\n\n") + "\n"));
-}
-
-#[test]
-fn a_denial_says_which_policy_it_is_and_who_can_change_it() {
-    let denied = |cause: &str| refused("ReplaceRoute", "UnauthorizedOperation", &format!("{SUBJECT} {cause}"), None);
-    let scp = "arn:aws:organizations::210987654321:policy/o-abcdefghij/service_control_policy/p-klmnopqr";
-    check(
-        "page-denials.txt",
-        vec![
-            denied("because no identity-based policy allows the ec2:ReplaceRoute action"),
-            denied(&format!("with an explicit deny in a service control policy: {scp}")),
-            denied("with an explicit deny in a resource control policy"),
-            denied("because no VPC endpoint policy allows the ec2:ReplaceRoute action"),
-            denied("because no permissions boundary allows the ec2:ReplaceRoute action"),
-            denied("because no session policy allows the ec2:ReplaceRoute action"),
-            denied("with an explicit deny in a resource-based policy"),
-            denied("with an explicit deny in an identity-based policy: arn:aws:iam::123456789012:policy/no-routes"),
-            refused(
-                "ReplaceRoute",
-                "UnauthorizedOperation",
-                "You are not authorized to perform this operation. Encoded authorization failure message: \
-                 4wJ1pYc0Zq8sTn2v... (CloudTrail has it whole; 'aws sts decode-authorization-message --encoded-message' \
-                 reads it)",
-                None,
-            ),
-            refused("CreateTags", "TagPolicyViolation", "The tag policy does not allow the tag key.", None),
-            refused("ReplaceRoute", "OptInRequired", "You are not subscribed to this service.", None),
-        ],
-    );
-}
-
-#[test]
-fn an_auth_failure_is_one_of_four_things() {
-    let mut not_yours = refused(
-        "AssociateAddress",
-        "AuthFailure",
-        "You do not have permission to access the specified resource.",
-        None,
-    );
-    let tried = "associate eipalloc-0a1 with eni-0a1 at 10.0.0.9 (now at eni-0nat)";
-    not_yours.bindings[1].action = Some(tried.to_owned());
-    let not_valid = "AWS was not able to validate the provided access credentials";
-    let late = format!("{not_valid} (this node's clock is 15 min behind EC2's)");
-    check(
-        "page-auth-failures.txt",
-        vec![
-            refused("AssociateAddress", "AuthFailure", &late, Some(Reason::ClockOff)),
-            refused("AssociateAddress", "AuthFailure", "Credential should be scoped to a valid region.", None),
-            not_yours,
-            refused("AssociateAddress", "AuthFailure", not_valid, None),
-        ],
-    );
 }
 
 #[test]

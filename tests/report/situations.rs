@@ -1,5 +1,6 @@
 //! Each situation as people are told of it, everywhere at once: the first lines of the page, the log, the exit status of
-//! `vipkeeper status`, and the metrics that stand out.
+//! `vipkeeper status`, and the metrics that stand out. The situations that begin with an answer, or with the want of one,
+//! are lived through by `tests/daemon/situations.rs`.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,12 +8,9 @@ use std::time::Duration;
 use vipkeeper::action::{Action, RouteCall};
 use vipkeeper::binding::{Account, BindingKey, Kind};
 use vipkeeper::decide::plan::State;
-use vipkeeper::ec2::reason::{self, Reason};
-use vipkeeper::ec2::sources::{self, Said, SourceAnswer};
-use vipkeeper::ec2::stranger::{Meant, Stranger};
+use vipkeeper::ec2::reason;
 use vipkeeper::ec2::{Class, codes};
 use vipkeeper::names::OneOf;
-use vipkeeper::observe::Source;
 use vipkeeper::observe::cause::{Cause, KernelFault};
 use vipkeeper::observe::obstacles::ObstacleName;
 use vipkeeper::observe::seen::Unseen;
@@ -26,42 +24,14 @@ use vipkeeper::status::{
     Status, UnseenStatus, VipStatus,
 };
 
+use super::captured::captured;
 use super::golden;
-use super::log::captured;
-use super::statuses::{
-    NOW_MS, ago, binding, cause, clients, condition, denied, fresh, leader, standby, status, unseen,
-};
-
-const HOST: &str = "ec2.eu-west-1.amazonaws.com";
-const METADATA: &str = "the metadata service at http://169.254.169.254";
-
-/// A leader whose Elastic IPs cannot be read.
-fn unread(class: Class, reason: Option<Reason>, code: Option<&str>, message: &str) -> Status {
-    let mut vip = leader();
-    vip.in_sync = false;
-    let text = format!("DescribeRouteTables: {message}");
-    for route in [0, 1] {
-        let failed = format!("the read failed: {text}");
-        let mut shown = binding(Kind::Route, &vip.bindings[route].target, State::Unknown, &failed);
-        let operation = Some("DescribeRouteTables".to_owned());
-        let cause = Cause { operation, code: code.map(str::to_owned), reason: reason.map(OneOf::Known), kernel: None };
-        shown.read_error_class = Some(class.into());
-        shown.unseen = Some(unseen(class, cause));
-        vip.bindings[route] = shown;
-    }
-    vip.conditions[0] = condition(ConditionName::InSync, false, "2 of 4 bindings are not known", 42);
-    let mut status = status(vec![vip]);
-    let source = status.sources.iter_mut().find(|source| source.source == Source::RouteTables).unwrap();
-    (source.error, source.class, source.failures) = (Some(text), Some(class.into()), 1);
-    source.last_success_ms = Some(ago(200));
-    status
-}
+use super::statuses::{NOW_MS, ago, binding, cause, clients, condition, denied, fresh, leader, standby, status};
 
 /// A leader whose second route EC2 refuses.
-fn refused(code: &str, message: &str, known_else: Option<Reason>) -> Status {
-    let class =
-        if known_else == Some(Reason::NothingMoves) { Class::Rejected } else { codes::known(code).unwrap().class };
-    let reason = known_else.or_else(|| reason::of("ReplaceRoute", code, message));
+fn refused(code: &str, message: &str) -> Status {
+    let class = codes::known(code).unwrap().class;
+    let reason = reason::of("ReplaceRoute", code, message);
     let mut vip = leader();
     vip.in_sync = false;
     let state = if class == Class::Stale { State::Drift } else { State::Blocked };
@@ -80,35 +50,6 @@ fn refused(code: &str, message: &str, known_else: Option<Reason>) -> Status {
     status(vec![vip])
 }
 
-fn no_credentials(last: SourceAnswer) -> Status {
-    let nothing = || SourceAnswer::Nothing("environment variable not set".to_owned());
-    let said =
-        [("the environment", nothing()), ("the profile", SourceAnswer::Nothing(String::new())), (METADATA, last)];
-    let said = said.map(|(source, answer)| Said { source: source.to_owned(), answer });
-    unread(sources::class(&said), Some(sources::reason(&said)), None, &sources::sentence(&said))
-}
-
-fn needs_another_program() -> Status {
-    let needs = "it needs credential_process, and vipkeeper starts no other program".to_owned();
-    let said = [Said { source: "the profile work".to_owned(), answer: SourceAnswer::NotBuiltIn(needs) }];
-    unread(sources::class(&said), Some(sources::reason(&said)), None, &sources::sentence(&said))
-}
-
-fn strange(status: u16, proxy: Option<&str>, body: &str) -> Status {
-    let stranger = Stranger {
-        meant: Meant::Ec2,
-        asked: HOST,
-        proxy,
-        status,
-        server: Some("squid/5.7"),
-        via: None,
-        body: body.as_bytes(),
-    };
-    let reply = codes::Reply::Status(status);
-    let call = codes::FailedCall { operation: "DescribeRouteTables", code: None, message: "", reply };
-    unread(call.class(), Some(Reason::NotAws), None, &stranger.to_string())
-}
-
 fn problem(reason: ProblemReason, message: &str) -> Status {
     let mut status = status(vec![leader()]);
     let (reason, message) = (reason.into(), message.to_owned());
@@ -117,7 +58,6 @@ fn problem(reason: ProblemReason, message: &str) -> Status {
 }
 
 fn situations() -> Vec<(&'static str, Status)> {
-    let text = |text: &str| text.to_owned();
     let inside = ObstacleStatus {
         name: ObstacleName::InsideVpc.into(),
         binding: Some(BindingKey::new(Kind::Route, "rtb-67890abcd")),
@@ -127,46 +67,9 @@ fn situations() -> Vec<(&'static str, Status)> {
     gone.desired.guard_alive = Some(false);
     let why = "the file says leader, but the Pgpool watchdog process that said so is gone";
     gone.desired.reason = Some(why.to_owned());
-    let certificate = "no connection to ec2.eu-west-1.amazonaws.com: invalid peer certificate: UnknownIssuer (the certificate \
-                       that came is of 'ec2.eu-west-1.amazonaws.com', issued by 'Interception CA (Example Inc.)')";
-    let proxy = "no connection to the proxy http://10.0.0.7:3128, through which ec2.eu-west-1.amazonaws.com is asked: tcp \
-                 connect error: Connection refused (os error 111)";
-    let forbidden = "the proxy http://10.0.0.7:3128 does not let ec2.eu-west-1.amazonaws.com through: tunnel error: \
-                     unsuccessful";
     let kernel = Cause { kernel: Some(KernelFault::NoAnswer.into()), ..Cause::default() };
     vec![
-        (
-            "no source has credentials",
-            no_credentials(SourceAnswer::Nothing(text("no IAM role is attached to this instance: HTTP 404"))),
-        ),
-        ("the metadata service does not answer", no_credentials(SourceAnswer::Silent(text("no answer in time")))),
-        (
-            "the metadata service refuses",
-            no_credentials(SourceAnswer::Refused(text("http://169.254.169.254 refuses (HTTP 403)"))),
-        ),
-        (
-            "the metadata service is switched off",
-            no_credentials(SourceAnswer::Off(text("AWS_EC2_METADATA_DISABLED is set"))),
-        ),
-        ("the profile needs credential_process", needs_another_program()),
-        ("a captive portal answers", strange(200, None, "<html><title>Airport WiFi</title></html>")),
-        ("a proxy refuses", strange(403, Some("http://10.0.0.7:3128"), "<html><h1>Access Denied</h1></html>")),
-        ("another service answers", strange(404, None, "{\"message\": \"no such route\"}")),
-        (
-            "a certificate that is not trusted",
-            unread(Class::Transient, Some(Reason::UntrustedIssuer), None, certificate),
-        ),
-        ("the proxy cannot be reached", unread(Class::Transient, Some(Reason::Proxy), None, proxy)),
-        ("the proxy lets nothing through", unread(Class::Transient, Some(Reason::Proxy), None, forbidden)),
-        (
-            "refused again and again while nothing moves",
-            refused(
-                "InvalidRouteTableID.NotFound",
-                "The routeTable ID 'rtb-67890abcd' does not exist",
-                Some(Reason::NothingMoves),
-            ),
-        ),
-        ("refused once because the world moved", refused("RouteAlreadyExists", "The route exists.", None)),
+        ("refused once because the world moved", refused("RouteAlreadyExists", "The route exists.")),
         ("a takeover would fail", status(vec![VipStatus { obstacles: vec![inside], ..standby() }])),
         ("the watchdog is gone", status(vec![gone])),
         ("a read fails where no hook has run", blind(fresh(), Unseen::ReadFailed, Cause::default())),
@@ -177,14 +80,6 @@ fn situations() -> Vec<(&'static str, Status)> {
         ("nobody serves, on a standby", status(vec![nobody(standby())])),
         ("nobody serves, where no hook has run", status(vec![nobody(fresh())])),
         ("nobody serves, and this leader cannot take", status(vec![nobody(denied())])),
-        (
-            "the region is none",
-            problem(
-                ProblemReason::NoIdentity,
-                "the region of the metadata service cannot be used: 'eu-west-1a' is no region: write it like \
-                     \"eu-central-1\"; with a letter at its end it is an availability zone",
-            ),
-        ),
         (
             "an interface is missing",
             problem(

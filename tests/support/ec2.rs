@@ -65,6 +65,8 @@ pub struct SimEc2 {
     pub reads_for_changes: Cell<usize>,
     /// The operations whose writes do nothing and report success. They make a client that breaks its promise.
     pub swallowed: RefCell<BTreeSet<&'static str>>,
+    /// The operations that fail on their way or at EC2, each with its error.
+    pub fails: RefCell<BTreeMap<&'static str, Ec2Error>>,
     pub switch: Rc<KillSwitch>,
     /// Whether withdrawals of claims do nothing and report success.
     pub swallows_withdrawals: Cell<bool>,
@@ -92,6 +94,7 @@ impl SimEc2 {
             watch,
             reads_for_changes: Cell::new(0),
             swallowed: RefCell::default(),
+            fails: RefCell::default(),
             switch: Rc::default(),
             swallows_withdrawals: Cell::new(false),
             shows_claims_of: RefCell::default(),
@@ -104,6 +107,9 @@ impl SimEc2 {
         let name = operation.name();
         if self.swallowed.borrow().contains(name) {
             return Ok(Answer::Done);
+        }
+        if let Some(error) = self.fails.borrow().get(name) {
+            return Err(error.clone());
         }
         let caller = match account {
             Account::Own => Caller::named(&self.node),

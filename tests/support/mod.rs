@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod answers;
 pub mod classify;
 pub mod computer;
 pub mod ec2;

@@ -13,7 +13,9 @@ use vipkeeper::machine::process::Process;
 use vipkeeper::observe::seen::Port;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
 use vipkeeper::problem::ProblemReason;
+use vipkeeper::report::{News, Report, Reporter};
 use vipkeeper::state_dir::Machine;
+use vipkeeper::status::Status;
 use vipkeeper::wake::{Parts, Wake};
 
 use super::computer::Computer;
@@ -25,8 +27,9 @@ use super::{Clock, Timeline};
 /// The metadata service of one node.
 pub struct SimIdentity {
     pub node: RefCell<Node>,
-    /// The number of requests that still fail.
+    /// The number of requests that still fail, and the text of their failure.
     pub failures: Cell<u32>,
+    pub failure: RefCell<String>,
     pub asked: Cell<u32>,
 }
 
@@ -35,7 +38,7 @@ impl Identify for SimIdentity {
         self.asked.set(self.asked.get() + 1);
         if self.failures.get() > 0 {
             self.failures.set(self.failures.get() - 1);
-            return Err("the metadata service does not answer".to_owned());
+            return Err(self.failure.borrow().clone());
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
         Ok(self.node.borrow().clone())
@@ -49,6 +52,8 @@ pub struct SimNode {
     pub ec2: Rc<SimEc2>,
     pub identity: Rc<SimIdentity>,
     pub recorder: Rc<Recorder>,
+    /// The report that a daemon makes beside what the recorder remembers.
+    pub report: Option<Rc<Report>>,
     /// The config that a daemon reads at its start or reload.
     pub config: Rc<RefCell<Result<Config, String>>>,
     clock: Clock,
@@ -67,6 +72,21 @@ pub struct SimNode {
     pub port: Rc<Cell<Port>>,
     pub knocks: Rc<Cell<usize>>,
     rng: fastrand::Rng,
+}
+
+/// The recorder, and the report if the test wants one.
+struct Both(Rc<Recorder>, Option<Rc<Report>>);
+
+impl Reporter for Both {
+    fn news(&self, news: &News<'_>) {
+        self.0.news(news);
+        self.1.iter().for_each(|report| report.news(news));
+    }
+
+    fn status(&self, status: &Status) {
+        self.0.status(status);
+        self.1.iter().for_each(|report| report.status(status));
+    }
 }
 
 /// The things that all nodes of a simulated world share.
@@ -93,6 +113,7 @@ impl SimNode {
         let identity = SimIdentity {
             node: RefCell::new(estate::identity(estate, &place)),
             failures: Cell::new(0),
+            failure: RefCell::new("the metadata service does not answer".to_owned()),
             asked: Cell::new(0),
         };
         Self {
@@ -100,6 +121,7 @@ impl SimNode {
             ec2: Rc::new(ec2),
             identity: Rc::new(identity),
             recorder: Rc::new(Recorder::new(clock, &place.name, shared.detail, Rc::clone(&timeline))),
+            report: None,
             config: Rc::new(RefCell::new(Ok(config))),
             clock,
             detail: shared.detail,
@@ -142,7 +164,7 @@ impl SimNode {
             kernel: Rc::new(self.computer.clone()),
             identify: Rc::clone(&self.identity),
             machine,
-            reporter: Rc::clone(&self.recorder) as _,
+            reporter: Rc::new(Both(Rc::clone(&self.recorder), self.report.clone())),
             reload: Box::new(move || config.borrow().clone()),
             rng: self.rng.fork(),
         };

@@ -20,6 +20,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 pub enum CannedReply {
     /// Status and body. The headers contain a request id and a date, as EC2's do.
     Answer(u16, String),
+    /// As `Answer`, with this date.
+    Dated(String, u16, String),
     /// The connection ends instead of an answer.
     Drop,
     /// The connection ends within the answer's body.
@@ -112,9 +114,12 @@ async fn serve(stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, reply: Repl
                 requests.len() - 1
             };
             let response = Response::builder().header("x-amzn-requestid", "req-1");
-            let response = response.header("date", "Sun, 22 Nov 2026 12:00:00 GMT");
-            let (status, body) = match reply(number, &line) {
-                CannedReply::Answer(status, body) => (status, whole(body)),
+            let reply = reply(number, &line);
+            let date =
+                if let CannedReply::Dated(date, ..) = &reply { date.as_str() } else { "Sun, 22 Nov 2026 12:00:00 GMT" };
+            let response = response.header("date", date);
+            let (status, body) = match reply {
+                CannedReply::Answer(status, body) | CannedReply::Dated(_, status, body) => (status, whole(body)),
                 CannedReply::Drop => return Err(broken()),
                 CannedReply::Cut => (200, cut()),
                 CannedReply::Silence => std::future::pending().await,

@@ -7,19 +7,26 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_credential_types::Credentials;
 use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection};
 use tokio::net::TcpListener;
 
+use self::answers::{ANSWERS, Said};
 use super::canned::{Canned, CannedReply, accepted, error, operation, xml};
 use super::{Tested, credentials, id};
-use crate::action::{Action, RouteCall};
-use crate::binding::Account;
+use crate::action::{Action, Force, RouteCall};
+use crate::binding::{Account, Anchor};
 use crate::config::Aws;
+use crate::ec2::codes::{FailedCall, Reply};
+use crate::ec2::message::AroundCall;
 use crate::ec2::reason::Reason;
 use crate::ec2::{Class, Ec2Error, Ec2Read, Ec2Write, Effect, TableQuery, Urgency};
 use crate::machine::clock::Clocks;
+
+#[path = "../../../tests/support/answers.rs"]
+mod answers;
 
 fn change_by(account: Account) -> Action {
     Action::PointRoute {
@@ -117,6 +124,67 @@ async fn every_kind_of_failure_is_told_apart() {
         assert_eq!(error.to_string(), text);
         assert_eq!((error.class, error.effect), (class, effect), "{error}");
         assert_eq!(results, [("CreateRoute", result)]);
+    }
+}
+
+/// The failure of this operation.
+async fn failure_of(tested: &Tested, operation: &str) -> Ec2Error {
+    let (eni, allocation) = (id("eni-0a"), id("eipalloc-1"));
+    let action = match operation {
+        "AssociateAddress" => {
+            Action::AssociateAddress { allocation, eni, private_ip: id("10.0.1.7"), force: Force::Take }
+        }
+        "AssignPrivateIpAddresses" => Action::AssignAddress { eni, address: id("10.0.1.50"), force: Force::Take },
+        "CreateTags" => {
+            let (anchor, key, value) = (Anchor::ElasticIp(allocation), "k".to_owned(), "v".to_owned());
+            Action::RecordClaim { anchor, key, value }
+        }
+        "CreateRoute" => change_by(Account::Own),
+        "ReplaceRoute" => Action::PointRoute {
+            account: Account::Own,
+            table: id("rtb-1"),
+            destination: id("20.0.0.50/32"),
+            eni,
+            call: RouteCall::ReplaceElseCreate,
+        },
+        read => {
+            assert_eq!(read, "DescribeRouteTables");
+            let query = TableQuery::Ids([id("rtb-1")].into());
+            return tested.ec2.route_tables(&Account::Own, &query, Urgency::Normal).await.unwrap_err();
+        }
+    };
+    tested.ec2.perform(&action, Urgency::Urgent).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn each_answer_becomes_the_error_with_which_its_situation_begins() {
+    for answer in ANSWERS {
+        let now_s = i64::try_from(Clocks::now().wall_ms / 1000).unwrap();
+        let date = DateTime::from_secs(now_s - i64::from(answer.ahead_s)).fmt(DateTimeFormat::HttpDate).unwrap();
+        let (code, message, body) = match answer.said {
+            Said::Ec2(code, text) => (Some(code), text, ""),
+            Said::Strange(body) => (None, "", body),
+        };
+        let CannedReply::Answer(status, sent) = code.map_or_else(
+            || CannedReply::Answer(answer.status, body.to_owned()),
+            |code| error(answer.status, code, message),
+        ) else {
+            unreachable!("EC2's error is an answer")
+        };
+        let reply = CannedReply::Dated(date, status, sent);
+        let endpoint = Canned::start(move |_, _| reply.clone()).await;
+        let tested = Tested::at(&endpoint).await;
+        let failed = Box::pin(failure_of(&tested, answer.operation)).await;
+        let around = AroundCall {
+            host: Some(endpoint.url.trim_start_matches("http://")),
+            ahead_s: Some(f64::from(answer.ahead_s)),
+            body: body.as_bytes(),
+            request_id: failed.request_id.as_deref(),
+            ..AroundCall::default()
+        };
+        let reply = Reply::Status(answer.status);
+        let expected = FailedCall { operation: answer.operation, code, message, reply }.error(&around);
+        assert_eq!(failed, expected, "{}", answer.name);
     }
 }
 

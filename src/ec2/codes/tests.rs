@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-fn answered<'a>(operation: &'a str, status: u16, code: &'a str, message: &'a str) -> FailedCall<'a> {
+fn answered<'a>(operation: &'static str, status: u16, code: &'a str, message: &'a str) -> FailedCall<'a> {
     let code = (!code.is_empty()).then_some(code);
     FailedCall { operation, code, message, reply: Reply::Status(status) }
 }
 
-fn missing(operation: &str, why: Missing, sent: bool) -> FailedCall<'_> {
+fn missing(operation: &'static str, why: Missing, sent: bool) -> FailedCall<'static> {
     FailedCall { operation, code: None, message: "", reply: Reply::Missing { why, sent } }
 }
 
@@ -126,4 +126,53 @@ fn every_result_has_a_label() {
         assert_eq!(known.label == Label::NotFound, known.code.ends_with(".NotFound"), "{known:?}");
         assert!(known.label != Label::Limit || class == Class::Rejected, "{known:?}");
     }
+}
+
+/// The codes that EC2's reference, AWS's clients or other programs name for the calls that are made here, but for
+/// `DryRunOperation`, which is no failure.
+const REFERENCE: &str = "RequestLimitExceeded Throttling ThrottlingException EC2ThrottledException SlowDown \
+    BandwidthLimitExceeded Unavailable ServiceUnavailable InternalError InternalFailure ServerInternal RetryableError \
+    RequestTimeout ConcurrentTagAccess ConcurrentMutationLimitExceeded IncorrectState InvalidState \
+    InvalidParameterException InvalidAllocationID.NotFound InvalidAddress.NotFound InvalidAssociationID.NotFound \
+    InvalidNetworkInterfaceID.NotFound InvalidNetworkInterface.NotFound InvalidInstanceID.NotFound InvalidInstanceID \
+    IncorrectInstanceState InvalidRouteTableID.NotFound InvalidRouteTableId.NotFound InvalidRoute.NotFound \
+    InvalidParameterValue RouteAlreadyExists Resource.AlreadyAssociated Resource.AlreadyAssigned InvalidIPAddress.InUse \
+    Gateway.NotAttached RouteLimitExceeded ResourceCountLimitExceeded PrivateIpAddressLimitExceeded \
+    AddressLimitExceeded TagLimitExceeded InsufficientFreeAddressesInSubnet FilterLimitExceeded InvalidParameter \
+    InvalidParameterCombination InvalidParameterDependency MissingParameter UnknownParameter InvalidID InvalidFilter \
+    InvalidMaxResults InvalidPaginationToken InvalidNextToken InvalidTagKey.Malformed InvalidRouteTableId.Malformed \
+    InvalidRoute.Malformed InvalidInstanceID.Malformed InvalidNetworkInterfaceId.Malformed InvalidAddress.Malformed \
+    InvalidRoute.InvalidState UnsupportedOperation OperationNotPermitted DependencyViolation \
+    InvalidNetworkInterface.InUse UnauthorizedOperation AccessDenied AuthFailure InvalidClientTokenId \
+    MissingAuthenticationToken SignatureDoesNotMatch IncompleteSignature OptInRequired Blocked PendingVerification \
+    AccountDisabled TagPolicyViolation RequestExpired InvalidSecurity.RequestHasExpired ExpiredToken \
+    ExpiredTokenException";
+
+#[test]
+fn each_code_of_the_reference_has_a_class_and_those_without_a_label_or_an_advice_of_their_own_are_named() {
+    let codes: Vec<_> = REFERENCE.split_whitespace().collect();
+    let rows: Vec<_> = codes.iter().filter_map(|code| known(code)).collect();
+    assert_eq!(rows.len(), codes.len(), "a code is missing in the table");
+    let labelled = rows.iter().filter(|row| row.label != Label::Other).count();
+    let of_class: BTreeSet<_> = rows.iter().filter(|row| row.advice == Advice::OfClass).map(|row| row.code).collect();
+    let counts = (codes.len(), labelled, codes.len() - of_class.len());
+    assert_eq!(counts, (79, 45, 69), "codes, those with a label, and those with an advice of their own");
+    assert_eq!(
+        of_class,
+        BTreeSet::from([
+            // The advice for the class is right: it is tried again, or somebody else was faster.
+            "RequestTimeout",
+            "InvalidAssociationID.NotFound",
+            "InvalidRoute.NotFound",
+            // EC2's text alone tells the cause. The reason is taken from the text where it is known.
+            "InvalidParameterValue",
+            "InvalidParameter",
+            "InvalidRoute.Malformed",
+            "InvalidRoute.InvalidState",
+            // No call that is made here is known to lead to these.
+            "AddressLimitExceeded",
+            "DependencyViolation",
+            "InvalidNetworkInterface.InUse",
+        ])
+    );
 }

@@ -1,0 +1,311 @@
+//! Each situation on its whole way: from an answer, or from the want of one, through the loop to the page, the log, the
+//! exit status of `vipkeeper status` and the metrics. Each situation has a file of its own, of which people say whether
+//! the words name the right cause and the right cure.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use vipkeeper::ec2::Ec2Error;
+use vipkeeper::ec2::codes::{FailedCall, Missing, Reply};
+use vipkeeper::ec2::message::{self, AroundCall};
+use vipkeeper::ec2::sources::{self, Said, SourceAnswer};
+use vipkeeper::ec2::stranger::{Meant, Stranger};
+use vipkeeper::report::Report;
+use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
+
+use crate::captured::captured;
+use crate::golden;
+use crate::support::answers::{self, ANSWERS, HttpAnswer};
+use crate::support::seconds;
+use crate::world::*;
+
+const HOST: &str = "ec2.us-east-1.amazonaws.com";
+const PROXY: &str = "http://10.0.0.7:3128";
+const METADATA: &str = "http://169.254.169.254";
+/// An address of another subnet, and one that is inside the VPC.
+const OUTSIDE: &str = "10.0.9.50";
+const INSIDE: &str = "10.0.77.50";
+
+/// The point at which a situation begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// This node becomes the leader while another node has the VIP.
+    Takeover,
+    /// This node has led well for a minute.
+    InSync,
+    /// The daemon starts.
+    Start,
+}
+
+struct Situation {
+    name: &'static str,
+    when: When,
+    /// The error of the call, or of the search for this node's identity.
+    error: Result<Ec2Error, String>,
+}
+
+/// The error that the adapter makes of an answer.
+fn answered(answer: &HttpAnswer) -> Ec2Error {
+    let (code, message, body) = match answer.said {
+        answers::Said::Ec2(code, text) => (Some(code), text, ""),
+        answers::Said::Strange(body) => (None, "", body),
+    };
+    let proxy = answer.name.starts_with("proxy-").then_some(PROXY);
+    let reply = Reply::Status(answer.status);
+    let ahead_s = Some(f64::from(answer.ahead_s));
+    let around = AroundCall { host: Some(HOST), proxy, ahead_s, body: body.as_bytes(), ..Default::default() };
+    FailedCall { operation: answer.operation, code, message, reply }.error(&around)
+}
+
+/// The error where no answer came.
+fn unanswered(why: Missing, sent: bool, proxy: Option<&str>, causes: &str) -> Ec2Error {
+    let around = AroundCall { host: Some(HOST), proxy, causes, ..Default::default() };
+    let reply = Reply::Missing { why, sent };
+    FailedCall { operation: "DescribeRouteTables", code: None, message: "", reply }.error(&around)
+}
+
+/// The error where nothing could be signed, because of these answers of the sources of credentials.
+fn unsigned(answers: Vec<(&str, SourceAnswer)>) -> Ec2Error {
+    let said = |(source, answer): (&str, _)| Said { source: source.to_owned(), answer };
+    let said: Vec<_> = answers.into_iter().map(said).collect();
+    Ec2Error {
+        reason: Some(sources::reason(&said)),
+        ..message::refused("DescribeRouteTables", sources::class(&said), sources::sentence(&said))
+    }
+}
+
+/// The usual sources, the last of which is the metadata service.
+fn up_to_metadata(last: SourceAnswer) -> Ec2Error {
+    let nothing = |why: &str| SourceAnswer::Nothing(why.to_owned());
+    unsigned(vec![
+        ("the environment", nothing("environment variable not set")),
+        ("the profile", nothing("")),
+        ("a web identity token", nothing("")),
+        ("a container's metadata", nothing("")),
+        ("the metadata service at http://169.254.169.254", last),
+    ])
+}
+
+fn kube2iam() -> String {
+    let body = b"unable to find a role for this pod";
+    let (meant, asked) = (Meant::MetadataService, METADATA);
+    Stranger { meant, asked, proxy: None, status: 400, server: None, via: None, body }.to_string()
+}
+
+fn of_credentials() -> Vec<(&'static str, Ec2Error)> {
+    let text = str::to_owned;
+    let refuses = format!(
+        "{METADATA} refuses (HTTP 403): the service is switched off for this instance, or a firewall on it forbids this \
+         user; `aws ec2 modify-instance-metadata-options --http-endpoint enabled` switches it on"
+    );
+    let silent = format!(
+        "no answer from {METADATA} (tcp connect error: No route to host (os error 113)); a firewall on this machine may \
+         forbid it to this user"
+    );
+    let process = sources::not_built_in("the feature credentials-process").unwrap();
+    let login = sources::not_built_in("the feature sso").unwrap();
+    vec![
+        (
+            "credentials-none",
+            up_to_metadata(SourceAnswer::Nothing(text("no IAM role is attached to this instance: HTTP 404"))),
+        ),
+        ("credentials-metadata-silent", up_to_metadata(SourceAnswer::Silent(silent))),
+        ("credentials-metadata-refuses", up_to_metadata(SourceAnswer::Refused(refuses))),
+        ("credentials-metadata-off", up_to_metadata(SourceAnswer::Off(text("AWS_EC2_METADATA_DISABLED is set")))),
+        ("credentials-kube2iam", up_to_metadata(SourceAnswer::Refused(kube2iam()))),
+        ("credentials-process", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(process)))])),
+        ("credentials-sso", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(login)))])),
+    ]
+}
+
+fn of_the_way() -> Vec<(&'static str, Ec2Error)> {
+    let refused = "tcp connect error: Connection refused (os error 111)";
+    let issuer = "invalid peer certificate: UnknownIssuer (the certificate that came is of \
+                  'ec2.us-east-1.amazonaws.com', issued by 'Interception CA (Example Inc.)')";
+    let other_name = "invalid peer certificate: certificate not valid for name \"ec2.us-east-1.amazonaws.com\"";
+    let unresolved = "dns error: failed to lookup address information: Temporary failure in name resolution";
+    vec![
+        ("tls-unknown-issuer", unanswered(Missing::Io, false, None, issuer)),
+        ("tls-unknown-issuer-behind-proxy", unanswered(Missing::Io, false, Some(PROXY), issuer)),
+        ("tls-other-host", unanswered(Missing::Io, false, None, other_name)),
+        ("proxy-unreachable", unanswered(Missing::Io, false, Some(PROXY), refused)),
+        ("proxy-lets-nothing-through", unanswered(Missing::Io, false, Some(PROXY), "tunnel error: unsuccessful")),
+        ("unreachable", unanswered(Missing::Io, false, None, refused)),
+        ("unresolved", unanswered(Missing::Io, false, None, unresolved)),
+        ("unanswered", unanswered(Missing::TimedOut, true, None, "")),
+        ("unconnected", unanswered(Missing::TimedOut, false, None, "")),
+    ]
+}
+
+fn of_identity() -> Vec<(&'static str, String)> {
+    let zone = "the region of the profile or AWS_REGION cannot be used: 'us-east-1a' is no region: write it like \
+                \"eu-central-1\"; with a letter at its end it is an availability zone";
+    let instead = "; or set identity and aws.region in the configuration";
+    vec![
+        ("identity-zone", zone.to_owned()),
+        ("identity-kube2iam", format!("the metadata service did not tell the instance id: {}{instead}", kube2iam())),
+        (
+            "identity-silent",
+            format!(
+                "the metadata service did not tell the instance id: no answer from {METADATA} (no answer in time); a \
+                 firewall on this machine may forbid it to this user{instead}"
+            ),
+        ),
+    ]
+}
+
+fn situations() -> Vec<Situation> {
+    let of_answer = |answer: &HttpAnswer| {
+        let is_read = answer.operation.starts_with("Describe");
+        let when = if is_read { When::InSync } else { When::Takeover };
+        Situation { name: answer.name, when, error: Ok(answered(answer)) }
+    };
+    let of_read = |(name, error)| Situation { name, when: When::InSync, error: Ok(error) };
+    let of_identity_error = |(name, why)| Situation { name, when: When::Start, error: Err(why) };
+    let all = ANSWERS.iter().map(of_answer);
+    let all = all.chain(of_credentials().into_iter().map(of_read)).chain(of_the_way().into_iter().map(of_read));
+    all.chain(of_identity().into_iter().map(of_identity_error)).collect()
+}
+
+/// The config of the one VIP, and the VIP's address.
+fn config_for(situation: &Situation, estate: &Estate) -> (Config, &'static str) {
+    let by_table = |address| config(vec![vip(vec![by_route(address, &estate.add_tables(1))])]);
+    match (situation.name, situation.error.as_ref().map_or("", |error| error.operation)) {
+        ("terse-subnet", _) => (config(vec![vip(vec![by_secondary_ip(OUTSIDE)])]), OUTSIDE),
+        ("terse-vpc", _) => (by_table(INSIDE), INSIDE),
+        (_, "AssignPrivateIpAddresses") => (secondary_ip(estate), SECONDARY),
+        (_, "AssociateAddress" | "CreateTags") => (elastic_ip(estate), EIP),
+        _ => (by_table(ADDRESS), ADDRESS),
+    }
+}
+
+/// Another node has the VIP, as far as it can have it.
+fn give_to_the_other(world: &World, vip: &str) {
+    let other = &world.estate.bystander.eni;
+    match vip {
+        EIP => point_elastic_ip_by_hand(&world.estate, other),
+        ADDRESS => {
+            let change = RouteChange {
+                route_table_id: tables(world)[0].clone(),
+                destination_cidr_block: Some(format!("{ADDRESS}/32")),
+                network_interface_id: Some(other.clone()),
+                ..Default::default()
+            };
+            world.estate.by_hand(&Operation::CreateRoute(change));
+        }
+        _ => {}
+    }
+}
+
+/// The gauges of the VIP that stand differently now, and the counters of failures that grew, without their values. The
+/// gauges that only say that this node leads are left out.
+fn changed(before: &str, after: &str) -> BTreeSet<String> {
+    let before: BTreeSet<_> = before.lines().collect();
+    let told = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let name = series.split('{').next().unwrap_or_default();
+        let began = !before.iter().any(|line| line.rsplit_once(' ').is_some_and(|(known, _)| known == series));
+        let is_failure = series.contains("outcome=") && !series.contains("outcome=\"accepted\"");
+        match name {
+            _ if began && value == "0" => None,
+            "vipkeeper_actions_total" => is_failure.then(|| format!("{series} grows")),
+            "vipkeeper_binding_state" if value == "0" => None,
+            "vipkeeper_binding_state"
+            | "vipkeeper_claim_recorded"
+            | "vipkeeper_contested"
+            | "vipkeeper_nobody_serves"
+            | "vipkeeper_takeover_obstacles" => Some(line.to_owned()),
+            _ => None,
+        }
+    };
+    after.lines().filter(|line| !before.contains(line)).filter_map(told).collect()
+}
+
+/// The log line that divides the time before the situation from the situation.
+const HERE: &str = "the situation begins";
+
+/// Leads one node into the situation, and through its first minute.
+async fn live(situation: &Situation, world: &mut World, vip: &str, report: &Report) -> String {
+    let fail = |world: &World| {
+        let error = situation.error.clone().unwrap();
+        world.nodes[0].ec2.fails.borrow_mut().insert(error.operation, error);
+    };
+    give_to_the_other(world, vip);
+    match situation.when {
+        When::Start => {
+            let identity = &world.nodes[0].identity;
+            identity.failures.set(u32::MAX);
+            identity.failure.replace(situation.error.clone().unwrap_err());
+        }
+        When::InSync => world.start_with_leader_of(vip, seconds(60)).await,
+        When::Takeover => {
+            world.start();
+            pass(seconds(20)).await;
+        }
+    }
+    let before = report.metrics();
+    tracing::warn!("{HERE}");
+    match situation.when {
+        When::Start => world.start(),
+        When::InSync => fail(world),
+        When::Takeover => {
+            fail(world);
+            world.up(0, vip);
+        }
+    }
+    pass(seconds(60)).await;
+    before
+}
+
+/// The life of one node in the situation, as people are told of it.
+fn told(situation: &Situation) -> String {
+    let report = Rc::new(Report::new(&[], None, seconds(90)));
+    let mut shown = String::new();
+    let log = captured("warn", || {
+        shown = in_paused_time(async {
+            let mut vip = "";
+            let mut world = World::new(1, |estate| {
+                let (config, address) = config_for(situation, estate);
+                vip = address;
+                config
+            });
+            world.nodes[0].report = Some(Rc::clone(&report));
+            let before = live(situation, &mut world, vip, &report).await;
+            let status = world.nodes[0].recorder.last();
+            let now_ms = status.written_ms;
+            let page = page(&status, DaemonLife::Alive, now_ms, Style { width: Some(100), colour: false });
+            let is_table = |line: &str| ["BINDING", "SOURCE"].iter().any(|head| line.trim_start().starts_with(head));
+            let spoken = page.lines().skip(1).take_while(|line| !is_table(line));
+            let mut shown = String::new();
+            for line in spoken.filter(|line| !line.is_empty()) {
+                writeln!(shown, "{line}").unwrap();
+            }
+            let exit = Overall::of(&status, DaemonLife::Alive, now_ms).exit_code();
+            writeln!(shown, "== exit status\n{exit}\n== metrics").unwrap();
+            for line in changed(&before, &report.metrics()) {
+                writeln!(shown, "{line}").unwrap();
+            }
+            shown
+        });
+    });
+    let mut text = String::new();
+    match &situation.error {
+        Ok(error) => writeln!(text, "== answer ({})\n{error}", error.class).unwrap(),
+        Err(why) => writeln!(text, "== no identity\n{why}").unwrap(),
+    }
+    write!(text, "== page\n{shown}== log\n").unwrap();
+    for line in log.iter().skip_while(|line| !line.ends_with(HERE)).skip(1) {
+        writeln!(text, "{line}").unwrap();
+    }
+    text
+}
+
+#[test]
+fn each_situation_is_told_with_its_cause_and_its_cure_wherever_people_look() {
+    let situations = situations();
+    let names: BTreeSet<_> = situations.iter().map(|situation| situation.name).collect();
+    assert_eq!(names.len(), situations.len(), "each has a file of its own");
+    for situation in &situations {
+        golden::check(&format!("situations/{}.txt", situation.name), &told(situation));
+    }
+}
