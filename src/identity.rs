@@ -39,6 +39,9 @@ pub struct NodeInterface {
     /// The interface's first name in the kernel, if the configuration names it by an alternative name. The kernel lists
     /// addresses under the first name alone.
     pub first_name: Option<String>,
+    /// The other interface of this machine that has the MAC address too, and a device of its own, which this one has not.
+    /// This one is then a macvlan, a bridge or the like above that one.
+    pub device_below: Option<String>,
 }
 
 /// The address blocks around an ENI, as far as the metadata service told them. An empty list means that none is known.
@@ -54,7 +57,16 @@ impl NodeInterface {
     /// An interface whose ENI the configuration names.
     #[must_use]
     pub fn named(eni: EniId, mac: Option<String>) -> Self {
-        Self { eni, mac, primary_ip: None, subnet: None, vpc: None, blocks: Blocks::default(), first_name: None }
+        Self {
+            eni,
+            mac,
+            primary_ip: None,
+            subnet: None,
+            vpc: None,
+            blocks: Blocks::default(),
+            first_name: None,
+            device_below: None,
+        }
     }
 }
 

@@ -109,6 +109,12 @@ pub fn local_cards() -> std::io::Result<BTreeMap<String, Card>> {
     Ok(cards)
 }
 
+/// The interface with a device and this card's MAC address, if this card has no device itself.
+fn device_below(card: &Card, cards: &BTreeMap<String, Card>) -> Option<String> {
+    let is_below = |below: &Card| !card.has_device && below.has_device && below.mac == card.mac;
+    cards.iter().find(|(_, below)| is_below(below)).map(|(name, _)| name.clone())
+}
+
 /// The instance metadata service.
 #[derive(Debug)]
 pub struct Imds {
@@ -177,7 +183,11 @@ impl Imds {
                     let first_name = if cards.contains_key(name) { None } else { first_name_of(name) };
                     let card = cards.get(first_name.as_deref().unwrap_or(name));
                     let named = NodeInterface::named(eni.clone(), card.map(|card| card.mac.clone()));
-                    Ok(NodeInterface { first_name, ..named })
+                    Ok(NodeInterface {
+                        first_name,
+                        device_below: card.and_then(|card| device_below(card, cards)),
+                        ..named
+                    })
                 }
                 None => self.interface(name, cards).await,
             };
@@ -201,7 +211,7 @@ impl Imds {
         }
         let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
         let (region, of) = match chain.region().await.as_ref().map(Region::as_ref) {
-            Some(region) => (region.to_owned(), "the profile, or AWS_REGION"),
+            Some(region) => (region.to_owned(), "the profile or AWS_REGION"),
             None => {
                 (self.required("placement/region", "the region (aws.region sets it)").await?, "the metadata service")
             }
@@ -226,9 +236,10 @@ impl Imds {
 
     async fn interface(&self, name: &str, cards: &BTreeMap<String, Card>) -> Result<NodeInterface, IdentityError> {
         let first_name = if cards.contains_key(name) { None } else { first_name_of(name) };
-        let Some(Card { mac, .. }) = cards.get(first_name.as_deref().unwrap_or(name)) else {
+        let Some(card) = cards.get(first_name.as_deref().unwrap_or(name)) else {
             return Err(IdentityError::NoInterface { name: name.to_owned(), others: cards.keys().cloned().collect() });
         };
+        let mac = &card.mac;
         let listed = self.required("network/interfaces/macs/", "this instance's ENIs").await?;
         let known: Vec<_> = listed.lines().map(|line| line.trim().trim_end_matches('/').to_ascii_lowercase()).collect();
         if !known.contains(mac) {
@@ -249,6 +260,7 @@ impl Imds {
                 vpc: self.blocks(&path, &["vpc-ipv4-cidr-blocks", "vpc-ipv6-cidr-blocks"]).await,
             },
             first_name,
+            device_below: device_below(card, cards),
         })
     }
 
@@ -282,7 +294,11 @@ impl Imds {
         match self.client.get(format!("/latest/meta-data/{path}")).await {
             Ok(text) => Ok(Some(text.as_ref().trim().to_owned())),
             Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(IdentityError::NotTold { what: what.to_owned(), why: explain(&error, &self.from) }),
+            Err(error) => {
+                let why =
+                    format!("{}; or set identity and aws.region in the configuration", explain(&error, &self.from));
+                Err(IdentityError::NotTold { what: what.to_owned(), why })
+            }
         }
     }
 }
@@ -366,11 +382,7 @@ pub fn explain(error: &ImdsError, from: &Vantage) -> String {
             };
             stranger.to_string()
         }
-        None => format!(
-            "no answer from {address} ({}){}; or set identity and aws.region in the configuration",
-            causes(error),
-            from.way_to_it()
-        ),
+        None => format!("no answer from {address} ({}){}", causes(error), from.way_to_it()),
     }
 }
 

@@ -108,7 +108,19 @@ fn node_known(facts: &Facts) -> Finding {
 fn interfaces_known(facts: &Facts) -> Finding {
     let Ok(node) = &facts.cloud.node else { return Finding::skipped("this node does not know who it is") };
     let found = node.interfaces.iter().map(|(name, interface)| format!("{name} is {}", interface.eni));
-    Finding::of_faults(CheckVerdict::Failed, facts.lost_interfaces(), found.collect::<Vec<_>>().join(", "))
+    let lost = facts.lost_interfaces();
+    if !lost.is_empty() {
+        return Finding::of_faults(CheckVerdict::Failed, lost, "");
+    }
+    let above = node.interfaces.iter().filter_map(|(name, interface)| {
+        let below = interface.device_below.as_ref()?;
+        Some(format!("{name} has no device of its own, and the MAC address of {below}, which has one"))
+    });
+    let advice = "name the interface with the device, unless the addresses are meant to be on the other one";
+    match above.collect::<Vec<_>>() {
+        above if above.is_empty() => Finding::ok(found.collect::<Vec<_>>().join(", ")),
+        above => Finding::of_faults(CheckVerdict::Warning, above, "").advise(advice),
+    }
 }
 
 fn endpoint_resolves(facts: &Facts) -> Finding {

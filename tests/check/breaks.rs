@@ -121,6 +121,15 @@ const BREAKS: &[Broken] = &[
             node.missing.insert(Some("eth7".to_owned()), "no interface eth7 on this machine".to_owned());
         }),
     ),
+    (
+        "interfaces-known",
+        "warning",
+        "eth0 has no device of its own, and the MAC address of ens5, which has one",
+        Found(|facts| {
+            let node = facts.cloud.node.as_mut().unwrap();
+            node.interfaces.get_mut("eth0").unwrap().device_below = Some("ens5".to_owned());
+        }),
+    ),
     ("clock-agrees", "warning", "2.9 s ahead of EC2's", Found(|facts| facts.machine.now.wall_ms += 3_000)),
     (
         "clock-synchronized",

@@ -52,6 +52,7 @@ fn interface(eni: &str, ip: &str) -> NodeInterface {
         vpc: Some("vpc-1".parse().unwrap()),
         blocks: Blocks::default(),
         first_name: None,
+        device_below: None,
     }
 }
 

@@ -31,6 +31,7 @@ fn known() -> Known {
         vpc: "vpc-1".parse().ok(),
         blocks,
         first_name: None,
+        device_below: None,
     };
     Known::new(Node {
         instance: "i-a".parse().unwrap(),

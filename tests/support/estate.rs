@@ -148,6 +148,7 @@ pub fn identity(estate: &Estate, place: &Place) -> Node {
         vpc: estate.vpc.parse().ok(),
         blocks: Blocks { subnet: blocks(SUBNET_BLOCKS), vpc: blocks(VPC_BLOCKS) },
         first_name: None,
+        device_below: None,
     };
     Node {
         instance: place.instance.parse().expect("the endpoint makes good ids"),

@@ -148,6 +148,7 @@ async fn the_first_interface_is_the_one_with_the_first_enis_address() {
             vpc: ["10.0.0.0/16", "10.7.0.0/16", "2600:1f18:1::/56"].map(|block| block.parse().unwrap()).into(),
         },
         first_name: None,
+        device_below: None,
     };
     let second = NodeInterface {
         eni: "eni-02".parse().unwrap(),
@@ -210,13 +211,14 @@ async fn a_failure_says_what_to_do_about_it() {
     let off = failure(service.imds()).await;
     let refuses = format!("the metadata service did not tell the instance id: {} refuses (HTTP 403)", service.url);
     assert!(off.starts_with(&refuses), "{off}");
-    assert!(off.contains("--http-endpoint enabled"), "{off}");
+    let instead = "; or set identity and aws.region in the configuration";
+    assert!(off.contains("--http-endpoint enabled") && off.ends_with(instead), "{off}");
 
     let other = Service::start(NO_METADATA_SERVICE, ITEMS).await;
     let (other, url) = (failure(other.imds()).await, other.url.clone());
     let expected =
         format!("{url}, asked directly, gave an answer that is none of the metadata service's: HTTP 200 with text");
-    assert!(other.contains(&expected) && other.contains("kube2iam"), "{other}");
+    assert!(other.contains(&expected) && other.contains("kube2iam") && other.ends_with(instead), "{other}");
 
     let empty = Service::start(200, &[]).await;
     let missing = failure(empty.imds()).await;
@@ -264,6 +266,12 @@ async fn a_macvlan_with_the_address_of_an_eni_is_not_taken_for_it() {
     let eni = "0a:00:00:00:00:01";
     let node = first(&[("a-macvlan", card(eni, false)), ("eth0", card(eni, true))]).await;
     assert_eq!(node.first.as_deref(), Some("eth0"));
+    let cards =
+        [("a-macvlan", card(eni, false)), ("eth0", card(eni, true))].map(|(name, card)| (name.to_owned(), card));
+    let named = wanted(&["a-macvlan", "eth0"], false);
+    let node = service.imds().node(&Identity::default(), &aws(), &named, &cards.into()).await.unwrap();
+    let below = |name: &str| node.interfaces[name].device_below.as_deref();
+    assert_eq!((below("a-macvlan"), below("eth0")), (Some("eth0"), None), "what is named is used, and told");
     let node = first(&[("a", card(eni, false)), ("b", card(eni, false))]).await;
     assert_eq!(node.first, None);
     assert!(node.missing[&None].starts_with("the interfaces a, b all have 0a:00:00:00:00:01"), "{node:?}");
