@@ -11,7 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::check::Category;
-use crate::config::{DEFAULT_FILE, FILE_VARIABLE, Flag, LOG_FORMATS, LOG_LEVELS, Sources, region, state_dir};
+use crate::config::{
+    DEFAULT_FILE, DEFAULT_PROBE_PORT, FILE_VARIABLE, Flag, LOG_FORMATS, LOG_LEVELS, Sources, region, state_dir,
+};
 
 /// Keeps a Pgpool-II cluster's virtual IP on its leader on AWS.
 ///
@@ -86,6 +88,11 @@ pub enum Command {
     ///
     /// Exit status 0: in sync. 2: something needs attention. 1: the daemon does not run or is stuck.
     Status(StatusOptions),
+    /// Ask through a VIP which node answers there, from any machine and without a configuration.
+    ///
+    /// The nodes answer where their configuration has a table `[probe]`. Exit status 0: one node answered each question. 2:
+    /// several nodes answered, or not each question was answered. 1: nobody answered.
+    Probe(ProbeOptions),
     /// Tell the takeovers as timelines, for a post-mortem.
     ///
     /// From the events of this node; or, given the documents of all nodes, from the events of all on one clock, EC2's.
@@ -182,6 +189,22 @@ pub struct StatusOptions {
     /// Only events that are at most this old, with its unit.
     #[arg(long, value_name = "TIME", requires = "events", value_parser = humantime::parse_duration)]
     pub since: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct ProbeOptions {
+    /// The address that clients connect to.
+    #[arg(value_name = "DELEGATE-IP")]
+    pub delegate_ip: IpAddr,
+    /// The UDP port of the nodes' `[probe]`.
+    #[arg(long, value_name = "PORT", default_value_t = DEFAULT_PROBE_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+    /// How many questions, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub count: u32,
+    /// Print the answers as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -371,6 +394,10 @@ mod tests {
             "vipkeeper hold 20.0.0.50 --for 8days",
             "vipkeeper check --category everything",
             "vipkeeper check --wait 60",
+            "vipkeeper probe",
+            "vipkeeper probe localhost",
+            "vipkeeper probe 20.0.0.50 --port 0",
+            "vipkeeper probe 20.0.0.50 --count 0",
             "vipkeeper policy --format yaml",
             "vipkeeper policy --node-tag pgpool",
             "vipkeeper policy --node-tag vipkeeper/a=b",

@@ -7,6 +7,7 @@ pub mod hook;
 mod look;
 pub mod plan;
 pub mod policy;
+pub mod probe;
 #[cfg(feature = "aws")]
 pub mod run;
 pub mod status;

@@ -46,6 +46,8 @@ pub struct Config {
     pub pgpool: Pgpool,
     pub connections: Connections,
     pub handover: Handover,
+    /// The questions who answers on the VIPs. `None` if this is switched off.
+    pub probe: Option<ProbeConfig>,
     /// The command that is told of certain events, and its arguments. Empty: there is none.
     pub on_change: Vec<String>,
     pub vips: Vec<VipConfig>,
@@ -79,6 +81,7 @@ impl Config {
             pgpool: Pgpool::default(),
             connections: Connections::default(),
             handover: Handover::default(),
+            probe: None,
             on_change: Vec::new(),
             vips,
         }
@@ -104,6 +107,8 @@ impl Config {
 const DEFAULT_STATE_DIR: &str = "/run/vipkeeper";
 /// Pgpool's own default for `port`.
 const DEFAULT_PGPOOL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9999);
+/// The UDP port of probes, the one after that of the metrics.
+pub const DEFAULT_PROBE_PORT: u16 = 9814;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9813);
 
 /// This node's identity, for machines without the metadata service. The metadata service is not asked for values that
@@ -196,6 +201,21 @@ pub struct Pgpool {
 impl Default for Pgpool {
     fn default() -> Self {
         Self { address: DEFAULT_PGPOOL, watchdog_socket: None, wd_authkey: None, wd_authkey_file: None }
+    }
+}
+
+/// The questions who answers on the VIPs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// The UDP port, which must be the same on all nodes.
+    pub port: u16,
+    /// The pause between two questions.
+    pub interval: Duration,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self { port: DEFAULT_PROBE_PORT, interval: Duration::from_secs(1) }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::machine::kernel::Kernel;
 use crate::observe::obstacles::obstacles;
 use crate::observe::seen::{Moment, Now, Serving};
 use crate::observe::{Known, LastRead, World, observe};
+use crate::probe::Post;
 use crate::problem::ProblemReason;
 use crate::report::changes::Changes;
 use crate::report::{HEARTBEAT, News};
@@ -55,6 +56,7 @@ mod knocking;
 mod left_behind;
 mod looks;
 mod places;
+mod probing;
 mod problems;
 mod pulse;
 mod reads;
@@ -89,6 +91,7 @@ pub struct Daemon<E, K, I, M> {
     identifying: Identifying,
     parts: Parts,
     problems: Problems,
+    post: Post,
     left_behind: LeftBehind,
     own_writes: OwnWrites,
     /// The status that was handed over last.
@@ -141,6 +144,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             identifying: Identifying::default(),
             parts: Parts::default(),
             problems: Problems::default(),
+            post: Post::default(),
             left_behind: LeftBehind::default(),
             own_writes: OwnWrites::default(),
             told: None,
@@ -214,8 +218,8 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
                 self.stale.local |= !matches!(self.world.local, LastRead::Read { .. });
             }
             Wake::LocalAddress => self.stale.local = true,
-            // The parts are asked in each turn.
-            Wake::Part => {}
+            // The parts and the probe are asked in each turn.
+            Wake::Part | Wake::Probe => {}
             Wake::Config => self.reload(),
             Wake::Shutdown => return false,
         }
@@ -266,6 +270,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         }
         self.knock_if_due();
         self.hear_parts();
+        self.probe();
         self.say();
     }
 

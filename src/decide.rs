@@ -18,6 +18,7 @@ use crate::desired::hold::InForce;
 use crate::desired::source::Reading;
 use crate::observe::seen::{Moment, Now, Observed};
 
+pub mod answers;
 pub mod claim;
 pub mod clients;
 pub mod hold;

@@ -40,6 +40,8 @@ pub mod wake;
 
 pub mod state_dir;
 
+pub mod probe;
+
 pub mod status;
 
 pub mod check;

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use vipkeeper::aws::node::Cloud;
-use vipkeeper::cli::{CheckOptions, Cli, Command, PolicyOptions, StatusOptions};
+use vipkeeper::cli::{CheckOptions, Cli, Command, PolicyOptions, ProbeOptions, StatusOptions};
 use vipkeeper::commands::Format;
 use vipkeeper::commands::check::{CheckRequest, check, check_for};
 use vipkeeper::commands::events::{self, ReportForm, ReportOptions};
@@ -19,6 +19,7 @@ use vipkeeper::commands::hold::{self, Noticed};
 use vipkeeper::commands::hook::{self, HookContext, HookError};
 use vipkeeper::commands::plan::{Inputs, preview};
 use vipkeeper::commands::policy::{Location, policy};
+use vipkeeper::commands::probe::{ProbeRequest, probe};
 use vipkeeper::commands::run::{self, runtime};
 use vipkeeper::commands::status::{Mode, show};
 use vipkeeper::commands::wait::wait as wait_for_claim;
@@ -77,6 +78,7 @@ fn perform(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Hold(hold) => as_operator(cli, |context| hold::hold(context, hold)),
         Command::Resume(vip) => as_operator(cli, |context| hold::resume(context, vip.delegate_ip)),
         Command::Status(options) => tell_status(&cli.sources().load_for_hook().state_dir, options),
+        Command::Probe(options) => print_answers(options),
         Command::Report(report) => {
             let form = if report.svg { ReportForm::Svg } else { ReportForm::Text };
             let options =
@@ -193,6 +195,15 @@ fn print_check(cli: &Cli, options: &CheckOptions) -> anyhow::Result<ExitCode> {
     };
     print(text.as_bytes())?;
     Ok(ExitCode::from(results.summary.exit_code()))
+}
+
+/// Asks who answers on a VIP, and prints the answers.
+fn print_answers(options: &ProbeOptions) -> anyhow::Result<ExitCode> {
+    let ProbeOptions { delegate_ip, port, count, json } = *options;
+    let answers = runtime()?.block_on(probe(ProbeRequest { delegate_ip, port, count }));
+    let text = if json { serde_json::to_string_pretty(&answers)? + "\n" } else { answers.page() };
+    print(text.as_bytes())?;
+    Ok(ExitCode::from(answers.exit_code()))
 }
 
 /// Prints the least policy. Stderr names the values that the user of the policy must put in, so that stdout is the policy

@@ -30,6 +30,8 @@ names!(
         NoReserve = "NoReserve",
         /// A restart would not find this node's claim.
         NotPersisted = "NotPersisted",
+        /// Probes of other nodes are not answered.
+        Probe = "Probe",
         /// A changed config is in force in part only.
         RestartNeeded = "RestartNeeded",
         StateDir = "StateDir",

@@ -192,6 +192,9 @@ pub struct VipStatus {
     /// Where EC2 leads the clients; `None` before the first look, and in documents of older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<ClientsStatus>,
+    /// Who answers on the VIP; `None` without a probe, before its first answer, and in documents of older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<AnswersStatus>,
     pub bindings: Vec<BindingStatus>,
     pub conditions: Vec<Condition>,
     /// The connections that this daemon ended before it removed a local address of the VIP; `None` if it has removed
@@ -261,6 +264,21 @@ impl ClientsStatus {
             nobody_serves: false,
         }
     }
+}
+
+/// Who answers on the VIP, by the probes of this node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnswersStatus {
+    /// The node that answered the last question; `None` if nobody did.
+    pub by: Option<InstanceId>,
+    /// Whether the address is this node's own, so that no packet left it.
+    #[serde(default)]
+    pub inside: bool,
+    /// When the first of the questions ended that all had this outcome.
+    pub since_ms: u64,
+    /// When somebody answered last; `None` if nobody ever did.
+    #[serde(default)]
+    pub answered_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

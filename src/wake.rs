@@ -49,6 +49,8 @@ pub enum Wake {
     LocalAddress,
     /// A part around the loop works, or does not: see [`Parts`].
     Part,
+    /// Another node answers on a VIP than before, or nobody does, or packets came after a change.
+    Probe,
     /// SIGHUP came: the loop reads the configuration again.
     Config,
     /// SIGTERM or SIGINT came: the loop ends.

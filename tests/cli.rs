@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-const COMMANDS: [&str; 11] =
-    ["up", "down", "wait", "run", "plan", "check", "status", "report", "demo", "completions", "man"];
+const COMMANDS: [&str; 12] =
+    ["up", "down", "wait", "run", "plan", "check", "status", "probe", "report", "demo", "completions", "man"];
 
 fn vipkeeper(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vipkeeper")).env_clear().args(arguments).output().unwrap()

@@ -16,5 +16,7 @@ mod forms;
 #[path = "host/namespace.rs"]
 #[expect(dead_code, reason = "`set_mac` is for machines with a place in EC2")]
 mod namespace;
+#[path = "host/probes.rs"]
+mod probes;
 #[path = "host/watchers.rs"]
 mod watchers;

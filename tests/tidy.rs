@@ -97,10 +97,14 @@ fn quoted(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`').filter(|word| !word.contains('`'))
 }
 
-/// A status that tells everything about the node itself.
+/// A status that tells everything about the node itself, and who answers on a VIP.
 const NODE: &str = r#"{
     "version": 1, "program": "", "pid": 1, "written_ms": 1, "started_ms": 1, "instance": null, "region": null,
-    "sources": [], "vips": [], "problems": [],
+    "sources": [], "problems": [],
+    "vips": [{
+        "delegate_ip": "20.0.0.50", "desired": {"role": "standby", "reason": null, "since_ms": 1}, "claim": null,
+        "in_sync": true, "bindings": [], "conditions": [], "answers": {"by": "i-a", "since_ms": 1}
+    }],
     "clock": {"ahead_ms": 1, "error_ms": 1, "synchronized": true, "max_error_ms": 1}
 }"#;
 
@@ -110,7 +114,7 @@ fn metrics() -> BTreeMap<String, String> {
     let vips = [VipKeys { vip: "20.0.0.50".parse().unwrap(), bindings: bindings.to_vec() }];
     let report = Report::new(&vips, None, Duration::from_secs(90));
     report.news(&News::CredentialsExpiry { at_ms: Some(1) });
-    // This status has no VIP, whose metrics would end with it: another report takes it.
+    // The bindings of the first report would end with this status: another report takes it.
     let of_the_node = Report::new(&[], None, Duration::from_secs(90));
     of_the_node.status(&serde_json::from_str(NODE).unwrap());
     let text = report.metrics() + &of_the_node.metrics();

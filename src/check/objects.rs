@@ -121,6 +121,12 @@ pub(super) const EC2: &[Check] = &[
         advice: "let ICMP in from the Elastic IP, or Pgpool's ping after a takeover fails and its log says so",
         judge: firewall_ping,
     },
+    Check {
+        id: "firewall-probe",
+        title: "The security groups let probes in",
+        advice: "let the nodes' group in at the UDP port of [probe], or nobody is seen to answer on the VIP",
+        judge: firewall_probe,
+    },
 ];
 
 type SeenVips<'a> = (&'a Config, &'a CloudReads, Vec<(Vip, Observed)>);
@@ -422,6 +428,12 @@ fn firewall_watchdog(facts: &Facts) -> Finding {
         return Finding::skipped("pgpool.conf names no nodes");
     }
     let_in(facts, &wanted, CheckVerdict::Failed)
+}
+
+fn firewall_probe(facts: &Facts) -> Finding {
+    let Ok(config) = facts.config() else { return Finding::skipped("the configuration has errors") };
+    let Some(probe) = config.probe else { return Finding::skipped("the configuration has no [probe]") };
+    let_in(facts, &[(format!("UDP {}", probe.port), Packets::Udp(probe.port))], CheckVerdict::Warning)
 }
 
 fn firewall_ping(facts: &Facts) -> Finding {

@@ -24,6 +24,7 @@ use crate::machine::trust::{SharedOwners, TrustedOwners, uid_of};
 use crate::observe::configured_keys;
 use crate::pgpool::port;
 use crate::pgpool::watchdog::{Watchdog, auth_key};
+use crate::probe::{self, Post};
 use crate::problem::ProblemReason;
 use crate::report::systemd::Systemd;
 use crate::report::{HEARTBEAT, News, Report, Reporter, VipKeys, http};
@@ -119,13 +120,20 @@ pub async fn run(
     };
     let mut daemon = Daemon::new(config, surroundings);
     daemon.follow(parts.clone());
-    let credentials = tell_expiry(&cloud, &report);
+    daemon.probe_by(probes(&wakes, part(ProblemReason::Probe)));
     tokio::select! {
         () = daemon.run(woken_by) => {}
-        () = credentials => {}
+        () = tell_expiry(&cloud, &report) => {}
         () = keep_up(&kept, folder, answers) => {}
     }
     Ok(())
+}
+
+/// Starts the tasks that ask and answer who answers on a VIP, and gives the loop's exchange with them.
+fn probes(wakes: &mpsc::Sender<Wake>, voice: PartVoice) -> Post {
+    let post = Post::waking(wakes.clone());
+    tokio::spawn(probe::serve(post.clone(), voice));
+    post
 }
 
 /// The client that asks Pgpool's watchdog, and the problem with the file of its key, if there is one.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::reader::{Checked, Table};
 use super::values::{self, one_of};
 use super::{
-    Aws, Config, DEFAULT_LISTEN, Identity, Intervals, LeaderInterval, Limits, LogSettings, Pgpool, WitnessMode, vips,
+    Aws, Config, DEFAULT_LISTEN, Identity, Intervals, LeaderInterval, Limits, LogSettings, Pgpool, ProbeConfig,
+    WitnessMode, vips,
 };
 use crate::binding::{ClaimMode, Connections, Handover};
 
@@ -17,6 +18,9 @@ const LEADER_INTERVAL: (Duration, Duration) = (Duration::from_secs(2), Duration:
 /// The range of the standby's interval. A standby only clears what an earlier leadership left behind, so it may look
 /// less often.
 const STANDBY_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
+
+/// The range of the pause between two questions who answers. At the longest, an outage of some seconds would go unseen.
+const PROBE_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// Reads the whole configuration. On failure, the problems are recorded.
 pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
@@ -43,6 +47,7 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
     let witness = root.text("witness", "\"off\", \"check\" or \"trust\"", one_of(WITNESS_MODES));
     let pgpool = root.table("pgpool", pgpool);
     let handover = root.text("handover", "\"at_once\", \"after_guard\" or \"always\"", one_of(HANDOVERS));
+    let probe = root.switchable("probe", probe);
     let reset_connections = root.boolean("reset_connections");
     let on_change = on_change(&mut root);
     let vips = vips::vips(&mut root, mode, anchor.as_ref());
@@ -66,6 +71,7 @@ pub(super) fn config(mut root: Table<'_>) -> Checked<Config> {
             Some(false) => Connections::Leave,
             Some(true) | None => Connections::Reset,
         },
+        probe: probe?,
         on_change: on_change?.unwrap_or_default(),
         vips: default.vips,
     })
@@ -182,6 +188,17 @@ fn intervals(table: &mut Table<'_>) -> Checked<Intervals> {
     let standby = table.text("standby", "a time with its unit in quotes, like \"10s\"", time(STANDBY_INTERVAL));
     let default = Intervals::default();
     Ok(Intervals { leader: leader?.unwrap_or(default.leader), standby: standby?.unwrap_or(default.standby) })
+}
+
+fn probe(table: &mut Table<'_>) -> Checked<ProbeConfig> {
+    let port = table.optional("port", |node| node.whole_number(&(1..=u32::from(u16::MAX))));
+    let (least, most) = PROBE_INTERVAL;
+    let interval =
+        table.text("interval", "a time with its unit in quotes, like \"1s\"", values::interval(least..=most));
+    let default = ProbeConfig::default();
+    // The range leaves no number that a port cannot be.
+    let port = port?.and_then(|port| u16::try_from(port).ok());
+    Ok(ProbeConfig { port: port.unwrap_or(default.port), interval: interval?.unwrap_or(default.interval) })
 }
 
 fn log(table: &mut Table<'_>) -> Checked<LogSettings> {

@@ -189,6 +189,13 @@ fn what_one_value_or_table_gets_wrong_is_said_about_it() {
         (top("[limits]\nrequests_per_s = nan"), "v.toml:2: limits.requests_per_s: NaN is not a number from 0.5 to 50"),
         (top("[intervals]\nleader = '10'"), "v.toml:2: intervals.leader: '10' is no time like \"10s\": "),
         (top("[intervals]\nleader = '11m'"), "v.toml:2: intervals.leader: 11m is out of range: give a time from 2s to"),
+        (top("[probe]\nport = 0"), "v.toml:2: probe.port: 0 is not a whole number from 1 to 65535"),
+        (top("[probe]\nport = 65536"), "v.toml:2: probe.port: 65536 is not a whole number from 1 to 65535"),
+        (top("[probe]\ninterval = '900ms'"), "v.toml:2: probe.interval: 900ms is out of range: give a time from 1s to"),
+        (
+            top("[probe]\ninterval = '61s'"),
+            "v.toml:2: probe.interval: 1m 1s is out of range: give a time from 1s to 1m",
+        ),
         (top("[claims]\nmode = 'on'"), "v.toml:2: claims.mode: 'on' is none of \"tags\", \"off\""),
         (top("claims = 'on'"), "v.toml:1: claims.mode: 'on' is none of \"tags\", \"off\""),
         (top("claims = ''"), "v.toml:1: claims.mode: is empty: give \"tags\" or \"off\", or leave the key out"),
@@ -335,6 +342,19 @@ fn a_later_layer_overrides_an_earlier_one_key_by_key() {
 }
 
 #[test]
+fn probes_are_on_where_their_table_is_and_does_not_switch_them_off() {
+    let probe = |text: &str, variables: &[(&str, &str)]| {
+        load_with(format!("{text}\n{MINIMAL}"), variables, &[]).map(|config| config.probe)
+    };
+    let given = ProbeConfig { port: 4000, interval: Duration::from_mins(1) };
+    assert_eq!(probe("", &[]), Ok(None));
+    assert_eq!(probe("[probe]", &[]), Ok(Some(ProbeConfig::default())));
+    assert_eq!(probe("[probe]\nport = 4000\ninterval = '1m'", &[]), Ok(Some(given)));
+    assert_eq!(probe("[probe]\nenabled = false\nport = 4000", &[]), Ok(None));
+    assert_eq!(probe("", &[("VIPKEEPER_PROBE__ENABLED", "true")]), Ok(Some(ProbeConfig::default())));
+}
+
+#[test]
 fn claims_can_be_switched_by_a_text_in_the_place_of_their_table() {
     let claims = |text: &str, variables: &[(&str, &str)]| {
         let config = load_with(format!("{text}\n{MINIMAL}"), variables, &[])?;
@@ -421,7 +441,7 @@ fn an_error_in_a_variable_or_flag_names_it_and_comes_after_the_files() {
         [
             "v.toml:5: vip[0].route.x: unknown key: here are known enabled, assume_role_arn, tables, table_tags, interface, on_release",
             r#"--log-level: log.level: 'loud' is none of "error", "warn", "info", "debug", "trace""#,
-            r#"VIPKEEPER_: "": unknown key: here are known state_dir, hook_users, identity, aws, limits, metrics, intervals, log, claims, witness, pgpool, handover, reset_connections, on_change, vip"#,
+            r#"VIPKEEPER_: "": unknown key: here are known state_dir, hook_users, identity, aws, limits, metrics, intervals, log, claims, witness, pgpool, handover, probe, reset_connections, on_change, vip"#,
             "VIPKEEPER_AWS: begins like a list or a table but is not TOML: unclosed inline table, expected `}`",
             r#"VIPKEEPER_HOOK_USERS: hook_users: expected a list of user names like ["postgres"], found the text 'postgres'"#,
             "VIPKEEPER_LIMITS__BURST: limits.burst: expected a whole number from 5 to 500, found the text 'many'",

@@ -43,6 +43,9 @@ pub fn says_the_same(told: &Status, status: &Status) -> bool {
             clients.read_ms = None;
             clients.nobody_since_ms = clients.nobody_since_ms.map(|_| 0);
         }
+        if let Some(answers) = &mut vip.answers {
+            (answers.since_ms, answers.answered_ms) = (0, answers.answered_ms.map(|_| 0));
+        }
         vip
     }
     told.sources.iter().map(source).eq(status.sources.iter().map(source))
@@ -121,6 +124,7 @@ impl VipLoop {
             in_sync: conditions.iter().any(|condition| condition.name == ConditionName::InSync && condition.holds),
             holds: self.has_gained(),
             clients: self.clients_status(now),
+            answers: self.answers_status(now),
             bindings,
             conditions,
             connections: self.connections.clone(),
@@ -208,6 +212,7 @@ impl VipLoop {
             (ConditionName::Superseded, Some(self.superseded())),
             (ConditionName::Witness, Some(witness(mode, asked, self.config.delegate_ip))),
             (ConditionName::Held, self.held_by_operator()),
+            (ConditionName::PacketsArrive, self.packets_arrive(now)),
         ];
         let conditions = findings.into_iter().filter_map(|(name, finding)| {
             let Finding { holds, reason, message, until_ms } = finding?;
@@ -299,6 +304,32 @@ impl VipLoop {
             }
             Err(why) => Some(Finding::no(ConditionReason::NotUsed, why.clone())),
         }
+    }
+
+    /// Whether packets arrive where EC2 leads them; `None` while nobody is asked.
+    fn packets_arrive(&self, now: Now) -> Option<Finding> {
+        self.answers.heard()?;
+        Some(match self.answers.astray(now.at) {
+            None => Finding::yes(ConditionReason::NotAstray, ""),
+            Some(astray) => {
+                let led_to = &astray.led_to;
+                match &astray.by {
+                    Some(by) => Finding::no(
+                        ConditionReason::OtherNode,
+                        format!(
+                            "EC2 leads the clients to {led_to}, and {by} answers: a route table may be missing from the configuration"
+                        ),
+                    ),
+                    None => Finding::no(
+                        ConditionReason::Nobody,
+                        format!(
+                            "EC2 leads the clients to {led_to}, and nobody answers: a security group may not let the probes' \
+                             UDP port through, a route table may be missing from the configuration, or {led_to} has no [probe]"
+                        ),
+                    ),
+                }
+            }
+        })
     }
 
     /// The tags of other nodes whose term is too far ahead of this node's clock to be a claim; `None` if there are

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Vip};
 use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
+use crate::decide::answers::Answers;
 use crate::decide::claim::Standing;
 use crate::decide::clients::{ClientReads, Clients};
 use crate::decide::memory::{Memory, Persisted};
@@ -42,6 +43,8 @@ pub struct VipLoop {
     seen: Option<(Vip, Observed)>,
     /// The reads so far of where the clients are led.
     led: ClientReads,
+    /// Who answers on the VIP.
+    pub(super) answers: Answers,
     /// The longest time between two looks at a VIP that is looked at often, before its random part.
     pub often: Duration,
     attempts: Attempts,
@@ -75,6 +78,7 @@ impl VipLoop {
             obstacles: Vec::new(),
             seen: None,
             led: ClientReads::default(),
+            answers: Answers::default(),
             often: EASY_INTERVAL,
             attempts: Attempts::default(),
             starts: 0,
@@ -256,6 +260,11 @@ impl VipLoop {
     pub(super) fn clients(&self) -> Option<Clients> {
         let (plan, (_, observed)) = self.plan.as_ref().zip(self.seen.as_ref())?;
         self.led.clients(observed, &plan.standing)
+    }
+
+    /// The bindings as this node would hold them; `None` where it cannot be known how.
+    pub(super) fn bindings(&self) -> impl Iterator<Item = (&BindingKey, Option<&Binding>)> {
+        self.seen.iter().flat_map(|(vip, _)| &vip.bindings).map(|(key, binding)| (key, binding.as_ref()))
     }
 
     /// A binding as this node would hold it, the last sight of it, and the last sight that was not unknown.

@@ -137,6 +137,9 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             && written.is_accepted()
         {
             self.own_writes.pointed_here(*vip, key, now.at);
+            if key.kind.leads_clients() {
+                self.post.accepted(*vip);
+            }
         }
     }
 

@@ -115,6 +115,10 @@ pub const KEEP_FOR: Duration = Duration::from_secs(15);
 /// the call that takes them has an answer within [`LONGEST_ANSWER`].
 pub const NOBODY_AFTER: Duration = Duration::from_secs(30);
 
+/// The answers on a VIP and EC2's reads may differ for this long while EC2 carries a change. The silence of a failover
+/// lasts a few seconds.
+pub const ASTRAY_AFTER: Duration = Duration::from_secs(15);
+
 /// A former leader keeps nothing for longer than this without a look at the record.
 pub const KEEP_WITHOUT_LOOK: Duration = LONGEST_ANSWER;
 

@@ -129,6 +129,18 @@ impl VipChanges<'_> {
             let leads_here = self.after.desired.role == DesiredRole::Leader;
             news(&News::NobodyServes { vip, nobody: after, leads_here });
         }
+        self.astray(news);
+    }
+
+    /// Tells of packets that go astray, when that begins, when they go astray in another way, and when it ends.
+    fn astray(&self, news: &mut impl FnMut(&News<'_>)) {
+        let vip = self.after.delegate_ip;
+        let why = |status| condition(status, ConditionName::PacketsArrive).filter(|arrive| !arrive.holds);
+        let (before, after) = (self.before.and_then(why), why(self.after));
+        let message = after.map(|arrive| arrive.message.as_str());
+        if before.map(|arrive| arrive.message.as_str()) != message {
+            news(&News::Astray { vip, why: message });
+        }
     }
 
     /// Tells of a hold when it begins, when another one takes its place, and when it ends.

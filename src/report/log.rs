@@ -166,6 +166,13 @@ impl Log {
                  look for Pgpool on every node"
             ),
             News::NobodyServes { vip, nobody: false, .. } => info!(%vip, "the VIP leads to a node again"),
+            News::Astray { vip, why: Some(why) } => warn!(%vip, "packets for the VIP go astray: {why}"),
+            News::Astray { vip, why: None } => info!(%vip, "packets for the VIP arrive where EC2 leads them again"),
+            News::PacketsCame { vip, after } => info!(
+                %vip,
+                after_s = after.as_secs_f64(),
+                "the first packet of another machine came through the VIP"
+            ),
             News::HookLost { vip, lost: true } => error!(
                 %vip,
                 "Pgpool's watchdog keeps contradicting the desired-state file, as if a hook had been lost; \

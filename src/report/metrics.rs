@@ -20,7 +20,10 @@ use super::news::{News, VipKeys};
 use crate::binding::BindingKey;
 use crate::ec2::RequestReport;
 use crate::ec2::codes::{self, Label};
-use crate::status::{ClockStatus, Condition, ConditionName, ConditionReason, DesiredRole, ErrorStatus, Status};
+use crate::ids::InstanceId;
+use crate::status::{
+    ClockStatus, Condition, ConditionName, ConditionReason, DesiredRole, ErrorStatus, Status, VipStatus,
+};
 
 /// The buckets of durations in seconds, from one EC2 round trip to more than an operation's timeout.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -28,6 +31,11 @@ const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 /// bad one takes minutes.
 const CONVERGENCE_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
+/// The buckets of the time from EC2's word to the first packet.
+const DATAPATH_SECONDS: &[f64] =
+    &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0, 30.0, 60.0];
+
+const DATAPATH: &str = "vipkeeper_datapath_seconds";
 const CONVERGENCE: &str = "vipkeeper_convergence_seconds";
 
 /// The metrics of one daemon.
@@ -56,6 +64,8 @@ struct VipState {
     contested: bool,
     hook_lost: bool,
     nobody_serves: bool,
+    /// The answers to probes; `None` without a probe.
+    answers: Option<Answered>,
     desired_invalid: bool,
     guard_alive: bool,
     held: bool,
@@ -64,6 +74,37 @@ struct VipState {
     bindings: BTreeMap<BindingKey, State>,
     /// How long the next try waits. The key `None` stands for the claim's record.
     backoffs: BTreeMap<Option<BindingKey>, Duration>,
+}
+
+/// Who answers on a VIP, as far as metrics show it.
+#[derive(Debug, Clone)]
+struct Answered {
+    by: Option<InstanceId>,
+    /// Whether packets go astray to another node, and whether they reach nobody.
+    astray: [(&'static str, bool); 2],
+}
+
+impl Answered {
+    fn of(vip: &VipStatus) -> Option<Self> {
+        let by = vip.answers.as_ref()?.by.clone();
+        let astray =
+            [("other_node", ConditionReason::OtherNode), ("nobody", ConditionReason::Nobody)].map(|(label, reason)| {
+                let fails = |condition: &Condition| {
+                    condition.name == ConditionName::PacketsArrive && !condition.holds && condition.reason == reason
+                };
+                (label, vip.conditions.iter().any(fails))
+            });
+        Some(Self { by, astray })
+    }
+
+    fn show(&self, vip: &str) {
+        if let Some(by) = &self.by {
+            gauge!("vipkeeper_vip_answered_by", "vip" => vip.to_owned(), "node" => by.to_string()).set(1.0);
+        }
+        for (why, astray) in self.astray {
+            gauge!("vipkeeper_packets_astray", "vip" => vip.to_owned(), "reason" => why).set(f64::from(astray));
+        }
+    }
 }
 
 impl Default for VipState {
@@ -75,6 +116,7 @@ impl Default for VipState {
             contested: false,
             hook_lost: false,
             nobody_serves: false,
+            answers: None,
             desired_invalid: false,
             guard_alive: false,
             held: false,
@@ -182,8 +224,7 @@ impl Gauges {
         self.clock = status.clock.clone().unwrap_or_default();
         self.vips.retain(|vip, _| status.vips.iter().any(|told| told.delegate_ip == *vip));
         for told in &status.vips {
-            let vip = told.delegate_ip;
-            let state = self.vip(vip);
+            let state = self.vip(told.delegate_ip);
             state.role = told.desired.role.known().unwrap_or(DesiredRole::Unknown);
             // The status still holds a claim that has ended, for `vipkeeper wait` and for people, but this node claims
             // nothing by it.
@@ -206,6 +247,7 @@ impl Gauges {
             state.contested = holds(ConditionName::Contested);
             state.hook_lost = holds(ConditionName::HookLost);
             state.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
+            state.answers = Answered::of(told);
             state.held = holds(ConditionName::Held);
             state.desired_invalid = fails(ConditionName::DesiredValid);
             let is_told = |key: &BindingKey| {
@@ -228,7 +270,7 @@ impl Gauges {
             for binding in &told.bindings {
                 let key = BindingKey::new(binding.kind, &binding.target);
                 let now = binding.state.known().unwrap_or(State::Unknown);
-                self.set_binding(vip, key, now);
+                self.set_binding(told.delegate_ip, key, now);
             }
         }
         // A source that is not read any more would only grow old, so it is dropped.
@@ -253,6 +295,9 @@ impl Gauges {
             gauge!("vipkeeper_contested", "vip" => vip.clone()).set(f64::from(state.contested));
             gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(f64::from(state.hook_lost));
             gauge!("vipkeeper_nobody_serves", "vip" => vip.clone()).set(f64::from(state.nobody_serves));
+            if let Some(answers) = &state.answers {
+                answers.show(&vip);
+            }
             gauge!("vipkeeper_desired_invalid", "vip" => vip.clone()).set(f64::from(state.desired_invalid));
             gauge!("vipkeeper_guard_alive", "vip" => vip.clone()).set(f64::from(state.guard_alive));
             gauge!("vipkeeper_held", "vip" => vip.clone()).set(f64::from(state.held));
@@ -299,6 +344,7 @@ fn recorder() -> PrometheusRecorder {
     PrometheusBuilder::new()
         .set_buckets(SECONDS)
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(CONVERGENCE.to_owned()), CONVERGENCE_SECONDS))
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(DATAPATH.to_owned()), DATAPATH_SECONDS))
         .expect("the buckets are constants, and not empty")
         .build_recorder()
 }
@@ -316,6 +362,7 @@ fn start_vip(vip: IpAddr) {
         counter!("vipkeeper_takeovers_total", "vip" => vip.clone(), "direction" => direction.name()).increment(0);
     }
     let _ = histogram!(CONVERGENCE, "vip" => vip.clone());
+    let _ = histogram!(DATAPATH, "vip" => vip.clone());
     start_action(&vip, CLAIM, "record_claim");
     start_action(&vip, CLAIM, "forget_claim");
 }
@@ -390,6 +437,9 @@ fn count(news: &News<'_>) {
         News::Converged { vip, after, .. } => {
             histogram!(CONVERGENCE, "vip" => vip.to_string()).record(after);
         }
+        News::PacketsCame { vip, after } => {
+            histogram!(DATAPATH, "vip" => vip.to_string()).record(after);
+        }
         News::ConnectionsReset { vip, reset, .. } => {
             counter!("vipkeeper_connections_reset_total", "vip" => vip.to_string()).increment(u64::from(reset.ended));
         }
@@ -411,6 +461,7 @@ fn describe_events() {
     describe_histogram!("vipkeeper_action_duration_seconds", "Duration of a change from its start to its outcome.");
     describe_counter!("vipkeeper_drift_total", "Episodes in which a binding differed from desired unasked.");
     describe_histogram!(CONVERGENCE, "Time from the start of the hook until every binding was seen at this node.");
+    describe_histogram!(DATAPATH, "Time from EC2's accepted change to another machine's first packet through the VIP.");
     describe_counter!("vipkeeper_superseded_total", "Claims of this node that gave way to a newer one.");
     describe_counter!(
         "vipkeeper_connections_reset_total",
@@ -443,6 +494,8 @@ fn describe_state() {
         "vipkeeper_nobody_serves",
         "Whether EC2 leads the clients to nobody for longer than a failover takes."
     );
+    describe_gauge!("vipkeeper_vip_answered_by", "The node that answered this node's last probe of the VIP.");
+    describe_gauge!("vipkeeper_packets_astray", "Whether packets for the VIP do not arrive where EC2 leads them.");
     describe_gauge!("vipkeeper_desired_invalid", "Whether the desired-state file is not to be read or trusted.");
     describe_gauge!(
         "vipkeeper_last_successful_observation_timestamp_seconds",

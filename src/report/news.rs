@@ -47,6 +47,8 @@ pub enum News<'a> {
     ActionStarted { vip: IpAddr, key: Option<&'a BindingKey>, action: &'a Action },
     /// The connections of a local address were ended before the address was removed, or were left.
     ConnectionsReset { vip: IpAddr, address: IpAddr, reset: &'a Reset },
+    /// The first packet of another machine came through the VIP, this long after EC2 accepted a change that leads it here.
+    PacketsCame { vip: IpAddr, after: Duration },
     /// A change ended. `code` is EC2's error code and `error` is the whole reason; a success has neither.
     ActionDone {
         vip: IpAddr,
@@ -84,6 +86,8 @@ pub enum News<'a> {
     /// EC2 has led the clients to nobody for longer than a failover takes; `false`: it leads them to somebody again.
     /// `leads_here` tells whether this node leads: then the obstacle is this node's own.
     NobodyServes { vip: IpAddr, nobody: bool, leads_here: bool },
+    /// Packets for the VIP do not arrive where EC2 leads them: `why` says where they arrive. `None`: they do again.
+    Astray { vip: IpAddr, why: Option<&'a str> },
     /// The watchdog contradicts the desired-state file; `false`: it does not any more.
     HookLost { vip: IpAddr, lost: bool },
     /// An operator holds the VIP: `why` says until when. `None`: the hold is over.

@@ -1,7 +1,7 @@
 //! Where the clients of a VIP are led, in words. A node knows only what it has read: the words never claim more.
 
 use super::layout::{clean, since};
-use super::{ClientsAt, ClientsStatus, VipStatus};
+use super::{AnswersStatus, ClientsAt, ClientsStatus, VipStatus};
 
 /// The age above which a read is too old to count as the present, in milliseconds. The intervals of a leader are shorter by
 /// default, or hardly longer; those of a standby are not.
@@ -21,6 +21,18 @@ pub fn in_words(vip: &VipStatus, now_ms: u64) -> Option<String> {
         (_, false) => format!("last known {place} {read} ago (EC2 is not read)"),
         (ClientsAt::Here, true) if now_ms.saturating_sub(read_ms) <= OLD_MS => place,
         (_, true) => format!("{place} (last read {read} ago)"),
+    })
+}
+
+/// The line behind `answers` on the page of this VIP; `None` without a probe.
+#[must_use]
+pub fn answered_in_words(vip: &VipStatus, now_ms: u64) -> Option<String> {
+    let AnswersStatus { by, inside, since_ms, answered_ms } = vip.answers.as_ref()?;
+    Some(match (by, answered_ms) {
+        (Some(_), _) if *inside => "by this node, asked from itself: no packet left it".to_owned(),
+        (Some(by), Some(at)) => format!("by {by}, {} ago (for {})", since(*at, now_ms), since(*since_ms, now_ms)),
+        (Some(by), None) => format!("by {by}"),
+        (None, _) => format!("nobody answers, for {}", since(*since_ms, now_ms)),
     })
 }
 

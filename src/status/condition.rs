@@ -18,6 +18,8 @@ names!(
         Witness = "Witness",
         /// Only while an operator holds the VIP, or where a hold does not count.
         Held = "Held",
+        /// Only while the VIP is probed: packets arrive at the node that EC2 leads them to.
+        PacketsArrive = "PacketsArrive",
     }
 );
 
@@ -80,6 +82,11 @@ names!(
         // Of `Held`.
         Everything = "Everything",
         ExceptRelease = "ExceptRelease",
+
+        // Of `PacketsArrive`.
+        Nobody = "Nobody",
+        NotAstray = "NotAstray",
+        OtherNode = "OtherNode",
     }
 );
 

@@ -457,6 +457,9 @@ pub(super) fn is_well(condition: &Condition, vip: &VipStatus) -> bool {
         // A hold that does not count is a hold that somebody relies on.
         ConditionName::Held => !condition.holds && condition.reason != ConditionReason::NotUsed,
         ConditionName::Contested | ConditionName::Superseded | ConditionName::HookLost => !condition.holds,
-        ConditionName::InSync | ConditionName::DesiredValid | ConditionName::ClaimCopied => condition.holds,
+        ConditionName::InSync
+        | ConditionName::DesiredValid
+        | ConditionName::ClaimCopied
+        | ConditionName::PacketsArrive => condition.holds,
     }
 }

@@ -143,6 +143,9 @@ fn vip_section((status, vip): (&Status, &VipStatus), number: usize, overall: Ove
                 @if let Some(clients) = clients::in_words(vip, now_ms) {
                     dt { "Clients" } dd { (clients) }
                 }
+                @if let Some(answers) = clients::answered_in_words(vip, now_ms) {
+                    dt { "Answered" } dd { (answers) }
+                }
                 @if !headline.what.is_empty() {
                     dt { "What" } @for line in &headline.what { dd { (line) } }
                 }

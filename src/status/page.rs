@@ -153,6 +153,9 @@ fn vip_section((status, vip): (&Status, &VipStatus), overall: Overall, now_ms: u
     if let Some(clients) = clients::in_words(vip, now_ms) {
         page += &style.paragraph(2, "clients  ", &clients);
     }
+    if let Some(answers) = clients::answered_in_words(vip, now_ms) {
+        page += &style.paragraph(2, "answers  ", &answers);
+    }
     for (number, line) in headline.what.iter().enumerate() {
         page += &style.paragraph(2, if number == 0 { "what  " } else { "      " }, line);
     }

@@ -49,6 +49,8 @@ names!(
         Stuck = "stuck",
         FullFileSystem = "the-state-folders-file-system-is-full",
         ConnectionsLeft = "connections-that-are-left-behind",
+        PacketsArrive = "packetsarrive-no",
+        Probe = "probe",
         NoIdentity = "noidentity",
         Config = "configinvalid-restartneeded",
         HookUsers = "hookusers",
@@ -75,6 +77,7 @@ impl RunbookEntry {
             ProblemReason::LeftBehind => Self::LeftBehind,
             ProblemReason::Listen => Self::Listen,
             ProblemReason::NoIdentity => Self::NoIdentity,
+            ProblemReason::Probe => Self::Probe,
             ProblemReason::NotPersisted | ProblemReason::StateDir => Self::StateDir,
             ProblemReason::WatchAddresses | ProblemReason::WatchFiles | ProblemReason::WatchSignals => Self::Watchers,
             ProblemReason::WatchdogKey => Self::WatchdogKey,
@@ -100,6 +103,7 @@ impl RunbookEntry {
             ConditionName::HookLost => Self::HookLost,
             ConditionName::Witness => Self::Witness,
             ConditionName::Held => Self::Held,
+            ConditionName::PacketsArrive => Self::PacketsArrive,
         })
     }
 

@@ -346,6 +346,7 @@ const BREAKS: &[Broken] = &[
     ),
     ("firewall-pgpool", "failed", "lets TCP 9999 in", Found(|facts| close(facts, "tcp", 9999))),
     ("firewall-watchdog", "failed", "lets UDP 9694 in", Found(|facts| close(facts, "udp", 9694))),
+    ("firewall-probe", "warning", "lets UDP 9814 in", Found(|facts| close(facts, "udp", 9814))),
     ("firewall-ping", "warning", "lets a ping from 203.0.113.10 in", Found(|facts| close(facts, "icmp", 8))),
     (
         "kernel-interfaces",

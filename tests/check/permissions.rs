@@ -20,7 +20,7 @@ fn under_exactly_the_printed_policy_no_check_finds_a_fault() {
         let results = judged(&stage.facts().await);
         assert_eq!(faults(&results), BTreeMap::new(), "{}", results.page());
         // The policy does not allow what only the check would like to read.
-        for id in ["firewall-pgpool", "firewall-watchdog", "firewall-ping"] {
+        for id in ["firewall-pgpool", "firewall-watchdog", "firewall-ping", "firewall-probe"] {
             let said = said(&results, id);
             assert!(said.contains("allow ec2:DescribeSecurityGroups for this check"), "{id}: {said}");
         }

@@ -15,7 +15,7 @@ use vipkeeper::check::{Category, Results, judge};
 use vipkeeper::cli::PolicyFormat;
 use vipkeeper::commands::check::cloud;
 use vipkeeper::commands::policy::{Location, policy};
-use vipkeeper::config::{Config, TableRef, Tables};
+use vipkeeper::config::{Config, ProbeConfig, TableRef, Tables};
 use vipkeeper::ec2::server_clock::ServerTime;
 use vipkeeper::machine::clock::Discipline;
 use vipkeeper::machine::folder::{Folder, UserIds};
@@ -60,7 +60,8 @@ pub fn everything(estate: &Estate) -> Config {
     let mut routed = by_route_that(ROUTED, &tables, OnRelease::Delete);
     let Tables::Ids(refs) = &mut routed.route.as_mut().unwrap().tables else { unreachable!() };
     refs[2] = TableRef { account: Account::Role(SHARED.to_owned()), ..refs[2].clone() };
-    config(vec![vip(vec![by_elastic_ip(EIP)]), vip(vec![routed]), vip(vec![by_secondary_ip(SECONDARY)])])
+    let vips = vec![vip(vec![by_elastic_ip(EIP)]), vip(vec![routed]), vip(vec![by_secondary_ip(SECONDARY)])];
+    Config { probe: Some(ProbeConfig::default()), ..config(vips) }
 }
 
 impl Stage {
@@ -82,6 +83,7 @@ impl Stage {
         stage.let_in("tcp", Some((9999, 9999)), "0.0.0.0/0");
         stage.let_in("tcp", Some((9000, 9000)), "10.0.0.0/16");
         stage.let_in("udp", Some((9694, 9694)), "10.0.0.0/16");
+        stage.let_in("udp", Some((9814, 9814)), "10.0.0.0/16");
         stage.let_in("icmp", Some((8, -1)), &format!("{EIP}/32"));
         stage
     }

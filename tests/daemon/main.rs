@@ -23,6 +23,7 @@ mod living;
 mod local;
 mod policy;
 mod preview;
+mod probing;
 mod rivals;
 mod rolling;
 mod situations;

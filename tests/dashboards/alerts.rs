@@ -52,6 +52,13 @@ fn change(outcome: &str) -> String {
     of_vip(&format!("kind=\"elastic_ip\", action=\"associate_address\", outcome=\"{outcome}\""))
 }
 
+/// By this node's probes, packets go astray from minute 20 to minute 40.
+fn astray(cluster: &mut Cluster, node: &str, reason: &str) {
+    let course = between(20.0, 40.0);
+    let labels = of_vip(&format!("reason=\"{reason}\""));
+    cluster.add(node, "vipkeeper_packets_astray", &labels, move |minute| Some(course(minute)));
+}
+
 /// This source is not read from minute 20 to minute 40.
 fn not_read(cluster: &mut Cluster, node: &str, source: &str) {
     let course = |minute: f64| 60.0 * if (20.0..40.0).contains(&minute) { 20.0 } else { minute };
@@ -234,7 +241,7 @@ const SOMETHING_IS_WRONG: [Case; 13] = [
     ),
 ];
 
-const SOMETHING_FAILS: [Case; 15] = [
+const SOMETHING_FAILS: [Case; 17] = [
     case(
         "a route points elsewhere",
         |cluster| {
@@ -270,6 +277,19 @@ const SOMETHING_FAILS: [Case; 15] = [
         "nobody serves the VIP, as one node reads it",
         |cluster| cluster.set("b", "vipkeeper_nobody_serves", &of_vip(""), between(20.0, 40.0)),
         &[(19.5, &[]), (20.5, &["NobodyServes"]), (40.5, &[])],
+    ),
+    case(
+        "a standby's probes are answered by a node that EC2 does not name, as one node's clients may be",
+        |cluster| {
+            astray(cluster, "b", "other_node");
+            cluster.add("c", "vipkeeper_packets_astray", &of_vip("reason=\"other_node\""), |_| Some(0.0));
+        },
+        &[(20.5, &[]), (21.5, &["PacketsAstray"]), (40.5, &[])],
+    ),
+    case(
+        "nobody answers a standby's probes",
+        |cluster| astray(cluster, "b", "nobody"),
+        &[(20.5, &[]), (21.5, &["PacketsAstray"]), (40.5, &[])],
     ),
     case(
         "an operator moves the VIP by hand, and holds it meanwhile",

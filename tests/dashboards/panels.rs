@@ -142,6 +142,36 @@ const FAILOVERS: &[Panel] = &[
         )],
         words: NO_WORDS,
     },
+    Panel {
+        title: "Answered by",
+        description: "Which node answers each node's probes of the VIP, where [probe] is on. A gap: nobody answers.",
+        shape: Strips,
+        unit: "short",
+        width: 8,
+        queries: &[("vipkeeper_vip_answered_by{@vip}", "{{vip}} by {{node}}, asked from {{instance}}")],
+        words: &[("1", "answers")],
+    },
+    Panel {
+        title: "Packets go astray",
+        description: "By the probes of a node: packets for the VIP do not arrive where EC2 leads them. See 'PacketsArrive: no' in docs/operations.md.",
+        shape: Strips,
+        unit: "short",
+        width: 8,
+        queries: &[("vipkeeper_packets_astray{@vip}", "{{vip}} {{reason}} {{instance}}")],
+        words: YES_NO,
+    },
+    Panel {
+        title: "From EC2's word to the first packet",
+        description: "Time from EC2's accepted change to the first probe of another machine that came through the VIP.",
+        shape: Lines,
+        unit: "s",
+        width: 8,
+        queries: &[(
+            "sum by (vip, instance) (increase(vipkeeper_datapath_seconds_sum{@vip}[$__rate_interval])) / sum by (vip, instance) (increase(vipkeeper_datapath_seconds_count{@vip}[$__rate_interval]))",
+            "{{vip}} {{instance}}",
+        )],
+        words: NO_WORDS,
+    },
 ];
 
 const DRIFT: &[Panel] = &[

@@ -17,7 +17,7 @@ use vipkeeper::binding::{Account, BindingKey, Kind};
 use vipkeeper::ec2::{Class, RequestReport};
 use vipkeeper::ids::ClaimId;
 use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, VipKeys, http};
-use vipkeeper::status::{ClockStatus, Status, VipStatus};
+use vipkeeper::status::{AnswersStatus, ClockStatus, Status, VipStatus};
 
 use super::board::filled_in;
 use super::panels::ROWS;
@@ -70,6 +70,7 @@ fn turn(report: &Report, vip: VipStatus, is_new_leader: bool) {
     report.news(&News::CredentialsExpiry { at_ms: Some(now_ms + 3_600_000) });
     if is_new_leader {
         report.news(&News::Takeover { vip: address, direction: Direction::Gained });
+        report.news(&News::PacketsCame { vip: address, after: duration });
         report.news(&News::Converged { vip: address, claim: &ClaimId::new("7f3a"), after: duration });
         report.news(&News::Drift { vip: address, key, reason: DriftReason::Elsewhere, detail: "eni-0b2" });
         report.news(&News::Request(&request("Throttling")));
@@ -167,7 +168,8 @@ fn every_query_returns_series_of_daemons_that_live_through_something() {
         ask(server, "vipkeeper_desired_role{role='leader'} or vipkeeper_passes_total > 0").len() >= 6
     });
     nodes[0].news(&News::Takeover { vip: VIP.parse().unwrap(), direction: Direction::Lost });
-    turn(&nodes[0], standby(), false);
+    let answers = AnswersStatus { by: "i-0def".parse().ok(), inside: false, since_ms: 1, answered_ms: Some(1) };
+    turn(&nodes[0], VipStatus { answers: Some(answers), ..standby() }, false);
     let mut new_leader = denied();
     new_leader.bindings[1].last_error.as_mut().unwrap().held_back_ms = 2000;
     turn(&nodes[1], new_leader, true);

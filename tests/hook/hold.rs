@@ -56,6 +56,7 @@ fn status(held: Option<(Option<u64>, &str)>) -> Status {
         in_sync: true,
         holds: None,
         clients: None,
+        answers: None,
         connections: None,
         obstacles: Vec::new(),
         other_claims: Vec::new(),

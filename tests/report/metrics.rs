@@ -12,8 +12,9 @@ use vipkeeper::ids::Term;
 use vipkeeper::machine::kernel::Reset;
 use vipkeeper::observe::cause::Cause;
 use vipkeeper::report::{Direction, DriftReason, News, Outcome, PassResult, Report, Reporter, Source, State, VipKeys};
-use vipkeeper::status::ConditionReason;
-use vipkeeper::status::{ClockStatus, ConditionName, ErrorStatus, Status};
+use vipkeeper::status::{
+    AnswersStatus, ClockStatus, Condition, ConditionName, ConditionReason, ErrorStatus, Status, VipStatus,
+};
 
 use super::golden;
 use super::statuses::{NOW_MS, binding, condition, fresh, leader, standby, status, unread_claims, unrecorded};
@@ -129,6 +130,7 @@ fn everything_happens(report: &Report) {
         News::Superseded { vip, by: &"i-0b".parse().unwrap(), term: Term(9) },
         News::Converged { vip, claim: &vipkeeper::ids::ClaimId::new("7f3a"), after: Duration::from_millis(214) },
         News::Drift { vip, key, reason: DriftReason::Blackhole, detail: "eni-0b2 (blackhole)" },
+        News::PacketsCame { vip, after: Duration::from_millis(1_200) },
         News::ConnectionsReset { vip, address: vip, reset: &Reset { ended: 5, left: None } },
         News::PassDone { result: PassResult::Acting, duration: second },
         done(Outcome::Accepted),
@@ -328,6 +330,31 @@ fn a_vip_that_joins_later_starts_at_zero_too() {
     ] {
         assert_eq!(value(&text, series), Some(0.0), "{series} in\n{text}");
     }
+}
+
+#[test]
+fn the_node_that_answers_is_a_series_that_ends_with_its_answers() {
+    let report = report();
+    let told = |by: Option<&str>, astray: Option<ConditionReason>| {
+        let by = by.map(|by| by.parse().unwrap());
+        let mut vip = standby();
+        vip.answers = Some(AnswersStatus { by, inside: false, since_ms: 1, answered_ms: None });
+        vip.conditions.extend(astray.map(|reason| Condition {
+            reason: reason.into(),
+            ..condition(ConditionName::PacketsArrive, false, "", 1)
+        }));
+        report.status(&status(vec![vip]));
+        let text = report.metrics();
+        let of = |name: &str, label: &str| value(&text, &format!(r#"{name}{{vip="{VIP}",{label}}}"#));
+        let by = |node: &str| of("vipkeeper_vip_answered_by", &format!(r#"node="{node}""#));
+        let astray = |why: &str| of("vipkeeper_packets_astray", &format!(r#"reason="{why}""#)).unwrap();
+        ([by("i-0b"), by("i-0c")], [astray("other_node"), astray("nobody")])
+    };
+    assert_eq!(told(Some("i-0b"), None), ([Some(1.0), None], [0.0, 0.0]));
+    assert_eq!(told(Some("i-0c"), Some(ConditionReason::OtherNode)), ([None, Some(1.0)], [1.0, 0.0]));
+    assert_eq!(told(None, Some(ConditionReason::Nobody)), ([None, None], [0.0, 1.0]));
+    report.status(&status(vec![VipStatus { answers: None, ..standby() }]));
+    assert!(!report.metrics().contains("vipkeeper_packets_astray{"), "nobody is asked any more");
 }
 
 #[test]

@@ -75,6 +75,7 @@ pub fn leader() -> VipStatus {
         in_sync: true,
         holds: Some(true),
         clients: Some(clients(ClientsAt::Here, None)),
+        answers: None,
         bindings: vec![
             binding(Kind::Route, "rtb-012345abcd", State::InSync, "at eni-0a1"),
             binding(Kind::Route, "rtb-67890abcd", State::InSync, "at eni-0a1"),
@@ -107,6 +108,7 @@ pub fn standby() -> VipStatus {
             asked: None,
         },
         clients: Some(clients(ClientsAt::Elsewhere, Some("i-0def"))),
+        answers: None,
         // The one that it served last.
         claim: leader().claim,
         bindings: vec![

@@ -12,6 +12,7 @@ use vipkeeper::identity::{Identify, Node};
 use vipkeeper::machine::process::Process;
 use vipkeeper::observe::seen::Port;
 use vipkeeper::pgpool::watchdog::{Asked, Nobody, Word};
+use vipkeeper::probe::Post;
 use vipkeeper::problem::ProblemReason;
 use vipkeeper::report::{News, Report, Reporter};
 use vipkeeper::state_dir::Machine;
@@ -64,6 +65,8 @@ pub struct SimNode {
     pub word: Rc<RefCell<Option<Word>>>,
     /// The parts around the loop.
     pub parts: Parts,
+    /// The exchange with this node's probes.
+    pub post: Post,
     /// Pgpool's watchdog runs a hook meanwhile and answers nobody.
     pub stands_still: Rc<Cell<bool>>,
     /// The number of questions to Pgpool's watchdog so far.
@@ -129,6 +132,7 @@ impl SimNode {
             daemon: None,
             word: Rc::default(),
             parts: Parts::default(),
+            post: Post::default(),
             stands_still: Rc::default(),
             asked: Rc::default(),
             port: Rc::new(Cell::new(Port::Silent)),
@@ -149,6 +153,7 @@ impl SimNode {
         let recorder = Recorder::new(self.clock, &self.place.name, self.detail, Rc::clone(&self.timeline));
         self.recorder = Rc::new(recorder);
         let (sender, wakes) = mpsc::channel(16);
+        self.post = Post::waking(sender.clone());
         {
             let mut memory = self.computer.memory.borrow_mut();
             memory.wakes = Some(sender);
@@ -171,6 +176,7 @@ impl SimNode {
         let config = self.config.borrow().clone().expect("a daemon starts only with a good config");
         let mut daemon = Daemon::new(config, around);
         daemon.follow(self.parts.clone());
+        daemon.probe_by(self.post.clone());
         self.daemon = Some(tokio::task::spawn_local(daemon.run(wakes)));
     }
 

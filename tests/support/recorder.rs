@@ -38,6 +38,8 @@ pub struct Recorder {
     /// The time of each status, and the longest wait before a next try in that status.
     pub backoffs: RefCell<Vec<(Duration, Duration)>>,
     pub converged: RefCell<Vec<(IpAddr, Duration)>>,
+    /// The times from EC2's word to the first packet.
+    pub came: RefCell<Vec<Duration>>,
 }
 
 impl Recorder {
@@ -55,6 +57,7 @@ impl Recorder {
             vips: Cell::new(usize::MAX),
             backoffs: RefCell::default(),
             converged: RefCell::default(),
+            came: RefCell::default(),
         }
     }
 
@@ -101,6 +104,7 @@ impl Reporter for Recorder {
         match news {
             News::PassDone { result, .. } => self.passes.borrow_mut().push((now, *result)),
             News::Converged { vip, .. } => self.converged.borrow_mut().push((*vip, now)),
+            News::PacketsCame { after, .. } => self.came.borrow_mut().push(*after),
             _ => {}
         }
         if self.detail == Detail::Full {

@@ -27,9 +27,11 @@ fn the_example_shows_the_defaults() {
 
     let full = load(&uncommented()).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let default = Config::with_vips(full.vips.clone());
+    assert_eq!(full.probe, Some(ProbeConfig::default()), "the table switches it on, and its keys show the defaults");
     // These settings have no default: the example shows sample values for them.
     let shown = Config {
         on_change: Vec::new(),
+        probe: None,
         identity: Identity::default(),
         pgpool: Pgpool::default(),
         aws: Aws { use_fips: full.aws.use_fips, use_dual_stack: full.aws.use_dual_stack, ..Aws::default() },
@@ -82,9 +84,9 @@ fn the_example_shows_every_key_that_is_known() {
             assert!(shown[&path].contains(name), "{name} of [{}] is not in the example", &path);
         }
     }
-    // The count: the root, eight sections, three VIPs and their three tables, two `also` with their tables, one table
+    // The count: the root, nine sections, three VIPs and their three tables, two `also` with their tables, one table
     // with a role.
-    assert_eq!(tables, 20, "{problems:#?}");
+    assert_eq!(tables, 21, "{problems:#?}");
 }
 
 proptest! {
