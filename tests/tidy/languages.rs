@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{anchor, markdown};
 
 /// Each document in English that is kept in Japanese too, and its translation.
-const PAIRS: [(&str, &str); 9] = [
+const PAIRS: [(&str, &str); 10] = [
     ("README.md", "README.ja.md"),
+    ("docs/account.md", "docs/ja/account.md"),
     ("docs/clients.md", "docs/ja/clients.md"),
     ("docs/comparison.md", "docs/ja/comparison.md"),
     ("docs/configuration.md", "docs/ja/configuration.md"),

@@ -9,15 +9,18 @@ const BARE: [&str; 7] = ["bash", "coreutils", "diffutils", "grep", "gzip", "moun
 
 /// The programs that tests start, and the package that brings each one. Those of a machine that boots systemd come from
 /// the packages that tests/machine-root names.
-const PROGRAMS: [(&str, &str); 50] = [
+const PROGRAMS: [(&str, &str); 55] = [
     ("aws", "awscli"),
+    ("base64", "coreutils"),
     ("bash", "bash"),
     ("cargo-deb", "cargo-deb"),
     ("cargo-generate-rpm", "cargo-generate-rpm"),
     ("cat", "coreutils"),
     ("cc", "gcc"),
+    ("cfn-lint", "cfn-lint"),
     ("chmod", "coreutils"),
     ("chown", "coreutils"),
+    ("cloudsplaining", "cloudsplaining"),
     ("cmp", "diffutils"),
     ("chroot", "coreutils"),
     ("cp", "coreutils"),
@@ -40,6 +43,8 @@ const PROGRAMS: [(&str, &str); 50] = [
     ("postgres", "postgresql"),
     ("grep", "grep"),
     ("head", "coreutils"),
+    // Of the package python-hcl2.
+    ("hcl2tojson", "python-hcl2"),
     ("initdb", "postgresql"),
     ("printf", "coreutils"),
     ("prometheus", "prometheus"),
@@ -49,6 +54,7 @@ const PROGRAMS: [(&str, &str); 50] = [
     ("setpriv", "util-linux"),
     ("setsid", "util-linux"),
     ("sh", "bash"),
+    ("shellcheck", "shellcheck"),
     ("sleep", "coreutils"),
     ("strip", "gcc"),
     // A part of it.
