@@ -12,12 +12,16 @@ use ipnet::IpNet;
 use vipkeeper::binding::ClaimMode;
 use vipkeeper::claim_tag;
 use vipkeeper::config::Config;
+use vipkeeper::desired::Desired;
+use vipkeeper::desired::hold::Extent;
 use vipkeeper::ids::{InstanceId, Term};
+use vipkeeper::status::Status;
 
 use crate::support::Timeline;
 use crate::support::computer::Computer;
 use crate::support::ec2::{Asked, Watch};
 use crate::support::node::SimNode;
+use crate::support::recorder::unserved;
 
 /// A claim counts as withdrawn when a read does not show it that began at least this long after the answer of a read
 /// that did.
@@ -26,6 +30,10 @@ const GONE_AFTER: Duration = Duration::from_secs(5);
 /// A change that began under a claim may go on for this long after the claim ended: the move of an IPv6 address takes
 /// three calls, and the client waits up to 3 s for each.
 const ENDS_WITHIN: Duration = Duration::from_secs(9);
+
+/// A VIP that was served for this long is not newly told as one that nobody serves. A read shows a state that is up to
+/// 5 s old, its answer takes up to 8 s, and the request may wait for the rate limit before.
+const SEEN_AS_SERVED: Duration = Duration::from_secs(20);
 
 /// One place in EC2 that points a VIP at a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +107,16 @@ pub struct VipSpec {
     pub anchor: String,
 }
 
+impl VipSpec {
+    /// Whether the claim that the node persisted last is on record.
+    pub fn records(&self, party: &Party, account: &Account) -> bool {
+        let key = claim_tag::tag_key(self.ip, &party.instance);
+        let recorded = account.kind_and_tags(&self.anchor).and_then(|(_, tags)| tags.get(&key));
+        let term = party.computer.served(self.ip).map(|served| served.term.to_string());
+        recorded.zip(term).is_some_and(|(recorded, term)| recorded.split(' ').next() == Some(&term))
+    }
+}
+
 /// The parts of a node that the checks need.
 pub struct Party {
     pub name: String,
@@ -118,6 +136,11 @@ impl Party {
             computer: node.computer.clone(),
             config: Rc::clone(&node.config),
         }
+    }
+
+    /// Whether the file of the VIP says leader.
+    fn leads(&self, vip: &VipSpec) -> bool {
+        matches!(self.computer.desired(vip.ip), Desired::Leader(_))
     }
 
     /// Whether claims bind this node.
@@ -144,6 +167,14 @@ struct State {
     learnt: BTreeMap<(String, IpAddr), Vec<Learnt>>,
     /// The terms that nodes gave up by their own word, as each node was shown by any resource that carries claims.
     given_up: BTreeMap<(String, IpAddr), BTreeMap<InstanceId, Term>>,
+    /// Since when a node leads the VIP and its claim is on record.
+    on_record: BTreeMap<(String, IpAddr), Duration>,
+    /// Since when such a node also has all pointers of the VIP.
+    served: BTreeMap<IpAddr, (String, Duration)>,
+    /// The nodes that tell of a VIP that nobody serves.
+    alarms: BTreeSet<(String, IpAddr)>,
+    /// Whether a clock was wrong by more than clocks may differ.
+    clocks_wrong: bool,
     breach: Option<String>,
 }
 
@@ -162,7 +193,13 @@ impl Checks {
     /// Starts the count of turns again: after an event around the nodes, a node may have a reason to move a pointer.
     pub fn something_happened(&self, account: &Account) {
         self.note_holders(account, false);
+        self.note_service(account);
         self.state.borrow_mut().turns.clear();
+    }
+
+    /// A clock is wrong by more than clocks may differ, so an older leader may win.
+    pub fn clocks_are_wrong(&self) {
+        self.state.borrow_mut().clocks_wrong = true;
     }
 
     /// A node lost its claim files together with its daemon, so it knows of no claim until it reads one again.
@@ -204,6 +241,63 @@ impl Checks {
         drop(state);
         if let Some(what) = in_turns {
             self.breached(what);
+        }
+    }
+
+    /// Notes which nodes lead with a claim on record, and which of them have all pointers of their VIP.
+    fn note_service(&self, account: &Account) {
+        let (mut state, now) = (self.state.borrow_mut(), self.timeline.now());
+        for vip in &self.vips {
+            let mut server = None;
+            for party in &self.parties {
+                let key = (party.name.clone(), vip.ip);
+                if party.leads(vip) && vip.records(party, account) {
+                    state.on_record.entry(key).or_insert(now);
+                    let all = vip.pointers.iter().all(|pointer| pointer.holder(account).as_ref() == Some(&party.eni));
+                    server = server.or(all.then_some(&party.name));
+                } else {
+                    state.on_record.remove(&key);
+                }
+            }
+            match server {
+                Some(server) if state.served.get(&vip.ip).is_some_and(|(node, _)| node == server) => {}
+                Some(server) => _ = state.served.insert(vip.ip, (server.clone(), now)),
+                None => _ = state.served.remove(&vip.ip),
+            }
+        }
+    }
+
+    /// A node whose leadership began after that of `party`, and which `party` has read to be on record. Its term must be
+    /// higher, so that `party` takes nothing from it. Once a clock was wrong, no order of terms is promised.
+    fn newer_leader(&self, vip: &VipSpec, party: &Party, since: Duration) -> Option<String> {
+        let state = self.state.borrow();
+        let last_read = state.learnt.get(&(party.name.clone(), vip.ip))?.last()?.read.at;
+        let is_newer = |other: &&Party| {
+            let on_record = state.on_record.get(&(other.name.clone(), vip.ip));
+            other.leads(vip)
+                && other.computer.claimed_at(vip.ip) > Some(since)
+                && on_record.is_some_and(|at| last_read >= *at + GONE_AFTER)
+        };
+        let newer = self.parties.iter().find(is_newer).filter(|_| !state.clocks_wrong)?;
+        Some(newer.name.clone())
+    }
+
+    /// Checks that an operator's hold on the VIP keeps the node from this change.
+    fn respects_hold(&self, party: &Party, operation: &Operation) {
+        for vip in &self.vips {
+            let Some((lasts, extent)) = party.computer.held_for(vip.ip) else { continue };
+            let forbidden = match operation {
+                Operation::CreateTags(change) => change.tags.iter().any(|tag| {
+                    let withdraws = tag.value.as_ref().is_some_and(|value| value.contains("withdrawn"));
+                    tag.key.starts_with(&format!("vipkeeper/{}/", vip.ip))
+                        && (extent == Extent::Everything || !withdraws)
+                }),
+                _ => self.taken(operation).is_some_and(|taken| taken.ip == vip.ip),
+            };
+            if forbidden && lasts > ENDS_WITHIN {
+                let (node, what) = (&party.name, operation.name());
+                self.breached(format!("{node} sends {what} although an operator holds {} for {lasts:?}", vip.ip));
+            }
         }
     }
 
@@ -260,10 +354,9 @@ impl Watch for Checks {
     /// Checks that a node points nothing at itself that stands by, that has persisted no claim, or that could know of a
     /// newer claim.
     fn sends(&self, node: &str, operation: &Operation) {
-        let (Some(vip), Some(party)) = (self.taken(operation), self.parties.iter().find(|party| party.name == node))
-        else {
-            return;
-        };
+        let Some(party) = self.parties.iter().find(|party| party.name == node) else { return };
+        self.respects_hold(party, operation);
+        let Some(vip) = self.taken(operation) else { return };
         let what = operation.name();
         if let Some(stands_by) = party.computer.stands_by_for(vip.ip) {
             if stands_by > ENDS_WITHIN {
@@ -293,10 +386,73 @@ impl Watch for Checks {
         if let Some(newer) = newer.filter(|_| party.is_bound()) {
             self.breached(format!("{node} sends {what} under {} although it knows of {newer}", own.term));
         }
+        if let Some(newer) = self.newer_leader(vip, party, since).filter(|_| party.is_bound() && by_force(operation)) {
+            self.breached(format!("{node} sends {what} by force although {newer} leads since later, and is on record"));
+        }
     }
 
     fn changed(&self, account: &Account) {
         self.note_holders(account, true);
+        self.note_service(account);
+    }
+
+    /// Checks that no node tells that nobody serves a VIP that is served.
+    fn tells(&self, node: &str, status: &Status) {
+        let told: BTreeSet<_> = unserved(status).map(|vip| (node.to_owned(), vip)).collect();
+        let mut state = self.state.borrow_mut();
+        let new: Vec<_> = told.iter().filter(|alarm| !state.alarms.contains(*alarm)).map(|(_, vip)| *vip).collect();
+        state.alarms.retain(|(of, _)| of != node);
+        state.alarms.extend(told);
+        let served = |vip: IpAddr| Some((vip, state.served.get(&vip)?));
+        let since = |(vip, (server, since)): (IpAddr, &(String, Duration))| {
+            (self.timeline.now() > *since + SEEN_AS_SERVED)
+                .then(|| format!("{node} tells that nobody serves {vip}, which {server} serves since {since:?}"))
+        };
+        let wrong = new.into_iter().filter_map(served).find_map(since);
+        drop(state);
+        if let Some(wrong) = wrong {
+            self.breached(wrong);
+        }
+    }
+}
+
+/// An observer that exists before the checks do, and passes everything on to the checks.
+#[derive(Default)]
+pub struct LateWatch(pub RefCell<Option<Rc<Checks>>>);
+
+impl Watch for LateWatch {
+    fn learns(&self, node: &str, resource: &str, tags: &Tags, when: Asked) {
+        if let Some(checks) = &*self.0.borrow() {
+            checks.learns(node, resource, tags, when);
+        }
+    }
+
+    fn sends(&self, node: &str, operation: &Operation) {
+        if let Some(checks) = &*self.0.borrow() {
+            checks.sends(node, operation);
+        }
+    }
+
+    fn changed(&self, account: &Account) {
+        if let Some(checks) = &*self.0.borrow() {
+            checks.changed(account);
+        }
+    }
+
+    fn tells(&self, node: &str, status: &Status) {
+        if let Some(checks) = &*self.0.borrow() {
+            checks.tells(node, status);
+        }
+    }
+}
+
+/// Whether the change takes a pointer from whoever has it.
+fn by_force(operation: &Operation) -> bool {
+    match operation {
+        Operation::AssociateAddress(call) => call.allow_reassociation != Some(false),
+        Operation::AssignPrivateIpAddresses(call) => call.allow_reassignment,
+        Operation::ReplaceRoute(_) => true,
+        _ => false,
     }
 }
 

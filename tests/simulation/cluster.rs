@@ -1,6 +1,5 @@
 //! One cluster from a seed: its account, config and nodes, the events around them, and the checks at the end.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -17,9 +16,8 @@ use vipkeeper::observe::seen::Port;
 use vipkeeper::report::PassResult;
 use vipkeeper::wake::Wake;
 
-use crate::checks::{Checks, Party, Pointer, VipSpec, unnamed};
+use crate::checks::{Checks, LateWatch, Party, Pointer, VipSpec, unnamed};
 use crate::support::computer::Defect;
-use crate::support::ec2::Asked;
 use crate::support::estate::{self, Estate, by_elastic_ip, by_route_that, by_secondary_ip};
 use crate::support::node::{Shared, SimNode};
 use crate::support::recorder::Detail;
@@ -71,6 +69,10 @@ pub enum Flaw {
     LooksTooOften,
     /// Withdrawals of claims report success and do nothing.
     WithdrawalsSwallowed,
+    /// Reads show the claims of all other nodes as withdrawn.
+    ClaimsShownWithdrawn,
+    /// No daemon finds an operator's hold.
+    HoldsNotSeen,
 }
 
 /// The result of a run.
@@ -223,6 +225,9 @@ impl Cluster {
         let converged_after = self.converge(&leaders, last_at).await?;
         self.stay(&leaders).await?;
         self.restart(&leaders).await?;
+        if self.rng.u8(..8) == 0 {
+            self.abandon(&mut director).await?;
+        }
         self.settle_accounts()?;
         let outcome = self.outcome(last, converged_after, &director.claims);
         Ok(Outcome { faults: director.begun, ..outcome })
@@ -235,7 +240,7 @@ impl Cluster {
 
     /// Waits until everything is as it should be and every node knows it. Returns the time after `since` from which
     /// everything stayed as it should be.
-    async fn converge(&self, leaders: &[usize], since: Duration) -> Result<Duration, String> {
+    pub async fn converge(&self, leaders: &[usize], since: Duration) -> Result<Duration, String> {
         let mut converged = None;
         loop {
             self.sound()?;
@@ -289,7 +294,7 @@ impl Cluster {
                     }
                 }
             }
-            if self.records && !self.is_on_record(vip, *leader) {
+            if self.records && !vip.records(&Party::of(&self.nodes[*leader]), &account) {
                 return Some(format!("the claim of {} on {} is not on record", place.name, vip.ip));
             }
             if !self.nodes[*leader].recorder.is_in_sync(vip.ip) {
@@ -297,16 +302,6 @@ impl Cluster {
             }
         }
         None
-    }
-
-    fn is_on_record(&self, vip: &VipSpec, node: usize) -> bool {
-        let node = &self.nodes[node];
-        let key = format!("vipkeeper/{}/{}", vip.ip, node.place.instance);
-        let account = self.estate.account();
-        let Some((_, tags)) = account.kind_and_tags(&vip.anchor) else { return false };
-        let recorded = tags.get(&key);
-        let term = node.computer.served(vip.ip).map(|served| served.term.to_string());
-        recorded.zip(term).is_some_and(|(recorded, term)| recorded.split(' ').next() == Some(&term))
     }
 
     /// Checks that a cluster in sync writes nothing and reads little.
@@ -351,9 +346,12 @@ impl Cluster {
         self.watch(leaders, mark, WATCHED_AFTER_RESTART).await
     }
 
-    async fn watch(&self, leaders: &[usize], mark: Mark, time: Duration) -> Result<(), String> {
+    pub async fn watch(&self, leaders: &[usize], mark: Mark, time: Duration) -> Result<(), String> {
         tokio::time::sleep(time).await;
         self.sound()?;
+        if let Some((node, vip)) = self.who_tells_of_nobody().next() {
+            return Err(format!("{node} tells that nobody serves {vip}, and all is in sync"));
+        }
         let service = self.estate.service();
         if let Some(write) = service.calls_since(mark).find(|call| call.write) {
             return Err(format!("{} of {} while all was in sync", write.operation, write.caller.name));
@@ -423,30 +421,6 @@ impl Cluster {
             calls_per_claim: per_claim,
             digest,
             faults: BTreeMap::new(),
-        }
-    }
-}
-
-/// An observer that exists before the checks do, and passes everything on to the checks.
-#[derive(Default)]
-pub struct LateWatch(pub RefCell<Option<Rc<Checks>>>);
-
-impl crate::support::ec2::Watch for LateWatch {
-    fn learns(&self, node: &str, resource: &str, tags: &BTreeMap<String, String>, when: Asked) {
-        if let Some(checks) = &*self.0.borrow() {
-            checks.learns(node, resource, tags, when);
-        }
-    }
-
-    fn sends(&self, node: &str, operation: &Operation) {
-        if let Some(checks) = &*self.0.borrow() {
-            checks.sends(node, operation);
-        }
-    }
-
-    fn changed(&self, account: &ec2_endpoint::Account) {
-        if let Some(checks) = &*self.0.borrow() {
-            checks.changed(account);
         }
     }
 }
@@ -586,6 +560,10 @@ fn spoil(node: &SimNode, index: usize, flaw: Flaw) {
         Flaw::ClaimsNotSaved => node.computer.defect(Defect::SavesNothing),
         Flaw::GuardFlickers if index == 0 => node.computer.defect(Defect::GuardFlickers),
         Flaw::WithdrawalsSwallowed => node.ec2.swallows_withdrawals.set(true),
+        Flaw::ClaimsShownWithdrawn => {
+            *node.ec2.shows_withdrawn_but.borrow_mut() = Some(node.place.instance.clone());
+        }
+        Flaw::HoldsNotSeen => node.computer.defect(Defect::HoldsNotSeen),
         Flaw::LooksTooOften => {
             if let Ok(config) = &mut *node.config.borrow_mut() {
                 config.intervals.standby = seconds(1);

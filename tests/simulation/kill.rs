@@ -9,8 +9,8 @@ use std::time::Duration;
 use ec2_endpoint::{Answer, Describe, Operation};
 use vipkeeper::machine::process::Process;
 
-use crate::checks::{Checks, Party, VipSpec};
-use crate::cluster::{LateWatch, spec};
+use crate::checks::{Checks, LateWatch, Party, VipSpec};
+use crate::cluster::spec;
 use crate::support::estate::{self, Estate, by_elastic_ip, by_route, by_secondary_ip};
 use crate::support::node::{Shared, SimNode};
 use crate::support::recorder::Detail;

@@ -1,8 +1,8 @@
 //! Whole clusters from a seed, in paused time: every node has the real loop, planner and memory, EC2 is simulated, and
 //! everything around the nodes breaks. `cluster` says what each cluster must fulfil.
 //!
-//! `VIPKEEPER_CLUSTERS=100000` runs that many clusters. `VIPKEEPER_SEED=17 VIPKEEPER_CLUSTERS=1` repeats one cluster. A
-//! run that fails is repeated, and its whole timeline is printed.
+//! `VIPKEEPER_CLUSTERS=100000` runs that many clusters. `VIPKEEPER_SEED=17
+//! VIPKEEPER_CLUSTERS=1` repeats one cluster. A run that fails is repeated, and its whole timeline is printed.
 #![allow(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
     reason = "a test may fail, wait, and look at its environment; what reads well counts more than its form"
 )]
 
+mod abandoned;
 mod by_hand;
 mod checks;
 mod cluster;
@@ -211,4 +212,19 @@ fn standbys_that_read_too_often_are_noticed() {
 #[test]
 fn a_second_leader_that_does_not_withdraw_is_noticed() {
     caught(Flaw::WithdrawalsSwallowed);
+}
+
+#[test]
+fn nodes_that_do_not_tell_that_nobody_serves_are_noticed() {
+    caught_by(Flaw::WithdrawalsSwallowed, "does not tell that nobody serves");
+}
+
+#[test]
+fn nodes_that_tell_of_nobody_although_a_leader_serves_are_noticed() {
+    caught_by(Flaw::ClaimsShownWithdrawn, "tells that nobody serves");
+}
+
+#[test]
+fn a_daemon_that_takes_what_an_operator_holds_is_noticed() {
+    caught_by(Flaw::HoldsNotSeen, "although an operator holds");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ec2_endpoint::service::FaultId;
 use vipkeeper::config::Config;
+use vipkeeper::desired::Desired;
 use vipkeeper::desired::next::Hook;
 use vipkeeper::machine::process::Process;
 
@@ -78,6 +79,14 @@ pub enum Happening {
     DaemonStarts {
         node: usize,
         boot: u64,
+    },
+    /// A running daemon is killed and started anew at once.
+    DaemonRestarts {
+        node: usize,
+    },
+    HoldEnds {
+        vip: usize,
+        node: usize,
     },
     FaultEnds(FaultId),
     Theft {
@@ -211,6 +220,18 @@ impl Director {
         self.at(at, happening);
     }
 
+    /// Each node whose file says leader runs `down`, and nobody is elected until the next [`Director::run`].
+    pub fn stand_down(&mut self, cluster: &Cluster) {
+        for (vip, spec) in cluster.vips.iter().enumerate() {
+            self.leader[vip] = None;
+            for (node, pgpool) in cluster.nodes.iter().zip(&self.pgpool[vip]) {
+                if let (Desired::Leader(_), Some(process)) = (node.computer.desired(spec.ip), pgpool.process()) {
+                    node.computer.down(spec.ip, &node.computer.hook(process));
+                }
+            }
+        }
+    }
+
     /// Lets all events happen. Returns the fault that began last.
     pub async fn run(&mut self, cluster: &mut Cluster) -> Result<String, String> {
         loop {
@@ -218,6 +239,7 @@ impl Director {
                 tokio::time::sleep(at.saturating_sub(cluster.estate.clock.now())).await;
                 cluster.sound()?;
                 self.happen(cluster, happening).await;
+                cluster.checks.something_happened(&cluster.estate.account());
             }
             // A leader whose `up` got lost would never take the VIP, and no other node would either. So there is
             // another election.
@@ -328,6 +350,11 @@ impl Director {
             Happening::DaemonStarts { node, boot } if boot == self.boot[node] && !cluster.nodes[node].is_running() => {
                 cluster.start_daemon(node);
             }
+            Happening::DaemonRestarts { node } if cluster.nodes[node].is_running() => {
+                cluster.kill_daemon(node).await;
+                cluster.start_daemon(node);
+            }
+            Happening::HoldEnds { vip, node } => cluster.nodes[node].computer.resume(cluster.vips[vip].ip),
             Happening::FaultEnds(fault) => {
                 cluster.estate.mend(fault);
             }

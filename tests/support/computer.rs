@@ -48,6 +48,8 @@ pub enum Defect {
     SavesNothing,
     /// The daemon takes the guard for dead at each other look.
     GuardFlickers,
+    /// The daemon finds no hold.
+    HoldsNotSeen,
 }
 
 /// Everything on the node that outlives its daemon.
@@ -248,6 +250,16 @@ impl Computer {
         self.memory.borrow().wake(Wake::DesiredChanged);
     }
 
+    fn in_force(&self, vip: IpAddr) -> Option<InForce> {
+        self.memory.borrow().holds.get(&vip)?.in_force(&self.boot_id(), self.clocks())
+    }
+
+    /// For how long an operator has held the VIP, and from what. `None` if nobody does.
+    pub fn held_for(&self, vip: IpAddr) -> Option<(Duration, Extent)> {
+        let hold = self.in_force(vip)?;
+        Some((self.since_boot().saturating_sub(hold.set_at), hold.extent))
+    }
+
     /// Makes the file of the VIP's hold unusable.
     pub fn spoil_hold(&self, vip: IpAddr) {
         self.memory.borrow_mut().spoilt_holds.insert(vip);
@@ -404,7 +416,10 @@ impl Machine for Computer {
         if memory.spoilt_holds.contains(&vip) {
             return Err(format!("{vip}.hold is not used: it is spoilt"));
         }
-        Ok(memory.holds.get(&vip).and_then(|hold| hold.in_force(&self.boot_id(), self.clocks())))
+        if memory.defect == Some(Defect::HoldsNotSeen) {
+            return Ok(None);
+        }
+        Ok(self.in_force(vip))
     }
 
     fn keep_only(&mut self, vips: &BTreeSet<IpAddr>) {

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use tokio::sync::oneshot;
 use vipkeeper::action::{Action, Force, RouteCall};
 use vipkeeper::binding::Account;
+use vipkeeper::claim_tag;
 use vipkeeper::config::Limits;
 use vipkeeper::ec2::bucket::Bucket;
 use vipkeeper::ec2::reason;
@@ -26,6 +27,8 @@ use vipkeeper::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, Route, RouteTable, RouteTarget,
     TableQuery, Urgency,
 };
+use vipkeeper::ids::Term;
+use vipkeeper::status::Status;
 
 use super::classify;
 use super::kill::KillSwitch;
@@ -35,6 +38,9 @@ mod ask;
 
 /// The longest time that the client waits for one answer.
 const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// For this long from the beginning of the world on, all reads show all claims as they are.
+const AS_THEY_ARE: Duration = Duration::from_secs(30);
 
 /// The time at which a read was sent, and the time at which its answer reached the node.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +57,8 @@ pub trait Watch {
     fn sends(&self, node: &str, operation: &Operation);
     /// EC2 carried out a change. The change may have been sent much earlier.
     fn changed(&self, account: &ec2_endpoint::Account);
+    /// A node tells its status.
+    fn tells(&self, node: &str, status: &Status);
 }
 
 /// One node's client.
@@ -72,6 +80,8 @@ pub struct SimEc2 {
     pub swallows_withdrawals: Cell<bool>,
     /// The only node whose claims a read shows. This keeps a node from learning of the other nodes' claims.
     pub shows_claims_of: RefCell<Option<String>>,
+    /// The only node whose claims a read shows as they are, after a while. It shows all others as withdrawn.
+    pub shows_withdrawn_but: RefCell<Option<String>>,
     /// EC2's clock, as far as the dates of its answers tell it.
     pub time: Cell<Option<ServerTime>>,
 }
@@ -98,6 +108,7 @@ impl SimEc2 {
             switch: Rc::default(),
             swallows_withdrawals: Cell::new(false),
             shows_claims_of: RefCell::default(),
+            shows_withdrawn_but: RefCell::default(),
             time: Cell::default(),
         }
     }
@@ -184,6 +195,12 @@ impl SimEc2 {
         let mut tags = tags.clone();
         if let Some(instance) = &*self.shows_claims_of.borrow() {
             tags.retain(|key, _| !key.starts_with("vipkeeper/") || key.ends_with(instance));
+        }
+        if let Some(instance) = self.shows_withdrawn_but.borrow().as_ref().filter(|_| self.clock.now() > AS_THEY_ARE) {
+            let of_others = |key: &String| key.starts_with("vipkeeper/") && !key.ends_with(instance);
+            for (_, value) in tags.iter_mut().filter(|(key, _)| of_others(key)) {
+                *value = claim_tag::withdrawn_value(Term(u64::MAX));
+            }
         }
         tags
     }

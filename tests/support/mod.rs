@@ -49,6 +49,10 @@ impl Timeline {
         Self { clock, lines: Some(RefCell::default()) }
     }
 
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
     pub fn is_kept(&self) -> bool {
         self.lines.is_some()
     }

@@ -60,6 +60,7 @@ pub struct SimNode {
     clock: Clock,
     detail: Detail,
     timeline: Rc<Timeline>,
+    watch: Option<Rc<dyn Watch>>,
     daemon: Option<JoinHandle<()>>,
     /// The answer of this node's Pgpool watchdog.
     pub word: Rc<RefCell<Option<Word>>>,
@@ -113,6 +114,8 @@ impl SimNode {
             Rc::clone(&timeline),
             shared.watch.clone(),
         );
+        let watch = shared.watch.clone();
+        let recorder = Recorder::new(clock, &place.name, shared.detail, Rc::clone(&timeline), watch.clone());
         let identity = SimIdentity {
             node: RefCell::new(estate::identity(estate, &place)),
             failures: Cell::new(0),
@@ -123,12 +126,13 @@ impl SimNode {
             computer: Computer::new(&place.name, clock, &ec2.switch),
             ec2: Rc::new(ec2),
             identity: Rc::new(identity),
-            recorder: Rc::new(Recorder::new(clock, &place.name, shared.detail, Rc::clone(&timeline))),
+            recorder: Rc::new(recorder),
             report: None,
             config: Rc::new(RefCell::new(Ok(config))),
             clock,
             detail: shared.detail,
             timeline,
+            watch,
             daemon: None,
             word: Rc::default(),
             parts: Parts::default(),
@@ -150,8 +154,8 @@ impl SimNode {
     /// Starts the daemon with this machine instead of the simulated one.
     pub fn start_on(&mut self, machine: impl Machine + 'static) {
         assert!(self.daemon.is_none(), "one daemon at a time");
-        let recorder = Recorder::new(self.clock, &self.place.name, self.detail, Rc::clone(&self.timeline));
-        self.recorder = Rc::new(recorder);
+        let (name, timeline, watch) = (&self.place.name, Rc::clone(&self.timeline), self.watch.clone());
+        self.recorder = Rc::new(Recorder::new(self.clock, name, self.detail, timeline, watch));
         let (sender, wakes) = mpsc::channel(16);
         self.post = Post::waking(sender.clone());
         {

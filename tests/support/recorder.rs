@@ -9,6 +9,7 @@ use std::time::Duration;
 use vipkeeper::report::{News, PassResult, Reporter};
 use vipkeeper::status::{BindingStatus, Condition, Status, VipStatus};
 
+use super::ec2::Watch;
 use super::{Clock, Timeline};
 
 /// The amount that the recorder remembers.
@@ -20,12 +21,12 @@ pub enum Detail {
     Cheap,
 }
 
-#[derive(Debug)]
 pub struct Recorder {
     clock: Clock,
     who: String,
     detail: Detail,
     timeline: Rc<Timeline>,
+    watch: Option<Rc<dyn Watch>>,
     status: RefCell<Option<Status>>,
     /// The times at which a status was told.
     pub told: RefCell<Vec<Duration>>,
@@ -35,6 +36,8 @@ pub struct Recorder {
     /// The VIPs that were in sync in the last status. `vips` is the number of VIPs in that status.
     synced: RefCell<BTreeSet<IpAddr>>,
     vips: Cell<usize>,
+    /// The VIPs that nobody serves, as the last status tells it.
+    unserved: RefCell<BTreeSet<IpAddr>>,
     /// The time of each status, and the longest wait before a next try in that status.
     pub backoffs: RefCell<Vec<(Duration, Duration)>>,
     pub converged: RefCell<Vec<(IpAddr, Duration)>>,
@@ -43,18 +46,20 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub fn new(clock: Clock, who: &str, detail: Detail, timeline: Rc<Timeline>) -> Self {
+    pub fn new(clock: Clock, who: &str, detail: Detail, timeline: Rc<Timeline>, watch: Option<Rc<dyn Watch>>) -> Self {
         Self {
             clock,
             who: who.to_owned(),
             detail,
             timeline,
+            watch,
             status: RefCell::default(),
             told: RefCell::default(),
             news: RefCell::default(),
             passes: RefCell::default(),
             synced: RefCell::default(),
             vips: Cell::new(usize::MAX),
+            unserved: RefCell::default(),
             backoffs: RefCell::default(),
             converged: RefCell::default(),
             came: RefCell::default(),
@@ -63,6 +68,11 @@ impl Recorder {
 
     pub fn is_in_sync(&self, vip: IpAddr) -> bool {
         self.synced.borrow().contains(&vip)
+    }
+
+    /// Whether the node tells that nobody serves the VIP.
+    pub fn says_nobody_serves(&self, vip: IpAddr) -> bool {
+        self.unserved.borrow().contains(&vip)
     }
 
     pub fn all_in_sync(&self) -> bool {
@@ -120,6 +130,10 @@ impl Reporter for Recorder {
         let synced = status.vips.iter().filter(|vip| vip.in_sync).map(|vip| vip.delegate_ip);
         *self.synced.borrow_mut() = synced.collect();
         self.vips.set(status.vips.len());
+        *self.unserved.borrow_mut() = unserved(status).collect();
+        if let Some(watch) = &self.watch {
+            watch.tells(&self.who, status);
+        }
         if self.detail == Detail::Full {
             let held_back = |vip: &VipStatus| {
                 let errors = vip.bindings.iter().filter_map(|binding| binding.last_error.as_ref());
@@ -132,4 +146,10 @@ impl Reporter for Recorder {
             self.told.borrow_mut().push(self.clock.now());
         }
     }
+}
+
+/// The VIPs that nobody serves, as this status tells it.
+pub fn unserved(status: &Status) -> impl Iterator<Item = IpAddr> + '_ {
+    let is_unserved = |vip: &&VipStatus| vip.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
+    status.vips.iter().filter(is_unserved).map(|vip| vip.delegate_ip)
 }

@@ -2,6 +2,7 @@
 
 use ec2_endpoint::Fault;
 use ec2_endpoint::service::{Cut, FaultKind};
+use vipkeeper::desired::hold::Extent;
 use vipkeeper::wake::Wake;
 
 use crate::by_hand;
@@ -45,9 +46,14 @@ pub enum Trouble {
     Rollout,
     /// Two halves of the cluster do not see each other, each with a leader. Pgpool then keeps the older one.
     HalfVotes,
+    /// An operator holds the VIP on a node for a while, perhaps to move it by hand, and the daemon may start anew meanwhile.
+    Held,
+    /// Another node becomes leader that knows of no other claim: its daemon has just started, and EC2 answers no read.
+    /// Meanwhile the old leader's Pgpool stands still.
+    UnseenSuccessor,
 }
 
-pub const TROUBLES: [Trouble; 26] = [
+pub const TROUBLES: [Trouble; 28] = [
     Trouble::Handover,
     Trouble::PgpoolStopped,
     Trouble::PgpoolKilled,
@@ -74,6 +80,8 @@ pub const TROUBLES: [Trouble; 26] = [
     Trouble::DesiredFileSpoilt,
     Trouble::Rollout,
     Trouble::HalfVotes,
+    Trouble::Held,
+    Trouble::UnseenSuccessor,
 ];
 
 impl Director {
@@ -173,6 +181,8 @@ impl Director {
             }
             Trouble::Rollout => self.roll_out(cluster),
             Trouble::HalfVotes => self.half_votes(cluster, vip),
+            Trouble::Held => self.hold(cluster, vip, node),
+            Trouble::UnseenSuccessor => self.unseen_successor(cluster, vip),
         }
     }
 
@@ -188,6 +198,7 @@ impl Director {
     }
 
     fn clock_wrong(&mut self, cluster: &mut Cluster, node: usize) {
+        cluster.checks.clocks_are_wrong();
         let computer = &cluster.nodes[node].computer;
         let right = computer.skew_ms().clamp(-2000, 2000);
         let step = cluster.rng.i64(3000..=90_000);
@@ -215,6 +226,40 @@ impl Director {
                 self.at(at, Happening::Reconfigured { node, config, restarts });
             }
         }
+    }
+
+    fn hold(&mut self, cluster: &mut Cluster, vip: usize, node: usize) {
+        let extent = if cluster.rng.bool() { Extent::Everything } else { Extent::ExceptRelease };
+        let (lasts, is_ended_early) = (cluster.rng.u64(2000..=40_000), cluster.rng.bool());
+        cluster.nodes[node].computer.hold(cluster.vips[vip].ip, millis(lasts), extent);
+        if cluster.rng.bool() {
+            self.soon(cluster, 0, lasts, Happening::DaemonRestarts { node });
+        }
+        if cluster.rng.bool() {
+            self.soon(cluster, 0, lasts, Happening::Theft { vip, again: 0 });
+        }
+        // A hold that nobody ends early has ended by itself a moment before.
+        let ends = if is_ended_early { cluster.rng.u64(..lasts) } else { lasts + 1000 };
+        self.soon(cluster, ends, ends, Happening::HoldEnds { vip, node });
+    }
+
+    /// The next leader reads nothing of the old one's claim within the time in which it may raise its term. The old leader
+    /// looks again while its file still says leader.
+    fn unseen_successor(&mut self, cluster: &mut Cluster, vip: usize) {
+        let Some(node) = self.leader[vip] else { return };
+        let Pgpool::Runs(process) = self.pgpool[vip][node] else { return };
+        self.pgpool[vip][node] = Pgpool::Frozen(process);
+        for other in (0..cluster.nodes.len()).filter(|other| *other != node) {
+            self.soon(cluster, 0, 400, Happening::DaemonRestarts { node: other });
+        }
+        self.lose_leader(cluster, vip, 500, 4000);
+        self.soon(cluster, 25_000, 40_000, Happening::PgpoolContinues { vip, node, process });
+        let mut unread = Fault::new(FaultKind::ServerError { status: 500, code: "InternalError".into() });
+        for read in ["DescribeAddresses", "DescribeRouteTables", "DescribeNetworkInterfaces", "DescribeTags"] {
+            unread = unread.at(read);
+        }
+        let fault = cluster.estate.fault(unread);
+        self.soon(cluster, 11_000, 14_000, Happening::FaultEnds(fault));
     }
 
     /// Another node becomes leader too. It gives up once the halves see each other again.
