@@ -55,7 +55,7 @@ pub enum Flaw {
     RoutesNotReplaced,
     /// Reads show states that are older than the settle time.
     ReadsTooStale,
-    /// One node's clock is ten minutes fast.
+    /// One node's clock is a minute fast.
     ClockWrong,
     /// Claims are off, so a daemon takes nothing back.
     ClaimsOff,
@@ -166,7 +166,7 @@ impl Cluster {
         let nodes: Vec<_> = (0..count).map(|index| SimNode::new(&estate, index, config.clone(), &shared)).collect();
         for (index, node) in nodes.iter().enumerate() {
             let skew_ms = rng.i64(-2000..=2000);
-            node.computer.set_skew_ms(if flaw == Flaw::ClockWrong && index == 0 { 600_000 } else { skew_ms });
+            node.computer.set_skew_ms(if flaw == Flaw::ClockWrong && index == 0 { 60_000 } else { skew_ms });
             spoil(node, index, flaw);
             // In some clusters Pgpool goes on serving after its leadership. The choice costs no random number, so each
             // seed stays the cluster that it was.

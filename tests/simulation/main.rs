@@ -180,7 +180,7 @@ fn reads_that_lag_longer_than_the_settle_time_are_noticed() {
 }
 
 #[test]
-fn a_clock_that_is_wrong_by_ten_minutes_is_noticed() {
+fn a_clock_that_is_wrong_by_a_minute_is_noticed() {
     caught(Flaw::ClockWrong);
 }
 
