@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use vipkeeper::probe::ask::{PacketWay, ProbeReply, ask};
 use vipkeeper::probe::packet::{ProbeAnswer, ProbeQuestion, QUESTION_BYTES};
 use vipkeeper::probe::{Post, ProbesWanted, serve};
+use vipkeeper::problem::ProblemReason;
 use vipkeeper::wake::{self, Parts};
 
 use super::namespace::{INTERFACE, Network, PEER, in_namespace};
@@ -27,7 +28,7 @@ fn ip(address: &str) -> IpAddr {
 fn answer(answered: &[(&str, &[&str])]) -> (Post, Parts) {
     let (wakes, _) = wake::channel();
     let (post, parts) = (Post::waking(wakes.clone()), Parts::default());
-    tokio::spawn(serve(post.clone(), parts.voice("Probe", wakes)));
+    tokio::spawn(serve(post.clone(), parts.voice(ProblemReason::Probe, wakes)));
     post.want(Some(wanted(answered)));
     (post, parts)
 }
@@ -185,11 +186,11 @@ fn a_port_in_use_is_a_problem_that_ends_once_the_port_is_free() {
         let (_post, parts) = answer(&[("20.0.0.50", &["20.0.0.50"])]);
         tokio::time::sleep(SILENCE).await;
         let problems = parts.changes();
-        let [("Probe", Err(message))] = &problems[..] else { panic!("{problems:?}") };
+        let [(ProblemReason::Probe, Err(message))] = &problems[..] else { panic!("{problems:?}") };
         assert!(message.contains("UDP port 20.0.0.50:9814: ") && message.contains("in use"), "{message}");
         drop(other);
         answered_by("20.0.0.50").await;
-        assert_eq!(parts.changes(), [("Probe", Ok(()))]);
+        assert_eq!(parts.changes(), [(ProblemReason::Probe, Ok(()))]);
     });
 }
 
