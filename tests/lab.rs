@@ -14,6 +14,10 @@
 //! | variable | |
 //! |---|---|
 //! | `VIPKEEPER_LAB=guide` | vipkeeper and the scripts of Pgpool's guide side by side, and nothing else |
+//! | `VIPKEEPER_LAB=settings` | settings of Pgpool's watchdog side by side, and nothing else |
+//! | `VIPKEEPER_LAB_SETTINGS='deadtime 2,./my.conf'` | with it: these alone, by name (docs/lab/settings.md), or as a file with lines of pgpool.conf |
+//! | `VIPKEEPER_LAB_DEEDS=Stopped,Killed` | with it: these deeds alone; besides, `Hung`, `CutOff`, `KilledHigherLate` and `KilledLowerLate` |
+//! | `VIPKEEPER_LAB_MINUTES=30` | with it: so long packets are lost, in `pgpool_settings_under_loss` |
 //! | `VIPKEEPER_LAB_AT_ONCE=4` | so many labs at the same time, with `--test-threads 4`; a core carries two or three |
 //! | `VIPKEEPER_LAB_REPORT=docs/lab` | where the report goes; without it, into the build's folder |
 //! | `VIPKEEPER_LAB_GO_ON=yes` | plays only what an earlier, interrupted report lacks, and finishes that |
@@ -66,6 +70,8 @@ mod report;
 mod resolver;
 #[path = "lab/scenarios/mod.rs"]
 mod scenarios;
+#[path = "lab/settings/mod.rs"]
+mod settings;
 #[path = "lab/signals.rs"]
 mod signals;
 #[path = "lab/software.rs"]

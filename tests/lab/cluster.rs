@@ -32,8 +32,8 @@ use super::software::{self, Nodes, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
 use super::suite::Suite;
 use super::vpc::{DATABASE, DATABASE_PORT, Instance, Method, NODES, Vpc};
 
-/// The first election, and Pgpool's own pause before its lifecheck.
-const BOOT: Duration = Duration::from_mins(1);
+/// The first election, and Pgpool's own pause before its lifecheck: ten times `wd_interval`, which is 10 s by default.
+const BOOT: Duration = Duration::from_mins(3);
 /// Answers in a row, without a pause, after which the client counts as served.
 const STEADY: usize = 10;
 /// The unit's own limit is longer.
@@ -215,6 +215,12 @@ impl Lab {
     pub fn cut(&self, from_peers: &[usize], from_ec2: &[usize]) {
         self.vpc.cut(from_peers, from_ec2);
         self.recorder.note("cut");
+    }
+
+    /// The node reaches nobody any more, its clients neither.
+    pub fn isolate(&self, node: usize) {
+        self.vpc.isolate(node);
+        self.recorder.note("isolated");
     }
 
     /// The node reaches its trusted servers no more, and everybody else as before.

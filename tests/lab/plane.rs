@@ -203,3 +203,13 @@ pub fn cut(router: &Machine, between: &[(&str, &str)], from_router: &[String]) {
     );
     router.feed("nft", &["-f", "-"], &rules);
 }
+
+/// So many of a hundred packets between these links of the router are lost, in either direction.
+pub fn lose(router: &Machine, between: &[&str], percent: u32) {
+    let links = between.join(", ");
+    let rules = format!(
+        "table ip loss {{\nchain passing {{ type filter hook forward priority -11\n\
+         iifname {{ {links} }} oifname {{ {links} }} numgen random mod 100 < {percent} drop\n}}\n}}\n"
+    );
+    router.feed("nft", &["-f", "-"], &rules);
+}

@@ -52,10 +52,31 @@ pub struct Setup {
     /// Whose Pgpool-II and PostgreSQL they are.
     pub suite: Suite,
     pub nodes: Nodes,
+    pub priorities: Priorities,
     /// Whether EC2's address comes from the resolver.
     pub by_name: bool,
     /// Further lines of pgpool.conf.
     pub pgpool_conf: &'static str,
+}
+
+/// The `wd_priority` of the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priorities {
+    /// The first node has the highest.
+    Falling,
+    /// The last node has the highest.
+    Rising,
+    Equal,
+}
+
+impl Priorities {
+    fn of(self, node: usize, nodes: usize) -> usize {
+        match self {
+            Self::Falling => nodes - node,
+            Self::Rising => node + 1,
+            Self::Equal => 1,
+        }
+    }
 }
 
 /// The nodes that Pgpool is configured with, and those of them that start.
@@ -195,7 +216,8 @@ fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
 }
 
 /// Pgpool's parameters as of 4.3. The watchdog is quicker than by default, so that a test takes seconds. Nodes of one
-/// priority that started in the same second reject each other's candidacy for 5 s and more, so each has its own.
+/// priority that started in the same second reject each other's candidacy for 5 s and more, so each has its own. The log has
+/// milliseconds, because the parts of an election are read from it.
 pub fn pgpool_conf(vpc: &Vpc, own: usize, setup: Setup) -> String {
     let before_down = if setup.late_down { "/usr/bin/late " } else { "" };
     let [up, down, arping] = setup.keeper.commands(setup.method, before_down);
@@ -203,6 +225,7 @@ pub fn pgpool_conf(vpc: &Vpc, own: usize, setup: Setup) -> String {
         "listen_addresses = '*'
 port = {PGPOOL_PORT}
 num_init_children = 16
+log_line_prefix = '%m: %a pid %p: '
 max_pool = 1
 backend_clustering_mode = 'streaming_replication'
 backend_hostname0 = '{DATABASE}'
@@ -217,14 +240,11 @@ if_down_cmd = '{down}'
 arping_cmd = '{arping}'
 wd_authkey = '{}'
 wd_priority = {}
-wd_interval = 1
-wd_heartbeat_keepalive = 1
-wd_heartbeat_deadtime = 5
-{}",
+{WATCHDOG}{}",
         if setup.suite == Suite::Here { "delegate_IP" } else { "delegate_ip" },
         setup.method.delegate_ip(),
         setup.authkey.unwrap_or_default(),
-        vpc.instances.len() - own,
+        setup.priorities.of(own, vpc.instances.len()),
         if setup.suite == Suite::Trixie { BY_QUERY } else { "wd_lifecheck_method = 'heartbeat'\n" },
     );
     if setup.nodes == Nodes::TwoWithHalfVotes {
@@ -245,6 +265,12 @@ heartbeat_port{number} = 9694
     text.push_str(setup.pgpool_conf);
     text
 }
+
+/// The lab's watchdog, quicker than by default.
+pub const WATCHDOG: &str = "wd_interval = 1
+wd_heartbeat_keepalive = 1
+wd_heartbeat_deadtime = 5
+";
 
 /// A lifecheck that asks the other nodes' Pgpools. Versions 4.6.0 to 4.6.2 hear no other node's heartbeat, because they
 /// listen on loopback addresses alone (release notes of 4.6.3), and their lifecheck never starts.

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use super::machine::{Machine, clean, output};
 use super::moto::{self, Moto};
-use super::plane::{Following, Plane, cut};
+use super::plane::{Following, Plane, cut, lose};
 use super::resolver::Resolver;
 use super::suite::Suite;
 
@@ -231,9 +231,27 @@ impl Vpc {
         cut(&self.router, &between, &from_router.collect::<Vec<_>>());
     }
 
+    /// No packet passes between these two nodes any more; everything else does.
+    pub fn cut_between(&self, one: usize, other: usize) {
+        cut(&self.router, &[(self.instances[one].name, self.instances[other].name)], &[]);
+    }
+
     /// The node reaches no address of the router's in the VPC; whatever is behind the router is reached as before.
     pub fn cut_from_router(&self, node: usize) {
         cut(&self.router, &[], &[self.instances[node].name.to_owned()]);
+    }
+
+    /// The node reaches nobody and nobody reaches it, as where its machine has lost its power.
+    pub fn isolate(&self, node: usize) {
+        let own = self.instances[node].name;
+        let everybody = NODES.into_iter().filter(|name| *name != own).chain(["database", "client", "internet"]);
+        let between: Vec<_> = everybody.map(|link| (own, link)).collect();
+        cut(&self.router, &between, &[own.to_owned(), format!("ec2-{own}")]);
+    }
+
+    /// So many of a hundred packets between the nodes are lost from now on; all other packets pass.
+    pub fn lose_between_nodes(&self, percent: u32) {
+        lose(&self.router, &NODES, percent);
     }
 
     pub fn heal(&self) {

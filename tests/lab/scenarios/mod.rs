@@ -23,7 +23,7 @@ use super::moto;
 use super::prometheus::Prometheus;
 use super::report::{self, Row, Told, What, outage, seconds};
 use super::signals;
-use super::software::{self, Nodes, Setup, WATCHDOG_PORT};
+use super::software::{self, Nodes, Priorities, Setup, WATCHDOG_PORT};
 use super::suite::{self, Suite};
 use super::tools;
 use super::unshare;
@@ -79,6 +79,8 @@ pub enum Set {
     Full,
     /// The comparison alone, with `VIPKEEPER_LAB=guide`.
     Guide,
+    /// The settings of Pgpool alone, with `VIPKEEPER_LAB=settings`.
+    Settings,
 }
 
 pub struct Scenario {
@@ -213,6 +215,7 @@ pub fn plain(method: Method) -> Setup {
         own_clocks: false,
         suite: Suite::Here,
         nodes: Nodes::Three,
+        priorities: Priorities::Falling,
         by_name: false,
         pgpool_conf: "",
     }
@@ -367,8 +370,9 @@ pub fn is_played(set: Set) -> bool {
         Set::Short => (["short", "full"].contains(&chosen.as_str()), "short"),
         Set::Full => (chosen == "full", "full"),
         Set::Guide => (chosen == "guide", "guide"),
+        Set::Settings => (chosen == "settings", "settings"),
     };
-    assert!(["short", "full", "guide"].contains(&chosen.as_str()), "VIPKEEPER_LAB cannot be {chosen:?}");
+    assert!(["short", "full", "guide", "settings"].contains(&chosen.as_str()), "VIPKEEPER_LAB cannot be {chosen:?}");
     if !is_played {
         eprintln!("\nskipped: what of the lab VIPKEEPER_LAB={needed} plays");
         return false;
@@ -417,7 +421,8 @@ pub fn at_once() -> usize {
     number("VIPKEEPER_LAB_AT_ONCE")
 }
 
-fn number(variable: &str) -> usize {
+/// The number in a variable; 1 where it is not set.
+pub fn number(variable: &str) -> usize {
     let number = env::var(variable).map_or(1, |value| value.parse().unwrap_or(0));
     assert!(number > 0, "{variable} is a number from 1 on");
     number
