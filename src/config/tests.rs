@@ -192,10 +192,7 @@ fn what_one_value_or_table_gets_wrong_is_said_about_it() {
         (top("[probe]\nport = 0"), "v.toml:2: probe.port: 0 is not a whole number from 1 to 65535"),
         (top("[probe]\nport = 65536"), "v.toml:2: probe.port: 65536 is not a whole number from 1 to 65535"),
         (top("[probe]\ninterval = '900ms'"), "v.toml:2: probe.interval: 900ms is out of range: give a time from 1s to"),
-        (
-            top("[probe]\ninterval = '61s'"),
-            "v.toml:2: probe.interval: 1m 1s is out of range: give a time from 1s to 1m",
-        ),
+        (top("[probe]\ninterval = '61s'"), "v.toml:2: probe.interval: 61s is out of range: give a time from 1s to 1m"),
         (top("[claims]\nmode = 'on'"), "v.toml:2: claims.mode: 'on' is none of \"tags\", \"off\""),
         (top("claims = 'on'"), "v.toml:1: claims.mode: 'on' is none of \"tags\", \"off\""),
         (top("claims = ''"), "v.toml:1: claims.mode: is empty: give \"tags\" or \"off\", or leave the key out"),

@@ -42,11 +42,11 @@ pub async fn serve(post: Post, voice: PartVoice) {
         let work = async {
             match &wanted {
                 Some(wanted) => {
-                    ask_and_answer(wanted, &Work { post: &post, voice: &voice, allowance: &allowance }).await
+                    ask_and_answer(wanted, &Work { post: &post, voice: &voice, allowance: &allowance }).await;
                 }
                 None => {
                     voice.tell(Ok(()));
-                    pending().await
+                    pending::<()>().await;
                 }
             }
         };
@@ -97,7 +97,7 @@ async fn keep_answering(wanted: &ProbesWanted, work: &Work<'_>) {
         let retry = async { if is_whole { pending().await } else { sleep(AGAIN).await } };
         let broken = async {
             if sockets.next().await.is_none() {
-                pending().await
+                pending::<()>().await;
             }
         };
         tokio::select! {

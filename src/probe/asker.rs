@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The pause between two questions, and the longest wait, while the answers have just ended.
 const QUICK: Duration = Duration::from_millis(200);
 /// For how long after the last answer the questions are quick.
-const QUICK_FOR: Duration = Duration::from_secs(60);
+const QUICK_FOR: Duration = Duration::from_mins(1);
 
 /// Asks for ever. While nobody answers, questions follow one another quickly for a minute: the VIP is probably moving, and
 /// the new leader measures its way by the first question that arrives.

@@ -14,7 +14,7 @@ use crate::ids::InstanceId;
 use crate::wake::Wake;
 
 /// A change that has led no packet here after this long is not measured any more.
-const MEASURED_WITHIN: Duration = Duration::from_secs(60);
+const MEASURED_WITHIN: Duration = Duration::from_mins(1);
 
 /// The questions to ask, and the answers to give.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,8 +197,8 @@ mod tests {
         (post, woken_by)
     }
 
-    fn reply(instance: &str) -> Option<ProbeReply> {
-        Some(ProbeReply { instance: instance.parse().unwrap(), took: S(0), way: PacketWay::Outside })
+    fn reply(instance: &str) -> ProbeReply {
+        ProbeReply { instance: instance.parse().unwrap(), took: S(0), way: PacketWay::Outside }
     }
 
     #[tokio::test(start_paused = true)]
@@ -206,7 +206,7 @@ mod tests {
         let (post, mut woken_by) = post();
         let began = Instant::now();
         for (instance, is_new) in [("i-b", true), ("i-b", false), ("i-c", true), ("i-c", false)] {
-            post.tell(vip(), reply(instance));
+            post.tell(vip(), Some(reply(instance)));
             assert_eq!(woken_by.try_recv().is_ok(), is_new, "{instance}");
             tokio::time::advance(S(1)).await;
         }

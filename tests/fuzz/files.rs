@@ -55,7 +55,7 @@ fn a_damaged_desired_file_is_refused_or_means_what_it_says() {
             Ok(read) => {
                 let read = read.expect("the file is there");
                 assert_eq!(read.delegate_ip, IP);
-                // What was understood is the same when it is written and read again.
+                // The file that was understood stays equal when it is written and read again.
                 write(&path, &serde_json::to_vec(&read).unwrap());
                 assert_eq!(file::read_of_any_boot(&path, IP, &trusted()).unwrap(), Some(read.clone()));
                 format!("{:?}", std::mem::discriminant(&read.wanted))

@@ -1,7 +1,7 @@
 //! Everything that reads text of others gets damaged text, for some seconds: it may refuse it, and it may not panic, hang,
 //! or take the half for the whole.
 //!
-//! The damage is made from a seed. What brings a new kind of result becomes material for further damage.
+//! The damage is made from a seed. A text that brings a new kind of result becomes material for further damage.
 //!
 //! | variable | |
 //! |---|---|
@@ -100,7 +100,7 @@ fn kind(result: &str) -> String {
     kind
 }
 
-/// What people are told fits on one line and commands no terminal.
+/// A message that people read fits on one line and commands no terminal.
 fn assert_fit_to_be_shown(message: &str) {
     let shown = shown::line(message);
     assert!(!shown.contains(shown::is_unsafe) && shown.len() < 5 * shown::LONGEST, "{shown:?}");

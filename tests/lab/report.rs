@@ -39,7 +39,7 @@ Pgpool's part (its watchdog is set to notice a silent peer after 5 s); the old l
 there, or from what the last column says, to the first query answered through the new leader; where the leader stays, the
 outage itself. Times are medians where a scenario was played more than once; calls, end, signals and picture are those of
 the run with the median outage. The scripts of Pgpool's own guide on the same machines: [side by side](side-by-side.md).
-Newer versions of Pgpool-II: [versions](versions.md).
+Newer versions of Pgpool-II: [versions](versions.md). Settings of its watchdog: [settings](settings.md).
 
 ";
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{anchor, markdown};
 
 /// Each document in English that is kept in Japanese too, and its translation.
-const PAIRS: [(&str, &str); 10] = [
+const PAIRS: [(&str, &str); 11] = [
     ("README.md", "README.ja.md"),
     ("docs/account.md", "docs/ja/account.md"),
     ("docs/clients.md", "docs/ja/clients.md"),
@@ -15,12 +15,17 @@ const PAIRS: [(&str, &str); 10] = [
     ("docs/metrics.md", "docs/ja/metrics.md"),
     ("docs/migration.md", "docs/ja/migration.md"),
     ("docs/operations.md", "docs/ja/operations.md"),
+    ("docs/pgpool.md", "docs/ja/pgpool.md"),
     ("docs/security.md", "docs/ja/security.md"),
     ("docs/testing.md", "docs/ja/testing.md"),
 ];
 
 /// Documents for operators that are kept in English alone, each with its reason.
-const ENGLISH_ALONE: [(&str, &str); 1] = [("docs/claims.md", "the protocol, for those who read the code beside it")];
+const ENGLISH_ALONE: [(&str, &str); 3] = [
+    ("docs/claims.md", "the protocol, for those who read the code beside it"),
+    ("docs/dependencies.md", "a reason for each crate, for those who change the program"),
+    ("docs/full-run.md", "what a command printed"),
+];
 
 /// The list of the Japanese documents, with its glossary. No document in English is like it.
 const GLOSSARY: &str = "docs/ja/README.md";
