@@ -189,10 +189,6 @@ fn what_one_value_or_table_gets_wrong_is_said_about_it() {
         (top("[limits]\nrequests_per_s = nan"), "v.toml:2: limits.requests_per_s: NaN is not a number from 0.5 to 50"),
         (top("[intervals]\nleader = '10'"), "v.toml:2: intervals.leader: '10' is no time like \"10s\": "),
         (top("[intervals]\nleader = '11m'"), "v.toml:2: intervals.leader: 11m is out of range: give a time from 2s to"),
-        (top("[probe]\nport = 0"), "v.toml:2: probe.port: 0 is not a whole number from 1 to 65535"),
-        (top("[probe]\nport = 65536"), "v.toml:2: probe.port: 65536 is not a whole number from 1 to 65535"),
-        (top("[probe]\ninterval = '900ms'"), "v.toml:2: probe.interval: 900ms is out of range: give a time from 1s to"),
-        (top("[probe]\ninterval = '61s'"), "v.toml:2: probe.interval: 61s is out of range: give a time from 1s to 1m"),
         (top("[claims]\nmode = 'on'"), "v.toml:2: claims.mode: 'on' is none of \"tags\", \"off\""),
         (top("claims = 'on'"), "v.toml:1: claims.mode: 'on' is none of \"tags\", \"off\""),
         (top("claims = ''"), "v.toml:1: claims.mode: is empty: give \"tags\" or \"off\", or leave the key out"),
@@ -250,6 +246,19 @@ fn what_one_value_or_table_gets_wrong_is_said_about_it() {
             route("tables = ['rtb-1']\n[[vip.also]]\n[vip.also.route]\ntables = ['rtb-1']"),
             "v.toml:5: vip[0].also[0].address: is missing",
         ),
+    ] {
+        assert!(said.starts_with(wanted), "said:   {said}\nwanted: {wanted}");
+    }
+}
+
+#[test]
+fn what_the_probes_cannot_be_told_is_said_about_it() {
+    let set = |text: &str| problem(&format!("{text}\n{MINIMAL}"));
+    for (said, wanted) in [
+        (set("[probe]\nport = 0"), "v.toml:2: probe.port: 0 is not a whole number from 1 to 65535"),
+        (set("[probe]\nport = 65536"), "v.toml:2: probe.port: 65536 is not a whole number from 1 to 65535"),
+        (set("[probe]\ninterval = '900ms'"), "v.toml:2: probe.interval: 900ms is out of range: give a time from 1s to"),
+        (set("[probe]\ninterval = '61s'"), "v.toml:2: probe.interval: 61s is out of range: give a time from 1s to 1m"),
     ] {
         assert!(said.starts_with(wanted), "said:   {said}\nwanted: {wanted}");
     }

@@ -166,5 +166,5 @@ fn the_page_shows_the_bounds() {
         assert!(!beyond.iter().any(|value| accepts(value)), "{row:?}: {beyond:?}");
         compared += 1;
     }
-    assert_eq!(compared, 4);
+    assert_eq!(compared, 6);
 }
