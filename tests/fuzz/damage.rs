@@ -102,7 +102,10 @@ impl Damage {
             3 => text.insert(from, self.rng.u8(..)),
             4 => insert(text, from, self.piece().as_bytes()),
             5 => _ = text.splice(from..to, self.piece().bytes()),
-            6 => insert(text, from, &text[from..to].to_vec()),
+            6 => {
+                let twice = text[from..to].to_vec();
+                insert(text, from, &twice);
+            }
             7 => {
                 let other = self.any().to_vec();
                 let (start, end) = self.range(other.len());
