@@ -379,9 +379,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// One read for each source. If a subnet carries claims, the subnets' tags are one more source.
+    /// One read for each source. If a subnet carries claims, the subnets' tags are one more source: that may be so wherever
+    /// a VIP has a secondary address, because the other addresses may be missing in a configuration that rolls through.
     fn reads_per_pass(&self) -> usize {
-        if self.vips.iter().any(|vip| vip.anchor.starts_with("subnet-")) { 4 } else { 3 }
+        let is_secondary = |pointer: &Pointer| matches!(pointer, Pointer::Secondary(_));
+        if self.vips.iter().any(|vip| vip.pointers.iter().any(is_secondary)) { 4 } else { 3 }
     }
 
     fn passes(&self) -> usize {
