@@ -165,6 +165,7 @@ fn without_a_record_nobody_fights() {
 #[test]
 fn in_good_order_an_older_claim_never_takes_from_a_newer_one() {
     holds(Setup { timely: true, nodes: 3, ..Setup::new("timely, three nodes", ElasticIp) });
+    holds(Setup { timely: true, ups: 3, ..Setup::new("timely, three leaderships", Route) });
     holds(Setup { timely: true, faults: 1, restarts: 1, ..Setup::new("timely, a lost call, a restart", ElasticIp) });
 }
 
@@ -174,6 +175,8 @@ fn without_any_one_rule_something_breaks() {
     let base = Setup { drifts: 1, stale: 1, ..Setup::new("", ElasticIp) };
     let timely = Setup { timely: true, faults: 1, ..Setup::new("", ElasticIp) };
     let keeps = Setup { keeps: true, stale: 1, ..Setup::new("", ElasticIp) };
+    let route = Setup::new("", Route);
+    let thrice = Setup { timely: true, ups: 3, ..Setup::new("", Route) };
     for (name, mutant, setup) in [
         ("the record is never read", Mutant::ClaimsNotRead, base),
         ("one tag for all nodes", Mutant::SharedTag, base),
@@ -186,6 +189,9 @@ fn without_any_one_rule_something_breaks() {
         ("one stale look revives a claim", Mutant::ForgetsRivals, base),
         ("claims are never withdrawn", Mutant::NeverWithdraws, base),
         ("a withdrawal does not say what it ends", Mutant::EndsUnnamed, base),
+        ("an older read revives a claim", Mutant::BelievesOldReads, base),
+        ("leftovers are looked at twice", Mutant::LeftoversWait, route),
+        ("all that withdrew left leftovers", Mutant::AllAreLeftovers, thrice),
         ("kept from a successor", Mutant::KeepsFromASuccessor, keeps),
         ("kept for ever", Mutant::KeepsForEver, keeps),
     ] {

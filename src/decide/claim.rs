@@ -19,7 +19,7 @@ use crate::decide::timing::{
 use crate::desired::Desired;
 use crate::ids::ClaimId;
 use crate::ids::{InstanceId, Term};
-use crate::observe::seen::{Claims, Copies, Moment};
+use crate::observe::seen::{Claims, Copies, Holder, Moment};
 
 /// A claim of another node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,9 +58,9 @@ pub struct OwnClaim {
     /// When the daemon learned from the last read that showed a newer claim. Meaningless while `superseded_by` is
     /// `None`.
     pub rival_shown_at: Moment,
-    /// The newer claim that its node was seen to give up last, and when the daemon learned of that. A read that may be
-    /// older shows the claim as if it stood.
-    pub rival_given_up: Option<(Rival, Moment)>,
+    /// The newer claims that their nodes were seen to give up: of each node the highest such term, and when the daemon
+    /// learned of that. A read that may be older shows such a claim as if it stood.
+    pub seen_given_up: BTreeMap<InstanceId, (Term, Moment)>,
 }
 
 impl OwnClaim {
@@ -190,6 +190,16 @@ fn covers(claims: &Claims, anchor: Option<&Anchor>, resources: &BTreeSet<String>
     resources.is_empty() || reads(claims, anchor).any(|(resource, _, at)| resources.contains(resource) && at >= since)
 }
 
+/// The ids of the resources that showed the newer claim last, if the VIP has none of them any more. No read shows this node
+/// the end of such a claim. That the VIP's other resources do not show the claim says nothing: its node may lead with another
+/// configuration, and record the claim on the former resources alone.
+#[must_use]
+pub fn rival_out_of_sight<'a>(own: &'a OwnClaim, vip: &Vip) -> Option<&'a BTreeSet<String>> {
+    let is_read = |resource: &Anchor| own.rival_on.contains(resource.resource());
+    let in_sight = vip.anchor.iter().any(is_read) || vip.other_anchors().iter().any(is_read);
+    (own.superseded_by.is_some() && !own.rival_on.is_empty() && !in_sight).then_some(&own.rival_on)
+}
+
 /// The state of this node's claim on the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
@@ -261,11 +271,10 @@ pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
 pub fn learn(own: &mut OwnClaim, vip: &Vip, claims: &Claims, now: Moment) {
     let (me, anchor) = (&vip.instance, vip.anchor.as_ref());
     let Some(Whole { mut terms, withdrawn, at }) = Whole::of(claims) else { return };
-    if let Some((given_up, shown_at)) = &own.rival_given_up
-        && at < *shown_at + SETTLE
-        && terms.get(&given_up.node).is_some_and(|term| *term <= given_up.term)
-    {
-        terms.to_mut().insert(given_up.node.clone(), WITHDRAWN);
+    for (node, (given_up, learned_at)) in &own.seen_given_up {
+        if at < *learned_at + SETTLE && terms.get(node).is_some_and(|term| term <= given_up) {
+            terms.to_mut().insert(node.clone(), WITHDRAWN);
+        }
     }
     let began_under_claim = at >= own.adopted_at;
     // Claims that were read before this claim began are older, whatever the clocks say. This is not certain if the
@@ -290,6 +299,7 @@ pub fn learn(own: &mut OwnClaim, vip: &Vip, claims: &Claims, now: Moment) {
             own.recorded = false;
         }
     }
+    note_given_up(own, &withdrawn, me, now);
     match newest(&terms, me).filter(|rival| is_newer(rival, me, own.term)) {
         Some(rival) => {
             let (on, shown_at) = shown_on(claims, anchor, &rival);
@@ -303,9 +313,7 @@ pub fn learn(own: &mut OwnClaim, vip: &Vip, claims: &Claims, now: Moment) {
             // A read without the newer claim may show the state before that claim. A read in which its node gave up this
             // very claim can only show the state after it.
             let ended = |rival: &Rival| withdrawn.get(&rival.node).is_some_and(|given_up| *given_up >= rival.term);
-            if let Some(rival) = own.superseded_by.take_if(|rival| ended(rival)) {
-                own.rival_given_up = Some((rival, now));
-            }
+            own.superseded_by.take_if(|rival| ended(rival));
             // Reads lag by [`SETTLE`] at most. A read that begins at least that long after the newer claim was shown
             // cannot show the state before that claim.
             let since = own.rival_shown_at + SETTLE;
@@ -317,6 +325,29 @@ pub fn learn(own: &mut OwnClaim, vip: &Vip, claims: &Claims, now: Moment) {
     if own.superseded_by.is_none() {
         own.rival_on.clear();
     }
+}
+
+/// Notes the newer claims that their nodes gave up, whether this node had seen those claims stand or not: a newer
+/// leadership may have ended before this node's next look. A claim may stand on record again after its end and be given up
+/// once more: a tag may have been written late, or the node's watchdog may have changed its mind twice.
+fn note_given_up(own: &mut OwnClaim, withdrawn: &BTreeMap<InstanceId, Term>, me: &InstanceId, now: Moment) {
+    for (node, given_up) in withdrawn.iter().filter(|(node, _)| *node != me) {
+        let was_newer = is_newer(&Rival { node: node.clone(), term: *given_up }, me, own.term);
+        let stood_again =
+            own.superseded_by.as_ref().is_some_and(|rival| rival.node == *node && rival.term <= *given_up);
+        let is_news = |known: &Term| known < given_up || (known == given_up && stood_again);
+        if was_newer && own.seen_given_up.get(node).is_none_or(|(known, _)| is_news(known)) {
+            own.seen_given_up.insert(node.clone(), (*given_up, now));
+        }
+    }
+}
+
+/// Whether a binding is left over from a newer claim that its holder gave up. It must have been seen elsewhere before this
+/// node learned that the claim was over, or in the same look: a binding that leaves later was taken by another claim.
+#[must_use]
+pub fn is_left_over(own: &OwnClaim, holder: &Holder, elsewhere_since: Moment) -> bool {
+    let given_up = holder.instance.as_ref().and_then(|node| own.seen_given_up.get(node));
+    given_up.is_some_and(|(_, learned_at)| elsewhere_since <= *learned_at)
 }
 
 /// The record as it was read since the claim began; `None` if the record was not read since then.

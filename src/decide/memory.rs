@@ -184,7 +184,7 @@ impl Memory {
             superseded_by,
             rival_on: BTreeSet::new(),
             rival_shown_at: now,
-            rival_given_up: None,
+            seen_given_up: BTreeMap::new(),
         });
         for track in self.tracks.values_mut() {
             track.applied = false;
@@ -263,7 +263,7 @@ impl Memory {
             recorded: own.recorded,
             superseded_by: own.superseded_by.clone(),
             superseded_on: own.rival_on.clone(),
-            given_up: own.rival_given_up.clone(),
+            seen_given_up: own.seen_given_up.clone(),
             applied: self.tracks.iter().filter(|(_, track)| track.applied).map(|(key, _)| key.clone()).collect(),
             gone: self.tracks.iter().filter(|(_, track)| track.gone).map(|(key, _)| key.clone()).collect(),
             led: self.led,
@@ -300,7 +300,7 @@ impl Memory {
                 superseded_by: persisted.superseded_by,
                 rival_on: persisted.superseded_on,
                 rival_shown_at: now,
-                rival_given_up: persisted.given_up,
+                seen_given_up: persisted.seen_given_up,
             }),
             tracks,
             kept_since: Some(now),
@@ -387,9 +387,9 @@ pub struct Persisted {
     /// The ids of the resources whose tags showed the newer claim.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub superseded_on: BTreeSet<String>,
-    /// The newer claim that its node was seen to give up last, and when this node learned of that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub given_up: Option<(Rival, Moment)>,
+    /// The newer claims that their nodes were seen to give up, and when this node learned of that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen_given_up: BTreeMap<InstanceId, (Term, Moment)>,
     /// The bindings that have pointed here under this claim.
     pub applied: Vec<BindingKey>,
     /// The bindings that have left this node since it stopped leading. Somebody else brought a binding among them that

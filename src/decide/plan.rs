@@ -278,7 +278,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Takes back a binding that this leader had and somebody else holds now, after a second look.
+    /// Takes back a binding that this leader had and somebody else holds now, after a second look. The second look finds a
+    /// newer claim that is not on record yet. A binding that is left over from a newer claim needs none: its holder gave
+    /// that claim up.
     fn retake(
         &self,
         binding: &Binding,
@@ -287,14 +289,16 @@ impl Planner<'_> {
         holder: &Holder,
         look_at: &mut Option<Moment>,
     ) -> Verdict {
-        let holder = holder.to_string();
+        let own = self.memory.claim.as_ref();
+        let since = track.elsewhere_since.unwrap_or(sight.at);
         // One retake is no fight yet: a person may have changed two things, one after the other.
-        let due = track.elsewhere_since.unwrap_or(sight.at) + pause_after(track.retakes.saturating_sub(1));
-        if sight.at < due {
+        let due = since + pause_after(track.retakes.saturating_sub(1));
+        let is_left_over = own.is_some_and(|own| claim::is_left_over(own, holder, since));
+        let holder = holder.to_string();
+        if sight.at < due && !is_left_over {
             sooner(look_at, due);
             return say(State::Drift, Why::SecondLook { holder });
         }
-        let own = self.memory.claim.as_ref();
         if !own.is_some_and(|own| claim::has_looked_lately(&self.observed.claims, own, self.now)) {
             self.look_again(look_at);
             return say(State::Drift, Why::SecondLook { holder });

@@ -111,7 +111,7 @@ impl Found {
                     "on_watchdogs_word",
                     "written_boottime_ns",
                     "term_mended",
-                    "given_up",
+                    "seen_given_up",
                     "gone",
                     "led",
                     "keeping",

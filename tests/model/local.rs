@@ -11,9 +11,10 @@ use std::time::Duration;
 use vipkeeper::action::{Action, Force, Purpose, RouteCall};
 use vipkeeper::binding::{Account, Anchor, Binding, BindingKey, ClaimMode, Handover, Kind, OnRelease, Vip};
 use vipkeeper::claim_tag::{self, WITHDRAWN};
-use vipkeeper::decide::claim::OwnClaim;
-use vipkeeper::decide::memory::Memory;
+use vipkeeper::decide::claim::{OwnClaim, Rival};
+use vipkeeper::decide::memory::{Memory, Track};
 use vipkeeper::decide::plan::plan;
+use vipkeeper::decide::timing::SETTLE;
 use vipkeeper::desired::{Claim, Desired, WhyStandby, WhyUnknown};
 use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
@@ -90,6 +91,8 @@ pub struct Next {
     pub local: u32,
     pub binding: Option<What>,
     pub tag: Option<What>,
+    /// The node believes in a newer claim that it was shown given up, on the word of a read that may be older than that.
+    pub revived: bool,
 }
 
 /// The state of one node.
@@ -141,6 +144,20 @@ fn number(id: &AssociationId) -> u8 {
 
 fn elsewhere() -> Seen {
     Seen::Elsewhere(Holder { name: "eni-x".to_owned(), instance: None, blackhole: false })
+}
+
+fn held_by(node: u8) -> Seen {
+    Seen::Elsewhere(Holder { name: "eni-x".to_owned(), instance: Some(instance(node)), blackhole: false })
+}
+
+/// Whether the last read, which may be older than the end of a newer claim, makes that claim stand again.
+fn believes_an_older_read(it: &Local) -> bool {
+    let (Some(own), Some(read_at)) = (&it.memory.claim, it.observed.claims.at()) else { return false };
+    let rival = own.superseded_by.as_ref();
+    let given_up = rival.and_then(|rival| own.seen_given_up.get(&rival.node));
+    let is_over =
+        |rival: &Rival, (term, learned_at): &(Term, Moment)| *term >= rival.term && read_at < *learned_at + SETTLE;
+    rival.zip(given_up).is_some_and(|(rival, given_up)| is_over(rival, given_up))
 }
 
 fn claim_id(k: u8) -> ClaimId {
@@ -199,6 +216,23 @@ impl Locals {
         self.get(number).memory.keeping.map(|keeping| keeping.term.0)
     }
 
+    /// Whether the node's take for the leadership `k` may disturb another node's newer one. A node that withdrew and claims
+    /// anew may lose the binding once in between to an older leader. A take of a node that has stood down since is judged
+    /// where it is carried out before the node stands down.
+    pub fn is_excused(&self, number: u32, k: u8, other: u8, up_lately: u8) -> bool {
+        let own = self.get(number).memory.claim.as_ref().filter(|own| own.id == claim_id(k));
+        own.is_none_or(|own| up_lately > 0 && own.seen_given_up.contains_key(&instance(other)))
+    }
+
+    /// Whether the node serves the leadership `k`, of which it knows, and has no own write to wait for.
+    pub fn serves(&self, number: u32, k: u8) -> bool {
+        let local = self.get(number);
+        let at_rest = |track: &Track| track.applied && track.expected.is_none();
+        !local.has_news()
+            && local.claim().is_some_and(|own| own.id == claim_id(k))
+            && local.memory.tracks.get(&self.key).is_some_and(at_rest)
+    }
+
     pub fn associations(&self, number: u32) -> u32 {
         self.associations[number as usize]
     }
@@ -251,7 +285,8 @@ impl Locals {
         if self.happens(&mut it, event) {
             (binding, tag) = self.decide(&mut it);
         }
-        let next = Next { local: self.number(it), binding, tag };
+        let revived = matches!(event, Event::Answer(..)) && believes_an_older_read(&it);
+        let next = Next { local: self.number(it), binding, tag, revived };
         self.known.insert((local, event), next);
         next
     }
@@ -276,8 +311,8 @@ impl Locals {
                     Pointer::At(node, association) if node == it.node => {
                         Seen::Here { association: self.association(association) }
                     }
-                    // No rule depends on who holds the binding.
-                    Pointer::Foreign | Pointer::At(..) => elsewhere(),
+                    Pointer::At(node, _) => held_by(node),
+                    Pointer::Foreign => elsewhere(),
                 };
                 it.observed.sights.insert(self.key.clone(), Sight { seen, at });
                 it.observed.claims = claims(&tags, at);
@@ -368,7 +403,14 @@ impl Locals {
             }
         }
         let kept = it.memory.keeping;
+        let known = it.memory.claim.as_ref().map(|own| own.seen_given_up.clone());
+        if let (Some(Mutant::BelievesOldReads), Some(own)) = (mutant, &mut it.memory.claim) {
+            own.seen_given_up.values_mut().for_each(|(_, learned_at)| *learned_at = Moment::ZERO);
+        }
         it.memory.learn(vip, &desired, &mut observed, Now { at: NOW, wall_ms });
+        if let (Some(Mutant::BelievesOldReads), Some(own), Some(known)) = (mutant, &mut it.memory.claim, known) {
+            own.seen_given_up.extend(known);
+        }
         let is_over = kept.is_some_and(|keeping| NOW >= keeping.until());
         if (mutant == Some(Mutant::KeepsFromASuccessor) && !is_over)
             || (mutant == Some(Mutant::KeepsForEver) && is_over)
@@ -388,6 +430,14 @@ impl Locals {
         if let (Some(Mutant::AlwaysFresh), Some(own)) = (mutant, &mut memory.claim) {
             own.age_at_adoption = Duration::ZERO;
             own.adopted_at = NOW;
+        }
+        match (mutant, &mut memory.claim, &observed.claims) {
+            (Some(Mutant::LeftoversWait), Some(own), _) => own.seen_given_up.clear(),
+            (Some(Mutant::AllAreLeftovers), Some(own), Claims::Read { withdrawn, .. }) => {
+                let all = withdrawn.iter().map(|(node, term)| (node.clone(), (*term, NOW)));
+                own.seen_given_up.extend(all);
+            }
+            _ => {}
         }
         let plan = plan(vip, &desired, &observed, &memory, NOW);
         let claim = it.memory.claim.as_ref().map_or(0, |own| claim_number(&own.id));

@@ -33,7 +33,9 @@ impl Locals {
         it.hook_age =
             if noticed || !matches!(it.file, File::Leader(_)) { Duration::ZERO } else { cap_age(it.hook_age) };
         self.forget(it);
-        keep_what_hides_a_claim(it);
+        // A look that is under way may have begun one step of time ago.
+        keep_what_hides_a_claim(it, back(if self.setup.slow_looks { 12 } else { 6 }));
+        forget_holder(it);
         // Moments that a rule compares with one another keep their order. Everything else about them is dropped.
         let adopted_at = it.memory.claim.as_ref().map(|own| own.adopted_at);
         let adopted = adopted_at.map_or(back(100), |at| at.max(back(if long { 66 } else { 12 })));
@@ -104,6 +106,7 @@ impl Locals {
     fn forget(&self, it: &mut Local) {
         let me = instance(it.node);
         let ordered = self.setup.spaced && self.setup.skew_ms == [0; 3];
+        let has_news = it.has_news();
         let own = it.memory.claim.as_ref();
         if own.is_none() {
             // A node that does not lead treats "nowhere" and "elsewhere" alike.
@@ -112,10 +115,14 @@ impl Locals {
             }
         }
         if let Claims::Read { terms, withdrawn, .. } = &mut it.observed.claims {
-            // A withdrawn claim counts as no claim, except for the node that the claim superseded.
+            // A withdrawn claim counts as no claim, except for the node that the claim superseded, and for a claim to
+            // come that is older.
             terms.retain(|_, term| *term != WITHDRAWN);
             let rival = own.and_then(|own| own.superseded_by.as_ref());
-            withdrawn.retain(|node, term| rival.is_some_and(|rival| rival.node == *node && *term >= rival.term));
+            let may_be_news = own.is_none() && (has_news || !ordered);
+            withdrawn.retain(|node, term| {
+                may_be_news || rival.is_some_and(|rival| rival.node == *node && *term >= rival.term)
+            });
             let mine = own.map(|own| own.term).or(terms.get(&me).copied());
             terms.retain(|node, term| *node == me || mine.is_some_and(|mine| *term >= mine));
             if let (Some((term, at)), Some(on_record)) = (&it.memory.recorded, terms.get(&me))
@@ -136,22 +143,41 @@ impl Locals {
     }
 }
 
-/// That a claim was given up matters to the last read if that read shows the claim, and to reads that begin within 5 s.
-fn keep_what_hides_a_claim(it: &mut Local) {
+/// Who holds the binding matters only if the holder was seen to give up a newer claim.
+fn forget_holder(it: &mut Local) {
+    let given_up = it.memory.claim.as_ref().map(|own| &own.seen_given_up);
+    for sight in it.observed.sights.values_mut() {
+        if let Seen::Elsewhere(holder) = &mut sight.seen {
+            holder.instance.take_if(|node| !given_up.is_some_and(|given_up| given_up.contains_key(node)));
+        }
+    }
+}
+
+/// When a node learned that a newer claim was given up matters to the last read if that read shows the claim, to reads that
+/// begin within 5 s, and to a binding that was seen elsewhere before. Otherwise the term alone matters.
+fn keep_what_hides_a_claim(it: &mut Local, oldest: Moment) {
+    let since = it.memory.tracks.values().find_map(|track| track.elsewhere_since);
     let Some(own) = &mut it.memory.claim else { return };
     let (claims, look) = (&it.observed.claims, it.look);
-    own.rival_given_up.take_if(|(given_up, shown_at)| {
-        let until = *shown_at + SETTLE;
+    for (node, (given_up, learned_at)) in &mut own.seen_given_up {
+        let until = *learned_at + SETTLE;
         let hides = match claims {
             Claims::Read { terms, at, .. } => {
-                let term = terms.get(&given_up.node).filter(|term| **term != WITHDRAWN);
-                *at < until && term.is_some_and(|term| *term <= given_up.term)
+                let term = terms.get(node).filter(|term| **term != WITHDRAWN);
+                *at < until && term.is_some_and(|term| term <= given_up)
             }
             Claims::Unknown => false,
         };
-        *shown_at = (*shown_at).max(NOW.saturating_sub(Duration::from_secs(6)));
-        !hides && NOW >= until && look.is_none_or(|at| at >= until)
-    });
+        let may_hide = hides || NOW < until || look.is_some_and(|at| at < until);
+        let lately = (*learned_at).max(oldest);
+        *learned_at = match since {
+            Some(since) if since <= *learned_at => lately,
+            // The shortened time must not make the binding look left over.
+            Some(since) if may_hide => lately.min(since - Duration::from_secs(1)),
+            None if may_hide => lately,
+            _ => NOW - Duration::from_secs(100),
+        };
+    }
 }
 
 /// Lets time pass for the node.
@@ -167,7 +193,7 @@ pub(super) fn pass(it: &mut Local, by: Duration) {
     if let Some(own) = &mut memory.claim {
         back(&mut own.adopted_at);
         back(&mut own.rival_shown_at);
-        own.rival_given_up.iter_mut().for_each(|(_, at)| back(at));
+        own.seen_given_up.values_mut().for_each(|(_, at)| back(at));
     }
     memory.standby_since.iter_mut().for_each(back);
     memory.keeping.iter_mut().for_each(|keeping| back(&mut keeping.since));

@@ -26,7 +26,7 @@ impl World {
         if let Some(known) = self.rests.get(&fingerprint(&quiet)) {
             return known.clone().map(drop);
         }
-        let mut worst = Ok(0);
+        let mut worst = self.goes_on_at_once(&quiet).map(|()| 0);
         for order in orders {
             let passes = self.rest(&quiet, order);
             worst = worst.and_then(|worst: u32| passes.map(|passes| worst.max(passes)));
@@ -77,6 +77,49 @@ impl World {
         for node in order {
             self.whole_pass(&mut state, *node)?;
         }
+        self.follows(state, newer, older)
+    }
+
+    /// Checks that an older leadership goes on without an `up` if the newest one ends now, whether the older one's node has
+    /// looked since the newest one took the binding, has looked just now, or will look only afterwards.
+    fn goes_on_at_once(&mut self, quiet: &State) -> Result<(), String> {
+        let mut live: Vec<_> = self.live(quiet).collect();
+        live.sort_by_key(|(_, k)| std::cmp::Reverse(*k));
+        let ([(newer, newest), (older, k), ..], Rightful::Newest) = (&live[..], self.setup.rightful) else {
+            return Ok(());
+        };
+        let (newer, newest, older, k) = (*newer, *newest, *older, *k);
+        let mut state = quiet.clone();
+        self.whole_pass(&mut state, newer)?;
+        self.whole_pass(&mut state, newer)?;
+        let State { cloud, locals, .. } = &state;
+        let has_it = matches!(cloud.pointer, Pointer::At(node, _) if node == newer);
+        let on_record = |node: u8, k: u8| cloud.tag_claims[usize::from(node)] == k;
+        let own = cloud.tags[usize::from(older)];
+        // The tag of a node that is gone keeps an older leadership away.
+        let outdated = |node: u8| {
+            let tag = cloud.tags[usize::from(node)];
+            node == newer || tag.is_none_or(|tag| tag & GIVEN_UP != 0) || tag <= own
+        };
+        let serves = self.locals.serves(locals[usize::from(older)], k);
+        let rightful =
+            has_it && on_record(newer, newest) && on_record(older, k) && self.nodes().all(outdated) && serves;
+        if !rightful || self.writes_before_it_looks(&state, older)? {
+            return Ok(());
+        }
+        self.follows(state, newer, older)
+    }
+
+    /// Whether the node writes to the binding on the word of its last look. EC2 refuses such a write if the binding has
+    /// moved since, and the next write then waits for its next try.
+    fn writes_before_it_looks(&mut self, state: &State, node: u8) -> Result<bool, String> {
+        let mut state = state.clone();
+        self.event(&mut state, node, Event::BeginLook, None).map_or(Ok(()), Err)?;
+        Ok(state.slots[usize::from(node)][0].is_some())
+    }
+
+    /// Checks that the node of an older leadership has the binding after its first look once the newer one is over.
+    fn follows(&mut self, mut state: State, newer: u8, older: u8) -> Result<(), String> {
         self.event(&mut state, newer, Event::File(File::Standby), None).map_or(Ok(()), Err)?;
         self.event(&mut state, newer, Event::Notice, None).map_or(Ok(()), Err)?;
         self.finish(&mut state, newer)?;

@@ -38,6 +38,12 @@ pub enum Mutant {
     NeverWithdraws,
     /// A withdrawal does not say which claim it ends.
     EndsUnnamed,
+    /// A read that may be older than the end of a newer claim makes that claim stand again.
+    BelievesOldReads,
+    /// A binding that a newer claim left behind is looked at twice before it is taken back.
+    LeftoversWait,
+    /// A binding whose holder gave up some claim, however old, is taken back after the first look.
+    AllAreLeftovers,
     /// A node whose leadership ended keeps the binding although a newer claim is on record.
     KeepsFromASuccessor,
     /// A node whose leadership ended keeps the binding for as long as nobody claims it.

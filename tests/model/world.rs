@@ -409,6 +409,9 @@ impl World {
             }
             state.slots[index][slot] = Some(Write { what, status: Status::Sent });
         }
+        if next.revived {
+            violation = Some(format!("{} believes an older read in a claim that it was shown given up", letter(node)));
+        }
         violation.or_else(|| self.kept_from_a_successor(state, node))
     }
 
@@ -522,7 +525,8 @@ impl World {
         // node whose record was not yet written at the time of the look.
         let settled = purpose == Purpose::Retake || state.up_lately == 0;
         let newer = self.live(state).any(|(at, k)| at == other && k > claim);
-        let disturbed = self.setup.timely && settled && newer;
+        let excused = self.locals.is_excused(state.locals[usize::from(node)], claim, other, state.up_lately);
+        let disturbed = self.setup.timely && settled && newer && !excused;
         disturbed.then(|| format!("{} takes the binding from {}, whose claim is newer", letter(node), letter(other)))
     }
 

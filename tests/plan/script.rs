@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Node `a` is this one. Where a binding points: `here`, `absent`, `?` (not known), or what else it points at
-//! (`eni-b`, `eni-b!` for a blackhole). For a local address: `20.0.0.50/24@eth1` is its form on an interface, with `!` if
+//! (`eni-b`, `eni-b!` for a blackhole, `i-b` where EC2 shows the instance). For a local address: `20.0.0.50/24@eth1` is its form on an interface, with `!` if
 //! the kernel would remove a route along with it, with `~` if it is silent; several are divided by commas; `by:lo` is a
 //! route to the machine itself. Terms are seconds: `b=90+1` is one millisecond newer than `b=90`; with `b=-90`,
 //! node `b` has withdrawn all up to that.
@@ -376,7 +376,10 @@ fn seen(text: &str) -> Seen {
                 Seen::Here { association: Some(format!("eipassoc-{association}").parse().unwrap()) }
             }
             (None, Some(name)) => Seen::Elsewhere(Holder { name: name.to_owned(), instance: None, blackhole: true }),
-            (None, None) => Seen::Elsewhere(Holder { name: other.to_owned(), instance: None, blackhole: false }),
+            (None, None) => {
+                let instance = other.starts_with("i-").then(|| other.parse().unwrap());
+                Seen::Elsewhere(Holder { name: other.to_owned(), instance, blackhole: false })
+            }
         },
     }
 }

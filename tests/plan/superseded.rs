@@ -189,3 +189,83 @@ fn a_superseded_leader_looks_often_unless_its_watchdog_says_that_it_does_not_lea
         ",
     );
 }
+
+/// A route that was here at second 106, and then this look.
+fn after_a_look(look: &str) {
+    check("route", &format!("100 leader@100\n100.2 accept\n106 see route=here a=100\n{look}"));
+}
+
+#[test]
+fn a_binding_that_a_newer_claim_left_behind_is_taken_back_in_the_look_that_shows_its_end() {
+    let retake = "=> route retake [elsewhere]: replace route 20.0.0.50/32 in rtb-1 with eni-a";
+    // The newer claim was seen before, and it was not.
+    after_a_look(&format!("120 see route=i-b a=100 b=118\n122 see route=i-b a=100 b=-118\n{retake}"));
+    after_a_look(&format!("112 see route=i-b a=100 b=-110\n{retake}"));
+}
+
+#[test]
+fn a_binding_that_no_newer_claim_left_behind_is_looked_at_twice() {
+    let twice = |holder: &str, look_at: u32| {
+        format!(
+            "=> route drift [elsewhere]: points at {holder}; looking twice before taking it back\n=> look at {look_at}"
+        )
+    };
+    // The holder gave up an older claim: it may have made a newer one that is not on record yet.
+    after_a_look(&format!("112 see route=i-b a=100 b=-90\n{}", twice("i-b", 117)));
+    // Another node holds it, or it is not known who does.
+    after_a_look(&format!("112 see route=i-c a=100 b=-110\n{}", twice("i-c", 117)));
+    after_a_look(&format!("112 see route=eni-b a=100 b=-110\n{}", twice("eni-b", 117)));
+    // It came back in between.
+    let back = "112 see route=i-b a=100 b=-110\n112.1 accept\n118 see route=here a=100 b=-110";
+    after_a_look(&format!("{back}\n130 see route=i-b a=100 b=-110\n{}", twice("i-b", 135)));
+    after_a_look(&format!("112 see route=here a=100 b=-110\n130 see route=i-b a=100 b=-110\n{}", twice("i-b", 135)));
+}
+
+#[test]
+fn a_newer_claim_that_was_first_seen_given_up_is_not_believed_on_an_older_read() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        112 see elastic_ip=absent a=100 b=-110
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        112.1 accept
+        114 see elastic_ip=here:2 a=100 b=110
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        115 see elastic_ip=here:2 a=100 b=-110 c=-109
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        116 see elastic_ip=here:2 a=100 b=110 c=109
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        117 see elastic_ip=here:2 a=100 b=110
+          => superseded by i-b 110
+          => elastic_ip release: release eipalloc-1 by eipassoc-2
+          => look at 119
+        ",
+    );
+}
+
+#[test]
+fn a_newer_claim_that_stands_again_after_its_end_counts_until_it_is_given_up_once_more() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=here:1 a=100
+        112 see elastic_ip=here:1 a=100 b=-110
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        118 see elastic_ip=here:1 a=100 b=110
+          => superseded by i-b 110
+          => elastic_ip release: release eipalloc-1 by eipassoc-1
+          => look at 120
+        118.1 accept
+        120 see elastic_ip=absent a=100 b=-110
+          => elastic_ip restore [absent]: associate eipalloc-1 with eni-a at 10.0.0.9, only if it is free
+        120.1 accept
+        122 see elastic_ip=here:2 a=100 b=110
+          => elastic_ip in_sync: at eni-a 10.0.0.9
+        ",
+    );
+}

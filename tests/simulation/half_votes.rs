@@ -29,7 +29,7 @@ enum Watchdog {
 enum Second {
     /// So long that the first leader has looked meanwhile, however rarely it may look: at least every 12.5 s.
     Noticed,
-    /// So short that the first leader may learn of it only from its next look.
+    /// So short that the first leader may learn of it only from its next look, when it is over.
     Short,
 }
 
@@ -103,10 +103,11 @@ async fn stays(vip: &VipSpec, estate: &Estate, node: &SimNode) {
 fn an_older_leadership_that_goes_on_without_an_up_is_served_again_in_time() {
     for (watchdog, second, limit) in [
         (Watchdog::Answers, Second::Noticed, seconds(2)),
-        (Watchdog::Absent, Second::Noticed, seconds(5)),
-        // The next look, 3.4 s after the last one at most, and the second look at what points elsewhere, 5 s after it.
-        (Watchdog::Answers, Second::Short, seconds(9)),
-        (Watchdog::Absent, Second::Short, seconds(9)),
+        (Watchdog::Absent, Second::Noticed, seconds(3)),
+        // A leader's next look begins 3.4 s after the last one at most, and the second leadership lasts for 2 s at least:
+        // without a look meanwhile, the next one begins within 1.4 s.
+        (Watchdog::Answers, Second::Short, seconds(2)),
+        (Watchdog::Absent, Second::Short, seconds(3)),
     ] {
         let mut took: Vec<_> = (0..SEEDS).map(|seed| heals_after(seed, watchdog, second)).collect();
         took.sort();
