@@ -272,12 +272,23 @@ impl VipLoop {
     fn superseded(&self) -> Finding {
         let leads = matches!(self.reading().map(|reading| &reading.desired), Some(Desired::Leader(_)));
         let rival = self.memory().claim.as_ref().and_then(|own| own.superseded_by.as_ref()).filter(|_| leads);
-        match rival {
-            Some(rival) => {
+        match (rival, self.rival_out_of_sight()) {
+            (Some(rival), None) => {
                 let message = format!("{} holds the newer claim {}", rival.node, rival.term);
                 Finding::yes(ConditionReason::NewerClaim, message)
             }
-            None => Finding::no(ConditionReason::Newest, ""),
+            (Some(rival), Some(resources)) => {
+                let resources: Vec<_> = resources.iter().map(String::as_str).collect();
+                let message = format!(
+                    "{} held the newer claim {} on {}, which the configuration does not name any more: this node cannot see \
+                     that claim end, and stands by until its next `up`",
+                    rival.node,
+                    rival.term,
+                    resources.join(", ")
+                );
+                Finding::yes(ConditionReason::OutOfSight, message)
+            }
+            (None, _) => Finding::no(ConditionReason::Newest, ""),
         }
     }
 

@@ -1,5 +1,6 @@
 //! One VIP in the loop: its desired state, its memory, what was seen of it, and its plan.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::binding::{Anchor, Binding, BindingKey, ClaimMode, Vip};
 use crate::config::{VipConfig, WitnessMode};
 use crate::decide::Decider;
 use crate::decide::answers::Answers;
-use crate::decide::claim::Standing;
+use crate::decide::claim::{self, Standing};
 use crate::decide::clients::{ClientReads, Clients};
 use crate::decide::memory::{Memory, Persisted};
 use crate::decide::own_writes::OwnWrites;
@@ -285,6 +286,13 @@ impl VipLoop {
 
     pub(super) fn instance(&self) -> Option<&InstanceId> {
         self.seen.as_ref().map(|(vip, _)| &vip.instance)
+    }
+
+    /// The ids of the resources that showed the newer claim last, if this node reads none of them any more.
+    pub(super) fn rival_out_of_sight(&self) -> Option<&BTreeSet<String>> {
+        let (vip, observed) = self.seen.as_ref()?;
+        let own = self.decider.memory.claim.as_ref().filter(|_| matches!(observed.claims, Claims::Read { .. }))?;
+        claim::rival_out_of_sight(own, vip)
     }
 
     /// The other holder that a binding pointed at when it was seen last.

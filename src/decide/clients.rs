@@ -81,7 +81,9 @@ impl ClientReads {
         let nobody = self.leading().all(|(kind, sight)| match place(&sight.seen) {
             LedTo::Nowhere => self.ever_led,
             // Where the routes of a former leader stay until a successor replaces them, they lead to nobody. An address
-            // does not stay: where it is, it may have been taken again, and a node whose release fails tells so itself.
+            // does not stay: its node releases it, and a node whose release fails, or that is dead, shows as such itself. An
+            // address that is there all the same was most likely taken again by a node that cannot record that. Of a route,
+            // nothing in EC2 tells the two apart, and the more frequent case counts.
             LedTo::Elsewhere(holder) => kind == Kind::Route && self.leads(&holder) == Some(false),
             LedTo::Here => *standing == Standing::Standby,
             LedTo::Several => false,

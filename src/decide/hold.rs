@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::action::Purpose;
 use crate::binding::BindingKey;
-use crate::decide::claim::Standing;
 use crate::decide::memory::Memory;
 use crate::decide::plan::{Plan, State, Verdict, Why};
 use crate::desired::hold::{Extent, InForce};
@@ -45,12 +44,11 @@ pub fn held(plan: Plan, desired: &Desired, hold: &Hold, memory: &Memory) -> Plan
         let is_allowed = lets_go && releases(&verdict) && is_still_here(memory, &key);
         (key, if is_allowed { verdict } else { without_step(verdict) })
     });
-    // The withdrawal of a claim belongs to its release.
-    let withdraws = lets_go && plan.standing == Standing::Standby;
-    let copies = if withdraws { plan.copies } else { BTreeMap::new() };
+    // The withdrawal of a claim belongs to its release: a node that stands by writes nothing else to the record.
+    let copies = if lets_go { plan.copies } else { BTreeMap::new() };
     Plan {
         bindings: bindings.collect(),
-        record: plan.record.filter(|_| withdraws),
+        record: plan.record.filter(|_| lets_go),
         copies,
         forget: None,
         look_at: Some(plan.look_at.map_or(hold.until, |at| at.min(hold.until))),

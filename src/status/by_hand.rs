@@ -91,6 +91,15 @@ pub(super) fn superseded(vip: &VipStatus) -> String {
     format!("nothing, if the other node leads; if 'pcp_watchdog_info' says that this one does: 'vipkeeper up {ip}'")
 }
 
+/// The advice to a leader whose claim is superseded by one whose end it cannot see.
+pub(super) fn out_of_sight(vip: &VipStatus) -> String {
+    let ip = vip.delegate_ip;
+    format!(
+        "name that resource again in the configuration; or, if 'pcp_watchdog_info' says that this node leads: \
+         'vipkeeper up {ip}'"
+    )
+}
+
 /// The way to end an operator's hold.
 pub(super) fn resume(vip: &VipStatus) -> String {
     let ip = vip.delegate_ip;

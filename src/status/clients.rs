@@ -36,18 +36,35 @@ pub fn answered_in_words(vip: &VipStatus, now_ms: u64) -> Option<String> {
     })
 }
 
-fn where_to(clients: &ClientsStatus, at: ClientsAt, vip: &VipStatus, now_ms: u64) -> String {
-    let name = match (&clients.instance, &clients.place) {
+/// The doubt about a node that gave up its claim, where EC2 still leads the clients to that node. A route that stayed does not
+/// show whether its node took it again, and a node that leads again may not be able to record that.
+#[must_use]
+pub(super) fn doubt_of_gone(vip: &VipStatus) -> Option<String> {
+    let clients = vip.clients.as_ref().filter(|clients| clients.leads == Some(false))?;
+    (clients.at == ClientsAt::Elsewhere).then(|| {
+        let name = name(clients);
+        format!(
+            "{name} gave up its claim; if it leads again and cannot record that, its own page says CLAIM NOT RECORDED"
+        )
+    })
+}
+
+fn name(clients: &ClientsStatus) -> String {
+    match (&clients.instance, &clients.place) {
         (Some(instance), _) => instance.to_string(),
         (None, Some(place)) => clean(place),
         (None, None) => "another place".to_owned(),
-    };
+    }
+}
+
+fn where_to(clients: &ClientsStatus, at: ClientsAt, vip: &VipStatus, now_ms: u64) -> String {
+    let name = name(clients);
     match (at, clients.leads) {
         (ClientsAt::Here, _) if !clients.current => "at this node".to_owned(),
         (ClientsAt::Here, Some(false)) => "at this node, which does not lead".to_owned(),
         (ClientsAt::Here, _) if vip.in_sync => "at this node, in sync".to_owned(),
         (ClientsAt::Here, _) => "at this node, not in sync".to_owned(),
-        (ClientsAt::Elsewhere, Some(false)) => format!("at {name}, which has given up the VIP"),
+        (ClientsAt::Elsewhere, Some(false)) => format!("at {name}, which gave up its claim"),
         (ClientsAt::Elsewhere, _) => format!("at {name}"),
         (ClientsAt::Several, _) => "at several places: see the table".to_owned(),
         (ClientsAt::Nowhere, _) => match clients.nobody_since_ms {

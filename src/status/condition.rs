@@ -63,6 +63,8 @@ names!(
         // Of `Superseded`.
         NewerClaim = "NewerClaim",
         Newest = "Newest",
+        /// The resources that showed the newer claim are not read any more, so its end cannot show.
+        OutOfSight = "OutOfSight",
 
         // Of `HookLost`.
         Agreed = "Agreed",

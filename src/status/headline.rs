@@ -10,7 +10,7 @@ use super::{
     BindingStatus, Condition, ConditionName, ConditionReason, DesiredRole, ErrorStatus, LastSeen, ObstacleStatus,
     VipStatus,
 };
-use super::{by_hand, hint};
+use super::{by_hand, clients, hint};
 use crate::decide::plan::{Blocker, State};
 use crate::ec2::Class;
 use crate::ec2::reason::Reason;
@@ -43,6 +43,7 @@ impl Headline {
             .or_else(|| Self::of_unknown(vip).filter(|unknown| !unknown.is_good() || vip.obstacles.is_empty()))
             .or_else(|| Self::of_bindings(vip, now_ms))
             .or_else(|| Self::of_dead_guard(vip))
+            .or_else(|| Self::of_hidden_claim(vip))
             .or_else(|| Self::of_claim(vip, now_ms))
             .or_else(|| Self::of_unread_claims(vip))
             .or_else(|| Self::of_obstacles(vip))
@@ -89,13 +90,14 @@ impl Headline {
     /// The headline where EC2 leads the clients to nobody for longer than a failover takes. On a leader, the headline of
     /// its bindings tells what keeps it from serving.
     fn of_nobody(vip: &VipStatus) -> Option<Self> {
-        let clients = vip.clients.as_ref().filter(|clients| clients.nobody_serves && !leads(vip))?;
+        let nobody = vip.clients.as_ref().filter(|clients| clients.nobody_serves && !leads(vip))?;
         let mut what = vec![LED_NOWHERE.to_owned()];
+        what.extend(clients::doubt_of_gone(vip));
         what.extend(vip.desired.reason.as_deref().map(clean));
         Some(Self {
             tone: Tone::Bad,
             word: "NOBODY SERVES",
-            since_ms: clients.nobody_since_ms,
+            since_ms: nobody.nobody_since_ms,
             aside: None,
             what,
             to_do: Some(
@@ -202,6 +204,22 @@ impl Headline {
                 (None, Some(error)) => Some(hint::of_error(error)),
                 (None, None) => (state(worst) == State::Unknown).then(|| hint::of_unseen_binding(worst)),
             },
+        })
+    }
+
+    /// The headline of a superseded leader that cannot see the end of the newer claim. If that claim ends, this node does not
+    /// serve although it might be the one that should.
+    fn of_hidden_claim(vip: &VipStatus) -> Option<Self> {
+        let superseded = holding(vip, ConditionName::Superseded)
+            .filter(|condition| condition.reason == ConditionReason::OutOfSight)?;
+        Some(Self {
+            tone: Tone::Wait,
+            word: "CLAIM OUT OF SIGHT",
+            since_ms: Some(superseded.since_ms),
+            aside: None,
+            what: vec![clean(&superseded.message)],
+            to_do: Some(by_hand::out_of_sight(vip)),
+            entry: RunbookEntry::Superseded,
         })
     }
 

@@ -90,7 +90,9 @@ fn a_superseded_leader_stays_superseded_when_the_anchor_leaves_its_configuration
             }
             pass(seconds(60)).await;
             assert_eq!(writes_since(&world, mark), Vec::<String>::new());
-            assert!(world.nodes[0].recorder.condition(ADDRESS, "Superseded").holds);
+            let superseded = world.nodes[0].recorder.condition(ADDRESS, "Superseded");
+            assert!(superseded.holds && superseded.reason == ConditionReason::OutOfSight, "{superseded:?}");
+            assert!(superseded.message.contains(&tables[0]), "{}", superseded.message);
             let told = world.nodes[0].recorder.last().problems;
             let told: Vec<_> = told.into_iter().filter(|problem| problem.reason == ProblemReason::AnchorLeft).collect();
             assert_eq!(told.len(), usize::from(!restarts), "only a daemon that knew the old anchor can tell: {told:?}");

@@ -222,6 +222,25 @@ fn a_leader_whose_claim_cannot_be_recorded_is_not_well() {
 }
 
 #[test]
+fn a_superseded_leader_that_cannot_see_the_newer_claim_end_is_not_well() {
+    let message = "i-0def held the newer claim 7 on rtb-0f00, which the configuration does not name any more";
+    let superseded = |reason: ConditionReason| {
+        let mut vip = standby();
+        vip.desired.role = DesiredRole::Leader.into();
+        let condition = condition(ConditionName::Superseded, true, message, 88);
+        vip.conditions.push(Condition { reason: reason.into(), ..condition });
+        let status = status(vec![vip]);
+        (page(&status, DaemonLife::Alive, NOW_MS, PIPE), Overall::of(&status, DaemonLife::Alive, NOW_MS))
+    };
+    let (text, verdict) = superseded(ConditionReason::OutOfSight);
+    assert!(text.contains("CLAIM OUT OF SIGHT  for 1 min 28 s\n") && text.contains(message), "{text}");
+    assert!(text.contains("  do    name that resource again in the configuration; or, if "), "{text}");
+    assert_eq!(verdict, Overall::Attention);
+    let (text, verdict) = superseded(ConditionReason::NewerClaim);
+    assert!(!text.contains("CLAIM OUT OF SIGHT") && verdict == Overall::InSync, "{text}");
+}
+
+#[test]
 fn a_leader_that_cannot_read_the_claims_is_not_well() {
     check("page-unread-claims.txt", &status(vec![unread_claims()]), DaemonLife::Alive, TERMINAL, Overall::Attention);
     let mut not_yet = unread_claims();
@@ -368,7 +387,7 @@ fn each_vip_begins_with_the_place_to_which_its_clients_are_led_as_far_as_it_was_
         (
             gone(old(ClientsAt::Elsewhere, Some("i-0def"), 12)),
             true,
-            "at i-0def, which has given up the VIP (last read 12 s ago)",
+            "at i-0def, which gave up its claim (last read 12 s ago)",
         ),
         (at(ClientsAt::Nowhere, None), true, "at no node, and no node is known to have led (last read 3 s ago)"),
         (nobody, true, "at no node for 2 min (last read 3 s ago)"),
@@ -381,6 +400,21 @@ fn each_vip_begins_with_the_place_to_which_its_clients_are_led_as_far_as_it_was_
     }
     let unnamed = ClientsStatus { instance: None, ..at(ClientsAt::Elsewhere, Some("i-0def")) };
     assert_eq!(said(unnamed, true), "at eni-0b2 (last read 3 s ago)");
+}
+
+#[test]
+fn that_nobody_serves_is_said_with_the_doubt_that_a_route_leaves_which_stayed() {
+    let shown = |clients: ClientsStatus| {
+        let clients = ClientsStatus { nobody_since_ms: Some(ago(40)), nobody_serves: true, ..clients };
+        page(&status(vec![VipStatus { clients: Some(clients), ..standby() }]), DaemonLife::Alive, NOW_MS, PIPE)
+    };
+    let gone = ClientsStatus { leads: Some(false), ..clients(ClientsAt::Elsewhere, Some("i-0def")) };
+    for (clients, doubts) in [(gone, true), (clients(ClientsAt::Nowhere, None), false)] {
+        let text = shown(clients);
+        assert!(text.contains("NOBODY SERVES"), "{text}");
+        assert_eq!(text.contains("i-0def gave up its claim; if it leads again"), doubts, "{text}");
+        assert_eq!(text.contains("CLAIM NOT RECORDED"), doubts, "{text}");
+    }
 }
 
 #[test]
