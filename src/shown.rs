@@ -4,12 +4,23 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 /// The longest text that is shown whole, in bytes. The longest errors of EC2 are a quarter of this.
 pub const LONGEST: usize = 8 << 10;
 const MORE: &str = " … (cut)";
+
+/// The last millisecond that a date can show, as a Unix time.
+const LAST_DATE_MS: u64 = 253_402_300_799_999;
+
+/// The moment at this Unix time in milliseconds. A time that no date can show comes from a document that somebody altered:
+/// it is the last moment that a date can show.
+#[must_use]
+pub fn moment(at_ms: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(at_ms.min(LAST_DATE_MS))
+}
 
 /// Whether this character is unsafe in a line's text: it ends the line, commands a terminal, or changes the direction
 /// in which the rest is read (Unicode's bidirectional controls, and the marks that have no width).
@@ -84,6 +95,13 @@ pub fn json_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_no_date_can_show_is_shown_as_the_last_one_that_can() {
+        let shown = |at_ms| humantime::format_rfc3339_seconds(moment(at_ms)).to_string();
+        assert_eq!(shown(1_000), "1970-01-01T00:00:01Z");
+        assert_eq!(shown(u64::MAX), "9999-12-31T23:59:59Z");
+    }
 
     #[test]
     fn a_text_stays_on_its_line_in_its_direction() {

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use super::file::{DesiredFileError, Distrust, MAX_BYTES, VERSION};
 use crate::machine::clock::Clocks;
 use crate::machine::trust::TrustedOwners;
 use crate::machine::whole_file;
+use crate::shown::moment;
 
 /// The ending of a hold's file name.
 pub const ENDING: &str = ".hold";
@@ -89,8 +90,7 @@ impl InForce {
 }
 
 fn shown(ms: u64) -> String {
-    let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms));
-    time.map(|time| humantime::format_rfc3339_seconds(time).to_string()).unwrap_or_default()
+    humantime::format_rfc3339_seconds(moment(ms)).to_string()
 }
 
 /// The path of a delegate IP's hold.

@@ -1,20 +1,18 @@
 //! Events as people read them, on a terminal and in a browser.
 
 use std::fmt::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::list::EventList;
 use super::stamp::Stamp;
 use super::{EventKind, NodeEvent};
+use crate::shown::moment;
 use crate::status::layout::{Style, Tone, age, clean};
-
-/// The last millisecond that a date can show. A later time comes from a document that somebody altered.
-const LAST_DATE_MS: u64 = 253_402_300_799_999;
 
 /// A Unix time in milliseconds as a date and a time of day, UTC.
 #[must_use]
 pub fn date(at_ms: u64) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at_ms.min(LAST_DATE_MS))).to_string()
+    humantime::format_rfc3339_millis(moment(at_ms)).to_string()
 }
 
 /// The event in one sentence, with its binding and with how often it happened in a row.
