@@ -47,9 +47,11 @@ pub struct ClientReads {
     ever_led: bool,
     /// The other instances to which a binding has led without a break since a read that showed no withdrawal of theirs.
     served: BTreeSet<InstanceId>,
-    /// Those of them that have withdrawn their claims since. A node to which a binding is moved after its withdrawal may
-    /// serve, although it cannot record that.
+    /// Those of them that have withdrawn their claims since, and to which no binding was moved afterwards.
     given_up: BTreeSet<InstanceId>,
+    /// The bindings that were moved to a node whose claim was withdrawn by then, for as long as they are there. Such a node
+    /// may serve, although it cannot record that. An older read may show a binding at its former place once more.
+    moved: BTreeMap<BindingKey, InstanceId>,
     /// The first and the last read that showed that nobody serves, without one between that showed otherwise, and without
     /// a long time between two.
     nobody: Option<(Moment, Moment)>,
@@ -59,16 +61,17 @@ impl ClientReads {
     /// Takes a look into account. `often` is the longest time between two looks while nobody serves.
     pub fn learn(&mut self, vip: &Vip, observed: &Observed, standing: &Standing, often: Duration) {
         self.last.retain(|key, _| vip.bindings.contains_key(key));
+        self.moved.retain(|key, _| vip.bindings.contains_key(key));
         for (key, sight) in &observed.sights {
             if is_of_nothing(&sight.seen) {
                 self.last.remove(key);
+                self.moved.remove(key);
             } else if !matches!(sight.seen, Seen::Unknown(_)) {
                 let before = self.last.insert(key.clone(), sight.clone());
                 let holder = instance(place(&sight.seen));
-                if let (Some(before), Some(node)) = (before, &holder)
-                    && instance(place(&before.seen)) != holder
-                {
-                    self.served.remove(node);
+                if before.is_some_and(|before| instance(place(&before.seen)) != holder) {
+                    self.moved.remove(key);
+                    self.moved.extend(holder.map(|node| (key.clone(), node)));
                 }
             }
         }
@@ -101,9 +104,12 @@ impl ClientReads {
         if vip.claims == ClaimMode::Tags && matches!(claims, Claims::Read { .. }) {
             let serve = holders.into_iter().filter(|node| !claim::has_given_up(claims, node));
             self.served.extend(serve);
+            self.moved.retain(|_, node| claim::has_given_up(claims, node));
             self.given_up = self.served.iter().filter(|node| claim::has_given_up(claims, node)).cloned().collect();
         }
-        self.given_up.retain(|node| vip.claims == ClaimMode::Tags && self.served.contains(node));
+        let moved: BTreeSet<_> = self.moved.values().collect();
+        self.given_up
+            .retain(|node| vip.claims == ClaimMode::Tags && self.served.contains(node) && !moved.contains(node));
     }
 
     /// Begins anew to count for how long nobody serves.
@@ -344,6 +350,20 @@ mod tests {
             let clients = clients.unwrap();
             assert_eq!((clients.place, clients.nobody_serves), (LedTo::Several, nobody), "{other:?}");
         }
+    }
+
+    #[test]
+    fn an_older_read_that_shows_the_former_place_once_more_is_no_move() {
+        let late = NOBODY_AFTER.as_secs();
+        let mut looks = vec![(at("i-b"), 7, 1), (Seen::Absent, 0, 10), (at("i-b"), 0, 11)];
+        looks.extend((20..20 + late).step_by(10).chain([20 + late]).map(|s| (Seen::Absent, 0, s)));
+        let (mut reads, mut clients) = (ClientReads::default(), None);
+        for (other, led, s) in looks {
+            let observed = seen(&[at("i-b"), other], &[("i-b", led)], s);
+            reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Standby, OFTEN);
+            clients = reads.clients(&observed, &Standing::Standby);
+        }
+        assert!(clients.as_ref().is_some_and(|clients| clients.nobody_serves), "{clients:?}");
     }
 
     #[test]
