@@ -27,6 +27,8 @@ mod house;
 mod imports;
 #[path = "tidy/languages.rs"]
 mod languages;
+#[path = "tidy/named.rs"]
+mod named;
 #[path = "tidy/programs.rs"]
 mod programs;
 
