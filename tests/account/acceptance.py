@@ -193,13 +193,14 @@ class Cluster:
 
     def wait(self, what, is_so, more_s=0):
         """Waits until it is so; returns it."""
-        until = time.monotonic() + self.options.patience + more_s
+        patience = self.options.patience + more_s
+        until = time.monotonic() + patience
         while True:
             found = is_so()
             if found:
                 return found
             if time.monotonic() > until:
-                raise Failed(f"not within {self.options.patience:.0f} s: {what}")
+                raise Failed(f"not within {patience:.0f} s: {what}")
             time.sleep(1)
 
     def leader(self):

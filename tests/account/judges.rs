@@ -15,7 +15,7 @@ use crate::moto::{ACCOUNT, Moto, REGION, element};
 use crate::template::TEMPLATE;
 use crate::tools;
 
-/// Every kind of binding, and tables that are deleted from and chosen by tag.
+/// Every kind of binding; tables from which routes are deleted, and tables that are chosen by tag.
 const EVERYTHING: &str = r#"
 [[vip]]
 delegate_ip = "20.0.0.50"
@@ -26,6 +26,11 @@ on_release = "delete"
 address = "203.0.113.10"
 [vip.also.elastic_ip]
 allocation_id = "eipalloc-0123456789abcdef0"
+[[vip]]
+delegate_ip = "20.0.0.51"
+anchor = "rtb-0123456789abcdef0"
+[vip.route]
+table_tags = { pgpool = "clients" }
 [[vip]]
 delegate_ip = "10.0.1.50"
 [vip.secondary_ip]

@@ -9,6 +9,7 @@ use vipkeeper::status::document::StatusDocument;
 use vipkeeper::status::frame::Refresh;
 use vipkeeper::status::html;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
+use vipkeeper::status::picture;
 use vipkeeper::status::story::{NodeEvents, Story};
 
 use super::Fuzz;
@@ -19,8 +20,8 @@ const STYLE: Style = Style { width: None, colour: false };
 /// Some events of a failover, as `/status` has them.
 const EVENTS: &str = r#"[
     {"number":1,"at_ms":1799999000000,"boot_ms":5000,"kind":"started","what":"the daemon started, version 0.1.0"},
-    {"number":2,"at_ms":1799999940000,"boot_ms":945000,"kind":"desired","vip":"20.0.0.50","what":"wanted as leader","outcome":"leader"},
-    {"number":3,"at_ms":1799999940010,"vip":"20.0.0.50","kind":"claim_term","about":"1799999940000","what":"claiming the VIP"},
+    {"number":2,"at_ms":1799999940000,"boot_ms":945000,"kind":"role","vip":"20.0.0.50","what":"wanted as leader","outcome":"leader"},
+    {"number":3,"at_ms":1799999940010,"vip":"20.0.0.50","kind":"claim","about":"1799999940000","what":"claiming the VIP"},
     {"number":4,"at_ms":1799999940200,"vip":"20.0.0.50","kind":"change_failed","what":"ReplaceRoute","why":"no","action":"replace_route","call":"ReplaceRoute","outcome":"denied","code":"UnauthorizedOperation","took_ms":80,"times":2,"last_ms":1799999940700},
     {"number":5,"at_ms":1799999942400,"vip":"20.0.0.50","kind":"gained","what":"the VIP is here","took_ms":2400},
     {"number":6,"at_ms":1799999943000,"vip":"20.0.0.50","kind":"lost","what":"the VIP is elsewhere"}
@@ -63,6 +64,9 @@ fn whatever_a_status_document_says_its_pages_can_be_read() {
                     let episodes = story.failovers(since, None);
                     let text = story.text(&episodes, STYLE);
                     assert!(!text.contains(|c| c != '\n' && is_unsafe(c)), "{text:?}");
+                    for episode in &episodes {
+                        assert!(picture::draw(&story, episode).ends_with("</svg>\n"));
+                    }
                 }
                 format!("{} {}", said.len(), status.vips.len())
             }
@@ -74,8 +78,11 @@ fn whatever_a_status_document_says_its_pages_can_be_read() {
 
 #[test]
 fn the_good_document_has_what_the_damage_needs() {
-    let document: StatusDocument = serde_json::from_slice(&good()).unwrap();
-    assert!(document.status.vips.len() == 5 && document.events.iter().len() > 4);
+    let StatusDocument { status, events }: StatusDocument = serde_json::from_slice(&good()).unwrap();
+    assert!(status.vips.len() == 5 && events.iter().len() > 4);
+    assert!(events.iter().all(|event| event.kind.known().is_some()), "{events:?}");
+    let story = Story { nodes: vec![NodeEvents::new(&status, events)] };
+    assert_eq!(story.failovers(Duration::from_hours(1), None).len(), 1);
     let value: Value = serde_json::from_slice(&good()).unwrap();
     assert!(value["clock"].is_object());
 }

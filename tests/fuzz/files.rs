@@ -97,24 +97,38 @@ fn a_damaged_hold_is_refused_or_means_what_it_says() {
     }
 }
 
+/// The example with every key in force. A key stands behind a `#` without a space.
+fn whole_example() -> String {
+    let lines = include_str!("../../config/example.toml").lines();
+    let in_force = lines.map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')).unwrap_or(line));
+    in_force.flat_map(|line| [line, "\n"]).collect()
+}
+
+fn sources(file: &Path) -> Sources {
+    Sources { file: file.to_owned(), environment: Vec::new(), flags: Vec::new() }
+}
+
+#[test]
+fn the_good_configurations_are_good_and_name_every_kind_of_binding() {
+    let folder = folder();
+    let path = folder.path().join("vipkeeper.toml");
+    for (text, vips) in [(SHORT.to_owned(), 1), (whole_example(), 3)] {
+        write(&path, text.as_bytes());
+        assert_eq!(sources(&path).load().unwrap().vips.len(), vips);
+    }
+}
+
 #[test]
 fn a_damaged_configuration_is_refused_with_a_reason() {
     let folder = folder();
     let path = folder.path().join("vipkeeper.toml");
-    let example = include_str!("../../config/example.toml");
-    let uncommented: String = example
-        .lines()
-        .map(|line| {
-            line.strip_prefix("# ").filter(|line| line.contains(" = ") || line.starts_with('[')).unwrap_or(line)
-        })
-        .flat_map(|line| [line, "\n"])
-        .collect();
+    let whole = whole_example();
     let words =
         &["[[vip]]\n", "delegate_ip = ", "[vip.elastic_ip]\n", "[aws]\n", "\"20.0.0.50\"", "= [", "10s", "rtb-1"];
-    let mut fuzz = Fuzz::new("configuration", &[SHORT.as_bytes(), uncommented.as_bytes()], words);
+    let mut fuzz = Fuzz::new("configuration", &[SHORT.as_bytes(), whole.as_bytes()], words);
     while let Some(input) = fuzz.next() {
         write(&path, &input.bytes);
-        let sources = Sources { file: path.clone(), environment: Vec::new(), flags: Vec::new() };
+        let sources = sources(&path);
         let result = match sources.load() {
             Ok(config) => {
                 assert!(!config.vips.is_empty());

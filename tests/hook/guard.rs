@@ -196,14 +196,18 @@ fn a_guard_that_proc_hides_from_us_counts_as_alive_until_it_is_gone() {
 /// A pid namespace of its own, with the `/proc` that belongs to it, as a container has them.
 const CONTAINER: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
+/// Whether this process can make one. Where it cannot, the test says so.
+fn has_containers() -> bool {
+    let obstacle = if uid() == 0 { unshare::obstacle(&CONTAINER[1..]) } else { Some("it takes root".to_owned()) };
+    if let Some(obstacle) = &obstacle {
+        eprintln!("not tested: no pid namespace here: {obstacle}");
+    }
+    obstacle.is_none()
+}
+
 #[test]
 fn a_guard_in_a_container_is_watched_from_outside() {
-    if uid() != 0 {
-        eprintln!("not tested: it takes root to make a pid namespace");
-        return;
-    }
-    if let Some(obstacle) = unshare::obstacle(&CONTAINER[1..]) {
-        eprintln!("not tested: no pid namespace here: {obstacle}");
+    if !has_containers() {
         return;
     }
     let tree = Tree::grow_in(&CONTAINER, "up", &["pgpool", "pgpool", "pgpool"]);
@@ -234,12 +238,7 @@ fn a_guard_in_a_container_is_watched_from_outside() {
 
 #[test]
 fn a_guard_outside_of_the_daemons_container_counts_as_alive_and_is_said_to_be_unseen() {
-    if uid() != 0 {
-        eprintln!("not tested: it takes root to make a pid namespace");
-        return;
-    }
-    if let Some(obstacle) = unshare::obstacle(&CONTAINER[1..]) {
-        eprintln!("not tested: no pid namespace here: {obstacle}");
+    if !has_containers() {
         return;
     }
     let state = state();
