@@ -325,3 +325,33 @@ impl Reporter for Voice {
         self.systemd.turned(status);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_folder_that_cannot_be_made_at_first_is_made_and_locked_later() {
+        let parent = tempfile::tempdir().unwrap();
+        let state_dir = parent.path().join("vipkeeper");
+        // A file in its place: not even root can make a folder there.
+        std::fs::write(&state_dir, "").unwrap();
+        let (wakes, _woken_by) = wake::channel();
+        let parts = Parts::default();
+        let mut folder = Folder::new(&state_dir, parts.voice(ProblemReason::StateDir, wakes));
+        folder.take().unwrap();
+        let told = parts.changes();
+        assert!(
+            matches!(&told[..], [(ProblemReason::StateDir, Err(why))] if why.contains("systemd-tmpfiles")),
+            "{told:?}"
+        );
+        folder.keep();
+        assert_eq!(parts.changes(), [], "it is told once");
+
+        std::fs::remove_file(&state_dir).unwrap();
+        folder.keep();
+        assert_eq!(parts.changes(), [(ProblemReason::StateDir, Ok(()))]);
+        assert!(desired::folder(&state_dir).is_dir());
+        assert!(matches!(lock(&state_dir), Err(StartError::AlreadyRunning(_))), "the lock is taken");
+    }
+}
