@@ -9,10 +9,16 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::CommandFactory as _;
 use rustix::process::{Pid, Signal, kill_process};
+use vipkeeper::cli::Cli;
 
-const COMMANDS: [&str; 12] =
-    ["up", "down", "wait", "run", "plan", "check", "status", "probe", "report", "demo", "completions", "man"];
+/// The names of all commands.
+fn commands() -> Vec<String> {
+    let commands: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    assert!(commands.len() > 12, "{commands:?}");
+    commands
+}
 
 fn vipkeeper(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vipkeeper")).env_clear().args(arguments).output().unwrap()
@@ -162,7 +168,7 @@ fn there_is_a_manual_page_for_every_command() {
     let folder = tempfile::tempdir().unwrap();
     assert!(vipkeeper(&["man", folder.path().to_str().unwrap()]).status.success());
     let page = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-    for command in COMMANDS {
+    for command in commands() {
         assert!(page(&format!("vipkeeper-{command}.1")).contains(".SH SYNOPSIS"), "{command}");
     }
     assert_eq!(text(vipkeeper(&["man"]).stdout), page("vipkeeper.1"));
@@ -179,8 +185,8 @@ fn every_shell_completes_every_command() {
         let output = vipkeeper(&["completions", shell]);
         assert!(output.status.success(), "{shell}");
         let script = text(output.stdout);
-        for command in COMMANDS {
-            assert!(script.contains(command), "{shell}: {command}");
+        for command in commands() {
+            assert!(script.contains(&command), "{shell}: {command}");
         }
     }
 }
