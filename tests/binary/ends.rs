@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
-use vipkeeper::problem::ProblemReason;
 
 use rustix::process::Signal;
+use vipkeeper::problem::ProblemReason;
 
 use crate::stage::{A_PASS, OTHER_PUBLIC, ROUTED, Stage, a_claim, eventually};
 

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::thread;
 use std::time::Duration;
-use vipkeeper::problem::ProblemReason;
 
 use ec2_endpoint::service::{Cut, ImdsFault};
 use ec2_endpoint::{Fault, FaultKind};
 
 use rustix::process::Signal;
+use vipkeeper::problem::ProblemReason;
 
 use crate::stage::{A_PASS, PUBLIC, ROUTED, Stage, a_claim, eventually};
 

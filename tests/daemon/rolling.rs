@@ -1,8 +1,9 @@
 //! Configurations that differ from node to node for a while.
 
-use crate::world::*;
 use vipkeeper::problem::ProblemReason;
 use vipkeeper::status::ConditionReason;
+
+use crate::world::*;
 
 /// A VIP whose route is in these of the world's tables, in this order.
 fn routed(tables: &[&String]) -> Config {

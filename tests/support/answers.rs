@@ -36,13 +36,20 @@ const fn strange(name: &'static str, status: u16, body: &'static str) -> HttpAns
 }
 
 const NOT_VALID: &str = "AWS was not able to validate the provided access credentials";
-/// The beginning of each denial: who, what and on which resource.
+
+/// A denial of ReplaceRoute. Each begins with who, what and on which resource, and ends with its cause.
 macro_rules! denied {
-    ($cause:literal) => {
-        concat!(
-            "User: arn:aws:sts::123456789012:assumed-role/keeper/i-0abc is not authorized to perform: ec2:ReplaceRoute \
-             on resource: arn:aws:ec2:eu-west-1:123456789012:route-table/rtb-67890abcd ",
-            $cause
+    ($name:literal, $cause:literal) => {
+        ec2(
+            $name,
+            "ReplaceRoute",
+            403,
+            "UnauthorizedOperation",
+            concat!(
+                "User: arn:aws:sts::123456789012:assumed-role/keeper/i-0abc is not authorized to perform: ec2:ReplaceRoute \
+                 on resource: arn:aws:ec2:eu-west-1:123456789012:route-table/rtb-67890abcd ",
+                $cause
+            ),
         )
     };
 }
@@ -63,64 +70,20 @@ pub const ANSWERS: &[HttpAnswer] = &[
         ..ec2("expired-by-clock", "DescribeRouteTables", 400, "RequestExpired", "Request has expired.")
     },
     ec2("credentials-expired", "DescribeRouteTables", 400, "RequestExpired", "Request has expired."),
-    ec2(
-        "denied",
-        "ReplaceRoute",
-        403,
-        "UnauthorizedOperation",
-        denied!("because no identity-based policy allows the ec2:ReplaceRoute action"),
-    ),
-    ec2(
+    denied!("denied", "because no identity-based policy allows the ec2:ReplaceRoute action"),
+    denied!(
         "denied-by-scp",
-        "ReplaceRoute",
-        403,
-        "UnauthorizedOperation",
-        denied!(
-            "with an explicit deny in a service control policy: \
-             arn:aws:organizations::210987654321:policy/o-abcdefghij/service_control_policy/p-klmnopqr"
-        ),
+        "with an explicit deny in a service control policy: \
+         arn:aws:organizations::210987654321:policy/o-abcdefghij/service_control_policy/p-klmnopqr"
     ),
-    ec2(
-        "denied-by-endpoint-policy",
-        "ReplaceRoute",
-        403,
-        "UnauthorizedOperation",
-        denied!("because no VPC endpoint policy allows the ec2:ReplaceRoute action"),
-    ),
-    ec2(
-        "denied-by-boundary",
-        "ReplaceRoute",
-        403,
-        "UnauthorizedOperation",
-        denied!("because no permissions boundary allows the ec2:ReplaceRoute action"),
-    ),
-    ec2(
-        "denied-by-session-policy",
-        "ReplaceRoute",
-        403,
-        "UnauthorizedOperation",
-        denied!("because no session policy allows the ec2:ReplaceRoute action"),
-    ),
-    ec2(
-        "denied-by-rcp",
-        "ReplaceRoute",
-        403,
-        "UnauthorizedOperation",
-        denied!("with an explicit deny in a resource control policy"),
-    ),
-    ec2(
-        "denied-by-resource-policy",
-        "ReplaceRoute",
-        403,
-        "UnauthorizedOperation",
-        denied!("with an explicit deny in a resource-based policy"),
-    ),
-    ec2(
+    denied!("denied-by-endpoint-policy", "because no VPC endpoint policy allows the ec2:ReplaceRoute action"),
+    denied!("denied-by-boundary", "because no permissions boundary allows the ec2:ReplaceRoute action"),
+    denied!("denied-by-session-policy", "because no session policy allows the ec2:ReplaceRoute action"),
+    denied!("denied-by-rcp", "with an explicit deny in a resource control policy"),
+    denied!("denied-by-resource-policy", "with an explicit deny in a resource-based policy"),
+    denied!(
         "denied-explicitly",
-        "ReplaceRoute",
-        403,
-        "UnauthorizedOperation",
-        denied!("with an explicit deny in an identity-based policy: arn:aws:iam::123456789012:policy/no-routes"),
+        "with an explicit deny in an identity-based policy: arn:aws:iam::123456789012:policy/no-routes"
     ),
     ec2(
         "denied-encoded",
