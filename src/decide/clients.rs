@@ -91,6 +91,11 @@ impl ClientReads {
             LedTo::Here => *standing == Standing::Standby,
             LedTo::Several => false,
         });
+        // A node that had given up its claim may have claimed the VIP anew since the last read of the record.
+        let is_given_up = |place| matches!(place, LedTo::Elsewhere(holder) if self.leads(&holder) == Some(false));
+        if nobody && observed.claims == Claims::Unknown && self.places().any(is_given_up) {
+            return;
+        }
         // Of a long time between two looks, nobody knows what was true in it.
         let goes_on = self.nobody.filter(|(_, last)| led.read_at <= *last + often * 2);
         let first = goes_on.map_or(led.read_at, |(first, _)| first);
@@ -364,6 +369,28 @@ mod tests {
             clients = reads.clients(&observed, &Standing::Standby);
         }
         assert!(clients.as_ref().is_some_and(|clients| clients.nobody_serves), "{clients:?}");
+    }
+
+    #[test]
+    fn of_a_node_that_gave_up_its_claim_nothing_is_told_while_the_record_cannot_be_read() {
+        let looked = |claims: bool, led: u64, s: u64| {
+            let mut observed = seen(&[at("i-b")], &[("i-b", led)], s);
+            if !claims {
+                observed.claims = Claims::Unknown;
+            }
+            observed
+        };
+        // The node may have claimed the VIP anew since the last read of the record.
+        for (claims, nobody) in [(true, true), (false, false)] {
+            let mut reads = ClientReads::default();
+            let mut looks = vec![looked(true, 7, 1), looked(true, 0, 10)];
+            looks.extend([20, 30, 40].map(|s| looked(claims, 0, s)));
+            let told = looks.iter().map(|observed| {
+                reads.learn(&vip(&["rtb-0"]), observed, &Standing::Standby, OFTEN);
+                reads.clients(observed, &Standing::Standby).unwrap().nobody_serves
+            });
+            assert_eq!(told.last(), Some(nobody), "{claims}");
+        }
     }
 
     #[test]
