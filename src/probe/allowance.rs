@@ -30,7 +30,8 @@ impl Left {
     fn refill(&mut self, rate: Rate, now: Duration) {
         let gained = now.saturating_sub(self.at).as_secs_f64() * rate.per_s;
         self.answers = (self.answers + gained).min(rate.burst);
-        self.at = now;
+        // A moment that came before must not count again.
+        self.at = self.at.max(now);
     }
 
     fn take(&mut self) {
@@ -58,8 +59,8 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Whether a question of this source may be answered now, in the time since any fixed moment. If so, notes the
-    /// answer.
+    /// Whether a question of this source may be answered now. If so, notes the answer. `now` is the time since one fixed
+    /// moment, the same one in all calls.
     pub(super) fn take(&mut self, source: IpAddr, now: Duration) -> bool {
         let place = usize::try_from(self.hash.hash_one(network(source)) % PLACES as u64).unwrap_or_default();
         let (all, one) = (&mut self.all, &mut self.each[place]);
@@ -112,6 +113,16 @@ mod tests {
         assert_eq!(granted(&mut allowance, (0..100_000).map(v4), Duration::ZERO), 400);
         assert_eq!(granted(&mut allowance, (0..100_000).map(v4), Duration::from_secs(1)), 200);
         assert_eq!(allowance.each.len(), PLACES, "no sender makes it grow");
+    }
+
+    #[test]
+    fn a_moment_that_came_before_gives_nothing_again() {
+        let mut allowance = Allowance::default();
+        granted(&mut allowance, (0..1000).map(v4), Duration::from_secs(9));
+        // Two sockets whose times differ by a second take turns.
+        let turns = (0..1000).map(|turn| Duration::from_secs(10 - turn % 2));
+        let given: usize = turns.map(|now| granted(&mut allowance, (2000..2010).map(v4), now)).sum();
+        assert_eq!(given, 200, "one second");
     }
 
     #[test]

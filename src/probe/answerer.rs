@@ -36,13 +36,13 @@ const REST: Duration = Duration::from_millis(1);
 /// second.
 pub async fn serve(post: Post, voice: PartVoice) {
     let mut wishes = post.wishes();
-    let allowance = Mutex::new(Allowance::default());
+    let (allowance, began) = (Mutex::new(Allowance::default()), Instant::now());
     loop {
         let wanted = wishes.borrow_and_update().clone();
         let work = async {
             match &wanted {
                 Some(wanted) => {
-                    ask_and_answer(wanted, &Work { post: &post, voice: &voice, allowance: &allowance }).await;
+                    ask_and_answer(wanted, &Work { post: &post, voice: &voice, allowance: &allowance, began }).await;
                 }
                 None => {
                     voice.tell(Ok(()));
@@ -63,6 +63,8 @@ struct Work<'a> {
     post: &'a Post,
     voice: &'a PartVoice,
     allowance: &'a Mutex<Allowance>,
+    /// The moment from which the allowance counts. Each socket may be a new one, and the allowance is not.
+    began: Instant,
 }
 
 /// Asks and answers until the future is dropped. All sockets belong to the future, so that its end closes them.
@@ -135,7 +137,7 @@ impl Answerer<'_> {
     async fn answer(self) -> io::Error {
         // One byte more than a question: a longer packet is cut, and is no question.
         let mut bytes = [0; QUESTION_BYTES + 1];
-        let (mut in_vain, began) = (0, Instant::now());
+        let mut in_vain = 0;
         loop {
             let (length, from) = match self.socket.recv_from(&mut bytes).await {
                 Ok(received) => received,
@@ -143,7 +145,7 @@ impl Answerer<'_> {
             };
             let question = bytes.get(..length).and_then(ProbeQuestion::decode);
             match question.filter(|question| self.names.contains(&question.asked)) {
-                Some(question) if self.may_answer(from.ip(), began.elapsed()) => {
+                Some(question) if self.may_answer(from.ip()) => {
                     in_vain = 0;
                     self.answer_to(question, from).await;
                 }
@@ -156,7 +158,8 @@ impl Answerer<'_> {
         }
     }
 
-    fn may_answer(&self, source: IpAddr, now: Duration) -> bool {
+    fn may_answer(&self, source: IpAddr) -> bool {
+        let now = self.work.began.elapsed();
         self.work.allowance.lock().unwrap_or_else(PoisonError::into_inner).take(source, now)
     }
 
