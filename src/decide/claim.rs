@@ -21,6 +21,10 @@ use crate::ids::ClaimId;
 use crate::ids::{InstanceId, Term};
 use crate::observe::seen::{Claims, Copies, Holder, Moment};
 
+/// Of more claims than this that their nodes gave up, those are forgotten that are on record no more. A resource has room for
+/// 50 tags; whoever writes ever other tags must not make the memory grow.
+const MOST_GIVEN_UP: usize = 50;
+
 /// A claim of another node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rival {
@@ -121,10 +125,13 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Sets apart terms that are further ahead of the time than clocks differ, because these cannot be claims.
+/// Sets apart terms that are further ahead of the time than clocks differ, because these cannot be claims. A withdrawal up to
+/// such a term says nothing: it would end claims that are still to come, wherever else they stand.
 pub fn set_apart_implausible(claims: &mut Claims, unix_ms: u64) {
-    let Claims::Read { terms, implausible, elsewhere, .. } = claims else { return };
+    let Claims::Read { terms, withdrawn, implausible, elsewhere, .. } = claims else { return };
     let latest = Term(unix_ms.saturating_add(millis(PLAUSIBLE_AHEAD)));
+    let copies = elsewhere.values_mut().map(|copies| &mut copies.withdrawn);
+    copies.chain([withdrawn]).for_each(|withdrawn| withdrawn.retain(|_, given_up| *given_up <= latest));
     implausible.append(terms);
     *terms = implausible.extract_if(.., |_, term| *term <= latest).collect();
     for copies in elsewhere.values_mut() {
@@ -339,6 +346,9 @@ fn note_given_up(own: &mut OwnClaim, withdrawn: &BTreeMap<InstanceId, Term>, me:
         if was_newer && own.seen_given_up.get(node).is_none_or(|(known, _)| is_news(known)) {
             own.seen_given_up.insert(node.clone(), (*given_up, now));
         }
+    }
+    if own.seen_given_up.len() > MOST_GIVEN_UP {
+        own.seen_given_up.retain(|node, (_, learned_at)| withdrawn.contains_key(node) || now < *learned_at + SETTLE);
     }
 }
 

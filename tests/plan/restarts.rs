@@ -200,3 +200,20 @@ fn under_a_hold_only_a_binding_that_was_seen_through_the_end_of_the_leadership_i
     });
     assert!(!left_the_config, "nobody looked at it meanwhile");
 }
+
+#[test]
+fn tags_of_ever_other_nodes_leave_a_memory_that_does_not_grow() {
+    let (vip, leads) = (two_tables(), leader("c1", 100));
+    let mut memory = Memory::default();
+    for at_s in (101..1000).step_by(10) {
+        let mut observed = look(&vip, (&[("a", 100)], at_s), (&[], at_s));
+        let Claims::Read { terms, withdrawn, .. } = &mut observed.claims else { unreachable!() };
+        for n in 0..49 {
+            terms.insert(node(&format!("{at_s}{n:02}")), Term(0));
+            withdrawn.insert(node(&format!("{at_s}{n:02}")), Term(1000 * at_s));
+        }
+        learn(&mut memory, &vip, &leads, observed, at_s);
+    }
+    let persisted = memory.to_persist().unwrap();
+    assert!((49..150).contains(&persisted.seen_given_up.len()), "{}", persisted.seen_given_up.len());
+}

@@ -115,6 +115,25 @@ fn what_a_node_gave_up_in_one_place_is_given_up_in_all() {
 }
 
 #[test]
+fn nothing_is_given_up_up_to_a_term_that_no_clock_can_have_made() {
+    check(
+        "route",
+        &format!(
+            "{LEADS}
+        130 see route=eni-b a=90 b=120 b@rtb-2=-9000
+          => superseded by i-b 120
+          => route in_sync: at eni-b
+          => look at 132
+        136 see route=eni-b a=90 b=120 b@rtb-2=-9000
+          => superseded by i-b 120
+          => route in_sync: at eni-b
+          => look at 138
+        "
+        ),
+    );
+}
+
+#[test]
 fn a_claim_that_no_clock_can_have_made_counts_in_no_place() {
     check(
         "route",

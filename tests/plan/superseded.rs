@@ -269,3 +269,23 @@ fn a_newer_claim_that_stands_again_after_its_end_counts_until_it_is_given_up_onc
         ",
     );
 }
+
+#[test]
+fn what_leaves_again_after_it_was_taken_back_is_not_left_over_any_more() {
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see route=here a=100
+        120 see route=i-b a=100 b=-115
+          => route retake [elsewhere]: replace route 20.0.0.50/32 in rtb-1 with eni-a
+        120.1 accept
+        123 see route=i-b a=100 b=-115
+          => route waiting: change accepted, not seen yet
+        125.2 see route=i-b a=100 b=-115
+          => route drift [elsewhere]: points at i-b; looking twice before taking it back
+          => look at 130.2
+        ",
+    );
+}
