@@ -16,7 +16,7 @@ use crate::check::facts::{MachineFacts, Peer, PgpoolFacts, PgpoolProcess};
 use crate::config::{Config, WitnessMode};
 use crate::machine::process::comm_of;
 use crate::machine::trust::TrustedOwners;
-use crate::machine::whole_file;
+use crate::machine::whole_file::{self, PlainError};
 use crate::observe::seen::Port;
 use crate::pgpool::conf::{Conf, HookCommand, PLACES, PeerNode};
 use crate::pgpool::port::knock;
@@ -61,10 +61,9 @@ fn conf(named: Option<&Path>) -> Result<(PathBuf, Conf), String> {
         None => PLACES.iter().map(PathBuf::from).collect(),
     };
     for path in &places {
-        // The file may be a link: it is an administrator's, and only its settings are shown.
-        match whole_file::read(&fs::canonicalize(path).unwrap_or_else(|_| path.clone()), LONGEST) {
+        match text_of(path) {
             Ok(None) => {}
-            Ok(Some(file)) => return Ok((path.clone(), Conf::parse(&String::from_utf8_lossy(&file.bytes)))),
+            Ok(Some(text)) => return Ok((path.clone(), Conf::parse(&text))),
             Err(error) => return Err(format!("{}: {}", path.display(), crate::error::one_line(&error))),
         }
     }
@@ -72,9 +71,16 @@ fn conf(named: Option<&Path>) -> Result<(PathBuf, Conf), String> {
     Err(format!("there is no {places}"))
 }
 
+/// The text of a file of Pgpool's administrator; `None` if there is none. The file may be a link, as only its settings are
+/// shown.
+fn text_of(path: &Path) -> Result<Option<String>, PlainError> {
+    let file = whole_file::read(&fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), LONGEST)?;
+    Ok(file.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()))
+}
+
 /// The nodes that pgpool.conf names, without this one. `pgpool_node_id` beside it holds this one's number.
 fn others(conf: &Conf, path: &Path) -> Vec<PeerNode> {
-    let own = fs::read_to_string(path.with_file_name("pgpool_node_id")).ok();
+    let own = text_of(&path.with_file_name("pgpool_node_id")).ok().flatten();
     let own: Option<u32> = own.and_then(|text| text.trim().parse().ok());
     conf.nodes().into_iter().filter(|node| Some(node.number) != own).collect()
 }
@@ -147,4 +153,34 @@ async fn word(config: Option<&Config>) -> Option<Asked> {
     let (trusted, _) = TrustedOwners::resolve(&config.hook_users);
     let (key, _) = auth_key(&config.pgpool);
     Some(Watchdog::new(config.pgpool.watchdog_socket.clone(), key, trusted).consult().await)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn a_node_number_that_nobody_writes_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pgpool.conf");
+        let others = || {
+            let path = path.clone();
+            let (tell, told) = std::sync::mpsc::channel();
+            thread::spawn(move || {
+                let conf = Conf::parse("hostname0 = 'a'\nhostname1 = 'b'");
+                let _ = tell.send(others(&conf, &path).iter().map(|node| node.number).collect::<Vec<_>>());
+            });
+            told.recv_timeout(Duration::from_secs(10))
+        };
+        assert_eq!(others(), Ok(vec![0, 1]), "there is no file");
+        let own = folder.path().join("pgpool_node_id");
+        mknodat(CWD, &own, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+        assert_eq!(others(), Ok(vec![0, 1]));
+        fs::remove_file(&own).unwrap();
+        fs::write(folder.path().join("number"), "1\n").unwrap();
+        std::os::unix::fs::symlink("number", &own).unwrap();
+        assert_eq!(others(), Ok(vec![0]), "a link is fine");
+    }
 }
