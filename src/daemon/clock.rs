@@ -37,7 +37,7 @@ where
             vip.note_clock(doubt.as_deref());
         }
         match clock.off_by_ms() {
-            Some(off_by_ms) => self.problems.set(ProblemReason::ClockOff, message(off_by_ms), now.wall_ms),
+            Some(off_by_ms) => self.problems.lasts(ProblemReason::ClockOff, message(off_by_ms), now.wall_ms),
             None => self.problems.clear(ProblemReason::ClockOff),
         }
     }

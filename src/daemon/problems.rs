@@ -17,6 +17,14 @@ impl Problems {
         self.0.insert(reason, Problem { reason: reason.into(), message, since_ms, times });
     }
 
+    /// Notes that something is wrong which is judged again in each turn, and not met again in each. Only another message
+    /// counts once more: each count is a new status, and an event.
+    pub fn lasts(&mut self, reason: ProblemReason, message: String, wall_ms: u64) {
+        if self.0.get(&reason).is_none_or(|before| before.message != message) {
+            self.set(reason, message, wall_ms);
+        }
+    }
+
     /// Removes the problem of this reason, if there is one.
     pub fn clear(&mut self, reason: ProblemReason) {
         self.0.remove(&reason);

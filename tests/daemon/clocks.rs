@@ -236,6 +236,11 @@ fn a_clock_that_is_a_second_off_is_told_in_both_directions_and_so_is_a_claim_tha
             let began = format!("when this claim began, this node's clock was 1.2 s {side} EC2's");
             assert!(page.contains(&began), "{page}");
             assert_eq!(world.nodes[0].recorder.heard("ClaimClock").len(), 1);
+            assert_eq!(
+                world.nodes[0].recorder.heard("reason: ClockOff").len(),
+                1,
+                "it is told once, and not in each turn"
+            );
             // A step is seen without another answer of EC2. The claim stays what it is.
             world.nodes[0].computer.set_skew_ms(900);
             pass(seconds(8)).await;
