@@ -40,12 +40,13 @@ impl Headline {
     pub(super) fn of(vip: &VipStatus, now_ms: u64) -> Self {
         Self::of_condition(vip, now_ms)
             .or_else(|| Self::of_nobody(vip))
-            .or_else(|| Self::of_unknown(vip).filter(|unknown| !unknown.is_good() || vip.obstacles.is_empty()))
+            .or_else(|| Self::of_unknown(vip).filter(|unknown| !unknown.is_good() || is_unhindered(vip)))
             .or_else(|| Self::of_bindings(vip, now_ms))
             .or_else(|| Self::of_dead_guard(vip))
             .or_else(|| Self::of_hidden_claim(vip))
             .or_else(|| Self::of_claim(vip, now_ms))
             .or_else(|| Self::of_unread_claims(vip))
+            .or_else(|| Self::of_astray(vip))
             .or_else(|| Self::of_obstacles(vip))
             .unwrap_or_else(|| Self::of_whole(vip))
     }
@@ -257,6 +258,22 @@ impl Headline {
         })
     }
 
+    /// The headline where the probes of this node are not answered by the node that EC2 leads the clients to. The bindings may
+    /// all be in sync, and yet clients are not served.
+    fn of_astray(vip: &VipStatus) -> Option<Self> {
+        let astray = failing(vip, ConditionName::PacketsArrive)?;
+        let ip = vip.delegate_ip;
+        Some(Self {
+            tone: Tone::Bad,
+            word: "PACKETS ASTRAY",
+            since_ms: Some(astray.since_ms),
+            aside: vip.in_sync.then(|| "every binding is in sync".to_owned()),
+            what: vec![clean(&astray.message)],
+            to_do: Some(format!("ask from several machines: 'vipkeeper probe {ip}'; the runbook says what follows")),
+            entry: RunbookEntry::PacketsArrive,
+        })
+    }
+
     /// The headline of a node on which everything is as it should be now, while a takeover by this node must fail.
     fn of_obstacles(vip: &VipStatus) -> Option<Self> {
         let first = vip.obstacles.first()?;
@@ -315,6 +332,11 @@ impl Headline {
             },
         }
     }
+}
+
+/// Whether nothing beside the bindings keeps clients from this VIP now, or at its next takeover.
+fn is_unhindered(vip: &VipStatus) -> bool {
+    vip.obstacles.is_empty() && failing(vip, ConditionName::PacketsArrive).is_none()
 }
 
 pub(super) fn state(binding: &BindingStatus) -> State {

@@ -241,6 +241,25 @@ fn a_superseded_leader_that_cannot_see_the_newer_claim_end_is_not_well() {
 }
 
 #[test]
+fn a_node_whose_probes_do_not_arrive_where_ec2_leads_is_not_well() {
+    let message = "EC2 leads the clients to i-0def, and nobody answers";
+    let probed = |mut vip: VipStatus, arrive: bool| {
+        vip.conditions.push(condition(ConditionName::PacketsArrive, arrive, message, 88));
+        let status = status(vec![vip]);
+        (page(&status, DaemonLife::Alive, NOW_MS, PIPE), Overall::of(&status, DaemonLife::Alive, NOW_MS))
+    };
+    // A node on which no hook has run yet says that all is well, if all is.
+    for vip in [standby(), fresh()] {
+        let (text, verdict) = probed(vip.clone(), false);
+        assert!(text.contains("PACKETS ASTRAY  for 1 min 28 s") && text.contains(message), "{text}");
+        assert!(text.contains(&format!("'vipkeeper probe {}'", vip.delegate_ip)), "{text}");
+        assert_eq!(verdict, Overall::Attention);
+        let (text, verdict) = probed(vip, true);
+        assert!(!text.contains("ASTRAY") && verdict == Overall::InSync, "{text}");
+    }
+}
+
+#[test]
 fn a_leader_that_cannot_read_the_claims_is_not_well() {
     check("page-unread-claims.txt", &status(vec![unread_claims()]), DaemonLife::Alive, TERMINAL, Overall::Attention);
     let mut not_yet = unread_claims();
