@@ -21,8 +21,8 @@ use crate::ids::ClaimId;
 use crate::ids::{InstanceId, Term};
 use crate::observe::seen::{Claims, Copies, Holder, Moment};
 
-/// Of more claims than this that their nodes gave up, those are forgotten that are on record no more. A resource has room for
-/// 50 tags; whoever writes ever other tags must not make the memory grow.
+/// If more claims than this were seen to be given up, those that are not on record any more are forgotten. A resource has
+/// room for 50 tags, and tags of ever other nodes must not make the memory grow.
 const MOST_GIVEN_UP: usize = 50;
 
 /// A claim of another node.
