@@ -14,16 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::binding::{Anchor, ClaimMode, Vip};
 use crate::claim_tag::WITHDRAWN;
 use crate::decide::timing::{
-    CLOCK_WAS_WRONG, FRESH, LOOK_COUNTS, PLAUSIBLE_AHEAD, RAISE_WINDOW, SETTLE, UNRECORDED_TAKE_WINDOW,
+    CLOCK_WAS_WRONG, FRESH, LOOK_COUNTS, MOST_GIVEN_UP, PLAUSIBLE_AHEAD, RAISE_WINDOW, SETTLE, UNRECORDED_TAKE_WINDOW,
 };
 use crate::desired::Desired;
 use crate::ids::ClaimId;
 use crate::ids::{InstanceId, Term};
 use crate::observe::seen::{Claims, Copies, Holder, Moment};
-
-/// If more claims than this were seen to be given up, those that are not on record any more are forgotten. A resource has
-/// room for 50 tags, and tags of ever other nodes must not make the memory grow.
-const MOST_GIVEN_UP: usize = 50;
 
 /// A claim of another node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -30,6 +30,10 @@ pub const CLOCK_WAS_WRONG: Duration = Duration::from_mins(11);
 /// its writes.
 pub const SETTLE: Duration = Duration::from_secs(5);
 
+/// If more claims than this were seen to be given up, those that are not on record any more are forgotten. A resource has
+/// room for 50 tags, and tags of ever other nodes must not make the memory grow.
+pub const MOST_GIVEN_UP: usize = 50;
+
 /// A look that began longer ago than this no longer allows a take by force: a take that failed and is tried again must
 /// not rest on an old look.
 pub const LOOK_COUNTS: Duration = Duration::from_secs(10);
