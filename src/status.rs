@@ -304,10 +304,13 @@ pub struct ObstacleStatus {
 
 impl VipStatus {
     /// Whether this node stands by although its desired-state file says leader, because the watchdog process that said
-    /// so is gone. This is normal if another node leads by now, and an outage if no node leads.
+    /// so is gone. This is normal if another node leads by now, and an outage if no node leads. Pgpool that was started
+    /// again and stands by calls no hook, so its watchdog's word that this node does not lead ends it.
     #[must_use]
     pub fn watchdog_is_gone(&self) -> bool {
-        self.desired.role == DesiredRole::Standby && self.desired.guard_alive == Some(false)
+        self.desired.role == DesiredRole::Standby
+            && self.desired.guard_alive == Some(false)
+            && self.desired.watchdog_leads != Some(false)
     }
 }
 

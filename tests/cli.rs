@@ -123,6 +123,18 @@ fn what_happened_is_told_from_files_and_a_missing_or_damaged_file_is_named() {
     let recent: serde_json::Value = serde_json::from_slice(&recent.stdout).unwrap();
     assert!(recent.as_array().unwrap().iter().any(|event| event["kind"] == "lost"), "{recent}");
 
+    // The page shows them too, beside a status.
+    let of_node = serde_json::json!({ "number": 3, "kind": "started", "at_ms": now_ms, "what": "the daemon started" });
+    let file = serde_json::json!({ "version": 1, "boot": "b", "events": [of_node] });
+    fs::write(folder.path().join("events.json"), file.to_string()).unwrap();
+    let status = serde_json::json!({
+        "version": 1, "program": "x", "pid": 1, "written_ms": now_ms, "started_ms": 0, "instance": null, "region": null,
+        "sources": [], "vips": [], "problems": [],
+    });
+    fs::write(folder.path().join("status.json"), status.to_string()).unwrap();
+    let page = text(vipkeeper(&["status", "--state-dir", state_dir]).stdout);
+    assert!(page.contains("EVENTS OF THE NODE  TOOK  EVENT\n") && page.contains("the daemon started"), "{page}");
+
     // Two nodes, of which one has a clock that is 5 s ahead of EC2's.
     for (name, kind, ahead_ms) in [("i-0a", "lost", 0), ("i-0b", "gained", 5_000)] {
         let document = serde_json::json!({

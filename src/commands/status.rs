@@ -66,12 +66,12 @@ fn show_until(state_dir: &Path, format: Format, mode: Mode, colours: Colours, co
     }
 }
 
-/// The events beside the status, for a whole document. A status without readable events is shown all the same:
+/// The events beside the status, where they are shown. A status without readable events is shown all the same:
 /// `vipkeeper status --events` says what is wrong with the events.
 fn events_of(state_dir: &Path, format: Format, mode: Mode) -> EventList {
     match (format, mode) {
-        (Format::Json, Mode::Once) => events::read(state_dir).unwrap_or_default(),
-        (Format::Page, _) | (Format::Json, Mode::Watch) => EventList::default(),
+        (Format::Page, _) | (Format::Json, Mode::Once) => events::read(state_dir).unwrap_or_default(),
+        (Format::Json, Mode::Watch) => EventList::default(),
     }
 }
 
@@ -115,7 +115,7 @@ fn once(read: &StatusRead, format: Format, mode: Mode, style: Style) -> (String,
     let status = &document.status;
     let code = Overall::of(status, daemon, now_ms).exit_code();
     let shown = match (format, mode) {
-        (Format::Page, _) => page(status, daemon, now_ms, style),
+        (Format::Page, _) => page(document, daemon, now_ms, style),
         // One line for each status, for programs that follow the output. The events would be most of each line.
         (Format::Json, Mode::Watch) => json(serde_json::to_string(status)),
         (Format::Json, Mode::Once) => json(serde_json::to_string_pretty(document)),

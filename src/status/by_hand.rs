@@ -72,7 +72,8 @@ pub(super) fn after_lost_down(vip: &VipStatus) -> String {
     )
 }
 
-/// The advice where the watchdog process of a former leader is gone. A watchdog that was started anew may be asked.
+/// The advice where the watchdog process of a former leader is gone. A watchdog that was started anew may say that this node
+/// leads; where it says the opposite, nothing is left to do.
 pub(super) fn without_watchdog(vip: &VipStatus) -> String {
     let ip = vip.delegate_ip;
     match vip.desired.watchdog_leads {

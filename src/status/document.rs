@@ -14,3 +14,18 @@ pub struct StatusDocument<S = Status, E = EventList> {
     #[serde(default)]
     pub events: E,
 }
+
+/// The events of a status that is shown without any.
+static NO_EVENTS: EventList = EventList::new();
+
+impl<'a> From<&'a Status> for StatusDocument<&'a Status, &'a EventList> {
+    fn from(status: &'a Status) -> Self {
+        Self { status, events: &NO_EVENTS }
+    }
+}
+
+impl<'a> From<&'a StatusDocument> for StatusDocument<&'a Status, &'a EventList> {
+    fn from(document: &'a StatusDocument) -> Self {
+        Self { status: &document.status, events: &document.events }
+    }
+}

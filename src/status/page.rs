@@ -6,6 +6,10 @@ use std::time::Duration;
 use super::above::Above;
 use super::clients::{self, OLD_MS};
 use super::conditions::holding;
+use super::document::StatusDocument;
+use super::event::list::EventList;
+use super::event::stamp::Stamp;
+use super::event::{NodeEvent, shown};
 use super::headline::{Headline, is_well, last_seen, next_try, shown_name, state};
 pub use super::layout::{Colours, Style};
 use super::layout::{Tone, age, clean, since};
@@ -69,9 +73,20 @@ fn is_old(status: &Status, now_ms: u64) -> bool {
     Duration::from_millis(now_ms.saturating_sub(status.written_ms)) > STALE_AFTER
 }
 
-/// The whole page.
+/// How many events the page shows of each VIP, and how many of the node as a whole. `--events` shows all.
+const SHOWN_OF_VIP: usize = 4;
+const SHOWN_OF_NODE: usize = 3;
+
+/// The whole page, of a status with its events or of a status alone.
 #[must_use]
-pub fn page(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> String {
+pub fn page<'a>(
+    document: impl Into<StatusDocument<&'a Status, &'a EventList>>,
+    daemon: DaemonLife,
+    now_ms: u64,
+    style: Style,
+) -> String {
+    let StatusDocument { status, events } = document.into();
+    let now = Stamp::after(status, now_ms);
     let overall = Overall::of(status, daemon, now_ms);
     let mut page = top(status, daemon, now_ms, style);
     for problem in &status.problems {
@@ -83,7 +98,7 @@ pub fn page(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> S
     }
     for vip in &status.vips {
         page.push('\n');
-        page += &vip_section((status, vip), overall, now_ms, style);
+        page += &vip_section((status, vip), events, overall, now_ms, style);
     }
     if status.vips.is_empty() {
         page += "\nno VIP is configured, or the daemon has only just started\n";
@@ -92,6 +107,8 @@ pub fn page(status: &Status, daemon: DaemonLife, now_ms: u64, style: Style) -> S
         page.push('\n');
         page += &sources(status, now_ms, style);
     }
+    let of_node = shown::newest(events, None, SHOWN_OF_NODE, now);
+    page += &last_events((0, "EVENTS OF THE NODE"), &of_node, &Above::of_page(status, now_ms), now, style);
     if style.width.is_none() { ascii(&page) } else { page }
 }
 
@@ -137,7 +154,13 @@ pub(super) fn shown_role(vip: &VipStatus) -> String {
     }
 }
 
-fn vip_section((status, vip): (&Status, &VipStatus), overall: Overall, now_ms: u64, style: Style) -> String {
+fn vip_section(
+    (status, vip): (&Status, &VipStatus),
+    events: &EventList,
+    overall: Overall,
+    now_ms: u64,
+    style: Style,
+) -> String {
     let headline = Headline::of(vip, now_ms);
     let above = Above::of_vip(vip, &headline, status);
     let role = shown_role(vip);
@@ -156,6 +179,9 @@ fn vip_section((status, vip): (&Status, &VipStatus), overall: Overall, now_ms: u
     if let Some(answers) = clients::answered_in_words(vip, now_ms) {
         page += &style.paragraph(2, "answers  ", &answers);
     }
+    if let Some(claims) = other_claims(vip, now_ms) {
+        page += &style.paragraph(2, "claims   ", &claims);
+    }
     for (number, line) in headline.what.iter().enumerate() {
         page += &style.paragraph(2, if number == 0 { "what  " } else { "      " }, line);
     }
@@ -165,7 +191,46 @@ fn vip_section((status, vip): (&Status, &VipStatus), overall: Overall, now_ms: u
     page += &bindings((status, vip), &above, now_ms, style);
     page += &conditions(vip, &above, now_ms, style);
     page += &connections(vip, now_ms, style);
+    let now = Stamp::after(status, now_ms);
+    let newest = shown::newest(events, Some(vip.delegate_ip), SHOWN_OF_VIP, now);
+    page += &last_events((2, "LAST EVENTS"), &newest, &above, now, style);
     page
+}
+
+/// Who else claims the VIP, in one line; `None` where no other claim is known. The term of a claim is the wall clock at its
+/// beginning, by its node's own clock.
+fn other_claims(vip: &VipStatus, now_ms: u64) -> Option<String> {
+    let newest = vip.other_claims.first()?;
+    let began = since(newest.term.0, now_ms);
+    let older = match vip.other_claims.len() - 1 {
+        0 => String::new(),
+        1 => "; 1 older one".to_owned(),
+        more => format!("; {more} older ones"),
+    };
+    Some(format!("of other nodes: {}, begun {began} ago by its own clock{older}", newest.node))
+}
+
+/// The events as a table with one line each, the newest first; nothing where there are none.
+fn last_events(
+    (indent, head): (usize, &str),
+    events: &[&NodeEvent],
+    above: &Above,
+    now: Stamp,
+    style: Style,
+) -> String {
+    if events.is_empty() {
+        return String::new();
+    }
+    let row = |event: &&NodeEvent| {
+        let ago = age(Duration::from_millis(now.last_age_ms(event)));
+        vec![
+            (Tone::Plain, format!("{ago} ago")),
+            (Tone::Plain, shown::duration(event).unwrap_or_else(|| "-".to_owned())),
+            (shown::tone(event), above.short(&shown::in_one_line(event))),
+        ]
+    };
+    let rows: Vec<_> = events.iter().map(row).collect();
+    format!("\n{}", style.table(indent, &[head, "TOOK", "EVENT"], &rows))
 }
 
 fn connections(vip: &VipStatus, now_ms: u64, style: Style) -> String {

@@ -1,8 +1,14 @@
 //! The loop's words, as `vipkeeper status` shows them, about a node that nobody asked anything of, about a claim that
 //! cannot be recorded, and about a permission that is missing.
 
+use std::collections::VecDeque;
+use std::rc::Rc;
+
 use ec2_endpoint::ModifyNetworkInterfaceAttribute;
 use vipkeeper::pgpool::watchdog::Word;
+use vipkeeper::report::Report;
+use vipkeeper::status::document::StatusDocument;
+use vipkeeper::status::event::list::EventList;
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{ConditionName, Status};
 
@@ -157,7 +163,10 @@ fn a_leader_that_cannot_read_the_claims_is_not_well() {
 fn the_page_of_a_leader_that_lacks_a_permission() {
     in_paused_time(async {
         let mut world = World::new(1, routes(2));
+        let report = Rc::new(Report::new(&[], None, seconds(90)));
+        world.nodes[0].report = Some(Rc::clone(&report));
         world.start_with_leader_of(ADDRESS, seconds(60)).await;
+        let before = report.events().iter().len();
         world.estate.fault(Fault::new(FaultKind::Deny).at("ReplaceRoute"));
         point_route_by_hand(&world.estate, &tables(&world)[1], &world.estate.bystander.eni);
         pass(seconds(60)).await;
@@ -175,7 +184,15 @@ fn the_page_of_a_leader_that_lacks_a_permission() {
             source.last_success_ms = Some(now - 3000);
         }
         status.vips[0].clients.as_mut().unwrap().read_ms = Some(now - 3000);
+        let mut events: VecDeque<_> = report.events().iter().cloned().collect();
+        for (number, event) in events.iter_mut().enumerate() {
+            (event.at_ms, event.boot_ms) = (ago(if number < before { 722 } else { 42 }), None);
+            if event.times > 1 {
+                (event.times, event.last_ms, event.took_ms) = (3, Some(ago(14)), Some(154));
+            }
+        }
         let style = Style { width: Some(100), colour: false };
-        golden::check("page-readme.txt", &page(&status, DaemonLife::Alive, now, style));
+        let document = StatusDocument { status: &status, events: &EventList::from(events) };
+        golden::check("page-readme.txt", &page(document, DaemonLife::Alive, now, style));
     });
 }

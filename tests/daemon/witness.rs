@@ -4,6 +4,7 @@ use vipkeeper::config::WitnessMode;
 use vipkeeper::pgpool::watchdog::Word;
 use vipkeeper::status::ConditionName;
 use vipkeeper::status::ConditionReason;
+use vipkeeper::status::page::{DaemonLife, Overall};
 
 use crate::world::*;
 
@@ -129,6 +130,36 @@ fn the_last_word_of_a_watchdog_that_was_killed_begins_no_claim() {
             assert!(!hook_lost(&world), "Pgpool is dead, no hook was lost");
         }
         assert_eq!(world.estate.elastic_ip(EIP), None, "it was released");
+    });
+}
+
+/// Pgpool calls no hook when it starts as a standby, so nobody writes the file of the old leader anew.
+#[test]
+fn a_watchdog_that_is_started_again_and_stands_by_ends_the_alert_about_the_one_that_was_killed() {
+    in_paused_time(async {
+        let mut world = World::new(2, with(WitnessMode::Check));
+        says(&world, 0, true);
+        world.start_with_leader_of(EIP, seconds(20)).await;
+        world.nodes[0].word.replace(None);
+        world.nodes[0].computer.kill(world.guards[0]);
+        world.up(1, EIP);
+        pass(seconds(600)).await;
+        let verdict = |world: &World| {
+            let told = world.nodes[0].recorder.last();
+            (told.vips[0].watchdog_is_gone(), Overall::of(&told, DaemonLife::Alive, told.written_ms))
+        };
+        assert_eq!(verdict(&world), (true, Overall::Attention), "Pgpool does not run there");
+        says(&world, 0, false);
+        pass(seconds(30)).await;
+        assert_eq!(verdict(&world), (false, Overall::InSync));
+        // Each question leaves the last answer in force until the next one.
+        for _ in 0..300 {
+            pass(millis(100)).await;
+            assert!(!verdict(&world).0);
+        }
+        world.nodes[0].word.replace(None);
+        pass(seconds(30)).await;
+        assert!(verdict(&world).0, "it was stopped again");
     });
 }
 

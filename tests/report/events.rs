@@ -86,7 +86,7 @@ fn accepted(list: &mut EventList, eni: &str, at: Stamp) -> Kept {
 }
 
 /// A node that became leader, found its way blocked for a while, and had the VIP 2.4 s after the hook.
-fn winner() -> EventList {
+pub fn winner() -> EventList {
     let mut list = EventList::default();
     let claim = ClaimId::new("7f3a");
     keep(&mut list, &News::Started { version: "0.1.0", instance: None, region: None }, before(4_000_000));

@@ -148,12 +148,16 @@ fn a_watchdog_that_is_gone_makes_its_node_unready_and_counts() {
     assert_eq!(report.health().ready(), Ok(()), "a standby that a hook made one");
     vip.desired.guard_alive = Some(false);
     vip.desired.reason = Some("the file says leader, but the Pgpool watchdog process that said so is gone".to_owned());
-    report.status(&status(vec![vip]));
+    report.status(&status(vec![vip.clone()]));
     assert_eq!(
         report.health().ready().unwrap_err(),
         ["20.0.0.50: watchdog gone: the file says leader, but the Pgpool watchdog process that said so is gone"]
     );
     assert!(report.metrics().contains("vipkeeper_watchdog_gone{vip=\"20.0.0.50\"} 1\n"), "{}", report.metrics());
+    vip.desired.watchdog_leads = Some(false);
+    report.status(&status(vec![vip]));
+    assert_eq!(report.health().ready(), Ok(()), "Pgpool runs again, and says that this node stands by");
+    assert!(report.metrics().contains("vipkeeper_watchdog_gone{vip=\"20.0.0.50\"} 0\n"), "{}", report.metrics());
 }
 
 #[test]

@@ -1,20 +1,25 @@
 //! The page for people, whole, as golden files; and what it comes to for scripts.
 
 use vipkeeper::binding::Kind;
+use vipkeeper::decide::claim::Rival;
 use vipkeeper::decide::plan::{Blocker, State};
 use vipkeeper::ec2::Class;
+use vipkeeper::ids::Term;
 use vipkeeper::machine::hindrance::Hindrance;
 use vipkeeper::problem::ProblemReason;
 use vipkeeper::status::ConditionReason;
 use vipkeeper::status::clients::in_words;
 use vipkeeper::status::document::StatusDocument;
 use vipkeeper::status::event::list::EventList;
+use vipkeeper::status::event::stamp::Stamp;
+use vipkeeper::status::event::{EventKind, NodeEvent};
 use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use vipkeeper::status::{
     ClientsAt, ClientsStatus, ClockStatus, Condition, ConditionName, ConnectionsStatus, DesiredRole, Problem,
     SourceStatus, Status, VipStatus,
 };
 
+use super::events::winner;
 use super::golden;
 use super::statuses::{
     NOW_MS, ago, binding, cause, clients, condition, denied, fresh, leader, standby, status, unread_claims, unrecorded,
@@ -37,6 +42,41 @@ fn in_sync_is_one_line_and_its_details() {
 }
 
 #[test]
+fn the_last_events_and_the_claims_of_other_nodes_are_told_in_a_line_each() {
+    let mut vip = leader();
+    vip.other_claims = vec![
+        Rival { node: "i-0def".parse().unwrap(), term: Term(ago(4_000)) },
+        Rival { node: "i-0fed".parse().unwrap(), term: Term(ago(90_000)) },
+    ];
+    let mut other = standby();
+    other.delegate_ip = "20.0.0.51".parse().unwrap();
+    other.other_claims = vec![Rival { node: "i-0def".parse().unwrap(), term: Term(ago(90)) }];
+    let status = status(vec![vip, other]);
+    let events = winner();
+    let document = StatusDocument { status: &status, events: &events };
+    golden::check("page-events.txt", &page(document, DaemonLife::Alive, NOW_MS, TERMINAL));
+}
+
+#[test]
+fn an_event_that_happened_again_stands_before_those_that_happened_meanwhile() {
+    let vip = leader().delegate_ip;
+    let at = |seconds| Stamp { wall_ms: ago(seconds), boot_ms: None };
+    let mut events = EventList::default();
+    let refused = || NodeEvent { code: Some("no".to_owned()), ..NodeEvent::new(EventKind::ChangeFailed, "refused") };
+    events.keep(refused().of_vip(vip), at(60));
+    for name in ["a", "b", "c", "d", "e"] {
+        events.keep(NodeEvent::new(EventKind::Obstacle, name).about(name).of_vip(vip), at(50));
+    }
+    events.keep(refused().of_vip(vip), at(5));
+    let status = status(vec![leader()]);
+    let text = page(StatusDocument { status: &status, events: &events }, DaemonLife::Alive, NOW_MS, PIPE);
+    let shown: Vec<_> = text.lines().skip_while(|line| !line.starts_with("  LAST EVENTS")).skip(1).take(5).collect();
+    assert!(shown[0].starts_with("  5 s ago ") && shown[0].ends_with("refused (2 times): no"), "{text}");
+    assert!(shown[1].ends_with(" e") && shown[3].ends_with(" c") && shown[4].is_empty(), "{text}");
+    assert!(!text.contains("EVENTS OF THE NODE"), "{text}");
+}
+
+#[test]
 fn a_standby_whose_file_says_leader_is_told_why_and_is_not_good() {
     let mut vip = standby();
     let reason = "the file says leader, but the Pgpool watchdog process that said so is gone";
@@ -49,6 +89,12 @@ fn a_standby_whose_file_says_leader_is_told_why_and_is_not_good() {
         "{text}"
     );
     assert_eq!(Overall::of(&status, DaemonLife::Alive, NOW_MS), Overall::Attention);
+    // Pgpool runs again, and its watchdog says the same as the node does.
+    let mut again = status;
+    again.vips[0].desired.watchdog_leads = Some(false);
+    let text = page(&again, DaemonLife::Alive, NOW_MS, PIPE);
+    assert!(text.contains("standby  IN SYNC") && !text.contains("gone"), "{text}");
+    assert_eq!(Overall::of(&again, DaemonLife::Alive, NOW_MS), Overall::InSync);
 }
 
 #[test]

@@ -41,6 +41,12 @@ pub enum Kept {
 }
 
 impl EventList {
+    /// A list without events.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { events: VecDeque::new() }
+    }
+
     /// Keeps the event, unless it repeats an earlier one or says nothing.
     pub fn keep(&mut self, mut event: NodeEvent, now: Stamp) -> Kept {
         event.shorten();

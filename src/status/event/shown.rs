@@ -1,6 +1,7 @@
 //! Events as people read them, on a terminal and in a browser.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::list::EventList;
@@ -18,16 +19,30 @@ pub fn date(at_ms: u64) -> String {
 /// The event in one sentence, with its binding and with how often it happened in a row.
 #[must_use]
 pub fn sentence(event: &NodeEvent) -> String {
+    let last = event.last_ms.map(|at| format!(", last {}", date(at))).unwrap_or_default();
+    told(event, &last)
+}
+
+/// The event in one sentence with its reason, for a place that shows beside it when the event last happened.
+#[must_use]
+pub fn in_one_line(event: &NodeEvent) -> String {
+    told(event, "") + &because(event)
+}
+
+fn told(event: &NodeEvent, last: &str) -> String {
     let mut sentence = match &event.binding {
         // The sentence of a change names what it changes.
         Some(binding) if event.action.is_none() => format!("{}: {}", clean(&binding.to_string()), clean(&event.what)),
         _ => clean(&event.what),
     };
     if event.times > 1 {
-        let last = event.last_ms.map(|at| format!(", last {}", date(at))).unwrap_or_default();
         let _ = write!(sentence, " ({} times{last})", event.times);
     }
     sentence
+}
+
+fn because(event: &NodeEvent) -> String {
+    reason(event).map(|why| format!(": {why}")).unwrap_or_default()
 }
 
 /// The reason of the event, and EC2's code if the reason does not have it.
@@ -64,12 +79,17 @@ pub fn tone(event: &NodeEvent) -> Tone {
 #[must_use]
 pub fn recent(events: &EventList, since: Option<Duration>, now: Stamp) -> impl DoubleEndedIterator<Item = &NodeEvent> {
     let most_ms = since.map_or(u64::MAX, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    // An event counts by the last time at which it happened.
-    let age_ms = move |event: &NodeEvent| match event.last_ms {
-        Some(last_ms) => now.wall_ms.saturating_sub(last_ms).min(now.age_ms(event)),
-        None => now.age_ms(event),
-    };
-    events.iter().filter(move |event| age_ms(event) <= most_ms)
+    events.iter().filter(move |event| now.last_age_ms(event) <= most_ms)
+}
+
+/// The events of the VIP that happened last, the newest first, or those that belong to no VIP. A failure that repeats counts
+/// by its last time.
+#[must_use]
+pub fn newest(events: &EventList, vip: Option<IpAddr>, most: usize, now: Stamp) -> Vec<&NodeEvent> {
+    let mut newest: Vec<_> = events.iter().rev().filter(|event| event.vip == vip).collect();
+    newest.sort_by_key(|event| now.last_age_ms(event));
+    newest.truncate(most);
+    newest
 }
 
 /// The events as a table, the newest last, as in a log.
@@ -80,7 +100,7 @@ pub fn table<'a>(events: impl Iterator<Item = &'a NodeEvent>, style: Style) -> S
             (Tone::Plain, date(event.at_ms)),
             (Tone::Plain, event.vip.map_or_else(|| "-".to_owned(), |vip| vip.to_string())),
             (Tone::Plain, duration(event).unwrap_or_else(|| "-".to_owned())),
-            (tone(event), sentence(event) + &reason(event).map(|why| format!(": {why}")).unwrap_or_default()),
+            (tone(event), sentence(event) + &because(event)),
         ]
     };
     let rows: Vec<_> = events.map(row).collect();

@@ -39,6 +39,13 @@ impl Stamp {
             _ => self.wall_ms.saturating_sub(event.at_ms),
         }
     }
+
+    /// How long ago the event last happened, in milliseconds. It is the age of the event, unless the event repeated.
+    #[must_use]
+    pub fn last_age_ms(self, event: &NodeEvent) -> u64 {
+        let age_ms = self.age_ms(event);
+        event.last_ms.map_or(age_ms, |last_ms| self.wall_ms.saturating_sub(last_ms).min(age_ms))
+    }
 }
 
 /// How the events of one node lie on EC2's clock.
