@@ -7,9 +7,9 @@
 //! nftables, and root, or to be run by `unshare --user --map-root-user --map-auto` (packages uidmap and util-linux).
 //! Prometheus watches where it is installed.
 //!
-//! Three more machines boot Debian with systemd, install vipkeeper's package and go through an operator's day by the README's
-//! own lines (`cargo test --test lab -- --nocapture booted`). This needs systemd-container, cargo-deb, cargo-generate-rpm and
-//! lintian, and the root that `tests/machine-root` makes.
+//! Three more machines boot Debian with systemd, install vipkeeper's package and go through an operator's day by the lines of
+//! the README, in English or in Japanese (`cargo test --test lab -- --nocapture booted`). This needs systemd-container,
+//! cargo-deb, cargo-generate-rpm and lintian, and the root that `tests/machine-root` makes.
 //!
 //! | variable | |
 //! |---|---|

@@ -22,7 +22,7 @@ use super::super::tools;
 use super::super::vpc::{Instance, Method, REGION, Vpc};
 use super::boot;
 use super::packages::packages;
-use super::readme::Readme;
+use super::readme::{Language, Readme, Section};
 
 /// The first election, and Pgpool's own pause before its lifecheck.
 const ELECTS: Duration = Duration::from_mins(1);
@@ -49,8 +49,9 @@ struct Node {
 }
 
 impl Booted {
-    /// Three bare machines, with Pgpool-II installed as Debian has it and nothing of ours.
-    pub fn start(method: Method) -> Self {
+    /// Three bare machines, with Pgpool-II installed as Debian has it and nothing of ours, and an operator who has the README
+    /// in this language.
+    pub fn start(method: Method, language: Language) -> Self {
         let _ = packages();
         boot::remove_what_was_left();
         remove_folders_that_were_left();
@@ -67,7 +68,7 @@ impl Booted {
         let began = Instant::now();
         let mut cluster = Self {
             method,
-            readme: Readme::read(),
+            readme: Readme::read(language),
             client,
             client_machine,
             nodes,
@@ -85,7 +86,7 @@ impl Booted {
         for (node, started) in started.into_iter().enumerate() {
             cluster.nodes[node].running = Some(started);
         }
-        cluster.tell("three machines have booted");
+        cluster.tell(&format!("three machines have booted, and the README is {:?}", cluster.readme.language()));
         cluster
     }
 
@@ -98,20 +99,31 @@ impl Booted {
         (held, metadata)
     }
 
-    /// The README's installation, on every node at once, with the configuration of its section.
-    pub fn install(&self, heading: &str) {
-        let install = self.readme.command("Install", "sudo apt install");
+    /// The README's rules of the method, in the security group that all nodes have.
+    fn let_in(&self) {
+        self.vpc.endpoint.change(|account| {
+            let group = account.eni(&self.nodes[0].instance.eni).unwrap().groups[0].clone();
+            for permission in self.readme.permissions(Section::of(self.method), &group) {
+                account.allow_ingress(&group, permission).unwrap();
+            }
+        });
+    }
+
+    /// The README's installation, on every node at once, with the configuration of the method's section.
+    pub fn install(&self) {
+        self.let_in();
+        let typed = |begin| self.readme.command(Section::Install, begin);
         self.on_each(|node| {
             self.bring(node, &packages().first);
-            self.shell(node, &install);
-            self.configure(node, heading);
-            self.look(node, &self.readme.command("Install", "vipkeeper plan"));
-            self.shell(node, &self.readme.command("Install", "sudo systemctl enable --now vipkeeper"));
-            self.look(node, &self.readme.command("Install", "vipkeeper status"));
+            self.shell(node, &typed("sudo apt install"));
+            self.configure(node);
+            self.look(node, &typed("vipkeeper plan"));
+            self.shell(node, &typed("sudo systemctl enable --now vipkeeper"));
+            self.look(node, &typed("vipkeeper status"));
         });
         self.tell("vipkeeper is installed, configured and started");
         self.on_each(|node| {
-            self.shell(node, &self.readme.command("Install", "sudo systemctl restart pgpool2"));
+            self.shell(node, &typed("sudo systemctl restart pgpool2"));
         });
         let leader = eventually("the cluster comes up", ELECTS, || self.leader());
         eventually("the client is served", ELECTS, || self.is_served_by(leader));
@@ -131,10 +143,10 @@ impl Booted {
 
     /// The files that an operator writes: the README's configuration and lines of pgpool.conf. Besides, only where EC2 is here, and
     /// what every cluster of Pgpool needs.
-    fn configure(&self, node: usize, heading: &str) {
+    fn configure(&self, node: usize) {
         let machine = self.machine(node);
         let instance = &self.nodes[node].instance;
-        let mut text = self.readme.configuration(heading);
+        let mut text = self.readme.configuration(Section::of(self.method));
         for (number, table) in self.vpc.tables.iter().enumerate() {
             text = text.replace(&format!("rtb-0123456789abcdef{number}"), table);
         }
@@ -198,7 +210,7 @@ impl Booted {
 
     /// The README's query, through the VIP.
     pub fn psql(&self) -> Result<String, String> {
-        let shown = self.readme.command("Prove it", "psql -h");
+        let shown = self.readme.command(Section::Proof, "psql -h");
         let line = shown.replace("20.0.0.50", &self.method.delegate_ip().to_string());
         let done = self.client_machine.command("sh").args(["-c", &line]).output().unwrap();
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
