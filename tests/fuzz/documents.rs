@@ -53,9 +53,9 @@ fn whatever_a_status_document_says_its_pages_can_be_read() {
             Ok(StatusDocument { status, events }) => {
                 let mut said = HashSet::new();
                 for now_ms in [NOW_MS, 0, u64::MAX] {
-                    let text = page(&status, DaemonLife::Alive, now_ms, STYLE);
-                    assert!(!text.contains(|c| c != '\n' && is_unsafe(c)), "{text:?}");
                     let document = StatusDocument { status: &status, events: &events };
+                    let text = page(document, DaemonLife::Alive, now_ms, STYLE);
+                    assert!(!text.contains(|c| c != '\n' && is_unsafe(c)), "{text:?}");
                     assert!(html::page(document, now_ms, Refresh::Often).ends_with("</html>"));
                     said.insert(format!("{:?}", Overall::of(&status, DaemonLife::Alive, now_ms)));
                 }

@@ -162,7 +162,8 @@ impl Booted {
         fs::write(machine.path("/etc/pgpool2/pgpool_node_id"), format!("{node}\n")).unwrap();
     }
 
-    fn on_each(&self, work: impl Fn(usize) + Sync) {
+    /// Does it to every node at once.
+    pub fn on_each(&self, work: impl Fn(usize) + Sync) {
         thread::scope(|scope| {
             let each: Vec<_> = (0..3)
                 .map(|node| {
