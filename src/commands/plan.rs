@@ -23,7 +23,7 @@ use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
 use crate::machine::kernel::{KernelError, LocalView};
 use crate::observe::obstacles::{TakeoverObstacle, obstacles};
-use crate::observe::seen::{Moment, Now, Serving, Witness};
+use crate::observe::seen::{Moment, Now, QuorumWord, Serving, Witness};
 use crate::observe::{Known, World, observe};
 use crate::state_dir::Machine;
 
@@ -145,7 +145,9 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
         if decider.may_keep(&desired) {
             let quorum = answer.as_ref().and_then(|asked| asked.quorum(delegate_ip));
             let port = knock(config.pgpool.address).await;
-            observed.serving = Serving { port, quorum: quorum.map(|quorum| (quorum, looked_at)) };
+            // One question cannot tell since when the watchdog says so: the preview shows what comes if it lasts.
+            let word = |quorum| QuorumWord { quorum, since: Moment::ZERO, at: looked_at };
+            observed.serving = Serving { port, quorum: quorum.map(word) };
         }
         let plan = decider.decide(&vip, &desired, &mut observed, now);
         let settlement = Settlement::of(config.witness, heard, &decider);

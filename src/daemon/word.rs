@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::decide::timing::WORD_WITHIN;
 use crate::decide::witness::Heard;
-use crate::observe::seen::{Moment, Quorum, Witness};
+use crate::observe::seen::{Moment, Quorum, QuorumWord, Witness};
 use crate::pgpool::watchdog::{Asked, PATIENCE};
 
 // A former leader waits for the word for as long as the watchdog may take to give it.
@@ -15,6 +15,8 @@ const _: () = assert!(PATIENCE.as_millis() <= WORD_WITHIN.as_millis());
 pub struct LastWord {
     asked: Option<Asked>,
     at: Moment,
+    /// When the first of the words was given that have all said the same of the quorum as the last one.
+    quorum_since: Moment,
     /// Whether the watchdog is being asked anew.
     asking: bool,
 }
@@ -59,6 +61,9 @@ impl LastWord {
     pub fn answered(&mut self, asked: Asked, now: Moment) {
         self.asking = false;
         self.at = now;
+        if quorum_in(self.asked.as_ref()) != quorum_in(Some(&asked)) {
+            self.quorum_since = now;
+        }
         self.asked = Some(asked);
     }
 
@@ -67,9 +72,10 @@ impl LastWord {
         self.asking = false;
     }
 
-    /// The last word on the quorum of the watchdog that keeps this VIP, and when that word was given.
-    pub fn quorum(&self, delegate_ip: IpAddr) -> Option<(Quorum, Moment)> {
-        Some((self.asked.as_ref()?.quorum(delegate_ip)?, self.at))
+    /// The last word on the quorum of the watchdog that keeps this VIP.
+    pub fn quorum(&self, delegate_ip: IpAddr) -> Option<QuorumWord> {
+        let quorum = self.asked.as_ref()?.quorum(delegate_ip)?;
+        Some(QuorumWord { quorum, since: self.quorum_since, at: self.at })
     }
 
     /// When the last answer came.
@@ -79,5 +85,13 @@ impl LastWord {
 
     fn on(&self, delegate_ip: IpAddr) -> Witness {
         self.asked.as_ref().map_or(Witness::Silent, |asked| asked.on(delegate_ip))
+    }
+}
+
+/// The word on the quorum in an answer, whichever VIPs its watchdog keeps.
+fn quorum_in(asked: Option<&Asked>) -> Option<Quorum> {
+    match asked? {
+        Asked::Word(word) => word.quorum,
+        Asked::Nobody(_) | Asked::Unheard(_) => None,
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::binding::{ClaimMode, Handover, Vip};
 use crate::decide::claim;
-use crate::decide::timing::{KEEP_FOR, KEEP_WITHOUT_LOOK, WORD_WITHIN};
+use crate::decide::timing::{KEEP_FOR, KEEP_WITHOUT_LOOK, QUORUM_COMES_WITHIN, WORD_WITHIN};
 use crate::desired::WhyStandby;
 use crate::ids::Term;
 use crate::observe::seen::{Claims, Moment, Observed, Port, Quorum, Seen, WhyUnseen};
@@ -27,7 +27,7 @@ pub struct Keeping {
 #[serde(rename_all = "snake_case")]
 pub enum WatchdogsPart {
     /// The watchdog process has died and is being restarted, so there may be no watchdog to ask. A word that it has no
-    /// quorum counts all the same.
+    /// quorum counts all the same if that lasts: a watchdog that has just been elected waits for the others to join it.
     MayBeMissing,
     /// A hook said `down`. It may have done so because the watchdog lost its quorum, so the watchdog must say that it
     /// has not.
@@ -67,10 +67,11 @@ impl Keeping {
 
     /// Whether the watchdog's word allows it. Only a word given since the leadership ended counts.
     fn quorum_allows(&self, observed: &Observed, now: Moment) -> bool {
-        let word = observed.serving.quorum.filter(|(_, at)| *at >= self.since).map(|(quorum, _)| quorum);
-        match (word, self.word) {
-            (Some(Quorum::Lost), _) => false,
-            (Some(Quorum::Has | Quorum::NoLeader), _) | (None, WatchdogsPart::MayBeMissing) => true,
+        let word = observed.serving.quorum.filter(|word| word.at >= self.since);
+        match (word.map(|word| (word.quorum, word.since)), self.word) {
+            (Some((Quorum::Lost, since)), WatchdogsPart::MayBeMissing) => now < since + QUORUM_COMES_WITHIN,
+            (Some((Quorum::Lost, _)), WatchdogsPart::Needed) => false,
+            (Some((Quorum::Has | Quorum::NoLeader, _)), _) | (None, WatchdogsPart::MayBeMissing) => true,
             (None, WatchdogsPart::Needed) => now < self.since + WORD_WITHIN,
         }
     }

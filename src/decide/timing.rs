@@ -129,6 +129,11 @@ pub const KEEP_WITHOUT_LOOK: Duration = LONGEST_ANSWER;
 /// A former leader that keeps its bindings looks for a successor's claim this long after its last look.
 pub const KEEP_LOOK: Duration = Duration::from_secs(1);
 
+/// A watchdog that has just won an election has no quorum until the other nodes have joined it, which took it 1.0 s. Within
+/// this time after its first word that it has none, that word is no reason to let go of bindings that are kept because
+/// the watchdog process before it died.
+pub const QUORUM_COMES_WITHIN: Duration = Duration::from_secs(3);
+
 /// A former leader that needs its watchdog's word to keep its bindings waits no longer than this for the word.
 pub const WORD_WITHIN: Duration = Duration::from_secs(1);
 

@@ -219,8 +219,18 @@ pub enum Quorum {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Serving {
     pub port: Port,
-    /// The watchdog's last word on the quorum, and when the watchdog gave it.
-    pub quorum: Option<(Quorum, Moment)>,
+    /// The watchdog's last word on the quorum; `None` if there is none.
+    pub quorum: Option<QuorumWord>,
+}
+
+/// The watchdog's word on the quorum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct QuorumWord {
+    pub quorum: Quorum,
+    /// When the first of the words was given that have all been this one.
+    pub since: Moment,
+    /// When the last of them was given.
+    pub at: Moment,
 }
 
 /// Everything seen of one VIP.

@@ -96,6 +96,46 @@ fn the_same_node_that_is_elected_again_has_had_the_vip_all_the_time() {
 }
 
 #[test]
+fn a_watchdog_that_was_elected_again_may_have_no_quorum_until_the_others_have_joined_it() {
+    in_paused_time(async {
+        let mut world = leader(2, both(Handover::AfterGuard)).await;
+        guard_dies(&world, 0);
+        pass(millis(10)).await;
+        world.guards[0] = world.nodes[0].computer.spawn();
+        world.down(0, EIP);
+        pass(seconds(2)).await;
+        quorum(&world, 0, Some(Quorum::Lost));
+        pass(seconds(2)).await;
+        assert!(is_kept(&world), "the others are joining");
+        quorum(&world, 0, Some(Quorum::Has));
+        world.up(0, EIP);
+        pass(seconds(20)).await;
+        assert!(is_kept(&world) && world.nodes[0].recorder.vip(EIP).in_sync);
+        assert!(world.nodes[0].computer.resets().is_empty(), "its connections live on");
+    });
+}
+
+#[test]
+fn a_watchdog_that_stays_without_a_quorum_keeps_nothing() {
+    in_paused_time(async {
+        let world = leader(1, both(Handover::AfterGuard)).await;
+        guard_dies(&world, 0);
+        quorum(&world, 0, Some(Quorum::Lost));
+        pass(millis(2_500)).await;
+        assert!(is_kept(&world), "the others may still join");
+        pass(millis(2_500)).await;
+        assert!(!is_kept(&world), "nobody has joined");
+
+        let world = leader(1, both(Handover::AfterGuard)).await;
+        quorum(&world, 0, Some(Quorum::Lost));
+        pass(seconds(25)).await;
+        guard_dies(&world, 0);
+        pass(millis(1_500)).await;
+        assert!(!is_kept(&world), "the quorum was lost long before");
+    });
+}
+
+#[test]
 fn a_successor_takes_at_once_and_the_former_leader_lets_go_when_it_sees_the_claim() {
     in_paused_time(async {
         let world = leader(2, both(Handover::AfterGuard)).await;

@@ -20,7 +20,7 @@ use vipkeeper::ec2::Class;
 use vipkeeper::ids::{AssociationId, ClaimId, InstanceId, Term};
 use vipkeeper::observe::cause::FailedRead;
 use vipkeeper::observe::seen::{
-    Claims, Holder, Moment, Now, Observed, Port, Quorum, Seen, Serving, Sight, WhyUnseen, Witness,
+    Claims, Holder, Moment, Now, Observed, Port, Quorum, QuorumWord, Seen, Serving, Sight, WhyUnseen, Witness,
 };
 
 use crate::hash::Fast;
@@ -243,7 +243,8 @@ impl Locals {
         let sights = BTreeMap::from([(self.key.clone(), sight)]);
         // Pgpool goes on serving for as long as anybody asks. All ends of that are ends by a rule that time or a look
         // also brings.
-        let serving = Serving { port: Port::Answers, quorum: Some((Quorum::Has, Moment::MAX)) };
+        let has_quorum = QuorumWord { quorum: Quorum::Has, since: Moment::ZERO, at: Moment::MAX };
+        let serving = Serving { port: Port::Answers, quorum: Some(has_quorum) };
         let local = Local {
             node,
             file: File::None,
