@@ -16,7 +16,7 @@
 //! | `VIPKEEPER_LAB=guide` | vipkeeper and the scripts of Pgpool's guide side by side, and nothing else |
 //! | `VIPKEEPER_LAB=settings` | settings of Pgpool's watchdog side by side, and nothing else |
 //! | `VIPKEEPER_LAB_SETTINGS='deadtime 2,./my.conf'` | with it: these alone, by name (docs/lab/settings.md), or as a file with lines of pgpool.conf |
-//! | `VIPKEEPER_LAB_DEEDS=Stopped,Killed` | with it: these deeds alone; besides, `Hung`, `CutOff`, `KilledHigherLate` and `KilledLowerLate` |
+//! | `VIPKEEPER_LAB_DEEDS=Stopped,Killed` | with it: these deeds alone; besides, `Hung`, `CutOff`, `KilledHigherLate` and `KilledLowerLate`. With `guide`: these failures alone; besides, `WatchdogKilled`, `Hung`, `Throttled`, `LateDown` and `CutOff` |
 //! | `VIPKEEPER_LAB_MINUTES=30` | with it: so long packets are lost, in `pgpool_settings_under_loss` |
 //! | `VIPKEEPER_LAB_AT_ONCE=4` | so many labs at the same time, with `--test-threads 4`; a core carries two or three |
 //! | `VIPKEEPER_LAB_REPORT=docs/lab` | where the report goes; without it, into the build's folder |
@@ -89,7 +89,7 @@ mod unshare;
 #[path = "lab/vpc.rs"]
 mod vpc;
 
-use scenarios::{Scenario, clock, daemon, ec2, hand, network, pgpool, setups};
+use scenarios::{Scenario, clock, daemon, ec2, hand, network, pgpool, probes, setups};
 use vpc::Method;
 
 macro_rules! every_method {
@@ -164,6 +164,21 @@ mod on_the_newest_pgpool {
     fn secondary_ip() {
         pgpool::WALKTHROUGH.play_on_newest(Method::SecondaryIp);
     }
+}
+
+// An Elastic IP is asked over the Internet, and the lab's nodes have no way there.
+every_method! {
+    probed_routes Route:
+    changes_are_carried_at_once: probes::CARRIED_AT_ONCE,
+    changes_are_carried_after_1_s: probes::CARRIED_AFTER_1_S,
+    changes_are_carried_after_5_s: probes::CARRIED_AFTER_5_S,
+    a_route_table_is_forgotten: probes::FORGOTTEN,
+}
+every_method! {
+    probed_secondary_ip SecondaryIp:
+    changes_are_carried_at_once: probes::CARRIED_AT_ONCE,
+    changes_are_carried_after_1_s: probes::CARRIED_AFTER_1_S,
+    changes_are_carried_after_5_s: probes::CARRIED_AFTER_5_S,
 }
 
 every_method! { eight_routes Route: ec2_throttles_at_failover: ec2::THROTTLED_WITH_8_TABLES, }

@@ -146,8 +146,8 @@ pub async fn preview<E: Ec2Read, I: Identify, M: Machine>(
             let quorum = answer.as_ref().and_then(|asked| asked.quorum(delegate_ip));
             let port = knock(config.pgpool.address).await;
             // One question cannot tell since when the watchdog says so: the preview shows what comes if it lasts.
-            let word = |quorum| QuorumWord { quorum, since: Moment::ZERO, at: looked_at };
-            observed.serving = Serving { port, quorum: quorum.map(word) };
+            let now_said = |quorum| QuorumWord { quorum, since: Moment::ZERO, at: looked_at };
+            observed.serving = Serving { port, quorum: quorum.map(now_said) };
         }
         let plan = decider.decide(&vip, &desired, &mut observed, now);
         let settlement = Settlement::of(config.witness, heard, &decider);

@@ -52,6 +52,7 @@ const LATE: Expected = Expected { fires: &["ConvergenceSlow"], ..KILLED };
 const EXPECTED: &[Expected] = &[
     Expected { scenario: "the guide's walkthrough", by: &[ElasticIp, Route, SecondaryIp], ..NONE },
     Expected { scenario: "kill -9 of all of Pgpool", by: &[Route], ..KILLED },
+    Expected { scenario: "kill -9 of all of Pgpool, and EC2 carries changes after 1 s", by: &[Route], ..KILLED },
     Expected { scenario: "all of Pgpool hangs (SIGSTOP), and wakes", by: &[ElasticIp], fires: &["Superseded"], ..NONE },
     Expected { scenario: "the old leader's `down` comes 12 s late", by: &[ElasticIp], may: &["Superseded"], ..NONE },
     Expected { scenario: "`up` overtakes a `down` of 12 s on one node", by: &[SecondaryIp], ..NONE },

@@ -26,9 +26,9 @@ use super::held::{Fates, HEARD, Held, end_waits};
 use super::keeper::{self, Keeper, TimedHook};
 use super::machine::{Machine, output};
 use super::moto;
-use super::prometheus::Prometheus;
+use super::prometheus::{METRICS_PORT, Prometheus, fetch};
 use super::recorder::Recorder;
-use super::software::{self, Nodes, PGPOOL_PORT, Setup, WATCHDOG_SOCKET};
+use super::software::{self, Nodes, PGPOOL_PORT, Probes, Setup, WATCHDOG_SOCKET};
 use super::suite::Suite;
 use super::vpc::{DATABASE, DATABASE_PORT, Instance, Method, NODES, Vpc};
 
@@ -84,6 +84,9 @@ impl Lab {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let mut vpc = Vpc::new(setup.method, folder.path());
         vpc.add_tables(setup.tables);
+        if setup.probes == Probes::OnWithTableForgotten {
+            vpc.route_last_node_by_clients_table();
+        }
         if setup.keeper == Keeper::Guide {
             keeper::prepare(&vpc);
         }
@@ -123,6 +126,9 @@ impl Lab {
         (0..setup.nodes.started()).for_each(|node| lab.start_pgpool(node));
         eventually("the cluster comes up", BOOT, || {
             let leader = lab.escalated()?;
+            if setup.probes == Probes::OnWithTableForgotten {
+                lab.vpc.lead_clients_table_to(leader);
+            }
             lab.agrees_on(leader)?;
             lab.is_served_by(leader)?;
             // In some versions it waits until every node has been there once.
@@ -264,6 +270,23 @@ impl Lab {
         output(&mut psql, None)
     }
 
+    /// `vipkeeper probe`, on the client's machine: its exit code and its page.
+    pub fn probe(&self) -> (Option<i32>, String) {
+        let mut probe = self.client_machine.command(env!("CARGO_BIN_EXE_vipkeeper"));
+        let said = probe.args(["probe", &self.setup.method.delegate_ip().to_string()]).output().unwrap();
+        (said.status.code(), String::from_utf8_lossy(&said.stdout).into_owned())
+    }
+
+    /// The sum of all series of a metric that the node's daemon serves.
+    pub fn metric(&self, node: usize, name: &str) -> f64 {
+        let page = fetch(self.machine(node), (self.address(node), METRICS_PORT).into(), "/metrics").unwrap();
+        let value = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        };
+        page.lines().filter_map(value).sum()
+    }
+
     /// The one node whose watchdog says that it holds the VIP.
     pub fn escalated(&self) -> Result<usize, String> {
         let says = |node: &usize| self.ask_watchdog(*node).is_ok_and(|word| word.is_some_and(|word| word.escalated));
@@ -272,6 +295,17 @@ impl Lab {
             [node] => Ok(node),
             _ => Err(format!("escalated by their own word: {escalated:?}")),
         }
+    }
+
+    /// The watchdog process of a node's Pgpool, by the title that it gives itself.
+    pub fn watchdog(&self, node: usize) -> u32 {
+        let is_it = |pid: &u32| {
+            let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            title.starts_with(b"pgpool: watchdog") && !title.starts_with(b"pgpool: watchdog escalation")
+        };
+        let found: Vec<u32> = self.machine(node).family("pgpool").into_iter().filter(is_it).collect();
+        let [watchdog] = found[..] else { panic!("these processes call themselves the watchdog: {found:?}") };
+        watchdog
     }
 
     /// The product's own question to a node's watchdog, with the key that it has.

@@ -3,6 +3,8 @@
 //! `VIPKEEPER_LAB=guide cargo test --test lab -- --nocapture --test-threads 1 side_by_side` plays every failure once, or
 //! as often as `VIPKEEPER_LAB_RUNS` says, and as many plays of a failure at the same time as `VIPKEEPER_LAB_AT_ONCE`.
 
+use std::collections::BTreeMap;
+use std::env;
 use std::fmt::{Display, Write as _};
 use std::panic::catch_unwind;
 use std::sync::Mutex;
@@ -16,7 +18,7 @@ use super::cluster::{Lab, eventually};
 use super::held::{Fate, Fates};
 use super::keeper::{Keeper, TimedHook};
 use super::report::{self, median, outage, seconds};
-use super::scenarios::{Set, UNAWARE, at_once, is_played, others, plain, runs};
+use super::scenarios::{Set, UNAWARE, at_once, is_played, plain, runs};
 use super::software::Setup;
 use super::vpc::Method;
 
@@ -29,27 +31,48 @@ const LONGEST: Duration = Duration::from_mins(4);
 
 const THROTTLED: Duration = Duration::from_secs(10);
 const CUT_OFF: Duration = Duration::from_secs(25);
+const HUNG: Duration = Duration::from_secs(25);
 
 /// How the VIP is moved: the method, and by how many route tables.
-const WAYS: [(Method, usize, &str); 3] =
-    [(Method::ElasticIp, 2, "Elastic IP"), (Method::Route, 2, "2 route tables"), (Method::Route, 8, "8 route tables")];
+const WAYS: [(Method, usize, &str); 4] = [
+    (Method::ElasticIp, 2, "Elastic IP"),
+    (Method::Route, 2, "2 route tables"),
+    (Method::Route, 8, "8 route tables"),
+    (Method::SecondaryIp, 2, "secondary IP"),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
     Stopped,
     Killed,
+    WatchdogKilled,
+    Hung,
     Throttled,
     LateDown,
     CutOff,
 }
 
-const FAILURES: [(Failure, &str); 5] = [
+const FAILURES: [(Failure, &str); 7] = [
     (Failure::Stopped, "graceful stop"),
     (Failure::Killed, "`kill -9` of all of Pgpool"),
+    (Failure::WatchdogKilled, "`kill -9` of the watchdog process alone"),
+    (Failure::Hung, "all of Pgpool hangs for 25 s, and wakes"),
     (Failure::Throttled, "`kill -9` while EC2 throttles for 10 s"),
     (Failure::LateDown, "the old leader's `down` 12 s late"),
     (Failure::CutOff, "the leader is cut off from its peers and EC2 for 25 s"),
 ];
+
+impl Failure {
+    /// Whether the old leader's `down` comes, be it late.
+    fn has_a_down(self) -> bool {
+        matches!(self, Self::Stopped | Self::LateDown | Self::Hung)
+    }
+
+    /// The nodes that may lead afterwards. A watchdog process that is started again may win the election.
+    fn successors(self, old: usize) -> impl Iterator<Item = usize> {
+        (0..3).filter(move |node| self == Self::WatchdogKilled || *node != old)
+    }
+}
 
 /// A time, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,60 +94,95 @@ struct Came {
     held: Fates,
 }
 
+/// The failures that `VIPKEEPER_LAB_DEEDS` names, by commas; all where it names none.
+fn failures() -> Vec<(Failure, &'static str)> {
+    let Ok(names) = env::var("VIPKEEPER_LAB_DEEDS") else { return FAILURES.to_vec() };
+    let failure = |name: &str| {
+        let found = FAILURES.into_iter().find(|(failure, _)| format!("{failure:?}") == name.trim());
+        found.unwrap_or_else(|| panic!("VIPKEEPER_LAB_DEEDS names {name:?}, and not one of {FAILURES:?}"))
+    };
+    names.split(',').map(failure).collect()
+}
+
+/// A play of the comparison.
+#[derive(Debug, Clone, Copy)]
+struct Play {
+    /// The number of its row in the tables.
+    row: usize,
+    keeper: Keeper,
+    failure: Failure,
+    method: Method,
+    tables: usize,
+}
+
 #[test]
 fn side_by_side() {
     if !is_played(Set::Guide) {
         return;
     }
-    let mut table = Table::default();
-    let (mut failed, mut lost) = (0, Vec::new());
-    for (failure, what) in FAILURES {
+    let (mut rows, mut plays) = (Vec::new(), Vec::new());
+    for (failure, what) in failures() {
         for (method, tables, way) in WAYS {
-            let (guide, ours) = play_all(failure, method, tables);
-            eprintln!("{what}, {way}: scripts {guide:?}, vipkeeper {ours:?}");
-            failed += 2 * runs() - guide.len() - ours.len();
-            if ours.iter().any(|came| came.outage == Span::ForGood) {
-                lost.push(format!("{what}, {way}"));
-            }
-            if !guide.is_empty() && !ours.is_empty() {
-                table.tell(what, way, &guide, &ours);
-            }
+            let keepers = keepers(method);
+            let in_turn = (0..runs()).flat_map(|_| keepers.iter().copied());
+            plays.extend(in_turn.map(|keeper| Play { row: rows.len(), keeper, failure, method, tables }));
+            rows.push((what, way));
         }
     }
-    assert_eq!(lost, Vec::<String>::new(), "vipkeeper lost the VIP");
-    assert_eq!(failed, 0, "so many plays failed");
+    let all = plays.len();
+    let table = play_all(plays, &rows);
+    let is_lost = |came: &Came| came.outage == Span::ForGood;
+    let lost = table.ours.iter().filter(|(_, all)| all.iter().any(is_lost));
+    assert_eq!(lost.map(|(row, _)| rows[*row]).collect::<Vec<_>>(), Vec::new(), "vipkeeper lost the VIP");
+    let played: usize = table.ours.values().chain(table.scripts.values()).map(Vec::len).sum();
+    assert_eq!(played, all, "so many plays of so many came to an end");
 }
 
-/// All runs of a failure, the scripts and vipkeeper in turn. One that fails keeps no other from being played.
-fn play_all(failure: Failure, method: Method, tables: usize) -> (Vec<Came>, Vec<Came>) {
-    let in_turn = (0..runs()).flat_map(|_| [Keeper::Guide, Keeper::TimedVipkeeper]);
-    let (left, played) = (Mutex::new(in_turn), Mutex::new((Vec::new(), Vec::new())));
+/// The guide moves no secondary IP.
+fn keepers(method: Method) -> &'static [Keeper] {
+    match method {
+        Method::ElasticIp | Method::Route => &[Keeper::Guide, Keeper::TimedVipkeeper],
+        Method::SecondaryIp => &[Keeper::TimedVipkeeper],
+    }
+}
+
+/// All plays, the scripts and vipkeeper in turn. One that fails keeps no other from being played.
+fn play_all(plays: Vec<Play>, rows: &[(&str, &str)]) -> Table {
+    let (left, table) = (Mutex::new(plays.into_iter()), Mutex::new(Table::default()));
     thread::scope(|scope| {
         for _ in 0..at_once() {
             scope.spawn(|| {
                 loop {
-                    let Some(keeper) = left.lock().unwrap().next() else { break };
-                    let Ok(came) = catch_unwind(|| play(keeper, failure, method, tables)) else { continue };
-                    let mut played = played.lock().unwrap();
-                    if keeper == Keeper::Guide { played.0.push(came) } else { played.1.push(came) }
+                    let Some(next) = left.lock().unwrap().next() else { break };
+                    let Ok(came) = catch_unwind(|| play(next)) else { continue };
+                    eprintln!("{:?}: {next:?}: {came:?}", rows[next.row]);
+                    let mut table = table.lock().unwrap();
+                    table.add(next, came);
+                    table.tell(rows);
                 }
             });
         }
     });
-    played.into_inner().unwrap()
+    table.into_inner().unwrap()
 }
 
-fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came {
+fn play(Play { keeper, failure, method, tables, .. }: Play) -> Came {
     let late_down = failure == Failure::LateDown;
     let name = format!("side by side {keeper:?} {failure:?} {method:?} {tables}");
     let setup = Setup { late_down, authkey: None, keeper, tables, heard: true, ..plain(method) };
-    let lab = Lab::start(&name, setup);
-    let old = lab.escalated().unwrap();
+    let (lab, old) = start(failure, &name, setup);
     let at = now();
     let mut over = at;
     match failure {
         Failure::Stopped | Failure::LateDown => lab.begin_to_stop_pgpool(old, "fast"),
         Failure::Killed => lab.machine(old).kill("pgpool"),
+        Failure::WatchdogKilled => lab.machine(old).kill_one(lab.watchdog(old)),
+        Failure::Hung => {
+            lab.machine(old).freeze("pgpool");
+            thread::sleep((at + HUNG).saturating_sub(now()));
+            lab.machine(old).thaw("pgpool");
+            eventually("the watchdogs agree again", LONGEST, || lab.escalated());
+        }
         Failure::Throttled => {
             let throttle = lab.vpc.endpoint.service().add_fault(Fault::new(FaultKind::Throttle));
             lab.machine(old).kill("pgpool");
@@ -140,28 +198,40 @@ fn play(keeper: Keeper, failure: Failure, method: Method, tables: usize) -> Came
             eventually("the watchdogs agree again", LONGEST, || lab.escalated());
         }
     }
-    let is_stopped = matches!(failure, Failure::Stopped | Failure::LateDown);
-    while !is_over(&lab, is_stopped, old, at) {
+    while !is_over(&lab, failure, old, at) {
         assert!(now() < at + LONGEST, "{name}: neither served nor lost");
         thread::sleep(Duration::from_millis(100));
     }
     lab.vpc.assert_well();
-    came(&lab, old, at, over)
+    came(&lab, new_up(&lab, failure, old, at).expect("somebody is elected"), at, over)
+}
+
+/// A lab, and its leader. Where a watchdog is to be elected again, the leader is the node with the highest priority: another
+/// one would lose the election to that.
+fn start(failure: Failure, name: &str, setup: Setup) -> (Lab, usize) {
+    for _ in 0..5 {
+        let lab = Lab::start(name, setup);
+        let old = lab.escalated().unwrap();
+        if old == 0 || failure != Failure::WatchdogKilled {
+            return (lab, old);
+        }
+    }
+    panic!("{name}: the node with the highest priority never leads first");
 }
 
 /// Nothing will change any more: no hook runs, and the client has been served for a while or is lost.
-fn is_over(lab: &Lab, is_stopped: bool, old: usize, at: Duration) -> bool {
+fn is_over(lab: &Lab, failure: Failure, old: usize, at: Duration) -> bool {
     let answers = lab.client.answers();
     let last = answers.last().map_or(at, |answer| answer.at);
     let since = |node: usize| lab.hooks(node).into_iter().filter(move |hook| hook.began > at);
     if now() > last + FOR_GOOD && (0..3).flat_map(since).all(|hook| hook.ended.is_some()) {
         return true;
     }
-    // The old leader's `down` may still be to come, even after the new one's `up`.
-    if is_stopped && !lab.hooks(old).iter().any(|hook| hook.name == "down" && hook.began > at) {
+    // It may still be to come, even after the new leader's `up`.
+    if failure.has_a_down() && !since(old).any(|hook| hook.name == "down") {
         return false;
     }
-    if new_up(lab, old, at).is_none() {
+    if new_up(lab, failure, old, at).is_none() {
         return false;
     }
     // The last hook's effect must have had time to show.
@@ -169,17 +239,16 @@ fn is_over(lab: &Lab, is_stopped: bool, old: usize, at: Duration) -> bool {
     have_ended && now() < last + SERVED / 6 && outage(&answers, now() - SERVED) < SERVED / 6
 }
 
-/// The first `up` of another node since the fault.
-fn new_up(lab: &Lab, old: usize, at: Duration) -> Option<(usize, TimedHook)> {
-    let ups = others(old).flat_map(|node| lab.hooks(node).into_iter().map(move |hook| (node, hook)));
+/// The first `up` of a successor since the fault.
+fn new_up(lab: &Lab, failure: Failure, old: usize, at: Duration) -> Option<(usize, TimedHook)> {
+    let ups = failure.successors(old).flat_map(|node| lab.hooks(node).into_iter().map(move |hook| (node, hook)));
     ups.filter(|(_, hook)| hook.name == "up" && hook.began > at).min_by_key(|(_, hook)| hook.began)
 }
 
 /// Nothing was in anybody's way from `over` on.
-fn came(lab: &Lab, old: usize, at: Duration, over: Duration) -> Came {
+fn came(lab: &Lab, (new, up): (usize, TimedHook), at: Duration, over: Duration) -> Came {
     let answers = lab.client.answers();
     let is_lost = answers.last().is_none_or(|answer| now() > answer.at + FOR_GOOD);
-    let (new, up) = new_up(lab, old, at).expect("the others elect somebody");
     let address = lab.address(new);
     let is_first = |answer: &&Answer| answer.through == address && answer.at > up.began;
     let first = answers.iter().find(is_first).map(|answer| answer.at.saturating_sub(up.began.max(over)));
@@ -202,6 +271,10 @@ leader's `if_up_cmd`, from start to end. *Ours*: from the start of that hook to 
 leader; where EC2 throttles, from the end of that if it is later, for both. *For good*: a minute later there was still no
 answer, and nobody was trying any more. *Runs*: of the scripts, and of vipkeeper.
 
+The guide has no scripts that move a secondary IP, so vipkeeper plays those rows alone. A watchdog process that is killed
+alone is started again, and the same node is elected again: its priority is the highest. Two plays of a row may meet different
+elections, because Pgpool needs 2 s for one or 7 s, by chance ([why](../pgpool.md)); *hook* and *ours* have no election in them.
+
 EC2 begins to throttle when Pgpool is killed: nothing can move for the first 10 s, whoever tries, and outage and hook have
 what is left of them. Each start of the AWS CLI costs the scripts half a second of computing or more, and longer on a busy
 machine. For the scripts, Pgpool runs as root, and its `arping_cmd` is `true`. The leader that is cut off stays reachable
@@ -220,37 +293,81 @@ was told that its connection has ended; for *quiet*, how long after its question
 |---|---|---|---|---|---|---|---|
 ";
 
+/// The reasons of what has no end, and what helps.
+const NEVER: &str = "
+Why some outages have no end, why some clients are told nothing, and what helps:
+
+- **For good**, with the scripts: the old leader's `down` is late, or waits for EC2, or comes when Pgpool wakes. It runs after the
+  new leader's `up`, and takes away whatever leads to the VIP, the new leader's bindings too. No setting of a client helps;
+  somebody has to run the new leader's script again. vipkeeper knows which claim is the newer one.
+- **All of Pgpool hangs**, the VIP by Elastic IP or secondary IP: the kernel of that node goes on acknowledging for processes that
+  are stopped. So neither the waiting client nor the active one has a packet left to send, and none reaches the new leader,
+  which would reset the connection. TCP keepalives are such packets. By the time that Pgpool wakes, EC2 carries nothing from
+  that node to the clients. With routes, vipkeeper on that node resets the connections once it knows of the newer claim; the
+  scripts only remove the address, when Pgpool wakes.
+- **The leader is cut off**: the waiting client sends nothing, and so reaches nobody who could tell it. With routes and secondary IP
+  vipkeeper on the old leader resets its connection before the address goes; the scripts remove the address without a word.
+  With an Elastic IP the connection belongs to the node's private address, which stays. TCP keepalives help, where the VIP
+  leads to a node again.
+- An active client is told when the VIP moves, because its next packet reaches the new leader. Where that is later with vipkeeper
+  than with the scripts, it was Pgpool's election that took longer.
+
+[What a client should set](../clients.md) has the settings.
+";
+
+const ROWS: &str = "| what happens | VIP by | runs | outage: scripts | vipkeeper | hook: scripts | vipkeeper | ratio | ours: scripts \
+     | vipkeeper | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+
+/// The plays that came to an end, by the number of their row.
 #[derive(Default)]
 struct Table {
-    rows: String,
-    held: String,
+    scripts: BTreeMap<usize, Vec<Came>>,
+    ours: BTreeMap<usize, Vec<Came>>,
 }
 
 impl Table {
-    fn tell(&mut self, what: &str, way: &str, guide: &[Came], ours: &[Came]) {
-        let (before, after) = (spans(guide, |came| came.outage), spans(ours, |came| came.outage));
-        let _ = write!(self.rows, "| {what} | {way} | {}, {} | {before} | {after} |", guide.len(), ours.len());
-        for part in [|came: &Came| came.hook, |came: &Came| came.ours] {
-            let (theirs, ours) = (spans(guide, part), spans(ours, part));
-            let ratio = ratio(theirs.middle, ours.middle);
-            let _ = write!(self.rows, " {theirs} | {ours} | {ratio} |");
+    fn add(&mut self, play: Play, came: Came) {
+        let side = if play.keeper == Keeper::Guide { &mut self.scripts } else { &mut self.ours };
+        side.entry(play.row).or_default().push(came);
+    }
+
+    /// Shows all rows so far, and leaves them in a file.
+    fn tell(&self, rows: &[(&str, &str)]) {
+        let (mut moved, mut held) = (String::new(), String::new());
+        for (number, (what, way)) in rows.iter().enumerate() {
+            let of = |side: &BTreeMap<usize, Vec<Came>>| side.get(&number).cloned().unwrap_or_default();
+            let (scripts, ours) = (of(&self.scripts), of(&self.ours));
+            if scripts.is_empty() && ours.is_empty() {
+                continue;
+            }
+            let (before, after) = (cell(spans(&scripts, |came| came.outage)), cell(spans(&ours, |came| came.outage)));
+            let _ = write!(moved, "| {what} | {way} | {}, {} | {before} | {after} |", scripts.len(), ours.len());
+            for part in [|came: &Came| came.hook, |came: &Came| came.ours] {
+                let (theirs, ours) = (spans(&scripts, part), spans(&ours, part));
+                let ratio = ratio(theirs.as_ref(), ours.as_ref());
+                let _ = write!(moved, " {} | {} | {ratio} |", cell(theirs), cell(ours));
+            }
+            moved.push('\n');
+            let _ = write!(held, "| {what} | {way} |");
+            for one in [|came: &Came| came.held.active, |came: &Came| came.held.waiting, |came: &Came| came.held.quiet]
+            {
+                let _ = write!(held, " {} | {} |", cell(fate(&scripts, one)), cell(fate(&ours, one)));
+            }
+            held.push('\n');
         }
-        self.rows.push('\n');
-        let _ = write!(self.held, "| {what} | {way} |");
-        for one in [|came: &Came| came.held.active, |came: &Came| came.held.waiting, |came: &Came| came.held.quiet] {
-            let _ = write!(self.held, " {} | {} |", fate(guide, one), fate(ours, one));
-        }
-        self.held.push('\n');
-        let head = "| what happens | VIP by | runs | outage: scripts | vipkeeper | hook: scripts | vipkeeper | ratio \
-                    | ours: scripts | vipkeeper | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
-        let text = format!("{HEAD}Medians, {}.\n\n{head}{}{HELD}{}", report::machine(), self.rows, self.held);
-        eprintln!("\n{head}{}{HELD}{}", self.rows, self.held);
+        eprintln!("\n{ROWS}{moved}{HELD}{held}");
+        let text = format!("{HEAD}Medians, {}.\n\n{ROWS}{moved}{HELD}{held}{NEVER}", report::machine());
         report::write("side-by-side.md", &text);
     }
 }
 
-fn fate(runs: &[Came], one: impl Fn(&Came) -> Fate) -> Fate {
-    median(runs.iter().map(one).collect()).expect("every failure is played")
+/// A dash where nothing was played.
+fn cell(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
+}
+
+fn fate(runs: &[Came], one: impl Fn(&Came) -> Fate) -> Option<Fate> {
+    median(runs.iter().map(one).collect())
 }
 
 /// The median, and how many of how many had no end.
@@ -260,10 +377,11 @@ struct Spans {
     all: usize,
 }
 
-fn spans(runs: &[Came], part: impl Fn(&Came) -> Span) -> Spans {
+/// None where nothing was played.
+fn spans(runs: &[Came], part: impl Fn(&Came) -> Span) -> Option<Spans> {
     let spans: Vec<_> = runs.iter().map(part).collect();
     let lost = spans.iter().filter(|span| **span == Span::ForGood).count();
-    Spans { all: spans.len(), lost, middle: median(spans).expect("every failure is played") }
+    Some(Spans { all: spans.len(), lost, middle: median(spans)? })
 }
 
 impl Display for Spans {
@@ -281,8 +399,9 @@ impl Display for Spans {
     }
 }
 
-fn ratio(theirs: Span, ours: Span) -> String {
-    match (theirs, ours) {
+fn ratio(theirs: Option<&Spans>, ours: Option<&Spans>) -> String {
+    let (Some(theirs), Some(ours)) = (theirs, ours) else { return cell(None::<String>) };
+    match (theirs.middle, ours.middle) {
         (Span::Lasted(theirs), Span::Lasted(ours)) => {
             let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
             if ratio < 10.0 { format!("{ratio:.1} : 1") } else { format!("{ratio:.0} : 1") }

@@ -213,6 +213,11 @@ impl Machine {
         }
     }
 
+    /// Kills one process.
+    pub fn kill_one(&self, pid: u32) {
+        signal(pid, Signal::KILL);
+    }
+
     /// Asks a process to end.
     pub fn terminate(&self, pid: u32) {
         signal(pid, Signal::TERM);

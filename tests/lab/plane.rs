@@ -10,15 +10,18 @@
 //! | Elastic IP | both directions rewritten without connection tracking, so that a move takes open connections along |
 //! | source/destination check | packets from or to other addresses than the ENI's are dropped |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
+use std::future::pending;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use ec2_endpoint::account::model::{Eni, RouteTarget};
 use ec2_endpoint::{Account, Endpoint};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::machine::Machine;
 
@@ -46,11 +49,28 @@ struct State {
     /// The routes in the kernel: table and destination, and the next hop.
     routes: BTreeMap<(usize, String), String>,
     rules: String,
+    /// So long after EC2 has accepted a change, packets go by it.
+    carried_after: Duration,
+}
+
+/// A reason for the thread that follows the account to wake.
+enum Woken {
+    Changed,
+    /// The first change that waits is due.
+    Due,
+    /// The lab ends.
+    Over,
 }
 
 impl Plane {
     pub fn new(router: Arc<Machine>) -> Self {
-        let state = State { router, links: BTreeMap::new(), routes: BTreeMap::new(), rules: String::new() };
+        let state = State {
+            router,
+            links: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            rules: String::new(),
+            carried_after: Duration::ZERO,
+        };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -58,6 +78,18 @@ impl Plane {
     pub fn use_table(&self, account: &Account, link: &str, table: &str) {
         let number = FIRST_TABLE + account.route_tables().position(|one| one.id == table).unwrap();
         self.state().router.run(&format!("ip rule add pref {number} iif {link} lookup {number}"));
+    }
+
+    /// Packets that come in at `link` are routed by this route table, and no more by the other one.
+    pub fn change_table(&self, account: &Account, link: &str, (from, to): (&str, &str)) {
+        let number = FIRST_TABLE + account.route_tables().position(|one| one.id == from).unwrap();
+        self.state().router.run(&format!("ip rule del pref {number} iif {link} lookup {number}"));
+        self.use_table(account, link, to);
+    }
+
+    /// Packets go by each change only so long after EC2 has accepted it, from now on.
+    pub fn carry_after(&self, late: Duration) {
+        self.state().carried_after = late;
     }
 
     /// The ENI's machine is there, behind `link`.
@@ -76,21 +108,34 @@ impl Plane {
         }
     }
 
-    /// Applies every change from now on, on a thread of its own.
+    /// Applies every change from now on, on a thread of its own, and as late as [`Self::carry_after`] says.
     pub fn follow(&self, endpoint: &Endpoint) -> Following {
         let mut account = endpoint.service().subscribe();
         let (stop, mut stopped) = watch::channel(());
         let plane = self.clone();
         let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            while runtime.block_on(async {
-                tokio::select! {
-                    changed = account.changed() => changed.is_ok(),
-                    _ = stopped.changed() => false,
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let mut waiting = VecDeque::<(Instant, Account)>::new();
+            loop {
+                let due = waiting.front().map(|(due, _)| *due);
+                let woken = runtime.block_on(async {
+                    tokio::select! {
+                        changed = account.changed() => if changed.is_ok() { Woken::Changed } else { Woken::Over },
+                        () = until(due) => Woken::Due,
+                        _ = stopped.changed() => Woken::Over,
+                    }
+                });
+                match woken {
+                    Woken::Changed => {
+                        let due = Instant::now() + plane.state().carried_after;
+                        waiting.push_back((due, account.borrow_and_update().clone()));
+                    }
+                    Woken::Due => {
+                        let (_, account) = waiting.pop_front().expect("something was due");
+                        plane.state().apply(&account);
+                    }
+                    Woken::Over => break,
                 }
-            }) {
-                let newest = account.borrow_and_update().clone();
-                plane.state().apply(&newest);
             }
         });
         Following { stop: Some(stop), thread: Some(thread) }
@@ -98,6 +143,14 @@ impl Plane {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Never, where there is no such moment.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
     }
 }
 

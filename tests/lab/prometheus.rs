@@ -23,8 +23,8 @@ pub const METRICS_PORT: u16 = 9813;
 const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 /// The alerts that people are told to use. Prometheus evaluates them each second.
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards/rules.yml");
-/// Series of VIPs that are probed, and the lab probes none.
-const OF_PROBES: [&str; 2] = ["vipkeeper_packets_astray", "vipkeeper_vip_answered_by"];
+/// Metrics that are absent without `[probe]`.
+pub const OF_PROBES: [&str; 2] = ["vipkeeper_packets_astray", "vipkeeper_vip_answered_by"];
 /// Go's runtime starts in a moment; the machine may be busy.
 const START: Duration = Duration::from_secs(20);
 /// Prometheus looks each second; by then it has seen what is so now.
@@ -98,8 +98,8 @@ impl Prometheus {
         answer["result"].as_array().unwrap().iter().map(Series::from).collect()
     }
 
-    /// Every documented metric is there on every node, with its type and labels, and no other of ours is.
-    pub fn assert_all_documented_metrics(&self) {
+    /// Every documented metric but these is there on every node, with its type and labels, and no other of ours is.
+    pub fn assert_all_documented_metrics_but(&self, absent: &[&str]) {
         let documented = documented();
         for (node, _) in &self.nodes {
             let target = format!("{{node=\"{node}\"}}");
@@ -114,12 +114,12 @@ impl Prometheus {
             let expected: BTreeMap<_, _> = documented
                 .iter()
                 .map(|(name, one)| (name.as_str(), one.kind.as_str()))
-                .filter(|(name, _)| !OF_PROBES.contains(name))
+                .filter(|(name, _)| !absent.contains(name))
                 .collect();
             assert_eq!(types, expected, "metrics of {node} and their types");
             let series = self.ask("series", &[("match[]", &target)]);
             for (name, Documented { kind, labels }) in
-                documented.iter().filter(|(name, _)| !OF_PROBES.contains(&name.as_str()))
+                documented.iter().filter(|(name, _)| !absent.contains(&name.as_str()))
             {
                 let stored = if kind == "histogram" { format!("{name}_bucket") } else { name.clone() };
                 let mut found = 0;
@@ -127,7 +127,9 @@ impl Prometheus {
                     found += 1;
                     let not_ours = ["__name__", "cluster", "instance", "job", "node", "le"];
                     let own = one.as_object().unwrap().keys().filter(|label| !not_ours.contains(&label.as_str()));
-                    assert_eq!(own.cloned().collect::<BTreeSet<_>>(), *labels, "labels of {name}");
+                    // Prometheus renames a label of ours that the scraped target has as well.
+                    let own = own.map(|label| label.trim_start_matches("exported_").to_owned());
+                    assert_eq!(own.collect::<BTreeSet<_>>(), *labels, "labels of {name}");
                 }
                 assert!(found > 0, "{node} has no series of {name}");
             }
@@ -165,6 +167,12 @@ impl Prometheus {
         alerting.filter(is_of_now).map(|rule| rule["name"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Whether this alert fires now.
+    pub fn fires(&self, alert: &str) -> bool {
+        let query = format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}");
+        self.ask("query", &[("query", &query)])["result"].as_array().is_some_and(|found| !found.is_empty())
+    }
+
     /// Waits until Prometheus has seen what is so now.
     pub fn catch_up() {
         std::thread::sleep(SEEN);
@@ -189,21 +197,25 @@ impl Prometheus {
         answer["data"].take()
     }
 
-    /// HTTP/1.0, in which an answer ends with its connection.
     fn get(&self, server: SocketAddr, path: &str) -> Result<String, String> {
-        let fetch = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(server)?;
-            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-            write!(stream, "GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        let answer = self.machine.inside(fetch).map_err(|error| error.to_string())?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a body")?;
-        let status = head.lines().next().unwrap_or_default();
-        if status.contains(" 200 ") { Ok(body.to_owned()) } else { Err(format!("{status}: {body}")) }
+        fetch(&self.machine, server, path)
     }
+}
+
+/// A page by HTTP/1.0, in which an answer ends with its connection, asked for from this machine.
+pub fn fetch(from: &Machine, server: SocketAddr, path: &str) -> Result<String, String> {
+    let fetch = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(server)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = from.inside(fetch).map_err(|error| error.to_string())?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a body")?;
+    let status = head.lines().next().unwrap_or_default();
+    if status.contains(" 200 ") { Ok(body.to_owned()) } else { Err(format!("{status}: {body}")) }
 }
 
 impl From<&Value> for Series {

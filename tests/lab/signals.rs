@@ -184,6 +184,30 @@ const MET: &[(Who, &str)] = &[
 const EXPECTED: &[Expected] = &[
     Expected { scenario: "the guide's walkthrough", old: STANDS_BY, new: LEADS, may: &[] },
     Expected { scenario: "kill -9 of all of Pgpool", old: STANDS_BY, new: LEADS, may: &[] },
+    Expected {
+        scenario: "kill -9 of all of Pgpool, and EC2 carries changes at once",
+        old: STANDS_BY,
+        new: LEADS,
+        may: &[],
+    },
+    Expected {
+        scenario: "kill -9 of all of Pgpool, and EC2 carries changes after 1 s",
+        old: STANDS_BY,
+        new: LEADS,
+        may: &[],
+    },
+    Expected {
+        scenario: "kill -9 of all of Pgpool, and EC2 carries changes after 5 s",
+        old: STANDS_BY,
+        new: LEADS,
+        may: &[],
+    },
+    Expected {
+        scenario: "kill -9 of all of Pgpool, and a route table is missing from `tables`",
+        old: STANDS_BY,
+        new: LEADS,
+        may: &[],
+    },
     Expected { scenario: ELECTED_ANEW, old: &["lost", "leads no more"], new: &[], may: ANEW },
     // Its hooks and its guard say leader until it wakes.
     Expected {

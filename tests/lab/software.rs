@@ -55,8 +55,18 @@ pub struct Setup {
     pub priorities: Priorities,
     /// Whether EC2's address comes from the resolver.
     pub by_name: bool,
+    pub probes: Probes,
     /// Further lines of pgpool.conf.
     pub pgpool_conf: &'static str,
+}
+
+/// Whether the nodes answer on the VIP who they are, and ask there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probes {
+    Off,
+    On,
+    /// They do, and the client's route table, which the last node's subnet uses as well, is missing from `tables`.
+    OnWithTableForgotten,
 }
 
 /// The `wd_priority` of the nodes.
@@ -201,6 +211,9 @@ fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
     let url = if setup.by_name { format!("http://{EC2_NAME}:{EC2_PORT}") } else { Vpc::url(instance) };
     let _ = writeln!(text, "[aws]\nendpoint_url = \"{url}\"");
     let _ = writeln!(text, "[metrics]\nlisten = \"{}:{METRICS_PORT}\"", instance.address);
+    if setup.probes != Probes::Off {
+        text.push_str("[probe]\n");
+    }
     if let Some(key) = setup.authkey {
         let _ = writeln!(text, "[pgpool]\nwd_authkey = \"{key}\"");
     }
@@ -208,7 +221,10 @@ fn vipkeeper_toml(vpc: &Vpc, instance: &Instance, setup: Setup) -> String {
     match setup.method {
         Method::ElasticIp => text.push_str("[vip.elastic_ip]\n"),
         Method::Route => {
-            let _ = writeln!(text, "[vip.route]\ntables = {:?}\ninterface = \"eth0\"", vpc.tables);
+            let is_kept =
+                |table: &&String| setup.probes != Probes::OnWithTableForgotten || *table != vpc.clients_table();
+            let tables: Vec<_> = vpc.tables.iter().filter(is_kept).collect();
+            let _ = writeln!(text, "[vip.route]\ntables = {tables:?}\ninterface = \"eth0\"");
         }
         Method::SecondaryIp => text.push_str("[vip.secondary_ip]\n"),
     }

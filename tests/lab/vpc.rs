@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ec2_endpoint::http::{Endpoint, Server};
-use ec2_endpoint::{Account, Caller, Fault, FaultKind, Launch, Service};
+use ec2_endpoint::{Account, Caller, Fault, FaultKind, Launch, Operation, RouteChange, Service};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -158,6 +158,38 @@ impl Vpc {
             let table = self.endpoint.change(|account| account.add_route_table(&vpc)).unwrap();
             self.tables.insert(self.tables.len() - 1, table);
         }
+    }
+
+    /// The last node's subnet uses the client's route table from now on.
+    pub fn route_last_node_by_clients_table(&self) {
+        let account = self.endpoint.service().account().clone();
+        let (first, clients) = (&self.tables[0], self.clients_table());
+        self.plane.change_table(&account, NODES[2], (first, clients));
+    }
+
+    /// As by hand: in the client's route table the VIP leads to this node.
+    pub fn lead_clients_table_to(&self, node: usize) {
+        let route = RouteChange {
+            route_table_id: self.clients_table().to_owned(),
+            destination_cidr_block: Some(format!("{ROUTED_IP}/32")),
+            network_interface_id: Some(self.instances[node].eni.clone()),
+            ..RouteChange::default()
+        };
+        self.endpoint.change(|account| {
+            if account.apply(&Operation::ReplaceRoute(route.clone())).is_err() {
+                account.apply(&Operation::CreateRoute(route)).unwrap();
+            }
+        });
+    }
+
+    /// The route table that the client's subnet uses.
+    pub fn clients_table(&self) -> &str {
+        self.tables.last().expect("there are two tables or more")
+    }
+
+    /// Packets go by each change only so long after EC2 has accepted it, from now on.
+    pub fn carry_after(&self, late: Duration) {
+        self.plane.carry_after(late);
     }
 
     /// Gives a node's machine its interfaces and its metadata service, which goes on until the server is dropped.

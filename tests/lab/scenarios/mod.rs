@@ -20,10 +20,10 @@ use super::held::{Fate, Fates};
 use super::keeper::Keeper;
 use super::machine::{Machine, NAMESPACES};
 use super::moto;
-use super::prometheus::Prometheus;
+use super::prometheus::{OF_PROBES, Prometheus};
 use super::report::{self, Row, Told, What, outage, seconds};
 use super::signals;
-use super::software::{self, Nodes, Priorities, Setup, WATCHDOG_PORT};
+use super::software::{self, Nodes, Priorities, Probes, Setup, WATCHDOG_PORT};
 use super::suite::{self, Suite};
 use super::tools;
 use super::unshare;
@@ -35,6 +35,7 @@ pub mod ec2;
 pub mod hand;
 pub mod network;
 pub mod pgpool;
+pub mod probes;
 pub mod setups;
 
 const fn s(seconds: u64) -> Duration {
@@ -217,6 +218,7 @@ pub fn plain(method: Method) -> Setup {
         nodes: Nodes::Three,
         priorities: Priorities::Falling,
         by_name: false,
+        probes: Probes::Off,
         pgpool_conf: "",
     }
 }
@@ -331,7 +333,8 @@ impl Scenario {
         };
         let timeline = lab.timeline(at, now());
         let seen = lab.prometheus.as_ref().map(|prometheus| {
-            prometheus.assert_all_documented_metrics();
+            let absent = if setup.probes == Probes::Off { &OF_PROBES[..] } else { &[] };
+            prometheus.assert_all_documented_metrics_but(absent);
             prometheus.assert_clean();
             signals::assert_no_alert_lasts(prometheus, alerts::may_stay(self.name, setup.method));
             Prometheus::catch_up();
@@ -431,14 +434,7 @@ pub fn number(variable: &str) -> usize {
 /// The product's choice among the hook's ancestors, against Pgpool's own titles.
 fn the_guard_is_the_watchdog(lab: &Lab, leader: usize) {
     let guard = lab.leadership(leader).unwrap().guard.expect("a hook of Pgpool's finds its guard");
-    let machine = lab.machine(leader);
-    let is_watchdog = |pid: &u32| {
-        let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        title.starts_with(b"pgpool: watchdog") && !title.starts_with(b"pgpool: watchdog escalation")
-    };
-    let watchdogs: Vec<u32> = machine.family("pgpool").into_iter().filter(is_watchdog).collect();
-    let inner: Vec<u32> = watchdogs.iter().map(|pid| Machine::inner_pid(*pid)).collect();
-    assert_eq!(inner, [guard.pid], "the guard is the one process that calls itself the watchdog");
+    assert_eq!(Machine::inner_pid(lab.watchdog(leader)), guard.pid, "the guard is the watchdog process");
 }
 
 fn only_the_leader_is_escalated(lab: &Lab, leader: usize) {
