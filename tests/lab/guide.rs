@@ -272,7 +272,7 @@ leader; where EC2 throttles, from the end of that if it is later, for both. *For
 answer, and nobody was trying any more. *Runs*: of the scripts, and of vipkeeper.
 
 The guide has no scripts that move a secondary IP, so vipkeeper plays those rows alone. A watchdog process that is killed
-alone is started again, and the same node is elected again: its priority is the highest. Two plays of a row may meet different
+alone is started again, and the same node is elected again, because its priority is the highest. Two plays of a row may meet different
 elections, because Pgpool needs 2 s for one or 7 s, by chance ([why](../pgpool.md)); *hook* and *ours* have no election in them.
 
 EC2 begins to throttle when Pgpool is killed: nothing can move for the first 10 s, whoever tries, and outage and hook have
@@ -305,6 +305,9 @@ Why some outages have no end, why some clients are told nothing, and what helps:
   which would reset the connection. TCP keepalives are such packets. By the time that Pgpool wakes, EC2 carries nothing from
   that node to the clients. With routes, vipkeeper on that node resets the connections once it knows of the newer claim; the
   scripts only remove the address, when Pgpool wakes.
+- **The watchdog process alone is killed**, with the scripts and 8 route tables: the new watchdog process waits for their `down`,
+  which takes so long that another node is elected. The address goes without a word, so the waiting client is told nothing.
+  TCP keepalives help.
 - **The leader is cut off**: the waiting client sends nothing, and so reaches nobody who could tell it. With routes and secondary IP
   vipkeeper on the old leader resets its connection before the address goes; the scripts remove the address without a word.
   With an Elastic IP the connection belongs to the node's private address, which stays. TCP keepalives help, where the VIP
