@@ -138,7 +138,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         {
             self.own_writes.pointed_here(*vip, key, now.at);
             if key.kind.leads_clients() {
-                self.post.accepted(*vip);
+                self.post.accepted(*vip, now.at.saturating_sub(written.sent_at));
             }
         }
     }

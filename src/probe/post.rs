@@ -44,12 +44,27 @@ pub struct LastReply {
 #[derive(Debug, Default)]
 struct Letters {
     heard: BTreeMap<IpAddr, LastReply>,
-    /// When the last question of another machine came for each address.
-    reached: BTreeMap<IpAddr, Instant>,
+    /// The questions of other machines for each address, the last ones that came without a long pause.
+    reached: BTreeMap<IpAddr, Flow>,
     /// When a change was accepted that is to lead packets here. No packet had come for some time before.
     awaited: BTreeMap<IpAddr, Instant>,
     /// The first packets after such changes, each with the time since the change was accepted.
     arrivals: Vec<(IpAddr, Duration)>,
+}
+
+/// Questions for one address that came without a long pause between two of them.
+#[derive(Debug, Clone, Copy)]
+struct Flow {
+    began: Instant,
+    last: Instant,
+    /// Whether its first question was the end of a measurement.
+    is_measured: bool,
+}
+
+impl Flow {
+    fn goes_on(&self, interval: Duration) -> bool {
+        self.last.elapsed() <= interval * 2
+    }
 }
 
 /// The exchange. Every copy is the same one.
@@ -121,14 +136,28 @@ impl Post {
         }
     }
 
-    /// Notes that EC2 accepted a change that is to lead the packets for this address here. If packets came until now, the
-    /// next one would tell nothing about the change, so nothing is measured.
-    pub fn accepted(&self, vip: IpAddr) {
+    /// Notes that EC2 accepted a change that is to lead the packets for this address here, `took` after it was asked to. If
+    /// packets came already when it was asked, the next one would tell nothing about the change, so nothing is measured.
+    /// If they began to come before EC2's answer, the change led them here, and they were not late at all.
+    pub fn accepted(&self, vip: IpAddr, took: Duration) {
         let Some(interval) = self.wanted.borrow().as_ref().map(|wanted| wanted.interval) else { return };
-        let mut letters = self.letters();
-        let came = letters.reached.get(&vip).is_some_and(|at| at.elapsed() <= interval * 2);
-        if !came {
-            letters.awaited.entry(vip).or_insert_with(Instant::now);
+        let arrived = {
+            let mut letters = self.letters();
+            match letters.reached.get_mut(&vip).filter(|flow| flow.goes_on(interval)) {
+                None => {
+                    letters.awaited.entry(vip).or_insert_with(Instant::now);
+                    false
+                }
+                Some(flow) => {
+                    let is_new = !flow.is_measured && flow.began.elapsed() <= took;
+                    flow.is_measured = true;
+                    letters.arrivals.extend(is_new.then_some((vip, Duration::ZERO)));
+                    is_new
+                }
+            }
+        };
+        if arrived {
+            self.wake();
         }
     }
 
@@ -142,11 +171,17 @@ impl Post {
         let now = Instant::now();
         let arrived = {
             let mut letters = self.letters();
-            if !self.wanted.borrow().as_ref().is_some_and(|wanted| wanted.asked.contains(&vip)) {
-                return;
-            }
-            letters.reached.insert(vip, now);
+            let interval = self
+                .wanted
+                .borrow()
+                .as_ref()
+                .filter(|wanted| wanted.asked.contains(&vip))
+                .map(|wanted| wanted.interval);
+            let Some(interval) = interval else { return };
+            let before = letters.reached.get(&vip).copied().filter(|flow| flow.goes_on(interval));
             let awaited = letters.awaited.remove(&vip).map(|since| now - since);
+            let flow = before.unwrap_or(Flow { began: now, last: now, is_measured: false });
+            letters.reached.insert(vip, Flow { last: now, is_measured: flow.is_measured || awaited.is_some(), ..flow });
             let arrived = awaited.filter(|after| *after <= MEASURED_WITHIN);
             letters.arrivals.extend(arrived.map(|after| (vip, after)));
             arrived.is_some()
@@ -219,10 +254,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_packet_after_an_accepted_change_is_measured_once() {
         let (post, _woken_by) = post();
-        post.accepted(vip());
+        post.accepted(vip(), S(1));
         tokio::time::advance(S(5)).await;
         // The second write of one takeover moves the beginning no more.
-        post.accepted(vip());
+        post.accepted(vip(), S(1));
         post.reached(vip());
         post.reached(vip());
         assert_eq!(post.arrivals(), [(vip(), S(5))]);
@@ -230,20 +265,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn packets_that_come_before_ec2s_answer_were_not_late_at_all() {
+        let (post, mut woken_by) = post();
+        let packets_come = async || {
+            for _ in 0..8 {
+                post.reached(vip());
+                tokio::time::advance(Duration::from_millis(200)).await;
+            }
+        };
+        packets_come().await;
+        tokio::time::advance(S(5)).await;
+        // EC2 is asked; its change leads packets here 0.2 s later, and its answer comes after 2 s.
+        tokio::time::advance(Duration::from_millis(200)).await;
+        packets_come().await;
+        post.accepted(vip(), S(2));
+        assert!(woken_by.try_recv().is_ok());
+        // The same takeover changes a second route table.
+        post.accepted(vip(), S(2));
+        assert_eq!(post.arrivals(), [(vip(), S(0))]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn where_packets_come_anyway_and_where_none_come_for_long_nothing_is_measured() {
         let (post, _woken_by) = post();
         post.reached(vip());
         tokio::time::advance(S(1)).await;
-        post.accepted(vip());
+        post.accepted(vip(), Duration::from_millis(500));
         post.reached(vip());
         assert_eq!(post.arrivals(), [], "another table led packets here");
         tokio::time::advance(S(10)).await;
-        post.accepted(vip());
+        post.accepted(vip(), S(1));
         tokio::time::advance(MEASURED_WITHIN + S(1)).await;
         post.reached(vip());
         assert_eq!(post.arrivals(), []);
         tokio::time::advance(S(10)).await;
-        post.accepted(vip());
+        post.accepted(vip(), S(1));
         post.gave_up(vip());
         post.reached(vip());
         assert_eq!(post.arrivals(), [], "this node stood down meanwhile");

@@ -219,7 +219,7 @@ fn a_question_from_another_machine_measures_the_way_after_an_accepted_change() {
         let (post, _) = answer(&[]);
         let asked = BTreeSet::from([ip("20.0.0.50")]);
         post.want(Some(ProbesWanted { asked, ..wanted(&[("20.0.0.50", &["20.0.0.50"])]) }));
-        post.accepted(ip("20.0.0.50"));
+        post.accepted(ip("20.0.0.50"), Duration::ZERO);
         // The daemon's own questions never leave the machine, and say nothing about the way.
         let heard = async {
             while post.heard(ip("20.0.0.50")).is_none_or(|heard| heard.reply.is_none()) {
