@@ -5,9 +5,11 @@
 //! knows the valid values.
 
 mod error;
+mod homes;
 mod layers;
 mod reader;
 mod sections;
+mod slips;
 pub mod sources;
 #[cfg(test)]
 mod tests;

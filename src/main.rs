@@ -46,10 +46,21 @@ fn main() -> ExitCode {
     match perform(&cli) {
         Ok(code) => code,
         Err(error) => {
-            // The error's whole chain is one line, because hooks write into Pgpool's log.
-            complain(&format!("{error:#}"));
+            complain_of(&error);
             ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// Writes the error to stderr. Each problem of the configuration is a line of its own; any other error's whole chain is
+/// one line, because hooks write into Pgpool's log.
+fn complain_of(error: &anyhow::Error) {
+    match error.downcast_ref::<ConfigError>() {
+        Some(config) => {
+            complain(&config.heading());
+            config.problems().iter().for_each(|problem| say(&format!("  {problem}")));
+        }
+        None => complain(&format!("{error:#}")),
     }
 }
 

@@ -3,6 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
 #![expect(clippy::disallowed_methods, reason = "a test may wait")]
 
+#[path = "report/golden.rs"]
+mod golden;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

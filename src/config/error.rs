@@ -25,6 +25,15 @@ impl ConfigError {
         &self.problems
     }
 
+    /// The line above the problems.
+    #[must_use]
+    pub fn heading(&self) -> String {
+        match self.problems.len() {
+            1 => "1 error in the configuration:".to_owned(),
+            count => format!("{count} errors in the configuration:"),
+        }
+    }
+
     /// The first problem and how many more there are, in one line: for the hooks, whose output lands in Pgpool's log.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -38,10 +47,7 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.problems.len() {
-            1 => write!(f, "1 error in the configuration:")?,
-            count => write!(f, "{count} errors in the configuration:")?,
-        }
+        f.write_str(&self.heading())?;
         self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
@@ -112,6 +118,13 @@ impl Key {
     #[must_use]
     pub fn item(&self, index: usize) -> Self {
         self.step(KeyStep::Item(index))
+    }
+
+    /// The key as the heading of its table, without the numbers of list items: `vip.route`.
+    #[must_use]
+    pub(super) fn heading(&self) -> String {
+        let names = self.0.iter().filter(|step| matches!(step, KeyStep::Name(_)));
+        Self(names.cloned().collect()).to_string()
     }
 
     fn step(&self, step: KeyStep) -> Self {

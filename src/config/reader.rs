@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use figment::value::{Dict, Num, Tag, Value};
 
 use super::error::{ConfigProblem, Key, Place};
+use super::homes;
 use super::layers::Layers;
 
 /// The sign that a problem is already recorded. The caller need not report it again.
@@ -57,7 +58,10 @@ impl<'r> Entry<'r> {
             Some(text) if text.trim().is_empty() => {
                 Err(self.report(format!("is empty: give {expected}, or leave the key out")))
             }
-            Some(text) => parse(text).map_err(|error| self.report(error.to_string())),
+            Some(text) => parse(text).map_err(|error| {
+                let message = unlike(text, &parse).unwrap_or_else(|| error.to_string());
+                self.report(message)
+            }),
         }
     }
 
@@ -122,6 +126,16 @@ impl<'r> Entry<'r> {
             Value::Empty(..) => "nothing".to_owned(),
         };
         self.report(format!("expected {expected}, found {found}"))
+    }
+}
+
+/// The slip in a text that is valid but for spaces around it or for capital letters. Neither is easily seen.
+fn unlike<T, E>(text: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<String> {
+    let (trimmed, small) = (text.trim(), text.trim().to_lowercase());
+    if trimmed != text && parse(trimmed).is_ok() {
+        Some(format!("'{text}' has a space or a line break around it: write \"{trimmed}\""))
+    } else {
+        (small != trimmed && parse(&small).is_ok()).then(|| format!("'{text}' has capital letters: write \"{small}\""))
     }
 }
 
@@ -200,7 +214,8 @@ impl<'r> Table<'r> {
         read: impl FnOnce(&mut Table<'r>) -> Checked<T>,
     ) -> Checked<Option<T>> {
         self.optional(name, |node| {
-            let mut table = node.table(&format!("a table, [{name}]"))?;
+            let expected = format!("a table, [{}]", node.key.heading());
+            let mut table = node.table(&expected)?;
             let value = read(&mut table);
             table.finish();
             value
@@ -265,9 +280,10 @@ impl<'r> Table<'r> {
                 .map(|known| (strsim::normalized_damerau_levenshtein(known, &name), *known))
                 .filter(|(likeness, _)| *likeness >= SLIP)
                 .max_by(|a, b| a.0.total_cmp(&b.0));
-            let message = match nearest {
-                Some((_, known)) => format!("unknown key: did you mean \"{known}\"?"),
-                None => format!("unknown key: here are known {}", self.known.join(", ")),
+            let message = match (nearest, homes::of(&name)) {
+                (Some((_, known)), _) => format!("unknown key: did you mean \"{known}\"?"),
+                (None, Some(home)) => format!("unknown key: {name} belongs {home}"),
+                (None, None) => format!("unknown key: here are known {}", self.known.join(", ")),
             };
             report(self.reader, &self.key.name(&name), value.tag(), &message);
         }

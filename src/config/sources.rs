@@ -111,6 +111,16 @@ pub fn metadata_endpoint() -> String {
     metadata_endpoint_by(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
+/// The address of a container's credentials in this process, without its query; `None` where there is none.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn container_endpoint() -> Option<String> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let relative = variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").map(|path| format!("http://169.254.170.2{path}"));
+    let address = relative.or_else(|| variable("AWS_CONTAINER_CREDENTIALS_FULL_URI"))?;
+    Some(address.split('?').next().unwrap_or_default().to_owned())
+}
+
 fn metadata_endpoint_by(variable: &dyn Fn(&str) -> Option<String>) -> String {
     let by_mode = || match variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") {
         Some(mode) if mode.eq_ignore_ascii_case("ipv6") => "http://[fd00:ec2::254]".to_owned(),

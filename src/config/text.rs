@@ -7,6 +7,10 @@ use figment::value::{Dict, Num, Tag, Value};
 use toml::de::{DeTable, DeValue};
 
 use super::error::Key;
+use super::slips;
+
+/// The beginning of the parser's text where a key has no equals sign behind it.
+const NO_VALUE: &str = "key with no value";
 
 /// One document: its values, and the line of each key.
 #[derive(Debug, Default)]
@@ -29,8 +33,12 @@ impl Document {
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             let mut errors: Vec<_> = errors.iter().map(|error| SyntaxError::new(text, error)).collect();
-            // The parser may report one word more than once.
-            errors.dedup_by(|a, b| a.message == b.message);
+            errors.sort_by_key(|error| error.position);
+            // The parser may report one word more than once, and a slip before the equals sign as a missing value too.
+            errors.dedup_by(|a, b| {
+                let is_of_one_line = a.position.unzip().0 == b.position.unzip().0;
+                is_of_one_line && (a.message == b.message || a.message.starts_with(NO_VALUE))
+            });
             return Err(errors);
         }
         let mut document = Self::default();
@@ -61,24 +69,10 @@ pub(super) fn value(text: &str) -> Result<Value, SyntaxError> {
 impl SyntaxError {
     fn new(text: &str, error: &toml::de::Error) -> Self {
         let position = error.span().map(|span| position(text, span.start));
-        let mut message = error.message().trim_end().replace('\n', "; ");
-        if let Some(bare) = error.span().and_then(|span| bare_text(text, span.start)) {
-            message = format!("{bare} is a text without quotes: write it in quotes, \"{bare}\"");
-        }
+        let cure = error.span().and_then(|span| slips::cure(text, &span, error.message()));
+        let message = cure.unwrap_or_else(|| error.message().trim_end().replace('\n', "; "));
         Self { position, message }
     }
-}
-
-/// The value at an offset, if it would be a text in quotes: an address, an id, a time.
-fn bare_text(text: &str, offset: usize) -> Option<&str> {
-    let part_of_word = |c: char| c.is_ascii_alphanumeric() || ".:-_/+".contains(c);
-    let before = text.get(..offset)?;
-    let start = before.trim_end_matches(part_of_word).len();
-    let word = &text[start..];
-    let word = &word[..word.find(|c: char| !part_of_word(c)).unwrap_or(word.len())];
-    let (line, follows) = (before[before.rfind('\n').map_or(0, |newline| newline + 1)..].trim_start(), &text[..start]);
-    let is_value = !line.starts_with('[') && line.contains('=') && follows.trim_end().ends_with(['=', '[', ',']);
-    (is_value && !word.is_empty() && word.parse::<f64>().is_err()).then_some(word)
 }
 
 /// The line and the column of an offset. Both count from 1, and the column counts characters.

@@ -113,14 +113,21 @@ fn is_role_byte(byte: u8) -> bool {
 /// # Errors
 /// The text says what is wrong with the region.
 pub fn region(text: &str) -> Result<String, String> {
-    let spelled = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    let ends = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.ends_with(|c: char| c.is_ascii_digit());
-    if spelled && ends && text.contains('-') {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "'{text}' is no region: write it like \"eu-central-1\"; with a letter at its end it is an availability zone"
-        ))
+    let is_small = |c: char| c.is_ascii_lowercase();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = text.split('-').collect();
+    // A zone has a letter behind the number. A local zone has a number before its own name as well.
+    let number = parts.iter().position(|part| is_number(&part.trim_end_matches(is_small)));
+    let Some((number, words)) = number.map(|at| (at, &parts[..at])).filter(|(at, _)| *at >= 2) else {
+        return Err(format!("'{text}' is no region: write it like \"eu-central-1\""));
+    };
+    if !words.iter().all(|word| !word.is_empty() && word.chars().all(is_small)) {
+        return Err(format!("'{text}' is no region: write it like \"eu-central-1\""));
+    }
+    let region = parts[..=number].join("-");
+    match region.trim_end_matches(is_small) {
+        region if region == text => Ok(region.to_owned()),
+        region => Err(format!("'{text}' is a zone, no region: write the region alone, \"{region}\"")),
     }
 }
 

@@ -98,6 +98,32 @@ fn the_page_has_every_key_and_no_other() {
     assert_eq!(shown, known);
 }
 
+/// A key that is written into the wrong table is led home.
+#[test]
+fn every_key_has_its_home() {
+    let mut shown: BTreeSet<String> = BTreeSet::new();
+    for row in rows() {
+        // The keys of one route table are those of an item in a list.
+        let key = row.key.strip_prefix("vip.route.tables.").map_or(row.key, |_| "vip.route.tables");
+        let steps: Vec<_> = key.split('.').collect();
+        shown.extend((1..=steps.len()).map(|many| steps[..many].join(".")));
+    }
+    let homes = homes::KEYS.iter().flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}")));
+    let homes: BTreeSet<_> = homes.map(|key| key.trim_start_matches('.').to_owned()).collect();
+    assert_eq!(homes, shown);
+    for (key, home) in [
+        ("route", Some("to a VIP: write [vip.route] below its [[vip]]")),
+        ("tables", Some("into [vip.route]")),
+        ("delegate_ip", Some("directly below [[vip]], before its other tables")),
+        ("state_dir", Some("to the top of the file, before the first table")),
+        ("metrics", Some("into a table of its own, [metrics]")),
+        ("enabled", None),
+        ("zebra", None),
+    ] {
+        assert_eq!(homes::of(key).as_deref(), home, "{key}");
+    }
+}
+
 #[test]
 fn the_page_shows_the_defaults() {
     for row in rows() {
