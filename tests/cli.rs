@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
 #![expect(clippy::disallowed_methods, reason = "a test may wait")]
 
+#[path = "cli/boundaries.rs"]
+mod boundaries;
 #[path = "report/golden.rs"]
 mod golden;
 #[path = "cli/mistakes.rs"]

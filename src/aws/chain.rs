@@ -3,6 +3,7 @@
 
 #![expect(deprecated, reason = "the successors of its names for files are in a crate of the SDK's inner workings")]
 
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Provided;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_ec2::error::SdkError;
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::time::{Instant, timeout_at};
 
@@ -31,6 +33,9 @@ use super::causes::{causes, chain};
 use super::http::SetupError;
 use super::imds;
 use crate::config::Aws;
+use crate::config::sources::container_endpoint;
+use crate::ec2::Class;
+use crate::ec2::codes::{FailedCall, Reply};
 use crate::ec2::sources::{Said, SourceAnswer, not_built_in, sentence};
 
 /// The time limit for all sources together. It is shorter than the limit for loading credentials, so that the error
@@ -69,11 +74,13 @@ fn sources_of(around: &Around) -> Result<CredentialSources, SetupError> {
     let token = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
     let container = EcsCredentialsProvider::builder().configure(&config).build();
     let service = ImdsCredentialsProvider::builder().configure(&config).build();
+    let at = container_endpoint().map(|address| format!(" at {address}")).unwrap_or_default();
+    let container_metadata = format!("a container's metadata{at}");
     Ok(CredentialSources::of([
         ("the environment".to_owned(), environment),
         ("the profile".to_owned(), profile),
         ("a web identity token".to_owned(), SharedCredentialsProvider::new(token)),
-        ("a container's metadata".to_owned(), SharedCredentialsProvider::new(container)),
+        (container_metadata, SharedCredentialsProvider::new(container)),
         (metadata_service, SharedCredentialsProvider::new(service)),
     ]))
 }
@@ -207,9 +214,24 @@ fn answer_of(error: &CredentialsError) -> SourceAnswer {
         let why = imds::explain(error, &imds::Vantage::of_process());
         return if imds::is_refusal(error) { SourceAnswer::Refused(why) } else { SourceAnswer::Silent(why) };
     }
+    if let Some(answer) = chain(error).find_map(|error| error.downcast_ref()).and_then(of_sts) {
+        return answer;
+    }
     let source = std::error::Error::source(error);
     let why = source.map(causes).unwrap_or_default();
+    let lacks_file = |error: &(dyn std::error::Error + 'static)| {
+        error.downcast_ref().is_some_and(|error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+        })
+    };
     match error {
+        _ if refused_status(&why).is_some() => {
+            SourceAnswer::Refused(format!("it answers HTTP {}", refused_status(&why).unwrap_or_default()))
+        }
+        // A firewall forbids a connection with the error that a file's permissions give.
+        _ if !why.contains("connect") && chain(error).any(lacks_file) => {
+            SourceAnswer::Refused(format!("a file that it needs cannot be read: {why}"))
+        }
         _ if not_built_in(&why).is_some() => {
             SourceAnswer::NotBuiltIn(not_built_in(&why).unwrap_or_default().to_owned())
         }
@@ -232,6 +254,24 @@ fn answer_of(error: &CredentialsError) -> SourceAnswer {
     }
 }
 
+/// The answer of STS to a web identity token; `None` if no answer came.
+fn of_sts(error: &SdkError<AssumeRoleWithWebIdentityError>) -> Option<SourceAnswer> {
+    let (code, message) = (error.code()?, error.message().unwrap_or_default());
+    let reply = Reply::Status(error.raw_response()?.status().as_u16());
+    let call = FailedCall { operation: "AssumeRoleWithWebIdentity", code: Some(code), message, reply };
+    let why = format!("STS: {code}: {message}");
+    Some(match call.class() {
+        Class::Denied | Class::Rejected => SourceAnswer::Refused(why),
+        Class::Transient | Class::Throttled | Class::Stale => SourceAnswer::Silent(why),
+    })
+}
+
+/// The status with which a container's metadata service refuses, by the SDK's text.
+fn refused_status(why: &str) -> Option<&str> {
+    let (_, status) = why.split_once("HTTP credential provider: StatusCode(")?;
+    status.split(')').next().filter(|status| status.starts_with('4'))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -242,7 +282,6 @@ mod tests {
     use super::*;
     use crate::aws::credentials::{NoCredentials, explain};
     use crate::aws::http;
-    use crate::ec2::Class;
     use crate::ec2::reason::Reason;
 
     /// The sources for `aws`, with the profiles of this file.

@@ -16,7 +16,7 @@ use super::causes::{self, causes};
 use super::chain::{NothingFound, PATIENCE};
 use crate::ec2::Class;
 use crate::ec2::codes::{self, FailedCall, Label, Reply};
-use crate::ec2::message::one_line;
+use crate::ec2::message::{list_on_one_line, one_line};
 use crate::ec2::reason::Reason;
 use crate::ec2::sources;
 
@@ -124,12 +124,14 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
             None => one_line(&format!("cannot assume the role: {code}: {message}")),
         };
         let is_forbidden = codes::label(failure.result()) == Label::NotAllowed;
-        let reason = is_forbidden.then_some(Reason::RoleNotAssumed);
+        let reason = if is_forbidden { Some(Reason::RoleNotAssumed) } else { failure.reason() };
         return Some(NoCredentials { class: failure.class(), code: Some(code.to_owned()), reason, message });
     }
     if let Some(nothing) = causes::chain(error).filter_map(|error| error.downcast_ref::<NothingFound>()).last() {
         let (class, reason) = (sources::class(&nothing.said), sources::reason(&nothing.said));
-        return Some(NoCredentials { class, code: None, reason: Some(reason), message: of_role(&nothing.to_string()) });
+        let role = role.map(|role| format!("{role}: ")).unwrap_or_default();
+        let message = list_on_one_line(&format!("{role}{nothing}"));
+        return Some(NoCredentials { class, code: None, reason: Some(reason), message });
     }
     let asked_sts = innermost.source().is_some_and(<dyn Error>::is::<SdkError<AssumeRoleError>>);
     let cause = innermost.source().map(|error| format!(": {}", causes(error))).unwrap_or_default();

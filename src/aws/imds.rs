@@ -8,11 +8,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aws_config::Region;
-use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds::Client;
 use aws_config::imds::client::Builder;
 use aws_config::imds::client::error::{ImdsError, TokenError};
-use aws_config::meta::region::RegionProviderChain;
+use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_sdk_ec2::error::SdkError;
@@ -46,8 +45,8 @@ const SYSFS: &str = "/sys/class/net";
 pub enum IdentityError {
     #[error("the metadata service did not tell {what}: {why}")]
     NotTold { what: String, why: String },
-    #[error("the metadata service told {what}, but {why}")]
-    Unexpected { what: String, why: String },
+    #[error("{address} told {what}, but {why}; is another service in the metadata service's place?")]
+    Unexpected { address: String, what: String, why: String },
     #[error("the region of {of} cannot be used: {why}")]
     BadRegion { of: &'static str, why: String },
     #[error("no interface {name} on this machine (gone, or renamed?); there are: {}", list(others))]
@@ -199,8 +198,8 @@ impl Imds {
         Ok(node)
     }
 
-    /// The region. The first source that has one counts: the configuration, the environment, the profile, the
-    /// metadata service.
+    /// The region. The first source that has one counts: the configuration, which knows the environment's variables too,
+    /// the profile, the metadata service.
     async fn region(&self, aws: &Aws) -> Result<String, IdentityError> {
         if let Some(region) = &aws.region {
             return Ok(region.clone());
@@ -209,9 +208,8 @@ impl Imds {
         if let Some(name) = &aws.profile {
             profile = profile.profile_name(name);
         }
-        let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
-        let (region, of) = match chain.region().await.as_ref().map(Region::as_ref) {
-            Some(region) => (region.to_owned(), "the profile or AWS_REGION"),
+        let (region, of) = match profile.build().region().await.as_ref().map(Region::as_ref) {
+            Some(region) => (region.to_owned(), "the profile"),
             None => {
                 (self.required("placement/region", "the region (aws.region sets it)").await?, "the metadata service")
             }
@@ -279,8 +277,11 @@ impl Imds {
         T: FromStr<Err: std::fmt::Display>,
     {
         let text = self.required(path, what).await?;
-        text.parse()
-            .map_err(|error: T::Err| IdentityError::Unexpected { what: what.to_owned(), why: error.to_string() })
+        text.parse().map_err(|error: T::Err| IdentityError::Unexpected {
+            address: self.from.address.clone(),
+            what: what.to_owned(),
+            why: error.to_string(),
+        })
     }
 
     async fn required(&self, path: &str, what: &str) -> Result<String, IdentityError> {
@@ -367,6 +368,14 @@ pub fn explain(error: &ImdsError, from: &Vantage) -> String {
             "{address} refuses (HTTP 403): the service is switched off for this instance, or a firewall on it forbids this \
              user; `aws ec2 modify-instance-metadata-options --http-endpoint enabled` switches it on"
         ),
+        // The service's own word for "ask again". It calls itself EC2ws.
+        Some(answer)
+            if answer.status().as_u16() == 503
+                && (answer.body().bytes().is_none_or(<[u8]>::is_empty)
+                    || answer.headers().get("server").is_some_and(|server| server.starts_with("EC2ws"))) =>
+        {
+            format!("{address} could not answer now (HTTP 503), as the service does under too many requests")
+        }
         Some(answer) if answer.status().as_u16() == 404 => format!("{address} has no such item (HTTP 404)"),
         Some(answer) => {
             let header = |name: &str| answer.headers().get(name);

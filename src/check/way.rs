@@ -192,7 +192,7 @@ fn failed_for(facts: &Facts, reasons: &[Reason], well: &str) -> Finding {
 }
 
 fn endpoint_is_ec2(facts: &Facts) -> Finding {
-    let strangers = [Reason::NotAws, Reason::UntrustedIssuer, Reason::BadCertificate, Reason::Proxy];
+    let strangers = [Reason::NotAws, Reason::UntrustedIssuer, Reason::BadCertificate, Reason::TlsBroken, Reason::Proxy];
     failed_for(facts, &strangers, "its answers have EC2's form")
 }
 

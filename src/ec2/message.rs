@@ -8,6 +8,13 @@ use super::{Class, Ec2Error};
 
 /// The longest message, in characters.
 const LONGEST: usize = 400;
+/// The longest list of what the sources of credentials said. The source at fault is the last one.
+const LONGEST_LIST: usize = 1000;
+/// The HTTP client's text where the proxy itself cannot be reached. The client calls that an error of the tunnel too.
+const NO_WAY_TO_PROXY: &str = "failed to create underlying connection";
+/// The TLS library's texts where the other side speaks no TLS, or another kind of it, or hangs up meanwhile.
+const TLS_BROKEN: [&str; 4] =
+    ["tls handshake eof", "received corrupt message", "received fatal alert", "peer is incompatible"];
 /// The most ARNs that are kept from the part that is cut off.
 const MOST_ARNS: usize = 3;
 
@@ -76,6 +83,9 @@ impl FailedCall<'_> {
             Reply::Missing { why: Missing::NotMade, .. } | Reply::Missing { sent: true, .. } => None,
             Reply::Missing { .. } if around.causes.contains("UnknownIssuer") => Some(Reason::UntrustedIssuer),
             Reply::Missing { .. } if around.causes.contains("invalid peer certificate") => Some(Reason::BadCertificate),
+            Reply::Missing { .. } if TLS_BROKEN.iter().any(|part| around.causes.contains(part)) => {
+                Some(Reason::TlsBroken)
+            }
             Reply::Missing { .. } if around.proxy.is_some() => Some(Reason::Proxy),
             Reply::Missing { .. } => around.causes.contains("dns error").then_some(Reason::NoAddress),
         }
@@ -123,17 +133,23 @@ impl AroundCall<'_> {
     }
 
     /// Describes a connection that was not made. With a proxy, the obstacle is one of three: the proxy cannot be reached,
-    /// the proxy does not make the connection, or the proxy's certificate is not trusted.
+    /// the proxy does not open the way, or TLS fails behind the open way or with the proxy itself.
     fn not_connected(&self) -> String {
         let (host, causes) = (self.host(), self.causes);
+        let says = |part: &str| causes.contains(part);
         match self.proxy {
-            Some(proxy) if causes.contains("tunnel error") => {
-                format!("the proxy {proxy} does not let {host} through: {causes}")
-            }
-            Some(proxy) if causes.contains("certificate") => {
+            Some(proxy) if says("certificate") => {
                 format!("no connection to {host} through the proxy {proxy}: {causes}")
             }
-            Some(proxy) => format!("no connection to the proxy {proxy}, through which {host} is asked: {causes}"),
+            Some(proxy) if says(NO_WAY_TO_PROXY) => {
+                format!("no connection to the proxy {proxy}, through which {host} is asked: {causes}")
+            }
+            Some(proxy) if says("tunnel error") => format!("the proxy {proxy} does not let {host} through: {causes}"),
+            // Without a tunnel, as to an endpoint that speaks no TLS, only the proxy itself is connected to.
+            Some(proxy) if says("tcp connect error") || says("dns error") => {
+                format!("no connection to the proxy {proxy}, through which {host} is asked: {causes}")
+            }
+            Some(proxy) => format!("no connection to {host} through the proxy {proxy}: {causes}"),
             None => format!("no connection to {host}: {causes}"),
         }
     }
@@ -156,6 +172,15 @@ pub fn refused(operation: &'static str, class: Class, message: impl Into<String>
 /// read: it is cut, and the line says where to find the whole message and how to decode it. The ARNs in the part that
 /// is cut off are kept: one of them names the policy that denies.
 pub fn one_line(text: &str) -> String {
+    within(LONGEST, text)
+}
+
+/// As [`one_line`], for the list of what the sources of credentials said.
+pub fn list_on_one_line(text: &str) -> String {
+    within(LONGEST_LIST, text)
+}
+
+fn within(longest: usize, text: &str) -> String {
     const ENCODED: &str = "Encoded authorization failure message:";
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = match text.split_once(ENCODED) {
@@ -167,7 +192,7 @@ pub fn one_line(text: &str) -> String {
         }
         None => text,
     };
-    let Some((end, _)) = text.char_indices().nth(LONGEST) else { return text };
+    let Some((end, _)) = text.char_indices().nth(longest) else { return text };
     // The cut is at the last space, if there is one, so that no ARN is split.
     let end = text[..end].rfind(' ').unwrap_or(end);
     let arns = text[end..].split(' ').filter(|word| word.starts_with("arn:")).take(MOST_ARNS);
@@ -206,13 +231,15 @@ mod tests {
         };
         let proxy = Some("http://10.0.0.7:3128");
         let refused = "tcp connect error: Connection refused (os error 111)";
-        assert_eq!(
-            told(proxy, refused),
-            (
-                format!("no connection to the proxy http://10.0.0.7:3128, through which {host} is asked: {refused}"),
-                Some(Reason::Proxy)
-            )
-        );
+        let in_tunnel = format!("tunnel error: failed to create underlying connection: {refused}");
+        for causes in [refused, in_tunnel.as_str()] {
+            let words =
+                format!("no connection to the proxy http://10.0.0.7:3128, through which {host} is asked: {causes}");
+            assert_eq!(told(proxy, causes), (words, Some(Reason::Proxy)));
+        }
+        let (message, reason) = told(proxy, "tls handshake eof");
+        assert!(message.starts_with(&format!("no connection to {host} through the proxy http://10")), "{message}");
+        assert_eq!(reason, Some(Reason::TlsBroken));
         let (message, reason) = told(proxy, "tunnel error: proxy authorization required");
         assert!(message.starts_with("the proxy http://10.0.0.7:3128 does not let ec2."), "{message}");
         assert_eq!(reason, Some(Reason::Proxy));

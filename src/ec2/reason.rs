@@ -54,6 +54,8 @@ names!(
         UntrustedIssuer = "untrusted_issuer",
         /// The certificate that came is not of the host that was asked, or not valid now.
         BadCertificate = "bad_certificate",
+        /// The other side does not speak TLS as AWS does.
+        TlsBroken = "tls_broken",
         /// The name server gave no address for the host.
         NoAddress = "no_address",
         /// The proxy cannot be reached, or does not let the request through.
@@ -91,10 +93,18 @@ pub fn of(operation: &str, code: &str, text: &str) -> Option<Reason> {
     match known(code).map(|known| known.label) {
         Some(Label::NotAllowed) => of_denial(&text),
         _ if code == "TagPolicyViolation" => Some(Reason::TagPolicy),
+        // STS tells both times, so that no date of the answer is needed.
+        Some(Label::NotAuthenticated | Label::Expired)
+            if says("signature expired") || says("signature not yet current") =>
+        {
+            Some(Reason::ClockOff)
+        }
         Some(Label::NotAuthenticated | Label::Expired) if says("scoped to a valid region") => Some(Reason::OtherRegion),
         Some(Label::NotAuthenticated) if code != "AuthFailure" => Some(Reason::BadCredentials),
         Some(Label::NotAuthenticated)
-            if says("permission to access the specified resource") || says("belong to you") =>
+            if ["permission to access the specified resource", "belong to you", "restricted resource"]
+                .iter()
+                .any(|part| says(part)) =>
         {
             Some(Reason::NotYours)
         }
@@ -206,9 +216,16 @@ mod tests {
                 Some(Reason::NotYours),
             ),
             ("AssociateAddress", "The address '192.0.2.1' does not belong to you.", Some(Reason::NotYours)),
+            ("AssociateAddress", "Unauthorized attempt to access restricted resource", Some(Reason::NotYours)),
             ("AssociateAddress", "Something new.", None),
         ] {
             assert_eq!(of(operation, "AuthFailure", text), reason, "{text}");
+        }
+        let old =
+            "Signature expired: 20261128T100000Z is now earlier than 20261128T101000Z (20261128T101500Z - 5 min.)";
+        let early = "Signature not yet current: 20261128T103000Z is still later than 20261128T102000Z";
+        for text in [old, early] {
+            assert_eq!(of("AssumeRole", "SignatureDoesNotMatch", text), Some(Reason::ClockOff));
         }
         assert_eq!(of("DescribeTags", "InvalidClientTokenId", "The token is invalid."), Some(Reason::BadCredentials));
     }

@@ -166,8 +166,8 @@ fn of_reason(reason: Reason, call: &str) -> String {
 fn of_credentials(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::RoleNotAssumed => {
-            "allow sts:AssumeRole on that role to this node's own role, and name this node's role in \
-                                   that role's trust policy"
+            "allow sts:AssumeRole on that role to this node's own role, and name this node's role in that role's trust \
+             policy; where the message names another policy (of the organization, a boundary, a session), that one denies"
         }
         Reason::BadCredentials => {
             "AWS does not know these credentials: they were deleted, are mistyped or are another \
@@ -227,6 +227,10 @@ fn of_circumstance(reason: Reason) -> &'static str {
         Reason::BadCertificate => {
             "see this machine's clock ('timedatectl') and aws.endpoint_url: the certificate that came is another host's, or \
              not valid at this machine's time; or somebody is in between"
+        }
+        Reason::TlsBroken => {
+            "the other side does not speak TLS as AWS does: see whether a proxy or a firewall on the way breaks TLS off, and \
+             whether aws.endpoint_url names a port that speaks it"
         }
         Reason::NoAddress => {
             "no name server told the host's address: 'getent ahosts <the host>' and /etc/resolv.conf on this node, and \

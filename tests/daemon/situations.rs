@@ -2,7 +2,7 @@
 //! exit status of `vipkeeper status` and the metrics. Each situation has a file of its own, of which people say whether
 //! the words name the right cause and the right cure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use vipkeeper::ec2::Ec2Error;
@@ -16,11 +16,15 @@ use vipkeeper::status::page::{DaemonLife, Overall, Style, page};
 use crate::captured::captured;
 use crate::golden;
 use crate::support::answers::{self, ANSWERS, HttpAnswer};
+use crate::support::interfaces;
 use crate::support::seconds;
 use crate::world::*;
 
 const HOST: &str = "ec2.us-east-1.amazonaws.com";
 const PROXY: &str = "http://10.0.0.7:3128";
+const REFUSED: &str = "tcp connect error: Connection refused (os error 111)";
+const TOKEN: &str = "a web identity token";
+const CONTAINER: &str = "a container's metadata at http://169.254.170.2/role";
 const METADATA: &str = "http://169.254.169.254";
 /// An address of another subnet, and one that is inside the VPC.
 const OUTSIDE: &str = "10.0.9.50";
@@ -37,11 +41,20 @@ enum When {
     Start,
 }
 
+/// The thing that goes wrong.
+enum Fault {
+    /// Calls fail with this error.
+    Call(Ec2Error),
+    /// The search for this node's identity fails.
+    NoIdentity(String),
+    /// The identity is known but for this interface: the one with this name, or the first one.
+    NoInterface(Option<&'static str>, &'static str),
+}
+
 struct Situation {
     name: &'static str,
     when: When,
-    /// The error of the call, or of the search for this node's identity.
-    error: Result<Ec2Error, String>,
+    fault: Fault,
 }
 
 /// The error that the adapter makes of an answer.
@@ -80,8 +93,8 @@ fn up_to_metadata(last: SourceAnswer) -> Ec2Error {
     unsigned(vec![
         ("the environment", nothing("environment variable not set")),
         ("the profile", nothing("")),
-        ("a web identity token", nothing("")),
-        ("a container's metadata", nothing("")),
+        (TOKEN, nothing("$AWS_WEB_IDENTITY_TOKEN_FILE was not set")),
+        ("a container's metadata", nothing("ECS provider not configured")),
         ("the metadata service at http://169.254.169.254", last),
     ])
 }
@@ -98,12 +111,21 @@ fn of_credentials() -> Vec<(&'static str, Ec2Error)> {
         "{METADATA} refuses (HTTP 403): the service is switched off for this instance, or a firewall on it forbids this \
          user; `aws ec2 modify-instance-metadata-options --http-endpoint enabled` switches it on"
     );
-    let silent = format!(
-        "no answer from {METADATA} (tcp connect error: No route to host (os error 113)); a firewall on this machine may \
-         forbid it to this user"
-    );
+    let silent =
+        format!("could not communicate with IMDS: {REFUSED}; a firewall on this machine may forbid it to this user");
+    // The first sources have none, and this one has the last word.
+    let after_two = |source: &'static str, answer| {
+        let nothing = |why: &str| SourceAnswer::Nothing(why.to_owned());
+        let mut all = vec![("the environment", nothing("environment variable not set")), ("the profile", nothing(""))];
+        if source != TOKEN {
+            all.push((TOKEN, nothing("$AWS_WEB_IDENTITY_TOKEN_FILE was not set")));
+        }
+        all.push((source, SourceAnswer::Refused(answer)));
+        unsigned(all)
+    };
     let process = sources::not_built_in("the feature credentials-process").unwrap();
-    let login = sources::not_built_in("the feature sso").unwrap();
+    let sso = sources::not_built_in("the feature sso").unwrap();
+    let login = sources::not_built_in("the feature credentials-login").unwrap();
     vec![
         (
             "credentials-none",
@@ -113,24 +135,46 @@ fn of_credentials() -> Vec<(&'static str, Ec2Error)> {
         ("credentials-metadata-refuses", up_to_metadata(SourceAnswer::Refused(refuses))),
         ("credentials-metadata-off", up_to_metadata(SourceAnswer::Off(text("AWS_EC2_METADATA_DISABLED is set")))),
         ("credentials-kube2iam", up_to_metadata(SourceAnswer::Refused(kube2iam()))),
+        ("credentials-container-refuses", after_two(CONTAINER, text("it answers HTTP 403"))),
+        (
+            "credentials-token-refused",
+            after_two(TOKEN, text("STS: AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity")),
+        ),
+        (
+            "credentials-token-without-file",
+            after_two(TOKEN, text("a file that it needs cannot be read: No such file or directory (os error 2)")),
+        ),
         ("credentials-process", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(process)))])),
-        ("credentials-sso", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(login)))])),
+        ("credentials-sso", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(sso)))])),
+        ("credentials-login", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(login)))])),
     ]
 }
 
 fn of_the_way() -> Vec<(&'static str, Ec2Error)> {
-    let refused = "tcp connect error: Connection refused (os error 111)";
-    let issuer = "invalid peer certificate: UnknownIssuer (the certificate that came is of \
+    let issuer = "TLS handshake failed: invalid peer certificate: UnknownIssuer (the certificate that came is of \
                   'ec2.us-east-1.amazonaws.com', issued by 'Interception CA (Example Inc.)')";
-    let other_name = "invalid peer certificate: certificate not valid for name \"ec2.us-east-1.amazonaws.com\"";
-    let unresolved = "dns error: failed to lookup address information: Temporary failure in name resolution";
+    let other_name = "TLS handshake failed: invalid peer certificate: certificate not valid for name \
+                      \"ec2.us-east-1.amazonaws.com\"; certificate is only valid for DnsName(\"www.example.com\") (the \
+                      certificate that came is of 'www.example.com', issued by 'Interception CA (Example Inc.)')";
+    let expired = "TLS handshake failed: invalid peer certificate: certificate expired: verification time 1795904072 \
+                   (UNIX), but certificate is not valid after 1609459200 (186444872 seconds ago) (the certificate that \
+                   came is of 'ec2.us-east-1.amazonaws.com', issued by 'Interception CA (Example Inc.)')";
+    let no_tls = "TLS handshake failed: received corrupt message of type InvalidContentType";
+    let unresolved = "dns error: failed to perform DNS lookup: failed to lookup address information: Temporary failure in \
+                      name resolution";
+    let through = |causes: &str| unanswered(Missing::Io, false, Some(PROXY), &format!("tunnel error: {causes}"));
     vec![
         ("tls-unknown-issuer", unanswered(Missing::Io, false, None, issuer)),
         ("tls-unknown-issuer-behind-proxy", unanswered(Missing::Io, false, Some(PROXY), issuer)),
         ("tls-other-host", unanswered(Missing::Io, false, None, other_name)),
-        ("proxy-unreachable", unanswered(Missing::Io, false, Some(PROXY), refused)),
-        ("proxy-lets-nothing-through", unanswered(Missing::Io, false, Some(PROXY), "tunnel error: unsuccessful")),
-        ("unreachable", unanswered(Missing::Io, false, None, refused)),
+        ("tls-not-spoken", unanswered(Missing::Io, false, None, no_tls)),
+        ("tls-expired", unanswered(Missing::Io, false, None, expired)),
+        ("proxy-unreachable", through(&format!("failed to create underlying connection: {REFUSED}"))),
+        ("proxy-lets-nothing-through", through("unsuccessful")),
+        ("proxy-tunnel-wants-password", through("proxy authorization required")),
+        ("proxy-hangs-up", through("unexpected end of file")),
+        ("proxy-breaks-tls", unanswered(Missing::Io, false, Some(PROXY), "tls handshake eof")),
+        ("unreachable", unanswered(Missing::Io, false, None, REFUSED)),
         ("unresolved", unanswered(Missing::Io, false, None, unresolved)),
         ("unanswered", unanswered(Missing::TimedOut, true, None, "")),
         ("unconnected", unanswered(Missing::TimedOut, false, None, "")),
@@ -138,19 +182,34 @@ fn of_the_way() -> Vec<(&'static str, Ec2Error)> {
 }
 
 fn of_identity() -> Vec<(&'static str, String)> {
-    let zone = "the region of the profile or AWS_REGION cannot be used: 'us-east-1a' is no region: write it like \
-                \"eu-central-1\"; with a letter at its end it is an availability zone";
+    let zone = "the region of the profile cannot be used: 'us-east-1a' is a zone, no region: write the region \
+                alone, \"us-east-1\"";
     let instead = "; or set identity and aws.region in the configuration";
     vec![
         ("identity-zone", zone.to_owned()),
+        (
+            "identity-not-told",
+            format!("the metadata service did not tell the instance id: {METADATA} has none (HTTP 404)"),
+        ),
         ("identity-kube2iam", format!("the metadata service did not tell the instance id: {}{instead}", kube2iam())),
         (
             "identity-silent",
             format!(
-                "the metadata service did not tell the instance id: no answer from {METADATA} (no answer in time); a \
-                 firewall on this machine may forbid it to this user{instead}"
+                "the metadata service did not tell the instance id: no answer from {METADATA} (failed to \
+                 load IMDS session token: {REFUSED}); a firewall on this machine may forbid it to this user{instead}"
             ),
         ),
+    ]
+}
+
+/// Each interface that is not found: the situation, its beginning, the interface, and the adapter's sentence.
+fn of_interfaces() -> [(&'static str, When, Option<&'static str>, &'static str); 5] {
+    [
+        ("interface-none", When::Start, Some("eth7"), interfaces::NONE),
+        ("interface-not-ours", When::Start, Some("br0"), interfaces::NOT_OURS),
+        ("interface-two-alike", When::Start, None, interfaces::TWO_ALIKE),
+        ("interface-no-first", When::Start, None, interfaces::NO_FIRST),
+        ("interface-renamed", When::InSync, Some("eth0"), interfaces::RENAMED),
     ]
 }
 
@@ -158,19 +217,31 @@ fn situations() -> Vec<Situation> {
     let of_answer = |answer: &HttpAnswer| {
         let is_read = answer.operation.starts_with("Describe");
         let when = if is_read { When::InSync } else { When::Takeover };
-        Situation { name: answer.name, when, error: Ok(answered(answer)) }
+        Situation { name: answer.name, when, fault: Fault::Call(answered(answer)) }
     };
-    let of_read = |(name, error)| Situation { name, when: When::InSync, error: Ok(error) };
-    let of_identity_error = |(name, why)| Situation { name, when: When::Start, error: Err(why) };
+    let of_read = |(name, error)| Situation { name, when: When::InSync, fault: Fault::Call(error) };
+    let of_identity_error = |(name, why)| Situation { name, when: When::Start, fault: Fault::NoIdentity(why) };
+    let of_interface =
+        |(name, when, interface, why)| Situation { name, when, fault: Fault::NoInterface(interface, why) };
     let all = ANSWERS.iter().map(of_answer);
     let all = all.chain(of_credentials().into_iter().map(of_read)).chain(of_the_way().into_iter().map(of_read));
-    all.chain(of_identity().into_iter().map(of_identity_error)).collect()
+    let all = all.chain(of_identity().into_iter().map(of_identity_error));
+    all.chain(of_interfaces().into_iter().map(of_interface)).collect()
 }
 
 /// The config of the one VIP, and the VIP's address.
 fn config_for(situation: &Situation, estate: &Estate) -> (Config, &'static str) {
     let by_table = |address| config(vec![vip(vec![by_route(address, &estate.add_tables(1))])]);
-    match (situation.name, situation.error.as_ref().map_or("", |error| error.operation)) {
+    let operation = match &situation.fault {
+        Fault::Call(error) => error.operation,
+        Fault::NoInterface(Some(name), _) => {
+            let mut on_it = by_route(ADDRESS, &estate.add_tables(1));
+            on_it.route.as_mut().unwrap().interface = Some((*name).to_owned());
+            return (config(vec![vip(vec![on_it])]), ADDRESS);
+        }
+        Fault::NoIdentity(_) | Fault::NoInterface(None, _) => "",
+    };
+    match (situation.name, operation) {
         ("terse-subnet", _) => (config(vec![vip(vec![by_secondary_ip(OUTSIDE)])]), OUTSIDE),
         ("terse-vpc", _) => (by_table(INSIDE), INSIDE),
         (_, "AssignPrivateIpAddresses") => (secondary_ip(estate), SECONDARY),
@@ -212,6 +283,7 @@ fn changed(before: &str, after: &str) -> BTreeSet<String> {
             "vipkeeper_binding_state" if value == "0" => None,
             "vipkeeper_binding_state"
             | "vipkeeper_claim_recorded"
+            | "vipkeeper_claims_not_read"
             | "vipkeeper_contested"
             | "vipkeeper_nobody_serves"
             | "vipkeeper_takeover_obstacles" => Some(line.to_owned()),
@@ -224,19 +296,34 @@ fn changed(before: &str, after: &str) -> BTreeSet<String> {
 /// The log line that divides the time before the situation from the situation.
 const HERE: &str = "the situation begins";
 
+/// Lets the fault of the situation begin.
+fn begin(situation: &Situation, world: &World) {
+    let node = &world.nodes[0];
+    match &situation.fault {
+        Fault::Call(error) => _ = node.ec2.fails.borrow_mut().insert(error.operation, error.clone()),
+        Fault::NoIdentity(why) => {
+            node.identity.failures.set(u32::MAX);
+            node.identity.failure.replace(why.clone());
+        }
+        Fault::NoInterface(name, why) => {
+            let mut identity = node.identity.node.borrow_mut();
+            identity.missing.insert(name.map(str::to_owned), (*why).to_owned());
+            if name.is_none_or(|name| identity.interfaces.remove(name).is_some()) {
+                (identity.first, identity.interfaces) = (None, BTreeMap::new());
+            }
+            if situation.when == When::InSync {
+                node.computer.rename(name.unwrap_or_default(), "ens5");
+                node.wake(Wake::LocalAddress);
+            }
+        }
+    }
+}
+
 /// Leads one node into the situation, and through its first minute.
 async fn live(situation: &Situation, world: &mut World, vip: &str, report: &Report) -> String {
-    let fail = |world: &World| {
-        let error = situation.error.clone().unwrap();
-        world.nodes[0].ec2.fails.borrow_mut().insert(error.operation, error);
-    };
     give_to_the_other(world, vip);
     match situation.when {
-        When::Start => {
-            let identity = &world.nodes[0].identity;
-            identity.failures.set(u32::MAX);
-            identity.failure.replace(situation.error.clone().unwrap_err());
-        }
+        When::Start => begin(situation, world),
         When::InSync => world.start_with_leader_of(vip, seconds(60)).await,
         When::Takeover => {
             world.start();
@@ -246,10 +333,15 @@ async fn live(situation: &Situation, world: &mut World, vip: &str, report: &Repo
     let before = report.metrics();
     tracing::warn!("{HERE}");
     match situation.when {
-        When::Start => world.start(),
-        When::InSync => fail(world),
+        When::Start => {
+            world.start();
+            if let Fault::NoInterface(..) = situation.fault {
+                world.up(0, vip);
+            }
+        }
+        When::InSync => begin(situation, world),
         When::Takeover => {
-            fail(world);
+            begin(situation, world);
             world.up(0, vip);
         }
     }
@@ -289,9 +381,10 @@ fn told(situation: &Situation) -> String {
         });
     });
     let mut text = String::new();
-    match &situation.error {
-        Ok(error) => writeln!(text, "== answer ({})\n{error}", error.class).unwrap(),
-        Err(why) => writeln!(text, "== no identity\n{why}").unwrap(),
+    match &situation.fault {
+        Fault::Call(error) => writeln!(text, "== answer ({})\n{error}", error.class).unwrap(),
+        Fault::NoIdentity(why) => writeln!(text, "== no identity\n{why}").unwrap(),
+        Fault::NoInterface(_, why) => writeln!(text, "== no interface\n{why}").unwrap(),
     }
     write!(text, "== page\n{shown}== log\n").unwrap();
     for line in log.iter().skip_while(|line| !line.ends_with(HERE)).skip(1) {

@@ -9,6 +9,7 @@ pub mod classify;
 pub mod computer;
 pub mod ec2;
 pub mod estate;
+pub mod interfaces;
 pub mod kill;
 pub mod node;
 pub mod recorder;

@@ -15,8 +15,13 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::ids::EniId;
 
+#[path = "../../../tests/support/interfaces.rs"]
+mod interfaces;
+
 /// Stands for another service that answers 200 to everything.
 const NO_METADATA_SERVICE: u16 = 0;
+/// Stands for an item at which the service answers that it is asked too often.
+const BUSY: &str = "busy";
 const MACS: &str = "network/interfaces/macs/";
 
 /// A metadata service that has these items. Dropping the value stops it.
@@ -82,6 +87,7 @@ fn answer(
         let path = request.uri().path().strip_prefix("/latest/meta-data/").unwrap();
         asked.lock().unwrap().push(path.to_owned());
         match items.iter().find(|(item, _)| *item == path) {
+            Some((_, BUSY)) => (503, response, ""),
             Some((_, value)) => (200, response, *value),
             None => (404, response, ""),
         }
@@ -190,15 +196,8 @@ async fn an_interface_that_is_none_of_the_instances_is_named() {
         assert_eq!(node.interfaces.keys().collect::<Vec<_>>(), ["eth0"]);
         node.missing[&Some(name.to_owned())].clone()
     };
-    assert_eq!(
-        refusal("eth7").await,
-        "no interface eth7 on this machine (gone, or renamed?); there are: br0, eth0, eth1"
-    );
-    assert_eq!(
-        refusal("br0").await,
-        "interface br0 (02:00:00:00:00:09) is none of this instance's: the metadata service knows \
-         0a:00:00:00:00:01, 0a:00:00:00:00:02; is the interface a bridge or a container's?"
-    );
+    assert_eq!(refusal("eth7").await, interfaces::NONE);
+    assert_eq!(refusal("br0").await, interfaces::NOT_OURS);
 }
 
 #[tokio::test]
@@ -227,9 +226,16 @@ async fn a_failure_says_what_to_do_about_it() {
 
     let strange = Service::start(200, &[("instance-id", "<html>")]).await;
     let strange = failure(strange.imds()).await;
+    assert!(strange.contains(" told the instance id, but '<html>' is no instance id"), "{strange}");
     assert!(
-        strange.starts_with("the metadata service told the instance id, but '<html>' is no instance id"),
+        strange.starts_with("http://127.0.0.1:") && strange.ends_with("in the metadata service's place?"),
         "{strange}"
+    );
+
+    let busy = failure(Service::start(200, &[("instance-id", BUSY)]).await.imds()).await;
+    assert!(
+        busy.contains(" could not answer now (HTTP 503), as the service does") && busy.ends_with(instead),
+        "{busy}"
     );
 }
 
@@ -274,5 +280,10 @@ async fn a_macvlan_with_the_address_of_an_eni_is_not_taken_for_it() {
     assert_eq!((below("a-macvlan"), below("eth0")), (Some("eth0"), None), "what is named is used, and told");
     let node = first(&[("a", card(eni, false)), ("b", card(eni, false))]).await;
     assert_eq!(node.first, None);
-    assert!(node.missing[&None].starts_with("the interfaces a, b all have 0a:00:00:00:00:01"), "{node:?}");
+    assert_eq!(node.missing[&None], interfaces::TWO_ALIKE);
+    let node = first(&[("ens5", card("0a:00:00:00:00:05", true))]).await;
+    assert_eq!(node.missing[&None], interfaces::NO_FIRST);
+    let renamed = BTreeMap::from([("ens5".to_owned(), card(eni, true))]);
+    let node = service.imds().node(&Identity::default(), &aws(), &wanted(&["eth0"], false), &renamed).await.unwrap();
+    assert_eq!(node.missing[&Some("eth0".to_owned())], interfaces::RENAMED);
 }
