@@ -61,6 +61,7 @@ struct VipState {
     role: DesiredRole,
     term: u64,
     claim_recorded: bool,
+    claims_not_read: bool,
     contested: bool,
     hook_lost: bool,
     nobody_serves: bool,
@@ -113,6 +114,7 @@ impl Default for VipState {
             role: DesiredRole::Unknown,
             term: 0,
             claim_recorded: false,
+            claims_not_read: false,
             contested: false,
             hook_lost: false,
             nobody_serves: false,
@@ -244,6 +246,13 @@ impl Gauges {
                     && condition.reason == ConditionReason::OnRecord
             };
             state.claim_recorded = claim.is_some() && told.conditions.iter().any(on_record);
+            // A record that is not read tells neither that the claim is there nor that it is not.
+            let not_read = |condition: &Condition| {
+                condition.name == ConditionName::ClaimRecorded
+                    && !condition.holds
+                    && (condition.reason == ConditionReason::NotRead || condition.reason == ConditionReason::NotReadYet)
+            };
+            state.claims_not_read = claim.is_some() && told.conditions.iter().any(not_read);
             state.contested = holds(ConditionName::Contested);
             state.hook_lost = holds(ConditionName::HookLost);
             state.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
@@ -292,6 +301,7 @@ impl Gauges {
             #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float's 53 bits for ages")]
             gauge!("vipkeeper_claim_term", "vip" => vip.clone()).set(state.term as f64);
             gauge!("vipkeeper_claim_recorded", "vip" => vip.clone()).set(f64::from(state.claim_recorded));
+            gauge!("vipkeeper_claims_not_read", "vip" => vip.clone()).set(f64::from(state.claims_not_read));
             gauge!("vipkeeper_contested", "vip" => vip.clone()).set(f64::from(state.contested));
             gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(f64::from(state.hook_lost));
             gauge!("vipkeeper_nobody_serves", "vip" => vip.clone()).set(f64::from(state.nobody_serves));
@@ -481,6 +491,10 @@ fn describe_state() {
     describe_gauge!("vipkeeper_backoff_seconds", "How long the next try is held back after a failure.");
     describe_gauge!("vipkeeper_claim_term", "Term of this node's claim in Unix milliseconds; 0 without a claim.");
     describe_gauge!("vipkeeper_claim_recorded", "Whether this leader's claim is on record as the newest.");
+    describe_gauge!(
+        "vipkeeper_claims_not_read",
+        "Whether this leader cannot tell if its claim is on record, because the claims are not read."
+    );
     describe_gauge!("vipkeeper_contested", "Whether somebody keeps taking what this node holds by right.");
     describe_gauge!("vipkeeper_guard_alive", "Whether the watchdog process behind the claim lives.");
     describe_gauge!("vipkeeper_held", "Whether an operator keeps this node from changing anything.");

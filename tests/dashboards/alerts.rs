@@ -144,7 +144,7 @@ const NOTHING_IS_WRONG: [Case; 8] = [
     ),
 ];
 
-const SOMETHING_IS_WRONG: [Case; 13] = [
+const SOMETHING_IS_WRONG: [Case; 14] = [
     case(
         "the leader stands by, and nobody takes over",
         |cluster| {
@@ -182,6 +182,14 @@ const SOMETHING_IS_WRONG: [Case; 13] = [
         "the leader's claim cannot be written",
         |cluster| cluster.set("a", "vipkeeper_claim_recorded", &of_vip(""), except(20.0, 40.0)),
         &[(20.5, &[]), (21.5, &["ClaimNotRecorded"]), (40.5, &[])],
+    ),
+    case(
+        "the leader cannot tell whether its claim is on record",
+        |cluster| {
+            cluster.set("a", "vipkeeper_claim_recorded", &of_vip(""), except(20.0, 40.0));
+            cluster.set("a", "vipkeeper_claims_not_read", &of_vip(""), between(20.0, 40.0));
+        },
+        &[(21.0, &[]), (23.0, &["ClaimsNotRead"]), (40.5, &[])],
     ),
     case(
         "a node cannot read the claims",

@@ -61,6 +61,7 @@ impl Cluster {
                 add(&format!("vipkeeper_{name}"), &of_vip(""), f64::from(u8::from(leads)));
             }
             for name in [
+                "claims_not_read",
                 "contested",
                 "hook_lost",
                 "nobody_serves",

@@ -312,7 +312,7 @@ const EC2: &[Panel] = &[
 const CLAIMS: &[Panel] = &[
     Panel {
         title: "Claim on record as the newest",
-        description: "1 on a leader whose claim is on record as the newest, else 0.",
+        description: "1 on a leader whose claim was read as the newest on record, else 0.",
         shape: Strips,
         unit: "short",
         width: 8,
@@ -329,13 +329,14 @@ const CLAIMS: &[Panel] = &[
         words: YES_NO,
     },
     Panel {
-        title: "Nobody serves, hooks lost, files that do not count, holds",
-        description: "EC2 leads the clients to nobody, Pgpool's watchdog contradicts the desired-state file, that file cannot be trusted, or an operator holds the VIP.",
+        title: "Nobody serves, hooks lost, claims not read, files that do not count, holds",
+        description: "EC2 leads the clients to nobody, Pgpool's watchdog contradicts the desired-state file, a leader cannot read the claims, the desired-state file cannot be trusted, or an operator holds the VIP.",
         shape: Lines,
         unit: "short",
         width: 8,
         queries: &[
             ("vipkeeper_hook_lost{@vip}", "hook lost {{vip}} {{instance}}"),
+            ("vipkeeper_claims_not_read{@vip}", "claims not read {{vip}} {{instance}}"),
             ("vipkeeper_desired_invalid{@vip}", "invalid {{vip}} {{instance}}"),
             ("vipkeeper_held{@vip}", "held {{vip}} {{instance}}"),
             ("vipkeeper_nobody_serves{@vip}", "nobody serves {{vip}} {{instance}}"),

@@ -292,18 +292,23 @@ fn only_a_leader_whose_claim_is_the_newest_on_record_has_recorded_it() {
     superseded.conditions[2].holds = false;
     let mut not_looked_yet = leader();
     not_looked_yet.conditions[2].reason = ConditionReason::NoClaim.into();
-    for (vip, recorded) in [
-        (leader(), 1.0),
-        (unrecorded(), 0.0),
-        (unread_claims(), 0.0),
-        (standby(), 0.0),
-        (fresh(), 0.0),
-        (superseded, 0.0),
-        (not_looked_yet, 0.0),
+    let mut not_read_yet = unread_claims();
+    let condition = not_read_yet.conditions.iter_mut().find(|told| told.name == ConditionName::ClaimRecorded);
+    condition.unwrap().reason = ConditionReason::NotReadYet.into();
+    for (vip, recorded, not_read) in [
+        (leader(), 1.0, 0.0),
+        (unrecorded(), 0.0, 0.0),
+        (unread_claims(), 0.0, 1.0),
+        (not_read_yet, 0.0, 1.0),
+        (standby(), 0.0, 0.0),
+        (fresh(), 0.0, 0.0),
+        (superseded, 0.0, 0.0),
+        (not_looked_yet, 0.0, 0.0),
     ] {
         report.status(&status(vec![vip.clone()]));
         let text = report.metrics();
         assert_eq!(value(&text, r#"vipkeeper_claim_recorded{vip="20.0.0.50"}"#), Some(recorded), "{vip:?}");
+        assert_eq!(value(&text, r#"vipkeeper_claims_not_read{vip="20.0.0.50"}"#), Some(not_read), "{vip:?}");
     }
 }
 
