@@ -203,13 +203,12 @@ fn of_identity() -> Vec<(&'static str, String)> {
 }
 
 /// Each interface that is not found: the situation, its beginning, the interface, and the adapter's sentence.
-fn of_interfaces() -> [(&'static str, When, Option<&'static str>, &'static str); 5] {
+fn of_interfaces() -> [(&'static str, When, Option<&'static str>, &'static str); 4] {
     [
         ("interface-none", When::Start, Some("eth7"), interfaces::NONE),
         ("interface-not-ours", When::Start, Some("br0"), interfaces::NOT_OURS),
         ("interface-two-alike", When::Start, None, interfaces::TWO_ALIKE),
         ("interface-no-first", When::Start, None, interfaces::NO_FIRST),
-        ("interface-renamed", When::InSync, Some("eth0"), interfaces::RENAMED),
     ]
 }
 
@@ -310,10 +309,6 @@ fn begin(situation: &Situation, world: &World) {
             identity.missing.insert(name.map(str::to_owned), (*why).to_owned());
             if name.is_none_or(|name| identity.interfaces.remove(name).is_some()) {
                 (identity.first, identity.interfaces) = (None, BTreeMap::new());
-            }
-            if situation.when == When::InSync {
-                node.computer.rename(name.unwrap_or_default(), "ens5");
-                node.wake(Wake::LocalAddress);
             }
         }
     }
