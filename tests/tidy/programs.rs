@@ -9,7 +9,7 @@ const BARE: [&str; 7] = ["bash", "coreutils", "diffutils", "grep", "gzip", "moun
 
 /// The programs that tests start, and the package that brings each one. Those of a machine that boots systemd come from
 /// the packages that tests/machine-root names.
-const PROGRAMS: [(&str, &str); 55] = [
+const PROGRAMS: [(&str, &str); 57] = [
     ("aws", "awscli"),
     ("base64", "coreutils"),
     ("bash", "bash"),
@@ -51,6 +51,7 @@ const PROGRAMS: [(&str, &str); 55] = [
     ("promtool", "prometheus"),
     ("psql", "postgresql"),
     ("rm", "coreutils"),
+    ("rpm", "rpm"),
     ("setpriv", "util-linux"),
     ("setsid", "util-linux"),
     ("sh", "bash"),
@@ -63,6 +64,7 @@ const PROGRAMS: [(&str, &str); 55] = [
     ("systemctl", "systemd"),
     ("systemd-nspawn", "systemd-container"),
     ("test", "coreutils"),
+    ("tail", "coreutils"),
     ("touch", "coreutils"),
     ("true", "coreutils"),
     ("umount", "mount"),

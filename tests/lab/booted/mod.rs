@@ -5,4 +5,5 @@ mod boot;
 mod cluster;
 mod packages;
 mod readme;
+mod rpm;
 mod stories;

@@ -24,7 +24,7 @@ pub fn packages() -> &'static Packages {
 /// Two at once would fill the same folder.
 static ONE_MAKES_IT: Mutex<()> = Mutex::new(());
 
-fn make(kind: &str, revision: &str, umask: &str) -> PathBuf {
+pub fn make(kind: &str, revision: &str, umask: &str) -> PathBuf {
     let _alone = ONE_MAKES_IT.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
@@ -38,7 +38,7 @@ fn make(kind: &str, revision: &str, umask: &str) -> PathBuf {
 }
 
 /// Whether packages can be made and looked at here. In CI they must be.
-fn can_make() -> bool {
+pub fn can_make() -> bool {
     let programs = ["cargo-deb", "cargo-generate-rpm", "lintian", "strip"];
     let missing: Vec<_> = programs.into_iter().filter(|program| tools::find(program).is_none()).collect();
     if missing.is_empty() {
