@@ -9,7 +9,7 @@ const BARE: [&str; 7] = ["bash", "coreutils", "diffutils", "grep", "gzip", "moun
 
 /// The programs that tests start, and the package that brings each one. Those of a machine that boots systemd come from
 /// the packages that tests/machine-root names.
-const PROGRAMS: [(&str, &str); 57] = [
+const PROGRAMS: [(&str, &str); 58] = [
     ("aws", "awscli"),
     ("base64", "coreutils"),
     ("bash", "bash"),
@@ -35,6 +35,7 @@ const PROGRAMS: [(&str, &str); 57] = [
     ("mkdir", "coreutils"),
     ("mount", "mount"),
     ("moto_server", "moto[server]"),
+    ("mv", "coreutils"),
     ("nft", "nftables"),
     ("node", "nodejs"),
     ("nsenter", "util-linux"),
