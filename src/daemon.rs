@@ -61,6 +61,7 @@ mod problems;
 mod pulse;
 mod reads;
 mod reload;
+mod same;
 mod schedule;
 mod surroundings;
 mod vip;
@@ -354,7 +355,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
         let before = |ip: IpAddr| told.and_then(|told| told.vips.iter().find(|vip| vip.delegate_ip == ip));
         let vips = self.vips.iter().map(|vip| vip.document(&context, before(vip.config.delegate_ip))).collect();
         let status = self.document(vips, now);
-        let is_new = told.is_none_or(|told| !document::says_the_same(told, &status));
+        let is_new = told.is_none_or(|told| !same::says_the_same(told, &status));
         if is_new || now.at >= self.tell_by {
             let reporter = &*self.around.reporter;
             Changes::between(told, &status).tell(|news| reporter.news(news));

@@ -19,40 +19,13 @@ use crate::observe::seen::{Now, WhyUnseen, Witness};
 use crate::pgpool::watchdog::{Asked, Nobody};
 use crate::status::{
     BindingStatus, ClaimStatus, Condition, ConditionName, ConditionReason, DesiredRole, DesiredStatus, ErrorStatus,
-    ObstacleStatus, SourceStatus, Status, UnseenStatus, VipStatus,
+    ObstacleStatus, UnseenStatus, VipStatus,
 };
 
 use super::attempts::LastFailure;
 use super::places;
 use super::vip::VipLoop;
 use crate::decide::plan::Subject;
-
-/// Whether two documents of this process are equal, apart from the times at which they were made and at which each
-/// source was read.
-pub fn says_the_same(told: &Status, status: &Status) -> bool {
-    fn source(source: &SourceStatus) -> SourceStatus {
-        SourceStatus { last_success_ms: source.last_success_ms.map(|_| 0), ..source.clone() }
-    }
-    fn unread(vip: &VipStatus) -> VipStatus {
-        let mut vip = vip.clone();
-        for binding in &mut vip.bindings {
-            binding.read_ms = None;
-            binding.last_seen.iter_mut().for_each(|last| last.read_ms = 0);
-        }
-        if let Some(clients) = &mut vip.clients {
-            clients.read_ms = None;
-            clients.nobody_since_ms = clients.nobody_since_ms.map(|_| 0);
-        }
-        if let Some(answers) = &mut vip.answers {
-            (answers.since_ms, answers.answered_ms) = (0, answers.answered_ms.map(|_| 0));
-        }
-        vip
-    }
-    told.sources.iter().map(source).eq(status.sources.iter().map(source))
-        && (&told.instance, &told.region) == (&status.instance, &status.region)
-        && told.vips.iter().map(unread).eq(status.vips.iter().map(unread))
-        && told.problems == status.problems
-}
 
 /// The inputs of a VIP's part of the document, besides the VIP itself.
 pub struct Context<'a> {
