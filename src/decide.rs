@@ -103,3 +103,91 @@ impl Decider {
         Some(Persisted { on_watchdogs_word: self.on_watchdogs_word, ..self.memory.to_persist()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::decide::keep::{Keeping, WatchdogsPart};
+    use crate::desired::hold::Extent;
+    use crate::desired::{WhyStandby, WhyUnknown};
+    use crate::ids::{ClaimId, Term};
+    use crate::observe::seen::Witness;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn persisted(on_watchdogs_word: bool) -> Persisted {
+        let text = r#"{"version":1,"claim":"c1","started_ms":5,"started_boot_ms":3,"term":1,"applied":[]}"#;
+        Persisted { on_watchdogs_word, ..serde_json::from_str(text).unwrap() }
+    }
+
+    #[test]
+    fn a_decider_goes_on_from_what_an_earlier_daemon_persisted() {
+        let began = Decider::restore(None, S(7), 9);
+        assert_eq!((&began.memory, began.dispute()), (&Memory::of_nothing(S(7)), None));
+        assert!(began.to_persist().is_none());
+        for on_word in [false, true] {
+            let decider = Decider::restore(Some(persisted(on_word)), S(7), 9_000);
+            assert_eq!(decider.dispute().is_some(), on_word);
+            let again = decider.to_persist().unwrap();
+            assert_eq!((again.claim, again.on_watchdogs_word), (ClaimId::new("c1"), on_word));
+        }
+    }
+
+    #[test]
+    fn a_decider_remembers_whether_it_went_by_the_watchdogs_word() {
+        let file = Desired::Unknown(WhyUnknown::NoFile);
+        let mut decider = Decider::default();
+        let mut judged = |word, at_s: u64| {
+            let (heard, now) = (Heard { word, at: S(at_s) }, Now { at: S(at_s), wall_ms: at_s * 1000 });
+            let desired = decider.judge(WitnessMode::Trust, &file, heard, now);
+            (desired == file, decider.on_watchdogs_word)
+        };
+        assert_eq!(judged(Witness::Silent, 90), (true, false));
+        assert_eq!(judged(Witness::Escalated, 100), (true, false), "not yet");
+        assert_eq!(judged(Witness::Escalated, 110), (false, true));
+        assert_eq!(judged(Witness::NotEscalated, 111), (true, false));
+    }
+
+    #[test]
+    fn a_hold_ends_by_its_time_or_with_its_file_and_not_with_a_file_that_cannot_be_read() {
+        let reading = Reading {
+            desired: Desired::Unknown(WhyUnknown::NoFile),
+            in_force: None,
+            guard_alive: None,
+            guard_unseen: false,
+            invalid: None,
+        };
+        let hold = InForce { left: S(60), set_at: S(1), until_ms: 70_000, extent: Extent::Everything };
+        let (none, unreadable) = (Ok(None), Err("no JSON".to_owned()));
+        let mut decider = Decider::default();
+        assert!(!decider.learn_hold(&none, &reading, S(9)));
+        assert!(decider.learn_hold(&Ok(Some(hold)), &reading, S(10)));
+        assert!(!decider.learn_hold(&Ok(Some(InForce { left: S(59), ..hold })), &reading, S(11)));
+        assert_eq!(decider.hold.as_ref().map(|hold| hold.until), Some(S(70)));
+        assert!(!decider.learn_hold(&unreadable, &reading, S(69)));
+        assert!(decider.hold.is_some());
+        assert!(decider.learn_hold(&unreadable, &reading, S(70)));
+        assert!(decider.hold.is_none());
+        assert!(!decider.learn_hold(&unreadable, &reading, S(71)), "it had ended");
+        decider.learn_hold(&Ok(Some(hold)), &reading, S(80));
+        assert!(decider.learn_hold(&none, &reading, S(81)));
+    }
+
+    #[test]
+    fn only_a_node_that_stands_by_and_led_or_keeps_something_may_keep_it() {
+        let (standby, unknown) = (Desired::Standby(WhyStandby::GuardDead), Desired::Unknown(WhyUnknown::NoFile));
+        let keeping = Keeping { since: S(1), term: Term(1), word: WatchdogsPart::MayBeMissing };
+        for (desired, led, keeping, may) in [
+            (&standby, false, None, false),
+            (&standby, true, None, true),
+            (&standby, false, Some(keeping), true),
+            (&unknown, true, None, false),
+            (&unknown, false, Some(keeping), false),
+        ] {
+            let decider = Decider { memory: Memory { led, keeping, ..Memory::default() }, ..Decider::default() };
+            assert_eq!(decider.may_keep(desired), may, "{desired:?}, {led}, {keeping:?}");
+        }
+    }
+}

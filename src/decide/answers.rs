@@ -144,6 +144,8 @@ mod tests {
                 ],
                 None,
             ),
+            // Another difference begins anew too.
+            (vec![(node("i-c"), 10, at("i-b"), 40), (Answerer::Nobody, 50, at("i-b"), 50)], None),
             // It lasts too short to say.
             (vec![(Answerer::Nobody, 10, at("i-b"), 46)], None),
             // The read may show the place before the failover that changed the answers.
@@ -159,6 +161,16 @@ mod tests {
         ] {
             assert_eq!(astray_after(&steps), expected, "{steps:?}");
         }
+    }
+
+    #[test]
+    fn the_last_answer_is_known_for_as_long_as_anybody_is_asked() {
+        let mut answers = Answers::default();
+        let heard = LastAnswer { by: node("i-c"), since: S(10), answered: Some(S(11)) };
+        answers.learn(Some(heard.clone()), None, None);
+        assert_eq!(answers.heard(), Some(&heard));
+        answers.learn(None, None, None);
+        assert_eq!(answers.heard(), None);
     }
 
     #[test]

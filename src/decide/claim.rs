@@ -476,3 +476,6 @@ fn tagged(claims: &Claims) -> impl Iterator<Item = (&Anchor, &Copies)> {
     };
     elsewhere.into_iter().flatten().filter(|(_, copies)| !copies.terms.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,3 +73,40 @@ fn without_step(verdict: Verdict) -> Verdict {
         Some(_) => Verdict { state: State::Blocked, why: Why::Held(Box::new(verdict.why)), change: None, ..verdict },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::desired::file::{DesiredFile, Wanted};
+    use crate::machine::process::Process;
+
+    #[test]
+    fn a_hold_lasts_for_the_rest_of_its_time_and_knows_whether_the_hook_came_since() {
+        let s = Duration::from_secs;
+        let found = InForce { left: s(60), set_at: s(40), until_ms: 0, extent: Extent::ExceptRelease };
+        for (written_s, came_since) in [(39, false), (40, true), (41, true)] {
+            let file = DesiredFile {
+                version: 1,
+                delegate_ip: "20.0.0.50".parse().unwrap(),
+                sequence: 1,
+                written_ms: 0,
+                written_boottime_ns: Some(written_s * 1_000_000_000),
+                boot_id: "boot".to_owned(),
+                hook: Process { pid: 1, start_time: 1 },
+                wanted: Wanted::Standby,
+            };
+            let reading = Reading {
+                desired: Desired::Standby(WhyStandby::Down),
+                in_force: Some(file),
+                guard_alive: None,
+                guard_unseen: false,
+                invalid: None,
+            };
+            let hold = Hold::found(found, &reading, s(100));
+            let extent = Extent::ExceptRelease;
+            assert_eq!(hold, Hold { until: s(160), extent, hook_came_since: came_since }, "written at {written_s} s");
+        }
+    }
+}

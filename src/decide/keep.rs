@@ -94,3 +94,137 @@ fn looked(observed: &Observed) -> bool {
 fn moved(observed: &Observed) -> bool {
     observed.sights.iter().any(|(key, sight)| key.kind.leads_clients() && matches!(sight.seen, Seen::Elsewhere(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::binding::{BindingKey, Kind};
+    use crate::observe::seen::{Holder, Serving, Sight, Witness};
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn vip(claims: ClaimMode, handover: Handover) -> Vip {
+        Vip {
+            delegate_ip: "20.0.0.50".parse().unwrap(),
+            instance: "i-a".parse().unwrap(),
+            bindings: BTreeMap::new(),
+            obstacles: BTreeMap::new(),
+            claims,
+            handover,
+            anchor: None,
+        }
+    }
+
+    /// A look at a route and a local address, and the claims that stand on record in a look at second 101.
+    fn seen(route: Seen, local: Seen, terms: Option<&[(&str, u64)]>) -> Observed {
+        let sight = |kind, seen| (BindingKey::new(kind, "target"), Sight { seen, at: S(101) });
+        let read = |terms: &[(&str, u64)]| Claims::Read {
+            terms: terms.iter().map(|(node, term)| (node.parse().unwrap(), Term(*term))).collect(),
+            withdrawn: BTreeMap::new(),
+            implausible: BTreeMap::new(),
+            edited: BTreeMap::new(),
+            at: S(101),
+            elsewhere: BTreeMap::new(),
+        };
+        Observed {
+            sights: BTreeMap::from([sight(Kind::Route, route), sight(Kind::LocalAddress, local)]),
+            local: BTreeMap::new(),
+            claims: terms.map_or(Claims::Unknown, read),
+            witness: Witness::Silent,
+            serving: Serving::default(),
+            server_ms: None,
+        }
+    }
+
+    fn here() -> Seen {
+        Seen::Here { association: None }
+    }
+
+    fn elsewhere() -> Seen {
+        Seen::Elsewhere(Holder { name: "eni-x".to_owned(), instance: None, blackhole: false })
+    }
+
+    fn unread() -> Seen {
+        Seen::Unknown(WhyUnseen::NotRead)
+    }
+
+    const KEEPING: Keeping =
+        Keeping { since: Duration::from_secs(100), term: Term(5), word: WatchdogsPart::MayBeMissing };
+
+    #[test]
+    fn something_is_kept_only_with_a_record_and_as_the_configuration_says() {
+        let (dead, down) = (WhyStandby::GuardDead, WhyStandby::Down);
+        let (missing, needed) = (Some(WatchdogsPart::MayBeMissing), Some(WatchdogsPart::Needed));
+        for (claims, handover, why, word) in [
+            (ClaimMode::Tags, Handover::AfterGuard, dead, missing),
+            (ClaimMode::Tags, Handover::Always, dead, missing),
+            (ClaimMode::Tags, Handover::Always, down, needed),
+            (ClaimMode::Tags, Handover::AfterGuard, down, None),
+            (ClaimMode::Tags, Handover::AtOnce, dead, None),
+            (ClaimMode::Tags, Handover::Always, WhyStandby::Watchdog, None),
+            (ClaimMode::Off, Handover::AfterGuard, dead, None),
+            (ClaimMode::Off, Handover::Always, down, None),
+        ] {
+            let begun = begin(&vip(claims, handover), why, Term(5), S(100));
+            let expected = word.map(|word| Keeping { since: S(100), term: Term(5), word });
+            assert_eq!(begun, expected, "{claims:?}, {handover:?}, {why:?}");
+        }
+    }
+
+    #[test]
+    fn before_the_first_look_of_a_restarted_daemon_it_is_kept_until_its_time_is_over() {
+        let vip = vip(ClaimMode::Tags, Handover::AfterGuard);
+        let not_yet = || Seen::Unknown(WhyUnseen::NotYet("who holds it".to_owned()));
+        let missing = || Seen::Unknown(WhyUnseen::NoSuchResource("rtb-1".to_owned()));
+        for (route, local, looked) in [
+            (unread(), unread(), false),
+            (not_yet(), unread(), false),
+            // The kernel's answer is no look at EC2.
+            (unread(), here(), false),
+            (here(), unread(), true),
+            (missing(), unread(), true),
+        ] {
+            let observed = seen(route, local, None);
+            let goes_on = [100, 114, 115, 116].map(|now| KEEPING.goes_on(&vip, &observed, S(now)));
+            let expected = if looked { [false; 4] } else { [true, true, false, false] };
+            assert_eq!(goes_on, expected, "{observed:?}");
+        }
+    }
+
+    #[test]
+    fn a_look_ends_it_that_shows_a_successor_or_a_binding_elsewhere() {
+        let vip = vip(ClaimMode::Tags, Handover::AfterGuard);
+        for (route, local, terms, goes_on) in [
+            (here(), here(), &[("i-b", 4)][..], true),
+            (here(), here(), &[("i-b", 6)], false),
+            (elsewhere(), here(), &[], false),
+            (Seen::Absent, here(), &[], true),
+            // No successor has this machine's local address.
+            (here(), elsewhere(), &[], true),
+        ] {
+            let observed = seen(route, local, Some(terms));
+            assert_eq!(KEEPING.goes_on(&vip, &observed, S(102)), goes_on, "{observed:?}");
+        }
+    }
+
+    #[test]
+    fn the_watchdogs_word_counts_from_the_end_of_the_leadership_on() {
+        let vip = vip(ClaimMode::Tags, Handover::Always);
+        for (quorum, at_s, goes_on) in [
+            (Quorum::Lost, 99, true),
+            (Quorum::Lost, 100, false),
+            (Quorum::Lost, 101, false),
+            (Quorum::Has, 100, true),
+            (Quorum::NoLeader, 100, true),
+        ] {
+            let mut observed = seen(here(), here(), Some(&[]));
+            observed.serving = Serving { port: Port::Answers, quorum: Some((quorum, S(at_s))) };
+            assert_eq!(KEEPING.goes_on(&vip, &observed, S(101)), goes_on, "{quorum:?} at {at_s} s");
+            observed.serving.port = Port::Silent;
+            assert!(!KEEPING.goes_on(&vip, &observed, S(101)), "Pgpool does not serve");
+        }
+    }
+}

@@ -411,3 +411,37 @@ pub struct Persisted {
     #[serde(default)]
     pub on_watchdogs_word: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::keep::WatchdogsPart;
+
+    #[test]
+    fn what_is_persisted_is_what_a_restarted_daemon_goes_on_from() {
+        let s = Duration::from_secs;
+        let key = |target: &str| BindingKey::new(Kind::Route, target);
+        let rival = Rival { node: "i-b".parse().unwrap(), term: Term(9) };
+        let persisted = Persisted {
+            version: PERSISTED_VERSION,
+            claim: ClaimId::new("c1"),
+            started_ms: 5_000,
+            started_boot_ms: Some(3_000),
+            term: Term(7),
+            term_mended: true,
+            recorded: true,
+            superseded_by: Some(rival),
+            superseded_on: BTreeSet::from(["rtb-1".to_owned()]),
+            seen_given_up: BTreeMap::from([("i-c".parse().unwrap(), (Term(8), s(20)))]),
+            applied: vec![key("rtb-1")],
+            gone: vec![key("rtb-2")],
+            led: true,
+            keeping: Some(Keeping { since: s(30), term: Term(7), word: WatchdogsPart::Needed }),
+            converged_ms: None,
+            on_watchdogs_word: false,
+        };
+        let memory = Memory::restore(persisted.clone(), s(100), 105_000);
+        assert_eq!(memory.claim.as_ref().map(|own| own.age(s(101))), Some(s(98)), "the clock since boot tells");
+        assert_eq!((memory.kept_since, memory.to_persist()), (Some(s(100)), Some(persisted)));
+    }
+}

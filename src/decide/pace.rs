@@ -347,6 +347,28 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_time_between_two_looks_is_that_of_the_config_and_no_shorter_than_an_answer_may_take() {
+        let every = |s| Intervals { leader: LeaderInterval::Every(S(s)), ..AUTO };
+        assert_eq!(
+            [AUTO, every(3), every(45)].map(|intervals| often(&intervals)),
+            [EASY_INTERVAL, EASY_INTERVAL, S(45)]
+        );
+        assert_eq!([AUTO, every(3), every(45)].map(|intervals| longest(&intervals)), [S(30), S(30), S(45)]);
+    }
+
+    #[test]
+    fn a_node_whose_term_is_implausible_is_on_record_too() {
+        let mut observed = observed(Kind::Route, Seen::Absent, 2);
+        if let Claims::Read { implausible, .. } = &mut observed.claims {
+            implausible.insert("i-0c".parse().unwrap(), Term(9));
+        }
+        let nodes = |observed: Option<&Observed>| Situation { observed, ..Situation::default() }.nodes_on_record();
+        assert_eq!((nodes(Some(&observed)), nodes(None)), (3, 0));
+        observed.claims = Claims::Unknown;
+        assert_eq!(nodes(Some(&observed)), 0);
+    }
+
+    #[test]
     fn only_a_take_hurries_and_one_that_failed_hurries_only_once_a_fault_is_over() {
         let eni = "eni-0a".parse().unwrap();
         let binding = |purpose| Change::Binding {

@@ -452,3 +452,39 @@ fn obstructed(verdict: Verdict, obstacle: Option<&Obstacle>) -> Verdict {
 fn pause_after(retakes: u32) -> Duration {
     RETAKE_PAUSE.saturating_mul(1 << retakes.min(8)).min(RETAKE_PAUSE_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binding::Kind;
+
+    #[test]
+    fn a_plan_is_quiet_if_only_old_claims_are_to_be_forgotten() {
+        let record = || Action::ForgetClaim {
+            anchor: Anchor::Subnet("subnet-1".parse().unwrap()),
+            key: String::new(),
+            value: String::new(),
+        };
+        let plan = |standing, state| Plan {
+            standing,
+            unasked: None,
+            bindings: BTreeMap::from([(BindingKey::new(Kind::Route, "rtb-1"), say(state, Why::NotHere))]),
+            record: None,
+            copies: BTreeMap::new(),
+            forget: None,
+            look_at: None,
+            keeps: false,
+        };
+        let quiet = || plan(Standing::Leader, State::InSync);
+        assert!(quiet().is_quiet() && quiet().is_empty());
+        let forgets = Plan { forget: Some(record()), ..quiet() };
+        assert!(forgets.is_quiet() && !forgets.is_empty());
+        let records = Plan { record: Some((Term(5), record())), ..quiet() };
+        assert!(!records.is_quiet() && !records.is_empty());
+        assert!(!plan(Standing::Leader, State::Waiting).is_quiet());
+        // Without a hook's word nothing is to be done, whatever is seen.
+        assert!(plan(Standing::Unknown, State::Waiting).is_quiet());
+        let records = Plan { record: Some((Term(5), record())), ..plan(Standing::Unknown, State::Waiting) };
+        assert!(!records.is_quiet());
+    }
+}

@@ -139,7 +139,15 @@ pub fn look_again(mildest: Option<Class>, haste: Haste) -> LookAgain {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::action::Action;
+    use crate::binding::{Account, Anchor, Binding, BindingKey, Handover, Kind, OnRelease};
+    use crate::decide::claim::Standing;
+    use crate::decide::plan::{Verdict, Why};
+    use crate::ids::Term;
+    use crate::observe::seen::Copies;
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -196,6 +204,71 @@ mod tests {
         for class in [Class::Transient, Class::Throttled, Class::Stale] {
             assert_eq!(look_again(Some(class), Haste::Eager), LookAgain::After(Duration::from_millis(500)));
             assert_eq!(look_again(Some(class), Haste::Patient), LookAgain::ByBackoff { at_least: S(1) });
+        }
+    }
+
+    #[test]
+    fn a_failure_counts_for_as_long_as_its_change_is_due_or_cannot_be_seen() {
+        let key = BindingKey::new(Kind::Route, "rtb-1");
+        let table = |id: &str| Anchor::RouteTable(Account::Own, id.parse().unwrap());
+        let route = |table: &str| Binding::Route {
+            account: Account::Own,
+            table: table.parse().unwrap(),
+            destination: "20.0.0.50/32".parse().unwrap(),
+            eni: "eni-a".parse().unwrap(),
+            on_release: OnRelease::Keep,
+        };
+        let vip = |claims| Vip {
+            delegate_ip: "20.0.0.50".parse().unwrap(),
+            instance: "i-a".parse().unwrap(),
+            bindings: BTreeMap::from([(key.clone(), Some(route("rtb-1")))]),
+            obstacles: BTreeMap::new(),
+            claims,
+            handover: Handover::default(),
+            anchor: None,
+        };
+        let tag =
+            || (Term(5), Action::ForgetClaim { anchor: table("rtb-1"), key: String::new(), value: String::new() });
+        let plan = |state, due: bool| Plan {
+            standing: Standing::Leader,
+            unasked: None,
+            bindings: BTreeMap::from([(key.clone(), Verdict { state, why: Why::NotHere, drift: None, change: None })]),
+            record: due.then(tag),
+            copies: if due { BTreeMap::from([(table("rtb-1"), tag())]) } else { BTreeMap::new() },
+            forget: None,
+            look_at: None,
+            keeps: false,
+        };
+        let read = |carries: &[&str]| Claims::Read {
+            terms: BTreeMap::new(),
+            withdrawn: BTreeMap::new(),
+            implausible: BTreeMap::new(),
+            edited: BTreeMap::new(),
+            at: S(1),
+            elsewhere: carries.iter().map(|id| (table(id), Copies::default())).collect(),
+        };
+        let (tags, off) = (ClaimMode::Tags, ClaimMode::Off);
+        let binding = Subject::Binding(key.clone());
+        for (state, still) in [(State::InSync, false), (State::Blocked, true), (State::Unknown, true)] {
+            assert_eq!(counts(&binding, &plan(state, false), &vip(tags), &read(&[])), still, "{state:?}");
+        }
+        let gone = Subject::Binding(BindingKey::new(Kind::Route, "rtb-9"));
+        assert!(!counts(&gone, &plan(State::Blocked, false), &vip(tags), &read(&[])));
+        for (subject, claims, mode, due, still) in [
+            (Subject::OwnClaim, read(&[]), tags, true, true),
+            (Subject::OwnClaim, read(&[]), tags, false, false),
+            // The tags could not be read.
+            (Subject::OwnClaim, Claims::Unknown, tags, false, true),
+            (Subject::OwnClaim, Claims::Unknown, off, false, false),
+            (Subject::OwnClaim, Claims::Unknown, off, true, true),
+            (Subject::CopyOfClaim(table("rtb-1")), read(&["rtb-1"]), tags, true, true),
+            (Subject::CopyOfClaim(table("rtb-1")), read(&["rtb-1"]), tags, false, false),
+            // This table could not be read, and it is still one of the VIP's.
+            (Subject::CopyOfClaim(table("rtb-1")), read(&[]), tags, false, true),
+            (Subject::CopyOfClaim(table("rtb-9")), read(&[]), tags, false, false),
+        ] {
+            let still_counts = counts(&subject, &plan(State::InSync, due), &vip(mode), &claims);
+            assert_eq!(still_counts, still, "{subject:?}, {claims:?}, {mode:?}, {due}");
         }
     }
 }

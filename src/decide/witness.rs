@@ -352,4 +352,18 @@ mod tests {
         let checked = judge(WitnessMode::Check, &down, unasked(), &mut began(), (S(1), 9_000));
         assert_eq!(checked.0, down, "trusted no more");
     }
+
+    #[test]
+    fn while_the_watchdog_is_asked_anew_its_word_permits_nothing_and_forbids_what_it_forbade() {
+        for (word, meanwhile) in [
+            (Witness::Silent, Witness::Asking),
+            (Witness::Escalated, Witness::Asking),
+            (Witness::Asking, Witness::Asking),
+            (Witness::NotEscalated, Witness::NotEscalated),
+            (Witness::Unheard, Witness::Unheard),
+        ] {
+            let heard = said(word, 100).until_answered();
+            assert_eq!((heard.word, heard.at), (meanwhile, S(100)), "{word:?}");
+        }
+    }
 }

@@ -348,3 +348,37 @@ fn a_node_that_serves_anew_after_its_withdrawal_counts_as_one_that_may_lead() {
     let clients = after(&[(at("i-b"), led, 1), (at("i-c"), gone, 10), (at("i-b"), led, 20), (at("i-b"), gone, 30)]);
     assert_eq!((clients.leads, clients.nobody_since), (Some(false), Some(S(30))));
 }
+
+#[test]
+fn a_look_that_does_not_read_the_claims_leaves_who_gave_up_and_tells_nothing_of_what_moved() {
+    let unread_claims = |looks: &[Seen], s| Observed { claims: Claims::Unknown, ..seen(looks, &[], s) };
+    let missing = || Seen::Unknown(WhyUnseen::NoSuchResource("rtb-0".to_owned()));
+    for (then, leads) in [
+        (vec![at("i-b")], Some(false)),
+        // The route moved to another node and back, or its table was gone for a while.
+        (vec![at("i-c"), at("i-b")], None),
+        (vec![missing(), at("i-b")], None),
+    ] {
+        let mut reads = ClientReads::default();
+        for (term, s) in [(7, 1), (0, 10)] {
+            reads.learn(&vip(&["rtb-0"]), &seen(&[at("i-b")], &[("i-b", term)], s), &Standing::Standby, OFTEN);
+        }
+        let mut observed = seen(&[], &[], 0);
+        for (s, then) in (20..).step_by(10).zip(then) {
+            observed = unread_claims(&[then], s);
+            reads.learn(&vip(&["rtb-0"]), &observed, &Standing::Standby, OFTEN);
+        }
+        assert_eq!(reads.clients(&observed, &Standing::Standby).unwrap().leads, leads, "{observed:?}");
+    }
+}
+
+#[test]
+fn a_node_to_which_one_of_two_routes_was_moved_after_its_withdrawal_may_lead() {
+    let mut reads = ClientReads::default();
+    let mut observed = seen(&[], &[], 0);
+    for (other, term, s) in [(at("i-c"), 7, 1), (at("i-c"), 0, 10), (at("i-b"), 0, 20)] {
+        observed = seen(&[at("i-b"), other], &[("i-b", term)], s);
+        reads.learn(&vip(&["rtb-0", "rtb-1"]), &observed, &Standing::Standby, OFTEN);
+    }
+    assert_eq!(reads.clients(&observed, &Standing::Standby).unwrap().leads, None);
+}

@@ -120,3 +120,60 @@ impl Subject {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::binding::Connections;
+
+    #[test]
+    fn changes_of_the_kernel_come_first_and_copies_of_a_claim_last() {
+        let cloud = || Action::DisableSourceDestCheck { eni: "eni-0a".parse().unwrap() };
+        let local = || Action::RemoveLocalAddress {
+            address: "20.0.0.50".parse().unwrap(),
+            entries: BTreeSet::new(),
+            connections: Connections::Reset,
+        };
+        let binding = |kind, purpose, action| Change::Binding { key: BindingKey::new(kind, "target"), purpose, action };
+        let of_local = |purpose| binding(Kind::LocalAddress, purpose, local());
+        let of_cloud = |purpose| binding(Kind::SourceDestCheck, purpose, cloud());
+        let resource = Anchor::Subnet("subnet-1".parse().unwrap());
+        let take = of_local(Purpose::Take);
+        assert_eq!((take.purpose(), take.place(), take.waits_for_kernel()), (Some(Purpose::Take), 0, true));
+        let release = of_local(Purpose::Release);
+        assert_eq!(
+            (release.purpose(), release.place(), release.waits_for_kernel()),
+            (Some(Purpose::Release), 0, false)
+        );
+        for purpose in [Purpose::Take, Purpose::Release] {
+            let change = of_cloud(purpose);
+            assert_eq!((change.purpose(), change.place(), change.waits_for_kernel()), (Some(purpose), 1, false));
+        }
+        let copy = Change::CopyOfClaim { resource, term: Term(5), action: cloud() };
+        for (change, place) in [
+            (Change::OwnClaim { term: Term(5), action: cloud() }, 1),
+            (Change::OldClaim { action: cloud() }, 1),
+            (copy, 2),
+        ] {
+            assert_eq!((change.purpose(), change.place(), change.waits_for_kernel()), (None, place, false));
+        }
+    }
+
+    #[test]
+    fn a_failover_fails_with_its_bindings_and_its_claim_and_not_with_copies_and_old_claims() {
+        let local = Subject::Binding(BindingKey::new(Kind::LocalAddress, "20.0.0.50"));
+        let route = Subject::Binding(BindingKey::new(Kind::Route, "rtb-1"));
+        let copy = Subject::CopyOfClaim(Anchor::Subnet("subnet-1".parse().unwrap()));
+        for (subject, is_local, matters) in [
+            (local, true, true),
+            (route, false, true),
+            (Subject::OwnClaim, false, true),
+            (copy, false, false),
+            (Subject::OldClaim, false, false),
+        ] {
+            assert_eq!((subject.is_local(), subject.matters_to_failover()), (is_local, matters), "{subject:?}");
+        }
+    }
+}
