@@ -1,6 +1,6 @@
 //! The end of a run, when the nodes only pass in turn: where the binding ends, and whether it stays there.
 
-use super::{State, Status, World};
+use super::{Cloud, State, Status, World};
 use crate::hash::fingerprint;
 use crate::local::{Event, File, GIVEN_UP, Pointer, letter};
 use crate::rules::{Pointing, Rightful};
@@ -14,7 +14,11 @@ impl World {
     /// belongs and stay there.
     pub fn comes_to_rest(&mut self, state: &State) -> Result<(), String> {
         let mut quiet = state.clone();
-        (quiet.drifts, quiet.faults, quiet.restarts) = (0, 0, 0);
+        (quiet.ups, quiet.drifts, quiet.faults, quiet.restarts) = (0, 0, 0, 0);
+        if !self.setup.timely {
+            // Only in a timely world does a take so soon after an `up` count as another one.
+            quiet.up_lately = 0;
+        }
         (quiet.late, quiet.past) = ([None; 2], [None; 3]);
         for node in self.nodes() {
             self.finish(&mut quiet, node)?;
@@ -23,7 +27,8 @@ impl World {
             2 => &[&[0, 1], &[1, 0]],
             _ => &[&[0, 1, 2], &[0, 2, 1], &[1, 0, 2], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0]],
         };
-        if let Some(known) = self.rests.get(&fingerprint(&quiet)) {
+        let print = fingerprint(&quiet);
+        if let Some(known) = self.rests.get(&print) {
             return known.clone().map(drop);
         }
         let mut worst = self.goes_on_at_once(&quiet).map(|()| 0);
@@ -34,35 +39,40 @@ impl World {
         if let Ok(passes) = worst {
             self.worst_passes = self.worst_passes.max(passes);
         }
-        self.rests.insert(fingerprint(&quiet), worst.clone());
+        self.rests.insert(print, worst.clone());
         worst.map(drop)
     }
 
     fn rest(&mut self, state: &State, order: &[u8]) -> Result<u32, String> {
         let mut state = state.clone();
         let mut passes = 0;
-        let mut trace = String::new();
+        let mut trace = Vec::new();
         for round in 1..=ROUNDS {
+            let before = state.clone();
             for node in order {
                 let wrote = self.whole_pass(&mut state, *node)?;
                 if wrote {
                     passes = round;
                     if round + 2 > ROUNDS {
-                        return Err(format!("the nodes never come to rest:{trace}"));
+                        return Err(format!("the nodes never come to rest:{}", shown(&trace)));
                     }
                 }
             }
-            trace.push_str(&format!(" {}", state.cloud));
+            trace.push(state.cloud);
             self.pass(&mut state, ROUND_S);
+            // Every later round begins as this one began, and writes nothing either.
+            if passes < round && state == before {
+                break;
+            }
         }
         if let Some(wrong) = self.wrong(&state) {
-            return Err(format!("{wrong}:{trace}"));
+            return Err(format!("{wrong}:{}", shown(&trace)));
         }
         if self.setup.rightful == Rightful::Newest {
             self.older_goes_on(&state, order)?;
         }
         if passes > self.setup.passes {
-            return Err(format!("it takes {passes} passes of each node:{trace}"));
+            return Err(format!("it takes {passes} passes of each node:{}", shown(&trace)));
         }
         Ok(passes)
     }
@@ -215,4 +225,9 @@ impl World {
             _ => None,
         }
     }
+}
+
+/// The states of EC2 after each round.
+fn shown(trace: &[Cloud]) -> String {
+    trace.iter().map(|cloud| format!(" {cloud}")).collect()
 }
