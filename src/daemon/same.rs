@@ -93,3 +93,112 @@ fn is_same_sight(told: &LastSeen, new: &LastSeen) -> bool {
     let LastSeen { place, read_ms: _ } = told;
     *place == new.place
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The values that are times of reads, and may differ between two documents that say the same.
+    const TIMES: [&str; 8] = [
+        "/written_ms",
+        "/written_boot_ms",
+        "/sources/0/last_success_ms",
+        "/vips/0/clients/read_ms",
+        "/vips/0/clients/nobody_since_ms",
+        "/vips/0/answers/since_ms",
+        "/vips/0/answers/answered_ms",
+        "/vips/0/bindings/0/read_ms",
+    ];
+
+    /// The values that stay as they are for as long as a daemon runs, or that have a voice of their own.
+    const OTHERS: [&str; 4] = ["/version", "/program", "/pid", "/started_ms"];
+
+    fn document() -> Value {
+        json!({
+            "version": 1, "program": "0.1.0", "pid": 7, "written_ms": 1, "written_boot_ms": 1, "started_ms": 1,
+            "instance": "i-0a", "region": "eu-west-1", "problems": [],
+            "sources": [{"source": "addresses", "part": "role", "last_success_ms": 1, "error": "no", "class": "denied",
+                         "failures": 2}],
+            "vips": [{
+                "delegate_ip": "20.0.0.5", "desired": {"role": "leader", "reason": "a hook", "since_ms": 1},
+                "claim": {"id": "one", "term": 5, "started_ms": 5, "converged_ms": 6, "superseded_by": "i-0b"},
+                "in_sync": true, "holds": true,
+                "clients": {"at": "elsewhere", "place": "eni-0b", "instance": "i-0b", "leads": false, "read_ms": 1,
+                            "current": true, "nobody_since_ms": 1, "nobody_serves": true},
+                "answers": {"by": "i-0b", "inside": false, "since_ms": 1, "answered_ms": 1},
+                "bindings": [{"kind": "route", "target": "rtb-1", "state": "unknown", "detail": "here", "since_ms": 1,
+                              "read_ms": 1, "last_seen": {"place": "here", "read_ms": 1}, "drift": "gone",
+                              "blocked_by": "rival", "action": "wait", "last_error": null, "next_try_ms": 4}],
+                "conditions": [{"name": "InSync", "holds": true, "reason": "AllAgree", "message": "yes", "since_ms": 1}],
+                "connections": {"reset": 1, "at_ms": 1, "left": null},
+                "obstacles": [{"name": "eni_gone", "message": "it is gone"}],
+                "other_claims": [{"node": "i-0b", "term": 9}]
+            }]
+        })
+    }
+
+    /// The places of all values in the document that are no lists and no tables.
+    fn values(value: &Value, at: &str, all: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| values(value, &format!("{at}/{name}"), all))
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(nth, value)| values(value, &format!("{at}/{nth}"), all));
+            }
+            _ => all.push(at.to_owned()),
+        }
+    }
+
+    #[test]
+    fn documents_differ_by_everything_but_the_times_of_reads() {
+        let told: Status = serde_json::from_value(document()).unwrap();
+        assert!(says_the_same(&told, &told.clone()));
+        let mut all = Vec::new();
+        values(&document(), "", &mut all);
+        let mut compared = 0;
+        for at in &all {
+            let mut changed = document();
+            let value = changed.pointer_mut(at).unwrap();
+            *value = match &*value {
+                Value::Bool(was) => json!(!was),
+                Value::Number(was) => json!(was.as_u64().unwrap() + 1),
+                Value::String(was) => json!(format!("{was}0")),
+                _ => continue,
+            };
+            let is_time = TIMES.contains(&at.as_str()) || at.ends_with("last_seen/read_ms");
+            // A kind is one of a closed set, so no document has another one.
+            let Ok(status) = serde_json::from_value::<Status>(changed) else { continue };
+            compared += 1;
+            assert_eq!(says_the_same(&told, &status), is_time || OTHERS.contains(&at.as_str()), "{at}");
+        }
+        assert!(compared > 50, "{compared} of {} values", all.len());
+    }
+
+    #[test]
+    fn a_part_that_comes_or_goes_is_news_also_where_it_is_a_time() {
+        let told: Status = serde_json::from_value(document()).unwrap();
+        for at in [
+            "/sources/0/last_success_ms",
+            "/vips/0/clients",
+            "/vips/0/clients/nobody_since_ms",
+            "/vips/0/answers",
+            "/vips/0/answers/answered_ms",
+            "/vips/0/bindings/0/last_seen",
+            "/vips/0/holds",
+        ] {
+            let mut changed = document();
+            *changed.pointer_mut(at).unwrap() = Value::Null;
+            let status: Status = serde_json::from_value(changed).unwrap();
+            assert!(!says_the_same(&told, &status) && !says_the_same(&status, &told), "{at}");
+        }
+        for at in ["/sources", "/vips", "/vips/0/bindings"] {
+            let mut changed = document();
+            *changed.pointer_mut(at).unwrap() = json!([]);
+            let status: Status = serde_json::from_value(changed).unwrap();
+            assert!(!says_the_same(&told, &status) && !says_the_same(&status, &told), "{at}");
+        }
+    }
+}
