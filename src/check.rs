@@ -14,6 +14,7 @@ mod kernel;
 mod objects;
 mod page;
 mod pgpool;
+mod places;
 mod way;
 
 use serde::Serialize;

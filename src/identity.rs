@@ -76,4 +76,9 @@ pub trait Identify {
     /// # Errors
     /// One line that says what could not be found out, and what to do.
     async fn identify(&self, config: &Config) -> Result<Node, String>;
+    /// The type of this instance, by the metadata service. Nothing but `vipkeeper check` needs it.
+    ///
+    /// # Errors
+    /// One line that says why the type is not known.
+    async fn instance_type(&self, config: &Config) -> Result<String, String>;
 }

@@ -1,10 +1,11 @@
 //! The questions of `vipkeeper check`: dry runs, and reads that the daemon has no use for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, GroupIdentifier, IpPermission, IpRange, Ipv6Range, NetworkInterface, SecurityGroup, Tag,
+    AttributeBooleanValue, GroupIdentifier, InstanceTypeInfo, IpPermission, IpRange, Ipv6Range, NetworkInterface,
+    SecurityGroup, Tag,
 };
 use ipnet::IpNet;
 
@@ -12,7 +13,7 @@ use super::read::{filter, filters};
 use super::{AwsEc2, convert};
 use crate::action::{Action, RouteCall};
 use crate::binding::{Account, Anchor};
-use crate::ec2::ask::{DryRun, Ec2Ask, EniSurroundings, Ingress, PublicAddress, Travelled};
+use crate::ec2::ask::{DryRun, Ec2Ask, EniSurroundings, Ingress, PublicAddress, Slots, Travelled};
 use crate::ec2::{Ec2Error, RouteTable, Urgency};
 use crate::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
 
@@ -91,6 +92,42 @@ impl Ec2Ask for AwsEc2 {
                 .await?;
             let rules = answer.security_groups().iter().flat_map(SecurityGroup::ip_permissions);
             found.extend(rules.map(ingress));
+        }
+        Ok(found)
+    }
+
+    async fn slots(&self, instance_type: &str) -> Result<Option<Slots>, Ec2Error> {
+        let answer = self
+            .call(&Account::Own, "DescribeInstanceTypes", AT_ONCE, async |client, probe| {
+                let call = client.describe_instance_types().instance_types(instance_type.into());
+                call.customize().interceptor(probe).send().await
+            })
+            .await?;
+        let network = answer.instance_types().first().and_then(InstanceTypeInfo::network_info);
+        let most = |addresses: Option<i32>| addresses.and_then(|most| usize::try_from(most).ok());
+        Ok(network.and_then(|network| {
+            // A type without IPv6 has no number for it.
+            let v6 = most(network.ipv6_addresses_per_interface()).unwrap_or_default();
+            Some(Slots { v4: most(network.ipv4_addresses_per_interface())?, v6 })
+        }))
+    }
+
+    async fn border_groups(
+        &self,
+        allocations: &BTreeSet<AllocationId>,
+    ) -> Result<BTreeMap<AllocationId, String>, Ec2Error> {
+        let ids: BTreeSet<_> = allocations.iter().map(ToString::to_string).collect();
+        let mut found = BTreeMap::new();
+        for filter in filters("allocation-id", &ids) {
+            let answer = self
+                .call(&Account::Own, "DescribeAddresses", AT_ONCE, async |client, probe| {
+                    let call = client.describe_addresses().filters(filter.clone());
+                    call.customize().interceptor(probe).send().await
+                })
+                .await?;
+            found.extend(answer.addresses().iter().filter_map(|address| {
+                Some((address.allocation_id()?.parse().ok()?, address.network_border_group()?.to_owned()))
+            }));
         }
         Ok(found)
     }
@@ -211,5 +248,15 @@ fn surroundings(eni: &NetworkInterface) -> EniSurroundings {
         let is_lent = association.ip_owner_id() == Some(LENT_BY);
         Some((private.private_ip_address()?.parse().ok()?, PublicAddress { address, is_lent }))
     });
-    EniSurroundings { groups, public: public.collect() }
+    let v4 = eni.private_ip_addresses().iter().filter_map(|one| one.private_ip_address()?.parse().ok());
+    let v6 = eni.ipv6_addresses().iter().filter_map(|one| one.ipv6_address()?.parse().ok());
+    let prefixes_v4 = eni.ipv4_prefixes().iter().filter_map(|one| one.ipv4_prefix()?.parse().ok());
+    let prefixes_v6 = eni.ipv6_prefixes().iter().filter_map(|one| one.ipv6_prefix()?.parse().ok());
+    EniSurroundings {
+        groups,
+        public: public.collect(),
+        private: v4.chain(v6).collect(),
+        prefixes: prefixes_v4.chain(prefixes_v6).collect(),
+        zone: eni.availability_zone().map(str::to_owned),
+    }
 }

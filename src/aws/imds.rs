@@ -198,6 +198,14 @@ impl Imds {
         Ok(node)
     }
 
+    /// The type of this instance, like `t3.medium`.
+    ///
+    /// # Errors
+    /// The metadata service does not tell.
+    pub async fn instance_type(&self) -> Result<String, IdentityError> {
+        self.required("instance-type", "the instance type").await
+    }
+
     /// The region. The first source that has one counts: the configuration, which knows the environment's variables too,
     /// the profile, the metadata service.
     async fn region(&self, aws: &Aws) -> Result<String, IdentityError> {

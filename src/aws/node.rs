@@ -11,7 +11,7 @@ use crate::aws::imds::{Card, Imds, WantedInterfaces, local_cards};
 use crate::aws::{AwsEc2, Observer};
 use crate::binding::Account;
 use crate::config::Config;
-use crate::ec2::ask::{DryRun, Ec2Ask, EniSurroundings, Ingress, Travelled};
+use crate::ec2::ask::{DryRun, Ec2Ask, EniSurroundings, Ingress, Slots, Travelled};
 use crate::ec2::server_clock::ServerTime;
 use crate::ec2::{
     Accepted, Address, Class, Ec2Error, Ec2Read, Ec2Write, Effect, Eni, EniQuery, RouteTable, TableQuery, Urgency,
@@ -19,7 +19,7 @@ use crate::ec2::{
 use crate::error::one_line;
 use crate::identity::Identify;
 use crate::identity::Node;
-use crate::ids::{EniId, SubnetId, VpcId};
+use crate::ids::{AllocationId, EniId, SubnetId, VpcId};
 
 /// A function that lists the interfaces of this machine.
 pub type Cards = Box<dyn Fn() -> io::Result<BTreeMap<String, Card>>>;
@@ -86,6 +86,15 @@ impl Identify for Cloud {
         }
         Ok(node)
     }
+
+    async fn instance_type(&self, config: &Config) -> Result<String, String> {
+        if config.identity.instance_id.is_some() {
+            // There may be no metadata service to ask.
+            return Err("the configuration names the instance, and not its type".to_owned());
+        }
+        let imds = Imds::new(&config.aws).map_err(|error| one_line(&error))?;
+        imds.instance_type().await.map_err(|error| one_line(&error))
+    }
 }
 
 impl Ec2Read for Cloud {
@@ -145,6 +154,17 @@ impl Ec2Ask for Cloud {
 
     async fn ingress(&self, groups: &BTreeSet<String>) -> Result<Vec<Ingress>, Ec2Error> {
         self.ready("DescribeSecurityGroups")?.ingress(groups).await
+    }
+
+    async fn slots(&self, instance_type: &str) -> Result<Option<Slots>, Ec2Error> {
+        Box::pin(self.ready("DescribeInstanceTypes")?.slots(instance_type)).await
+    }
+
+    async fn border_groups(
+        &self,
+        allocations: &BTreeSet<AllocationId>,
+    ) -> Result<BTreeMap<AllocationId, String>, Ec2Error> {
+        self.ready("DescribeAddresses")?.border_groups(allocations).await
     }
 
     async fn table_of(&self, vpc: &VpcId, subnet: &SubnetId) -> Result<Option<RouteTable>, Ec2Error> {

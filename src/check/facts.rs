@@ -9,11 +9,11 @@ use std::time::Duration;
 use crate::action::Action;
 use crate::binding::{Account, Vip};
 use crate::config::{Config, VipConfig};
-use crate::ec2::ask::{DryRun, EniSurroundings, Ingress};
+use crate::ec2::ask::{DryRun, EniSurroundings, Ingress, Slots};
 use crate::ec2::server_clock::ServerTime;
 use crate::ec2::{Ec2Error, RouteTable};
 use crate::identity::Node;
-use crate::ids::EniId;
+use crate::ids::{AllocationId, EniId};
 use crate::machine::clock::Discipline;
 use crate::machine::folder::{Folder, UserIds};
 use crate::machine::kernel::{KernelError, LocalView};
@@ -136,6 +136,10 @@ pub struct CloudReads {
     pub dry_runs: Vec<(Action, Result<DryRun, Ec2Error>)>,
     pub surroundings: BTreeMap<EniId, Result<Option<EniSurroundings>, Ec2Error>>,
     pub ingress: BTreeMap<EniId, Result<Vec<Ingress>, Ec2Error>>,
+    /// The private addresses that each interface of this instance's type may have, or why that is not known.
+    pub slots: Result<Slots, String>,
+    /// The network border group of each Elastic IP.
+    pub border_groups: Result<BTreeMap<AllocationId, String>, Ec2Error>,
     pub tables: BTreeMap<EniId, Result<Option<RouteTable>, Ec2Error>>,
 }
 

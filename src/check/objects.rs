@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::facts::{CloudReads, Facts};
 use super::finding::{Check, CheckVerdict, Finding};
+use super::places;
 use crate::binding::{Binding, BindingKey, Kind, Obstacle, Vip};
 use crate::claim_tag::tag_key;
 use crate::config::Config;
@@ -36,6 +37,18 @@ pub(super) const EC2: &[Check] = &[
         title: "The private addresses of Elastic IPs are on the ENI",
         advice: "assign the private address to the ENI, or leave private_ip out",
         judge: |facts| of_obstacle(facts, ObstacleName::NotOnEni, Kind::ElasticIp),
+    },
+    Check {
+        id: "elastic-ip-border-group",
+        title: "The Elastic IPs are of the zone's network border group",
+        advice: "allocate the Elastic IP for the zone of the nodes: aws ec2 allocate-address --network-border-group",
+        judge: places::elastic_ip_border_group,
+    },
+    Check {
+        id: "private-ip-slots",
+        title: "The ENIs have room for private addresses",
+        advice: "remove addresses of the ENI that nobody needs, name another interface, or take a larger instance type",
+        judge: places::private_ip_slots,
     },
     Check {
         id: "route-tables-exist",

@@ -20,10 +20,10 @@ use crate::check::{Category, Results, asks, judge};
 use crate::commands::look::LookOnce;
 use crate::commands::policy::allowed;
 use crate::config::Config;
-use crate::ec2::ask::{Ec2Ask, Travelled};
+use crate::ec2::ask::{Ec2Ask, Slots, Travelled};
 use crate::ec2::{Ec2Read, Urgency};
 use crate::identity::Identify;
-use crate::ids::EniId;
+use crate::ids::{AllocationId, EniId};
 use crate::machine::clock::wall_ms;
 use crate::observe::seen::Moment;
 use crate::observe::{Known, World, observe};
@@ -97,7 +97,10 @@ pub async fn cloud<E: Ec2Read + Ec2Ask, I: Identify>(
     let (mut known, mut world) = (Known::new(node.clone()), World::default());
     LookOnce { urgency: Urgency::Urgent, at: LOOKED_AT }.look(config, ec2, &mut known, &mut world).await;
     let travelled = ec2.travelled();
-    let (reads, endpoint) = join(surroundings(config, ec2, known, world), reach(travelled)).await;
+    let slots = slots(config, ec2, identify);
+    let ((mut reads, slots), endpoint) =
+        join(join(surroundings(config, ec2, known, world), slots), reach(travelled)).await;
+    reads.slots = slots;
     CloudFacts { node: Ok(node), endpoint, reads: Some(reads) }
 }
 
@@ -134,7 +137,11 @@ async fn surroundings<E: Ec2Read + Ec2Ask>(config: &Config, ec2: &E, known: Know
         let (vpc, subnet) = (interface.vpc.as_ref()?, interface.subnet.as_ref()?);
         Some(async { (interface.eni.clone(), ec2.table_of(vpc, subnet).await) })
     }));
-    let ((dry_runs, around), tables) = join(join(dry_runs, around), tables).await;
+    let elastic = vips.iter().flat_map(|vip| vip.bindings.values().flatten()).filter_map(allocation_of);
+    let elastic: BTreeSet<_> = elastic.cloned().collect();
+    let border_groups =
+        async { if elastic.is_empty() { Ok(BTreeMap::new()) } else { ec2.border_groups(&elastic).await } };
+    let ((dry_runs, around), (tables, border_groups)) = join(join(dry_runs, around), join(tables, border_groups)).await;
     let needs = allowed(config).into_iter().map(|(account, statement, action)| Need { account, statement, action });
     let travelled = ec2.travelled();
     let tables = tables.into_iter().collect();
@@ -149,7 +156,34 @@ async fn surroundings<E: Ec2Read + Ec2Ask>(config: &Config, ec2: &E, known: Know
     let now = UNIX_EPOCH + Duration::from_millis(wall_ms());
     let credentials_last = travelled.expiry.map(|expiry| expiry.duration_since(now).unwrap_or_default());
     let needs = needs.collect();
-    CloudReads { known, world, time, slowest, credentials_last, needs, dry_runs, surroundings, ingress, tables }
+    CloudReads {
+        known,
+        world,
+        time,
+        slowest,
+        credentials_last,
+        needs,
+        dry_runs,
+        surroundings,
+        ingress,
+        // The caller asks the metadata service for the type first.
+        slots: Err("the instance type is not known".to_owned()),
+        border_groups,
+        tables,
+    }
+}
+
+/// The most private addresses of an interface of this instance's type, or why that is not known.
+async fn slots<E: Ec2Ask, I: Identify>(config: &Config, ec2: &E, identify: &I) -> Result<Slots, String> {
+    let instance_type = identify.instance_type(config).await?;
+    match ec2.slots(&instance_type).await {
+        Ok(slots) => slots.ok_or_else(|| format!("EC2 does not tell the limits of {instance_type}")),
+        Err(error) => Err(format!("{error}: allow ec2:DescribeInstanceTypes for this check, or look by hand")),
+    }
+}
+
+fn allocation_of(binding: &Binding) -> Option<&AllocationId> {
+    if let Binding::ElasticIp { allocation, .. } = binding { Some(allocation) } else { None }
 }
 
 fn eni_of(binding: &Binding) -> Option<&EniId> {

@@ -2,14 +2,14 @@
 //! EC2 judges and does not carry out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
 use super::{Ec2Error, RouteTable};
 use crate::action::Action;
-use crate::ids::{EniId, SubnetId, VpcId};
+use crate::ids::{AllocationId, EniId, SubnetId, VpcId};
 
 /// EC2's answer to a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,19 @@ pub struct EniSurroundings {
     pub groups: BTreeSet<String>,
     /// The public addresses at the ENI, by the private address that each one leads to.
     pub public: BTreeMap<Ipv4Addr, PublicAddress>,
+    /// The private addresses of the ENI, the primary one among them. Each takes one slot.
+    pub private: BTreeSet<IpAddr>,
+    /// The prefixes that are delegated to the ENI. Each takes one slot, as an address does.
+    pub prefixes: BTreeSet<IpNet>,
+    /// The availability zone, by its name.
+    pub zone: Option<String>,
+}
+
+/// The most private addresses that one interface may have. The instance's type sets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    pub v4: usize,
+    pub v6: usize,
 }
 
 /// A public address at an ENI.
@@ -90,6 +103,13 @@ pub trait Ec2Ask {
     async fn surroundings(&self, eni: &EniId) -> Result<Option<EniSurroundings>, Ec2Error>;
     /// DescribeSecurityGroups: the rules of these groups that let packets in.
     async fn ingress(&self, groups: &BTreeSet<String>) -> Result<Vec<Ingress>, Ec2Error>;
+    /// DescribeInstanceTypes of one type. `None` if EC2 does not tell its limits.
+    async fn slots(&self, instance_type: &str) -> Result<Option<Slots>, Ec2Error>;
+    /// DescribeAddresses: the network border group of each of these Elastic IPs that exists.
+    async fn border_groups(
+        &self,
+        allocations: &BTreeSet<AllocationId>,
+    ) -> Result<BTreeMap<AllocationId, String>, Ec2Error>;
     /// DescribeRouteTables: the table by which the subnet's packets leave, which is its own or the VPC's main one.
     async fn table_of(&self, vpc: &VpcId, subnet: &SubnetId) -> Result<Option<RouteTable>, Ec2Error>;
 }

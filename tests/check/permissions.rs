@@ -24,6 +24,8 @@ fn under_exactly_the_printed_policy_no_check_finds_a_fault() {
             let said = said(&results, id);
             assert!(said.contains("allow ec2:DescribeSecurityGroups for this check"), "{id}: {said}");
         }
+        let said = said(&results, "private-ip-slots");
+        assert!(said.contains("allow ec2:DescribeInstanceTypes for this check"), "{said}");
     });
 }
 

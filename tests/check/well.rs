@@ -92,6 +92,10 @@ impl Stage {
         self.estate.nodes[0].eni.clone()
     }
 
+    pub fn allocation(&self) -> String {
+        self.estate.account().elastic_ips().next().unwrap().allocation_id.clone()
+    }
+
     pub fn by_hand(&self, operation: Operation) {
         self.estate.by_hand(&operation);
     }

@@ -44,6 +44,10 @@ impl Identify for SimIdentity {
         tokio::time::sleep(Duration::from_millis(5)).await;
         Ok(self.node.borrow().clone())
     }
+
+    async fn instance_type(&self, _config: &Config) -> Result<String, String> {
+        Ok("t3.medium".to_owned())
+    }
 }
 
 /// A node with everything on it.

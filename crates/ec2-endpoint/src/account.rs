@@ -122,6 +122,7 @@ impl Account {
             Operation::DescribeSubnets(call) => self.describe_subnets(call),
             Operation::DescribeVpcs(call) => self.describe_vpcs(call),
             Operation::DescribeSecurityGroups(call) => self.describe_security_groups(call),
+            Operation::DescribeInstanceTypes(call) => self.describe_instance_types(call),
             Operation::AssumeRole(call) => network::assume_role(call),
             Operation::GetCallerIdentity => Ok(Answer::CallerIdentity { account_id: self.id.to_string() }),
         }

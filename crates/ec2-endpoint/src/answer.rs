@@ -36,6 +36,7 @@ pub enum Answer {
     Subnets(Page<SubnetView>),
     Vpcs(Page<VpcView>),
     SecurityGroups(Page<SecurityGroupView>),
+    InstanceTypes(Vec<InstanceTypeView>),
     RoleAssumed {
         role_arn: String,
         session_name: String,
@@ -44,6 +45,13 @@ pub enum Answer {
     CallerIdentity {
         account_id: String,
     },
+}
+
+/// A type of instances, and how many addresses of a family each of their interfaces may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceTypeView {
+    pub name: String,
+    pub addresses_per_interface: usize,
 }
 
 /// One page of a list.

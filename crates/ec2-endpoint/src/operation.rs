@@ -24,6 +24,8 @@ pub enum Operation {
     DescribeSubnets(Describe),
     DescribeVpcs(Describe),
     DescribeSecurityGroups(Describe),
+    /// The ids are names of types.
+    DescribeInstanceTypes(Describe),
     AssumeRole(AssumeRole),
     GetCallerIdentity,
 }
@@ -52,6 +54,7 @@ impl Operation {
             Self::DescribeSubnets(_) => "DescribeSubnets",
             Self::DescribeVpcs(_) => "DescribeVpcs",
             Self::DescribeSecurityGroups(_) => "DescribeSecurityGroups",
+            Self::DescribeInstanceTypes(_) => "DescribeInstanceTypes",
             Self::AssumeRole(_) => "AssumeRole",
             Self::GetCallerIdentity => "GetCallerIdentity",
         }
@@ -83,7 +86,8 @@ impl Operation {
             | Self::DescribeInstances(call)
             | Self::DescribeSubnets(call)
             | Self::DescribeVpcs(call)
-            | Self::DescribeSecurityGroups(call) => call.dry_run,
+            | Self::DescribeSecurityGroups(call)
+            | Self::DescribeInstanceTypes(call) => call.dry_run,
             Self::AssignPrivateIpAddresses(_)
             | Self::UnassignPrivateIpAddresses(_)
             | Self::AssignIpv6Addresses(_)

@@ -1,12 +1,12 @@
 //! Tests of the questions of `vipkeeper check`: each dry run says that it is one, and nothing else is sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::canned::{Canned, error, operation, xml};
 use super::{Tested, id};
 use crate::action::{Action, Force, RouteCall};
 use crate::binding::{Account, Anchor};
-use crate::ec2::ask::{DryRun, Ec2Ask, Ingress, PublicAddress};
+use crate::ec2::ask::{DryRun, Ec2Ask, Ingress, PublicAddress, Slots};
 
 fn route(call: RouteCall) -> Action {
     Action::PointRoute {
@@ -134,6 +134,40 @@ async fn the_surroundings_of_an_eni_are_read() {
     };
     let all = rule("-1", None, &["10.0.0.0/16", "fd00::/8"], 0);
     assert_eq!(rules, [rule("tcp", Some((9000, 9001)), &[], 1), all]);
+}
+
+#[tokio::test]
+async fn the_places_for_addresses_are_read() {
+    let eni = "<networkInterfaceSet><item><networkInterfaceId>eni-0a</networkInterfaceId>\
+               <availabilityZone>eu-central-1b</availabilityZone><privateIpAddressesSet>\
+               <item><privateIpAddress>10.0.0.9</privateIpAddress></item></privateIpAddressesSet>\
+               <ipv6AddressesSet><item><ipv6Address>fd00::9</ipv6Address></item></ipv6AddressesSet>\
+               <ipv4PrefixSet><item><ipv4Prefix>10.0.0.32/28</ipv4Prefix></item></ipv4PrefixSet>\
+               <ipv6PrefixSet><item><ipv6Prefix>fd00:1::/80</ipv6Prefix></item></ipv6PrefixSet>\
+               </item></networkInterfaceSet>";
+    let types = "<instanceTypeSet><item><instanceType>t3.medium</instanceType><networkInfo>\
+                 <ipv4AddressesPerInterface>6</ipv4AddressesPerInterface></networkInfo></item></instanceTypeSet>";
+    let addresses = "<addressesSet><item><allocationId>eipalloc-1</allocationId>\
+                     <networkBorderGroup>eu-central-1</networkBorderGroup></item></addressesSet>";
+    let endpoint = Canned::start(move |_, line| match operation(line) {
+        "DescribeNetworkInterfaces" => xml("DescribeNetworkInterfaces", eni),
+        "DescribeInstanceTypes" => xml("DescribeInstanceTypes", types),
+        _ => xml("DescribeAddresses", addresses),
+    })
+    .await;
+    let tested = Tested::at(&endpoint).await;
+    let around = tested.ec2.surroundings(&id("eni-0a")).await.unwrap().unwrap();
+    assert_eq!(around.zone.as_deref(), Some("eu-central-1b"));
+    assert_eq!(around.private, BTreeSet::from([id("10.0.0.9"), id("fd00::9")]));
+    assert_eq!(around.prefixes, BTreeSet::from([id("10.0.0.32/28"), id("fd00:1::/80")]));
+    // A type without IPv6 has no number for it.
+    let slots = Box::pin(tested.ec2.slots("t3.medium")).await.unwrap();
+    assert_eq!(slots, Some(Slots { v4: 6, v6: 0 }));
+    let groups = tested.ec2.border_groups(&BTreeSet::from([id("eipalloc-1")])).await.unwrap();
+    assert_eq!(groups, BTreeMap::from([(id("eipalloc-1"), "eu-central-1".to_owned())]));
+    let asked = endpoint.requests();
+    assert_eq!(asked[1], "DescribeInstanceTypes InstanceType.1=t3.medium");
+    assert_eq!(asked[2], "DescribeAddresses Filter.1.Name=allocation-id Filter.1.Value.1=eipalloc-1");
 }
 
 #[tokio::test]

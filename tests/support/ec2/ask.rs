@@ -1,17 +1,19 @@
 //! The questions of `vipkeeper check`, asked of the embedded endpoint in process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use ec2_endpoint::answer::{AddressView, InstanceTypeView};
 use ec2_endpoint::{
-    Answer, AssociateAddress, DeleteRoute, Describe, DisassociateAddress, ModifyNetworkInterfaceAttribute, Operation,
-    RouteChange, TagChange, TagSpec,
+    Answer, AssociateAddress, DeleteRoute, Describe, DescribeAddresses, DisassociateAddress,
+    ModifyNetworkInterfaceAttribute, Operation, RouteChange, TagChange, TagSpec,
 };
 use ipnet::IpNet;
 use vipkeeper::action::{Action, RouteCall};
 use vipkeeper::binding::Account;
-use vipkeeper::ec2::ask::{DryRun, Ec2Ask, EniSurroundings, Ingress, PublicAddress, Travelled};
+use vipkeeper::ec2::ask::{DryRun, Ec2Ask, EniSurroundings, Ingress, PublicAddress, Slots, Travelled};
 use vipkeeper::ec2::{Ec2Error, RouteTable, Urgency};
-use vipkeeper::ids::{EniId, RouteTableId, SubnetId, VpcId};
+use vipkeeper::ids::{AllocationId, EniId, RouteTableId, SubnetId, VpcId};
 
 use super::{RouteOf, SimEc2, filtered, route_table};
 
@@ -40,6 +42,12 @@ impl Ec2Ask for SimEc2 {
                     .iter()
                     .map(|(private, public)| (*private, PublicAddress { address: public.public_ip, is_lent: false }))
                     .collect(),
+                private: {
+                    let v4 = view.eni.private_ips.iter().copied().map(IpAddr::V4);
+                    v4.chain(view.eni.ipv6_addresses.iter().copied().map(IpAddr::V6)).collect()
+                },
+                prefixes: BTreeSet::new(),
+                zone: Some(view.availability_zone.clone()),
             })),
             other => unreachable!("DescribeNetworkInterfaces answered {other:?}"),
         }
@@ -60,6 +68,35 @@ impl Ec2Ask for SimEc2 {
                 })
                 .collect()),
             other => unreachable!("DescribeSecurityGroups answered {other:?}"),
+        }
+    }
+
+    async fn slots(&self, instance_type: &str) -> Result<Option<Slots>, Ec2Error> {
+        let operation = Operation::DescribeInstanceTypes(Describe::ids([instance_type]));
+        match self.call(&Account::Own, operation, Urgency::Urgent).await? {
+            Answer::InstanceTypes(types) => {
+                let most =
+                    |one: &InstanceTypeView| Slots { v4: one.addresses_per_interface, v6: one.addresses_per_interface };
+                Ok(types.first().map(most))
+            }
+            other => unreachable!("DescribeInstanceTypes answered {other:?}"),
+        }
+    }
+
+    async fn border_groups(
+        &self,
+        allocations: &BTreeSet<AllocationId>,
+    ) -> Result<BTreeMap<AllocationId, String>, Ec2Error> {
+        let ids: BTreeSet<_> = allocations.iter().map(ToString::to_string).collect();
+        let describe = DescribeAddresses { describe: filtered("allocation-id", &ids), ..Default::default() };
+        match self.call(&Account::Own, Operation::DescribeAddresses(describe), Urgency::Urgent).await? {
+            Answer::Addresses(found) => {
+                let group = |one: &AddressView| {
+                    (one.address.allocation_id.parse().unwrap(), one.address.network_border_group.clone())
+                };
+                Ok(found.iter().map(group).collect())
+            }
+            other => unreachable!("DescribeAddresses answered {other:?}"),
         }
     }
 

@@ -1,10 +1,10 @@
 //! The resources that are only described here: instances, subnets, VPCs, security groups; and STS.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Answer, ApiError, AssumeRole, Describe,
-    answer::{InstanceView, SecurityGroupView, SubnetView, VpcView},
+    answer::{InstanceTypeView, InstanceView, SecurityGroupView, SubnetView, VpcView},
 };
 
 use super::{
@@ -61,6 +61,22 @@ impl Account {
             .into_iter()
             .map(|group: Arc<SecurityGroup>| SecurityGroupView { group, owner_id: self.id.to_string() });
         Ok(Answer::SecurityGroups(select(views.collect(), call)?))
+    }
+
+    /// The types of the account's own instances, which are all that this EC2 knows of.
+    pub(super) fn describe_instance_types(&self, call: &Describe) -> Result<Answer, ApiError> {
+        let types = self.instances.values().map(|one| (one.instance_type.clone(), one.addresses_per_interface));
+        let mut types: BTreeMap<_, _> = types.collect();
+        if !call.ids.is_empty() {
+            if let Some(unknown) = call.ids.iter().find(|id| !types.contains_key(*id)) {
+                let message = format!("The following supplied instance types do not exist: [{unknown}]");
+                return Err(ApiError::client("InvalidInstanceType", message));
+            }
+            types.retain(|name, _| call.ids.contains(name));
+        }
+        let views =
+            types.into_iter().map(|(name, addresses)| InstanceTypeView { name, addresses_per_interface: addresses });
+        Ok(Answer::InstanceTypes(views.collect()))
     }
 }
 

@@ -153,6 +153,17 @@ impl Account {
         Ok(allocation_id)
     }
 
+    /// Puts an Elastic IP into another network border group, as one of a Local Zone is.
+    ///
+    /// # Errors
+    /// An unknown Elastic IP.
+    pub fn set_border_group(&mut self, allocation_id: &str, group: &str) -> Result<(), TopologyError> {
+        let elastic = self.elastic_ips.get_mut(allocation_id).ok_or_else(|| unknown("Elastic IP", allocation_id))?;
+        group.clone_into(&mut elastic.network_border_group);
+        self.revision += 1;
+        Ok(())
+    }
+
     /// Adds a route table that holds the VPC's local routes, and gives its id.
     ///
     /// # Errors

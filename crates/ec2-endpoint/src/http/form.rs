@@ -128,6 +128,7 @@ impl Form {
             "DescribeSubnets" => Operation::DescribeSubnets(self.describe("SubnetId")?),
             "DescribeVpcs" => Operation::DescribeVpcs(self.describe("VpcId")?),
             "DescribeSecurityGroups" => Operation::DescribeSecurityGroups(self.describe("GroupId")?),
+            "DescribeInstanceTypes" => Operation::DescribeInstanceTypes(self.describe("InstanceType")?),
             "AssumeRole" => Operation::AssumeRole(AssumeRole {
                 role_arn: self.required("RoleArn")?,
                 role_session_name: self.required("RoleSessionName")?,

@@ -48,6 +48,7 @@ fn content(xml: &mut Xml, answer: &Answer) {
         Answer::Instances(page) => xml.page("reservationSet", page, describe::reservation),
         Answer::Subnets(page) => xml.page("subnetSet", page, describe::subnet),
         Answer::Vpcs(page) => xml.page("vpcSet", page, describe::vpc),
+        Answer::InstanceTypes(types) => xml.list("instanceTypeSet", types, describe::instance_type),
         Answer::SecurityGroups(page) => xml.page("securityGroupInfo", page, describe::security_group),
         // Answers of STS, which have a format of their own.
         Answer::RoleAssumed { .. } | Answer::CallerIdentity { .. } => {}

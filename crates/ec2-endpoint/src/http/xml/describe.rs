@@ -5,7 +5,8 @@ use ipnet::IpNet;
 use crate::{
     account::model::{ElasticIp, Permission, RouteTarget, Tags},
     answer::{
-        AddressView, EniView, InstanceView, RouteTableView, RouteView, SecurityGroupView, SubnetView, TagView, VpcView,
+        AddressView, EniView, InstanceTypeView, InstanceView, RouteTableView, RouteView, SecurityGroupView, SubnetView,
+        TagView, VpcView,
     },
 };
 
@@ -26,6 +27,14 @@ pub(super) fn address(xml: &mut Xml, view: &AddressView) {
         xml.text("privateIpAddress", association.private_ip);
     }
     tags(xml, &address.tags);
+}
+
+pub(super) fn instance_type(xml: &mut Xml, view: &InstanceTypeView) {
+    xml.text("instanceType", &view.name);
+    xml.element("networkInfo", |xml| {
+        xml.text("ipv4AddressesPerInterface", view.addresses_per_interface);
+        xml.text("ipv6AddressesPerInterface", view.addresses_per_interface);
+    });
 }
 
 pub(super) fn route_table(xml: &mut Xml, view: &RouteTableView) {
