@@ -58,6 +58,8 @@ mod machine;
 mod moto;
 #[path = "dashboards/panels.rs"]
 mod panels;
+#[path = "lab/permissions.rs"]
+mod permissions;
 #[path = "lab/plane.rs"]
 mod plane;
 #[path = "lab/prometheus.rs"]
@@ -129,6 +131,7 @@ every_method! {
     the_leader_is_cut_off_from_both: network::FROM_BOTH,
     the_standbys_are_cut_off_from_ec2: network::SUCCESSORS_FROM_EC2,
     ec2_throttles_at_failover: ec2::THROTTLED,
+    ec2_denies_at_failover: ec2::DENIED,
     ec2_fails_at_failover: ec2::FAILING,
     ec2_resets_connections_at_failover: ec2::RESETTING,
     ec2_is_slow_at_failover: ec2::SLOW,

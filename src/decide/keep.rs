@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
     use crate::binding::{BindingKey, Kind};
-    use crate::observe::seen::{Holder, Serving, Sight, Witness};
+    use crate::observe::seen::{Holder, QuorumWord, Serving, Sight, Witness};
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -213,16 +213,19 @@ mod tests {
     #[test]
     fn the_watchdogs_word_counts_from_the_end_of_the_leadership_on() {
         let vip = vip(ClaimMode::Tags, Handover::Always);
-        for (quorum, at_s, goes_on) in [
-            (Quorum::Lost, 99, true),
-            (Quorum::Lost, 100, false),
-            (Quorum::Lost, 101, false),
-            (Quorum::Has, 100, true),
-            (Quorum::NoLeader, 100, true),
+        for (quorum, since_s, at_s, goes_on) in [
+            (Quorum::Lost, 90, 99, true),
+            (Quorum::Lost, 90, 100, false),
+            (Quorum::Lost, 98, 101, false),
+            // The others may still join a watchdog that was just elected again.
+            (Quorum::Lost, 99, 101, true),
+            (Quorum::Has, 90, 100, true),
+            (Quorum::NoLeader, 90, 100, true),
         ] {
             let mut observed = seen(here(), here(), Some(&[]));
-            observed.serving = Serving { port: Port::Answers, quorum: Some((quorum, S(at_s))) };
-            assert_eq!(KEEPING.goes_on(&vip, &observed, S(101)), goes_on, "{quorum:?} at {at_s} s");
+            let word = QuorumWord { quorum, since: S(since_s), at: S(at_s) };
+            observed.serving = Serving { port: Port::Answers, quorum: Some(word) };
+            assert_eq!(KEEPING.goes_on(&vip, &observed, S(101)), goes_on, "{word:?}");
             observed.serving.port = Port::Silent;
             assert!(!KEEPING.goes_on(&vip, &observed, S(101)), "Pgpool does not serve");
         }

@@ -73,6 +73,13 @@ const EXPECTED: &[Expected] = &[
         waits: &["Throttled", "WatchdogGone"],
         ..LATE
     },
+    Expected {
+        scenario: "kill -9 of Pgpool while a statement of the policy is missing for 10 s",
+        by: &[Route],
+        fires: &["ChangeDenied", "ConvergenceSlow"],
+        stays: &["ChangeDenied", "WatchdogGone"],
+        ..KILLED
+    },
     Expected { scenario: "kill -9 of Pgpool while EC2 takes 8 s for each call, for 10 s", by: &[Route], ..LATE },
     Expected { scenario: "every binding changed by hand, one after the other", by: &[SecondaryIp], ..NONE },
     Expected {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ec2_endpoint::account::model::RouteTarget;
 use ec2_endpoint::service::Mark;
-use ec2_endpoint::{Account, Server};
+use ec2_endpoint::{Account, Policy, Server};
 use tempfile::TempDir;
 use vipkeeper::desired::file::{DesiredFile, Leadership, Wanted};
 use vipkeeper::ids::InstanceId;
@@ -26,6 +26,7 @@ use super::held::{Fates, HEARD, Held, end_waits};
 use super::keeper::{self, Keeper, TimedHook};
 use super::machine::{Machine, output};
 use super::moto;
+use super::permissions;
 use super::prometheus::{METRICS_PORT, Prometheus, fetch};
 use super::recorder::Recorder;
 use super::software::{self, Nodes, PGPOOL_PORT, Probes, Setup, WATCHDOG_SOCKET};
@@ -97,6 +98,9 @@ impl Lab {
         let mut nodes = Vec::new();
         for instance in &vpc.instances {
             let etc = software::settings(folder.path(), &vpc, instance, setup);
+            if setup.keeper != Keeper::Guide {
+                vpc.permit(instance.name, permissions::printed(&vpc, &etc.join("vipkeeper/vipkeeper.toml")));
+            }
             let overlays = setup.suite.overlays(&[(&etc, "/etc"), (&bin, "/usr/bin")]);
             nodes.push(Node { instance: instance.clone(), overlays, running: None });
         }
@@ -215,6 +219,18 @@ impl Lab {
     pub fn begin_to_stop_pgpool(&self, node: usize, mode: &str) {
         let log = self.log_file(node, "pgpool-stop");
         software::begin_to_stop_pgpool(self.machine(node), self.setup, mode, &log);
+    }
+
+    /// Changes what every node may do in EC2. Returns the first node's printed policy, which is every node's: their
+    /// configurations differ in addresses alone that no policy names.
+    pub fn change_policies(&self, change: impl Fn(&Policy) -> Policy) -> Policy {
+        let configuration = |node: usize| self.machine(node).path("/etc/vipkeeper/vipkeeper.toml");
+        let printed = permissions::printed(&self.vpc, &configuration(0));
+        for node in self.running() {
+            assert_eq!(permissions::printed(&self.vpc, &configuration(node)), printed);
+            self.vpc.permit(self.name_of(node), change(&printed));
+        }
+        printed
     }
 
     /// No packet passes between these nodes and their peers any more, nor between those and EC2.

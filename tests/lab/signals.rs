@@ -276,6 +276,12 @@ const EXPECTED: &[Expected] = &[
         may: &[(Old, "throttled"), (Beside, "throttled")],
     },
     Expected {
+        scenario: "kill -9 of Pgpool while a statement of the policy is missing for 10 s",
+        old: STANDS_BY,
+        new: &["leads", "gained", "denied"],
+        may: &[(Old, "denied")],
+    },
+    Expected {
         scenario: "kill -9 of Pgpool while EC2 answers 503 for 10 s",
         old: STANDS_BY,
         new: &["leads", "gained", "EC2 errors"],

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 
 use super::machine::{Machine, clean, output};
 use super::moto::{self, Moto};
+use super::permissions;
 use super::plane::{Following, Plane, cut, lose};
 use super::resolver::Resolver;
 use super::suite::Suite;
@@ -125,6 +126,7 @@ impl Vpc {
             let launch = Launch::in_subnet(subnet).named(name).role("vipkeeper").private_ip(address);
             let launched = account.add_instance(launch).unwrap();
             let eni = launched.interfaces[0].clone();
+            permissions::mark_node(&mut account, vec![launched.instance_id.clone(), eni.clone()]);
             let mac = account.eni(&eni).unwrap().mac.clone();
             instances.push(Instance { name, id: launched.instance_id, eni, address, mac, number });
         }

@@ -117,6 +117,7 @@ impl Booted {
             self.bring(node, &packages().first);
             self.shell(node, &typed("sudo apt install"));
             self.configure(node);
+            self.permit(node);
             self.look(node, &typed("vipkeeper plan"));
             self.shell(node, &typed("sudo systemctl enable --now vipkeeper"));
             self.look(node, &typed("vipkeeper status"));
@@ -128,6 +129,16 @@ impl Booted {
         let leader = eventually("the cluster comes up", ELECTS, || self.leader());
         eventually("the client is served", ELECTS, || self.is_served_by(leader));
         self.tell("the client is served");
+    }
+
+    /// The role's policy, as the installed program prints it for the node's configuration.
+    fn permit(&self, node: usize) {
+        let account = self.vpc.endpoint.service().account().id().to_owned();
+        let done =
+            self.typed(node, &format!("vipkeeper policy --region {REGION} --account {account}")).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let [printed, asked] = [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap());
+        self.vpc.permit(self.name_of(node), self.vpc.policy_from(printed, &asked));
     }
 
     /// Puts a package where an operator's copy would be, and nothing else of ours.

@@ -30,6 +30,9 @@ const WATCHDOG: Duration = Duration::from_secs(55);
 /// The least exposure that the daemon's work allows: docs/security.md has the rest of it, line by line.
 const EXPOSURE: f64 = 2.3;
 
+/// The reads that docs/operations.md says no policy lists.
+const OF_CHECK_ALONE: [&str; 3] = ["DescribeInstanceTypes", "DescribeRouteTables", "DescribeSecurityGroups"];
+
 /// Whether machines can be booted here. In CI they must be.
 fn can_boot(set: Set) -> bool {
     if !is_played(set) {
@@ -85,6 +88,7 @@ fn route_tables(set: Set, language: Language) {
     the_leader_reboots(&mut cluster);
     removed_and_purged(&cluster);
     every_error_is_expected(&cluster);
+    the_printed_policy_is_enough(&cluster);
     cluster.vpc.assert_well();
     cluster.tell("done");
 }
@@ -99,6 +103,7 @@ fn elastic_ip(set: Set, language: Language) {
     let first = everything_is_ready(&cluster);
     the_readmes_proof(&cluster, first);
     every_error_is_expected(&cluster);
+    the_printed_policy_is_enough(&cluster);
     cluster.vpc.assert_well();
     cluster.tell("done");
 }
@@ -322,6 +327,13 @@ fn every_error_is_expected(cluster: &Booted) {
         let unexpected: Vec<_> = errors.lines().filter(|line| !line.contains("unknown_key")).collect();
         assert_eq!(unexpected, Vec::<&str>::new(), "{}", cluster.name_of(node));
     }
+}
+
+/// EC2 denied the nodes nothing but what `vipkeeper check` alone would like to read.
+fn the_printed_policy_is_enough(cluster: &Booted) {
+    let denied = cluster.vpc.denied().into_iter().map(|(_, operation)| operation);
+    let missed: Vec<_> = denied.filter(|operation| !OF_CHECK_ALONE.contains(operation)).collect();
+    assert_eq!(missed, Vec::<&str>::new());
 }
 
 /// The longest time without an answer since `at`.

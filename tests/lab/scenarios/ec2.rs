@@ -11,7 +11,8 @@ use super::super::report::seconds;
 use super::super::software::Setup;
 use super::super::vpc::Method;
 use super::{
-    AFTER_FAULT, CLEAN, GOAL_AFTER_FAULT, NOWHERE, Open, Scenario, Story, hook_after, plain, s, served, sleep_until,
+    AFTER_FAULT, CLEAN, GOAL_AFTER_FAULT, MAY_BE_DENIED, NOWHERE, Open, Scenario, Story, hook_after, plain, s, served,
+    sleep_until,
 };
 
 pub const FAULT: Duration = s(10);
@@ -30,6 +31,9 @@ pub fn under(lab: &mut Lab, old: usize, lasts: Duration, end: impl FnOnce(&mut L
     let end = format!("counted from the end of the fault, and everything there after {}", seconds(whole));
     served(lab, at, leader, hook).ends_after(over, AFTER_FAULT, end)
 }
+
+/// A denied change is tried again after 30 s, and the next of them after that.
+const TRIED_AGAIN: Duration = s(45);
 
 fn failover_under(lab: &mut Lab, old: usize, kind: FaultKind) -> Story {
     let fault = lab.vpc.endpoint.service().add_fault(Fault::new(kind));
@@ -62,6 +66,46 @@ pub const FAILING: Scenario = Scenario {
         failover_under(lab, old, FaultKind::ServerError { status: 503, code: Cow::Borrowed("Unavailable") })
     },
     errors: &[],
+};
+
+/// The statement of the printed policy without which the VIP moves to no node.
+fn needed_to_move(method: Method) -> &'static str {
+    match method {
+        Method::ElasticIp => "MoveTheAddress",
+        Method::Route => "PointRoutes",
+        Method::SecondaryIp => "MoveBetweenInterfaces",
+    }
+}
+
+/// Somebody edits the role of all nodes, and undoes it.
+pub const DENIED: Scenario = Scenario {
+    name: "kill -9 of Pgpool while a statement of the policy is missing for 10 s",
+    short: &[Method::Route],
+    setup: plain,
+    goal: TRIED_AGAIN,
+    open: Open::ToldAtOnce,
+    happens: |lab, old| {
+        let at = now();
+        let sid = needed_to_move(lab.setup.method);
+        let whole = lab.change_policies(|policy| policy.without(sid));
+        lab.recorder.note(&format!("no {sid}"));
+        lab.machine(old).kill("pgpool");
+        let (leader, hook) = hook_after(lab, at, |node| node != old);
+        sleep_until(hook + FAULT);
+        let (denied, log) = (lab.vpc.denied(), lab.log(leader, "vipkeeper"));
+        assert!(denied.iter().any(|(node, _)| node == lab.name_of(leader)), "{denied:?}");
+        for (_, action) in denied.iter().filter(|(node, _)| node == lab.name_of(leader)) {
+            let said = format!("is not authorized to perform: ec2:{action} on resource");
+            assert!(log.contains(&said), "its log does not say that ec2:{action} was denied");
+        }
+        lab.change_policies(|_| whole.clone());
+        lab.recorder.note("whole again");
+        let over = now();
+        eventually("everything is at the new leader", TRIED_AGAIN, || lab.agrees_on(leader));
+        let end = format!("{sid} was missed by name; counted from its return");
+        served(lab, at, leader, hook).ends_after(over, TRIED_AGAIN, end)
+    },
+    errors: &[MAY_BE_DENIED],
 };
 
 pub const RESETTING: Scenario = Scenario {

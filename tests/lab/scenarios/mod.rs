@@ -3,6 +3,7 @@
 //! Every scenario has a lab of its own, in which a leader holds the VIP when it begins. It lets things happen until one
 //! node holds the VIP for good, and tells that as a [`Story`]. This file checks how every story must end.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -128,6 +129,9 @@ impl Open {
 
 /// Pgpool's watchdog hangs, ends, or waits for its hook just when it is asked.
 const WITNESS: &str = "reason=\"Witness\"";
+
+/// The error of a scenario in which EC2 denies calls of the nodes; in every other one EC2 denies them none.
+const MAY_BE_DENIED: &str = "is not authorized to perform";
 
 const NOWHERE: &[Method] = &[];
 const EVERYWHERE: &[Method] = &[Method::ElasticIp, Method::Route, Method::SecondaryIp];
@@ -297,6 +301,9 @@ impl Scenario {
         eventually("nothing is left at another node", CLEAN, || lab.agrees_on(leader));
         stays(&lab, leader);
         lab.vpc.assert_well();
+        if !self.errors.contains(&MAY_BE_DENIED) {
+            assert_eq!(lab.vpc.denied(), BTreeSet::new(), "{name}: the printed policy is not enough");
+        }
 
         let fates = lab.fates(at, is_full().then_some(UNAWARE));
         let answers = lab.client.answers();
