@@ -14,14 +14,14 @@ use futures_util::future::{join, join_all};
 use tokio::time::{Instant, sleep};
 
 use crate::action::Action;
-use crate::binding::Binding;
+use crate::binding::{Binding, Vip};
 use crate::check::facts::{CloudFacts, CloudReads, EndpointFacts, Facts, Need};
 use crate::check::{Category, Results, asks, judge};
 use crate::commands::look::LookOnce;
 use crate::commands::policy::allowed;
 use crate::config::Config;
-use crate::ec2::ask::{Ec2Ask, Slots, Travelled};
-use crate::ec2::{Ec2Read, Urgency};
+use crate::ec2::ask::{DryRun, Ec2Ask, Slots, Travelled};
+use crate::ec2::{Ec2Error, Ec2Read, Urgency};
 use crate::identity::Identify;
 use crate::ids::{AllocationId, EniId};
 use crate::machine::clock::wall_ms;
@@ -115,14 +115,6 @@ async fn surroundings<E: Ec2Read + Ec2Ask>(config: &Config, ec2: &E, known: Know
     }
     let enis: BTreeSet<EniId> =
         vips.iter().flat_map(|vip| vip.bindings.values().flatten()).filter_map(eni_of).cloned().collect();
-    let dry_runs = async {
-        let mut answered = Vec::new();
-        for some in actions.chunks(AT_ONCE) {
-            let answers = join_all(some.iter().map(|action| ec2.dry_run(action))).await;
-            answered.extend(some.iter().cloned().zip(answers));
-        }
-        answered
-    };
     let around = join_all(enis.iter().map(|eni| async {
         let surroundings = ec2.surroundings(eni).await;
         let groups = surroundings.as_ref().ok().and_then(Option::as_ref).map(|around| around.groups.clone());
@@ -137,11 +129,8 @@ async fn surroundings<E: Ec2Read + Ec2Ask>(config: &Config, ec2: &E, known: Know
         let (vpc, subnet) = (interface.vpc.as_ref()?, interface.subnet.as_ref()?);
         Some(async { (interface.eni.clone(), ec2.table_of(vpc, subnet).await) })
     }));
-    let elastic = vips.iter().flat_map(|vip| vip.bindings.values().flatten()).filter_map(allocation_of);
-    let elastic: BTreeSet<_> = elastic.cloned().collect();
-    let border_groups =
-        async { if elastic.is_empty() { Ok(BTreeMap::new()) } else { ec2.border_groups(&elastic).await } };
-    let ((dry_runs, around), (tables, border_groups)) = join(join(dry_runs, around), join(tables, border_groups)).await;
+    let permissions = join(dry_runs(&actions, ec2), border_groups(&vips, ec2));
+    let ((dry_runs, border_groups), (around, tables)) = join(permissions, join(around, tables)).await;
     let needs = allowed(config).into_iter().map(|(account, statement, action)| Need { account, statement, action });
     let travelled = ec2.travelled();
     let tables = tables.into_iter().collect();
@@ -171,6 +160,23 @@ async fn surroundings<E: Ec2Read + Ec2Ask>(config: &Config, ec2: &E, known: Know
         border_groups,
         tables,
     }
+}
+
+/// Asks whether EC2 would carry out these actions, some of them at a time.
+async fn dry_runs<E: Ec2Ask>(actions: &[Action], ec2: &E) -> Vec<(Action, Result<DryRun, Ec2Error>)> {
+    let mut answered = Vec::new();
+    for some in actions.chunks(AT_ONCE) {
+        let answers = join_all(some.iter().map(|action| ec2.dry_run(action))).await;
+        answered.extend(some.iter().cloned().zip(answers));
+    }
+    answered
+}
+
+/// Reads the network border group of each Elastic IP of these VIPs.
+async fn border_groups<E: Ec2Ask>(vips: &[Vip], ec2: &E) -> Result<BTreeMap<AllocationId, String>, Ec2Error> {
+    let bindings = vips.iter().flat_map(|vip| vip.bindings.values().flatten());
+    let elastic: BTreeSet<_> = bindings.filter_map(allocation_of).cloned().collect();
+    if elastic.is_empty() { Ok(BTreeMap::new()) } else { ec2.border_groups(&elastic).await }
 }
 
 /// The most private addresses of an interface of this instance's type, or why that is not known.

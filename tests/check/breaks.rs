@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ec2_endpoint::{
-    AssignPrivateIpAddresses, AssociateAddress, Fault, FaultKind, ModifyNetworkInterfaceAttribute, Operation,
-    TagChange, TagSpec,
+    AssociateAddress, Fault, FaultKind, ModifyNetworkInterfaceAttribute, Operation, TagChange, TagSpec,
 };
 use vipkeeper::binding::{Account, LocalAddress};
 use vipkeeper::check::all;
@@ -44,15 +43,6 @@ pub enum Break {
 }
 
 use Break::{Facts as Found, Stage as Before};
-
-/// The ENI gets secondary addresses until it holds as many as its instance's type allows.
-fn fill_the_eni(stage: &mut Stage) {
-    stage.by_hand(Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
-        network_interface_id: stage.eni(),
-        private_ip_addresses: (201..206).map(|last| format!("10.0.1.{last}")).collect(),
-        ..Default::default()
-    }));
-}
 
 /// Each check of the configuration, the machine and EC2.
 const BREAKS: &[Broken] = &[
@@ -329,16 +319,14 @@ const BREAKS: &[Broken] = &[
         "elastic-ip-border-group",
         "failed",
         "is of us-east-1-bos-1, and eni-",
-        Before(|stage| {
-            let (allocation, now) = (stage.allocation(), stage.estate.clock.now());
-            stage
-                .estate
-                .service()
-                .change(now, |account| account.set_border_group(&allocation, "us-east-1-bos-1"))
-                .unwrap();
-        }),
+        Before(|stage| stage.put_into_border_group("us-east-1-bos-1")),
     ),
-    ("private-ip-slots", "failed", "holds 6 of 6 private IPv4 addresses, and needs 1 more", Before(fill_the_eni)),
+    (
+        "private-ip-slots",
+        "failed",
+        "holds 6 of 6 private IPv4 addresses, and needs 1 more",
+        Before(|stage| stage.fill_the_eni()),
+    ),
     ("secondary-in-subnet", "failed", "10.0.9.50 is outside", Before(|stage| secondary(stage, "10.0.9.50"))),
     ("secondary-not-reserved", "failed", "10.0.1.2 is one of the five", Before(|stage| secondary(stage, "10.0.1.2"))),
     (

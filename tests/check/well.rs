@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ec2_endpoint::account::model::Permission;
-use ec2_endpoint::{ModifyNetworkInterfaceAttribute, Operation, Policy, TagChange, TagSpec};
+use ec2_endpoint::{AssignPrivateIpAddresses, ModifyNetworkInterfaceAttribute, Operation, Policy, TagChange, TagSpec};
 use vipkeeper::binding::{Account, OnRelease};
 use vipkeeper::check::facts::{
     Capability, CloudFacts, CloudReads, EndpointFacts, Facts, Judged, MachineFacts, Peer, PgpoolFacts, PgpoolProcess,
@@ -92,12 +92,27 @@ impl Stage {
         self.estate.nodes[0].eni.clone()
     }
 
-    pub fn allocation(&self) -> String {
+    fn allocation(&self) -> String {
         self.estate.account().elastic_ips().next().unwrap().allocation_id.clone()
     }
 
     pub fn by_hand(&self, operation: Operation) {
         self.estate.by_hand(&operation);
+    }
+
+    /// The Elastic IP becomes one of a Local Zone.
+    pub fn put_into_border_group(&self, group: &str) {
+        let (allocation, now) = (self.allocation(), self.estate.clock.now());
+        self.estate.service().change(now, |account| account.set_border_group(&allocation, group)).unwrap();
+    }
+
+    /// The ENI gets secondary addresses until it holds as many as its instance's type allows.
+    pub fn fill_the_eni(&self) {
+        self.by_hand(Operation::AssignPrivateIpAddresses(AssignPrivateIpAddresses {
+            network_interface_id: self.eni(),
+            private_ip_addresses: (201..206).map(|last| format!("10.0.1.{last}")).collect(),
+            ..Default::default()
+        }));
     }
 
     fn let_in(&self, protocol: &str, ports: Option<(i32, i32)>, from: &str) {
