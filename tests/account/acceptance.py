@@ -17,19 +17,23 @@ import sys
 import time
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import ClientError, WaiterError
 
 HERE = pathlib.Path(__file__).resolve().parent
 TEMPLATE = HERE.parents[1] / "packaging/cloudformation/cluster.yaml"
 # The template's own choice.
 IMAGE = "/aws/service/debian/release/12/latest/amd64"
+# Systems Manager gives back 24,000 characters of what a command prints, and a move takes fewer than 80.
+MOST_MOVES = 250
 # The answers of the embedded endpoint to the same calls; the project's tests keep the file true.
 ENDPOINT = json.loads((HERE / "endpoint.json").read_text())
 COST = """
 It makes, in {account} in {region}: one VPC, three {type} instances, their public IPv4 addresses, {more}
-and a bucket for the package. At AWS's list prices of 2026 for us-east-1 that is about {price} USD an hour; it takes half an
-hour. More than 100 moves of an Elastic IP in a month cost 0.10 USD each: this makes {moves}. Everything is deleted at the
-end, also after a failure. Should this program be killed, delete by hand:
+and a bucket for the package. That is about {price} USD an hour, by prices for us-east-1 that were written down on 2026-11-28 and not
+compared since: look at the price list, https://aws.amazon.com/ec2/pricing/on-demand/. It takes half an hour. AWS may charge moves
+of an Elastic IP, about 0.10 USD each after the first 100 of a month: this makes {moves}. Everything is deleted at the end, also
+after a failure. Should this program be killed, delete by hand:
 
     aws cloudformation delete-stack --region {region} --stack-name {stack}
     aws s3 rb --region {region} --force s3://{stack}
@@ -50,13 +54,16 @@ def arguments():
     parser.add_argument("--method", choices=["route", "elastic-ip"], required=True)
     parser.add_argument("--package", required=True, help="vipkeeper's .deb")
     parser.add_argument("--region", help="otherwise that of the environment or of the profile")
-    parser.add_argument("--moves", type=int, default=100, help="moves that are measured (100)")
+    parser.add_argument("--moves", type=int, default=100, help=f"moves that are measured, {MOST_MOVES} at most (100)")
     parser.add_argument("--instance-type", default="t3.small")
     parser.add_argument("--image", help="a parameter of Systems Manager with the image's id, instead of the template's")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--on", help="a program that plays the nodes: it gets the instance and the command")
     parser.add_argument("--patience", type=float, default=900, help="seconds that anything may take (900)")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not 1 <= options.moves <= MOST_MOVES:
+        parser.error(f"--moves: 1 to {MOST_MOVES}")
+    return options
 
 
 class Account:
@@ -68,18 +75,29 @@ class Account:
         if session.region_name is None:
             raise Failed("no region: give --region")
         self.region = session.region_name
-        names = ["cloudformation", "ec2", "s3", "ssm", "sts"]
-        self.cloudformation, self.ec2, self.s3, self.ssm, self.sts = map(session.client, names)
+        names = ["cloudformation", "ec2", "ssm", "sts"]
+        self.cloudformation, self.ec2, self.ssm, self.sts = map(session.client, names)
+        # A URL of the bucket's own region: to the others a new bucket answers with a redirection, which no signature survives.
+        virtual = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
+        self.s3 = session.client("s3", config=Config(signature_version="s3v4", s3=virtual))
         self.name = f"vipkeeper-acceptance-{secrets.token_hex(4)}"
         self.has_stack = self.has_bucket = False
 
+    def look(self):
+        """Whether the image is there, before anything is made."""
+        image = self.options.image or IMAGE
+        try:
+            self.ssm.get_parameter(Name=image)
+        except self.ssm.exceptions.ParameterNotFound:
+            raise Failed(f"{self.region} has no parameter {image}: name another with --image. Nothing was made") from None
+
     def ask(self):
         elastic = self.options.method == "elastic-ip"
-        more = "an Elastic IP, a VPC endpoint in three zones" if elastic else "two route tables"
+        more = "an Elastic IP, a VPC endpoint in three zones and three in one" if elastic else "two route tables"
         account = self.sts.get_caller_identity()["Account"]
         told = {"account": account, "region": self.region, "type": self.options.instance_type, "stack": self.name}
         moves = self.options.moves + 10 if elastic else "none"
-        print(COST.format(more=more, price="0.12" if elastic else "0.08", moves=moves, **told), flush=True)
+        print(COST.format(more=more, price="0.15" if elastic else "0.08", moves=moves, **told), flush=True)
         if not self.options.yes and input("Go on? [yes/no] ") != "yes":
             raise Failed("nothing was made")
 
@@ -117,7 +135,14 @@ class Account:
             OnFailure="DO_NOTHING",
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
         )
-        self.cloudformation.get_waiter("stack_create_complete").wait(StackName=self.name)
+        try:
+            self.cloudformation.get_waiter("stack_create_complete").wait(StackName=self.name)
+        except WaiterError as error:
+            # The reasons go with the stack.
+            events = self.cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]
+            failed = [one for one in reversed(events) if one["ResourceStatus"] == "CREATE_FAILED"]
+            why = [f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason')}" for one in failed]
+            raise Failed(f"{error}: {'; '.join(why)}") from None
         shown = self.cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]["Outputs"]
         return {one["OutputKey"]: one["OutputValue"] for one in shown}
 
@@ -164,21 +189,24 @@ class Cluster:
             self.nodes[shown["NetworkInterfaces"][0]["NetworkInterfaceId"]] = node
 
     def on(self, node, line, may_fail=False):
-        """A command on a node, as root: what it says."""
+        """A command on a node, as root: what it prints."""
         if self.options.on:
             done = subprocess.run([self.options.on, node, line], capture_output=True, text=True, check=False)
-            status, text = done.returncode, done.stdout
+            status, text, errors = done.returncode, done.stdout, done.stderr
         else:
-            status, text = self.by_systems_manager(node, line)
+            status, text, errors = self.by_systems_manager(node, line)
         if status != 0 and not may_fail:
-            raise Failed(f"{node}: {line}: {status}: {text}")
+            raise Failed(f"{node}: {line[:200]}: {status}: {text}{errors}")
         return text
 
     def by_systems_manager(self, node, line):
         ssm = self.account.ssm
-        sent = ssm.send_command(
-            InstanceIds=[node], DocumentName="AWS-RunShellScript", Parameters={"commands": [line]}
-        )["Command"]["CommandId"]
+        # Each move is watched for some seconds.
+        more_s = 10 * self.options.moves
+        limit_s = int(self.options.patience + more_s)
+        command = {"commands": [line], "executionTimeout": [str(limit_s)]}
+        sent = ssm.send_command(InstanceIds=[node], DocumentName="AWS-RunShellScript", Parameters=command)
+        sent = sent["Command"]["CommandId"]
 
         def done():
             try:
@@ -187,20 +215,19 @@ class Cluster:
                 return None
             return None if shown["Status"] in ("Pending", "InProgress", "Delayed") else shown
 
-        # Each move is watched for some seconds.
-        shown = self.wait(f"the end of '{line[:60]}'", done, 10 * self.options.moves)
-        return shown["ResponseCode"], shown["StandardOutputContent"] + shown["StandardErrorContent"]
+        shown = self.wait(f"the end of '{line[:60]}'", done, more_s)
+        return shown["ResponseCode"], shown["StandardOutputContent"], shown["StandardErrorContent"]
 
     def wait(self, what, is_so, more_s=0):
         """Waits until it is so; returns it."""
-        patience = self.options.patience + more_s
-        until = time.monotonic() + patience
+        patience_s = self.options.patience + more_s
+        until = time.monotonic() + patience_s
         while True:
             found = is_so()
             if found:
                 return found
             if time.monotonic() > until:
-                raise Failed(f"not within {patience:.0f} s: {what}")
+                raise Failed(f"not within {patience_s:.0f} s: {what}")
             time.sleep(1)
 
     def leader(self):
@@ -245,14 +272,17 @@ def walkthrough(cluster):
     timed("every node is set up", is_ready)
     old = timed("a node leads", cluster.leader)
     for node in cluster.nodes.values():
-        print(f"  {node}: {cluster.on(node, 'vipkeeper check', True)}")
+        # 3 is the exit status for warnings alone.
+        print(f"  {node}: {cluster.on(node, 'vipkeeper check || [ $? = 3 ]')}")
     cluster.on(old, "systemctl stop pgpool2")
     new = timed("another node leads", lambda: cluster.leader() not in (None, old) and cluster.leader())
     cluster.on(old, "systemctl start pgpool2")
     cluster.remove()
 
     def is_back():
-        cluster.on(new, "vipkeeper status", True)
+        if cluster.options.on:
+            # The program that plays the nodes has no daemon, and puts back what is gone when it is asked.
+            cluster.on(new, "vipkeeper status")
         return cluster.leader() == new
 
     timed("what was removed by hand is back", is_back)
@@ -262,21 +292,26 @@ def walkthrough(cluster):
             raise Failed("a restart of the daemon moved the VIP")
         time.sleep(0.2)
     print("  a restart of the daemon moved nothing", flush=True)
+    return old, new
 
 
-def measure(cluster):
-    """Measures on the third node, between the other two, while every node holds."""
-    (first, a), (second, b), (_, third) = cluster.nodes.items()
+def measure(cluster, led):
+    """Measures on the node that never led, between the other two, while every node holds. A node that an Elastic IP has left may
+    have no public address any more, and packages come by that."""
+    by_node = {node: eni for eni, node in cluster.nodes.items()}
+    (first, a), (second, b) = [(by_node[node], node) for node in led]
+    third = next(node for node in by_node if node not in led)
     for eni, node in [(first, a), (second, b)]:
         cluster.on(node, f"vipkeeper hold {cluster.vip} --for 1h && {RESPONDER.format(eni=eni)}")
         if not cluster.allocation:
             cluster.on(node, f"ip address add {cluster.vip}/32 dev lo", True)
     cluster.on(third, f"vipkeeper hold {cluster.vip} --for 1h")
-    cluster.on(third, "apt-get -qq install --yes python3-boto3")
+    cluster.on(third, "apt-get -qq -o DPkg::Lock::Timeout=300 install --yes python3-boto3")
     order = {
         "method": cluster.options.method,
         "vip": cluster.vip,
-        "tables": cluster.tables,
+        # The moment of a move is that of the last table, so the last one is the nodes' own: the probe's packets go by it.
+        "tables": cluster.tables[::-1],
         "allocation": cluster.allocation,
         "enis": [first, second],
         "rounds": cluster.options.moves,
@@ -314,28 +349,34 @@ def tell(method, found):
     print(f"  the embedded endpoint differs in {differing} of {len(found['answers'])} answers", flush=True)
 
 
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
 def interrupted(number, _frame):
+    # Nothing may interrupt the end.
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     raise Failed(f"ended by signal {number}")
 
 
 def main():
     options = arguments()
-    for number in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]:
+    for number in SIGNALS:
         signal.signal(number, interrupted)
-    failure, account, left = None, None, []
+    failure, account = None, None
     try:
         account = Account(options)
+        account.look()
         account.ask()
         cluster = Cluster(account, account.create())
         print("walkthrough:", flush=True)
-        walkthrough(cluster)
+        led = walkthrough(cluster)
         print("measured:", flush=True)
-        tell(options.method, measure(cluster))
+        tell(options.method, measure(cluster, led))
     except Exception as error:  # Whatever it is, everything is deleted.
         failure = f"{type(error).__name__}: {error}"
     finally:
-        # Nothing may interrupt the end.
-        for number in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]:
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         left = account.delete() if account else []
     for line in left:

@@ -9,6 +9,7 @@ While it runs, nothing else moves the VIP: every node holds (`vipkeeper hold`), 
 """
 
 import json
+import os
 import socket
 import sys
 import threading
@@ -19,8 +20,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 # After so long neither a read nor a packet is waited for.
-PATIENCE_S = 60
+PATIENCE_S = float(os.environ.get("MEASURE_PATIENCE_S", "60"))
 PROBE_EACH_S = 0.02
+# After so many moves in a row that no packet followed, packets are waited for no more.
+MISSED = 3
 # EC2 bears twenty reads of a kind a second, of the whole account (request throttling for the EC2 API).
 READ_EACH_S = 0.1
 
@@ -36,7 +39,9 @@ class Routes:
             where = {"RouteTableId": table, "DestinationCidrBlock": self.destination}
             try:
                 self.ec2.replace_route(**where, NetworkInterfaceId=eni)
-            except ClientError:
+            except ClientError as error:
+                if "NotFound" not in str(error) and "InvalidParameterValue" not in str(error):
+                    raise
                 # EC2 replaces nothing that is not there.
                 self.ec2.create_route(**where, NetworkInterfaceId=eni)
 
@@ -144,7 +149,6 @@ def one_move(pointer, eni, probe, settle_s):
             stale, back, last_stale = stale + 1, back + was_seen, began
         time.sleep(max(0, READ_EACH_S - (time.monotonic() - began)))
     arrived = probe.first_from(eni, answered) if probe else None
-    # Systems Manager gives back no more than 24,000 characters.
     packet_s = None if arrived is None else round(arrived - answered, 3)
     return {"read_s": round(last_stale - answered, 3), "stale": stale, "back": back, "packet_s": packet_s}
 
@@ -159,9 +163,12 @@ def main(order):
         probe = Probe((order["vip"], order["port"]))
         probe.start()
     pointer.point(here)
-    moves = []
+    moves, missed = [], 0
     for round_number in range(order["rounds"]):
         moves.append(one_move(pointer, [elsewhere, here][round_number % 2], probe, order["settle_s"]))
+        missed = missed + 1 if probe and moves[-1]["packet_s"] is None else 0
+        if missed == MISSED:
+            probe = None
     print(json.dumps({"moves": moves, "answers": pointer.answers(here, elsewhere)}))
 
 
