@@ -143,7 +143,7 @@ mod tests {
     fn values(value: &Value, at: &str, all: &mut Vec<String>) {
         match value {
             Value::Object(fields) => {
-                fields.iter().for_each(|(name, value)| values(value, &format!("{at}/{name}"), all))
+                fields.iter().for_each(|(name, value)| values(value, &format!("{at}/{name}"), all));
             }
             Value::Array(items) => {
                 items.iter().enumerate().for_each(|(nth, value)| values(value, &format!("{at}/{nth}"), all));

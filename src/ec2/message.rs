@@ -171,11 +171,13 @@ pub fn refused(operation: &'static str, class: Class, message: impl Into<String>
 /// Shortens a text to one line of bounded length. An encoded authorization message is a kilobyte that people cannot
 /// read: it is cut, and the line says where to find the whole message and how to decode it. The ARNs in the part that
 /// is cut off are kept: one of them names the policy that denies.
+#[must_use]
 pub fn one_line(text: &str) -> String {
     within(LONGEST, text)
 }
 
 /// As [`one_line`], for the list of what the sources of credentials said.
+#[must_use]
 pub fn list_on_one_line(text: &str) -> String {
     within(LONGEST_LIST, text)
 }
