@@ -1,6 +1,6 @@
 //! The program as it is installed: what it answers, and with which exit code.
 #![cfg(feature = "aws")]
-#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail as the test itself")]
 #![expect(clippy::disallowed_methods, reason = "a test may wait")]
 
 #[path = "cli/boundaries.rs"]
