@@ -306,7 +306,8 @@ pub fn learn(own: &mut OwnClaim, vip: &Vip, claims: &Claims, now: Moment) {
     match newest(&terms, me).filter(|rival| is_newer(rival, me, own.term)) {
         Some(rival) => {
             let (on, shown_at) = shown_on(claims, anchor, &rival);
-            if own.superseded_by.is_none() || shown_at > own.rival_shown_at {
+            // The reads of one claim tell nothing of when another one was shown.
+            if own.superseded_by.as_ref() != Some(&rival) || shown_at > own.rival_shown_at {
                 own.rival_shown_at = now;
             }
             own.rival_on = on;

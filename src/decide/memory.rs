@@ -14,7 +14,7 @@ use crate::decide::keep::{self, Keeping};
 use crate::decide::timing::{CALM, CONTESTED_FROM, NOT_FRESH, RAISE_WINDOW, SETTLE};
 use crate::desired::{Claim, Desired};
 use crate::ids::{AssociationId, ClaimId, InstanceId, Term};
-use crate::observe::seen::{Claims, Moment, Now, Observed, Seen, Sight};
+use crate::observe::seen::{Claims, Holder, Moment, Now, Observed, Seen, Sight};
 
 /// The memory of one VIP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -50,8 +50,9 @@ pub struct Track {
     /// The state of the binding after this node's last accepted write. A look that began before the moment given is not
     /// believed if it contradicts this state.
     pub expected: Option<(Seen, Moment)>,
-    /// When the binding was first seen elsewhere since it last pointed here.
-    pub elsewhere_since: Option<Moment>,
+    /// The holder at which the binding was seen last, if not here, and since when each look that showed the binding has
+    /// shown it there. A look at one holder is no look at the next one, whose claim may not be on record yet.
+    pub elsewhere: Option<(Holder, Moment)>,
     /// Whether the binding has been seen elsewhere, or absent, since this node stopped being leader.
     pub gone: bool,
     /// Whether this daemon itself saw the binding here while this node led, and has not seen the binding leave since. A
@@ -71,6 +72,12 @@ impl Track {
             Some((seen, until)) if sight.at < *until => seen,
             _ => &sight.seen,
         }
+    }
+
+    /// Since when the looks have shown the binding at this holder; `None` if they have not.
+    #[must_use]
+    pub fn elsewhere_since(&self, holder: &Holder) -> Option<Moment> {
+        self.elsewhere.as_ref().filter(|(known, _)| known.is_same(holder)).map(|(_, since)| *since)
     }
 }
 
@@ -188,7 +195,7 @@ impl Memory {
         });
         for track in self.tracks.values_mut() {
             track.applied = false;
-            track.elsewhere_since = None;
+            track.elsewhere = None;
             // Somebody else may meanwhile have taken a binding that this node took under an earlier claim.
             track.expected.take_if(|(seen, _)| matches!(seen, Seen::Here { .. }));
         }
@@ -221,7 +228,7 @@ impl Memory {
         if matches!(purpose, Purpose::Retake | Purpose::Restore) {
             track.retakes = track.retakes.saturating_add(1);
             track.last_retake = Some(now);
-            track.elsewhere_since = None;
+            track.elsewhere = None;
         }
     }
 
@@ -244,7 +251,7 @@ impl Memory {
     ///
     /// - `expected`: a read that lags behind an own write leads to a change that EC2 refuses (a binding that is put back only
     ///   if it is free, a release by its association), or to a second look after [`SETTLE`].
-    /// - `elsewhere_since`, `retakes` and `last_retake`: the second look begins anew, and the waits before a retake grow anew
+    /// - `elsewhere`, `retakes` and `last_retake`: the second look begins anew, and the waits before a retake grow anew
     ///   from the shortest one.
     /// - `watched`: under a hold, a binding whose leadership ended before the restart stays until the hold ends.
     /// - `newest_seen`: the first look raises the term of a young claim once more.
@@ -351,12 +358,13 @@ impl Track {
         let claim = claim.filter(|_| leads || matches!(standing, Standing::Superseded(_)));
         match (seen, claim) {
             (Seen::Here { .. }, Some(own)) => {
-                self.elsewhere_since = None;
+                self.elsewhere = None;
                 self.applied |= leads && sight.at >= own.adopted_at;
             }
-            (Seen::Absent, _) | (_, None) => self.elsewhere_since = None,
-            (Seen::Elsewhere(_), Some(_)) if self.applied => {
-                self.elsewhere_since.get_or_insert(sight.at);
+            (Seen::Absent, _) | (_, None) => self.elsewhere = None,
+            (Seen::Elsewhere(holder), Some(_)) if self.applied => {
+                let since = self.elsewhere_since(&holder).unwrap_or(sight.at);
+                self.elsewhere = Some((holder, since));
             }
             (Seen::Elsewhere(_) | Seen::Unknown(_), Some(_)) => {}
         }

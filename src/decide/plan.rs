@@ -228,7 +228,7 @@ impl Planner<'_> {
                 let lags = self.claims_lag(sight);
                 // The record is still being read in this look. It may show a newer claim, and then the binding is
                 // where it should be.
-                if lags && track.elsewhere_since.is_none_or(|since| since >= sight.at) {
+                if lags && track.elsewhere_since(holder).is_none_or(|since| since >= sight.at) {
                     return say(State::Waiting, Why::SecondLook { holder: holder.to_string() });
                 }
                 let reason = if holder.blackhole { DriftReason::Blackhole } else { DriftReason::Elsewhere };
@@ -278,8 +278,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Takes back a binding that this leader had and somebody else holds now, after a second look. The second look finds a
-    /// newer claim that is not on record yet. A binding that is left over from a newer claim needs none: its holder gave
+    /// Takes back a binding that this leader had and somebody else holds now, after a second look at that holder. The second
+    /// look finds a newer claim that is not on record yet. A binding whose holder changes from look to look is drift, and is
+    /// not fought for. A binding that is left over from a newer claim needs none: its holder gave
     /// that claim up.
     fn retake(
         &self,
@@ -290,7 +291,7 @@ impl Planner<'_> {
         look_at: &mut Option<Moment>,
     ) -> Verdict {
         let own = self.memory.claim.as_ref();
-        let since = track.elsewhere_since.unwrap_or(sight.at);
+        let since = track.elsewhere_since(holder).unwrap_or(sight.at);
         // One retake is no fight yet: a person may have changed two things, one after the other.
         let due = since + pause_after(track.retakes.saturating_sub(1));
         let is_left_over = own.is_some_and(|own| claim::is_left_over(own, holder, since));

@@ -68,6 +68,16 @@ pub struct Holder {
     pub blackhole: bool,
 }
 
+impl Holder {
+    /// Whether two looks show one holder: the same target, and not of two different instances. EC2 may show the instance in
+    /// one look and not in the other, and a target that is gone was there before.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let differs = self.instance.as_ref().zip(other.instance.as_ref()).is_some_and(|(one, other)| one != other);
+        self.name == other.name && !differs
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.instance.as_ref().filter(|instance| instance.as_str() != self.name) {

@@ -142,12 +142,15 @@ fn number(id: &AssociationId) -> u8 {
     id.as_str().trim_start_matches("eipassoc-").parse().unwrap()
 }
 
+/// The holder that is none of the nodes. It also stands for any holder where no rule asks for the holder.
+const OUTSIDE: &str = "eni-x";
+
 fn elsewhere() -> Seen {
-    Seen::Elsewhere(Holder { name: "eni-x".to_owned(), instance: None, blackhole: false })
+    Seen::Elsewhere(Holder { name: OUTSIDE.to_owned(), instance: None, blackhole: false })
 }
 
 fn held_by(node: u8) -> Seen {
-    Seen::Elsewhere(Holder { name: "eni-x".to_owned(), instance: Some(instance(node)), blackhole: false })
+    Seen::Elsewhere(Holder { name: format!("eni-{}", letter(node)), instance: Some(instance(node)), blackhole: false })
 }
 
 /// Whether the last read, which may be older than the end of a newer claim, makes that claim stand again.
@@ -421,7 +424,8 @@ impl Locals {
         match (mutant, &mut it.memory.claim) {
             (Some(Mutant::NeverSuperseded), Some(own)) => own.superseded_by = None,
             (Some(Mutant::OneLook), _) => {
-                it.memory.tracks.values_mut().for_each(|track| track.elsewhere_since = Some(Moment::ZERO));
+                let tracks = it.memory.tracks.values_mut();
+                tracks.filter_map(|track| track.elsewhere.as_mut()).for_each(|(_, since)| *since = Moment::ZERO);
             }
             _ => {}
         }

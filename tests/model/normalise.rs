@@ -8,7 +8,7 @@ use vipkeeper::decide::timing::SETTLE;
 use vipkeeper::ids::Term;
 use vipkeeper::observe::seen::{Claims, Moment, Seen};
 
-use super::{File, Local, Locals, NOW, claim_id, elsewhere, instance};
+use super::{File, Local, Locals, NOW, OUTSIDE, claim_id, elsewhere, instance};
 use crate::rules::Pointing;
 
 impl Locals {
@@ -84,7 +84,7 @@ impl Locals {
             track.watched = false;
             track.retakes = track.retakes.min(4);
             track.last_retake = None;
-            if let Some(since) = &mut track.elsewhere_since {
+            if let Some((_, since)) = &mut track.elsewhere {
                 let hold = [6, 6, 12, 24, 30][track.retakes as usize];
                 let between = looked_at.saturating_sub(*since).min(Duration::from_secs(hold));
                 // A look counts for 12 s. For that long, it keeps its place in the order with the look that read the
@@ -143,20 +143,27 @@ impl Locals {
     }
 }
 
-/// Who holds the binding matters only if the holder was seen to give up a newer claim.
+/// Who holds the binding matters only if the holder was seen to give up a newer claim, or while a leader that had the
+/// binding compares its looks.
 fn forget_holder(it: &mut Local) {
     let given_up = it.memory.claim.as_ref().map(|own| &own.seen_given_up);
-    for sight in it.observed.sights.values_mut() {
-        if let Seen::Elsewhere(holder) = &mut sight.seen {
-            holder.instance.take_if(|node| !given_up.is_some_and(|given_up| given_up.contains_key(node)));
+    let is_forgotten = |node: &mut _| !given_up.is_some_and(|given_up| given_up.contains_key(node));
+    for (key, sight) in &mut it.observed.sights {
+        let Seen::Elsewhere(holder) = &mut sight.seen else { continue };
+        holder.instance.take_if(is_forgotten);
+        if !it.memory.tracks.get(key).is_some_and(|track| track.elsewhere.is_some()) {
+            OUTSIDE.clone_into(&mut holder.name);
         }
+    }
+    for (holder, _) in it.memory.tracks.values_mut().filter_map(|track| track.elsewhere.as_mut()) {
+        holder.instance = None;
     }
 }
 
 /// When a node learned that a newer claim was given up matters to the last read if that read shows the claim, to reads that
 /// begin within 5 s, and to a binding that was seen elsewhere before. Otherwise the term alone matters.
 fn keep_what_hides_a_claim(it: &mut Local, oldest: Moment) {
-    let since = it.memory.tracks.values().find_map(|track| track.elsewhere_since);
+    let since = it.memory.tracks.values().find_map(|track| track.elsewhere.as_ref().map(|(_, since)| *since));
     let Some(own) = &mut it.memory.claim else { return };
     let (claims, look) = (&it.observed.claims, it.look);
     for (node, (given_up, learned_at)) in &mut own.seen_given_up {
@@ -200,6 +207,6 @@ pub(super) fn pass(it: &mut Local, by: Duration) {
     memory.recorded.iter_mut().for_each(|(_, at)| back(at));
     for track in memory.tracks.values_mut() {
         track.expected.iter_mut().for_each(|(_, until)| back(until));
-        track.elsewhere_since.iter_mut().for_each(back);
+        track.elsewhere.iter_mut().for_each(|(_, since)| back(since));
     }
 }

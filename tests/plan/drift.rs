@@ -203,6 +203,86 @@ fn what_points_elsewhere_is_taken_back_after_a_second_look() {
 }
 
 #[test]
+fn a_look_at_one_holder_is_no_look_at_the_next_one() {
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see route=here a=100
+        120 see route=i-b a=100 b=-115
+        130 see route=i-c a=100 b=-115
+          => route drift [elsewhere]: points at i-c; looking twice before taking it back
+          => look at 135
+        135 see route=i-c a=100 b=-115 c=129
+          => superseded by i-c 129
+          => route in_sync: at i-c
+          => look at 137
+        ",
+    );
+    // The holder that left has given up its claim, and the next one has claimed anew.
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        120 see route=i-b a=100 b=115
+          => superseded by i-b 115
+          => route in_sync: at i-b
+          => look at 122
+        130 see route=i-c a=100 b=-115
+          => route drift [elsewhere]: points at i-c; looking twice before taking it back
+          => look at 135
+        ",
+    );
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        106 see route=eni-x a=100
+        110 see route=i-c a=100 c=-108
+          => route retake [elsewhere]: replace route 20.0.0.50/32 in rtb-1 with eni-a
+        ",
+    );
+}
+
+#[test]
+fn a_binding_whose_holder_changes_with_each_look_is_told_and_not_fought_for() {
+    check(
+        "elastic_ip",
+        "
+        100 leader@100
+        100.2 accept
+        106 see elastic_ip=eni-x a=100
+        111 see elastic_ip=eni-y a=100
+          => elastic_ip drift [elsewhere]: points at eni-y; looking twice before taking it back
+          => look at 116
+        116 see elastic_ip=eni-x a=100
+          => elastic_ip drift [elsewhere]: points at eni-x; looking twice before taking it back
+          => look at 121
+        120 see elastic_ip=? a=100
+        121 see elastic_ip=eni-x a=100
+          => elastic_ip retake [elsewhere]: associate eipalloc-1 with eni-a at 10.0.0.9
+        ",
+    );
+}
+
+#[test]
+fn a_target_that_goes_is_still_the_holder_that_was_looked_at() {
+    check(
+        "route",
+        "
+        100 leader@100
+        100.2 accept
+        120 see route=eni-x a=100
+        125 see route=eni-x! a=100
+          => route retake [blackhole]: replace route 20.0.0.50/32 in rtb-1 with eni-a
+        ",
+    );
+}
+
+#[test]
 fn what_goes_again_is_put_back_as_soon_as_the_wait_is_over() {
     check(
         "elastic_ip",

@@ -1,6 +1,13 @@
 //! A leader whose claim was ended by a newer one: its looks for the newer claim's end, and how it leads again.
 
-use crate::script::check;
+use std::time::Duration;
+
+use vipkeeper::decide::memory::Memory;
+use vipkeeper::desired::{Claim, Desired};
+use vipkeeper::ids::{ClaimId, Term};
+use vipkeeper::observe::seen::{Claims, Now, Observed};
+
+use crate::script::{check, node, unseen, vip};
 
 #[test]
 fn a_superseded_claim_follows_when_the_newer_one_is_withdrawn() {
@@ -288,4 +295,27 @@ fn what_leaves_again_after_it_was_taken_back_is_not_left_over_any_more() {
           => look at 130.2
         ",
     );
+}
+
+/// A look may begin before the answer of the one before it. EC2's reads lag by 5 s from the answer on that showed this claim
+/// first, and not from the answer that showed another one.
+#[test]
+fn each_newer_claim_counts_for_as_long_as_reads_may_be_older_than_it() {
+    let (vip, at) = (vip("elastic_ip"), Duration::from_millis);
+    let claim = Claim { id: ClaimId::new("c1"), started_ms: 100_000, started_at: Some(at(100_000)) };
+    let mut memory = Memory::default();
+    let mut superseded_by = |began: u64, answered: u64, terms: &[(&str, u64)]| {
+        let terms = terms.iter().map(|(name, ms)| (node(name), Term(*ms))).collect();
+        let (withdrawn, implausible, edited, elsewhere) = Default::default();
+        let claims = Claims::Read { terms, withdrawn, implausible, edited, at: at(began), elsewhere };
+        let mut observed = Observed { claims, ..unseen(&vip) };
+        let now = Now { at: at(answered), wall_ms: answered };
+        memory.learn(&vip, &Desired::Leader(claim.clone()), &mut observed, now);
+        memory.claim.as_ref().and_then(|own| own.superseded_by.clone()).map(|rival| rival.node)
+    };
+    assert_eq!(superseded_by(100_000, 100_100, &[]), None);
+    assert_eq!(superseded_by(110_000, 112_000, &[("b", 108_000)]), Some(node("b")));
+    assert_eq!(superseded_by(111_000, 113_000, &[("b", 108_000), ("c", 109_000)]), Some(node("c")));
+    assert_eq!(superseded_by(117_500, 117_600, &[]), Some(node("c")), "the read may be older than the claim");
+    assert_eq!(superseded_by(118_000, 118_100, &[]), None);
 }

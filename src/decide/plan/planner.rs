@@ -24,7 +24,7 @@ pub(super) static NOT_READ: Sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRe
 pub(super) static NO_TRACK: Track = Track {
     applied: false,
     expected: None,
-    elsewhere_since: None,
+    elsewhere: None,
     gone: false,
     watched: false,
     retakes: 0,
