@@ -73,12 +73,12 @@ impl OwnClaim {
     /// Corrects a term that came from a wrong clock: the hook's own clock, or the clock of another node over whose term
     /// this claim was raised. The corrected term is the time at which the hook ran, by EC2's clock. This node's own wall
     /// clock corrects no term, because nobody knows whether it was wrong then or is wrong now. `server_ms` is the time on
-    /// EC2's clock in milliseconds since the Unix epoch, if it is known.
-    pub fn mend_term(&mut self, now: Moment, server_ms: Option<u64>) {
+    /// EC2's clock in milliseconds since the Unix epoch, if it is known. The term does not fall below `unused`.
+    pub fn mend_term(&mut self, now: Moment, server_ms: Option<u64>, unused: Term) {
         let Some(server_ms) = server_ms.filter(|_| !self.term_mended) else { return };
         let began_ms = server_ms.saturating_sub(millis(self.age(now)));
         if self.term.0.abs_diff(began_ms) > millis(CLOCK_WAS_WRONG) {
-            self.term = Term(began_ms);
+            self.term = Term(began_ms).max(unused);
             self.recorded = false;
             self.term_settled = false;
         }
@@ -125,7 +125,7 @@ pub fn millis(duration: Duration) -> u64 {
 /// such a term says nothing: it would end claims that are still to come, wherever else they stand.
 pub fn set_apart_implausible(claims: &mut Claims, unix_ms: u64) {
     let Claims::Read { terms, withdrawn, implausible, elsewhere, .. } = claims else { return };
-    let latest = Term(unix_ms.saturating_add(millis(PLAUSIBLE_AHEAD)));
+    let latest = latest_plausible(unix_ms);
     let copies = elsewhere.values_mut().map(|copies| &mut copies.withdrawn);
     copies.chain([withdrawn]).for_each(|withdrawn| withdrawn.retain(|_, given_up| *given_up <= latest));
     implausible.append(terms);
@@ -133,6 +133,12 @@ pub fn set_apart_implausible(claims: &mut Claims, unix_ms: u64) {
     for copies in elsewhere.values_mut() {
         implausible.extend(copies.terms.extract_if(.., |_, term| *term > latest));
     }
+}
+
+/// The latest term that may be a claim's. `unix_ms` is the time in milliseconds since the Unix epoch.
+#[must_use]
+pub fn latest_plausible(unix_ms: u64) -> Term {
+    Term(unix_ms.saturating_add(millis(PLAUSIBLE_AHEAD)))
 }
 
 /// The claims of all resources together.
@@ -263,6 +269,14 @@ pub fn has_given_up(claims: &Claims, node: &InstanceId) -> bool {
     Whole::of(claims).is_some_and(|whole| whole.terms.get(node) == Some(&WITHDRAWN))
 }
 
+/// The highest of this node's own terms in a read, besides a claim's with `term`: given up in any place, or standing above
+/// that term.
+#[must_use]
+pub fn highest_earlier(claims: &Claims, me: &InstanceId, term: Term) -> Option<Term> {
+    let whole = Whole::of(claims)?;
+    whole.terms.get(me).filter(|own| **own > term).max(whole.withdrawn.get(me)).copied()
+}
+
 /// Whether another node's claim is newer than this node's claim with the term `mine`.
 #[must_use]
 pub fn is_newer(rival: &Rival, me: &InstanceId, mine: Term) -> bool {
@@ -294,11 +308,12 @@ pub fn learn(own: &mut OwnClaim, vip: &Vip, claims: &Claims, now: Moment) {
     }
     if began_under_claim && !own.term_settled {
         own.term_settled = true;
+        let earlier = highest_earlier(claims, me, own.term);
+        let highest = newest(&terms, me).map(|rival| rival.term).max(earlier);
         if own.age(now) <= RAISE_WINDOW
-            && let Some(highest) = newest(&terms, me)
-            && highest.term >= own.term
+            && let Some(highest) = highest.filter(|highest| *highest >= own.term)
         {
-            own.term = highest.term.next();
+            own.term = highest.next();
             own.recorded = false;
         }
     }

@@ -98,13 +98,20 @@ impl Memory {
     /// clock while EC2's is not known, and implausible terms in `observed` are set apart.
     pub fn learn(&mut self, vip: &Vip, desired: &Desired, observed: &mut Observed, now: Now) {
         let Now { at: now, wall_ms } = now;
-        claim::set_apart_implausible(&mut observed.claims, observed.server_ms.unwrap_or(wall_ms));
+        let unix_ms = observed.server_ms.unwrap_or(wall_ms);
+        claim::set_apart_implausible(&mut observed.claims, unix_ms);
         if let Desired::Leader(claim) = desired {
+            let read = claim::highest_earlier(&observed.claims, &vip.instance, Term(claim.started_ms));
             if self.claim.as_ref().is_none_or(|own| own.id != claim.id) {
-                self.adopt(claim, &vip.instance, now, wall_ms);
+                let age = age(claim.started_at, claim.started_ms, now, wall_ms);
+                // The own tag of a claim that an earlier daemon served has this claim's term.
+                let unremembered = self.is_unremembered(age, now);
+                let unused = self.lowest_unused(read.filter(|_| !unremembered), unix_ms);
+                self.adopt(claim, &vip.instance, unused, now, age);
             }
+            let unused = self.lowest_unused(read, unix_ms);
             if let Some(own) = &mut self.claim {
-                own.mend_term(now, observed.server_ms);
+                own.mend_term(now, observed.server_ms, unused);
                 let superseded_before = own.superseded_by.is_some();
                 claim::learn(own, vip, &observed.claims, now);
                 // A term that was raised once is not raised again.
@@ -163,19 +170,34 @@ impl Memory {
         }
     }
 
-    /// Begins a claim. The claims that this node has seen on record so far are older than the new claim. They may be
-    /// newer only if the daemon noticed the hook late, because it may have read a newer claim in the meantime.
-    fn adopt(&mut self, claim: &Claim, me: &InstanceId, now: Moment, wall_ms: u64) {
-        let started = Term(claim.started_ms);
-        let mut age_at_adoption = age(claim.started_at, claim.started_ms, now, wall_ms);
-        let unremembered = self.kept_since.is_some_and(|since| age_at_adoption > now.saturating_sub(since));
-        if unremembered {
-            // A restarted daemon looks before it takes, however young the claim is.
-            age_at_adoption = age_at_adoption.max(NOT_FRESH);
-        }
+    /// The lowest term above all terms that this node knows to be its own: remembered, accepted by EC2, or read. A clock that
+    /// was ahead and was set right gives lower ones. This node may have given its own terms up, and in a place where it can
+    /// write no more, such a withdrawal stays and would end a claim with a lower term. An implausible term counts for nothing.
+    fn lowest_unused(&self, read: Option<Term>, unix_ms: u64) -> Term {
+        let accepted = self.recorded.iter().chain(self.copied.values()).map(|(term, _)| *term);
+        let own = self.claim.iter().map(|own| own.term).chain(accepted).chain(read);
+        let latest = claim::latest_plausible(unix_ms);
+        own.map(Term::next).filter(|term| *term <= latest).max().unwrap_or_default()
+    }
+
+    /// Whether an earlier daemon may have served a claim of this age, and left no memory of it.
+    fn is_unremembered(&self, age: Duration, now: Moment) -> bool {
+        self.kept_since.is_some_and(|since| age > now.saturating_sub(since))
+    }
+
+    /// Begins a claim, with a term that is not below `unused`. The claims that this node has seen on record so far are older
+    /// than the new claim. They may be newer only if the daemon noticed the hook late, because it may have read a newer claim
+    /// in the meantime. Such a newer claim stays the newer one.
+    fn adopt(&mut self, claim: &Claim, me: &InstanceId, unused: Term, now: Moment, age: Duration) {
+        let hooks = Term(claim.started_ms);
+        let started = hooks.max(unused);
+        let unremembered = self.is_unremembered(age, now);
+        // A restarted daemon looks before it takes, however young the claim is.
+        let age_at_adoption = if unremembered { age.max(NOT_FRESH) } else { age };
         let (term, superseded_by) = match &self.newest_seen {
             Some(seen) if age_at_adoption <= RAISE_WINDOW => (started.max(seen.term.next()), None),
             Some(seen) if claim::is_newer(seen, me, started) => (started, Some(seen.clone())),
+            Some(seen) if claim::is_newer(seen, me, hooks) => (hooks, Some(seen.clone())),
             Some(_) | None => (started, None),
         };
         self.claim = Some(OwnClaim {

@@ -321,7 +321,7 @@ fn a_restarted_daemon_that_remembers_nothing_finds_its_term_in_its_own_tag() {
 }
 
 #[test]
-fn a_claim_that_is_remembered_keeps_its_term_whatever_its_own_tag_says() {
+fn a_claim_that_is_remembered_does_not_take_the_term_of_its_own_tag() {
     check(
         "elastic_ip",
         "
@@ -330,7 +330,7 @@ fn a_claim_that_is_remembered_keeps_its_term_whatever_its_own_tag_says() {
         100.2 accept
         106 see elastic_ip=here:1 a=110 b=90
           => elastic_ip in_sync: at eni-a 10.0.0.9
-          => record 100
+          => record 110+1
         ",
     );
 }

@@ -217,3 +217,76 @@ fn tags_of_ever_other_nodes_leave_a_memory_that_does_not_grow() {
     let persisted = memory.to_persist().unwrap();
     assert!((49..150).contains(&persisted.seen_given_up.len()), "{}", persisted.seen_given_up.len());
 }
+
+/// This node's clock was 150 s ahead at its first claim, and is set right before its second one.
+#[test]
+fn a_new_claim_is_above_all_terms_of_this_node_that_it_knows() {
+    let first = "
+        100 leader@250
+        100.2 accept
+        106 see route=here a=250";
+    let above = "
+        130 leader@130
+          => route take: replace route 20.0.0.50/32 in rtb-1 with eni-a
+          => record 250+1";
+    for between in [
+        // Nothing but the memory tells.
+        "107 standby\n107.1 accept",
+        "108 restart",
+        "107 see claims=?\n108 standby",
+        // The record tells, there or in another place.
+        "107 forgetful-restart\n108 unknown\n109 see route=here a=250",
+        "107 forgetful-restart\n108 unknown\n109 see route=here a=-250",
+    ] {
+        check("route", &format!("{first}\n{between}\n{above}"));
+    }
+    let elsewhere = "107 forgetful-restart\n108 unknown\n109 see route=here a=-90 a@rtb-2=-250";
+    check("route", &format!("{first}\n{elsewhere}\n{above}\n=> record 250+1 on rtb-2"));
+    // The first look of the new claim tells.
+    let first_look = "
+        100 forgetful-restart
+        130 leader@130
+          => route take: replace route 20.0.0.50/32 in rtb-1 with eni-a
+          => record 130
+        130.2 accept";
+    for (look, term) in [
+        ("131 see route=here a=130 a@rtb-2=-250", "250+1\n=> record 250+1 on rtb-2"),
+        ("131 see route=here a=250", "250+1"),
+        ("131 see route=here a=-250 b=240", "250+1"),
+        ("131 see route=here a=-250 b=260", "260+1"),
+    ] {
+        check("route", &format!("{first_look}\n{look}\n=> route in_sync: at eni-a\n=> record {term}"));
+    }
+    // An implausible term of this node counts no more than one of another.
+    let look = "109 forgetful-restart\n109 unknown\n109 see route=here a=-500";
+    check("route", &format!("{look}\n{}", above.replace("250+1", "130")));
+    // A newer claim that was read before the hook was noticed stays the newer one.
+    check(
+        "route",
+        &format!(
+            "{first}
+            107 standby
+            107.1 accept
+            136 see route=i-b a=-250 b=132
+            136 leader@130
+              => superseded by i-b 132
+              => route in_sync: at i-b
+              => record 130
+              => look at 138
+            "
+        ),
+    );
+}
+
+#[test]
+fn a_corrected_term_does_not_fall_below_the_terms_that_this_node_gave_up() {
+    check(
+        "route",
+        "
+        90 see route=here a=-290
+        100 leader@900
+          => route take: replace route 20.0.0.50/32 in rtb-1 with eni-a
+          => record 290+1
+        ",
+    );
+}
