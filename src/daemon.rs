@@ -230,7 +230,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     /// Keeps room for hooks that find the file system full. If there is no room, a problem says so.
     fn keep_room(&mut self) {
         match self.around.machine.keep_room() {
-            Err(message) => self.problems.set(ProblemReason::NoReserve, message, self.now().wall_ms),
+            Err(message) => self.problems.lasts(ProblemReason::NoReserve, message, self.now().wall_ms),
             Ok(()) => self.problems.clear(ProblemReason::NoReserve),
         }
     }

@@ -17,7 +17,7 @@ impl Problems {
         self.0.insert(reason, Problem { reason: reason.into(), message, since_ms, times });
     }
 
-    /// Notes a problem that each turn of the loop judges anew. Only a new message counts once more, because each count is a
+    /// Notes a problem that each turn of the loop, or each look, judges anew. Only a new message counts once more, because each count is a
     /// new status and an event.
     pub fn lasts(&mut self, reason: ProblemReason, message: String, wall_ms: u64) {
         if self.0.get(&reason).is_none_or(|before| before.message != message) {

@@ -44,7 +44,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
             self.writing.push(self.carry_out(write, wait, now.at));
         }
         match not_persisted {
-            Some(message) => self.problems.set(ProblemReason::NotPersisted, message, now.wall_ms),
+            Some(message) => self.problems.lasts(ProblemReason::NotPersisted, message, now.wall_ms),
             None => self.problems.clear(ProblemReason::NotPersisted),
         }
     }

@@ -303,6 +303,10 @@ fn a_full_disk_is_a_problem_that_ends_with_it() {
         world.start_with_leader_of(EIP, seconds(10)).await;
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(0), "availability first");
         assert_eq!(problems(&world), [ProblemReason::NoReserve, ProblemReason::NotPersisted]);
+        pass(seconds(60)).await;
+        for problem in &world.nodes[0].recorder.last().problems {
+            assert_eq!(problem.times, 1, "it is told once, and not in each turn: {problem:?}");
+        }
         world.nodes[0].computer.fill_disk(false);
         pass(seconds(10)).await;
         assert_eq!(world.nodes[0].recorder.last().problems, []);
