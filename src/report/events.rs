@@ -121,6 +121,20 @@ fn of_claim(news: &News<'_>) -> Option<NodeEvent> {
         News::Contested { vip, contested: false } => {
             (vip, NodeEvent::new(Kind::NotContested, "not contested any more"))
         }
+        News::NobodyServes { vip, nobody: true, leads_here } => {
+            let event = NodeEvent::new(Kind::NobodyServes, "nobody serves the VIP, for longer than a failover takes");
+            (vip, event.because(Some(why_nobody(leads_here))))
+        }
+        News::NobodyServes { vip, nobody: false, .. } => {
+            (vip, NodeEvent::new(Kind::Served, "the VIP leads to a node again"))
+        }
+        News::Astray { vip, why: Some(why) } => {
+            (vip, NodeEvent::new(Kind::Astray, "packets for the VIP go astray").because(Some(why)))
+        }
+        News::Astray { vip, why: None } => {
+            let what = "packets for the VIP arrive where EC2 leads them again";
+            (vip, NodeEvent::new(Kind::NotAstray, what))
+        }
         News::Converged { vip, claim, after } => {
             let event = NodeEvent::new(Kind::Converged, "every binding leads to this node").about(claim.as_str());
             (vip, NodeEvent { took_ms: Some(milliseconds(after)), ..event })
@@ -128,6 +142,14 @@ fn of_claim(news: &News<'_>) -> Option<NodeEvent> {
         _ => return None,
     };
     Some(event.of_vip(vip))
+}
+
+fn why_nobody(leads_here: bool) -> &'static str {
+    if leads_here {
+        "this node leads, and EC2 has not led the clients here"
+    } else {
+        "EC2 leads the clients to no node that leads"
+    }
 }
 
 fn of_binding(news: &News<'_>) -> Option<NodeEvent> {

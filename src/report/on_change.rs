@@ -31,7 +31,14 @@ const MOST_OUTPUT: usize = 8 << 10;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The events of which the command is told.
-const TOLD: [EventKind; 4] = [EventKind::Gained, EventKind::Lost, EventKind::Contested, EventKind::Blocked];
+const TOLD: [EventKind; 6] = [
+    EventKind::Gained,
+    EventKind::Lost,
+    EventKind::Contested,
+    EventKind::NobodyServes,
+    EventKind::Astray,
+    EventKind::Blocked,
+];
 
 /// The command, and the queue of those events that wait for it.
 #[derive(Debug, Default)]

@@ -45,6 +45,13 @@ names!(
         Converged = "converged",
         Contested = "contested",
         NotContested = "not_contested",
+        /// EC2 has led the clients to no node that leads for longer than a failover takes.
+        NobodyServes = "nobody_serves",
+        /// The VIP leads to a node again.
+        Served = "served",
+        /// Packets for the VIP do not arrive where EC2 leads them.
+        Astray = "astray",
+        NotAstray = "not_astray",
         HookLost = "hook_lost",
         HookFound = "hook_found",
         Held = "held",
@@ -90,6 +97,10 @@ impl EventKind {
             Self::Converged => "0c7da8e4936b4f51a5f82b6c1de0970f",
             Self::Contested => "e65b1f93d80c47a2b4970edc52a8f610",
             Self::NotContested => "4180ed7fca2b4695b3d65cf09e71a811",
+            Self::NobodyServes => "83b6d1f09e2c4a7795e04fc8d71ba522",
+            Self::Served => "0ef7429cb5d8461ea2936bd4f81c7e23",
+            Self::Astray => "d45a8c3e17f04bb69c82e5f0a3d96124",
+            Self::NotAstray => "59c0e7b2f86d4d13b4a7290ec5183f25",
             Self::HookLost => "9dc3716e05fa48b19c28b4e7f06d5a12",
             Self::HookFound => "26fb0ad8e7914c53a86d90e5c3b17f13",
             Self::Held => "c71e94d5f23b4068b1a7650fd98ec214",
@@ -260,9 +271,11 @@ impl NodeEvent {
         let same = (&self.kind, &self.about, &self.action, &self.outcome, &self.code)
             == (&earlier.kind, &earlier.about, &earlier.action, &earlier.outcome, &earlier.code);
         let is_failure = self.kind.known().is_some_and(EventKind::is_failure);
-        // An accepted change is news each time.
-        same && self.kind != EventKind::Changed
-            && (is_failure || (&self.what, &self.why) == (&earlier.what, &earlier.why))
+        // These are news each time: a change that was accepted, and what the daemon tells only when it begins. A restart may
+        // hide its end.
+        let is_news =
+            [EventKind::Changed, EventKind::NobodyServes, EventKind::Astray].iter().any(|kind| self.kind == *kind);
+        same && !is_news && (is_failure || (&self.what, &self.why) == (&earlier.what, &earlier.why))
     }
 }
 
@@ -277,6 +290,8 @@ enum Topic {
     Claim,
     Possession,
     Contest,
+    Service,
+    Packets,
     Hook,
     Hold,
     Binding,
@@ -298,6 +313,8 @@ impl Topic {
             Kind::Claim | Kind::ClaimClock | Kind::Superseded | Kind::Converged => Self::Claim,
             Kind::Gained | Kind::Lost => Self::Possession,
             Kind::Contested | Kind::NotContested => Self::Contest,
+            Kind::NobodyServes | Kind::Served => Self::Service,
+            Kind::Astray | Kind::NotAstray => Self::Packets,
             Kind::HookLost | Kind::HookFound => Self::Hook,
             Kind::Held | Kind::Resumed => Self::Hold,
             Kind::Drift | Kind::Blocked | Kind::InSync | Kind::Changed | Kind::ChangeFailed => Self::Binding,

@@ -180,6 +180,39 @@ fn the_end_of_a_failure_is_an_event_only_after_the_failure() {
 }
 
 #[test]
+fn a_vip_that_nobody_serves_and_packets_that_go_astray_are_events_with_their_ends() {
+    let mut list = EventList::default();
+    let nobody = |nobody, leads_here| News::NobodyServes { vip: VIP, nobody, leads_here };
+    let astray = |why| News::Astray { vip: VIP, why };
+    // A restart may hide an end, and then a further beginning is news all the same.
+    let all = [
+        nobody(true, false),
+        nobody(false, false),
+        nobody(true, true),
+        nobody(true, true),
+        astray(Some("i-0b answers")),
+        astray(Some("nobody answers")),
+        astray(None),
+    ];
+    for (news, ms) in all.iter().zip((0..9_000).rev().step_by(1_000)) {
+        assert_eq!(keep(&mut list, news, before(ms)), Kept::New, "{news:?}");
+    }
+    let told: Vec<_> = list.iter().map(|event| (event.kind.as_str(), event.vip, event.why.as_deref())).collect();
+    let (here, nowhere) =
+        ("this node leads, and EC2 has not led the clients here", "EC2 leads the clients to no node that leads");
+    let wanted = [
+        ("nobody_serves", Some(nowhere)),
+        ("served", None),
+        ("nobody_serves", Some(here)),
+        ("nobody_serves", Some(here)),
+        ("astray", Some("i-0b answers")),
+        ("astray", Some("nobody answers")),
+        ("not_astray", None),
+    ];
+    assert_eq!(told, wanted.map(|(kind, why)| (kind, Some(VIP), why)));
+}
+
+#[test]
 fn the_list_and_its_file_are_bounded_whatever_others_write() {
     let folder = tempfile::tempdir().unwrap();
     let report = Report::new(&[], Some(folder.path()), Duration::from_secs(90));
@@ -380,18 +413,22 @@ fn the_command_of_on_change_is_told_of_what_the_configuration_says_and_of_nothin
         News::BindingState { vip: VIP, key: &key, state: State::Blocked, detail: "denied again" },
         News::Contested { vip: VIP, contested: true },
         News::Contested { vip: VIP, contested: false },
+        News::NobodyServes { vip: VIP, nobody: true, leads_here: false },
+        News::NobodyServes { vip: VIP, nobody: false, leads_here: false },
+        News::Astray { vip: VIP, why: Some("nobody answers") },
+        News::Astray { vip: VIP, why: None },
         News::Takeover { vip: VIP, direction: Direction::Lost },
     ] {
         report.news(&news);
     }
     let lines = || std::fs::read_to_string(&told).unwrap_or_default();
     let began = std::time::Instant::now();
-    while lines().lines().count() < 4 && began.elapsed() < Duration::from_mins(1) {
+    while lines().lines().count() < 6 && began.elapsed() < Duration::from_mins(1) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let told: Vec<serde_json::Value> = lines().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<_> = told.iter().map(|event| event["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["gained", "blocked", "contested", "lost"]);
+    assert_eq!(kinds, ["gained", "blocked", "contested", "nobody_serves", "astray", "lost"]);
     assert!(told.iter().all(|event| event["node"] == "i-0abc"), "{told:?}");
     assert_eq!(told[1]["binding"]["target"], "rtb-012345abcd");
 }
