@@ -151,7 +151,7 @@ fn forget_holder(it: &mut Local) {
     for (key, sight) in &mut it.observed.sights {
         let Seen::Elsewhere(holder) = &mut sight.seen else { continue };
         holder.instance.take_if(is_forgotten);
-        if !it.memory.tracks.get(key).is_some_and(|track| track.elsewhere.is_some()) {
+        if it.memory.tracks.get(key).is_none_or(|track| track.elsewhere.is_none()) {
             OUTSIDE.clone_into(&mut holder.name);
         }
     }
