@@ -122,8 +122,13 @@ fn of_claim(news: &News<'_>) -> Option<NodeEvent> {
             (vip, NodeEvent::new(Kind::NotContested, "not contested any more"))
         }
         News::NobodyServes { vip, nobody: true, leads_here } => {
+            let why = if leads_here {
+                "this node leads, and EC2 has not led the clients here"
+            } else {
+                "EC2 leads the clients to no node that leads"
+            };
             let event = NodeEvent::new(Kind::NobodyServes, "nobody serves the VIP, for longer than a failover takes");
-            (vip, event.because(Some(why_nobody(leads_here))))
+            (vip, event.because(Some(why)))
         }
         News::NobodyServes { vip, nobody: false, .. } => {
             (vip, NodeEvent::new(Kind::Served, "the VIP leads to a node again"))
@@ -142,14 +147,6 @@ fn of_claim(news: &News<'_>) -> Option<NodeEvent> {
         _ => return None,
     };
     Some(event.of_vip(vip))
-}
-
-fn why_nobody(leads_here: bool) -> &'static str {
-    if leads_here {
-        "this node leads, and EC2 has not led the clients here"
-    } else {
-        "EC2 leads the clients to no node that leads"
-    }
 }
 
 fn of_binding(news: &News<'_>) -> Option<NodeEvent> {
