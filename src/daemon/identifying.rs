@@ -8,7 +8,8 @@ use crate::observe::seen::Moment;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
     Known,
-    /// The identity is not known, or EC2 does not show one of the node's ENIs any more.
+    /// The identity is not known, or one of the node's ENIs is shown by EC2 no more, or one of its interfaces by the
+    /// kernel.
     Wanting,
 }
 

@@ -126,7 +126,10 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
     }
 
     fn identity(&self) -> Identity {
-        let serves = self.known.as_ref().is_some_and(|known| !Reads::own_eni_missing(known, &self.world));
+        let world = &self.world;
+        let is_whole =
+            |known: &Known| !Reads::own_eni_missing(known, world) && !Reads::own_interface_gone(known, world);
+        let serves = self.known.as_ref().is_some_and(is_whole);
         if serves { Identity::Known } else { Identity::Wanting }
     }
 

@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 use crate::decide::retry::{self, Haste, LookAgain};
 use crate::decide::timing::{CHOOSE_AGAIN, LOOKS_AT_ONCE, RETRY_WHILE_EAGER};
 use crate::ec2::{Class, Ec2Error, Ec2Read, RouteTable, Urgency};
-use crate::identity::Node;
+use crate::identity::{Node, NodeInterface};
 use crate::machine::kernel::{Kernel, KernelError, LocalView};
 use crate::observe::question::{Answer, Question, TagChoice, Topic, ask};
 use crate::observe::seen::{Moment, Port};
@@ -316,6 +316,14 @@ impl Reads {
     pub fn own_eni_missing(known: &Known, world: &World) -> bool {
         let LastRead::Read { value: (_, enis), .. } = &world.interfaces else { return false };
         known.node().interfaces.values().any(|own| !enis.iter().any(|eni| eni.id == own.eni))
+    }
+
+    /// Whether the kernel has one of this node's interfaces no longer, or under another name.
+    pub fn own_interface_gone(known: &Known, world: &World) -> bool {
+        let LastRead::Read { value: LocalView { interfaces, .. }, .. } = &world.local else { return false };
+        let is_there =
+            |(name, own): (&String, &NodeInterface)| interfaces.contains(own.first_name.as_ref().unwrap_or(name));
+        !interfaces.is_empty() && !known.node().interfaces.iter().all(is_there)
     }
 
     /// The status of each source, in the parts in which the source is read. The outcome of one part says nothing about

@@ -135,7 +135,7 @@ impl Kernel for MemoryKernel {
             Presence::of_entries(kernel.addresses.iter().filter(|entry| entry.address == *address).cloned())
         };
         let of = addresses.iter().map(|address| (*address, presence(address))).collect();
-        kernel.reads_fail.clone().map_or_else(|| Ok(LocalView { of, left_behind: BTreeSet::new() }), Err)
+        kernel.reads_fail.clone().map_or_else(|| Ok(LocalView { of, ..LocalView::default() }), Err)
     }
 
     async fn add(&self, address: &LocalAddress) -> Result<(), KernelError> {

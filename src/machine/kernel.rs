@@ -3,6 +3,7 @@
 //! [`super::netlink`] talks to the real kernel. The demo and simulated nodes have a kernel that exists in memory only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,6 +16,15 @@ pub struct LocalView {
     pub of: BTreeMap<IpAddr, Presence>,
     /// The addresses that vipkeeper once added, on any interface, and that were not asked for.
     pub left_behind: BTreeSet<LocalAddress>,
+    /// The first names of all interfaces of this machine. The set is empty if they were not told: a machine has one at least.
+    pub interfaces: BTreeSet<String>,
+}
+
+/// The first names of all network interfaces that this process can see; none if they cannot be listed.
+#[must_use]
+pub fn interfaces() -> BTreeSet<String> {
+    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// Everything that makes the kernel accept packets for one address. If nothing does, both fields are empty.

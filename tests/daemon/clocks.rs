@@ -251,7 +251,7 @@ fn a_clock_that_is_a_second_off_is_told_in_both_directions_and_so_is_a_claim_tha
             world.up(0, EIP);
             pass(seconds(30)).await;
             let (page, _) = shown(&world);
-            assert!(!page.contains("clock"), "{page}");
+            assert!(!page.contains("this node's clock"), "{page}");
         });
     }
 }

@@ -3,6 +3,7 @@
 use vipkeeper::machine::kernel::Kernel;
 use vipkeeper::problem::ProblemReason;
 
+use crate::support::interfaces::RENAMED;
 use crate::world::*;
 
 #[test]
@@ -215,6 +216,46 @@ fn an_interface_that_was_renamed_meanwhile_is_found_under_its_new_name_and_under
         }
         assert!(world.nodes[0].identity.asked.get() - asked < 10, "and it is not asked all the time");
     });
+}
+
+#[test]
+fn a_standby_whose_interface_is_renamed_says_so_before_it_has_to_lead() {
+    in_paused_time(async {
+        let mut world = World::new(2, |estate| {
+            let tables = estate.add_tables(1);
+            let mut on_eth0 = by_route(ADDRESS, &tables);
+            on_eth0.route.as_mut().unwrap().interface = Some("eth0".to_owned());
+            config(vec![vip(vec![on_eth0])])
+        });
+        world.start_with_leader_of(ADDRESS, seconds(60)).await;
+        let right = world.nodes[1].identity.node.borrow().clone();
+        let asked = world.nodes[1].identity.asked.get();
+        let mut without = right.clone();
+        without.interfaces.clear();
+        without.missing.insert(Some("eth0".to_owned()), RENAMED.to_owned());
+        // The kernel tells nobody who waits for the name eth0.
+        world.nodes[1].computer.rename("eth0", "ens5");
+        *world.nodes[1].identity.node.borrow_mut() = without;
+        pass(seconds(60)).await;
+        assert_eq!(problem(&world, 1), Some(format!("InterfaceMissing: {RENAMED}")));
+        assert_eq!(problem(&world, 0), None);
+        let searches = world.nodes[1].identity.asked.get() - asked;
+        assert!((1..30).contains(&searches), "{searches} searches in a minute");
+
+        world.nodes[1].computer.rename("ens5", "eth0");
+        *world.nodes[1].identity.node.borrow_mut() = right;
+        pass(seconds(90)).await;
+        assert_eq!(problem(&world, 1), None);
+        let asked = world.nodes[1].identity.asked.get();
+        pass(seconds(600)).await;
+        assert_eq!(world.nodes[1].identity.asked.get(), asked, "a node that knows itself does not ask");
+    });
+}
+
+/// The node's first problem.
+fn problem(world: &World, node: usize) -> Option<String> {
+    let problems = world.nodes[node].recorder.last().problems;
+    problems.first().map(|problem| format!("{}: {}", problem.reason, problem.message))
 }
 
 #[test]

@@ -145,13 +145,13 @@ fn kernel(entries: &[(&str, u8)]) -> LocalView {
         address,
         prefix: *prefix,
     };
-    LocalView { of: [(address, Presence::of_entries(entries.iter().map(entry)))].into(), left_behind: BTreeSet::new() }
+    LocalView { of: [(address, Presence::of_entries(entries.iter().map(entry)))].into(), ..LocalView::default() }
 }
 
 /// The answer of a kernel that has none of the addresses.
 fn none_of(config: &Config) -> LocalView {
     let of = config.local_addresses().into_iter().map(|address| (address, Presence::default())).collect();
-    LocalView { of, left_behind: BTreeSet::new() }
+    LocalView { of, ..LocalView::default() }
 }
 
 pub fn resolve(config: &Config, known: &Known, world: &World) -> (Vip, Observed) {

@@ -89,8 +89,9 @@ pub(super) struct Memory {
     addresses: BTreeSet<LocalAddress>,
     pub(super) wakes: Option<mpsc::Sender<Wake>>,
     kernel_fails: Option<KernelError>,
-    /// The names that interfaces had before they were renamed.
+    /// The names that interfaces had before they were renamed, and those that they have instead.
     renamed: BTreeSet<String>,
+    new_names: BTreeSet<String>,
     /// The error with which the kernel refuses to end connections.
     resets_fail: Option<KernelError>,
     /// The addresses whose connections the daemon asked to end while the address was still there.

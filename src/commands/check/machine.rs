@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::desired::{self, Desired};
 use crate::machine::clock::{Clocks, discipline};
 use crate::machine::folder::{Folder, UserIds};
-use crate::machine::kernel::{Kernel, KernelError, LocalView};
+use crate::machine::kernel::{Kernel, KernelError, LocalView, interfaces};
 use crate::machine::netlink::{Netlink, may_change_addresses};
 use crate::machine::networkd;
 use crate::machine::process::{comm_of, exists, has_net_admin};
@@ -68,11 +68,6 @@ fn capability(state_dir: &Path) -> Capability {
             Capability { of: Judged::ThisCommand, may_change_addresses: may_change_addresses().unwrap_or_default() }
         }
     }
-}
-
-fn interfaces() -> BTreeSet<String> {
-    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 async fn view(config: Option<&Config>) -> Result<LocalView, KernelError> {

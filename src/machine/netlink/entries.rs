@@ -14,7 +14,7 @@ use rustix::net::netdevice::index_to_name;
 
 use super::socket::PATIENCE;
 use super::{local_route, socket};
-use crate::machine::kernel::{EntryState, LocalAddress, LocalView, Presence};
+use crate::machine::kernel::{EntryState, LocalAddress, LocalView, Presence, interfaces};
 
 /// The mark of the program that added an address, carried in `IFA_PROTO`. The kernel uses 1 to 3 (linux/if_addr.h); the
 /// other values are free. Linux before 5.18 does not keep the mark, and accepts it without an error. The mark tells
@@ -56,7 +56,8 @@ pub(super) fn look(asked: &BTreeSet<IpAddr>) -> io::Result<LocalView> {
         }
         if !outdated || looks == LOOKS {
             let ours = entries.iter().filter(|entry| entry.is_ours() && !asked.contains(&entry.at.address));
-            return Ok(LocalView { of, left_behind: ours.map(|entry| entry.at.clone()).collect() });
+            let left_behind = ours.map(|entry| entry.at.clone()).collect();
+            return Ok(LocalView { of, left_behind, interfaces: interfaces() });
         }
         looks += 1;
     }

@@ -10,6 +10,9 @@ use vipkeeper::wake::Wake;
 use super::Computer;
 use crate::support::estate::INTERFACE;
 
+/// The interfaces of a machine on which nothing was renamed.
+const FIRST_NAMES: [&str; 3] = ["lo", INTERFACE, "eth1"];
+
 impl Computer {
     pub fn fail_kernel(&self, error: Option<KernelError>) {
         self.memory.borrow_mut().kernel_fails = error;
@@ -19,6 +22,8 @@ impl Computer {
     pub fn rename(&self, from: &str, to: &str) {
         let mut memory = self.memory.borrow_mut();
         memory.renamed.insert(from.to_owned());
+        memory.renamed.remove(to);
+        memory.new_names.insert(to.to_owned());
         let name = |interface: String| if interface == from { to.to_owned() } else { interface };
         let addresses = std::mem::take(&mut memory.addresses).into_iter();
         memory.addresses =
@@ -111,7 +116,9 @@ impl Kernel for Computer {
         let of: BTreeMap<_, _> = addresses.iter().map(|address| (*address, presence(address))).collect();
         let added = memory.added.intersection(&memory.addresses);
         let left_behind = added.filter(|entry| !addresses.contains(&entry.address)).cloned().collect();
-        memory.kernel_fails.clone().map_or(Ok(LocalView { of, left_behind }), Err)
+        let names = FIRST_NAMES.map(str::to_owned).into_iter().chain(memory.new_names.clone());
+        let interfaces = names.filter(|name| !memory.renamed.contains(name)).collect();
+        memory.kernel_fails.clone().map_or(Ok(LocalView { of, left_behind, interfaces }), Err)
     }
 
     async fn add(&self, address: &LocalAddress) -> Result<(), KernelError> {
