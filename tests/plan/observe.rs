@@ -290,7 +290,7 @@ fn a_route_is_compared_by_its_eni_and_whether_it_is_alive() {
 fn a_local_address_is_here_in_every_form_and_unknown_before_the_kernel_was_asked_for_it() {
     let config = config(vec![routed("20.0.0.50", tables(&["rtb-1"]))]);
     let by_route = Presence { route: Some("local 20.0.0.0/24 dev lo".to_owned()), ..Presence::default() };
-    let by_route = LocalView { of: [("20.0.0.50".parse().unwrap(), by_route)].into(), left_behind: BTreeSet::new() };
+    let by_route = LocalView { of: [("20.0.0.50".parse().unwrap(), by_route)].into(), ..LocalView::default() };
     for (view, wanted) in [
         (kernel(&[("eth0", 32)]), "here"),
         (kernel(&[("eth0", 24)]), "here"),
