@@ -130,6 +130,32 @@ impl Default for VipState {
     }
 }
 
+impl VipState {
+    fn take_conditions(&mut self, told: &VipStatus) {
+        let shows = |name: ConditionName, holds: bool| {
+            told.conditions.iter().any(|condition| condition.name == name && condition.holds == holds)
+        };
+        self.contested = shows(ConditionName::Contested, true);
+        self.hook_lost = shows(ConditionName::HookLost, true);
+        self.held = shows(ConditionName::Held, true);
+        self.desired_invalid = shows(ConditionName::DesiredValid, false);
+        self.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
+        self.answers = Answered::of(told);
+    }
+}
+
+/// Whether this condition says that the claim stands on record.
+fn is_on_record(condition: &Condition) -> bool {
+    condition.name == ConditionName::ClaimRecorded && condition.holds && condition.reason == ConditionReason::OnRecord
+}
+
+/// Whether this condition says that the record is not read, and so tells neither that the claim is there nor that it is not.
+fn is_not_read(condition: &Condition) -> bool {
+    condition.name == ConditionName::ClaimRecorded
+        && !condition.holds
+        && (condition.reason == ConditionReason::NotRead || condition.reason == ConditionReason::NotReadYet)
+}
+
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").field("state", &self.state).finish_non_exhaustive()
@@ -232,33 +258,12 @@ impl Gauges {
             // nothing by it.
             let claim = told.claim.as_ref().filter(|_| state.role == DesiredRole::Leader);
             state.term = claim.map_or(0, |claim| claim.term.0);
+            state.claim_recorded = claim.is_some() && told.conditions.iter().any(is_on_record);
+            state.claims_not_read = claim.is_some() && told.conditions.iter().any(is_not_read);
             state.guard_alive = told.desired.guard_alive == Some(true);
             state.watchdog_gone = told.watchdog_is_gone();
             state.obstacles = u32::try_from(told.obstacles.len()).unwrap_or(u32::MAX);
-            let holds =
-                |name: ConditionName| told.conditions.iter().any(|condition| condition.name == name && condition.holds);
-            let fails = |name: ConditionName| {
-                told.conditions.iter().any(|condition| condition.name == name && !condition.holds)
-            };
-            let on_record = |condition: &Condition| {
-                condition.name == ConditionName::ClaimRecorded
-                    && condition.holds
-                    && condition.reason == ConditionReason::OnRecord
-            };
-            state.claim_recorded = claim.is_some() && told.conditions.iter().any(on_record);
-            // A record that is not read tells neither that the claim is there nor that it is not.
-            let not_read = |condition: &Condition| {
-                condition.name == ConditionName::ClaimRecorded
-                    && !condition.holds
-                    && (condition.reason == ConditionReason::NotRead || condition.reason == ConditionReason::NotReadYet)
-            };
-            state.claims_not_read = claim.is_some() && told.conditions.iter().any(not_read);
-            state.contested = holds(ConditionName::Contested);
-            state.hook_lost = holds(ConditionName::HookLost);
-            state.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
-            state.answers = Answered::of(told);
-            state.held = holds(ConditionName::Held);
-            state.desired_invalid = fails(ConditionName::DesiredValid);
+            state.take_conditions(told);
             let is_told = |key: &BindingKey| {
                 told.bindings.iter().any(|binding| binding.kind == key.kind && binding.target == key.target)
             };
