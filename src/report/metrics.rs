@@ -132,13 +132,12 @@ impl Default for VipState {
 
 impl VipState {
     fn take_conditions(&mut self, told: &VipStatus) {
-        let shows = |name: ConditionName, holds: bool| {
-            told.conditions.iter().any(|condition| condition.name == name && condition.holds == holds)
-        };
-        self.contested = shows(ConditionName::Contested, true);
-        self.hook_lost = shows(ConditionName::HookLost, true);
-        self.held = shows(ConditionName::Held, true);
-        self.desired_invalid = shows(ConditionName::DesiredValid, false);
+        let of = |name: ConditionName| told.conditions.iter().filter(move |condition| condition.name == name);
+        let holds = |name: ConditionName| of(name).any(|condition| condition.holds);
+        self.contested = holds(ConditionName::Contested);
+        self.hook_lost = holds(ConditionName::HookLost);
+        self.held = holds(ConditionName::Held);
+        self.desired_invalid = of(ConditionName::DesiredValid).any(|condition| !condition.holds);
         self.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
         self.answers = Answered::of(told);
     }

@@ -18,6 +18,7 @@ mod failing;
 #[path = "../report/golden.rs"]
 mod golden;
 mod holding;
+mod interfaces;
 mod keeping;
 mod living;
 mod local;
