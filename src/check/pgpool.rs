@@ -321,7 +321,7 @@ fn witness(facts: &Facts) -> Finding {
         None => Finding::skipped("witness is off, or nobody was asked"),
         Some(Asked::Word(_)) => Finding::ok("it answers"),
         Some(Asked::Nobody(why)) => Finding::warning(why.to_string()),
-        Some(Asked::Unheard(why)) => Finding::warning(why),
+        Some(Asked::NoAnswer(why) | Asked::Unheard(why)) => Finding::warning(why),
     }
 }
 

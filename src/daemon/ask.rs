@@ -73,7 +73,7 @@ impl<E: Ec2Read + Ec2Write + 'static, K: Kernel + 'static, I: Identify + 'static
                 reporter.news(&News::Witness { silent: Some(&why.to_string()) });
             }
             Asked::Nobody(_) => {}
-            Asked::Unheard(why) => reporter.news(&News::Witness { silent: Some(why) }),
+            Asked::NoAnswer(why) | Asked::Unheard(why) => reporter.news(&News::Witness { silent: Some(why) }),
         }
         let now = self.now().at;
         self.watchdog.answered(asked, now);

@@ -190,7 +190,10 @@ impl VipLoop {
         let conditions = findings.into_iter().filter_map(|(name, finding)| {
             let Finding { holds, reason, message, until_ms } = finding?;
             let told = before.and_then(|before| before.conditions.iter().find(|told| told.name == name));
-            let since_ms = told.filter(|told| told.holds == holds).map_or(now.wall_ms, |told| told.since_ms);
+            // The watchdog is silent for several reasons, and each of them has lasted for a time of its own.
+            let is_one =
+                |told: &&Condition| told.holds == holds && (name != ConditionName::Witness || told.reason == reason);
+            let since_ms = told.filter(is_one).map_or(now.wall_ms, |told| told.since_ms);
             Some(Condition { name: name.into(), holds, reason: reason.into(), message, since_ms, until_ms })
         });
         conditions.collect()
@@ -428,6 +431,7 @@ fn witness(mode: WitnessMode, asked: Option<&Asked>, vip: IpAddr) -> Finding {
             };
             Finding::no(reason, why.to_string())
         }
+        Some(Asked::NoAnswer(why)) => Finding::no(ConditionReason::NoAnswer, why.clone()),
         Some(Asked::Unheard(why)) => Finding::no(ConditionReason::Unheard, why.clone()),
     }
 }

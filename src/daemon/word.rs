@@ -92,6 +92,6 @@ impl LastWord {
 fn quorum_in(asked: Option<&Asked>) -> Option<Quorum> {
     match asked? {
         Asked::Word(word) => word.quorum,
-        Asked::Nobody(_) | Asked::Unheard(_) => None,
+        Asked::Nobody(_) | Asked::NoAnswer(_) | Asked::Unheard(_) => None,
     }
 }

@@ -63,7 +63,9 @@ pub enum Asked {
     Word(Word),
     /// There is nobody to ask, so the desired-state file alone decides.
     Nobody(Nobody),
-    /// There is a watchdog, but it gave no answer. The text tells why.
+    /// There is a watchdog, and it took no question or gave no answer in time. The text tells which.
+    NoAnswer(String),
+    /// There is a watchdog, and what it gave is no word of its. The text tells why.
     Unheard(String),
 }
 
@@ -74,7 +76,7 @@ impl Asked {
         match self {
             Self::Word(word) => word.on(delegate_ip),
             Self::Nobody(_) => Witness::Silent,
-            Self::Unheard(_) => Witness::Unheard,
+            Self::NoAnswer(_) | Self::Unheard(_) => Witness::Unheard,
         }
     }
 
@@ -83,7 +85,7 @@ impl Asked {
     pub fn quorum(&self, delegate_ip: IpAddr) -> Option<Quorum> {
         match self {
             Self::Word(word) if word.delegate_ips.contains(&delegate_ip) => word.quorum,
-            Self::Word(_) | Self::Nobody(_) | Self::Unheard(_) => None,
+            Self::Word(_) | Self::Nobody(_) | Self::NoAnswer(_) | Self::Unheard(_) => None,
         }
     }
 }
@@ -124,7 +126,9 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
-    #[error("Pgpool's watchdog did not answer within {PATIENCE:?}")]
+    #[error("Pgpool's watchdog accepts no connection at {}, because its queue is full: Pgpool hangs", .0.display())]
+    QueueFull(PathBuf),
+    #[error("Pgpool's watchdog did not answer within {PATIENCE:?}: Pgpool hangs, or waits for one of its hooks")]
     TooLate,
     #[error("Pgpool's watchdog refused to answer (type '{0}'): is the key that pgpool.conf has as wd_authkey set?")]
     Refused(char),
@@ -167,6 +171,7 @@ impl Watchdog {
         match self.ask_all().await {
             Ok(Ok(word)) => Asked::Word(word),
             Ok(Err(nobody)) => Asked::Nobody(nobody),
+            Err(error @ (AskError::QueueFull(_) | AskError::TooLate)) => Asked::NoAnswer(one_line(&error)),
             Err(error) => Asked::Unheard(one_line(&error)),
         }
     }
@@ -257,6 +262,8 @@ fn why_not(path: PathBuf, error: io::Error) -> Result<Result<Word, Nobody>, AskE
         io::ErrorKind::PermissionDenied => Ok(Err(Nobody::NotPermitted(path))),
         io::ErrorKind::ConnectionRefused => Ok(Err(Nobody::NotRunning(path))),
         io::ErrorKind::NotFound => Ok(Err(Nobody::NoSocket(vec![path]))),
+        // The kernel keeps a few connections for a process that does not accept them, and refuses the next one so.
+        io::ErrorKind::WouldBlock => Err(AskError::QueueFull(path)),
         _ => Err(AskError::Io { path, source: error }),
     }
 }
@@ -382,8 +389,20 @@ mod tests {
             at(&[missing.clone(), dead.clone()]).consult().await,
             Asked::Nobody(Nobody::NotRunning(dead.clone()))
         );
-        let Asked::Unheard(why) = at(&[dead, mute, missing]).consult().await else { panic!("the mute one lives") };
+        let Asked::NoAnswer(why) = at(&[dead, mute, missing]).consult().await else { panic!("the mute one lives") };
         assert!(why.contains("did not answer within"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_watchdog_that_accepts_no_connection_is_said_to_hang() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = folder.path().join("full");
+        let listener = std::os::unix::net::UnixListener::bind(&full).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let _waiting = [UnixStream::connect(&full).await, UnixStream::connect(&full).await];
+        let Asked::NoAnswer(why) = at(std::slice::from_ref(&full)).consult().await else { panic!("it hangs") };
+        let wanted = format!("accepts no connection at {}, because its queue is full: Pgpool hangs", full.display());
+        assert!(why.ends_with(&wanted), "{why}");
     }
 
     #[tokio::test]

@@ -86,6 +86,10 @@ pub(super) fn without_watchdog(vip: &VipStatus) -> String {
     }
 }
 
+/// The advice where Pgpool hangs on a node that is superseded.
+pub(super) const HANGS: &str =
+    "Pgpool hangs on this node: restart it here once 'pcp_watchdog_info' shows that another node leads";
+
 /// The advice to a leader whose claim is superseded.
 pub(super) fn superseded(vip: &VipStatus) -> String {
     let ip = vip.delegate_ip;

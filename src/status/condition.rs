@@ -73,6 +73,8 @@ names!(
         // Of `Witness`.
         Answers = "Answers",
         NoSocket = "NoSocket",
+        /// The watchdog took no question, or gave no answer in time.
+        NoAnswer = "NoAnswer",
         NotAskedYet = "NotAskedYet",
         NotPermitted = "NotPermitted",
         NotRunning = "NotRunning",

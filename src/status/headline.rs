@@ -43,6 +43,7 @@ impl Headline {
             .or_else(|| Self::of_unknown(vip).filter(|unknown| !unknown.is_good() || is_unhindered(vip)))
             .or_else(|| Self::of_bindings(vip, now_ms))
             .or_else(|| Self::of_dead_guard(vip))
+            .or_else(|| Self::of_hanging_pgpool(vip, now_ms))
             .or_else(|| Self::of_hidden_claim(vip))
             .or_else(|| Self::of_claim(vip, now_ms))
             .or_else(|| Self::of_unread_claims(vip))
@@ -205,6 +206,24 @@ impl Headline {
                 (None, Some(error)) => Some(hint::of_error(error)),
                 (None, None) => (state(worst) == State::Unknown).then(|| hint::of_unseen_binding(worst)),
             },
+        })
+    }
+
+    /// The headline of a superseded leader whose Pgpool runs and has not answered for longer than a few looks. Pgpool hangs
+    /// there: the cluster is a node short, and no hook of this node ends the superseded leadership.
+    fn of_hanging_pgpool(vip: &VipStatus, now_ms: u64) -> Option<Self> {
+        let superseded = holding(vip, ConditionName::Superseded).filter(|_| vip.desired.guard_alive == Some(true))?;
+        let silent = failing(vip, ConditionName::Witness).filter(|silent| {
+            silent.reason == ConditionReason::NoAnswer && now_ms.saturating_sub(silent.since_ms) >= HANGS_AFTER_MS
+        })?;
+        Some(Self {
+            tone: Tone::Bad,
+            word: "PGPOOL HANGS",
+            since_ms: Some(silent.since_ms),
+            aside: None,
+            what: vec![clean(&superseded.message), clean(&silent.message)],
+            to_do: Some(by_hand::HANGS.to_owned()),
+            entry: RunbookEntry::Superseded,
         })
     }
 
@@ -402,6 +421,10 @@ fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
     failing(vip, ConditionName::ClaimRecorded)
         .filter(|condition| leads(vip) && condition.reason == ConditionReason::NotRead)
 }
+
+/// How long Pgpool's watchdog must have given no answer before Pgpool counts as hanging, in milliseconds. A node that does not
+/// lead asks it each half minute, and a hook that Pgpool waits for is over sooner.
+const HANGS_AFTER_MS: u64 = 60_000;
 
 const LED_NOWHERE: &str =
     "EC2 leads the clients to no node that leads, for longer than a failover takes; vipkeeper elects nobody";

@@ -82,7 +82,7 @@ pub const BREAKS: &[Broken] = &[
         "warning",
         "did not answer",
         Found(|facts| {
-            facts.pgpool.watchdog = Some(Asked::Unheard("Pgpool's watchdog did not answer within 1s".to_owned()));
+            facts.pgpool.watchdog = Some(Asked::NoAnswer("Pgpool's watchdog did not answer within 1s".to_owned()));
         }),
     ),
     (

@@ -46,7 +46,7 @@ async fn a_damaged_reply_of_the_watchdog_is_no_word() {
                 format!("{} {:?} {}", word.escalated, word.quorum, word.delegate_ips.len().min(3))
             }
             Asked::Nobody(nobody) => panic!("{nobody:?}: it was there"),
-            Asked::Unheard(why) => {
+            Asked::NoAnswer(why) | Asked::Unheard(why) => {
                 assert_fit_to_be_shown(&why);
                 why
             }

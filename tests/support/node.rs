@@ -207,7 +207,7 @@ impl SimNode {
             if stands_still.get() {
                 return Box::pin(async {
                     tokio::time::sleep(Duration::from_secs(1)).await;
-                    Asked::Unheard("it did not answer within 1s".to_owned())
+                    Asked::NoAnswer("it did not answer within 1s".to_owned())
                 });
             }
             let said = word.borrow().clone();
