@@ -8,6 +8,8 @@ use crate::binding::{BindingKey, ClaimMode};
 use crate::claim_tag;
 use crate::config::WitnessMode;
 use crate::decide::claim::{self, Record, Rival};
+use crate::decide::clients::LedTo;
+use crate::decide::hold;
 use crate::decide::plan::{self, Plan, Unasked, Verdict, Why};
 use crate::desired::Desired;
 use crate::desired::hold::Extent;
@@ -190,9 +192,9 @@ impl VipLoop {
         let conditions = findings.into_iter().filter_map(|(name, finding)| {
             let Finding { holds, reason, message, until_ms } = finding?;
             let told = before.and_then(|before| before.conditions.iter().find(|told| told.name == name));
-            // The watchdog is silent for several reasons, and each of them has lasted for a time of its own.
-            let is_one =
-                |told: &&Condition| told.holds == holds && (name != ConditionName::Witness || told.reason == reason);
+            // Each reason of a silent watchdog, and each effect of a hold, has lasted for a time of its own.
+            let is_one_state = !matches!(name, ConditionName::Witness | ConditionName::Held);
+            let is_one = |told: &&Condition| told.holds == holds && (is_one_state || told.reason == reason);
             let since_ms = told.filter(is_one).map_or(now.wall_ms, |told| told.since_ms);
             Some(Condition { name: name.into(), holds, reason: reason.into(), message, since_ms, until_ms })
         });
@@ -287,10 +289,27 @@ impl VipLoop {
                 };
                 let until = hold.until();
                 let message = format!("an operator holds it: this node changes nothing until {until}{except}");
+                let (reason, message) = match self.unserved_under_hold() {
+                    Some(why) => (ConditionReason::Unserved, format!("{why}; {message}")),
+                    None => (reason, message),
+                };
                 Some(Finding { until_ms: Some(hold.until_ms), ..Finding::yes(reason, message) })
             }
             Err(why) => Some(Finding::no(ConditionReason::NotUsed, why.clone())),
         }
+    }
+
+    /// Where the clients are, if they are not served because of the hold.
+    fn unserved_under_hold(&self) -> Option<String> {
+        let (plan, clients) = self.plan().zip(self.clients())?;
+        let place = match &clients.place {
+            _ if !hold::keeps_from_serving(plan, &clients, self.converged_ms()) => return None,
+            LedTo::Here => "and the hold keeps it from the rest of what it needs".to_owned(),
+            LedTo::Elsewhere(holder) => format!("and EC2 leads the clients to {holder}"),
+            LedTo::Nowhere => "and EC2 leads the clients to no node".to_owned(),
+            LedTo::Several => "and EC2 leads the clients to several places".to_owned(),
+        };
+        Some(format!("clients are not served because of the hold: this node leads, {place}"))
     }
 
     /// Whether packets arrive where EC2 leads them; `None` while nobody is asked.
@@ -368,6 +387,10 @@ impl VipLoop {
             .map_or(Record::Unknown, |(claims, instance)| claim::record_status(claims, instance, own));
         match (record, unread) {
             (Record::Newest, _) => Finding::yes(ConditionReason::OnRecord, ""),
+            (Record::Missing, _) if matches!(self.hold(), Ok(Some(_))) => Finding::no(
+                ConditionReason::NotSeenYet,
+                "a node that is held writes no tag: the claim is recorded after the hold",
+            ),
             (Record::Missing, _) => {
                 Finding::no(ConditionReason::NotSeenYet, "the claim's tag has not been seen on the anchor yet")
             }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::action::Purpose;
 use crate::binding::BindingKey;
+use crate::decide::claim::Standing;
+use crate::decide::clients::{Clients, LedTo};
 use crate::decide::memory::Memory;
-use crate::decide::plan::{Plan, State, Verdict, Why};
+use crate::decide::plan::{Blocker, Plan, State, Verdict, Why};
 use crate::desired::hold::{Extent, InForce};
 use crate::desired::source::Reading;
 use crate::desired::{Desired, WhyStandby};
@@ -54,6 +56,20 @@ pub fn held(plan: Plan, desired: &Desired, hold: &Hold, memory: &Memory) -> Plan
         look_at: Some(plan.look_at.map_or(hold.until, |at| at.min(hold.until))),
         ..plan
     }
+}
+
+/// Whether clients are not served because of the hold: this node leads, and the hold keeps it from what it needs to serve.
+/// Where the clients are led to another node although this leader had everything here before, somebody moves the VIP by hand,
+/// as the hold is meant for.
+#[must_use]
+pub fn keeps_from_serving(plan: &Plan, clients: &Clients, converged_ms: Option<u64>) -> bool {
+    let waits = || plan.bindings.values().any(|verdict| verdict.why.blocker() == Some(Blocker::Held));
+    plan.standing == Standing::Leader
+        && match clients.place {
+            LedTo::Here => waits(),
+            LedTo::Nowhere => true,
+            LedTo::Elsewhere(_) | LedTo::Several => converged_ms.is_none(),
+        }
 }
 
 fn releases(verdict: &Verdict) -> bool {

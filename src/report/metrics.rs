@@ -70,6 +70,7 @@ struct VipState {
     desired_invalid: bool,
     guard_alive: bool,
     held: bool,
+    held_unserved: bool,
     watchdog_gone: bool,
     obstacles: u32,
     bindings: BTreeMap<BindingKey, State>,
@@ -122,6 +123,7 @@ impl Default for VipState {
             desired_invalid: false,
             guard_alive: false,
             held: false,
+            held_unserved: false,
             watchdog_gone: false,
             obstacles: 0,
             bindings: BTreeMap::new(),
@@ -137,6 +139,10 @@ impl VipState {
         self.contested = holds(ConditionName::Contested);
         self.hook_lost = holds(ConditionName::HookLost);
         self.held = holds(ConditionName::Held);
+        let is_unserved = |condition: &Condition| {
+            condition.name == ConditionName::Held && condition.holds && condition.reason == ConditionReason::Unserved
+        };
+        self.held_unserved = told.conditions.iter().any(is_unserved);
         self.desired_invalid = of(ConditionName::DesiredValid).any(|condition| !condition.holds);
         self.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
         self.answers = Answered::of(told);
@@ -315,6 +321,7 @@ impl Gauges {
             gauge!("vipkeeper_desired_invalid", "vip" => vip.clone()).set(f64::from(state.desired_invalid));
             gauge!("vipkeeper_guard_alive", "vip" => vip.clone()).set(f64::from(state.guard_alive));
             gauge!("vipkeeper_held", "vip" => vip.clone()).set(f64::from(state.held));
+            gauge!("vipkeeper_held_unserved", "vip" => vip.clone()).set(f64::from(state.held_unserved));
             gauge!("vipkeeper_watchdog_gone", "vip" => vip.clone()).set(f64::from(state.watchdog_gone));
             gauge!("vipkeeper_takeover_obstacles", "vip" => vip.clone()).set(f64::from(state.obstacles));
             for (key, now) in &state.bindings {
@@ -502,6 +509,7 @@ fn describe_state() {
     describe_gauge!("vipkeeper_contested", "Whether somebody keeps taking what this node holds by right.");
     describe_gauge!("vipkeeper_guard_alive", "Whether the watchdog process behind the claim lives.");
     describe_gauge!("vipkeeper_held", "Whether an operator keeps this node from changing anything.");
+    describe_gauge!("vipkeeper_held_unserved", "Whether a hold keeps this leader from serving its clients.");
     describe_gauge!(
         "vipkeeper_watchdog_gone",
         "Whether the file says leader, and the watchdog process that said so is gone."

@@ -1,8 +1,8 @@
 //! The commands that a person gives on a node in a hook's stead. A wrong one takes the VIP from the node that serves it, so
 //! the advice follows from everything that the daemon knows: Pgpool's watchdog, and the role in force.
 
-use super::conditions::{leads, role};
-use super::{DesiredRole, VipStatus};
+use super::conditions::{holding, leads, role};
+use super::{Condition, ConditionName, ConditionReason, DesiredRole, VipStatus};
 
 /// The person who gives the command, as each advice names them.
 const AS_HOOK: &str = "as the hook's user";
@@ -108,6 +108,10 @@ pub(super) fn out_of_sight(vip: &VipStatus) -> String {
 /// The way to end an operator's hold.
 pub(super) fn resume(vip: &VipStatus) -> String {
     let ip = vip.delegate_ip;
+    let is_unserved = |held: &Condition| held.reason == ConditionReason::Unserved;
+    if holding(vip, ConditionName::Held).is_some_and(is_unserved) {
+        return format!("'vipkeeper resume {ip}' {AS_HOOK}, on this node first, because it leads; then on the others");
+    }
     format!("'vipkeeper resume {ip}' {AS_HOOK} ends the hold; it also ends by itself")
 }
 

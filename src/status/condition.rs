@@ -86,6 +86,8 @@ names!(
         // Of `Held`.
         Everything = "Everything",
         ExceptRelease = "ExceptRelease",
+        /// The hold keeps this leader from serving, so that clients are not served.
+        Unserved = "Unserved",
 
         // Of `PacketsArrive`.
         Nobody = "Nobody",

@@ -65,6 +65,9 @@ impl Headline {
         };
         if let Some(held) = holding(vip, ConditionName::Held) {
             let to_do = by_hand::resume(vip);
+            if held.reason == ConditionReason::Unserved {
+                return Some(alert("HELD UNSERVED", RunbookEntry::Held, held, &to_do));
+            }
             return Some(Self { tone: Tone::Wait, ..alert("HELD", RunbookEntry::Held, held, &to_do) });
         }
         if let Some(lost) = holding(vip, ConditionName::HookLost) {

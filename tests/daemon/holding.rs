@@ -35,7 +35,12 @@ fn a_leader_that_is_held_repairs_nothing_until_the_hold_ends() {
         let route = world.nodes[0].recorder.binding(ADDRESS, &format!("route {}", tables(&world)[0]));
         assert_eq!(route.blocked_by.unwrap().as_str(), "held");
         assert_eq!(route.detail, "held, so nothing is done; without the hold: gone, putting it back");
-        assert_eq!(world.nodes[0].recorder.heard("Held { vip: 20.0.0.50, why: Some").len(), 1);
+        assert_eq!(world.nodes[0].recorder.heard("Held { vip: 20.0.0.50, why: Some").len(), 2);
+        let vip = world.nodes[0].recorder.vip(ADDRESS);
+        let held = vip.conditions.iter().find(|condition| condition.name.as_str() == "Held").unwrap();
+        let wanted =
+            "clients are not served because of the hold: this node leads, and EC2 leads the clients to no node; ";
+        assert!(held.reason.as_str() == "Unserved" && held.message.starts_with(wanted), "{held:?}");
         // At its end, without another word.
         pass(seconds(15)).await;
         assert_eq!(table_leads_to(&world), world.eni(0));
@@ -59,6 +64,37 @@ fn a_claim_under_a_hold_takes_nothing_and_takes_everything_once_it_is_resumed() 
         pass(seconds(30)).await;
         assert!(tables(&world).iter().all(|table| world.estate.route(table, ADDRESS) == world.eni(0)));
         assert!(world.nodes[0].recorder.is_in_sync(ip(ADDRESS)));
+    });
+}
+
+#[test]
+fn a_leader_that_was_elected_under_a_hold_says_that_the_hold_keeps_clients_unserved() {
+    in_paused_time(async {
+        let mut world = World::new(2, routes(1));
+        world.start_with_leader_of(ADDRESS, seconds(20)).await;
+        let condition = |world: &World, name: &str| {
+            let vip = world.nodes[1].recorder.vip(ADDRESS);
+            vip.conditions.into_iter().find(|condition| condition.name.as_str() == name).unwrap()
+        };
+        for node in 0..2 {
+            hold(&world, node, AN_HOUR);
+        }
+        pass(seconds(40)).await;
+        assert_eq!(condition(&world, "Held").reason.as_str(), "ExceptRelease", "the leader serves");
+        world.up(1, ADDRESS);
+        pass(seconds(90)).await;
+        let held = condition(&world, "Held");
+        assert_eq!(held.reason.as_str(), "Unserved");
+        assert!(
+            held.message.contains("because of the hold: this node leads, and EC2 leads the clients to "),
+            "{held:?}"
+        );
+        let recorded = condition(&world, "ClaimRecorded");
+        assert!(!recorded.holds && recorded.message.starts_with("a node that is held writes no tag"), "{recorded:?}");
+        assert_eq!(world.nodes[1].recorder.heard("Held { vip: 20.0.0.50, why: Some").len(), 2);
+        world.nodes[1].computer.resume(ip(ADDRESS));
+        pass(seconds(60)).await;
+        assert!(world.nodes[1].recorder.is_in_sync(ip(ADDRESS)));
     });
 }
 

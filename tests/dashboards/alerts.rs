@@ -313,6 +313,14 @@ const SOMETHING_FAILS: [Case; 17] = [
         &[(19.5, &[]), (20.5, &["Held"]), (40.5, &[])],
     ),
     case(
+        "Pgpool elects another leader while every node is held",
+        |cluster| {
+            cluster.set("b", "vipkeeper_held", &of_vip(""), between(20.0, 40.0));
+            cluster.set("b", "vipkeeper_held_unserved", &of_vip(""), between(25.0, 40.0));
+        },
+        &[(20.5, &["Held"]), (25.5, &["Held"]), (26.5, &["Held", "HeldUnserved"]), (40.5, &[])],
+    ),
+    case(
         "a standby's private address is not on its ENI",
         |cluster| cluster.set("b", "vipkeeper_takeover_obstacles", &of_vip(""), between(20.0, 40.0)),
         &[(24.0, &[]), (26.0, &["TakeoverWouldFail"]), (40.5, &[])],

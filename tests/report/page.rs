@@ -391,6 +391,14 @@ fn a_hold_stands_above_everything_and_asks_for_attention() {
     let mut vip = leader();
     vip.conditions.push(condition(ConditionName::Held, true, message, 60));
     assert_eq!(Overall::of(&status(vec![vip]), DaemonLife::Alive, NOW_MS), Overall::Attention);
+    // A hold for which clients are not served.
+    let mut vip = leader();
+    let message = "clients are not served because of the hold: this node leads, and EC2 leads the clients to no node";
+    let unserved = condition(ConditionName::Held, true, message, 60);
+    vip.conditions.push(Condition { reason: ConditionReason::Unserved.into(), ..unserved });
+    let text = page(&status(vec![vip]), DaemonLife::Alive, NOW_MS, PIPE);
+    assert!(text.contains("20.0.0.50  leader  HELD UNSERVED  for 1 min\n") && text.contains(message), "{text}");
+    assert!(text.contains("  do    'vipkeeper resume 20.0.0.50' as the hook's user, on this node first"), "{text}");
     // A hold that does not count.
     let mut vip = leader();
     let unused =
