@@ -6,6 +6,8 @@
     reason = "a test may fail, wait, and look at its environment"
 )]
 
+#[path = "report/advice.rs"]
+mod advice;
 #[path = "report/browser.rs"]
 mod browser;
 #[path = "report/by_hand.rs"]

@@ -2,6 +2,7 @@
 //! the advice follows from everything that the daemon knows: Pgpool's watchdog, and the role in force.
 
 use super::conditions::{holding, leads, role};
+use super::layout::clean;
 use super::{Condition, ConditionName, ConditionReason, DesiredRole, VipStatus};
 
 /// The person who gives the command, as each advice names them.
@@ -51,6 +52,21 @@ pub(super) fn claim_anew(vip: &VipStatus) -> String {
         Some(false) | None => format!(
             "if 'pcp_watchdog_info' says that this node leads, make a fresh claim, {AS_HOOK}: 'vipkeeper up {ip}'"
         ),
+    }
+}
+
+/// The advice on a node on which no hook has said what is wanted. Another node's claim on record says who leads, unless
+/// Pgpool's watchdog says that this node does.
+pub(super) fn without_word(vip: &VipStatus) -> String {
+    match vip.other_claims.first().filter(|_| vip.desired.watchdog_leads != Some(true)) {
+        Some(rival) => {
+            let node = clean(rival.node.as_str());
+            format!(
+                "nothing here, if {node} lives: it leads by its claim on record, and takes the VIP to itself; see its page. \
+                 If it is gone, start Pgpool, whose hooks say who leads"
+            )
+        }
+        None => "start Pgpool, whose hooks say it".to_owned(),
     }
 }
 

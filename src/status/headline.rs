@@ -11,7 +11,7 @@ use super::{
     VipStatus,
 };
 use super::{by_hand, clients, hint};
-use crate::decide::plan::{Blocker, State};
+use crate::decide::plan::{Blocker, DriftReason, State};
 use crate::ec2::Class;
 use crate::ec2::reason::Reason;
 use crate::names::OneOf;
@@ -117,16 +117,18 @@ impl Headline {
     /// The headline where no valid word says which role is wanted of this node. That is normal on a node on which no
     /// hook had a reason to run.
     fn of_unknown(vip: &VipStatus) -> Option<Self> {
-        let unknown = |(tone, word, entry), what: String, to_do: Option<&str>| Self {
+        let in_sync = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync);
+        // The word is true since the role is not known and the bindings are as they are.
+        let since_ms = vip.desired.since_ms.max(in_sync.map_or(0, |condition| condition.since_ms));
+        let unknown = |(tone, word, entry), what: String, to_do: Option<String>| Self {
             tone,
             word,
-            since_ms: Some(vip.desired.since_ms),
+            since_ms: Some(since_ms),
             aside: None,
             what: vec![what],
-            to_do: to_do.map(str::to_owned),
+            to_do,
             entry,
         };
-        let in_sync = vip.conditions.iter().find(|condition| condition.name == ConditionName::InSync);
         match in_sync.and_then(|condition| condition.reason.known()) {
             _ if role(vip) != DesiredRole::Unknown => None,
             Some(ConditionReason::NoHookYet) => {
@@ -138,7 +140,7 @@ impl Headline {
             _ => {
                 let why = vip.desired.reason.as_deref().map_or("no hook has said what is wanted".to_owned(), clean);
                 let said = (Tone::Wait, "NOT KNOWN", RunbookEntry::RoleNotKnown);
-                Some(unknown(said, format!("{why}; nothing is touched"), Some(ASK_PGPOOL)))
+                Some(unknown(said, format!("{why}; nothing is touched"), Some(by_hand::without_word(vip))))
             }
         }
     }
@@ -196,6 +198,7 @@ impl Headline {
             what,
             entry: match (blocker(worst), &worst.last_error, state(worst)) {
                 (Some(blocker), ..) => RunbookEntry::of_blocker(blocker),
+                (None, None, _) if is_moved_by_another(worst, vip) => RunbookEntry::Contested,
                 (None, Some(_), _) | (None, None, State::Drift) => RunbookEntry::Refused,
                 (None, None, State::Blocked) => RunbookEntry::Waiting,
                 (None, None, State::Waiting | State::InSync) => RunbookEntry::Slow,
@@ -207,6 +210,7 @@ impl Headline {
                 // EC2 is often terse about a thing that the reads show plainly.
                 (None, Some(_)) if obstacle.is_some() => obstacle.map(|known| hint::of_obstacle(known).to_owned()),
                 (None, Some(error)) => Some(hint::of_error(error)),
+                (None, None) if is_moved_by_another(worst, vip) => Some(hint::MOVED_BY_ANOTHER.to_owned()),
                 (None, None) => (state(worst) == State::Unknown).then(|| hint::of_unseen_binding(worst)),
             },
         })
@@ -431,7 +435,17 @@ const HANGS_AFTER_MS: u64 = 60_000;
 
 const LED_NOWHERE: &str =
     "EC2 leads the clients to no node that leads, for longer than a failover takes; vipkeeper elects nobody";
-const ASK_PGPOOL: &str = "start Pgpool, whose hooks say it";
+
+/// Whether this leader had everything under its claim, and something else has changed this binding in EC2 since. The change
+/// back is no takeover.
+fn is_moved_by_another(binding: &BindingStatus, vip: &VipStatus) -> bool {
+    let had_everything = vip.claim.as_ref().is_some_and(|claim| claim.converged_ms.is_some()) && leads(vip);
+    let is_gone = binding.drift.as_ref().is_some_and(|drift| *drift == DriftReason::Blackhole);
+    had_everything
+        && binding.kind.leads_clients()
+        && !is_gone
+        && matches!(state(binding), State::Drift | State::Waiting)
+}
 
 /// The advice where this node does nothing before somebody else acts.
 fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
@@ -450,7 +464,7 @@ fn unblock(blocker: Blocker, vip: &VipStatus) -> String {
             "see whether Pgpool hangs ('pcp_watchdog_info', its log); it goes on by itself once the watchdog answers"
                 .to_owned()
         }
-        (Blocker::NoHook, ..) => ASK_PGPOOL.to_owned(),
+        (Blocker::NoHook, ..) => by_hand::without_word(vip),
         (Blocker::Conflict, ..) => {
             "give each of the two a place of its own in the config of all nodes (private_ip, interface, tables), then \
              'systemctl reload vipkeeper'"

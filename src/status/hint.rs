@@ -14,6 +14,10 @@ use crate::observe::seen::Unseen;
 /// The advice where nothing more is known than the message says.
 const GENERAL: &str = "the message says what stands in the way";
 
+/// The advice to a leader whose binding something else changed.
+pub(super) const MOVED_BY_ANOTHER: &str =
+    "nothing yet, as this leader puts it back; if it goes again, find what else moves it: CloudTrail names the caller";
+
 /// The advice about a change that failed, in one sentence.
 #[must_use]
 pub fn of_error(error: &ErrorStatus) -> String {

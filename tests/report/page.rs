@@ -287,36 +287,6 @@ fn a_superseded_leader_that_cannot_see_the_newer_claim_end_is_not_well() {
 }
 
 #[test]
-fn a_superseded_leader_on_which_pgpool_hangs_wants_attention_once_that_lasts() {
-    let told = |silent_for: u64, reason: ConditionReason, guard_alive: Option<bool>| {
-        let mut vip = standby();
-        vip.desired.role = DesiredRole::Leader.into();
-        vip.desired.guard_alive = guard_alive;
-        vip.conditions.push(condition(ConditionName::Superseded, true, "i-0def holds the newer claim 7", 88));
-        let silent = condition(ConditionName::Witness, false, "Pgpool's watchdog did not answer", silent_for);
-        vip.conditions.push(Condition { reason: reason.into(), ..silent });
-        let status = status(vec![vip]);
-        (page(&status, DaemonLife::Alive, NOW_MS, PIPE), Overall::of(&status, DaemonLife::Alive, NOW_MS))
-    };
-    let (text, verdict) = told(61, ConditionReason::NoAnswer, Some(true));
-    assert!(text.contains("PGPOOL HANGS  for 1 min 1 s\n") && text.contains("i-0def holds the newer claim"), "{text}");
-    assert!(
-        text.contains("  do    Pgpool hangs on this node: restart it here once 'pcp_watchdog_info' shows"),
-        "{text}"
-    );
-    assert_eq!(verdict, Overall::Attention);
-    for (silent_for, reason, guard_alive) in [
-        (59, ConditionReason::NoAnswer, Some(true)),
-        (61, ConditionReason::Unheard, Some(true)),
-        (61, ConditionReason::NotRunning, Some(true)),
-        (61, ConditionReason::NoAnswer, None),
-    ] {
-        let (text, verdict) = told(silent_for, reason, guard_alive);
-        assert!(!text.contains("HANGS") && verdict == Overall::InSync, "{text}");
-    }
-}
-
-#[test]
 fn a_node_whose_probes_do_not_arrive_where_ec2_leads_is_not_well() {
     let message = "EC2 leads the clients to i-0def, and nobody answers";
     let probed = |mut vip: VipStatus, arrive: bool| {
