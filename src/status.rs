@@ -314,6 +314,25 @@ impl VipStatus {
     }
 }
 
+/// How long Pgpool's watchdog must have given no answer before that is told, in milliseconds. A node that does not lead asks it
+/// each half minute, and a hook that Pgpool waits for is over sooner.
+const SILENT_AFTER_MS: u64 = 60_000;
+
+impl VipStatus {
+    /// The condition by which Pgpool's watchdog, which is there, has given no answer for longer than a few looks, or none that
+    /// makes sense. `now_ms` is a Unix time in milliseconds.
+    #[must_use]
+    pub fn silent_watchdog(&self, now_ms: u64) -> Option<&Condition> {
+        let is_silent = |condition: &&Condition| {
+            condition.name == ConditionName::Witness
+                && !condition.holds
+                && (condition.reason == ConditionReason::NoAnswer || condition.reason == ConditionReason::Unheard)
+                && now_ms.saturating_sub(condition.since_ms) >= SILENT_AFTER_MS
+        };
+        self.conditions.iter().find(is_silent)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredStatus {
     pub role: OneOf<DesiredRole>,

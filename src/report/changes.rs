@@ -39,8 +39,21 @@ impl<'a> Changes<'a> {
                 .before
                 .and_then(|status| status.vips.iter().find(|before| before.delegate_ip == after.delegate_ip));
             VipChanges { before, after, is_first: self.before.is_none() }.tell(&mut news);
+            self.watchdog(before, after, &mut news);
         }
         self.sources(&mut news);
+    }
+
+    /// Tells that Pgpool's watchdog gives no answer, once that has lasted, and when it is over.
+    fn watchdog(&self, before: Option<&VipStatus>, after: &VipStatus, news: &mut impl FnMut(&News<'_>)) {
+        let vip = after.delegate_ip;
+        let silent = after.silent_watchdog(self.after.written_ms);
+        let told = self.before.zip(before).and_then(|(status, before)| before.silent_watchdog(status.written_ms));
+        match (told, silent) {
+            (None, Some(silent)) => news(&News::WatchdogSilent { vip, why: Some(&silent.message) }),
+            (Some(_), None) => news(&News::WatchdogSilent { vip, why: None }),
+            _ => {}
+        }
     }
 
     fn problems(&self, news: &mut impl FnMut(&News<'_>)) {

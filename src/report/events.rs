@@ -140,6 +140,13 @@ fn of_claim(news: &News<'_>) -> Option<NodeEvent> {
             let what = "packets for the VIP arrive where EC2 leads them again";
             (vip, NodeEvent::new(Kind::NotAstray, what))
         }
+        News::WatchdogSilent { vip, why: Some(why) } => {
+            let what = "Pgpool's watchdog has given no answer for a minute";
+            (vip, NodeEvent::new(Kind::WatchdogSilent, what).because(Some(why)))
+        }
+        News::WatchdogSilent { vip, why: None } => {
+            (vip, NodeEvent::new(Kind::WatchdogHeard, "Pgpool's watchdog is not silent any more"))
+        }
         News::Converged { vip, claim, after } => {
             let event = NodeEvent::new(Kind::Converged, "every binding leads to this node").about(claim.as_str());
             (vip, NodeEvent { took_ms: Some(milliseconds(after)), ..event })

@@ -173,6 +173,10 @@ impl Log {
                 after_s = after.as_secs_f64(),
                 "the first packet of another machine came through the VIP"
             ),
+            News::WatchdogSilent { vip, why: Some(why) } => {
+                warn!(%vip, "Pgpool's watchdog has given no answer for a minute: {why}");
+            }
+            News::WatchdogSilent { vip, why: None } => info!(%vip, "Pgpool's watchdog is not silent any more"),
             News::HookLost { vip, lost: true } => error!(
                 %vip,
                 "Pgpool's watchdog keeps contradicting the desired-state file, as if a hook had been lost; \

@@ -88,6 +88,9 @@ pub enum News<'a> {
     NobodyServes { vip: IpAddr, nobody: bool, leads_here: bool },
     /// Packets for the VIP do not arrive where EC2 leads them: `why` says where they arrive. `None`: they do again.
     Astray { vip: IpAddr, why: Option<&'a str> },
+    /// There is a watchdog of Pgpool, and for a while it has given no answer, or none that makes sense: `why` says which.
+    /// `None`: that is over.
+    WatchdogSilent { vip: IpAddr, why: Option<&'a str> },
     /// The watchdog contradicts the desired-state file; `false`: it does not any more.
     HookLost { vip: IpAddr, lost: bool },
     /// An operator holds the VIP: `why` says until when. `None`: the hold is over.

@@ -220,9 +220,7 @@ impl Headline {
     /// there: the cluster is a node short, and no hook of this node ends the superseded leadership.
     fn of_hanging_pgpool(vip: &VipStatus, now_ms: u64) -> Option<Self> {
         let superseded = holding(vip, ConditionName::Superseded).filter(|_| vip.desired.guard_alive == Some(true))?;
-        let silent = failing(vip, ConditionName::Witness).filter(|silent| {
-            silent.reason == ConditionReason::NoAnswer && now_ms.saturating_sub(silent.since_ms) >= HANGS_AFTER_MS
-        })?;
+        let silent = vip.silent_watchdog(now_ms).filter(|silent| silent.reason == ConditionReason::NoAnswer)?;
         Some(Self {
             tone: Tone::Bad,
             word: "PGPOOL HANGS",
@@ -428,10 +426,6 @@ fn unread_claims(vip: &VipStatus) -> Option<&Condition> {
     failing(vip, ConditionName::ClaimRecorded)
         .filter(|condition| leads(vip) && condition.reason == ConditionReason::NotRead)
 }
-
-/// How long Pgpool's watchdog must have given no answer before Pgpool counts as hanging, in milliseconds. A node that does not
-/// lead asks it each half minute, and a hook that Pgpool waits for is over sooner.
-const HANGS_AFTER_MS: u64 = 60_000;
 
 const LED_NOWHERE: &str =
     "EC2 leads the clients to no node that leads, for longer than a failover takes; vipkeeper elects nobody";

@@ -341,3 +341,23 @@ fn a_watchdog_that_agrees_is_asked_each_ten_seconds_at_most_between_the_looks() 
         }
     });
 }
+
+#[test]
+fn a_watchdog_that_stays_silent_is_told_once_and_a_short_silence_is_not() {
+    in_paused_time(async {
+        let world = leads_by_its_watchdogs_word_too().await;
+        let told = |world: &World| world.nodes[0].recorder.heard("WatchdogSilent").len();
+        world.nodes[0].stands_still.set(true);
+        pass(seconds(45)).await;
+        world.nodes[0].stands_still.set(false);
+        pass(seconds(90)).await;
+        assert_eq!(told(&world), 0, "a hook of Pgpool may last as long");
+        world.nodes[0].stands_still.set(true);
+        pass(seconds(300)).await;
+        assert_eq!(told(&world), 1);
+        world.nodes[0].stands_still.set(false);
+        pass(seconds(90)).await;
+        assert_eq!(world.nodes[0].recorder.heard(&format!("WatchdogSilent {{ vip: {EIP}, why: None }}")).len(), 1);
+        assert_eq!(told(&world), 2);
+    });
+}

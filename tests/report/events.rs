@@ -184,6 +184,7 @@ fn a_vip_that_nobody_serves_and_packets_that_go_astray_are_events_with_their_end
     let mut list = EventList::default();
     let nobody = |nobody, leads_here| News::NobodyServes { vip: VIP, nobody, leads_here };
     let astray = |why| News::Astray { vip: VIP, why };
+    let silent = |why| News::WatchdogSilent { vip: VIP, why };
     // A restart may hide an end, and then a further beginning is news all the same.
     let all = [
         nobody(true, false),
@@ -193,8 +194,10 @@ fn a_vip_that_nobody_serves_and_packets_that_go_astray_are_events_with_their_end
         astray(Some("i-0b answers")),
         astray(Some("nobody answers")),
         astray(None),
+        silent(Some("its queue is full")),
+        silent(None),
     ];
-    for (news, ms) in all.iter().zip((0..9_000).rev().step_by(1_000)) {
+    for (news, ms) in all.iter().zip((0..11_000).rev().step_by(1_000)) {
         assert_eq!(keep(&mut list, news, before(ms)), Kept::New, "{news:?}");
     }
     let told: Vec<_> = list.iter().map(|event| (event.kind.as_str(), event.vip, event.why.as_deref())).collect();
@@ -208,6 +211,8 @@ fn a_vip_that_nobody_serves_and_packets_that_go_astray_are_events_with_their_end
         ("astray", Some("i-0b answers")),
         ("astray", Some("nobody answers")),
         ("not_astray", None),
+        ("watchdog_silent", Some("its queue is full")),
+        ("watchdog_heard", None),
     ];
     assert_eq!(told, wanted.map(|(kind, why)| (kind, Some(VIP), why)));
 }

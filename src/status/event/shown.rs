@@ -68,7 +68,14 @@ pub fn tone(event: &NodeEvent) -> Tone {
     use EventKind as Kind;
     match event.kind.known() {
         Some(kind) if kind.is_failure() => Tone::Bad,
-        Some(Kind::Contested | Kind::NobodyServes | Kind::Astray | Kind::HookLost | Kind::EventsLost) => Tone::Bad,
+        Some(
+            Kind::Contested
+            | Kind::NobodyServes
+            | Kind::Astray
+            | Kind::WatchdogSilent
+            | Kind::HookLost
+            | Kind::EventsLost,
+        ) => Tone::Bad,
         Some(Kind::WatchdogGone | Kind::Superseded | Kind::Lost | Kind::Held | Kind::ClaimClock) => Tone::Wait,
         Some(Kind::Gained | Kind::Converged | Kind::InSync) => Tone::Good,
         _ => Tone::Plain,
