@@ -118,6 +118,7 @@ fn a_standby_that_is_held_keeps_what_is_moved_to_it_by_hand() {
         assert_eq!(world.estate.elastic_ip(EIP), world.eni(1), "neither taken back nor let go");
         for node in &world.nodes {
             assert!(node.recorder.heard("NobodyServes").is_empty(), "an operator is moving the VIP");
+            assert!(node.recorder.heard("clients are not served").is_empty(), "as the hold is meant for");
             node.computer.resume(ip(EIP));
         }
         pass(seconds(60)).await;

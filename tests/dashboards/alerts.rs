@@ -249,7 +249,7 @@ const SOMETHING_IS_WRONG: [Case; 14] = [
     ),
 ];
 
-const SOMETHING_FAILS: [Case; 17] = [
+const SOMETHING_FAILS: [Case; 18] = [
     case(
         "a route points elsewhere",
         |cluster| {
