@@ -339,6 +339,7 @@ const CLAIMS: &[Panel] = &[
             ("vipkeeper_claims_not_read{@vip}", "claims not read {{vip}} {{instance}}"),
             ("vipkeeper_desired_invalid{@vip}", "invalid {{vip}} {{instance}}"),
             ("vipkeeper_held{@vip}", "held {{vip}} {{instance}}"),
+            ("vipkeeper_held_unserved{@vip}", "held unserved {{vip}} {{instance}}"),
             ("vipkeeper_nobody_serves{@vip}", "nobody serves {{vip}} {{instance}}"),
         ],
         words: NO_WORDS,
