@@ -106,6 +106,10 @@ pub(super) fn without_watchdog(vip: &VipStatus) -> String {
 pub(super) const HANGS: &str =
     "Pgpool hangs on this node: restart it here once 'pcp_watchdog_info' shows that another node leads";
 
+/// The advice where Pgpool hangs on a node that leads.
+pub(super) const LEADER_HANGS: &str = "Pgpool hangs on this node, to which EC2 leads the clients: see its log, and restart it here; \
+                                       another node leads then, and has the VIP";
+
 /// The advice to a leader whose claim is superseded.
 pub(super) fn superseded(vip: &VipStatus) -> String {
     let ip = vip.delegate_ip;

@@ -216,19 +216,27 @@ impl Headline {
         })
     }
 
-    /// The headline of a superseded leader whose Pgpool runs and has not answered for longer than a few looks. Pgpool hangs
-    /// there: the cluster is a node short, and no hook of this node ends the superseded leadership.
+    /// The headline of a leader whose Pgpool runs and has not answered for longer than a few looks: Pgpool hangs there. The
+    /// clients of a leader in force wait for it. If the leader is superseded, the cluster is a node short, and no hook ends
+    /// the superseded leadership.
     fn of_hanging_pgpool(vip: &VipStatus, now_ms: u64) -> Option<Self> {
-        let superseded = holding(vip, ConditionName::Superseded).filter(|_| vip.desired.guard_alive == Some(true))?;
         let silent = vip.silent_watchdog(now_ms).filter(|silent| silent.reason == ConditionReason::NoAnswer)?;
+        if role(vip) != DesiredRole::Leader || vip.desired.guard_alive != Some(true) {
+            return None;
+        }
+        let superseded = holding(vip, ConditionName::Superseded);
+        let (to_do, entry) = match superseded {
+            Some(_) => (by_hand::HANGS, RunbookEntry::Superseded),
+            None => (by_hand::LEADER_HANGS, RunbookEntry::Witness),
+        };
         Some(Self {
             tone: Tone::Bad,
             word: "PGPOOL HANGS",
             since_ms: Some(silent.since_ms),
             aside: None,
-            what: vec![clean(&superseded.message), clean(&silent.message)],
-            to_do: Some(by_hand::HANGS.to_owned()),
-            entry: RunbookEntry::Superseded,
+            what: superseded.into_iter().chain([silent]).map(|condition| clean(&condition.message)).collect(),
+            to_do: Some(to_do.to_owned()),
+            entry,
         })
     }
 

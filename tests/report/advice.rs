@@ -41,6 +41,23 @@ fn a_superseded_leader_on_which_pgpool_hangs_wants_attention_once_that_lasts() {
     }
 }
 
+#[test]
+fn a_leader_in_force_on_which_pgpool_hangs_wants_attention_and_a_standby_has_its_word_alone() {
+    for (role, hangs) in [(DesiredRole::Leader, true), (DesiredRole::Standby, false)] {
+        let mut vip = standby();
+        vip.desired.role = role.into();
+        vip.desired.guard_alive = Some(true);
+        let silent = condition(ConditionName::Witness, false, "Pgpool's watchdog did not answer", 61);
+        vip.conditions.push(Condition { reason: ConditionReason::NoAnswer.into(), ..silent });
+        let status = status(vec![vip]);
+        let text = page(&status, DaemonLife::Alive, NOW_MS, PIPE);
+        assert_eq!(text.contains("PGPOOL HANGS  for 1 min 1 s\n"), hangs, "{text}");
+        assert_eq!(text.contains("do    Pgpool hangs on this node, to which EC2 leads the clients"), hangs, "{text}");
+        let attention = Overall::of(&status, DaemonLife::Alive, NOW_MS) == Overall::Attention;
+        assert_eq!(attention, hangs, "{text}");
+    }
+}
+
 /// A node on which no hook has run, and to which a route leads since 11 s.
 fn unasked() -> VipStatus {
     let mut vip = fresh();
