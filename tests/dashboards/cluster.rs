@@ -64,6 +64,7 @@ impl Cluster {
                 "claims_not_read",
                 "contested",
                 "hook_lost",
+                "held_unserved",
                 "nobody_serves",
                 "desired_invalid",
                 "held",
