@@ -4,16 +4,14 @@
 //! come to this node. So an answer comes from the address that was asked, and the kernel itself sees to it that no other
 //! address of the node answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use futures_util::stream::FuturesUnordered;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep};
@@ -76,37 +74,47 @@ async fn ask_and_answer(wanted: &ProbesWanted, work: &Work<'_>) {
     tokio::join!(join_all(asking), keep_answering(wanted, work));
 }
 
-/// Answers on each address. While one of them cannot be bound, all are bound anew each second.
+/// Answers on each address. An address that cannot be bound is tried again each second, and holds up no other one.
 async fn keep_answering(wanted: &ProbesWanted, work: &Work<'_>) {
-    loop {
-        let (mut sockets, mut failures) = (FuturesUnordered::new(), Vec::new());
-        for (address, names) in &wanted.answered {
-            let at = SocketAddr::new(*address, wanted.port);
-            match bound(at) {
-                Ok(socket) => {
+    let failures = Mutex::new(BTreeMap::new());
+    let answering = wanted.answered.iter().map(|(address, names)| {
+        let (at, failures) = (SocketAddr::new(*address, wanted.port), &failures);
+        async move {
+            loop {
+                let bound = bound(at);
+                work.voice.tell(outcome(failures, at, bound.as_ref().err()));
+                if let Ok(socket) = bound {
                     let instance = wanted.instance.clone();
-                    sockets.push(Answerer { socket, at: *address, names, instance, work: *work }.answer());
+                    Answerer { socket, at: at.ip(), names, instance, work: *work }.answer().await;
                 }
-                Err(error) => failures.push(format!("UDP port {at}: {error}")),
+                sleep(AGAIN).await;
             }
         }
-        let is_whole = failures.is_empty();
-        work.voice.tell(if is_whole {
-            Ok(())
-        } else {
-            Err(format!("cannot answer probes, which is tried again each second: {}", failures.join("; ")))
-        });
-        let retry = async { if is_whole { pending().await } else { sleep(AGAIN).await } };
-        let broken = async {
-            if sockets.next().await.is_none() {
-                pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = retry => {}
-            () = broken => sleep(AGAIN).await,
-        }
+    });
+    if wanted.answered.is_empty() {
+        work.voice.tell(Ok(()));
     }
+    join_all(answering).await;
+    // Without an address there is nothing to do until other ones are wished for.
+    pending::<()>().await;
+}
+
+/// The outcome of all addresses, after the last try of this one.
+fn outcome(
+    failures: &Mutex<BTreeMap<SocketAddr, String>>,
+    at: SocketAddr,
+    error: Option<&io::Error>,
+) -> Result<(), String> {
+    let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+    match error {
+        Some(error) => failures.insert(at, format!("UDP port {at}: {error}")),
+        None => failures.remove(&at),
+    };
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<_> = failures.values().map(String::as_str).collect();
+    Err(format!("cannot answer probes, which is tried again each second: {}", all.join("; ")))
 }
 
 /// A socket at this address, whether or not the machine has the address now.

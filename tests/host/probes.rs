@@ -1,6 +1,7 @@
 //! Probes through a real kernel: who answers, from which address, and who stays silent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -194,6 +195,29 @@ fn a_port_in_use_is_a_problem_that_ends_once_the_port_is_free() {
         answered_by("20.0.0.50").await;
         assert_eq!(parts.changes(), [(ProblemReason::Probe, Ok(()))]);
     });
+}
+
+#[test]
+fn an_address_that_cannot_be_bound_holds_up_no_other_one() {
+    in_namespace(async |network| {
+        with_addresses(&network, &["20.0.0.50", "20.0.0.51"]).await;
+        let other = UdpSocket::bind((ip("20.0.0.50"), PORT)).await.unwrap();
+        let _answering = answer(&[("20.0.0.50", &["20.0.0.50"]), ("20.0.0.51", &["20.0.0.51"])]);
+        answered_by("20.0.0.51").await;
+        let before = inode_of("33000014:2656");
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!(inode_of("33000014:2656"), before, "it is the same socket after two tries of the other address");
+        drop(other);
+        answered_by("20.0.0.50").await;
+        assert_eq!(inode_of("33000014:2656"), before);
+    });
+}
+
+/// The inode of the UDP socket at this address, as the kernel writes it: 33000014:2656 is 20.0.0.51, port 9814.
+fn inode_of(local: &str) -> String {
+    let sockets = fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+    let mut lines = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.find(|fields| fields[1] == local).map_or_else(|| panic!("{sockets}"), |fields| fields[9].to_owned())
 }
 
 #[test]

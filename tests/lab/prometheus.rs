@@ -109,7 +109,7 @@ impl Prometheus {
                 .unwrap()
                 .iter()
                 .map(|one| (one["metric"].as_str().unwrap(), one["type"].as_str().unwrap()))
-                .filter(|(name, _)| name.starts_with("vipkeeper_") && !OF_PROBES.contains(name))
+                .filter(|(name, _)| name.starts_with("vipkeeper_"))
                 .collect();
             let expected: BTreeMap<_, _> = documented
                 .iter()
