@@ -203,12 +203,13 @@ fn of_identity() -> Vec<(&'static str, String)> {
 }
 
 /// Each interface that is not found: the situation, its beginning, the interface, and the adapter's sentence.
-fn of_interfaces() -> [(&'static str, When, Option<&'static str>, &'static str); 4] {
+fn of_interfaces() -> [(&'static str, When, Option<&'static str>, &'static str); 5] {
     [
         ("interface-none", When::Start, Some("eth7"), interfaces::NONE),
         ("interface-not-ours", When::Start, Some("br0"), interfaces::NOT_OURS),
         ("interface-two-alike", When::Start, None, interfaces::TWO_ALIKE),
         ("interface-no-first", When::Start, None, interfaces::NO_FIRST),
+        ("interface-renamed", When::InSync, Some("eth0"), interfaces::RENAMED),
     ]
 }
 
@@ -305,6 +306,10 @@ fn begin(situation: &Situation, world: &World) {
             node.identity.failure.replace(why.clone());
         }
         Fault::NoInterface(name, why) => {
+            if let (When::InSync, Some(name)) = (situation.when, name) {
+                // The kernel tells nobody who waits for the old name.
+                node.computer.rename(name, "ens5");
+            }
             let mut identity = node.identity.node.borrow_mut();
             identity.missing.insert(name.map(str::to_owned), (*why).to_owned());
             if name.is_none_or(|name| identity.interfaces.remove(name).is_some()) {
