@@ -161,6 +161,10 @@ fn what_happened_is_told_from_files_and_a_missing_or_damaged_file_is_named() {
     assert!(nothing.status.code() == Some(1) && nothing.stdout.is_empty());
     let no_document = vipkeeper(&["report", folder.path().join("events.json").to_str().unwrap()]);
     assert!(text(no_document.stderr).contains("is no document of `vipkeeper status --json`"));
+    let long = fs::File::create(folder.path().join("long")).unwrap();
+    long.set_len((64 << 20) + 1).unwrap();
+    let too_long = vipkeeper(&["report", folder.path().join("long").to_str().unwrap()]);
+    assert!(text(too_long.stderr).contains("long is longer than 64 MiB"));
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn a_secondary_address_ends_at_the_newest_leader() {
 fn what_is_kept_for_a_successor_ends_at_it_and_at_nobody_without_one() {
     holds(Setup { keeps: true, stale: 1, ..Setup::new("kept: stale reads", ElasticIp) });
     holds(Setup { keeps: true, stale: 1, ..Setup::new("kept secondary address: stale reads", SecondaryIp) });
+    holds(Setup { keeps: true, quorums_lost: 1, ..Setup::new("kept: the quorum is lost", ElasticIp) });
     if deeper() {
         holds(Setup { keeps: true, restarts: 1, ..Setup::new("kept: a restart", ElasticIp) });
         holds(Setup { keeps: true, ups: 3, ..Setup::new("kept: three leaderships", ElasticIp) });
@@ -199,6 +200,8 @@ fn without_any_one_rule_something_breaks() {
         ("all that withdrew left leftovers", Mutant::AllAreLeftovers, thrice),
         ("kept from a successor", Mutant::KeepsFromASuccessor, keeps),
         ("kept for ever", Mutant::KeepsForEver, keeps),
+        ("kept without a quorum", Mutant::KeepsWithoutQuorum, Setup { quorums_lost: 1, stale: 0, ..keeps }),
+        ("taken back whoever has it", Mutant::AnyHolder, Setup { drifts: 1, ..timely }),
     ] {
         let found = explore(Setup { name, mutant: Some(mutant), ..setup }, 3_000_000);
         println!("{found}");

@@ -20,6 +20,7 @@ use aws_config::profile::profile_file::ProfileFiles;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials;
+use aws_credential_types::credential_fn::provide_credentials_fn;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Provided;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -33,7 +34,7 @@ use super::causes::{causes, chain};
 use super::http::SetupError;
 use super::imds;
 use crate::config::Aws;
-use crate::config::sources::container_endpoint;
+use crate::config::sources::{container_endpoint, half_a_key_pair};
 use crate::ec2::Class;
 use crate::ec2::codes::{FailedCall, Reply};
 use crate::ec2::sources::{Said, SourceAnswer, not_built_in, sentence};
@@ -70,7 +71,14 @@ fn sources_of(around: &Around) -> Result<CredentialSources, SetupError> {
     if let Some(name) = &aws.profile {
         return Ok(CredentialSources::of([(format!("the profile {name}"), profile)]));
     }
-    let environment = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
+    // Half a pair is a mistake, and the next source must not take its place unnoticed.
+    let environment = match half_a_key_pair() {
+        Some(why) => SharedCredentialsProvider::new(provide_credentials_fn(move || {
+            let refused = Err(CredentialsError::invalid_configuration(why.clone()));
+            async { refused }
+        })),
+        None => SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
+    };
     let token = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
     let container = EcsCredentialsProvider::builder().configure(&config).build();
     let service = ImdsCredentialsProvider::builder().configure(&config).build();
@@ -277,7 +285,6 @@ mod tests {
     use std::io::Write;
 
     use aws_config::profile::profile_file::ProfileFileKind;
-    use aws_credential_types::credential_fn::provide_credentials_fn;
 
     use super::*;
     use crate::aws::credentials::{NoCredentials, explain};

@@ -36,6 +36,8 @@ pub enum EventsCommandError {
     Boot(#[source] io::Error),
     #[error("cannot read {}", path.display())]
     Unread { path: PathBuf, source: io::Error },
+    #[error("{} is longer than {} MiB, and no document of `vipkeeper status --json` is", path.display(), MOST_BYTES >> 20)]
+    TooLong { path: PathBuf },
     #[error("{} is no document of `vipkeeper status --json`", path.display())]
     Malformed { path: PathBuf, source: serde_json::Error },
     #[error("{} was no status: {}", path.display(), one_shown_line(message))]
@@ -152,8 +154,11 @@ pub fn report(state_dir: &Path, options: &ReportOptions, colours: Colours) -> Re
 /// Reads one node's document. The path may be a pipe, as a shell makes it of `<(ssh node vipkeeper status --json)`.
 fn document(path: &Path) -> Result<NodeEvents, EventsCommandError> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
     read.map_err(|source| EventsCommandError::Unread { path: path.to_owned(), source })?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(EventsCommandError::TooLong { path: path.to_owned() });
+    }
     let malformed = |source| EventsCommandError::Malformed { path: path.to_owned(), source };
     let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(malformed)?;
     // A node without a status says so in a document of its own.

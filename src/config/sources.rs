@@ -121,6 +121,25 @@ pub fn container_endpoint() -> Option<String> {
     Some(address.split('?').next().unwrap_or_default().to_owned())
 }
 
+/// Tells which half is missing where the environment of this process holds one half of a pair of keys. The SDK takes half a
+/// pair for none.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn half_a_key_pair() -> Option<String> {
+    half_a_key_pair_by(&|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()))
+}
+
+fn half_a_key_pair_by(is_set: &dyn Fn(&str) -> bool) -> Option<String> {
+    let (id, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
+    // The SDK knows the secret by an older name as well.
+    let half = |one: &str, other: &str| Some(format!("{one} is set, and {other} is not"));
+    match (is_set(id), is_set(secret) || is_set("SECRET_ACCESS_KEY")) {
+        (true, false) => half(id, secret),
+        (false, true) if is_set(secret) => half(secret, id),
+        _ => None,
+    }
+}
+
 fn metadata_endpoint_by(variable: &dyn Fn(&str) -> Option<String>) -> String {
     let by_mode = || match variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") {
         Some(mode) if mode.eq_ignore_ascii_case("ipv6") => "http://[fd00:ec2::254]".to_owned(),
@@ -149,6 +168,21 @@ fn checked(layers: &Layers) -> Result<Config, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_a_pair_of_keys_is_told() {
+        let (id, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
+        for (set, told) in [
+            (&[][..], None),
+            (&[id, secret], None),
+            (&[id, "SECRET_ACCESS_KEY"], None),
+            (&["SECRET_ACCESS_KEY"], None),
+            (&[id], Some("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not")),
+            (&[secret], Some("AWS_SECRET_ACCESS_KEY is set, and AWS_ACCESS_KEY_ID is not")),
+        ] {
+            assert_eq!(half_a_key_pair_by(&|name| set.contains(&name)).as_deref(), told, "{set:?}");
+        }
+    }
 
     #[test]
     fn the_metadata_service_is_named_by_the_address_that_the_sdk_asks() {

@@ -11,7 +11,7 @@ use crate::decide::claim;
 use crate::decide::timing::{KEEP_FOR, KEEP_WITHOUT_LOOK, QUORUM_COMES_WITHIN, WORD_WITHIN};
 use crate::desired::WhyStandby;
 use crate::ids::Term;
-use crate::observe::seen::{Claims, Moment, Observed, Port, Quorum, Seen, WhyUnseen};
+use crate::observe::seen::{Claims, Moment, Observed, Port, Quorum, QuorumWord, Seen, WhyUnseen};
 
 /// A node keeps its bindings, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,7 +54,9 @@ impl Keeping {
     #[must_use]
     pub fn goes_on(&self, vip: &Vip, observed: &Observed, now: Moment) -> bool {
         // The oldest read counts, because each resource that carries claims may show the successor's.
-        let Some(at) = observed.claims.at() else { return now < self.until() && !looked(observed) };
+        let Some(at) = observed.claims.at() else {
+            return now < self.until() && !looked(observed) && !self.is_cut_off(observed, now);
+        };
         let succeeded = claim::newest_of_others(&observed.claims, &vip.instance)
             .is_some_and(|other| claim::is_newer(&other, &vip.instance, self.term));
         now < self.since + KEEP_FOR
@@ -65,15 +67,24 @@ impl Keeping {
             && self.quorum_allows(observed, now)
     }
 
-    /// Whether the watchdog's word allows it. Only a word given since the leadership ended counts.
+    /// Whether the watchdog's word allows it, or its silence.
     fn quorum_allows(&self, observed: &Observed, now: Moment) -> bool {
-        let word = observed.serving.quorum.filter(|word| word.at >= self.since);
-        match (word.map(|word| (word.quorum, word.since)), self.word) {
-            (Some((Quorum::Lost, since)), WatchdogsPart::MayBeMissing) => now < since + QUORUM_COMES_WITHIN,
-            (Some((Quorum::Lost, _)), WatchdogsPart::Needed) => false,
-            (Some((Quorum::Has | Quorum::NoLeader, _)), _) | (None, WatchdogsPart::MayBeMissing) => true,
-            (None, WatchdogsPart::Needed) => now < self.since + WORD_WITHIN,
-        }
+        let is_heard = self.word_since(observed).is_some() || self.word == WatchdogsPart::MayBeMissing;
+        !self.is_cut_off(observed, now) && (is_heard || now < self.since + WORD_WITHIN)
+    }
+
+    /// Whether the watchdog says that it has no quorum.
+    fn is_cut_off(&self, observed: &Observed, now: Moment) -> bool {
+        self.word_since(observed).is_some_and(|word| match (word.quorum, self.word) {
+            (Quorum::Lost, WatchdogsPart::MayBeMissing) => now >= word.since + QUORUM_COMES_WITHIN,
+            (Quorum::Lost, WatchdogsPart::Needed) => true,
+            (Quorum::Has | Quorum::NoLeader, _) => false,
+        })
+    }
+
+    /// The watchdog's word. Only one that was given since the leadership ended counts.
+    fn word_since(&self, observed: &Observed) -> Option<QuorumWord> {
+        observed.serving.quorum.filter(|word| word.at >= self.since)
     }
 
     /// The last moment at which the bindings are kept.
@@ -102,7 +113,7 @@ mod tests {
 
     use super::*;
     use crate::binding::{BindingKey, Kind};
-    use crate::observe::seen::{Holder, QuorumWord, Serving, Sight, Witness};
+    use crate::observe::seen::{Holder, Serving, Sight, Witness};
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -191,6 +202,17 @@ mod tests {
             let goes_on = [100, 114, 115, 116].map(|now| KEEPING.goes_on(&vip, &observed, S(now)));
             let expected = if looked { [false; 4] } else { [true, true, false, false] };
             assert_eq!(goes_on, expected, "{observed:?}");
+        }
+    }
+
+    #[test]
+    fn before_the_first_look_the_watchdogs_no_ends_it_and_its_silence_does_not() {
+        let vip = vip(ClaimMode::Tags, Handover::Always);
+        let since_down = Keeping { word: WatchdogsPart::Needed, ..KEEPING };
+        let mut observed = seen(unread(), unread(), None);
+        for (word, goes_on) in [(None, true), (Some(Quorum::Has), true), (Some(Quorum::Lost), false)] {
+            observed.serving.quorum = word.map(|quorum| QuorumWord { quorum, since: S(100), at: S(103) });
+            assert_eq!(since_down.goes_on(&vip, &observed, S(104)), goes_on, "{word:?}");
         }
     }
 

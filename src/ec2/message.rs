@@ -12,6 +12,9 @@ const LONGEST: usize = 400;
 const LONGEST_LIST: usize = 1000;
 /// The HTTP client's text where the proxy itself cannot be reached. The client calls that an error of the tunnel too.
 const NO_WAY_TO_PROXY: &str = "failed to create underlying connection";
+/// The TLS library's texts about a certificate that nobody whom this machine trusts has signed: an unknown authority's, or
+/// one that signed itself.
+const UNTRUSTED: [&str; 2] = ["UnknownIssuer", "CaUsedAsEndEntity"];
 /// The TLS library's texts where the other side speaks no TLS, or another kind of it, or hangs up meanwhile.
 const TLS_BROKEN: [&str; 4] =
     ["tls handshake eof", "received corrupt message", "received fatal alert", "peer is incompatible"];
@@ -81,7 +84,9 @@ impl FailedCall<'_> {
             Reply::Status(407) => Some(Reason::Proxy),
             Reply::Status(_) => Some(Reason::NotAws),
             Reply::Missing { why: Missing::NotMade, .. } | Reply::Missing { sent: true, .. } => None,
-            Reply::Missing { .. } if around.causes.contains("UnknownIssuer") => Some(Reason::UntrustedIssuer),
+            Reply::Missing { .. } if UNTRUSTED.iter().any(|part| around.causes.contains(part)) => {
+                Some(Reason::UntrustedIssuer)
+            }
             Reply::Missing { .. } if around.causes.contains("invalid peer certificate") => Some(Reason::BadCertificate),
             Reply::Missing { .. } if TLS_BROKEN.iter().any(|part| around.causes.contains(part)) => {
                 Some(Reason::TlsBroken)
@@ -245,9 +250,12 @@ mod tests {
         let (message, reason) = told(proxy, "tunnel error: proxy authorization required");
         assert!(message.starts_with("the proxy http://10.0.0.7:3128 does not let ec2."), "{message}");
         assert_eq!(reason, Some(Reason::Proxy));
-        let (message, reason) = told(proxy, "invalid peer certificate: UnknownIssuer");
-        assert!(message.starts_with("no connection to ec2.eu-west-1.amazonaws.com through the proxy"), "{message}");
-        assert_eq!(reason, Some(Reason::UntrustedIssuer));
+        for certificate in ["UnknownIssuer", "Other(OtherError(CaUsedAsEndEntity))"] {
+            let causes = format!("invalid peer certificate: {certificate}");
+            let (message, reason) = told(proxy, &causes);
+            assert!(message.starts_with("no connection to ec2.eu-west-1.amazonaws.com through the proxy"), "{message}");
+            assert_eq!(reason, Some(Reason::UntrustedIssuer));
+        }
         assert_eq!(told(None, refused), (format!("no connection to {host}: {refused}"), None));
         let unknown = "dns error: failed to lookup address information: Name or service not known";
         assert_eq!(told(None, unknown).1, Some(Reason::NoAddress));

@@ -2,8 +2,8 @@
 //! Nothing that a client asks for changes anything.
 //!
 //! Clients are served on a thread of their own, so that no number of clients holds up the loop. The cost of clients is
-//! bounded: how many are served at once, for how long, how much each client may send, and how often an answer is
-//! rendered.
+//! bounded: how many are served at once, for how long, how much each client may send, how often an answer is rendered,
+//! and how many answers a second each document has.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -33,6 +33,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Report;
 use super::hosts::Hosts;
+use crate::config::Limits;
+use crate::ec2::Urgency;
+use crate::ec2::bucket::Bucket;
 use crate::shown;
 use crate::status::document::StatusDocument;
 use crate::status::event::list::EventList;
@@ -57,6 +60,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const METRICS_FOR: Duration = Duration::from_secs(1);
 /// How long the rendered page of one status is served again. The page shows ages, which grow.
 const PAGE_FOR: Duration = Duration::from_secs(1);
+/// How many answers each document has before requests for it must wait. A few clients that ask without end would
+/// otherwise keep this thread and themselves on the processor, and the loop and the hooks would get less of it.
+const ANSWERS: Limits = Limits { requests_per_s: 100.0, burst: 50 };
+/// How many requests wait at once. Further ones are answered without waiting: a crowd would otherwise take all places, and
+/// Prometheus would wait for longer than it allows.
+const WAITING: usize = PLACES * 3 / 4;
 /// The pause before the address is tried again after a failure.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// How far the listener's thread yields to the loop's thread when both want the only processor, in steps of nice(2).
@@ -239,8 +248,7 @@ impl Places {
 async fn connection(stream: TcpStream, answers: &Answers<'_>, asked: Rc<Cell<bool>>) {
     let service = service_fn(|request: Request<Incoming>| {
         asked.set(true);
-        let response = answers.to(&request);
-        async { Ok::<_, Infallible>(response) }
+        async move { Ok::<_, Infallible>(answers.to(&request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -267,10 +275,62 @@ fn are_same(one: &Newest, other: &Newest) -> bool {
     Arc::ptr_eq(&one.status, &other.status) && Arc::ptr_eq(&one.events, &other.events)
 }
 
+/// What a client can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Document {
+    Page,
+    StillPage,
+    Style,
+    Runbook,
+    Metrics,
+    Healthz,
+    Readyz,
+    Status,
+    /// Nothing that is here.
+    Missing,
+}
+
+impl Document {
+    const COUNT: usize = Self::Missing as usize + 1;
+
+    fn at(path: &str) -> Self {
+        match path {
+            "/" => Self::Page,
+            "/still" => Self::StillPage,
+            "/style.css" => Self::Style,
+            "/runbook" => Self::Runbook,
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            "/status" => Self::Status,
+            _ => Self::Missing,
+        }
+    }
+}
+
+/// Is counted until it is dropped, also where a client goes while it waits.
+struct Counted<'a>(&'a Cell<usize>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// The documents that the clients get. Each document is rendered once, and its bytes serve all who ask for it.
 struct Answers<'a> {
     report: &'a Report,
     hosts: Hosts,
+    /// A bucket for each document, so that those who ask for one hold up nobody who asks for another.
+    buckets: [Bucket; Document::COUNT],
+    waiting: Cell<usize>,
     metrics: RefCell<Option<(Instant, Bytes)>>,
     status: RefCell<Option<RenderedStatus>>,
     pages: RefCell<Option<RenderedPages>>,
@@ -284,6 +344,8 @@ impl<'a> Answers<'a> {
         Self {
             report,
             hosts,
+            buckets: std::array::from_fn(|_| Bucket::new(ANSWERS)),
+            waiting: Cell::new(0),
             metrics: RefCell::default(),
             status: RefCell::default(),
             pages: RefCell::default(),
@@ -291,9 +353,12 @@ impl<'a> Answers<'a> {
         }
     }
 
-    fn to<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// The answer, as soon as the document's bucket allows it.
+    async fn to<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let document = Document::at(request.uri().path());
+        self.wait_for(document).await;
         let (status, content_type, bytes) = match self.hosts.check(request) {
-            Ok(()) => self.answer(request.method(), request.uri().path()),
+            Ok(()) => self.answer(request.method(), document),
             Err((status, why)) => (status, TEXT, Bytes::from_static(why.as_bytes())),
         };
         let mut response = Response::new(Full::from(bytes));
@@ -307,20 +372,27 @@ impl<'a> Answers<'a> {
         response
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Answer {
+    async fn wait_for(&self, document: Document) {
+        if self.waiting.get() < WAITING {
+            let _waiting = Counted::new(&self.waiting);
+            self.buckets[document as usize].take(Urgency::Normal).await;
+        }
+    }
+
+    fn answer(&self, method: &Method, document: Document) -> Answer {
         if ![Method::GET, Method::HEAD].contains(method) {
             return (StatusCode::METHOD_NOT_ALLOWED, TEXT, Bytes::from_static(b"only GET and HEAD\n"));
         }
-        match path {
-            "/" => self.page(Refresh::Often),
-            "/still" => self.page(Refresh::Never),
-            "/style.css" => (StatusCode::OK, CSS, Bytes::from_static(STYLE.as_bytes())),
-            "/runbook" => (StatusCode::OK, HTML, self.runbook.get_or_init(|| runbook::page().into()).clone()),
-            "/metrics" => (StatusCode::OK, METRICS, self.metrics()),
-            "/healthz" => health(self.report.health().live().map_err(|reason| vec![reason])),
-            "/readyz" => health(self.report.health().ready()),
-            "/status" => self.status(),
-            _ => (StatusCode::NOT_FOUND, TEXT, format!("nothing here; there is\n\n{INDEX}").into()),
+        match document {
+            Document::Page => self.page(Refresh::Often),
+            Document::StillPage => self.page(Refresh::Never),
+            Document::Style => (StatusCode::OK, CSS, Bytes::from_static(STYLE.as_bytes())),
+            Document::Runbook => (StatusCode::OK, HTML, self.runbook.get_or_init(|| runbook::page().into()).clone()),
+            Document::Metrics => (StatusCode::OK, METRICS, self.metrics()),
+            Document::Healthz => health(self.report.health().live().map_err(|reason| vec![reason])),
+            Document::Readyz => health(self.report.health().ready()),
+            Document::Status => self.status(),
+            Document::Missing => (StatusCode::NOT_FOUND, TEXT, format!("nothing here; there is\n\n{INDEX}").into()),
         }
     }
 
@@ -424,5 +496,47 @@ mod tests {
         let changed = answers.status().2;
         assert!(changed != first, "a new status is rendered anew");
         assert_eq!(answers.metrics().as_ptr(), answers.metrics().as_ptr());
+    }
+    fn answers(report: &Report) -> Answers<'_> {
+        Answers::new(report, Hosts::Any)
+    }
+
+    async fn ask(answers: &Answers<'_>, path: &str) -> Duration {
+        let start = Instant::now();
+        let request = Request::get(path).body(()).expect("a request");
+        answers.to(&request).await;
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_without_end_waits_and_holds_up_no_other_document() {
+        let report = Report::new(&[], None, Duration::from_secs(90));
+        let answers = answers(&report);
+        for _ in 0..ANSWERS.burst {
+            assert_eq!(ask(&answers, "/metrics").await, Duration::ZERO, "as many at once as the bucket holds");
+        }
+        let start = Instant::now();
+        for _ in 0..100 {
+            ask(&answers, "/metrics").await;
+        }
+        let took = start.elapsed().as_secs_f64();
+        assert!((0.95..1.2).contains(&took), "100 a second, and 100 more took {took} s");
+        for path in ["/healthz", "/readyz", "/status", "/", "/nowhere"] {
+            assert_eq!(ask(&answers, path).await, Duration::ZERO, "{path} has a bucket of its own");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_makes_nobody_wait_for_long() {
+        let report = Report::new(&[], None, Duration::from_secs(90));
+        let answers = answers(&report);
+        let crowd = (0..1000).map(|_| ask(&answers, "/metrics"));
+        let longest = futures_util::future::join_all(crowd).await.into_iter().max();
+        assert!(longest < Some(Duration::from_millis(400)), "{longest:?}");
+        // Who goes while he waits leaves no trace.
+        for _ in 0..2 * WAITING {
+            assert!(timeout(Duration::ZERO, ask(&answers, "/metrics")).await.is_err(), "it waits for its turn");
+        }
+        assert_eq!(answers.waiting.get(), 0);
     }
 }

@@ -263,6 +263,7 @@ fn a_source_of_credentials_with_a_fault_is_told_in_the_words_of_its_golden_file(
     ] {
         all.push((name, Run::with_profile(profiles), silent, bare));
     }
+    all.push(("credentials-half-a-pair", Run::default().set("AWS_ACCESS_KEY_ID", "AKID"), silent, bare));
     compare(all);
 }
 

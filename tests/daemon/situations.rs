@@ -144,6 +144,13 @@ fn of_credentials() -> Vec<(&'static str, Ec2Error)> {
             "credentials-token-without-file",
             after_two(TOKEN, text("a file that it needs cannot be read: No such file or directory (os error 2)")),
         ),
+        (
+            "credentials-half-a-pair",
+            unsigned(vec![(
+                "the environment",
+                SourceAnswer::Refused(text("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not")),
+            )]),
+        ),
         ("credentials-process", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(process)))])),
         ("credentials-sso", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(sso)))])),
         ("credentials-login", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(login)))])),

@@ -60,6 +60,7 @@ pub const GIVEN_UP: u32 = 1 << 31;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     File(File),
+    QuorumLost,
     Notice,
     BeginLook,
     Answer(Pointer, Tags),
@@ -163,6 +164,11 @@ fn believes_an_older_read(it: &Local) -> bool {
     rival.zip(given_up).is_some_and(|(rival, given_up)| is_over(rival, given_up))
 }
 
+/// The watchdog's word, however old the leadership is that it is asked about.
+fn word(quorum: Quorum) -> QuorumWord {
+    QuorumWord { quorum, since: Moment::ZERO, at: Moment::MAX }
+}
+
 fn claim_id(k: u8) -> ClaimId {
     ClaimId::new(k.to_string())
 }
@@ -219,6 +225,10 @@ impl Locals {
         self.get(number).memory.keeping.map(|keeping| keeping.term.0)
     }
 
+    pub fn has_lost_quorum(&self, number: u32) -> bool {
+        self.get(number).observed.serving.quorum == Some(word(Quorum::Lost))
+    }
+
     /// Whether the node's take for the leadership `k` may disturb another node's newer one. A node that withdrew and claims
     /// anew may lose the binding once in between to an older leader. A take of a node that has stood down since is judged
     /// where it is carried out before the node stands down.
@@ -244,10 +254,8 @@ impl Locals {
     pub fn fresh(&mut self, node: u8) -> u32 {
         let sight = Sight { seen: Seen::Unknown(WhyUnseen::NotRead), at: Moment::ZERO };
         let sights = BTreeMap::from([(self.key.clone(), sight)]);
-        // Pgpool goes on serving for as long as anybody asks. All ends of that are ends by a rule that time or a look
-        // also brings.
-        let has_quorum = QuorumWord { quorum: Quorum::Has, since: Moment::ZERO, at: Moment::MAX };
-        let serving = Serving { port: Port::Answers, quorum: Some(has_quorum) };
+        // Pgpool goes on serving for as long as anybody asks.
+        let serving = Serving { port: Port::Answers, quorum: Some(word(Quorum::Has)) };
         let local = Local {
             node,
             file: File::None,
@@ -301,8 +309,13 @@ impl Locals {
             Event::File(file) => {
                 it.file = file;
                 it.hook_age = Duration::ZERO;
+                if matches!(file, File::Leader(_)) {
+                    // Only a node with the quorum is elected.
+                    it.observed.serving.quorum = Some(word(Quorum::Has));
+                }
                 return false;
             }
+            Event::QuorumLost => it.observed.serving.quorum = Some(word(Quorum::Lost)),
             Event::Notice => it.reading = it.file,
             Event::BeginLook => {
                 it.reading = it.file;
@@ -407,6 +420,9 @@ impl Locals {
             }
         }
         let kept = it.memory.keeping;
+        let elsewhere_since: BTreeMap<BindingKey, Moment> = (it.memory.tracks.iter())
+            .filter_map(|(key, track)| Some((key.clone(), track.elsewhere.as_ref()?.1)))
+            .collect();
         let known = it.memory.claim.as_ref().map(|own| own.seen_given_up.clone());
         if let (Some(Mutant::BelievesOldReads), Some(own)) = (mutant, &mut it.memory.claim) {
             own.seen_given_up.values_mut().for_each(|(_, learned_at)| *learned_at = Moment::ZERO);
@@ -420,6 +436,16 @@ impl Locals {
             || (mutant == Some(Mutant::KeepsForEver) && is_over)
         {
             it.memory.keeping = it.memory.keeping.or(kept.filter(|_| it.reading == File::Standby));
+        }
+        if mutant == Some(Mutant::KeepsWithoutQuorum) && observed.serving.quorum == Some(word(Quorum::Lost)) {
+            it.memory.keeping = it.memory.keeping.or(kept.filter(|_| it.reading == File::Standby && !is_over));
+        }
+        if mutant == Some(Mutant::AnyHolder) {
+            for (key, track) in &mut it.memory.tracks {
+                if let (Some((_, since)), Some(before)) = (&mut track.elsewhere, elsewhere_since.get(key)) {
+                    *since = *before;
+                }
+            }
         }
         match (mutant, &mut it.memory.claim) {
             (Some(Mutant::NeverSuperseded), Some(own)) => own.superseded_by = None,

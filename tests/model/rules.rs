@@ -48,6 +48,10 @@ pub enum Mutant {
     KeepsFromASuccessor,
     /// A node whose leadership ended keeps the binding for as long as nobody claims it.
     KeepsForEver,
+    /// A node whose leadership ended keeps the binding although its watchdog has lost the quorum.
+    KeepsWithoutQuorum,
+    /// A binding that points elsewhere is taken back after two looks, whether or not it changed hands in between.
+    AnyHolder,
 }
 
 /// The node that should have the binding at the end.
@@ -76,6 +80,8 @@ pub struct Setup {
     /// fail.
     pub faults: u8,
     pub restarts: u8,
+    /// The number of times that the watchdog of a node that keeps the binding loses the quorum.
+    pub quorums_lost: u8,
     /// A restart may lose the state that the daemon persisted.
     pub forgetful: bool,
     /// The number of earlier states of EC2 that a stale read may show.
@@ -114,6 +120,7 @@ impl Setup {
             drifts: 0,
             faults: 0,
             restarts: 0,
+            quorums_lost: 0,
             forgetful: false,
             stale: 0,
             slow_looks: false,

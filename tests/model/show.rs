@@ -44,6 +44,7 @@ impl fmt::Display for Step {
         match self {
             Self::Up(node, k) => write!(f, "{}: up, leadership {k}", letter(*node)),
             Self::Down(node) => write!(f, "{}: down", letter(*node)),
+            Self::QuorumLost(node) => write!(f, "{}: its watchdog loses the quorum", letter(*node)),
             Self::Notice(node) => write!(f, "{}: its daemon notices", letter(*node)),
             Self::BeginLook(node) => write!(f, "{}: begins to look", letter(*node)),
             Self::Answer(node, pointer, tags, stale) => {

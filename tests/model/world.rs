@@ -8,6 +8,8 @@ use crate::hash::Fast;
 use crate::local::{Event, File, Locals, NODES, Pointer, Tags, What, letter};
 use crate::rules::{Mutant, Pointing, Rightful, Setup};
 
+#[path = "hooks.rs"]
+mod hooks;
 #[path = "rest.rs"]
 mod rest;
 #[path = "show.rs"]
@@ -61,6 +63,7 @@ pub struct State {
     drifts: u8,
     faults: u8,
     restarts: u8,
+    quorums_lost: u8,
 }
 
 /// One step, as a trace shows it.
@@ -68,6 +71,7 @@ pub struct State {
 pub enum Step {
     Up(u8, u8),
     Down(u8),
+    QuorumLost(u8),
     Notice(u8),
     BeginLook(u8),
     Answer(u8, Pointer, Tags, bool),
@@ -128,6 +132,7 @@ impl World {
             drifts: 0,
             faults: 0,
             restarts: 0,
+            quorums_lost: 0,
         }
     }
 
@@ -140,6 +145,7 @@ impl World {
         let mut all = Vec::new();
         for node in self.nodes() {
             self.hooks(state, node, &mut all);
+            self.watchdog(state, node, &mut all);
             self.looks(state, node, &mut all);
             self.writes(state, node, &mut all);
             let idle = state.slots[usize::from(node)].iter().all(Option::is_none);
@@ -196,30 +202,6 @@ impl World {
         }
         self.time(state, &mut all);
         all
-    }
-
-    fn hooks(&mut self, state: &State, node: u8, all: &mut Vec<Next>) {
-        if state.ups < self.setup.ups && (state.up_lately < 1 + u8::from(self.setup.timely) || !self.setup.spaced) {
-            // If no two terms can be equal, all nodes are alike. So only the first node becomes the first leader.
-            if state.ups == 0 && node > 0 && self.setup.spaced && self.setup.skew_ms == [0; 3] {
-                return;
-            }
-            let mut next = state.clone();
-            next.ups += 1;
-            next.up_lately = 1 + u8::from(self.setup.timely);
-            self.event(&mut next, node, Event::File(File::Leader(state.ups + 1)), None);
-            all.push(Next { step: Step::Up(node, state.ups + 1), state: next, violation: None });
-        }
-        if matches!(self.locals.get(state.locals[usize::from(node)]).file, File::Leader(_)) {
-            let mut next = state.clone();
-            self.event(&mut next, node, Event::File(File::Standby), None);
-            all.push(Next { step: Step::Down(node), state: next, violation: None });
-        }
-        if self.locals.get(state.locals[usize::from(node)]).has_news() {
-            let mut next = state.clone();
-            let violation = self.event(&mut next, node, Event::Notice, None);
-            all.push(Next { step: Step::Notice(node), state: next, violation });
-        }
     }
 
     fn looks(&mut self, state: &State, node: u8, all: &mut Vec<Next>) {
@@ -412,14 +394,17 @@ impl World {
         if next.revived {
             violation = Some(format!("{} believes an older read in a claim that it was shown given up", letter(node)));
         }
-        violation.or_else(|| self.kept_from_a_successor(state, node))
+        violation.or_else(|| self.wrongly_kept(state, node))
     }
 
-    /// The rule for a node that keeps the binding after its leadership ended: it gives way to a newer claim that it was
-    /// shown.
-    fn kept_from_a_successor(&self, state: &State, node: u8) -> Option<String> {
+    /// The rules for a node that keeps the binding after its leadership ended: it gives way to a newer claim that it was
+    /// shown, and to its watchdog's word that it is cut off.
+    fn wrongly_kept(&self, state: &State, node: u8) -> Option<String> {
         let index = usize::from(node);
         let term = self.locals.keeps(state.locals[index])?;
+        if self.locals.has_lost_quorum(state.locals[index]) {
+            return Some(format!("{} keeps the binding although its watchdog has lost the quorum", letter(node)));
+        }
         let newer = |k: u8| u64::from(k) * self.setup.term_step > term && state.shown[index] & 1 << k != 0;
         let succeeded = self.live(state).any(|(other, k)| other != node && newer(k));
         succeeded.then(|| format!("{} keeps the binding although it has seen a newer claim that stands", letter(node)))
