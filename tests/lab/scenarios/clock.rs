@@ -9,6 +9,9 @@ use super::super::vpc::Method;
 use super::pgpool::{Twice, twice};
 use super::{GOAL, NOWHERE, Open, Scenario, another_leads, others, plain, s};
 
+/// What the node says whose clock is off.
+const CLOCK_OFF: &str = "this node's clock is ";
+
 fn own_clocks(method: Method) -> Setup {
     Setup { own_clocks: true, ..plain(method) }
 }
@@ -34,7 +37,7 @@ pub const BEHIND: Scenario = Scenario {
         assert_eq!(moved.leader, successor, "the node whose clock is behind was to lead");
         moved.ends("released")
     },
-    errors: &[],
+    errors: &[CLOCK_OFF],
 };
 
 /// More than lies between two elections; less than the 5 s of silence after which a jump makes Pgpool lose its peers.
@@ -55,5 +58,5 @@ pub const AHEAD: Scenario = Scenario {
         assert!(between < s(FAR.into()), "by the clocks, the last claim was to look older: {}", seconds(between));
         story
     },
-    errors: &[],
+    errors: &[CLOCK_OFF],
 };
