@@ -14,6 +14,7 @@ use crate::check::Category;
 use crate::config::{
     DEFAULT_FILE, DEFAULT_PROBE_PORT, FILE_VARIABLE, Flag, LOG_FORMATS, LOG_LEVELS, Sources, region, state_dir,
 };
+use crate::desired::hold::LONGEST_HOLD;
 
 /// Keeps a Pgpool-II cluster's virtual IP on its leader on AWS.
 ///
@@ -274,9 +275,8 @@ impl FromStr for NodeTag {
 }
 
 fn hold_time(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_hours(7 * 24);
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if time.is_zero() || time > LONGEST { Err("give a time up to 7days".to_owned()) } else { Ok(time) }
+    if time.is_zero() || time > LONGEST_HOLD { Err("give a time up to 7days".to_owned()) } else { Ok(time) }
 }
 
 fn account(text: &str) -> Result<String, String> {

@@ -161,6 +161,12 @@ fn what_happened_is_told_from_files_and_a_missing_or_damaged_file_is_named() {
     assert!(nothing.status.code() == Some(1) && nothing.stdout.is_empty());
     let no_document = vipkeeper(&["report", folder.path().join("events.json").to_str().unwrap()]);
     assert!(text(no_document.stderr).contains("is no document of `vipkeeper status --json`"));
+    let document = fs::read_to_string(folder.path().join("i-0a")).unwrap();
+    let mut of_later: serde_json::Value = serde_json::from_str(&document).unwrap();
+    of_later["version"] = 99.into();
+    fs::write(folder.path().join("later"), of_later.to_string()).unwrap();
+    let of_later = vipkeeper(&["report", folder.path().join("later").to_str().unwrap()]);
+    assert!(text(of_later.stderr).contains("later has version 99, this program reads "));
     let long = fs::File::create(folder.path().join("long")).unwrap();
     long.set_len((64 << 20) + 1).unwrap();
     let too_long = vipkeeper(&["report", folder.path().join("long").to_str().unwrap()]);

@@ -11,6 +11,7 @@ use super::Format;
 use crate::error::one_line;
 use crate::machine::clock::boot_id;
 use crate::shown;
+use crate::status::VERSION;
 use crate::status::document::StatusDocument;
 use crate::status::event::file::{self as events_file, EventsError};
 use crate::status::event::list::EventList;
@@ -40,6 +41,8 @@ pub enum EventsCommandError {
     TooLong { path: PathBuf },
     #[error("{} is no document of `vipkeeper status --json`", path.display())]
     Malformed { path: PathBuf, source: serde_json::Error },
+    #[error("{} has version {found}, this program reads {VERSION}: they come from different releases", path.display())]
+    Version { path: PathBuf, found: u64 },
     #[error("{} was no status: {}", path.display(), one_shown_line(message))]
     NoStatus { path: PathBuf, message: String },
     #[error("no VIP was gained or lost in this time, so there is nothing to draw")]
@@ -139,7 +142,7 @@ pub fn report(state_dir: &Path, options: &ReportOptions, colours: Colours) -> Re
     } else {
         options.documents.iter().map(|path| document(path)).collect::<Result<_, _>>()?
     };
-    let story = Story { nodes };
+    let story = Story::of(nodes);
     let episodes = story.failovers(options.since, options.vip);
     let text = match options.form {
         ReportForm::Text => story.text(&episodes, style(colours)),
@@ -164,6 +167,11 @@ fn document(path: &Path) -> Result<NodeEvents, EventsCommandError> {
     // A node without a status says so in a document of its own.
     if let Some(message) = value.pointer("/error/message").and_then(serde_json::Value::as_str) {
         return Err(EventsCommandError::NoStatus { path: path.to_owned(), message: message.to_owned() });
+    }
+    // A document of another format may parse and mean something else.
+    if let Some(found) = value.get("version").and_then(serde_json::Value::as_u64).filter(|it| *it != u64::from(VERSION))
+    {
+        return Err(EventsCommandError::Version { path: path.to_owned(), found });
     }
     let document: StatusDocument = serde_json::from_value(value).map_err(malformed)?;
     Ok(NodeEvents::new(&document.status, document.events))

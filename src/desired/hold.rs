@@ -18,6 +18,9 @@ use crate::shown::moment;
 /// The ending of a hold's file name.
 pub const ENDING: &str = ".hold";
 
+/// The longest hold. A longer one would be forgotten. A file that says more, by whomever it was written, ends with it.
+pub const LONGEST_HOLD: Duration = Duration::from_hours(7 * 24);
+
 /// The changes that a hold keeps this node from making.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,15 +62,19 @@ impl HoldFile {
     /// A hold that begins now.
     #[must_use]
     pub fn new(delegate_ip: IpAddr, boot_id: String, now: Clocks, lasts: Duration, extent: Extent) -> Self {
-        let for_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        let for_ms = millis(lasts);
         let (set_boottime_ns, set_ms) = (now.boottime_ns, now.wall_ms);
         Self { version: VERSION, delegate_ip, boot_id, set_boottime_ns, set_ms, for_ms, extent }
+    }
+
+    fn lasts(&self) -> Duration {
+        Duration::from_millis(self.for_ms).min(LONGEST_HOLD)
     }
 
     /// When the hold ends by itself, in milliseconds since the Unix epoch, by the wall clock of its beginning.
     #[must_use]
     pub fn until_ms(&self) -> u64 {
-        self.set_ms.saturating_add(self.for_ms)
+        self.set_ms.saturating_add(millis(self.lasts()))
     }
 
     /// The hold as it is now; `None` once it has ended.
@@ -75,7 +82,7 @@ impl HoldFile {
     pub fn in_force(&self, boot_id: &str, now: Clocks) -> Option<InForce> {
         let set_at = Duration::from_nanos(self.set_boottime_ns);
         let passed = now.since_boot().saturating_sub(set_at);
-        let left = Duration::from_millis(self.for_ms).checked_sub(passed).filter(|left| !left.is_zero())?;
+        let left = self.lasts().checked_sub(passed).filter(|left| !left.is_zero())?;
         let until_ms = self.until_ms();
         (self.boot_id == boot_id).then_some(InForce { left, set_at, until_ms, extent: self.extent })
     }
@@ -87,6 +94,10 @@ impl InForce {
     pub fn until(&self) -> String {
         shown(self.until_ms)
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn shown(ms: u64) -> String {

@@ -250,9 +250,11 @@ mod tests {
         let (message, reason) = told(proxy, "tunnel error: proxy authorization required");
         assert!(message.starts_with("the proxy http://10.0.0.7:3128 does not let ec2."), "{message}");
         assert_eq!(reason, Some(Reason::Proxy));
-        for certificate in ["UnknownIssuer", "Other(OtherError(CaUsedAsEndEntity))"] {
-            let causes = format!("invalid peer certificate: {certificate}");
-            let (message, reason) = told(proxy, &causes);
+        for causes in [
+            "invalid peer certificate: UnknownIssuer",
+            "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+        ] {
+            let (message, reason) = told(proxy, causes);
             assert!(message.starts_with("no connection to ec2.eu-west-1.amazonaws.com through the proxy"), "{message}");
             assert_eq!(reason, Some(Reason::UntrustedIssuer));
         }

@@ -8,19 +8,20 @@ use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode, Version};
 
 const MISDIRECTED: &str =
-    "this listener is on loopback, and answers to 127.0.0.1, [::1] and localhost alone: see metrics.listen\n";
+    "by loopback the listener answers to 127.0.0.1, [::1] and localhost alone: see metrics.listen\n";
 const NO_HOST: &str = "exactly one Host is needed\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hosts {
-    /// The listener is on loopback: only loopback's own names are answered.
+    /// The client came by loopback: only loopback's own names are answered.
     Loopback,
-    /// The listener is on an address that others reach, by names that the daemon cannot know.
+    /// The client came by an address that others reach, by names that the daemon cannot know.
     Any,
 }
 
 impl Hosts {
-    pub(super) fn of_listener(address: IpAddr) -> Self {
+    /// By the listener's side of a connection.
+    pub(super) fn of_address(address: IpAddr) -> Self {
         if is_loopback(address) { Self::Loopback } else { Self::Any }
     }
 
@@ -123,10 +124,10 @@ mod tests {
     #[test]
     fn a_listener_that_others_reach_is_asked_by_any_name() {
         for address in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(Hosts::of_listener(address.parse().expect("an address")), Hosts::Loopback, "{address}");
+            assert_eq!(Hosts::of_address(address.parse().expect("an address")), Hosts::Loopback, "{address}");
         }
         for address in ["0.0.0.0", "::", "10.0.0.1", "2001:db8::1"] {
-            assert_eq!(Hosts::of_listener(address.parse().expect("an address")), Hosts::Any, "{address}");
+            assert_eq!(Hosts::of_address(address.parse().expect("an address")), Hosts::Any, "{address}");
         }
         assert_eq!(answered(Hosts::Any, Request::get("/").header(HOST, "pg1.example")), Ok(()));
     }

@@ -166,8 +166,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 
 /// Serves for as long as the future is polled. A client's mistakes are neither logged nor errors.
 pub async fn serve(listener: TcpListener, report: &Report) -> Infallible {
-    let hosts = listener.local_addr().map_or(Hosts::Any, |address| Hosts::of_listener(address.ip()));
-    let answers = Answers::new(report, hosts);
+    let answers = Answers::new(report);
     let mut connections = FuturesUnordered::new();
     let mut places = Places::default();
     loop {
@@ -246,9 +245,12 @@ impl Places {
 }
 
 async fn connection(stream: TcpStream, answers: &Answers<'_>, asked: Rc<Cell<bool>>) {
+    // A listener on all addresses is on loopback as well. Whoever came by loopback is judged like a client of a listener
+    // on loopback alone.
+    let hosts = stream.local_addr().map_or(Hosts::Loopback, |address| Hosts::of_address(address.ip()));
     let service = service_fn(|request: Request<Incoming>| {
         asked.set(true);
-        async move { Ok::<_, Infallible>(answers.to(&request).await) }
+        async move { Ok::<_, Infallible>(answers.to(&request, hosts).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -327,7 +329,6 @@ impl Drop for Counted<'_> {
 /// The documents that the clients get. Each document is rendered once, and its bytes serve all who ask for it.
 struct Answers<'a> {
     report: &'a Report,
-    hosts: Hosts,
     /// A bucket for each document, so that those who ask for one hold up nobody who asks for another.
     buckets: [Bucket; Document::COUNT],
     waiting: Cell<usize>,
@@ -340,10 +341,9 @@ struct Answers<'a> {
 type Answer = (StatusCode, &'static str, Bytes);
 
 impl<'a> Answers<'a> {
-    fn new(report: &'a Report, hosts: Hosts) -> Self {
+    fn new(report: &'a Report) -> Self {
         Self {
             report,
-            hosts,
             buckets: std::array::from_fn(|_| Bucket::new(ANSWERS)),
             waiting: Cell::new(0),
             metrics: RefCell::default(),
@@ -354,10 +354,10 @@ impl<'a> Answers<'a> {
     }
 
     /// The answer, as soon as the document's bucket allows it.
-    async fn to<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    async fn to<B>(&self, request: &Request<B>, hosts: Hosts) -> Response<Full<Bytes>> {
         let document = Document::at(request.uri().path());
         self.wait_for(document).await;
-        let (status, content_type, bytes) = match self.hosts.check(request) {
+        let (status, content_type, bytes) = match hosts.check(request) {
             Ok(()) => self.answer(request.method(), document),
             Err((status, why)) => (status, TEXT, Bytes::from_static(why.as_bytes())),
         };
@@ -470,7 +470,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_document_is_rendered_once_however_many_ask_for_it() {
         let report = Report::new(&[], None, Duration::from_secs(90));
-        let answers = Answers::new(&report, Hosts::Any);
+        let answers = Answers::new(&report);
         let status = Status {
             version: crate::status::VERSION,
             program: String::new(),
@@ -497,21 +497,17 @@ mod tests {
         assert!(changed != first, "a new status is rendered anew");
         assert_eq!(answers.metrics().as_ptr(), answers.metrics().as_ptr());
     }
-    fn answers(report: &Report) -> Answers<'_> {
-        Answers::new(report, Hosts::Any)
-    }
-
     async fn ask(answers: &Answers<'_>, path: &str) -> Duration {
         let start = Instant::now();
         let request = Request::get(path).body(()).expect("a request");
-        answers.to(&request).await;
+        answers.to(&request, Hosts::Any).await;
         start.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_without_end_waits_and_holds_up_no_other_document() {
         let report = Report::new(&[], None, Duration::from_secs(90));
-        let answers = answers(&report);
+        let answers = Answers::new(&report);
         for _ in 0..ANSWERS.burst {
             assert_eq!(ask(&answers, "/metrics").await, Duration::ZERO, "as many at once as the bucket holds");
         }
@@ -529,7 +525,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_crowd_makes_nobody_wait_for_long() {
         let report = Report::new(&[], None, Duration::from_secs(90));
-        let answers = answers(&report);
+        let answers = Answers::new(&report);
         let crowd = (0..1000).map(|_| ask(&answers, "/metrics"));
         let longest = futures_util::future::join_all(crowd).await.into_iter().max();
         assert!(longest < Some(Duration::from_millis(400)), "{longest:?}");

@@ -2,6 +2,7 @@
 //! the nodes themselves know.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::event::stamp::OneClock;
 use super::event::{EventKind, NodeEvent, shown};
 use super::layout::{Style, Tone, clean};
 use super::{ClockStatus, Status};
+use crate::ids::InstanceId;
 
 /// Events of a VIP that lie further apart than this belong to different episodes, in milliseconds.
 const QUIET_MS: i64 = 30_000;
@@ -20,6 +22,8 @@ const BEFORE_MS: i64 = 2_000;
 #[derive(Debug)]
 pub struct NodeEvents {
     pub name: String,
+    /// `None` where the node did not know itself when it wrote the document.
+    instance: Option<InstanceId>,
     clock: OneClock,
     /// How far the clock may be off after the correction, for people.
     doubt: Option<String>,
@@ -35,11 +39,21 @@ impl NodeEvents {
         let name = status.instance.as_ref().map_or_else(|| format!("process {}", status.pid), ToString::to_string);
         Self {
             name,
+            instance: status.instance.clone(),
             clock,
             doubt: status.clock.as_ref().and_then(ClockStatus::doubt),
             written_ms: clock.written_ms(),
             events,
         }
+    }
+
+    /// Adds the events that another document of this node has besides. The newer document's clock holds for all, and its
+    /// count of an event that both have.
+    fn add(&mut self, mut other: Self) {
+        if other.written_ms > self.written_ms {
+            mem::swap(self, &mut other);
+        }
+        self.events.add_earlier(other.events);
     }
 }
 
@@ -63,10 +77,24 @@ pub struct Episode<'a> {
 /// The events of one node or of several.
 #[derive(Debug)]
 pub struct Story {
-    pub nodes: Vec<NodeEvents>,
+    pub(super) nodes: Vec<NodeEvents>,
 }
 
 impl Story {
+    /// The story that these documents tell, in the order of the nodes' first documents. A node may have several, of
+    /// different moments.
+    pub fn of(documents: impl IntoIterator<Item = NodeEvents>) -> Self {
+        let mut nodes: Vec<NodeEvents> = Vec::new();
+        for document in documents {
+            let is_same = |node: &&mut NodeEvents| document.instance.is_some() && node.instance == document.instance;
+            match nodes.iter_mut().find(is_same) {
+                Some(node) => node.add(document),
+                None => nodes.push(document),
+            }
+        }
+        Self { nodes }
+    }
+
     /// The takeovers, the oldest first, as far as they happened at most `since` before the newest document was written.
     /// `vip`: of this VIP alone.
     #[must_use]

@@ -190,3 +190,14 @@ fn an_address_that_is_not_configured_is_refused() {
     assert_eq!(failed.exit_code(), 1);
     assert!(failed.to_string().contains("20.0.0.50.hold as uid"), "{failed}");
 }
+
+#[test]
+fn a_file_that_asks_for_longer_than_the_command_may_ends_after_a_week() {
+    let week = Duration::from_hours(7 * 24);
+    let now = Clocks { boottime_ns: 1_000_000_000, wall_ms: 1_800_000_000_000 };
+    let for_ever = HoldFile::new(IP, "boot".to_owned(), now, Duration::MAX, Extent::Everything);
+    assert_eq!(for_ever.until_ms(), now.wall_ms + 604_800_000);
+    assert_eq!(for_ever.in_force("boot", now).unwrap().left, week);
+    let later = Clocks { boottime_ns: 1_000_000_000 + 604_800_000_000_000, wall_ms: 0 };
+    assert!(for_ever.in_force("boot", later).is_none());
+}

@@ -134,8 +134,8 @@ const EXPECTED: &[Expected] = &[
     Expected {
         scenario: "no hook can write, with `witness = \"trust\"`",
         by: &[Route],
-        waits: &["GuardMissing", "HookLost"],
-        stays: &["GuardMissing", "HookLost"],
+        waits: &["GuardMissing", "HookLost", "WatchdogGone"],
+        stays: &["GuardMissing", "HookLost", "WatchdogGone"],
         ..NONE
     },
     Expected {

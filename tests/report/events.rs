@@ -317,7 +317,7 @@ fn a_failover_is_told_from_two_nodes_on_one_clock() {
         NodeEvents::new(&node("i-0aa", Some(90_000)), loser(90_000)),
         NodeEvents::new(&node("i-0bb", None), winner()),
     ];
-    let story = Story { nodes };
+    let story = Story::of(nodes);
     let day = Duration::from_hours(24);
     let episodes = story.failovers(day, None);
     assert_eq!(episodes.len(), 1);
@@ -330,6 +330,36 @@ fn a_failover_is_told_from_two_nodes_on_one_clock() {
     assert_eq!(story.failovers(Duration::from_secs(30), None).len(), 0);
     assert_eq!(story.failovers(Duration::MAX, None).len(), 1);
     assert!(story.text(&[], PLAIN).starts_with("No VIP was gained or lost in this time"));
+}
+
+#[test]
+fn a_node_that_is_given_twice_is_one_node() {
+    let day = Duration::from_hours(24);
+    let newer = || NodeEvents::new(&node("i-0bb", None), winner());
+    let older_status =
+        Status { written_ms: NOW_MS - 30_000, written_boot_ms: Some(BOOT_MS - 30_000), ..node("i-0bb", None) };
+    // The older document lacks the newest event, and has one from before a boot, with a number that was given again.
+    let mut of_old: std::collections::VecDeque<_> = winner().iter().cloned().collect();
+    of_old.pop_back();
+    let mut before_boot = of_old.front().unwrap().clone();
+    before_boot.at_ms -= 3_600_000;
+    before_boot.boot_ms = None;
+    of_old.push_front(before_boot);
+    let older = || NodeEvents::new(&older_status, of_old.clone().into());
+    let told = |documents: Vec<NodeEvents>| {
+        let story = Story::of(documents);
+        let episodes = story.failovers(day, None);
+        (story.text(&episodes, PLAIN), episodes.len())
+    };
+    let (alone, count) = told(vec![newer()]);
+    for documents in [vec![newer(), newer()], vec![newer(), older()], vec![older(), newer()]] {
+        let (text, of_both) = told(documents);
+        assert_eq!(text.matches("i-0bb:").count(), 1, "one line about its clock: {text}");
+        assert_eq!(of_both, count, "{text}");
+        let last =
+            |text: &str| text.lines().filter(|line| line.contains("i-0bb")).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(last(&text), last(&alone), "no event is told twice");
+    }
 }
 
 #[test]
@@ -359,7 +389,7 @@ fn text_from_elsewhere_stays_text_in_every_form_of_an_event() {
     let status = node("i-0aa", None);
     let page = html::page(StatusDocument { status: &status, events: &list }, NOW_MS, Refresh::Never);
     let table = shown::table(list.iter(), PLAIN);
-    let story = Story { nodes: vec![NodeEvents::new(&status, list)] };
+    let story = Story::of([NodeEvents::new(&status, list)]);
     let episodes = story.failovers(Duration::from_mins(10), None);
     let (text, picture) = (story.text(&episodes, PLAIN), picture::draw(&story, &episodes[0]));
     for (form, shown) in [("page", &page), ("table", &table), ("text", &text), ("picture", &picture)] {
@@ -391,7 +421,7 @@ fn documents_with_absurd_times_end_nothing() {
             let clock = ClockStatus { ahead_ms: Some(ahead_ms), error_ms: Some(ahead_ms), ..ClockStatus::default() };
             let status =
                 Status { written_ms: at_ms, written_boot_ms: Some(boot_ms), clock: Some(clock), ..node("i-0aa", None) };
-            let story = Story { nodes: vec![NodeEvents::new(&status, list)] };
+            let story = Story::of([NodeEvents::new(&status, list)]);
             let episodes = story.failovers(Duration::MAX, None);
             let text = story.text(&episodes, PLAIN);
             assert!(text.contains("i-0aa"), "{text}");

@@ -15,7 +15,11 @@ use super::statuses::{leader, standby, status};
 
 /// Serves a report while the client asks; the client's end ends both.
 async fn with_server<T>(report: &Report, client: impl AsyncFnOnce(std::net::SocketAddr) -> T) -> T {
-    let listener = http::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    with_server_at("127.0.0.1:0", report, client).await
+}
+
+async fn with_server_at<T>(listen: &str, report: &Report, client: impl AsyncFnOnce(std::net::SocketAddr) -> T) -> T {
+    let listener = http::listen(listen.parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::select! {
         never = http::serve(listener, report) => match never {},
@@ -246,6 +250,20 @@ async fn a_web_site_that_resolves_to_loopback_learns_nothing() {
         assert!(ask(address, "GET / HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_listener_on_all_addresses_answers_a_web_site_by_loopback_neither() {
+    let report = report();
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        with_server_at(listen, &report, async |address| {
+            let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], address.port()));
+            let by_name = async |host: &str| ask(loopback, &format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+            assert!(by_name("evil.example").await.starts_with("HTTP/1.1 421 "), "{listen}");
+            assert!(!by_name("localhost").await.starts_with("HTTP/1.1 421 "), "{listen}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

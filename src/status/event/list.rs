@@ -1,6 +1,6 @@
 //! The newest events of a node, in the order in which they happened. A failure that repeats is one event that counts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -85,6 +85,15 @@ impl EventList {
             return None;
         }
         of_topic.take_while(|earlier| is_failure(earlier)).find(|earlier| event.repeats(earlier))
+    }
+
+    /// Puts in front what an earlier list of the same node has besides. Numbers begin anew when the node boots, so the
+    /// time of an event belongs to its identity.
+    pub fn add_earlier(&mut self, earlier: Self) {
+        let known: BTreeSet<_> = self.events.iter().map(|event| (event.number, event.at_ms)).collect();
+        for event in earlier.events.into_iter().rev().filter(|event| !known.contains(&(event.number, event.at_ms))) {
+            self.events.push_front(event);
+        }
     }
 
     /// The events, the oldest first.
