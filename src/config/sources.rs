@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, Place};
-use super::layers::{Flag, Layers};
+use super::layers::{FILE_VARIABLE, Flag, Layers};
 use super::reader::{Reader, Table};
 use super::{Config, DEFAULT_STATE_DIR, sections};
 
@@ -54,22 +54,34 @@ impl Sources {
         checked(&self.layers())
     }
 
-    /// Returns a warning if a variable gives this process another state folder than its file and flags do. Pgpool
-    /// starts the hooks without the variables of the daemon's unit. The daemon would never see the files of the
-    /// hooks, and nobody would notice.
+    /// Returns a warning if a variable gives this process another state folder than hooks have. Pgpool starts the hooks
+    /// without the variables of the daemon's unit. The daemon would never see the files of the hooks, and nobody would
+    /// notice. Flags count for the hooks as well: their lines in pgpool.conf can have the same.
     #[must_use]
     pub fn state_dir_that_hooks_miss(&self) -> Option<String> {
-        let without_variables = Self { environment: Vec::new(), ..self.clone() };
-        let (ours, theirs) = (self.load_for_hook().state_dir, without_variables.load_for_hook().state_dir);
-        (ours != theirs).then(|| {
-            format!(
-                "VIPKEEPER_STATE_DIR gives this daemon the state folder {}, but hooks do not get the variable from its unit \
-                 and write into {}: set state_dir in {} instead",
-                ours.display(),
-                theirs.display(),
-                self.file.display()
-            )
-        })
+        let by_variable = |(name, value): &(OsString, OsString)| name == FILE_VARIABLE && Path::new(value) == self.file;
+        let default = Path::new(DEFAULT_FILE);
+        let file = if self.environment.iter().any(by_variable) { default } else { &self.file };
+        let of_hooks = |file: &Path| {
+            let without_variables = Self { file: file.to_owned(), environment: Vec::new(), flags: self.flags.clone() };
+            without_variables.load_for_hook().state_dir
+        };
+        let (ours, theirs) = (self.load_for_hook().state_dir, of_hooks(file));
+        if ours == theirs {
+            return None;
+        }
+        let (variable, cure) = if of_hooks(&self.file) == ours {
+            let cure = format!("start the daemon and the hooks with --config {} instead", self.file.display());
+            (FILE_VARIABLE, cure)
+        } else {
+            ("VIPKEEPER_STATE_DIR", format!("set state_dir in {} instead", file.display()))
+        };
+        Some(format!(
+            "{variable} gives this daemon the state folder {}, but hooks do not get the variable from its unit and write \
+             into {}: {cure}",
+            ours.display(),
+            theirs.display(),
+        ))
     }
 
     /// Reads the part that a hook needs, as far as it can be read.

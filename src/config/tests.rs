@@ -494,6 +494,23 @@ fn a_state_folder_that_only_a_variable_names_is_said_to_be_lost_on_hooks() {
 }
 
 #[test]
+fn a_file_that_only_a_variable_names_is_said_to_be_lost_on_hooks_if_it_leads_elsewhere() {
+    let missed = |text: &str, is_named: bool| {
+        let file = File::new(format!("{text}{MINIMAL}"));
+        let mut sources = file.sources(&[], &[]);
+        if is_named {
+            sources.environment.push((FILE_VARIABLE.into(), sources.file.clone().into()));
+        }
+        sources.state_dir_that_hooks_miss()
+    };
+    let said = missed("state_dir = '/file'\n", true).unwrap();
+    assert!(said.starts_with("VIPKEEPER_CONFIG gives this daemon the state folder /file, but "), "{said}");
+    assert!(said.contains(": start the daemon and the hooks with --config /"), "{said}");
+    assert_eq!(missed("", true), None, "both are the default");
+    assert_eq!(missed("state_dir = '/file'\n", false), None, "a flag of hooks can name the file as well");
+}
+
+#[test]
 fn a_missing_file_is_an_error_that_a_hook_survives() {
     let file = File::new("");
     let mut sources = file.sources(&[("VIPKEEPER_VIP", "[{ delegate_ip = '20.0.0.51', secondary_ip = {} }]")], &[]);
