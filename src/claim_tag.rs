@@ -35,6 +35,14 @@ fn given_up(value: &str) -> Option<Term> {
     Some(Term(term))
 }
 
+/// Whether a node writes this very value: a claim with its time, or a withdrawal. Somebody edited any other value.
+#[must_use]
+pub fn is_written_by_a_node(value: &str) -> bool {
+    let claimed = value.split(' ').next().and_then(|term| term.parse().ok()).map(Term);
+    claimed.is_some_and(|term| tag_value(term) == value)
+        || given_up(value).is_some_and(|term| withdrawn_value(term) == value)
+}
+
 /// The value of the tag: the term for machines, followed for people by the time that the term stands for.
 #[must_use]
 pub fn tag_value(term: Term) -> String {

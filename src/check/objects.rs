@@ -8,7 +8,7 @@ use super::facts::{CloudReads, Facts};
 use super::finding::{Check, CheckVerdict, Finding};
 use super::places;
 use crate::binding::{Binding, BindingKey, Kind, Obstacle, Vip};
-use crate::claim_tag::tag_key;
+use crate::claim_tag::{is_written_by_a_node, tag_key};
 use crate::config::Config;
 use crate::decide::claim::set_apart_implausible;
 use crate::ec2::ask::Ingress;
@@ -355,8 +355,9 @@ fn claims_plausible(facts: &Facts) -> Finding {
         strange.extend(implausible.iter().map(|(node, term)| {
             format!("{} has the term {term}, which lies in the future and counts for nothing", key(node))
         }));
+        let strangers = edited.iter().filter(|(_, value)| !is_written_by_a_node(value));
         strange.extend(
-            edited.iter().map(|(node, value)| format!("{} has the value '{value}', which no node wrote", key(node))),
+            strangers.map(|(node, value)| format!("{} has the value '{value}', which no node wrote", key(node))),
         );
     }
     if !read {

@@ -11,7 +11,6 @@ use ec2_endpoint::{
 use vipkeeper::binding::{Account, LocalAddress};
 use vipkeeper::check::all;
 use vipkeeper::check::facts::{Facts, OtherKeeper};
-use vipkeeper::claim_tag::tag_value;
 use vipkeeper::config::{TableRef, Tables};
 use vipkeeper::ec2::reason::Reason;
 use vipkeeper::ec2::{Class, Route, RouteTarget};
@@ -450,7 +449,7 @@ fn secondary(stage: &mut Stage, address: &str) {
     (vip.delegate_ip, vip.addresses) = (address.parse().unwrap(), vec![by_secondary_ip(address)]);
 }
 
-fn tag_the_address(stage: &Stage, tags: Vec<TagSpec>) {
+pub fn tag_the_address(stage: &Stage, tags: Vec<TagSpec>) {
     let allocation = stage.estate.account().elastic_ips().next().unwrap().allocation_id.clone();
     stage.by_hand(Operation::CreateTags(TagChange { resources: vec![allocation], tags, dry_run: false }));
 }
@@ -574,23 +573,5 @@ fn a_clock_that_ec2_does_not_take_fails() {
         let results = judged(&facts);
         assert_eq!(faults(&results)["clock-agrees"], "failed");
         assert!(said(&results, "clock-agrees").contains("s behind EC2's"), "{}", said(&results, "clock-agrees"));
-    });
-}
-
-#[test]
-fn a_claim_is_judged_by_ec2s_clock_and_not_by_the_one_of_this_node() {
-    in_paused_time(async {
-        let strange = async |term_s: u64, ahead_ms: i64| {
-            let stage = Stage::new();
-            let value = Some(tag_value(Term(EPOCH_MS + 1000 * term_s)));
-            tag_the_address(&stage, vec![TagSpec { key: format!("vipkeeper/{EIP}/i-0abc"), value }]);
-            let mut facts = stage.facts().await;
-            facts.machine.now.wall_ms = facts.machine.now.wall_ms.saturating_add_signed(ahead_ms);
-            let results = judged(&facts);
-            faults(&results).get("claims-plausible").map(|_| said(&results, "claims-plausible").to_owned())
-        };
-        assert_eq!(strange(100, -301_000).await, None, "of now");
-        let ahead = strange(500, 301_000).await.expect("of the future");
-        assert!(ahead.contains(&format!("vipkeeper/{EIP}/i-0abc has the term")), "{ahead}");
     });
 }

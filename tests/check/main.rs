@@ -11,6 +11,7 @@
 mod support;
 
 mod breaks;
+mod claims;
 #[path = "../report/golden.rs"]
 mod golden;
 mod page;
