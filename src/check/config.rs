@@ -55,6 +55,12 @@ pub(super) const CONFIG: &[Check] = &[
         advice: "free some room there: hooks fail on a full file system",
         judge: state_folder_room,
     },
+    Check {
+        id: "not-held",
+        title: "No hold keeps this node from a failover",
+        advice: "end the hold by 'vipkeeper resume', or set it again by 'vipkeeper hold'",
+        judge: not_held,
+    },
 ];
 
 pub(super) const CLOCK: &[Check] = &[
@@ -150,6 +156,29 @@ fn state_folder_room(facts: &Facts) -> Finding {
             Finding::failed(format!("{} KiB are free on the file system of {}", folder.free >> 10, path.display()))
         }
     }
+}
+
+fn not_held(facts: &Facts) -> Finding {
+    if let Err(why) = facts.config() {
+        return Finding::skipped(why);
+    }
+    let holds = &facts.machine.holds;
+    let held: Vec<_> = holds.iter().filter_map(|(vip, hold)| Some((vip, hold.as_ref().ok()?))).collect();
+    let in_force = held.iter().map(|(vip, hold)| {
+        format!("{vip} is held until {}: this node would change nothing at a failover", hold.until())
+    });
+    // A file that does not count keeps nobody from a failover. Whoever wrote the file believes that the node is held.
+    let unused = holds.iter().filter_map(|(vip, hold)| {
+        let why = hold.as_ref().err()?;
+        Some(format!("the hold over {vip} does not count: {why}"))
+    });
+    let verdict = if held.is_empty() { CheckVerdict::Warning } else { CheckVerdict::Failed };
+    let found = Finding::of_faults(verdict, in_force.chain(unused).collect(), "nothing is held");
+    if held.is_empty() {
+        return found;
+    }
+    let resumed: Vec<_> = held.iter().map(|(vip, _)| format!("vipkeeper resume {vip}")).collect();
+    found.advise(format!("{} ends the hold before its time", resumed.join(", ")))
 }
 
 /// The clock as the status page tells it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::action::Action;
 use crate::binding::{Account, Vip};
 use crate::config::{Config, VipConfig};
+use crate::desired::hold::InForce;
 use crate::ec2::ask::{DryRun, EniSurroundings, Ingress, Slots};
 use crate::ec2::server_clock::ServerTime;
 use crate::ec2::{Ec2Error, RouteTable};
@@ -52,6 +53,8 @@ pub struct MachineFacts {
     pub view: Result<LocalView, KernelError>,
     /// The delegate IPs for which this node's desired-state file says leader.
     pub leads: BTreeSet<IpAddr>,
+    /// The operators' holds that have not ended, by delegate IP; or the reason why the file of a hold does not count.
+    pub holds: BTreeMap<IpAddr, Result<InForce, String>>,
     pub networkd: Vec<ManagedLink>,
     /// Other programs that move addresses and that run on this machine.
     pub keepers: Vec<OtherKeeper>,

@@ -14,7 +14,6 @@ use vipkeeper::check::facts::{Facts, OtherKeeper};
 use vipkeeper::config::{TableRef, Tables};
 use vipkeeper::ec2::reason::Reason;
 use vipkeeper::ec2::{Class, Route, RouteTarget};
-use vipkeeper::ids::Term;
 use vipkeeper::machine::clock::Discipline;
 use vipkeeper::machine::folder::UserIds;
 use vipkeeper::machine::kernel::{EntryState, KernelError};
@@ -24,7 +23,6 @@ use vipkeeper::observe::cause::{Cause, FailedRead};
 use vipkeeper::observe::seen::Moment;
 
 use crate::pgpool;
-use crate::support::computer::EPOCH_MS;
 use crate::support::estate::by_secondary_ip;
 use crate::support::in_paused_time;
 use crate::well::*;
@@ -99,6 +97,22 @@ const BREAKS: &[Broken] = &[
         "0 KiB are free",
         Found(|facts| {
             facts.machine.state_dir.1.as_mut().unwrap().free = 0;
+        }),
+    ),
+    (
+        "not-held",
+        "failed",
+        "203.0.113.10 is held until 2023-11-14T22:13:20Z",
+        Found(|facts| {
+            facts.machine.holds.insert(EIP.parse().unwrap(), Ok(hold_until(1_700_000_000_000)));
+        }),
+    ),
+    (
+        "not-held",
+        "warning",
+        "the hold over 203.0.113.10 does not count: no JSON",
+        Found(|facts| {
+            facts.machine.holds.insert(EIP.parse().unwrap(), Err("no JSON".to_owned()));
         }),
     ),
     (

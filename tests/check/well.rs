@@ -16,6 +16,7 @@ use vipkeeper::cli::PolicyFormat;
 use vipkeeper::commands::check::cloud;
 use vipkeeper::commands::policy::{Location, policy};
 use vipkeeper::config::{Config, ProbeConfig, TableRef, Tables};
+use vipkeeper::desired::hold::{Extent, InForce};
 use vipkeeper::ec2::server_clock::ServerTime;
 use vipkeeper::machine::clock::Discipline;
 use vipkeeper::machine::folder::{Folder, UserIds};
@@ -176,6 +177,7 @@ fn machine(view: LocalView) -> MachineFacts {
         interfaces: ["eth0", "lo"].map(str::to_owned).into(),
         view: Ok(view),
         leads: BTreeSet::new(),
+        holds: BTreeMap::new(),
         networkd: vec![ManagedLink {
             interface: "eth0".to_owned(),
             file: PathBuf::from("/etc/systemd/network/eth0.network"),
@@ -183,6 +185,12 @@ fn machine(view: LocalView) -> MachineFacts {
         }],
         keepers: Vec::new(),
     }
+}
+
+/// A hold that an operator has set a minute ago.
+pub fn hold_until(until_ms: u64) -> InForce {
+    let (left, set_at) = (Duration::from_mins(29), Duration::from_secs(40));
+    InForce { left, set_at, until_ms, extent: Extent::ExceptRelease }
 }
 
 fn pgpool() -> PgpoolFacts {

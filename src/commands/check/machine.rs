@@ -1,12 +1,13 @@
 //! The facts that this machine tells about itself: folders, users, clocks, the kernel, and other keepers of addresses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::check::facts::{Capability, Judged, MachineFacts, OtherKeeper};
 use crate::config::Config;
+use crate::desired::hold::InForce;
 use crate::desired::{self, Desired};
 use crate::machine::clock::{Clocks, discipline};
 use crate::machine::folder::{Folder, UserIds};
@@ -43,6 +44,7 @@ pub(super) async fn facts(config: Option<&Config>, state_dir: &Path, hooks_elsew
         (path, found)
     };
     let clocks = Clocks::now();
+    let (leads, holds) = config.map(words).unwrap_or_default();
     MachineFacts {
         hooks_elsewhere,
         hook_users: hook_users.collect(),
@@ -53,7 +55,8 @@ pub(super) async fn facts(config: Option<&Config>, state_dir: &Path, hooks_elsew
         capability: capability(state_dir),
         interfaces: interfaces(),
         view: view(config).await,
-        leads: config.map(leads).unwrap_or_default(),
+        leads,
+        holds,
         networkd: networkd::managed(),
         keepers: keepers(config),
     }
@@ -75,12 +78,18 @@ async fn view(config: Option<&Config>) -> Result<LocalView, KernelError> {
     Netlink::new()?.look(&addresses).await
 }
 
-/// The delegate IPs for which the desired-state file says that this node leads.
-fn leads(config: &Config) -> BTreeSet<IpAddr> {
+/// The holds of this node's VIPs, each in force or with the reason why its file does not count.
+type Holds = BTreeMap<IpAddr, Result<InForce, String>>;
+
+/// The words of hooks and operators in the state folder: the delegate IPs for which the desired-state file says that this
+/// node leads, and the holds.
+fn words(config: &Config) -> (BTreeSet<IpAddr>, Holds) {
     let (trusted, _) = TrustedOwners::resolve(&config.hook_users);
-    let Ok(mut files) = Files::new(&config.state_dir, trusted, None) else { return BTreeSet::new() };
-    let vips = config.vips.iter().map(|vip| vip.delegate_ip);
-    vips.filter(|vip| matches!(files.desired(*vip).desired, Desired::Leader(_))).collect()
+    let Ok(mut files) = Files::new(&config.state_dir, trusted, None) else { return Default::default() };
+    let vips = || config.vips.iter().map(|vip| vip.delegate_ip);
+    let holds = vips().filter_map(|vip| Some((vip, files.hold(vip).transpose()?))).collect();
+    let leads = vips().filter(|vip| matches!(files.desired(*vip).desired, Desired::Leader(_))).collect();
+    (leads, holds)
 }
 
 fn keepers(config: Option<&Config>) -> Vec<OtherKeeper> {
@@ -117,7 +126,12 @@ fn names(text: &str, vip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::VipConfig;
+    use crate::desired::hold::{self, Extent, HoldFile};
+    use crate::machine::clock::boot_id;
 
     #[test]
     fn another_keepers_file_is_known_by_the_very_address() {
@@ -128,5 +142,31 @@ mod tests {
         let file = folder.path().join("other.conf");
         fs::write(&file, "virtual_ipaddress {\n  20.0.0.50/32 dev eth0\n}\n").unwrap();
         assert_eq!(named_in(folder.path(), &vips), Some((file, vips[0])));
+    }
+
+    #[test]
+    fn a_hold_is_found_until_it_ends_and_a_damaged_one_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(desired::folder(folder.path())).unwrap();
+        let vip: IpAddr = "20.0.0.50".parse().unwrap();
+        let mut config = Config::with_vips(vec![VipConfig { delegate_ip: vip, addresses: Vec::new(), anchor: None }]);
+        config.state_dir = folder.path().to_owned();
+        assert_eq!(words(&config).1, BTreeMap::new());
+        let hold = |set: Clocks| {
+            let lasts = Duration::from_mins(30);
+            let file = HoldFile::new(vip, boot_id().unwrap(), set, lasts, Extent::ExceptRelease);
+            hold::write(folder.path(), &file).unwrap();
+            file.until_ms()
+        };
+        let now = Clocks::now();
+        let until_ms = hold(now);
+        let found = words(&config).1.remove(&vip).unwrap().unwrap();
+        assert_eq!((found.until_ms, found.extent), (until_ms, Extent::ExceptRelease));
+        hold(Clocks { boottime_ns: 0, ..now });
+        let has_ended = now.since_boot() > Duration::from_mins(30);
+        assert_eq!(words(&config).1.is_empty(), has_ended, "a hold that was set at the boot");
+        fs::write(hold::path(folder.path(), vip), "{").unwrap();
+        let why = words(&config).1.remove(&vip).unwrap().unwrap_err();
+        assert!(why.contains("20.0.0.50.hold"), "{why}");
     }
 }
