@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::facts::Facts;
+use super::facts::{Facts, LineFault};
 use super::finding::{Check, CheckVerdict, Finding};
 use crate::ec2::reason::CLOCK_TOLERANCE;
 use crate::machine::folder::UserIds;
+use crate::pgpool::conf::WAIT_KEY;
 use crate::status::ClockStatus;
 
 /// The room that the state folder needs: the files of all VIPs several times over.
@@ -89,10 +90,26 @@ fn config_valid(facts: &Facts) -> Finding {
 }
 
 fn hooks_state_dir(facts: &Facts) -> Finding {
-    match &facts.machine.hooks_elsewhere {
-        None => Finding::ok(facts.machine.state_dir.0.display().to_string()),
-        Some(why) => Finding::failed(why),
+    if let Some(why) = &facts.machine.hooks_elsewhere {
+        return Finding::failed(why);
     }
+    let daemons = facts.machine.state_dir.0.display();
+    let elsewhere = facts.pgpool.line_faults.iter().filter_map(|(key, fault)| match fault {
+        LineFault::Elsewhere(folder) => Some((*key, folder)),
+        LineFault::Refused(_) | LineFault::Unread(_) => None,
+    });
+    let (waits, moves): (Vec<_>, Vec<_>) = elsewhere.partition(|(key, _)| *key == WAIT_KEY);
+    // A wait beside an empty folder ends with its timeout, and the VIP moves all the same.
+    let verdict = if moves.is_empty() { CheckVerdict::Warning } else { CheckVerdict::Failed };
+    let told = moves.into_iter().chain(waits);
+    let told = told.map(|(key, folder)| format!("{key} leads to {}, and the daemon's is {daemons}", folder.display()));
+    let told: Vec<_> = told.collect();
+    if told.is_empty() {
+        return Finding::ok(daemons.to_string());
+    }
+    Finding::of_faults(verdict, told, "").advise(
+        "give the hooks' lines in pgpool.conf the --config and --state-dir that the daemon has, or neither of them",
+    )
 }
 
 fn hook_users(facts: &Facts) -> Finding {

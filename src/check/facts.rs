@@ -174,10 +174,23 @@ pub struct PgpoolFacts {
     pub processes: Vec<PgpoolProcess>,
     /// The programs of the hooks that cannot be run by Pgpool's user, each with the reason.
     pub unusable: Vec<String>,
+    /// The faults of hooks' lines, each with the key of its line. A line has one fault at most.
+    pub line_faults: Vec<(&'static str, LineFault)>,
     /// The watchdog's answer. `None` if it was not asked, because `witness` is off.
     pub watchdog: Option<Asked>,
     pub port: Port,
     pub peers: Vec<Peer>,
+}
+
+/// A fault of a hook's line that calls vipkeeper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineFault {
+    /// vipkeeper refuses the line, for this reason, and does nothing.
+    Refused(String),
+    /// The line leads to this state folder, which is not the daemon's.
+    Elsewhere(PathBuf),
+    /// The configuration that the line names has an error. The hook goes on with the daemon's state folder.
+    Unread(String),
 }
 
 /// One of Pgpool's processes.

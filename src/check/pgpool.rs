@@ -3,18 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::facts::{Facts, Peer, PgpoolProcess};
+use super::facts::{Facts, LineFault, Peer, PgpoolProcess};
 use super::finding::{Check, CheckVerdict, Finding};
 use crate::observe::seen::{Port, Quorum};
-use crate::pgpool::conf::{Conf, HookCommand, HookLine, Lifecheck};
+use crate::pgpool::conf::{Conf, HookCommand, HookLine, IP_WORD, Lifecheck};
 use crate::pgpool::watchdog::Asked;
 
 /// The longest `wait` where the hook does not say one: the default of `vipkeeper wait --timeout`.
 const DEFAULT_WAIT: Duration = Duration::from_secs(8);
 /// The subcommands of the three hooks.
 const SUBCOMMANDS: [&str; 3] = ["up", "down", "wait"];
-/// The word for the delegate IP in a hook's command.
-const IP: &str = "$_IP_$";
 /// Words by which a command that moves addresses in AWS is known.
 const MOVERS: [&str; 8] =
     ["aws ", "aws_", "eip", "assign-private-ip", "associate-address", "replace-route", "ip addr", "if_up"];
@@ -171,8 +169,14 @@ fn hooks(facts: &Facts) -> Finding {
         if parsed.subcommand_of_vipkeeper() != Some(subcommand) {
             return Some(format!("{} = '{command}' does not call 'vipkeeper {subcommand}'", line.key));
         }
-        let has_ip = parsed.arguments.contains(&IP);
-        (!has_ip).then(|| format!("{} = '{command}' does not pass {IP}", line.key))
+        if !parsed.arguments.contains(&IP_WORD) {
+            return Some(format!("{} = '{command}' does not pass {IP_WORD}", line.key));
+        }
+        let faults = &facts.pgpool.line_faults;
+        faults.iter().find_map(|(key, fault)| match fault {
+            LineFault::Refused(why) if *key == line.key => Some(format!("{key} = '{command}': {why}")),
+            _ => None,
+        })
     };
     let all: Vec<_> = lines.iter().zip(SUBCOMMANDS).collect();
     let moving: Vec<_> = all[..2].iter().filter_map(|one| wrong(*one)).collect();
@@ -180,7 +184,14 @@ fn hooks(facts: &Facts) -> Finding {
         return Finding::of_faults(CheckVerdict::Failed, moving, "");
     }
     // Without the wait the VIP moves all the same, and Pgpool's ping comes too early.
-    Finding::of_faults(CheckVerdict::Warning, wrong(all[2]).into_iter().collect(), "up, down and wait")
+    let unread = facts.pgpool.line_faults.iter().filter_map(|(key, fault)| match fault {
+        // The daemon's own configuration is judged by its own check.
+        LineFault::Unread(why) if facts.config.is_ok() => {
+            Some(format!("the configuration that {key} names cannot be used: {why}"))
+        }
+        LineFault::Unread(_) | LineFault::Refused(_) | LineFault::Elsewhere(_) => None,
+    });
+    Finding::of_faults(CheckVerdict::Warning, wrong(all[2]).into_iter().chain(unread).collect(), "up, down and wait")
 }
 
 fn hook_program(facts: &Facts) -> Finding {

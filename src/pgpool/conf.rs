@@ -24,6 +24,11 @@ const DEADTIME: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_secs(10);
 const LIFE_POINTS: u32 = 3;
 
+/// The key of the hook that waits for the VIP. The two other hooks move it.
+pub const WAIT_KEY: &str = "arping_cmd";
+/// The word that Pgpool replaces by the delegate IP in a hook's command.
+pub const IP_WORD: &str = "$_IP_$";
+
 /// The settings of one pgpool.conf, by their keys in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conf(BTreeMap<String, String>);
@@ -98,7 +103,7 @@ impl Conf {
     /// The three hooks, in the order in which Pgpool's documents have them.
     #[must_use]
     pub fn hooks(&self) -> [HookLine<'_>; 3] {
-        ["if_up_cmd", "if_down_cmd", "arping_cmd"].map(|key| HookLine { key, command: self.get(key) })
+        ["if_up_cmd", "if_down_cmd", WAIT_KEY].map(|key| HookLine { key, command: self.get(key) })
     }
 
     /// The commands that Pgpool runs besides the hooks when it escalates or de-escalates.

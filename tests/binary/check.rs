@@ -26,11 +26,14 @@ fn ready(stage: &Stage) -> &Machine {
     let nobody = 65_534;
     chown(&desired, Some(nobody), Some(nobody)).unwrap();
     fs::set_permissions(&desired, fs::Permissions::from_mode(0o775)).unwrap();
+    let config = machine.config();
     let conf = format!(
-        "use_watchdog = on\ndelegate_ip = '{ROUTED}'\nif_up_cmd = '{program} up $_IP_$'\n\
-         if_down_cmd = '{program} down $_IP_$'\narping_cmd = '{program} wait $_IP_$ --timeout 8s'\n\
+        "use_watchdog = on\ndelegate_ip = '{ROUTED}'\nif_up_cmd = '{program} --config {config} up $_IP_$'\n\
+         if_down_cmd = '{program} --config {config} down $_IP_$'\n\
+         arping_cmd = '{program} --config {config} wait $_IP_$ --timeout 8s'\n\
          hostname0 = '127.0.0.1'\nhostname1 = '127.0.0.2'\nhostname2 = '127.0.0.3'\n",
-        program = program().display()
+        program = program().display(),
+        config = config.display()
     );
     fs::write(machine.path("pgpool.conf"), conf).unwrap();
     fs::write(machine.path("pgpool_node_id"), "0\n").unwrap();

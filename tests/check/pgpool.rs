@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use vipkeeper::check::facts::{Facts, OtherKeeper};
+use vipkeeper::check::facts::{Facts, LineFault, OtherKeeper};
 use vipkeeper::observe::seen::{Port, Quorum};
 use vipkeeper::pgpool::conf::Conf;
 use vipkeeper::pgpool::version::Version;
@@ -157,5 +157,49 @@ fn an_own_keeper_that_names_no_vip_and_an_unknown_escalation_command_are_told_ap
         let results = judged(&facts);
         assert_eq!(faults(&results), BTreeMap::from([("pgpool-other-scripts", "warning")]));
         assert!(said(&results, "no-other-keeper").contains("keepalived runs, and names no VIP"));
+    });
+}
+
+#[test]
+fn a_line_that_leads_elsewhere_or_that_vipkeeper_refuses_is_told_by_what_it_costs() {
+    in_paused_time(async {
+        let mut facts = Stage::new().facts().await;
+        let mut told = |key: &'static str, fault: LineFault| {
+            facts.pgpool.line_faults = vec![(key, fault)];
+            let results = judged(&facts);
+            let found = faults(&results);
+            let (id, verdict) = found.first_key_value().filter(|_| found.len() == 1).unwrap();
+            (*id, *verdict, said(&results, id))
+        };
+        let elsewhere = || LineFault::Elsewhere("/tmp/x".into());
+        let (id, verdict, said) = told("if_up_cmd", elsewhere());
+        assert_eq!((id, verdict), ("hooks-state-dir", "failed"));
+        assert_eq!(said, "if_up_cmd leads to /tmp/x, and the daemon's is /run/vipkeeper");
+        let (id, verdict, _) = told("arping_cmd", elsewhere());
+        assert_eq!((id, verdict), ("hooks-state-dir", "warning"));
+        let refused = || LineFault::Refused("error: unexpected argument".to_owned());
+        let (id, verdict, said) = told("if_down_cmd", refused());
+        assert_eq!((id, verdict), ("pgpool-hooks", "failed"));
+        assert!(said.starts_with("if_down_cmd = '/usr/bin/vipkeeper down $_IP_$': error: unexpected"), "{said}");
+        let (id, verdict, _) = told("arping_cmd", refused());
+        assert_eq!((id, verdict), ("pgpool-hooks", "warning"));
+        let (id, verdict, said) = told("if_up_cmd", LineFault::Unread("it is not TOML".to_owned()));
+        assert_eq!((id, verdict), ("pgpool-hooks", "warning"));
+        assert_eq!(said, "the configuration that if_up_cmd names cannot be used: it is not TOML");
+    });
+}
+
+#[test]
+fn a_line_that_sets_a_variable_is_no_call_of_vipkeeper() {
+    in_paused_time(async {
+        let mut facts = Stage::new().facts().await;
+        for line in [
+            "if_up_cmd = 'VIPKEEPER_STATE_DIR=/tmp/x /usr/bin/vipkeeper up $_IP_$'",
+            "if_up_cmd = 'VIPKEEPER_STATE_DIR=/run/vipkeeper vipkeeper up $_IP_$'",
+            "if_up_cmd = '/usr/bin/env VIPKEEPER_STATE_DIR=/tmp/x vipkeeper up $_IP_$'",
+        ] {
+            conf(&mut facts, line);
+            assert_eq!(faults(&judged(&facts)), BTreeMap::from([("pgpool-hooks", "failed")]), "{line}");
+        }
     });
 }

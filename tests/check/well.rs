@@ -208,6 +208,7 @@ fn pgpool() -> PgpoolFacts {
         version: Ok(Version { major: 4, minor: 7, patch: 3 }),
         processes: titles.map(|title| PgpoolProcess { uid: POSTGRES, title: title.to_owned() }).to_vec(),
         unusable: Vec::new(),
+        line_faults: Vec::new(),
         watchdog: Some(Asked::Word(word)),
         port: Port::Answers,
         peers,

@@ -1,24 +1,27 @@
 //! The facts about Pgpool: its configuration, its version, its processes, its watchdog's word, and its peers.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use clap::Parser as _;
 use futures_util::future::{join, join_all};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::reach::{addresses_of, connect};
-use crate::check::facts::{MachineFacts, Peer, PgpoolFacts, PgpoolProcess};
-use crate::config::{Config, WitnessMode};
+use crate::check::facts::{LineFault, MachineFacts, Peer, PgpoolFacts, PgpoolProcess};
+use crate::cli::Cli;
+use crate::config::{Config, DEFAULT_FILE, Sources, WitnessMode};
 use crate::machine::process::comm_of;
 use crate::machine::trust::TrustedOwners;
 use crate::machine::whole_file::{self, PlainError};
 use crate::observe::seen::Port;
-use crate::pgpool::conf::{Conf, HookCommand, PLACES, PeerNode};
+use crate::pgpool::conf::{Conf, HookCommand, IP_WORD, PLACES, PeerNode};
 use crate::pgpool::port::knock;
 use crate::pgpool::version::Version;
 use crate::pgpool::watchdog::{Asked, Watchdog, auth_key};
@@ -42,6 +45,8 @@ pub(super) async fn facts(config: Option<&Config>, named: Option<&Path>, machine
         Ok((path, conf)) => others(conf, path),
         Err(_) => Vec::new(),
     };
+    let line_faults =
+        conf.as_ref().map(|(_, conf)| line_faults(conf, config, &machine.state_dir.0)).unwrap_or_default();
     let unusable = conf.as_ref().map(|(_, conf)| unusable(conf, machine)).unwrap_or_default();
     let watchdog_and_port = join(word(config), async {
         match config {
@@ -51,7 +56,7 @@ pub(super) async fn facts(config: Option<&Config>, named: Option<&Path>, machine
     });
     let peers = join_all(peers.into_iter().map(meet));
     let ((watchdog, port), (version, peers)) = join(watchdog_and_port, join(version(), peers)).await;
-    PgpoolFacts { conf, version, processes, unusable, watchdog, port, peers }
+    PgpoolFacts { conf, version, processes, unusable, line_faults, watchdog, port, peers }
 }
 
 /// pgpool.conf at the named place, or else at the first of the usual places that exists.
@@ -128,6 +133,48 @@ fn unusable(conf: &Conf, machine: &MachineFacts) -> Vec<String> {
     found.collect()
 }
 
+/// The faults of the hooks' lines that call vipkeeper. `daemons` is the daemon's state folder.
+fn line_faults(conf: &Conf, config: Option<&Config>, daemons: &Path) -> Vec<(&'static str, LineFault)> {
+    // A VIP that the daemon's configuration does not have either is the fault of another check.
+    let knows = |ip: &IpAddr| config.is_some_and(|config| config.vips.iter().any(|vip| vip.delegate_ip == *ip));
+    let vip = conf.delegate_ip().and_then(|(_, ip)| ip).filter(knows);
+    let lines = conf.hooks().into_iter();
+    lines.filter_map(|line| Some((line.key, line_fault(&HookCommand::parse(line.command?)?, vip, daemons)?))).collect()
+}
+
+/// The fault of a line, as vipkeeper itself would read the line when Pgpool starts it. Pgpool runs no shell, so no variable
+/// can be set in a line.
+fn line_fault(command: &HookCommand<'_>, vip: Option<IpAddr>, daemons: &Path) -> Option<LineFault> {
+    command.subcommand_of_vipkeeper()?;
+    let ip = vip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
+    let words = command.arguments.iter().map(|word| word.replace(IP_WORD, &ip));
+    let cli = match Cli::try_parse_from(std::iter::once("vipkeeper".to_owned()).chain(words)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let text = error.to_string();
+            return Some(LineFault::Refused(text.lines().next().unwrap_or_default().to_owned()));
+        }
+    };
+    let mut sources = Sources { environment: Vec::new(), ..cli.sources() };
+    // The variables are those of this command, and a hook has those of Pgpool.
+    let is_named = command.flag("--config").is_some();
+    if !is_named {
+        sources.file = PathBuf::from(DEFAULT_FILE);
+    }
+    let read = sources.load_for_hook();
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if real(&read.state_dir) != real(daemons) {
+        return Some(LineFault::Elsewhere(read.state_dir));
+    }
+    match (read.error, read.delegate_ips, vip) {
+        (Some(error), ..) => is_named.then(|| LineFault::Unread(error.summary())),
+        (None, Some(known), Some(vip)) if !known.contains(&vip) => {
+            Some(LineFault::Refused(format!("{} does not have the VIP {vip}", sources.file.display())))
+        }
+        (None, ..) => None,
+    }
+}
+
 /// The version that the program itself tells. A program that hangs is left alone after a while. Only programs in the
 /// system's own folders are asked: this command may run as root, and must not run what another user put somewhere.
 async fn version() -> Result<Version, String> {
@@ -182,5 +229,67 @@ mod tests {
         fs::write(folder.path().join("number"), "1\n").unwrap();
         std::os::unix::fs::symlink("number", &own).unwrap();
         assert_eq!(others(), Ok(vec![0]), "a link is fine");
+    }
+
+    #[test]
+    fn each_line_is_read_as_vipkeeper_reads_it_and_compared_with_the_daemons_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (daemons, other) = (folder.path().join("run"), folder.path().join("other"));
+        fs::create_dir(&daemons).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("run", &link).unwrap();
+        let file = |name: &str, state_dir: &Path, vip: &str| {
+            let path = folder.path().join(name);
+            let text =
+                format!("state_dir = '{}'\n[[vip]]\ndelegate_ip = '{vip}'\nsecondary_ip = {{}}\n", state_dir.display());
+            fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let same = file("same.toml", &daemons, "10.0.1.50");
+        let config = Sources { file: (&same).into(), environment: Vec::new(), flags: Vec::new() }.load().unwrap();
+        let elsewhere = file("elsewhere.toml", &other, "10.0.1.50");
+        let another_vip = file("another-vip.toml", &daemons, "10.0.1.51");
+        let broken = folder.path().join("broken.toml");
+        let text = fs::read_to_string(&same).unwrap();
+        fs::write(&broken, format!("nonsense = 1\n{text}")).unwrap();
+        let fault = |arguments: &str| {
+            let conf = Conf::parse(&format!("delegate_ip = '10.0.1.50'\nif_up_cmd = '/usr/bin/vipkeeper {arguments}'"));
+            let mut faults = line_faults(&conf, Some(&config), &daemons);
+            assert!(faults.len() <= 1, "{faults:?}");
+            faults.pop().map(|(key, fault)| (key, fault).1)
+        };
+        let (run, linked) = (daemons.display(), link.display());
+        for well in [
+            format!("--state-dir {run} up $_IP_$"),
+            format!("up --state-dir={linked}/ $_IP_$"),
+            format!("--config={same} up $_IP_$"),
+            format!("--config {elsewhere} --state-dir {run} up $_IP_$"),
+        ] {
+            assert_eq!(fault(&well), None, "{well}");
+        }
+        let leads_to_other = Some(LineFault::Elsewhere(other.clone()));
+        for wrong in [
+            format!("up --state-dir {} $_IP_$", other.display()),
+            format!("--state-dir={} up $_IP_$", other.display()),
+            format!("--config {elsewhere} up $_IP_$"),
+            format!("up $_IP_$ --config={elsewhere}"),
+        ] {
+            assert_eq!(fault(&wrong), leads_to_other, "{wrong}");
+        }
+        for default in ["--config /nonexist.toml up $_IP_$", "up $_IP_$"] {
+            // A computer with vipkeeper on it may have another folder in its own configuration.
+            let told = fault(default);
+            assert!(matches!(&told, Some(LineFault::Elsewhere(folder)) if *folder != daemons), "{default}: {told:?}");
+        }
+        let told = fault(&format!("--config {} up $_IP_$", broken.display()));
+        assert!(matches!(&told, Some(LineFault::Unread(why)) if why.contains("nonsense")), "{told:?}");
+        for (refused, why) in [
+            (format!("--config {another_vip} up $_IP_$"), "does not have the VIP 10.0.1.50"),
+            ("up $_IP_$ --timeout 8s".to_owned(), "unexpected argument '--timeout'"),
+            ("--state-dir run up $_IP_$".to_owned(), "'run'"),
+        ] {
+            let told = fault(&refused);
+            assert!(matches!(&told, Some(LineFault::Refused(said)) if said.contains(why)), "{refused}: {told:?}");
+        }
     }
 }
