@@ -217,14 +217,17 @@ fn print_answers(options: &ProbeOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(answers.exit_code()))
 }
 
-/// Prints the least policy. Stderr names the values that the user of the policy must put in, so that stdout is the policy
-/// alone.
+/// Prints the least policy. Stderr names the values that the user of the policy must put in, and tells of a policy that IAM
+/// refuses because of its size, so that stdout is the policy alone.
 fn print_policy(config: &Config, options: &PolicyOptions) -> anyhow::Result<ExitCode> {
     let made = policy(config, options.role.as_deref(), &options.node_tag).map_err(anyhow::Error::msg)?;
     let region = options.region.clone().or_else(|| config.aws.region.clone());
     let place = Location { region, account: options.account.clone() };
     for (name, how) in made.open(options.format, &place) {
         complain(&format!("put in the value of {name}: {how}"));
+    }
+    if let Some(advice) = made.size_advice(options.format, &place) {
+        complain(&advice);
     }
     print(made.written(options.format, &place).as_bytes())
 }

@@ -178,6 +178,10 @@ impl Draft<'_> {
                 }
             }
         }
+        // One statement for both makes the policy shorter, where each table is in both lists.
+        if deleted.len() == tables.len() && !tables.is_empty() {
+            return vec![statement("PointRoutes", ["CreateRoute", "ReplaceRoute", "DeleteRoute"], tables)];
+        }
         let point = (!tables.is_empty()).then(|| statement("PointRoutes", ["CreateRoute", "ReplaceRoute"], tables));
         let delete = (!deleted.is_empty()).then(|| statement("DeleteRoutes", ["DeleteRoute"], deleted));
         point.into_iter().chain(delete).collect()

@@ -152,3 +152,69 @@ fn a_template_finds_region_and_account_and_asks_for_what_is_open() {
     let known = made.written(PolicyFormat::Terraform, &place());
     assert!(!known.contains("data \""), "{known}");
 }
+
+/// The policy of one VIP with so many tables.
+fn with_tables(count: usize, on_release: OnRelease) -> Policy {
+    let ids = (0..count).map(|number| table(&format!("rtb-{number:017x}"), Account::Own)).collect();
+    let config = Config::with_vips(vec![vip(vec![routed("20.0.0.50", Tables::Ids(ids), on_release)])]);
+    policy(&config, None, &tag()).unwrap()
+}
+
+#[test]
+fn a_policy_that_iam_refuses_for_its_size_is_told_with_the_size_and_the_limit() {
+    let all = [PolicyFormat::Json, PolicyFormat::Cloudformation, PolicyFormat::Terraform];
+    // The number of characters as IAM counts them, by hand.
+    let counted = |made: &Policy| {
+        let text = made.written(PolicyFormat::Json, &place());
+        text.split_whitespace().map(str::len).sum::<usize>()
+    };
+    let mut limits = Vec::new();
+    for count in 1..100 {
+        let made = with_tables(count, OnRelease::Keep);
+        let size = counted(&made);
+        let advice = all.map(|format| made.size_advice(format, &place()));
+        for told in advice.iter().flatten() {
+            assert!(told.contains(&format!("has {size} characters")), "{told}");
+        }
+        let limit = advice.map(|told| told.map(|told| if told.contains("managed policies") { 10_240 } else { 6_144 }));
+        let wanted = match size {
+            ..=6_144 => [None, None, None],
+            ..=10_240 => [Some(6_144), None, None],
+            _ => [Some(10_240); 3],
+        };
+        assert_eq!(limit, wanted, "{count} tables, {size} characters");
+        limits.push(limit);
+    }
+    limits.dedup();
+    assert_eq!(limits.len(), 3, "each limit is met");
+    // Unknown places count as if they were known.
+    let open =
+        with_tables(99, OnRelease::Keep).size_advice(PolicyFormat::Cloudformation, &Location::default()).unwrap();
+    let longest = Location { region: Some("ap-southeast-1".to_owned()), ..place() };
+    assert_eq!(Some(open), with_tables(99, OnRelease::Keep).size_advice(PolicyFormat::Json, &longest));
+}
+
+#[test]
+fn tables_whose_routes_are_all_deleted_are_listed_for_routes_once() {
+    let sids = |made: &Policy| made.statements.iter().map(|one| one.sid.clone()).collect::<Vec<_>>();
+    let whole = with_tables(3, OnRelease::Delete);
+    assert_eq!(sids(&whole), ["Look", "PointRoutes", "SourceDestCheckOff", "RecordClaims"]);
+    assert_eq!(whole.statements[1].actions, ["ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:DeleteRoute"]);
+    let ids = |id: &str| Tables::Ids(vec![table(id, Account::Own)]);
+    let addresses = vec![
+        routed("20.0.0.50", ids("rtb-0a"), OnRelease::Keep),
+        routed("20.0.0.51", ids("rtb-0b"), OnRelease::Delete),
+    ];
+    let some = policy(&Config::with_vips(vec![vip(addresses)]), None, &tag()).unwrap();
+    assert_eq!(sids(&some), ["Look", "PointRoutes", "DeleteRoutes", "SourceDestCheckOff", "RecordClaims"]);
+    assert_eq!((some.statements[1].resources.len(), some.statements[2].resources.len()), (2, 1));
+}
+
+#[test]
+fn a_template_makes_an_inline_policy_of_the_role() {
+    let template = with_tables(40, OnRelease::Keep).written(PolicyFormat::Cloudformation, &Location::default());
+    let template: Value = serde_json::from_str(&template).unwrap();
+    let resource = &template["Resources"]["VipkeeperPolicy"];
+    assert_eq!(resource["Type"], "AWS::IAM::RolePolicy", "a managed policy of 40 tables is too long");
+    assert_eq!(resource["Properties"]["RoleName"], json!({ "Ref": "RoleName" }));
+}

@@ -10,6 +10,15 @@ use serde_json::{Map, Value, json};
 use super::{Open, Part, Policy, Text};
 use crate::cli::PolicyFormat as Format;
 
+/// The most characters of all inline policies of one role together (IAM quotas). Whitespace is not counted.
+const MOST_INLINE: usize = 10_240;
+/// The most characters of one managed policy (IAM quotas). Whitespace is not counted.
+const MOST_MANAGED: usize = 6_144;
+/// The longest values that may take the place of an unknown one: a region, an account, and the id of a resource.
+const LONGEST_REGION: &str = "ap-southeast-1";
+const ANY_ACCOUNT: &str = "123456789012";
+const ANY_ID: &str = "eipalloc-0123456789abcdef0";
+
 /// The place of the resources, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Location {
@@ -134,6 +143,39 @@ impl Policy {
         open
     }
 
+    /// The advice for a policy that IAM refuses because of its size in this form; `None` where IAM takes the policy.
+    /// CloudFormation and Terraform make an inline policy. The document itself may become a managed policy too.
+    #[must_use]
+    pub fn size_advice(&self, format: Format, place: &Location) -> Option<String> {
+        let size = self.size(place);
+        let told = format!("the policy has {size} characters without whitespace");
+        if size > MOST_INLINE {
+            return Some(format!(
+                "{told}, and IAM takes {MOST_INLINE} in the inline policies of a role and {MOST_MANAGED} in a managed policy: \
+                 choose the route tables by a tag (table_tags), whose policy does not grow with their number, or divide the \
+                 statements and their resources among several managed policies of the role"
+            ));
+        }
+        (format == Format::Json && size > MOST_MANAGED).then(|| {
+            format!(
+                "{told}, more than the {MOST_MANAGED} of a managed policy: make it an inline policy of the role (aws iam \
+                 put-role-policy), where all of the role's together may have {MOST_INLINE}"
+            )
+        })
+    }
+
+    /// The number of characters that IAM counts once the open values are put in. An unknown value counts with the longest
+    /// one that may take its place.
+    fn size(&self, place: &Location) -> usize {
+        let known = Location {
+            region: Some(place.region.clone().unwrap_or_else(|| LONGEST_REGION.to_owned())),
+            account: Some(place.account.clone().unwrap_or_else(|| ANY_ACCOUNT.to_owned())),
+        };
+        let document = self.written(Format::Json, &known);
+        let filled = self.opens().iter().fold(document, |document, open| document.replace(&open.name, ANY_ID));
+        filled.chars().filter(|character| !character.is_whitespace()).count()
+    }
+
     fn opens(&self) -> Vec<Open> {
         let open = |part| if let Part::Open(open) = part { Some(open) } else { None };
         self.parts().into_iter().filter_map(open).collect()
@@ -202,11 +244,12 @@ fn template(policy: &Policy, document: &str) -> Value {
         "Description": "The least policy for vipkeeper's configuration",
         "Parameters": parameters,
         "Resources": { "VipkeeperPolicy": {
-            "Type": "AWS::IAM::ManagedPolicy",
+            // An inline policy may be longer than a managed one.
+            "Type": "AWS::IAM::RolePolicy",
             "Properties": {
-                "Description": "What vipkeeper does for its virtual IPs",
+                "PolicyName": "vipkeeper",
                 "PolicyDocument": document,
-                "Roles": [{ "Ref": "RoleName" }],
+                "RoleName": { "Ref": "RoleName" },
             },
         } },
     })
