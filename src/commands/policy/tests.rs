@@ -218,3 +218,22 @@ fn a_template_makes_an_inline_policy_of_the_role() {
     assert_eq!(resource["Type"], "AWS::IAM::RolePolicy", "a managed policy of 40 tables is too long");
     assert_eq!(resource["Properties"]["RoleName"], json!({ "Ref": "RoleName" }));
 }
+
+#[test]
+fn no_form_takes_a_part_of_a_key_for_a_variable() {
+    let tags = BTreeMap::from([("${team}%{x}".to_owned(), "db".to_owned())]);
+    let chosen = Tables::Tagged { tags, account: Account::Own };
+    let config = Config::with_vips(vec![vip(vec![routed("20.0.0.50", chosen, OnRelease::Keep)])]);
+    let nodes = NodeTag { key: "${node}".to_owned(), value: "pg1".to_owned() };
+    let made = policy(&config, None, &nodes).unwrap();
+    for (format, keys) in [
+        (PolicyFormat::Json, ["\"aws:ResourceTag/${team}%{x}\"", "\"aws:ResourceTag/${node}\""]),
+        (PolicyFormat::Cloudformation, ["\"aws:ResourceTag/${team}%{x}\"", "\"aws:ResourceTag/${node}\""]),
+        (PolicyFormat::Terraform, ["\"aws:ResourceTag/$${team}%%{x}\"", "\"aws:ResourceTag/$${node}\""]),
+    ] {
+        let text = made.written(format, &place());
+        for key in keys {
+            assert!(text.contains(key), "{key} in\n{text}");
+        }
+    }
+}

@@ -85,13 +85,21 @@ impl Pen<'_> {
         value.unwrap_or(open).to_owned()
     }
 
+    /// A text in which nothing is replaced. Terraform replaces parts of every text, of keys as well; CloudFormation replaces
+    /// only what stands in `Fn::Sub`.
+    fn plain(self, text: &str) -> String {
+        match self.format {
+            Format::Json | Format::Cloudformation => text.to_owned(),
+            Format::Terraform => text.replace("${", "$${").replace("%{", "%%{"),
+        }
+    }
+
     fn part(self, part: &Part) -> String {
         let Self { format, place } = self;
         match part {
             Part::Text(text) => match format {
-                Format::Json => text.clone(),
+                Format::Json | Format::Terraform => self.plain(text),
                 Format::Cloudformation => text.replace("${", "${!"),
-                Format::Terraform => text.replace("${", "$${").replace("%{", "%%{"),
             },
             Part::Partition => {
                 let told = place.region.as_ref().map(|_| place.partition());
@@ -194,7 +202,7 @@ impl Policy {
         let statement = self.statements.iter().map(|statement| {
             let mut condition: BTreeMap<_, BTreeMap<String, Value>> = BTreeMap::new();
             for (operator, key, values) in &statement.conditions {
-                condition.entry(*operator).or_default().insert(key.clone(), all(values));
+                condition.entry(*operator).or_default().insert(pen.plain(key), all(values));
             }
             Entry {
                 sid: statement.sid.clone(),
