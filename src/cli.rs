@@ -25,7 +25,15 @@ use crate::desired::hold::LONGEST_HOLD;
 ///   if_down_cmd  = '/usr/bin/vipkeeper down $_IP_$'
 ///   arping_cmd   = '/usr/bin/vipkeeper wait $_IP_$ --timeout 8s'
 ///
-/// Exit status: 0 if all is well, 2 for a wrong command line, 78 for a wrong configuration, 1 for any other failure.
+/// Exit status, of which the help of a command says more:
+///
+///   0   all is well
+///   1   any other failure; `check` found something that would stop a failover
+///   2   a wrong command line; `up`, `down`, `wait`, `hold`, `resume`: the address is not in the configuration;
+///       `plan`: something would change, or a takeover would fail; `status`: something needs attention;
+///       `probe`: several nodes answered, or not each question was answered
+///   3   `check` found warnings alone
+///   78  a wrong configuration: `run`, `plan`, `policy`
 #[derive(Debug, Parser)]
 #[command(name = "vipkeeper", version, verbatim_doc_comment, arg_required_else_help = true)]
 pub struct Cli {
@@ -61,15 +69,19 @@ pub enum Command {
     /// Wait until the address leads here: Pgpool's arping_cmd.
     ///
     /// Returns 0 once the daemon has seen every binding in place for the leadership that `up` recorded, so that the
-    /// ping with which Pgpool goes on succeeds. At the timeout: one line why, and exit status 1.
+    /// ping with which Pgpool goes on succeeds. At the timeout: one line why, and exit status 1. Exit status 2 if the
+    /// address is not in the configuration.
     Wait(WaitOptions),
     /// Keep this node from changing anything about the address, for maintenance or to move it by hand.
     ///
     /// The daemon goes on to look, and shows what it would do. A `down`, or the death of Pgpool's watchdog process, still
     /// lets go of the address, unless --strict. It ends by itself, by `resume`, or at a reboot; a restart of the daemon does
-    /// not end it. Pgpool's user may call it, and root. Exit status 1 if the running daemon does not take notice.
+    /// not end it. Pgpool's user may call it, and root. Exit status 1 if the running daemon does not take notice. Exit status 2
+    /// if the address is not in the configuration.
     Hold(HoldOptions),
     /// End a hold before its time.
+    ///
+    /// Exit status 1 if the running daemon does not take notice. Exit status 2 if the address is not in the configuration.
     Resume(DelegateIp),
     /// Run the daemon.
     ///
@@ -351,6 +363,44 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The statuses above 1 that a text names behind the words "exit status": alone, or each before a colon.
+    fn statuses(text: &str) -> Vec<u8> {
+        let mut found = Vec::new();
+        for part in text.to_lowercase().split("exit status").skip(1) {
+            let mut words = part.split_whitespace();
+            found.extend(words.next().and_then(|word| word.trim_end_matches([':', '.', ',']).parse::<u8>().ok()));
+            found.extend(words.filter_map(|word| word.strip_suffix(':')?.parse::<u8>().ok()));
+        }
+        found.into_iter().filter(|status| *status > 1).collect()
+    }
+
+    #[test]
+    fn the_help_of_the_program_names_every_status_of_its_commands() {
+        let program = Cli::command();
+        let help = program.get_long_about().unwrap().to_string();
+        let (_, table) = help.split_once("Exit status").unwrap();
+        // A status begins its part of the table, and the other lines of the part go on under its words.
+        let mut parts: Vec<(u8, String)> = Vec::new();
+        for line in table.lines().skip(1) {
+            match line.split_whitespace().next().and_then(|word| word.parse().ok()) {
+                Some(status) => parts.push((status, line.to_owned())),
+                None => parts.iter_mut().last().into_iter().for_each(|(_, part)| part.push_str(line)),
+            }
+        }
+        assert_eq!(parts.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [0, 1, 2, 3, 78]);
+        let mut told = 0;
+        for command in program.get_subcommands() {
+            let about = command.get_long_about().or(command.get_about()).unwrap().to_string();
+            for status in statuses(&about) {
+                let (_, part) = parts.iter().find(|(one, _)| *one == status).unwrap();
+                let name = format!("`{}`", command.get_name());
+                assert!(part.contains(&name), "{name} ends with {status} too: {part}");
+                told += 1;
+            }
+        }
+        assert_eq!(told, 9, "up, down, wait, hold, resume, plan, check, status, probe");
     }
 
     #[test]
