@@ -9,6 +9,7 @@ use super::rules::alerts;
 use super::{assert_accepts, promtool, read};
 
 const ROLE: &str = "vipkeeper_desired_role";
+const DRIFT: &str = "vipkeeper_drift_total";
 
 /// A course of events, and the alerts that fire at some minutes of it, without `Vipkeeper` in front. At the minutes in
 /// between nothing is said.
@@ -59,6 +60,18 @@ fn astray(cluster: &mut Cluster, node: &str, reason: &str) {
     cluster.add(node, "vipkeeper_packets_astray", &labels, move |minute| Some(course(minute)));
 }
 
+/// The labels of a route's drift, when it points elsewhere.
+fn elsewhere() -> String {
+    of_vip("kind=\"route\", reason=\"elsewhere\"")
+}
+
+/// A hold keeps this node from what it would do about its route between two minutes.
+fn blocked_by_hold(cluster: &mut Cluster, node: &str, from: f64, to: f64) {
+    let state = |state: &str| of_vip(&format!("kind=\"route\", target=\"rtb-1\", state=\"{state}\""));
+    cluster.set(node, "vipkeeper_binding_state", &state("in_sync"), except(from, to));
+    cluster.set(node, "vipkeeper_binding_state", &state("blocked"), between(from, to));
+}
+
 /// This source is not read from minute 20 to minute 40.
 fn not_read(cluster: &mut Cluster, node: &str, source: &str) {
     let course = |minute: f64| 60.0 * if (20.0..40.0).contains(&minute) { 20.0 } else { minute };
@@ -106,12 +119,7 @@ const NOTHING_IS_WRONG: [Case; 8] = [
     case(
         "a binding is changed by hand and put right",
         |cluster| {
-            cluster.set(
-                "a",
-                "vipkeeper_drift_total",
-                &of_vip("kind=\"route\", reason=\"elsewhere\""),
-                counted(vec![20.0]),
-            );
+            cluster.set("a", DRIFT, &elsewhere(), counted(vec![20.0]));
             let in_sync = of_vip("kind=\"route\", target=\"rtb-1\", state=\"in_sync\"");
             cluster.set("a", "vipkeeper_binding_state", &in_sync, except(20.0, 20.5));
         },
@@ -124,7 +132,7 @@ const NOTHING_IS_WRONG: [Case; 8] = [
             "a binding differs three times within an hour, and the VIP moves four times",
             |cluster| {
                 let drifts = counted(vec![20.0, 21.0, 22.0]);
-                cluster.set("a", "vipkeeper_drift_total", &of_vip("kind=\"route\", reason=\"elsewhere\""), drifts);
+                cluster.set("a", DRIFT, &elsewhere(), drifts);
                 for (node, times) in [("a", vec![20.0, 24.0]), ("b", vec![22.0, 26.0])] {
                     cluster.set(node, "vipkeeper_takeovers_total", &of_vip("direction=\"gained\""), counted(times));
                 }
@@ -173,7 +181,7 @@ const SOMETHING_IS_WRONG: [Case; 14] = [
         "another tool takes the VIP again and again",
         |cluster| {
             let times = counted(vec![18.0, 19.0, 20.0, 21.0, 22.0]);
-            cluster.set("a", "vipkeeper_drift_total", &of_vip("kind=\"route\", reason=\"elsewhere\""), times);
+            cluster.set("a", DRIFT, &elsewhere(), times);
             cluster.set("a", "vipkeeper_contested", &of_vip(""), between(20.0, 40.0));
         },
         &[(19.5, &[]), (23.0, &["Contested", "DriftRepeated"]), (41.0, &["DriftRepeated"]), (90.0, &[])],
@@ -249,7 +257,7 @@ const SOMETHING_IS_WRONG: [Case; 14] = [
     ),
 ];
 
-const SOMETHING_FAILS: [Case; 18] = [
+const SOMETHING_FAILS: [Case; 22] = [
     case(
         "a route points elsewhere",
         |cluster| {
@@ -306,6 +314,58 @@ const SOMETHING_FAILS: [Case; 18] = [
             cluster.set("c", "vipkeeper_held", &of_vip(""), between(19.0, 30.0));
         },
         &[(20.5, &["Held"]), (29.5, &["Held"]), (30.5, &["NobodyServes"]), (40.5, &[])],
+    ),
+    case(
+        "every node is held, and an operator moves the leader's route to a standby and back, again and again",
+        |cluster| {
+            for node in ["a", "b", "c"] {
+                cluster.set(node, "vipkeeper_held", &of_vip(""), between(20.0, 40.0));
+            }
+            for node in ["a", "b"] {
+                blocked_by_hold(cluster, node, 21.0, 40.0);
+            }
+            let moves = counted(vec![21.0, 23.0, 25.0, 27.0, 29.0]);
+            cluster.set("a", DRIFT, &elsewhere(), moves);
+        },
+        &[(20.5, &["Held"]), (22.5, &["Held"]), (39.0, &["Held"]), (40.5, &[]), (60.0, &[]), (99.0, &[])],
+    ),
+    case(
+        "every node is held, and Pgpool elects the standby to which an operator had led the clients",
+        |cluster| {
+            take_over(cluster, 25.0);
+            for node in ["a", "b", "c"] {
+                cluster.set(node, "vipkeeper_held", &of_vip(""), between(20.0, 40.0));
+            }
+            blocked_by_hold(cluster, "a", 21.0, 40.0);
+            blocked_by_hold(cluster, "b", 21.0, 25.0);
+            cluster.set("b", "vipkeeper_claim_recorded", &of_vip(""), between(40.25, 200.0));
+        },
+        &[(22.5, &["Held"]), (27.0, &["Held"]), (39.0, &["Held"]), (41.5, &[]), (99.0, &[])],
+    ),
+    case(
+        "a leader is held while its route points elsewhere, and is no longer where the hold ends",
+        |cluster| {
+            cluster.set("a", "vipkeeper_held", &of_vip(""), between(20.0, 30.0));
+            blocked_by_hold(cluster, "a", 21.0, 35.0);
+        },
+        &[(29.5, &["Held"]), (30.5, &[]), (31.5, &["BindingNotInSync"]), (35.5, &[])],
+    ),
+    case(
+        "nobody leads, and two nodes lead, while every node is held",
+        |cluster| {
+            for node in ["a", "b", "c"] {
+                cluster.set(node, "vipkeeper_held", &of_vip(""), between(20.0, 40.0));
+            }
+            cluster.set("a", ROLE, &of_vip("role=\"leader\""), except(22.0, 26.0));
+            cluster.set("b", ROLE, &of_vip("role=\"leader\""), between(30.0, 34.0));
+            cluster.set("b", "vipkeeper_guard_alive", &of_vip(""), between(30.0, 34.0));
+            astray(cluster, "c", "nobody");
+        },
+        &[
+            (24.0, &["Held", "NoLeader", "PacketsAstray"]),
+            (32.0, &["Held", "PacketsAstray", "TwoLeaders"]),
+            (40.5, &[]),
+        ],
     ),
     case(
         "an operator holds the VIP on one node",
