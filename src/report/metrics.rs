@@ -60,8 +60,8 @@ struct Gauges {
 struct VipState {
     role: DesiredRole,
     term: u64,
-    claim_recorded: bool,
-    claims_not_read: bool,
+    /// `None` where claims are off, and none of them is to be on record.
+    record: Option<Record>,
     contested: bool,
     hook_lost: bool,
     nobody_serves: bool,
@@ -76,6 +76,25 @@ struct VipState {
     bindings: BTreeMap<BindingKey, State>,
     /// How long the next try waits. The key `None` stands for the claim's record.
     backoffs: BTreeMap<Option<BindingKey>, Duration>,
+}
+
+/// How this node's claim stands on record.
+#[derive(Debug, Clone, Copy, Default)]
+struct Record {
+    has_newest: bool,
+    not_read: bool,
+}
+
+impl Record {
+    fn of(vip: &VipStatus, leads: bool) -> Option<Self> {
+        let says = |what: fn(&Condition) -> bool| vip.conditions.iter().any(what);
+        (!says(is_off)).then(|| Self { has_newest: leads && says(is_on_record), not_read: leads && says(is_not_read) })
+    }
+
+    fn show(self, vip: &str) {
+        gauge!("vipkeeper_claim_recorded", "vip" => vip.to_owned()).set(f64::from(self.has_newest));
+        gauge!("vipkeeper_claims_not_read", "vip" => vip.to_owned()).set(f64::from(self.not_read));
+    }
 }
 
 /// Who answers on a VIP, as far as metrics show it.
@@ -114,8 +133,7 @@ impl Default for VipState {
         Self {
             role: DesiredRole::Unknown,
             term: 0,
-            claim_recorded: false,
-            claims_not_read: false,
+            record: Some(Record::default()),
             contested: false,
             hook_lost: false,
             nobody_serves: false,
@@ -147,6 +165,11 @@ impl VipState {
         self.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
         self.answers = Answered::of(told);
     }
+}
+
+/// Whether this condition says that claims are off, and that no other node records any either.
+fn is_off(condition: &Condition) -> bool {
+    condition.name == ConditionName::ClaimRecorded && condition.reason == ConditionReason::ClaimsOff
 }
 
 /// Whether this condition says that the claim stands on record.
@@ -263,8 +286,7 @@ impl Gauges {
             // nothing by it.
             let claim = told.claim.as_ref().filter(|_| state.role == DesiredRole::Leader);
             state.term = claim.map_or(0, |claim| claim.term.0);
-            state.claim_recorded = claim.is_some() && told.conditions.iter().any(is_on_record);
-            state.claims_not_read = claim.is_some() && told.conditions.iter().any(is_not_read);
+            state.record = Record::of(told, claim.is_some());
             state.guard_alive = told.desired.guard_alive == Some(true);
             state.watchdog_gone = told.watchdog_is_gone();
             state.obstacles = u32::try_from(told.obstacles.len()).unwrap_or(u32::MAX);
@@ -310,8 +332,9 @@ impl Gauges {
             }
             #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float's 53 bits for ages")]
             gauge!("vipkeeper_claim_term", "vip" => vip.clone()).set(state.term as f64);
-            gauge!("vipkeeper_claim_recorded", "vip" => vip.clone()).set(f64::from(state.claim_recorded));
-            gauge!("vipkeeper_claims_not_read", "vip" => vip.clone()).set(f64::from(state.claims_not_read));
+            if let Some(record) = state.record {
+                record.show(&vip);
+            }
             gauge!("vipkeeper_contested", "vip" => vip.clone()).set(f64::from(state.contested));
             gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(f64::from(state.hook_lost));
             gauge!("vipkeeper_nobody_serves", "vip" => vip.clone()).set(f64::from(state.nobody_serves));

@@ -84,8 +84,17 @@ fn each_scrape(from: u32, to: u32) -> Vec<f64> {
     (from * 4..to * 4).map(|quarter| f64::from(quarter) / 4.0).collect()
 }
 
-const NOTHING_IS_WRONG: [Case; 8] = [
+const NOTHING_IS_WRONG: [Case; 9] = [
     case("nothing happens, and one node has never led", |_| {}, &[(1.0, &[]), (50.0, &[]), (99.0, &[])]),
+    case(
+        "claims are off on every node, and Pgpool hands over",
+        |cluster| {
+            take_over(cluster, 20.0);
+            cluster.remove("vipkeeper_claim_recorded");
+            cluster.remove("vipkeeper_claims_not_read");
+        },
+        &[(1.0, &[]), (25.0, &[]), (99.0, &[])],
+    ),
     case(
         "the leader's daemon restarts",
         |cluster| cluster.silence("a", 20.0, 21.0),

@@ -113,6 +113,13 @@ impl Cluster {
         assert!(before.is_none(), "{name} is there already");
     }
 
+    /// Takes every series of this name away.
+    pub fn remove(&mut self, name: &str) {
+        let before = self.series.len();
+        self.series.retain(|series, _| !series.starts_with(&format!("{name}{{")));
+        assert!(self.series.len() < before, "a healthy cluster has no {name}");
+    }
+
     /// The daemon of a node does not answer between two minutes. After that, its counters start at 0.
     pub fn silence(&mut self, node: &str, from: f64, to: f64) {
         let of_node = format!("instance=\"{node}\"");

@@ -312,6 +312,24 @@ fn only_a_leader_whose_claim_is_the_newest_on_record_has_recorded_it() {
     }
 }
 
+/// A leader without claims would look like one whose claim is missing.
+#[test]
+fn where_claims_are_off_nothing_says_that_one_is_not_on_record() {
+    let report = report();
+    let told = |reason: ConditionReason| {
+        let mut vip = leader();
+        let claim = vip.conditions.iter_mut().find(|told| told.name == ConditionName::ClaimRecorded).unwrap();
+        (claim.holds, claim.reason) = (false, reason.into());
+        report.status(&status(vec![vip]));
+        let text = report.metrics();
+        ["vipkeeper_claim_recorded", "vipkeeper_claims_not_read"]
+            .map(|name| value(&text, &format!(r#"{name}{{vip="{VIP}"}}"#)))
+    };
+    assert_eq!(told(ConditionReason::ClaimsOff), [None, None]);
+    assert_eq!(told(ConditionReason::ClaimsMixed), [Some(0.0), Some(0.0)], "others record theirs: that is no health");
+    assert_eq!(told(ConditionReason::NotWritable), [Some(0.0), Some(0.0)]);
+}
+
 #[test]
 fn a_claim_that_ended_leaves_neither_term_nor_guard_behind() {
     let report = report();
