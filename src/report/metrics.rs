@@ -416,7 +416,7 @@ fn start_binding(vip: IpAddr, key: &BindingKey) {
     for reason in DriftReason::of(key.kind) {
         counter!(
             "vipkeeper_drift_total",
-            "vip" => vip.clone(), "kind" => key.kind.name(), "reason" => reason.name(),
+            "vip" => vip.clone(), "kind" => key.kind.name(), "target" => key.target.clone(), "reason" => reason.name(),
         )
         .increment(0);
     }
@@ -474,7 +474,8 @@ fn count(news: &News<'_>) {
         News::Drift { vip, key, reason, .. } => {
             counter!(
                 "vipkeeper_drift_total",
-                "vip" => vip.to_string(), "kind" => key.kind.name(), "reason" => reason.name(),
+                "vip" => vip.to_string(), "kind" => key.kind.name(), "target" => key.target.clone(),
+                "reason" => reason.name(),
             )
             .increment(1);
         }

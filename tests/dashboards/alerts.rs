@@ -62,7 +62,7 @@ fn astray(cluster: &mut Cluster, node: &str, reason: &str) {
 
 /// The labels of a route's drift, when it points elsewhere.
 fn elsewhere() -> String {
-    of_vip("kind=\"route\", reason=\"elsewhere\"")
+    of_vip("kind=\"route\", target=\"rtb-1\", reason=\"elsewhere\"")
 }
 
 /// A hold keeps this node from what it would do about its route between two minutes.
@@ -84,7 +84,7 @@ fn each_scrape(from: u32, to: u32) -> Vec<f64> {
     (from * 4..to * 4).map(|quarter| f64::from(quarter) / 4.0).collect()
 }
 
-const NOTHING_IS_WRONG: [Case; 9] = [
+const NOTHING_IS_WRONG: [Case; 11] = [
     case("nothing happens, and one node has never led", |_| {}, &[(1.0, &[]), (50.0, &[]), (99.0, &[])]),
     case(
         "claims are off on every node, and Pgpool hands over",
@@ -133,6 +133,27 @@ const NOTHING_IS_WRONG: [Case; 9] = [
             cluster.set("a", "vipkeeper_binding_state", &in_sync, except(20.0, 20.5));
         },
         &[(20.25, &[]), (21.0, &[]), (30.0, &[])],
+    ),
+    case(
+        "somebody deletes the routes of six tables at once, three times within an hour",
+        |cluster| {
+            for table in 1..=6 {
+                let labels = of_vip(&format!("kind=\"route\", target=\"rtb-1{table}\", reason=\"absent\""));
+                let drifts = counted(vec![20.0, 30.0, 40.0]);
+                cluster.add("a", DRIFT, &labels, move |minute| Some(drifts(minute)));
+            }
+        },
+        &[(20.5, &[]), (30.5, &[]), (40.5, &[]), (60.0, &[]), (99.0, &[])],
+    ),
+    case(
+        "a binding is taken twice from elsewhere and deleted once, within an hour",
+        |cluster| {
+            let deletion = counted(vec![25.0]);
+            let absent = of_vip("kind=\"route\", target=\"rtb-1\", reason=\"absent\"");
+            cluster.add("a", DRIFT, &absent, move |minute| Some(deletion(minute)));
+            cluster.set("a", DRIFT, &elsewhere(), counted(vec![20.0, 30.0]));
+        },
+        &[(31.0, &[]), (60.0, &[]), (99.0, &[])],
     ),
     // Between two scrapes `increase` counts more than there was.
     Case {

@@ -80,7 +80,7 @@ impl Cluster {
             for bucket in ["1", "5", "10", "+Inf"] {
                 add("vipkeeper_convergence_seconds_bucket", &of_vip(&format!("le=\"{bucket}\"")), 0.0);
             }
-            add("vipkeeper_drift_total", &of_vip("kind=\"route\", reason=\"elsewhere\""), 0.0);
+            add("vipkeeper_drift_total", &of_vip("kind=\"route\", target=\"rtb-1\", reason=\"elsewhere\""), 0.0);
             for outcome in ["accepted", "denied", "rejected"] {
                 let labels =
                     of_vip(&format!("kind=\"elastic_ip\", action=\"associate_address\", outcome=\"{outcome}\""));

@@ -186,13 +186,13 @@ const DRIFT: &[Panel] = &[
     },
     Panel {
         title: "Drift",
-        description: "Times that a binding differed unasked, by kind and reason.",
+        description: "Times that a binding differed unasked, and how.",
         shape: Bars,
         unit: "short",
         width: 12,
         queries: &[(
-            "sum by (vip, kind, reason) (increase(vipkeeper_drift_total{@vip}[$__rate_interval])) > 0",
-            "{{vip}} {{kind}} {{reason}}",
+            "sum by (vip, kind, target, reason) (increase(vipkeeper_drift_total{@vip}[$__rate_interval])) > 0",
+            "{{vip}} {{kind}} {{target}} {{reason}}",
         )],
         words: NO_WORDS,
     },
