@@ -118,7 +118,7 @@ impl AwsEc2 {
     /// Call `new` within a tokio runtime.
     ///
     /// # Errors
-    /// The `ca_bundle` or the metadata service's endpoint cannot be used.
+    /// The `ca_bundle` or the metadata service's endpoint cannot be used, or the system's trust store is empty.
     #[expect(clippy::missing_panics_doc, reason = "the name of this program is a good one")]
     pub async fn new(
         aws: &Aws,
@@ -127,7 +127,7 @@ impl AwsEc2 {
         limits: Limits,
         observer: Observer,
     ) -> Result<Self, SetupError> {
-        let http = http::client(aws.ca_bundle.as_deref())?;
+        let http = http::client(aws.ca_bundle.as_deref(), aws.endpoint_url.as_deref().unwrap_or("https://"))?;
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .credentials_provider(chain::sources(aws, region, &http).await?)
             .http_client(http)

@@ -294,7 +294,7 @@ mod tests {
     /// The sources for `aws`, with the profiles of this file.
     fn sources_with(aws: Aws, profiles: &tempfile::NamedTempFile) -> CredentialSources {
         let files = ProfileFiles::builder().with_file(ProfileFileKind::Config, profiles.path()).build();
-        let http = http::client(None).unwrap();
+        let http = http::client(None, "").unwrap();
         sources_of(&Around { aws, region: "eu-central-1".to_owned(), http, files }).unwrap()
     }
 

@@ -27,7 +27,8 @@ use rustls::pki_types::pem::PemObject;
 use tokio::runtime::Handle;
 
 use super::dns::Remembering;
-use crate::config::sources::no_proxy;
+use crate::config::sources::{no_proxy, trust_places};
+use crate::error::one_line;
 
 /// The time after which an unused connection is closed. It is longer than the pause between two passes of a standby
 /// (30 s and a quarter), so that the first call of a new leader finds an open connection. It is shorter than 350 s,
@@ -49,24 +50,31 @@ pub enum SetupError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the CA bundle {path} cannot be used: {why}", path = path.display())]
     Unusable { path: PathBuf, why: String },
+    #[error("no certificate of an authority is trusted, because the system's trust store has none: {0}")]
+    NothingTrusted(String),
     #[error("the endpoint of the metadata service cannot be used: {0}")]
     ImdsEndpoint(String),
 }
 
 /// A client that uses the proxy of the environment and keeps its connections for the next pass. The client remembers
 /// the addresses of host names, so that a resolver that is gone holds nothing up. The client trusts the
-/// certificates of `ca_bundle` and no others; without a bundle, it trusts those of the system. The connections live
-/// on the runtime in which `client` is called.
+/// certificates of `ca_bundle` and no others; without a bundle, it trusts those of the system. `endpoint` is the
+/// address that the client is for. The connections live on the runtime in which `client` is called.
 ///
 /// # Errors
-/// The bundle cannot be read, or holds no usable certificate.
+/// The bundle cannot be read, or holds no usable certificate. Without a bundle: the system has no usable certificate,
+/// and the endpoint is not plain HTTP.
 ///
 /// # Panics
 /// `client` panics outside of a tokio runtime.
-pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, SetupError> {
+pub fn client(ca_bundle: Option<&Path>, endpoint: &str) -> Result<SharedHttpClient, SetupError> {
     let trust = match ca_bundle {
         Some(path) => TrustStore::empty().with_pem_certificate(read_bundle(path)?),
-        None => TrustStore::default(),
+        None => match nothing_trusted() {
+            None => TrustStore::default(),
+            Some(_) if endpoint.starts_with("http://") => TrustStore::empty(),
+            Some(why) => return Err(SetupError::NothingTrusted(why)),
+        },
     };
     let tls = TlsContext::builder().with_trust_store(trust).build().expect("building it only stores the trust");
     let resolver = Remembering::new();
@@ -90,6 +98,22 @@ pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, SetupError> 
         proxied: pool(ProxyConfig::from_env()),
         past_proxy: wildcards(&no_proxy()),
     }))
+}
+
+/// Tells where the system's certificates were looked for, if there is no usable one. The SDK reads the system's trust
+/// store once in the life of the process, so the SDK must not be given a store that is still empty.
+fn nothing_trusted() -> Option<String> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(found.certs);
+    (usable == 0).then(|| {
+        let errors: Vec<_> = found.errors.iter().map(|error| one_line(error)).collect();
+        let looked = trust_places().unwrap_or_else(|| "the usual places, like /etc/ssl/certs".to_owned());
+        let why = if errors.is_empty() { String::new() } else { format!(" ({})", errors.join(", ")) };
+        format!(
+            "looked in {looked}{why}; the package ca-certificates brings them, or aws.ca_bundle names a file with them"
+        )
+    })
 }
 
 /// Reads the bundle and checks every certificate in it. The TLS library would panic on an unusable certificate.
@@ -199,7 +223,6 @@ fn host(uri: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::one_line;
 
     #[test]
     fn what_only_this_machine_can_reach_is_never_asked_through_a_proxy() {
@@ -238,7 +261,7 @@ mod tests {
     async fn a_bundle_that_cannot_be_used_is_refused_with_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
-        let message = || one_line(&client(Some(&path)).unwrap_err());
+        let message = || one_line(&client(Some(&path), "").unwrap_err());
         assert_eq!(
             message(),
             format!("cannot read the CA bundle {}: No such file or directory (os error 2)", path.display())

@@ -127,13 +127,14 @@ impl Imds {
     /// no proxy: the service answers for the machine that asks it directly.
     ///
     /// # Errors
-    /// The `ca_bundle` or the metadata service's endpoint cannot be used.
+    /// The `ca_bundle` or the metadata service's endpoint cannot be used, or the service is asked by TLS and nothing is
+    /// trusted.
     pub fn new(aws: &Aws) -> Result<Self, SetupError> {
         let mut builder = Client::builder();
         if let Some(endpoint) = &aws.imds_endpoint {
             builder = builder.endpoint(endpoint).map_err(|error| SetupError::ImdsEndpoint(error.to_string()))?;
         }
-        Ok(Self::with(builder, http::client(aws.ca_bundle.as_deref())?, Vantage::of(aws)))
+        Ok(Self::with(builder, http::client(aws.ca_bundle.as_deref(), &address(aws))?, Vantage::of(aws)))
     }
 
     fn with(builder: Builder, http: SharedHttpClient, from: Vantage) -> Self {

@@ -40,7 +40,7 @@ impl Tested {
 
     async fn configured(aws: &Aws, credentials: impl ProvideCredentials + 'static) -> Self {
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http::client(None).unwrap())
+            .http_client(http::client(None, "").unwrap())
             .region(Region::from_static("eu-central-1"))
             .credentials_provider(credentials)
             // This endpoint is for STS. The configuration's `endpoint_url` is for EC2 alone.

@@ -116,6 +116,15 @@ pub fn no_proxy() -> String {
     first.unwrap_or_default()
 }
 
+/// The variables of this process that name the system's trust store, with their values; `None` if neither is set.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn trust_places() -> Option<String> {
+    let named = |name| std::env::var_os(name).map(|value| format!("{name}={}", value.display()));
+    let all: Vec<_> = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(named).collect();
+    (!all.is_empty()).then(|| all.join(" and "))
+}
+
 /// The address of the metadata service that the SDK asks in this process, where the config names none.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

@@ -7,9 +7,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -140,21 +141,27 @@ impl Run {
         self
     }
 
-    /// The error of the read, or of the search for the identity, as `vipkeeper plan --json` tells it.
-    fn error(&self) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, profiles) = (folder.path().join("vipkeeper.toml"), folder.path().join("profiles"));
+    /// The program with this command, and the configuration of this run in the folder.
+    fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
+        let (config, profiles) = (folder.join("vipkeeper.toml"), folder.join("profiles"));
         let unless_left_out = |part, text| if self.left_out.contains(&part) { "" } else { text };
         let own = "[identity]\ninstance_id = \"i-0aa\"\ninterfaces = { eth0 = \"eni-0aa\" }\n";
         let (own, region) = (unless_left_out("identity", own), unless_left_out("region", "region = \"us-east-1\"\n"));
         let vip = "[[vip]]\ndelegate_ip = \"20.0.0.50\"\n[vip.route]\ntables = [\"rtb-1\"]\n";
-        let state = folder.path().display();
+        let state = folder.display();
         fs::write(&config, format!("state_dir = \"{state}\"\n[aws]\n{region}{}{own}{vip}", self.aws)).unwrap();
         fs::write(&profiles, self.profiles).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_vipkeeper"));
         command.env_clear().env("AWS_CONFIG_FILE", &profiles).env("AWS_SHARED_CREDENTIALS_FILE", &profiles);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let output = command.args(["plan", "--json", "--config"]).arg(&config).output().unwrap();
+        command.args(arguments).arg("--config").arg(&config);
+        command
+    }
+
+    /// The error of the read, or of the search for the identity, as `vipkeeper plan --json` tells it.
+    fn error(&self) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let output = self.command(folder.path(), &["plan", "--json"]).output().unwrap();
         let (out, err) = (text(output.stdout), text(output.stderr));
         assert_eq!(output.status.code(), Some(1), "{out}{err}");
         let said: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
@@ -300,12 +307,40 @@ fn an_identity_that_is_not_told_is_told_in_the_words_of_its_golden_file() {
     let both: &[&str] = &["identity", "region"];
     let at_zone = Run { left_out: both, profiles: "[default]\nregion = us-east-1a\n", ..Run::default() };
     let with_empty_region = Run { left_out: both, ..asking(bare) }.set("AWS_REGION", "");
+    let untrusting = Run::at("https://127.0.0.1").set("SSL_CERT_FILE", "/nonexistent/roots.pem");
     let metadata = METADATA.trim_start_matches("http://");
     compare(vec![
         ("identity-kube2iam", asking(other), other, metadata),
         ("identity-silent", asking(gone), gone, metadata),
         ("identity-zone", at_zone, gone, metadata),
+        ("identity-nothing-trusted", untrusting, gone, metadata),
         // A variable that is set and empty counts as not set.
         ("identity-not-told", with_empty_region, bare, metadata),
     ]);
+}
+
+#[test]
+fn a_trust_store_that_comes_after_the_start_is_used_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    let shows = server(|stream| speak_tls("other", stream));
+    let run = Run::at(&format!("https://{shows}")).set("SSL_CERT_FILE", roots.to_str().unwrap());
+    let mut daemon = run.command(folder.path(), &["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let says = |words: &str| {
+        let status = || text(run.command(folder.path(), &["status", "--json"]).output().unwrap().stdout);
+        let began = Instant::now();
+        let mut last = status();
+        while !last.contains(words) && began.elapsed() < Duration::from_mins(1) {
+            thread::sleep(Duration::from_millis(100));
+            last = status();
+        }
+        if last.contains(words) { Ok(()) } else { Err(format!("{words}: {last}")) }
+    };
+    let untrusting = says("no certificate of an authority is trusted");
+    fs::copy(certificate("ca"), roots).unwrap();
+    // The issuer is trusted now, and the certificate is another host's.
+    let trusting = says("certificate not valid for name");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert_eq!((untrusting, trusting), (Ok(()), Ok(())));
 }

@@ -195,6 +195,13 @@ fn of_identity() -> Vec<(&'static str, String)> {
     vec![
         ("identity-zone", zone.to_owned()),
         (
+            "identity-nothing-trusted",
+            "no certificate of an authority is trusted, because the system's trust store has none: looked in \
+             SSL_CERT_FILE=/nonexistent/roots.pem (failed to open file: No such file or directory (os error 2) at \
+             '/nonexistent/roots.pem'); the package ca-certificates brings them, or aws.ca_bundle names a file with them"
+                .to_owned(),
+        ),
+        (
             "identity-not-told",
             format!("the metadata service did not tell the instance id: {METADATA} has none (HTTP 404)"),
         ),

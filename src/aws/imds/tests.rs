@@ -101,7 +101,7 @@ fn at(url: &str) -> Imds {
 
 fn in_place(url: &str, in_container: bool) -> Imds {
     let from = Vantage { address: url.to_owned(), in_container };
-    Imds::with(Client::builder().endpoint(url).unwrap(), http::client(None).unwrap(), from)
+    Imds::with(Client::builder().endpoint(url).unwrap(), http::client(None, url).unwrap(), from)
 }
 
 /// A configuration with a region, so that this machine's environment does not matter.
