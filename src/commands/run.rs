@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::aws::node::Cloud;
-use crate::config::{Config, Pgpool};
+use crate::config::Config;
 use crate::daemon::{Daemon, Surroundings};
 use crate::decide::pace;
 use crate::desired;
@@ -23,7 +23,7 @@ use crate::machine::netlink::Netlink;
 use crate::machine::trust::{SharedOwners, TrustedOwners, uid_of};
 use crate::observe::configured_keys;
 use crate::pgpool::port;
-use crate::pgpool::watchdog::{Watchdog, auth_key};
+use crate::pgpool::watchdog::{Asked, Watchdog};
 use crate::probe::{self, Post};
 use crate::problem::ProblemReason;
 use crate::report::systemd::Systemd;
@@ -83,8 +83,8 @@ pub async fn run(
     folder.take()?;
     let report = Arc::new(report(&config));
     let (around, answers) = Around::start(&config, &report, &parts, &wakes).await;
-    let (watchdog, key_problem) = watchdog(&config.pgpool, &around.trusted);
-    part(ProblemReason::WatchdogKey).tell(key_problem.map_or(Ok(()), Err));
+    let watchdog = Watchdog::of(&config.pgpool, around.trusted.clone());
+    let watchdog = Rc::new(Keyed::new(watchdog, part(ProblemReason::WatchdogKey)));
     let guards = GuardWatch::new(wakes.clone());
     let machine = Files::new(&config.state_dir, around.trusted.clone(), Some(guards)).map_err(StartError::BootId)?;
     let voice: Rc<dyn Reporter> = Rc::new(Voice { report: Arc::clone(&report), systemd: Systemd::of_process() });
@@ -99,7 +99,7 @@ pub async fn run(
     let serve = |address| http::start(address, Arc::clone(&report), move |outcome| listens.tell(outcome));
     let _listener = config.listen.map(serve).transpose().map_err(StartError::Thread)?;
 
-    let kept = Rc::clone(&around);
+    let (kept, keyed) = (Rc::clone(&around), Rc::clone(&watchdog));
     let surroundings = Surroundings {
         ec2: Rc::clone(&cloud),
         kernel: Rc::new(Netlink::new().map_err(StartError::Netlink)?),
@@ -109,6 +109,7 @@ pub async fn run(
         reload: Box::new(move || {
             let config = read_config()?;
             around.set_up(&config);
+            keyed.read_key();
             Ok(config)
         }),
         ask_watchdog: Box::new(move || {
@@ -136,10 +137,31 @@ fn probes(wakes: &mpsc::Sender<Wake>, voice: PartVoice) -> Post {
     post
 }
 
-/// The client that asks Pgpool's watchdog, and the problem with the file of its key, if there is one.
-fn watchdog(config: &Pgpool, trusted: &SharedOwners) -> (Rc<Watchdog>, Option<String>) {
-    let (auth_key, problem) = auth_key(config);
-    (Rc::new(Watchdog::new(config.watchdog_socket.clone(), auth_key, trusted.clone())), problem)
+/// The client that asks Pgpool's watchdog, and the voice that tells what is wrong with the file of its key.
+struct Keyed {
+    watchdog: Watchdog,
+    voice: PartVoice,
+}
+
+impl Keyed {
+    fn new(watchdog: Watchdog, voice: PartVoice) -> Self {
+        voice.tell(watchdog.key_problem().map_or(Ok(()), Err));
+        Self { watchdog, voice }
+    }
+
+    fn read_key(&self) {
+        self.watchdog.read_key();
+        self.voice.tell(self.watchdog.key_problem().map_or(Ok(()), Err));
+    }
+
+    /// Asks the watchdog. As long as something is wrong with the file of the key, the file is read anew before each
+    /// question. Otherwise a reload reads the file.
+    async fn consult(&self) -> Asked {
+        if self.watchdog.key_problem().is_some() {
+            self.read_key();
+        }
+        self.watchdog.consult().await
+    }
 }
 
 /// Keeps trying to complete the parts around the loop that are not there yet (the state folder, its lock, the hook
@@ -328,7 +350,12 @@ impl Reporter for Voice {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::config::Pgpool;
 
     #[test]
     fn a_state_folder_that_cannot_be_made_at_first_is_made_and_locked_later() {
@@ -353,5 +380,48 @@ mod tests {
         assert_eq!(parts.changes(), [(ProblemReason::StateDir, Ok(()))]);
         assert!(desired::folder(&state_dir).is_dir());
         assert!(matches!(lock(&state_dir), Err(StartError::AlreadyRunning(_))), "the lock is taken");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_comes_after_the_start_is_used_and_a_reload_reads_a_changed_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let write = |key: &str, mode| {
+            std::fs::write(&path, key).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let socket = folder.path().join("socket");
+        let own = TrustedOwners::root().with_uid(rustix::process::geteuid().as_raw());
+        let questions = tokio::net::UnixListener::bind(&socket).unwrap();
+        let pgpool = Pgpool { watchdog_socket: Some(socket), wd_authkey_file: Some(path.clone()), ..Pgpool::default() };
+        let (wakes, _woken_by) = wake::channel();
+        let parts = Parts::default();
+        let keyed = Keyed::new(Watchdog::of(&pgpool, own), parts.voice(ProblemReason::WatchdogKey, wakes));
+        // Pgpool's watchdog answers with type 'F' where the key is wrong.
+        let asked = async || {
+            let refuse = async {
+                let (mut stream, _) = questions.accept().await.unwrap();
+                let mut question = vec![0; 500];
+                let length = stream.read(&mut question).await.unwrap();
+                stream.write_all(b"F\0\0\0\0").await.unwrap();
+                String::from_utf8(question[5..length].to_vec()).unwrap()
+            };
+            let (outcome, question) = tokio::join!(keyed.consult(), refuse);
+            (outcome, question.split_once(r#""IPCAuthKey":"#).map(|(_, key)| key.split('"').nth(1).unwrap().to_owned()))
+        };
+        let (outcome, key) = asked().await;
+        assert!(matches!(outcome, Asked::Unheard(why) if why.ends_with("key: there is no such file")));
+        assert_eq!(key, None);
+        assert!(matches!(&parts.changes()[..], [(ProblemReason::WatchdogKey, Err(_))]));
+        write("first", 0o644);
+        assert_eq!(asked().await.1.as_deref(), Some("first"));
+        assert!(matches!(&parts.changes()[..], [(_, Err(why))] if why.starts_with("every user")));
+        write("first", 0o640);
+        assert_eq!(asked().await.1.as_deref(), Some("first"));
+        assert_eq!(parts.changes(), [(ProblemReason::WatchdogKey, Ok(()))]);
+        write("second", 0o640);
+        keyed.read_key();
+        assert_eq!(asked().await.1.as_deref(), Some("second"));
+        assert_eq!(parts.changes(), []);
     }
 }

@@ -4,6 +4,7 @@
 //! order, and JSON. The answer has the same form. The kernel tells which user is at the other end of the socket, and
 //! only that user counts. The socket's place proves nothing, because anybody may make a socket in `/tmp`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -47,8 +48,18 @@ const DEFAULT_PORT: u16 = 9000;
 pub struct Watchdog {
     /// The possible paths of the socket.
     places: Vec<PathBuf>,
-    auth_key: Option<String>,
+    /// The place of the key.
+    config: Pgpool,
+    key: RefCell<Key>,
     trusted: SharedOwners,
+}
+
+/// The key as it was read last.
+#[derive(Debug, Clone, Default)]
+struct Key {
+    value: Option<String>,
+    /// A text that says what is wrong with the key's file.
+    problem: Option<String>,
 }
 
 /// The watchdog's answer.
@@ -135,15 +146,15 @@ pub enum AskError {
     QueueFull(PathBuf),
     #[error("Pgpool's watchdog did not answer within {PATIENCE:?}: Pgpool hangs, or waits for one of its hooks")]
     TooLate,
-    #[error("Pgpool's watchdog refused to answer (type '{0}'): is the key that pgpool.conf has as wd_authkey set?")]
-    Refused(char),
+    #[error("Pgpool's watchdog refused to answer (type '{kind}'): {why}")]
+    Refused { kind: char, why: String },
     #[error("Pgpool's watchdog gave an answer that makes no sense: {0}")]
     Unclear(String),
 }
 
 /// The key for Pgpool's watchdog, and a text that says what is wrong with the key's file.
 #[must_use]
-pub fn auth_key(config: &Pgpool) -> (Option<String>, Option<String>) {
+fn auth_key(config: &Pgpool) -> (Option<String>, Option<String>) {
     let Some(path) = &config.wd_authkey_file else { return (config.wd_authkey.clone(), None) };
     let failed = |why: &str| (None, Some(format!("the key of Pgpool's watchdog, {}: {why}", path.display())));
     let file = match whole_file::read(path, LONGEST_KEY) {
@@ -162,13 +173,36 @@ pub fn auth_key(config: &Pgpool) -> (Option<String>, Option<String>) {
 }
 
 impl Watchdog {
-    /// Asks nothing yet. Without a `socket`, the socket is looked for in the folders of Pgpool's packages and of a
-    /// build from source. The answer counts only if Pgpool runs as one of `trusted`.
+    /// Reads the key and asks nothing yet. Without a `watchdog_socket`, the socket is looked for in the folders of
+    /// Pgpool's packages and of a build from source. The answer counts only if Pgpool runs as one of `trusted`.
+    #[must_use]
+    pub fn of(config: &Pgpool, trusted: impl Into<SharedOwners>) -> Self {
+        let usual = || FOLDERS.map(|folder| PathBuf::from(folder).join(format!(".s.PGPOOLWD_CMD.{DEFAULT_PORT}")));
+        let places = config.watchdog_socket.clone().map_or_else(|| usual().to_vec(), |path| vec![path]);
+        let watchdog = Self { places, config: config.clone(), key: RefCell::default(), trusted: trusted.into() };
+        watchdog.read_key();
+        watchdog
+    }
+
+    /// A watchdog with this socket and this key.
     #[must_use]
     pub fn new(socket: Option<PathBuf>, auth_key: Option<String>, trusted: impl Into<SharedOwners>) -> Self {
-        let usual = || FOLDERS.map(|folder| PathBuf::from(folder).join(format!(".s.PGPOOLWD_CMD.{DEFAULT_PORT}")));
-        let places = socket.map_or_else(|| usual().to_vec(), |path| vec![path]);
-        Self { places, auth_key, trusted: trusted.into() }
+        let config = Pgpool { watchdog_socket: socket, wd_authkey: auth_key, ..Pgpool::default() };
+        Self::of(&config, trusted)
+    }
+
+    /// Reads the key again. A key that was read before stays in use while its file cannot be read.
+    pub fn read_key(&self) {
+        let (value, problem) = auth_key(&self.config);
+        let mut key = self.key.borrow_mut();
+        key.value = value.or(key.value.take());
+        key.problem = problem;
+    }
+
+    /// The text that says what is wrong with the key's file; `None` if nothing is.
+    #[must_use]
+    pub fn key_problem(&self) -> Option<String> {
+        self.key.borrow().problem.clone()
     }
 
     /// Asks the watchdog, and gives the reason if there is nobody to ask.
@@ -244,7 +278,7 @@ impl Watchdog {
     async fn converse(&self, stream: &mut UnixStream, path: PathBuf) -> Result<Word, AskError> {
         let io = |source| AskError::Io { path: path.clone(), source };
         let mut question = json!({ "NodeID": -1 });
-        if let Some(key) = &self.auth_key {
+        if let Some(key) = &self.key.borrow().value {
             question["IPCAuthKey"] = json!(key);
         }
         let body = question.to_string();
@@ -263,7 +297,8 @@ impl Watchdog {
         let mut answer = vec![0; length];
         stream.read_exact(&mut answer).await.map_err(io)?;
         if kind != OK {
-            return Err(AskError::Refused(char::from(kind)));
+            let usual = || "is the key that pgpool.conf has as wd_authkey set?".to_owned();
+            return Err(AskError::Refused { kind: char::from(kind), why: self.key_problem().unwrap_or_else(usual) });
         }
         Word::parse(&answer)
     }

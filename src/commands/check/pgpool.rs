@@ -24,7 +24,7 @@ use crate::observe::seen::Port;
 use crate::pgpool::conf::{Conf, HookCommand, IP_WORD, PLACES, PeerNode};
 use crate::pgpool::port::knock;
 use crate::pgpool::version::Version;
-use crate::pgpool::watchdog::{Asked, Watchdog, auth_key};
+use crate::pgpool::watchdog::{Asked, Watchdog};
 
 /// The kernel's name for each of Pgpool's processes.
 const PGPOOL: &str = "pgpool";
@@ -198,8 +198,7 @@ async fn version() -> Result<Version, String> {
 async fn word(config: Option<&Config>) -> Option<Asked> {
     let config = config.filter(|config| config.witness != WitnessMode::Off)?;
     let (trusted, _) = TrustedOwners::resolve(&config.hook_users);
-    let (key, _) = auth_key(&config.pgpool);
-    Some(Watchdog::new(config.pgpool.watchdog_socket.clone(), key, trusted).consult().await)
+    Some(Watchdog::of(&config.pgpool, trusted).consult().await)
 }
 
 #[cfg(test)]
