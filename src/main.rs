@@ -249,8 +249,7 @@ async fn plan_once(config: &Config, format: Format) -> anyhow::Result<ExitCode> 
     let cloud = Cloud::new(Rc::new(|_| {}));
     let local = Netlink::new()?.look(&config.local_addresses()).await;
     let (trusted, _) = TrustedOwners::resolve(&config.hook_users);
-    let (socket, auth_key) = (config.pgpool.watchdog_socket.clone(), config.pgpool.wd_authkey.clone());
-    let watchdog = Rc::new(Watchdog::new(socket, auth_key, trusted.clone()));
+    let watchdog = Rc::new(Watchdog::of(&config.pgpool, trusted.clone()));
     let mut machine = Files::new(&config.state_dir, trusted, None).context("cannot read the boot id of the kernel")?;
     let inputs = Inputs {
         ec2: &cloud,

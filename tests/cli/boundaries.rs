@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -343,4 +344,25 @@ fn a_trust_store_that_comes_after_the_start_is_used_without_a_restart() {
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     assert_eq!((untrusting, trusting), (Ok(()), Ok(())));
+}
+
+#[test]
+fn plan_asks_pgpools_watchdog_with_the_key_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, key) = (folder.path().join("socket"), folder.path().join("key"));
+    fs::write(&key, "of-the-file\n").unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let question = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = vec![0; 500];
+        let length = stream.read(&mut question).unwrap();
+        text(question[5..length].to_vec())
+    });
+    let gone = closed();
+    let pgpool = format!("[pgpool]\nwatchdog_socket = {socket:?}\nwd_authkey_file = {key:?}\n");
+    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
+    let mut run = Run::at(&format!("http://{gone}")).set("VIPKEEPER_HOOK_USERS", format!("[\"{me}\"]"));
+    run.aws += &pgpool;
+    run.error();
+    assert!(question.join().unwrap().contains(r#""IPCAuthKey":"of-the-file""#));
 }
