@@ -16,7 +16,7 @@ use aws_config::imds::Client;
 use aws_config::imds::client::error::ImdsError;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::profile::profile_file::ProfileFiles;
+use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials;
@@ -34,7 +34,9 @@ use super::causes::{causes, chain};
 use super::http::SetupError;
 use super::imds;
 use crate::config::Aws;
-use crate::config::sources::{container_endpoint, half_a_key_pair};
+use crate::config::sources::{
+    container_endpoint, half_a_key_pair, profile_variable, token_without_role, unreadable_profiles,
+};
 use crate::ec2::Class;
 use crate::ec2::codes::{FailedCall, Reply};
 use crate::ec2::sources::{Said, SourceAnswer, not_built_in, sentence};
@@ -55,7 +57,14 @@ pub async fn sources(aws: &Aws, region: &str, http: &SharedHttpClient) -> Result
     let use_fips = aws.use_fips || use_fips_provider(&environment).await == Some(true);
     let use_dual_stack = aws.use_dual_stack || use_dual_stack_provider(&environment).await == Some(true);
     let aws = Aws { use_fips, use_dual_stack, ..aws.clone() };
-    sources_of(&Around { aws, region: region.to_owned(), http: http.clone(), files: ProfileFiles::default() })
+    // The SDK does not tell a missing profile from an empty one where no file defines any profile. This one stands
+    // beside those of the files, and holds nothing.
+    let files = ProfileFiles::builder()
+        .include_default_config_file(true)
+        .include_default_credentials_file(true)
+        .with_contents(ProfileFileKind::Config, "[profile of-no-file]\n")
+        .build();
+    sources_of(&Around { aws, region: region.to_owned(), http: http.clone(), files })
 }
 
 fn sources_of(around: &Around) -> Result<CredentialSources, SetupError> {
@@ -71,15 +80,17 @@ fn sources_of(around: &Around) -> Result<CredentialSources, SetupError> {
     if let Some(name) = &aws.profile {
         return Ok(CredentialSources::of([(format!("the profile {name}"), profile)]));
     }
-    // Half a pair is a mistake, and the next source must not take its place unnoticed.
+    // Half of what a source needs is a mistake, and the next source must not take its place unnoticed.
     let environment = match half_a_key_pair() {
-        Some(why) => SharedCredentialsProvider::new(provide_credentials_fn(move || {
-            let refused = Err(CredentialsError::invalid_configuration(why.clone()));
-            async { refused }
-        })),
+        Some(why) => refusing(why),
         None => SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
     };
-    let token = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
+    let token = match token_without_role() {
+        Some(why) => refusing(why),
+        None => {
+            SharedCredentialsProvider::new(WebIdentityTokenCredentialsProvider::builder().configure(&config).build())
+        }
+    };
     let container = EcsCredentialsProvider::builder().configure(&config).build();
     let service = ImdsCredentialsProvider::builder().configure(&config).build();
     let at = container_endpoint().map(|address| format!(" at {address}")).unwrap_or_default();
@@ -87,10 +98,25 @@ fn sources_of(around: &Around) -> Result<CredentialSources, SetupError> {
     Ok(CredentialSources::of([
         ("the environment".to_owned(), environment),
         ("the profile".to_owned(), profile),
-        ("a web identity token".to_owned(), SharedCredentialsProvider::new(token)),
+        ("a web identity token".to_owned(), token),
         (container_metadata, SharedCredentialsProvider::new(container)),
         (metadata_service, SharedCredentialsProvider::new(service)),
     ]))
+}
+
+/// A source that is set up wrongly.
+fn refusing(why: String) -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(provide_credentials_fn(move || {
+        let refused = Err(CredentialsError::invalid_configuration(why.clone()));
+        async { refused }
+    }))
+}
+
+/// The profile that the SDK must be told; `None` where the SDK finds it by itself. A variable that is set and empty
+/// counts as not set, but the SDK would look for a profile without a name.
+pub(super) fn profile_to_tell(aws: &Aws) -> Option<&str> {
+    let is_empty = || profile_variable().is_some_and(|name| name.is_empty());
+    aws.profile.as_deref().or_else(|| is_empty().then_some("default"))
 }
 
 /// Everything that a source needs for its own requests.
@@ -133,11 +159,33 @@ impl Profile {
     fn source(around: &Around) -> SharedCredentialsProvider {
         let mut source = ProfileFileCredentialsProvider::builder().configure(&around.config());
         source = source.profile_files(around.files.clone());
-        if let Some(name) = &around.aws.profile {
+        if let Some(name) = profile_to_tell(&around.aws) {
             source = source.profile_name(name);
         }
         SharedCredentialsProvider::new(source.build())
     }
+
+    async fn ask(&self) -> Result<Credentials, CredentialsError> {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        source.provide_credentials().await.map_err(|error| {
+            let is_chosen = self.around.aws.profile.is_some();
+            let mistake = unreadable_profiles().or_else(|| mistake(&error).filter(|_| !is_chosen));
+            mistake.map_or(error, CredentialsError::invalid_configuration)
+        })
+    }
+}
+
+/// The mistake in the profiles that the SDK takes for the lack of a profile; `None` if there is no profile. A profile that
+/// somebody named, or began to write, must not be replaced by the next source unnoticed.
+fn mistake(error: &CredentialsError) -> Option<String> {
+    let CredentialsError::CredentialsNotLoaded(_) = error else { return None };
+    let why = std::error::Error::source(error).map(causes)?;
+    let (profile, lack) = why.strip_prefix("profile `")?.split_once("` was not defined: ")?;
+    let by_variable = profile_variable().is_some_and(|name| name == profile) && lack.ends_with("the root profile");
+    Some(match by_variable {
+        true => format!("AWS_PROFILE names {profile}, and no file defines such a profile"),
+        false => format!("profile {profile}: {lack}"),
+    })
 }
 
 impl ProvideCredentials for Profile {
@@ -146,8 +194,7 @@ impl ProvideCredentials for Profile {
         Self: 'a,
     {
         Provided::new(async {
-            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let outcome = source.provide_credentials().await;
+            let outcome = self.ask().await;
             if outcome.is_err() {
                 *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Self::source(&self.around);
             }
@@ -283,8 +330,6 @@ fn refused_status(why: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-
-    use aws_config::profile::profile_file::ProfileFileKind;
 
     use super::*;
     use crate::aws::credentials::{NoCredentials, explain};

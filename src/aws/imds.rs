@@ -20,6 +20,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ipnet::IpNet;
 
 use super::causes::causes;
+use super::chain::profile_to_tell;
 use super::http::{self, SetupError};
 use crate::config::sources::metadata_endpoint;
 use crate::config::{self, Aws, Identity};
@@ -214,7 +215,7 @@ impl Imds {
             return Ok(region.clone());
         }
         let mut profile = ProfileFileRegionProvider::builder().configure(&self.config);
-        if let Some(name) = &aws.profile {
+        if let Some(name) = profile_to_tell(aws) {
             profile = profile.profile_name(name);
         }
         let (region, of) = match profile.build().region().await.as_ref().map(Region::as_ref) {

@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+
 use super::error::{ConfigError, Place};
 use super::layers::{FILE_VARIABLE, Flag, Layers};
 use super::reader::{Reader, Table};
@@ -148,6 +150,38 @@ pub fn container_endpoint() -> Option<String> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn half_a_key_pair() -> Option<String> {
     half_a_key_pair_by(&|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()))
+}
+
+/// Tells that the environment of this process names the file of a web identity token without the role. A role without
+/// a token is none to complain of: the AWS CLI takes it for nothing as well.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn token_without_role() -> Option<String> {
+    let is_set = |name| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    let (token, role) = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN");
+    (is_set(token) && !is_set(role)).then(|| format!("{token} is set, and {role} is not"))
+}
+
+/// The profile that the environment of this process names. It is empty where the variable is set and empty.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn profile_variable() -> Option<String> {
+    std::env::var("AWS_PROFILE").ok()
+}
+
+/// Tells which file of profiles the environment of this process names although it cannot be read. The SDK takes such a
+/// file for an empty one.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn unreadable_profiles() -> Option<String> {
+    ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"].into_iter().find_map(|name| {
+        let path = std::env::var(name).ok().filter(|path| !path.is_empty())?;
+        // The SDK puts the home folder in the place of the sign as well.
+        let in_home = path.strip_prefix("~/").zip(std::env::home_dir());
+        let whole = in_home.map_or_else(|| PathBuf::from(&path), |(rest, home)| home.join(rest));
+        let error = std::io::Error::from(rustix::fs::access(&whole, Access::READ_OK).err()?);
+        Some(format!("{name} names {path}, which cannot be read: {error}"))
+    })
 }
 
 fn half_a_key_pair_by(is_set: &dyn Fn(&str) -> bool) -> Option<String> {

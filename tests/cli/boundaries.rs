@@ -272,6 +272,13 @@ fn a_source_of_credentials_with_a_fault_is_told_in_the_words_of_its_golden_file(
         all.push((name, Run::with_profile(profiles), silent, bare));
     }
     all.push(("credentials-half-a-pair", Run::default().set("AWS_ACCESS_KEY_ID", "AKID"), silent, bare));
+    let half = Run { profiles: "[default]\naws_access_key_id = AKID\n", ..Run::default() };
+    let no_config = Run::default().set("AWS_CONFIG_FILE", "/nonexistent/config");
+    all.extend([
+        ("credentials-profile-missing", Run::default().set("AWS_PROFILE", "nosuch"), silent, bare),
+        ("credentials-profile-half-a-pair", half, silent, bare),
+        ("credentials-profiles-unreadable", no_config, silent, bare),
+    ]);
     compare(all);
 }
 
@@ -289,9 +296,11 @@ fn a_container_or_a_token_with_a_fault_is_told_in_the_words_of_its_golden_file()
         run.set("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x")
     };
     let container = Run::default().set("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{refuses}/role"));
+    let without_role = Run::default().set("AWS_WEB_IDENTITY_TOKEN_FILE", certificate("ca"));
     compare(vec![
         ("credentials-container-refuses", container, refuses, AT),
         // Any file is a token here.
+        ("credentials-token-without-role", without_role, refuses, AT),
         ("credentials-token-refused", with_token(certificate("ca")), sts, AT),
         ("credentials-token-without-file", with_token(certificate("none")), sts, AT),
     ]);

@@ -123,6 +123,10 @@ fn of_credentials() -> Vec<(&'static str, Ec2Error)> {
         all.push((source, SourceAnswer::Refused(answer)));
         unsigned(all)
     };
+    let after_one = |answer| {
+        let unset = SourceAnswer::Nothing("environment variable not set".to_owned());
+        unsigned(vec![("the environment", unset), ("the profile", SourceAnswer::Refused(answer))])
+    };
     let process = sources::not_built_in("the feature credentials-process").unwrap();
     let sso = sources::not_built_in("the feature sso").unwrap();
     let login = sources::not_built_in("the feature credentials-login").unwrap();
@@ -150,6 +154,24 @@ fn of_credentials() -> Vec<(&'static str, Ec2Error)> {
                 "the environment",
                 SourceAnswer::Refused(text("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not")),
             )]),
+        ),
+        (
+            "credentials-profile-missing",
+            after_one(text("AWS_PROFILE names nosuch, and no file defines such a profile")),
+        ),
+        (
+            "credentials-profile-half-a-pair",
+            after_one(text("profile default: property `aws_secret_access_key` was missing")),
+        ),
+        (
+            "credentials-profiles-unreadable",
+            after_one(text(
+                "AWS_CONFIG_FILE names /nonexistent/config, which cannot be read: No such file or directory (os error 2)",
+            )),
+        ),
+        (
+            "credentials-token-without-role",
+            after_two(TOKEN, text("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not")),
         ),
         ("credentials-process", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(process)))])),
         ("credentials-sso", unsigned(vec![("the profile work", SourceAnswer::NotBuiltIn(text(sso)))])),
