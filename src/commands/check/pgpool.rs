@@ -162,8 +162,8 @@ fn line_fault(command: &HookCommand<'_>, vip: Option<IpAddr>, daemons: &Path) ->
         sources.file = PathBuf::from(DEFAULT_FILE);
     }
     let read = sources.load_for_hook();
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if real(&read.state_dir) != real(daemons) {
+    let resolved = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if resolved(&read.state_dir) != resolved(daemons) {
         return Some(LineFault::Elsewhere(read.state_dir));
     }
     match (read.error, read.delegate_ips, vip) {
