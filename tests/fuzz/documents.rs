@@ -59,7 +59,7 @@ fn whatever_a_status_document_says_its_pages_can_be_read() {
                     assert!(html::page(document, now_ms, Refresh::Often).ends_with("</html>"));
                     said.insert(format!("{:?}", Overall::of(&status, DaemonLife::Alive, now_ms)));
                 }
-                let story = Story { nodes: vec![NodeEvents::new(&status, events)] };
+                let story = Story::of([NodeEvents::new(&status, events)]);
                 for since in [Duration::from_hours(1), Duration::MAX] {
                     let episodes = story.failovers(since, None);
                     let text = story.text(&episodes, STYLE);
@@ -81,7 +81,7 @@ fn the_good_document_has_what_the_damage_needs() {
     let StatusDocument { status, events }: StatusDocument = serde_json::from_slice(&good()).unwrap();
     assert!(status.vips.len() == 5 && events.iter().len() > 4);
     assert!(events.iter().all(|event| event.kind.known().is_some()), "{events:?}");
-    let story = Story { nodes: vec![NodeEvents::new(&status, events)] };
+    let story = Story::of([NodeEvents::new(&status, events)]);
     assert_eq!(story.failovers(Duration::from_hours(1), None).len(), 1);
     let value: Value = serde_json::from_slice(&good()).unwrap();
     assert!(value["clock"].is_object());
