@@ -97,7 +97,7 @@ impl Decider {
         matches!(desired, Desired::Standby(_)) && (self.memory.led || self.memory.keeping.is_some())
     }
 
-    /// Everything that must survive a restart of the daemon, except the time at which the claim converged.
+    /// Everything that must survive a restart of the daemon, except when the claim converged, and whether a hold kept it waiting.
     #[must_use]
     pub fn to_persist(&self) -> Option<Persisted> {
         Some(Persisted { on_watchdogs_word: self.on_watchdogs_word, ..self.memory.to_persist()? })

@@ -357,6 +357,10 @@ pub struct ClaimStatus {
     pub started_ms: u64,
     /// When every binding was first seen here under this claim.
     pub converged_ms: Option<u64>,
+    /// Whether an operator's hold kept this node from acting before every binding was seen here. The time until then says
+    /// nothing about how fast a takeover is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_held: bool,
     /// The node whose newer claim this claim gave way to.
     pub superseded_by: Option<InstanceId>,
     #[serde(default)]

@@ -83,6 +83,7 @@ impl VipLoop {
             term: own.term,
             started_ms: own.started_ms,
             converged_ms: self.converged_ms(),
+            was_held: self.was_held(),
             superseded_by: own.superseded_by.as_ref().map(|rival| rival.node.clone()),
             superseded_term: own.superseded_by.as_ref().map(|rival| rival.term),
             record_error: unrecorded.as_ref().map(error),

@@ -55,6 +55,8 @@ pub struct VipLoop {
     persisted: Option<Persisted>,
     /// The claim under which every binding has been seen here, and when that was, in milliseconds since the Unix epoch.
     converged: Option<(ClaimId, u64)>,
+    /// The last claim that was held before every binding had been seen here.
+    held: Option<ClaimId>,
     /// The claim that this node serves or served last, and what spoke against this node's clock when the claim began.
     began: Option<(ClaimId, Option<String>)>,
     /// Whether this node has gained the VIP and not lost it since.
@@ -70,6 +72,7 @@ impl VipLoop {
         let persisted = machine.load(config.delegate_ip);
         let converged =
             persisted.as_ref().and_then(|persisted| Some((persisted.claim.clone(), persisted.converged_ms?)));
+        let held = persisted.as_ref().filter(|persisted| persisted.was_held).map(|persisted| persisted.claim.clone());
         Self {
             config,
             decider: Decider::restore(persisted.clone(), now.at, now.wall_ms),
@@ -86,6 +89,7 @@ impl VipLoop {
             began: persisted.as_ref().map(|persisted| (persisted.claim.clone(), None)),
             persisted,
             converged,
+            held,
             gained: false,
             connections: None,
             hold: Ok(None),
@@ -161,6 +165,11 @@ impl VipLoop {
         self.converged.as_ref().filter(|(id, _)| *id == claim.id).map(|(_, at)| *at)
     }
 
+    /// Whether the claim was held before every binding had been seen here.
+    pub(super) fn was_held(&self) -> bool {
+        self.held.is_some() && self.held.as_ref() == self.decider.memory.claim.as_ref().map(|own| &own.id)
+    }
+
     /// Learns from a look and plans anew.
     pub fn decide(&mut self, mut vip: Vip, mut observed: Observed, own_writes: &mut OwnWrites, now: Now) {
         let Some(reading) = &self.reading else { return };
@@ -178,6 +187,9 @@ impl VipLoop {
         if self.decider.hold.as_ref().is_some_and(|hold| now.at < hold.until) {
             // While an operator moves the VIP by hand, it leads to a node that does not lead.
             self.led.begin_anew();
+            if plan.standing == Standing::Leader && self.converged_ms().is_none() {
+                self.held = self.decider.memory.claim.as_ref().map(|own| own.id.clone());
+            }
         }
         self.plan = Some(plan);
         self.seen = Some((vip, observed));
@@ -220,7 +232,8 @@ impl VipLoop {
     /// Persists the state that a restart must find, if that state changed.
     pub fn persist(&mut self, machine: &impl Machine) -> Result<(), String> {
         let persisted = self.decider.to_persist();
-        let persisted = persisted.map(|persisted| Persisted { converged_ms: self.converged_ms(), ..persisted });
+        let (converged_ms, was_held) = (self.converged_ms(), self.was_held());
+        let persisted = persisted.map(|persisted| Persisted { converged_ms, was_held, ..persisted });
         if persisted == self.persisted {
             return Ok(());
         }

@@ -298,6 +298,7 @@ impl Memory {
             led: self.led,
             keeping: self.keeping,
             converged_ms: None,
+            was_held: false,
             on_watchdogs_word: false,
         })
     }
@@ -436,6 +437,9 @@ pub struct Persisted {
     /// this in.
     #[serde(default)]
     pub converged_ms: Option<u64>,
+    /// Whether a hold kept the node from acting before that. The loop fills this in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_held: bool,
     /// Whether the watchdog's word began this claim, or ended it, against the desired-state file.
     /// [`crate::decide::Decider::to_persist`] fills this in.
     #[serde(default)]
@@ -468,6 +472,7 @@ mod tests {
             led: true,
             keeping: Some(Keeping { since: s(30), term: Term(7), word: WatchdogsPart::Needed }),
             converged_ms: None,
+            was_held: false,
             on_watchdogs_word: false,
         };
         let memory = Memory::restore(persisted.clone(), s(100), 105_000);

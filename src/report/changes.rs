@@ -252,7 +252,7 @@ impl VipChanges<'_> {
             && same_claim.is_none_or(|told| told.converged_ms.is_none())
         {
             let after_hook = std::time::Duration::from_millis(converged_ms.saturating_sub(after.started_ms));
-            news(&News::Converged { vip, claim: &after.id, after: after_hook });
+            news(&News::Converged { vip, claim: &after.id, after: after_hook, held: after.was_held });
         }
     }
 

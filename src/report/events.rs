@@ -147,8 +147,10 @@ fn of_claim(news: &News<'_>) -> Option<NodeEvent> {
         News::WatchdogSilent { vip, why: None } => {
             (vip, NodeEvent::new(Kind::WatchdogHeard, "Pgpool's watchdog is not silent any more"))
         }
-        News::Converged { vip, claim, after } => {
-            let event = NodeEvent::new(Kind::Converged, "every binding leads to this node").about(claim.as_str());
+        News::Converged { vip, claim, after, held } => {
+            let why = held.then_some("an operator's hold is part of that time");
+            let what = "every binding leads to this node";
+            let event = NodeEvent::new(Kind::Converged, what).because(why).about(claim.as_str());
             (vip, NodeEvent { took_ms: Some(milliseconds(after)), ..event })
         }
         _ => return None,

@@ -187,7 +187,11 @@ impl Log {
             }
             News::Held { vip, why: Some(why) } => warn!(%vip, "{why}"),
             News::Held { vip, why: None } => info!(%vip, "the hold is over"),
-            News::Converged { vip, claim, after } => {
+            News::Converged { vip, claim, after, held: true } => {
+                let after_s = rounded(after);
+                info!(%vip, %claim, after_s, "converged: every binding leads to this node, now that a hold is over");
+            }
+            News::Converged { vip, claim, after, held: false } => {
                 info!(%vip, %claim, after_s = rounded(after), "converged: every binding leads to this node");
             }
 

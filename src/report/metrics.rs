@@ -479,7 +479,9 @@ fn count(news: &News<'_>) {
             )
             .increment(1);
         }
-        News::Converged { vip, after, .. } => {
+        // A hold may last for hours, and a takeover after it is no slow one.
+        News::Converged { held: true, .. } => {}
+        News::Converged { vip, after, held: false, .. } => {
             histogram!(CONVERGENCE, "vip" => vip.to_string()).record(after);
         }
         News::PacketsCame { vip, after } => {

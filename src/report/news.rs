@@ -96,8 +96,8 @@ pub enum News<'a> {
     /// An operator holds the VIP: `why` says until when. `None`: the hold is over.
     Held { vip: IpAddr, why: Option<&'a str> },
     /// Every binding of the VIP was seen here for the first time under this claim. `after` is the time since the hook
-    /// began.
-    Converged { vip: IpAddr, claim: &'a ClaimId, after: Duration },
+    /// began, and `held` whether an operator's hold made that time longer.
+    Converged { vip: IpAddr, claim: &'a ClaimId, after: Duration, held: bool },
 
     /// A binding differs from desired though nobody asked for a change. Each episode is told once.
     Drift { vip: IpAddr, key: &'a BindingKey, reason: DriftReason, detail: &'a str },

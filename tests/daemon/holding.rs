@@ -68,6 +68,49 @@ fn a_claim_under_a_hold_takes_nothing_and_takes_everything_once_it_is_resumed() 
 }
 
 #[test]
+fn only_a_takeover_that_had_to_wait_for_the_end_of_a_hold_is_told_as_held() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(2));
+        world.start();
+        let told = |world: &World, held: bool| world.nodes[0].recorder.heard(&format!("held: {held} }}")).len();
+        pass(seconds(1)).await;
+        hold(&world, 0, AN_HOUR);
+        world.up(0, ADDRESS);
+        pass(seconds(7)).await;
+        world.nodes[0].computer.resume(ip(ADDRESS));
+        pass(seconds(30)).await;
+        assert_eq!((told(&world, true), told(&world, false)), (1, 0));
+        // The next claim has nothing to do with that hold, and a hold over a claim that has everything delays nothing.
+        world.down(0, ADDRESS);
+        pass(seconds(60)).await;
+        world.up(0, ADDRESS);
+        pass(seconds(30)).await;
+        hold(&world, 0, seconds(10));
+        pass(seconds(30)).await;
+        assert_eq!((told(&world, true), told(&world, false)), (1, 1));
+        assert!(!world.nodes[0].recorder.vip(ADDRESS).claim.unwrap().was_held);
+    });
+}
+
+#[test]
+fn a_restart_forgets_no_hold_that_ended_meanwhile() {
+    in_paused_time(async {
+        let mut world = World::new(1, routes(1));
+        world.start();
+        pass(seconds(1)).await;
+        hold(&world, 0, AN_HOUR);
+        world.up(0, ADDRESS);
+        pass(seconds(7)).await;
+        world.nodes[0].kill().await;
+        world.nodes[0].computer.resume(ip(ADDRESS));
+        world.nodes[0].start();
+        pass(seconds(30)).await;
+        let claim = world.nodes[0].recorder.vip(ADDRESS).claim.unwrap();
+        assert!(claim.converged_ms.is_some() && claim.was_held, "{claim:?}");
+    });
+}
+
+#[test]
 fn a_leader_that_was_elected_under_a_hold_says_that_the_hold_keeps_clients_unserved() {
     in_paused_time(async {
         let mut world = World::new(2, routes(1));

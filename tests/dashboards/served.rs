@@ -71,7 +71,7 @@ fn turn(report: &Report, vip: VipStatus, is_new_leader: bool) {
     if is_new_leader {
         report.news(&News::Takeover { vip: address, direction: Direction::Gained });
         report.news(&News::PacketsCame { vip: address, after: duration });
-        report.news(&News::Converged { vip: address, claim: &ClaimId::new("7f3a"), after: duration });
+        report.news(&News::Converged { vip: address, claim: &ClaimId::new("7f3a"), after: duration, held: false });
         report.news(&News::Drift { vip: address, key, reason: DriftReason::Elsewhere, detail: "eni-0b2" });
         report.news(&News::Request(&request("Throttling")));
         for outcome in [Outcome::Accepted, Outcome::Failed(Class::Throttled)] {

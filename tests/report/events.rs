@@ -105,7 +105,7 @@ pub fn winner() -> EventList {
     accepted(&mut list, "eni-0a1", before(57_900));
     keep(&mut list, &News::Takeover { vip: VIP, direction: Direction::Gained }, before(57_600));
     let after = Duration::from_millis(2_400);
-    keep(&mut list, &News::Converged { vip: VIP, claim: &claim, after }, before(57_600));
+    keep(&mut list, &News::Converged { vip: VIP, claim: &claim, after, held: false }, before(57_600));
     list
 }
 

@@ -264,7 +264,7 @@ fn a_failover_reads_as_a_story() {
         report.news(&News::DesiredChanged { vip: vip(), desired: &desired });
         report.news(&News::ClaimTerm { vip: vip(), term: Term(1_800_000_000_000) });
         done(&report, Outcome::Accepted, None, None);
-        report.news(&News::Converged { vip: vip(), claim: &claim, after: Duration::from_millis(214) });
+        report.news(&News::Converged { vip: vip(), claim: &claim, after: Duration::from_millis(214), held: false });
         report.news(&News::PassDone { result: PassResult::InSync, duration: Duration::from_millis(80) });
         report.news(&News::Observed { source: Source::RouteTables, at_ms: 1 });
     });

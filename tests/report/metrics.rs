@@ -128,7 +128,12 @@ fn everything_happens(report: &Report) {
     for news in [
         News::Takeover { vip, direction: Direction::Gained },
         News::Superseded { vip, by: &"i-0b".parse().unwrap(), term: Term(9) },
-        News::Converged { vip, claim: &vipkeeper::ids::ClaimId::new("7f3a"), after: Duration::from_millis(214) },
+        News::Converged {
+            vip,
+            claim: &vipkeeper::ids::ClaimId::new("7f3a"),
+            after: Duration::from_millis(214),
+            held: false,
+        },
         News::Drift { vip, key, reason: DriftReason::Blackhole, detail: "eni-0b2 (blackhole)" },
         News::PacketsCame { vip, after: Duration::from_millis(1_200) },
         News::ConnectionsReset { vip, address: vip, reset: &Reset { ended: 5, left: None } },
@@ -184,6 +189,18 @@ fn each_event_moves_its_own_series() {
         // The expiry's comments and sample; every other series was there from the start.
         ours(&self::report().metrics()).len() + 3
     });
+}
+
+#[test]
+fn a_takeover_that_waited_for_the_end_of_a_hold_is_no_slow_one() {
+    let report = report();
+    let claim = vipkeeper::ids::ClaimId::new("7f3a");
+    let after = Duration::from_millis(7_500);
+    let count = || value(&report.metrics(), &format!(r#"vipkeeper_convergence_seconds_count{{vip="{VIP}"}}"#));
+    for (held, counted) in [(true, 0.0), (false, 1.0)] {
+        report.news(&News::Converged { vip: VIP.parse().unwrap(), claim: &claim, after, held });
+        assert_eq!(count(), Some(counted), "held: {held}");
+    }
 }
 
 #[test]

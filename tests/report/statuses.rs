@@ -64,6 +64,7 @@ pub fn leader() -> VipStatus {
             term: Term(ago(722)),
             started_ms: ago(722),
             converged_ms: Some(ago(722) + 214),
+            was_held: false,
             superseded_by: None,
             superseded_term: None,
             record_error: None,
