@@ -133,7 +133,7 @@ impl AwsEc2 {
             .http_client(http)
             .region(Region::new(region.to_owned()))
             .app_name(AppName::new("vipkeeper").expect("only letters"));
-        if let Some(profile) = chain::profile_to_tell(aws) {
+        if let Some(profile) = imds::profile_to_tell(aws) {
             loader = loader.profile_name(profile);
         }
         // The SDK reads AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT only while these settings are unset. An

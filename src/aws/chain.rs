@@ -32,7 +32,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::causes::{causes, chain};
 use super::http::SetupError;
-use super::imds;
+use super::imds::{self, profile_to_tell};
 use crate::config::Aws;
 use crate::config::sources::{
     container_endpoint, half_a_key_pair, profile_variable, token_without_role, unreadable_profiles,
@@ -110,13 +110,6 @@ fn refusing(why: String) -> SharedCredentialsProvider {
         let refused = Err(CredentialsError::invalid_configuration(why.clone()));
         async { refused }
     }))
-}
-
-/// The profile that the SDK must be told; `None` where the SDK finds it by itself. A variable that is set and empty
-/// counts as not set, but the SDK would look for a profile without a name.
-pub(super) fn profile_to_tell(aws: &Aws) -> Option<&str> {
-    let is_empty = || profile_variable().is_some_and(|name| name.is_empty());
-    aws.profile.as_deref().or_else(|| is_empty().then_some("default"))
 }
 
 /// Everything that a source needs for its own requests.

@@ -28,7 +28,6 @@ use tokio::runtime::Handle;
 
 use super::dns::Remembering;
 use crate::config::sources::{no_proxy, trust_places};
-use crate::error::one_line;
 
 /// The time after which an unused connection is closed. It is longer than the pause between two passes of a standby
 /// (30 s and a quarter), so that the first call of a new leader finds an open connection. It is shorter than 350 s,
@@ -107,7 +106,7 @@ fn nothing_trusted() -> Option<String> {
     let mut roots = RootCertStore::empty();
     let (usable, _) = roots.add_parsable_certificates(found.certs);
     (usable == 0).then(|| {
-        let errors: Vec<_> = found.errors.iter().map(|error| one_line(error)).collect();
+        let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
         let looked = trust_places().unwrap_or_else(|| "the usual places, like /etc/ssl/certs".to_owned());
         let why = if errors.is_empty() { String::new() } else { format!(" ({})", errors.join(", ")) };
         format!(
@@ -223,6 +222,7 @@ fn host(uri: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::one_line;
 
     #[test]
     fn what_only_this_machine_can_reach_is_never_asked_through_a_proxy() {

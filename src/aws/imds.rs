@@ -20,9 +20,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ipnet::IpNet;
 
 use super::causes::causes;
-use super::chain::profile_to_tell;
 use super::http::{self, SetupError};
-use crate::config::sources::metadata_endpoint;
+use crate::config::sources::{metadata_endpoint, profile_variable};
 use crate::config::{self, Aws, Identity};
 use crate::ec2::stranger::{Meant, Stranger};
 use crate::identity::{Blocks, Node, NodeInterface};
@@ -367,6 +366,14 @@ impl Vantage {
 #[must_use]
 pub fn address(aws: &Aws) -> String {
     aws.imds_endpoint.clone().unwrap_or_else(metadata_endpoint)
+}
+
+/// The profile that the SDK must be told; `None` where the SDK finds it by itself. A variable that is set and empty
+/// counts as not set, but the SDK would look for a profile without a name.
+#[must_use]
+pub fn profile_to_tell(aws: &Aws) -> Option<&str> {
+    let is_empty = || profile_variable().is_some_and(|name| name.is_empty());
+    aws.profile.as_deref().or_else(|| is_empty().then_some("default"))
 }
 
 /// Describes the error and what to do about it.

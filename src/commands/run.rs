@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::aws::node::Cloud;
-use crate::config::Config;
+use crate::config::{Config, Pgpool};
 use crate::daemon::{Daemon, Surroundings};
 use crate::decide::pace;
 use crate::desired;
@@ -83,8 +83,7 @@ pub async fn run(
     folder.take()?;
     let report = Arc::new(report(&config));
     let (around, answers) = Around::start(&config, &report, &parts, &wakes).await;
-    let watchdog = Watchdog::of(&config.pgpool, around.trusted.clone());
-    let watchdog = Rc::new(Keyed::new(watchdog, part(ProblemReason::WatchdogKey)));
+    let watchdog = Rc::new(Keyed::new(&config.pgpool, &around.trusted, part(ProblemReason::WatchdogKey)));
     let guards = GuardWatch::new(wakes.clone());
     let machine = Files::new(&config.state_dir, around.trusted.clone(), Some(guards)).map_err(StartError::BootId)?;
     let voice: Rc<dyn Reporter> = Rc::new(Voice { report: Arc::clone(&report), systemd: Systemd::of_process() });
@@ -144,7 +143,8 @@ struct Keyed {
 }
 
 impl Keyed {
-    fn new(watchdog: Watchdog, voice: PartVoice) -> Self {
+    fn new(config: &Pgpool, trusted: &SharedOwners, voice: PartVoice) -> Self {
+        let watchdog = Watchdog::of(config, trusted.clone());
         voice.tell(watchdog.key_problem().map_or(Ok(()), Err));
         Self { watchdog, voice }
     }
@@ -355,7 +355,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::config::Pgpool;
 
     #[test]
     fn a_state_folder_that_cannot_be_made_at_first_is_made_and_locked_later() {
@@ -396,7 +395,7 @@ mod tests {
         let pgpool = Pgpool { watchdog_socket: Some(socket), wd_authkey_file: Some(path.clone()), ..Pgpool::default() };
         let (wakes, _woken_by) = wake::channel();
         let parts = Parts::default();
-        let keyed = Keyed::new(Watchdog::of(&pgpool, own), parts.voice(ProblemReason::WatchdogKey, wakes));
+        let keyed = Keyed::new(&pgpool, &SharedOwners::from(own), parts.voice(ProblemReason::WatchdogKey, wakes));
         // Pgpool's watchdog answers with type 'F' where the key is wrong.
         let asked = async || {
             let refuse = async {

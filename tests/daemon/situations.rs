@@ -159,10 +159,7 @@ fn of_credentials() -> Vec<(&'static str, Ec2Error)> {
             "credentials-profile-missing",
             after_one(text("AWS_PROFILE names nosuch, and no file defines such a profile")),
         ),
-        (
-            "credentials-profile-half-a-pair",
-            after_one(text("profile default: property `aws_secret_access_key` was missing")),
-        ),
+        ("credentials-profile-without-role", after_one(text("profile default: `role_arn` was missing"))),
         (
             "credentials-profiles-unreadable",
             after_one(text(
@@ -219,7 +216,7 @@ fn of_identity() -> Vec<(&'static str, String)> {
         (
             "identity-nothing-trusted",
             "no certificate of an authority is trusted, because the system's trust store has none: looked in \
-             SSL_CERT_FILE=/nonexistent/roots.pem (failed to open file: No such file or directory (os error 2) at \
+             SSL_CERT_FILE=/nonexistent/roots.pem (failed to read PEM from file: No such file or directory (os error 2) at \
              '/nonexistent/roots.pem'); the package ca-certificates brings them, or aws.ca_bundle names a file with them"
                 .to_owned(),
         ),
