@@ -479,8 +479,7 @@ fn count(news: &News<'_>) {
             )
             .increment(1);
         }
-        // A hold may last for hours, and a takeover after it is no slow one.
-        News::Converged { held: true, .. } => {}
+        // A hold may last for hours, and a takeover after it is no slow one, so that it is not counted.
         News::Converged { vip, after, held: false, .. } => {
             histogram!(CONVERGENCE, "vip" => vip.to_string()).record(after);
         }
