@@ -175,9 +175,10 @@ fn mistake(error: &CredentialsError) -> Option<String> {
     let why = std::error::Error::source(error).map(causes)?;
     let (profile, lack) = why.strip_prefix("profile `")?.split_once("` was not defined: ")?;
     let by_variable = profile_variable().is_some_and(|name| name == profile) && lack.ends_with("the root profile");
-    Some(match by_variable {
-        true => format!("AWS_PROFILE names {profile}, and no file defines such a profile"),
-        false => format!("profile {profile}: {lack}"),
+    Some(if by_variable {
+        format!("AWS_PROFILE names {profile}, and no file defines such a profile")
+    } else {
+        format!("profile {profile}: {lack}")
     })
 }
 
