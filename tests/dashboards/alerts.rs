@@ -182,7 +182,7 @@ const NOTHING_IS_WRONG: [Case; 11] = [
     ),
 ];
 
-const SOMETHING_IS_WRONG: [Case; 14] = [
+const SOMETHING_IS_WRONG: [Case; 16] = [
     case(
         "the leader stands by, and nobody takes over",
         |cluster| {
@@ -271,6 +271,19 @@ const SOMETHING_IS_WRONG: [Case; 14] = [
         "the leader's daemon is down",
         |cluster| cluster.silence("a", 20.0, 30.0),
         &[(20.5, &[]), (25.0, &["Down", "NoLeader"]), (30.5, &[])],
+    ),
+    case(
+        "only the leader's daemon is left",
+        |cluster| ["b", "c"].iter().for_each(|node| cluster.silence(node, 20.0, 30.0)),
+        &[(21.5, &[]), (23.0, &["Down"]), (30.5, &[])],
+    ),
+    case(
+        "a bad configuration ends every daemon, and Pgpool fails over",
+        |cluster| {
+            take_over(cluster, 25.0);
+            ["a", "b", "c"].iter().for_each(|node| cluster.silence(node, 20.0, 30.0));
+        },
+        &[(21.5, &[]), (23.0, &["AllDown", "Down"]), (29.5, &["AllDown", "Down"]), (30.5, &[])],
     ),
     case(
         "Prometheus' configuration loses the job",
