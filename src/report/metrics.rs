@@ -22,7 +22,7 @@ use crate::ec2::RequestReport;
 use crate::ec2::codes::{self, Label};
 use crate::ids::InstanceId;
 use crate::status::{
-    ClockStatus, Condition, ConditionName, ConditionReason, DesiredRole, ErrorStatus, Status, VipStatus,
+    ClaimStatus, ClockStatus, Condition, ConditionName, ConditionReason, DesiredRole, ErrorStatus, Status, VipStatus,
 };
 
 /// The buckets of durations in seconds, from one EC2 round trip to more than an operation's timeout.
@@ -60,6 +60,9 @@ struct Gauges {
 struct VipState {
     role: DesiredRole,
     term: u64,
+    /// How long the claim took until every binding was here; `None` before that, without a claim, and where a hold was
+    /// part of that time.
+    took: Option<Duration>,
     /// `None` where claims are off, and none of them is to be on record.
     record: Option<Record>,
     contested: bool,
@@ -133,6 +136,7 @@ impl Default for VipState {
         Self {
             role: DesiredRole::Unknown,
             term: 0,
+            took: None,
             record: Some(Record::default()),
             contested: false,
             hook_lost: false,
@@ -165,6 +169,12 @@ impl VipState {
         self.nobody_serves = told.clients.as_ref().is_some_and(|clients| clients.nobody_serves);
         self.answers = Answered::of(told);
     }
+}
+
+/// How long the claim took until every binding was here, if a hold was no part of that time.
+fn took(claim: &ClaimStatus) -> Option<Duration> {
+    let converged_ms = claim.converged_ms.filter(|_| !claim.was_held)?;
+    Some(Duration::from_millis(converged_ms.saturating_sub(claim.started_ms)))
 }
 
 /// Whether this condition says that claims are off, and that no other node records any either.
@@ -286,6 +296,7 @@ impl Gauges {
             // nothing by it.
             let claim = told.claim.as_ref().filter(|_| state.role == DesiredRole::Leader);
             state.term = claim.map_or(0, |claim| claim.term.0);
+            state.took = claim.and_then(took);
             state.record = Record::of(told, claim.is_some());
             state.guard_alive = told.desired.guard_alive == Some(true);
             state.watchdog_gone = told.watchdog_is_gone();
@@ -332,6 +343,9 @@ impl Gauges {
             }
             #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float's 53 bits for ages")]
             gauge!("vipkeeper_claim_term", "vip" => vip.clone()).set(state.term as f64);
+            if let Some(took) = state.took {
+                gauge!("vipkeeper_claim_convergence_seconds", "vip" => vip.clone()).set(took.as_secs_f64());
+            }
             if let Some(record) = state.record {
                 record.show(&vip);
             }
@@ -526,6 +540,10 @@ fn describe_state() {
     describe_gauge!("vipkeeper_binding_state", "How a binding stands: 1 for that state, 0 for the others.");
     describe_gauge!("vipkeeper_backoff_seconds", "How long the next try is held back after a failure.");
     describe_gauge!("vipkeeper_claim_term", "Term of this node's claim in Unix milliseconds; 0 without a claim.");
+    describe_gauge!(
+        "vipkeeper_claim_convergence_seconds",
+        "Time from the hook of this node's claim until every binding was here."
+    );
     describe_gauge!("vipkeeper_claim_recorded", "Whether this leader's claim is on record as the newest.");
     describe_gauge!(
         "vipkeeper_claims_not_read",

@@ -65,13 +65,13 @@ const IS_IT_WELL: &[Panel] = &[
         words: NO_WORDS,
     },
     Panel {
-        title: "Takeovers took",
-        description: "Mean time from the start of the hook until every binding was in place, over the dashboard's time range.",
+        title: "Last failover took",
+        description: "Time from the start of the hook of the newest claim until every binding was in place at its node. Nothing where the claim waits for that, and where an operator's hold was part of that time.",
         shape: Now(Any),
         unit: "s",
         width: 4,
         queries: &[(
-            "sum by (vip) (increase(vipkeeper_convergence_seconds_sum{@vip}[$__range])) / sum by (vip) (increase(vipkeeper_convergence_seconds_count{@vip}[$__range]))",
+            "max by (vip) (vipkeeper_claim_convergence_seconds{@vip} and on (job, cluster, instance, vip) topk by (job, cluster, vip) (1, vipkeeper_claim_term{@vip}))",
             "{{vip}}",
         )],
         words: NO_WORDS,

@@ -182,6 +182,10 @@ fn every_query_returns_series_of_daemons_that_live_through_something() {
             assert!(!values.is_empty(), "{}: {query}", panel.title);
         }
     }
+    let last = ROWS.iter().flat_map(|row| row.panels).find(|panel| panel.title == "Last failover took").unwrap();
+    // The first node had led before, and the news of the second one's takeover say another time than its claim.
+    let took: Vec<_> = last.expressions().flat_map(|query| ask(server, &filled_in(&query, "1m"))).collect();
+    assert_eq!(took, [0.214]);
     // Everything that happened is seen as such.
     for (query, wanted) in [
         ("count(vipkeeper_desired_role{role='leader'} == 1)", 1.0),

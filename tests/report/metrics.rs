@@ -361,6 +361,21 @@ fn a_claim_that_ended_leaves_neither_term_nor_guard_behind() {
 }
 
 #[test]
+fn the_time_that_a_claim_took_is_told_for_as_long_as_the_claim_lasts() {
+    let report = report();
+    let told = |vip: VipStatus| {
+        report.status(&status(vec![vip]));
+        value(&report.metrics(), &format!(r#"vipkeeper_claim_convergence_seconds{{vip="{VIP}"}}"#))
+    };
+    let (mut converging, mut held) = (leader(), leader());
+    converging.claim.as_mut().unwrap().converged_ms = None;
+    held.claim.as_mut().unwrap().was_held = true;
+    for (vip, took) in [(converging, None), (leader(), Some(0.214)), (standby(), None), (held, None)] {
+        assert_eq!(told(vip.clone()), took, "{vip:?}");
+    }
+}
+
+#[test]
 fn a_vip_that_joins_later_starts_at_zero_too() {
     let report = Report::new(&[], None, Duration::from_secs(90));
     report.status(&status(vec![leader()]));
