@@ -331,8 +331,14 @@ impl VipLoop {
 
     /// Why the claims on record are not known, if they are kept as tags.
     pub(super) fn why_claims_unread(&self, world: &World) -> Option<WhyUnseen> {
-        let (vip, _) = self.seen.as_ref().filter(|(vip, _)| vip.claims == ClaimMode::Tags)?;
-        let Some(anchor) = &vip.anchor else { return Some(WhyUnseen::NotRead) };
-        observe::tags(anchor, world).err()
+        let (vip, observed) = self.seen.as_ref().filter(|(vip, _)| vip.claims == ClaimMode::Tags)?;
+        if let Some(anchor) = &vip.anchor {
+            return observe::tags(anchor, world).err();
+        }
+        let unresolved = observed.sights.values().find_map(|sight| match &sight.seen {
+            Seen::Unknown(why @ WhyUnseen::Unresolved(_)) => Some(why.clone()),
+            _ => None,
+        });
+        Some(unresolved.unwrap_or(WhyUnseen::NotRead))
     }
 }

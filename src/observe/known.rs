@@ -10,7 +10,7 @@ use crate::binding::{Account, Anchor, Binding, BindingKey, Kind, Obstacle, Vip};
 use crate::config::{AddressConfig, AnchorChoice, Config, ElasticIpConfig, Tables, VipConfig};
 use crate::ec2::{Eni, EniQuery};
 use crate::identity::{Node, NodeInterface};
-use crate::ids::{AllocationId, EniId, RouteTableId};
+use crate::ids::{AllocationId, EniId, InstanceId, RouteTableId};
 use crate::machine::kernel::{LocalView, Presence};
 use crate::observe::question::{Question, TagChoice};
 use crate::observe::seen::WhyUnseen;
@@ -26,7 +26,7 @@ pub struct Known {
     node: Node,
     allocations: BTreeMap<Ipv4Addr, AllocationId>,
     chosen: BTreeMap<TagChoice, BTreeSet<RouteTableId>>,
-    /// The interfaces whose ENI is not an ENI of this machine, each with the reason.
+    /// The interfaces whose ENI is not this node's, as far as EC2 tells, each with the reason.
     foreign: BTreeMap<String, String>,
     /// The primary addresses of the ENIs that EC2 showed in this node's VPC. A primary address never moves.
     primaries: BTreeMap<Ipv4Addr, EniId>,
@@ -80,7 +80,7 @@ impl Known {
         &self.node
     }
 
-    /// The interfaces whose ENI is none of this machine's, each with the reason.
+    /// The interfaces whose ENI is not this node's, as far as EC2 tells, each with the reason.
     #[must_use]
     pub fn foreign(&self) -> &BTreeMap<String, String> {
         &self.foreign
@@ -101,7 +101,7 @@ impl Known {
         if let LastRead::Read { value: (_, enis), .. } = &world.interfaces {
             for (name, own) in &mut self.node.interfaces {
                 let Some(eni) = enis.iter().find(|eni| eni.id == own.eni) else { continue };
-                match foreign(name, own, eni) {
+                match foreign(&self.node.instance, name, own, eni) {
                     Some(why) => _ = self.foreign.insert(name.clone(), why),
                     None => _ = self.foreign.remove(name),
                 }
@@ -161,6 +161,12 @@ impl Known {
         let Tables::Tagged { tags, account } = &route.tables else { return None };
         let vpc = self.interface(route.interface.as_deref()).ok()?.1.vpc.clone()?;
         Some(TagChoice { account: account.clone(), vpc, tags: tags.clone() })
+    }
+
+    /// Whether the VIP needs an interface whose ENI is not this node's.
+    fn is_foreign(&self, vip: &VipConfig) -> bool {
+        let names = vip.addresses.iter().flat_map(AddressConfig::interfaces);
+        names.filter_map(|name| name.or(self.node.first.as_deref())).any(|name| self.foreign.contains_key(name))
     }
 
     fn interface(&self, name: Option<&str>) -> Result<(&str, &NodeInterface), WhyUnseen> {
@@ -367,8 +373,12 @@ impl Known {
         Ok(Binding::ElasticIp { allocation, eni: interface.eni.clone(), private_ip, after })
     }
 
-    /// The anchor on which claims on a VIP are recorded: the one that the config chooses, with its id.
+    /// The anchor on which claims on a VIP are recorded: the one that the config chooses, with its id. A VIP on an ENI of
+    /// another node has none: a tag is named by the instance, so this node may overwrite the other node's claim.
     fn anchor(&self, vip: &VipConfig) -> Option<Anchor> {
+        if self.is_foreign(vip) {
+            return None;
+        }
         match vip.anchor_choice()? {
             AnchorChoice::ElasticIp(id) => Some(Anchor::ElasticIp(id.clone())),
             AnchorChoice::ElasticIpAt(IpAddr::V4(public)) => {
@@ -384,17 +394,26 @@ impl Known {
     }
 }
 
-/// The reason why the ENI given for an interface is not the ENI of that interface: the kernel and EC2 know different
-/// MAC addresses. `None` if the two addresses agree, or one is not known.
-fn foreign(name: &str, own: &NodeInterface, eni: &Eni) -> Option<String> {
-    let (here, there) = (own.mac.as_ref()?, eni.mac.as_ref()?);
-    (here != there).then(|| {
-        format!(
+/// The reason why the ENI given for an interface is not this node's: the kernel and EC2 know different MAC addresses, or
+/// EC2 shows the ENI at another instance. `None` if all agree, or if nothing else is known. An ENI that EC2 shows at no
+/// instance may be about to be attached here. An attachment that was moved shows itself in a later look.
+fn foreign(me: &InstanceId, name: &str, own: &NodeInterface, eni: &Eni) -> Option<String> {
+    let macs = own.mac.as_ref().zip(eni.mac.as_ref());
+    if let Some((here, there)) = macs.filter(|(here, there)| here != there) {
+        return Some(format!(
             "{} is not the ENI of interface {name}: its MAC address is {there}, and that of {name} is {here}; correct \
              identity.interfaces",
             own.eni
-        )
-    })
+        ));
+    }
+    let attached = eni.instance.as_ref().filter(|attached| *attached != me)?;
+    // The MAC address shows that the ENI is this machine's. Only the instance can be wrong then.
+    let or_interfaces = if macs.is_some() { "" } else { ", or identity.interfaces" };
+    Some(format!(
+        "this node is not {me}: EC2 says that {}, the ENI of interface {name}, is attached to {attached}; correct \
+         identity.instance_id{or_interfaces}",
+        own.eni
+    ))
 }
 
 /// The bindings that the config names, for metrics that must exist from the start. The routes of tables chosen by tag

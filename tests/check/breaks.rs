@@ -580,6 +580,19 @@ fn an_eni_that_is_not_the_interfaces_own_is_told_once() {
 }
 
 #[test]
+fn an_eni_that_ec2_shows_at_another_instance_is_told_once() {
+    in_paused_time(async {
+        let stage = Stage::new();
+        stage.node.identity.node.borrow_mut().instance = "i-0c0c".parse().unwrap();
+        let results = judged(&stage.facts().await);
+        assert_eq!(faults(&results), BTreeMap::from([("interfaces-known", "failed")]), "{}", results.page());
+        let said = said(&results, "interfaces-known");
+        assert!(said.contains(&format!("is attached to {}", stage.node.place.instance)), "{said}");
+        assert!(said.contains("correct identity.instance_id"), "{said}");
+    });
+}
+
+#[test]
 fn a_clock_that_ec2_does_not_take_fails() {
     in_paused_time(async {
         let mut facts = Stage::new().facts().await;

@@ -150,6 +150,42 @@ fn an_eni_that_ec2_does_not_show_makes_the_node_ask_anew_who_it_is() {
     });
 }
 
+#[test]
+fn of_two_nodes_with_one_instance_id_the_one_that_ec2_contradicts_writes_nothing() {
+    for (make, address) in [(elastic_ip as fn(&Estate) -> Config, EIP), (elastic_ip_and_route, EIP)] {
+        in_paused_time(async {
+            let mut world = World::new(2, make);
+            let instance = world.nodes[0].place.instance.clone();
+            world.nodes[1].identity.node.borrow_mut().instance = instance.parse().unwrap();
+            world.start();
+            pass(seconds(2)).await;
+            world.up(0, address);
+            pass(seconds(10)).await;
+            let mark = world.mark();
+            world.up(1, address);
+            pass(seconds(60)).await;
+            assert_eq!(world.writes(mark), [], "neither a binding nor a claim is written");
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(0));
+            assert!(world.nodes[0].recorder.vip(address).in_sync);
+            let binding = world.nodes[1].recorder.binding(address, &format!("elastic_ip {EIP}"));
+            let said = format!("{binding:?}");
+            let wanted = format!("is attached to {}; correct identity.instance_id", world.nodes[1].place.instance);
+            assert!(said.contains(&wanted), "{said}");
+            let recorded = world.nodes[1].recorder.condition(address, "ClaimRecorded");
+            assert!(!recorded.holds && recorded.message.contains(&wanted), "{recorded:?}");
+
+            // The corrected node claims as any other.
+            world.nodes[1].identity.node.borrow_mut().instance = world.nodes[1].place.instance.parse().unwrap();
+            world.nodes[1].wake(Wake::Config);
+            pass(seconds(10)).await;
+            world.down(0, address);
+            world.up(1, address);
+            pass(seconds(20)).await;
+            assert_eq!(world.estate.elastic_ip(EIP), world.eni(1));
+        });
+    }
+}
+
 /// The node's first problem.
 fn problem(world: &World, node: usize) -> Option<String> {
     let problems = world.nodes[node].recorder.last().problems;

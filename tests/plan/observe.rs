@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vipkeeper::binding::{Account, BindingKey, Kind, Obstacle, OnRelease, Vip};
 use vipkeeper::config::{
-    AddressConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
+    AddressConfig, AnchorConfig, Config, ElasticIpConfig, RouteConfig, SecondaryIpConfig, TableRef, Tables, VipConfig,
 };
 use vipkeeper::ec2::{Address, Class, Eni, EniQuery, Route, RouteTable, RouteTarget};
 use vipkeeper::identity::{Blocks, Node, NodeInterface};
@@ -466,6 +466,40 @@ fn an_eni_with_another_mac_address_than_the_interface_is_never_called_here() {
                0a:00:00:00:00:0a; correct identity.interfaces";
     let wanted = [format!("secondary_ip 10.0.0.50 {why}"), format!("local_address 10.0.0.50 {why}")];
     check(&config, &known, &world("0a:00:00:00:00:0b"), &[&wanted[0], &wanted[1]]);
+}
+
+#[test]
+fn an_eni_that_ec2_shows_at_another_instance_is_never_called_here_and_the_vip_has_no_anchor() {
+    let mut config = config(vec![secondary("10.0.0.50")]);
+    config.vips[0].anchor = Some(AnchorConfig::ElasticIp("eipalloc-1".parse().unwrap()));
+    let mac = || Some("0a:00:00:00:00:0a".to_owned());
+    let mut with_mac = known().node().clone();
+    with_mac.interfaces.get_mut("eth0").unwrap().mac = mac();
+    let world = |instance: Option<&str>| {
+        let instance = instance.map(|instance| instance.parse().unwrap());
+        let shown = Eni { mac: mac(), instance, ..eni("eni-a0", &["10.0.0.9", "10.0.0.50"], None) };
+        World { interfaces: read((by_address(), vec![shown])), local: read(none_of(&config)), ..World::default() }
+    };
+    let mut looked = Known::new(with_mac.clone());
+    let why = "unknown: this node is not i-a: EC2 says that eni-a0, the ENI of interface eth0, is attached to i-b; correct \
+               identity.instance_id";
+    // An ENI that EC2 shows at no instance may be about to be attached here.
+    for (instance, wrong) in [(Some("i-a"), false), (Some("i-b"), true), (None, false), (Some("i-b"), true)] {
+        let world = world(instance);
+        looked.learn(&world);
+        let (vip, _) = observe(&config, &config.vips[0], &looked, &world);
+        assert_eq!(vip.anchor.is_none(), wrong, "{instance:?}");
+        if wrong {
+            let wanted = [format!("secondary_ip 10.0.0.50 {why}"), format!("local_address 10.0.0.50 {why}")];
+            check(&config, &looked, &world, &[&wanted[0], &wanted[1]]);
+        } else {
+            check(&config, &looked, &world, &["secondary_ip 10.0.0.50 here", "local_address 10.0.0.50 absent"]);
+        }
+    }
+    // Without the kernel's MAC address, the ENI itself may be another node's.
+    let why = format!("{why}, or identity.interfaces");
+    let wanted = [format!("secondary_ip 10.0.0.50 {why}"), format!("local_address 10.0.0.50 {why}")];
+    check(&config, &known(), &world(Some("i-b")), &[&wanted[0], &wanted[1]]);
 }
 
 #[test]
