@@ -37,8 +37,7 @@ mod news;
 mod on_change;
 mod repeats;
 mod sparse;
-#[cfg(feature = "aws")]
-pub(crate) mod systemd;
+pub mod systemd;
 
 /// The report of one daemon. It owns its metrics, so that several daemons in one process do not count into one
 /// another's.
