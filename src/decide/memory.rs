@@ -304,9 +304,12 @@ impl Memory {
     }
 
     /// The memory of a daemon that was restarted. `wall_ms` is the wall clock now, in milliseconds since the Unix
-    /// epoch.
+    /// epoch. A moment that is later than `now` tells nothing, and what rests on it is forgotten: nobody knows who wrote
+    /// it, and a sum with it may be more than a moment can be.
     #[must_use]
     pub fn restore(persisted: Persisted, now: Moment, wall_ms: u64) -> Self {
+        let mut seen_given_up = persisted.seen_given_up;
+        seen_given_up.retain(|_, (_, learned_at)| *learned_at <= now);
         let mut tracks: BTreeMap<BindingKey, Track> = BTreeMap::new();
         for key in persisted.applied {
             tracks.entry(key).or_default().applied = true;
@@ -330,12 +333,12 @@ impl Memory {
                 superseded_by: persisted.superseded_by,
                 rival_on: persisted.superseded_on,
                 rival_shown_at: now,
-                seen_given_up: persisted.seen_given_up,
+                seen_given_up,
             }),
             tracks,
             kept_since: Some(now),
             led: persisted.led,
-            keeping: persisted.keeping,
+            keeping: persisted.keeping.filter(|keeping| keeping.since <= now),
             ..Self::default()
         }
     }
@@ -477,6 +480,11 @@ mod tests {
         };
         let memory = Memory::restore(persisted.clone(), s(100), 105_000);
         assert_eq!(memory.claim.as_ref().map(|own| own.age(s(101))), Some(s(98)), "the clock since boot tells");
-        assert_eq!((memory.kept_since, memory.to_persist()), (Some(s(100)), Some(persisted)));
+        assert_eq!((memory.kept_since, memory.to_persist()), (Some(s(100)), Some(persisted.clone())));
+
+        // A daemon that reads the file earlier than it can have been written believes no moment in it.
+        let early = Memory::restore(persisted, s(19), 105_000);
+        let own = early.claim.as_ref().unwrap();
+        assert_eq!((&own.seen_given_up, early.keeping, own.age(s(20))), (&BTreeMap::new(), None, s(17)));
     }
 }

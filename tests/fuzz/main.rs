@@ -16,6 +16,7 @@
 
 #[cfg(feature = "aws")]
 mod answers;
+mod claims;
 mod damage;
 mod documents;
 mod files;
