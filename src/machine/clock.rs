@@ -1,6 +1,12 @@
 //! The clocks of this machine. Hooks and the daemon read the clocks only through this module.
+//!
+//! The time since boot is the machine's own. A time namespace (time_namespaces(7)), as containers may have one, shifts the
+//! clock and the starts of processes in `/proc` by an offset, which is taken off here: a hook and the daemon may run in
+//! two of them, and each compares moments that the other noted.
 
+use std::fs;
 use std::io;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::libc;
@@ -25,7 +31,7 @@ impl Clocks {
         let time = clock_gettime(ClockId::Boottime);
         let (s, ns) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
         let boottime_ns = s.unwrap_or(0).saturating_mul(NS_PER_S).saturating_add(ns.unwrap_or(0));
-        Self { boottime_ns, wall_ms: wall_ms() }
+        Self { boottime_ns: without(boottime_ns, namespace_offset_ns()), wall_ms: wall_ms() }
     }
 
     /// The time since boot, suspended time included.
@@ -67,6 +73,37 @@ pub fn wall_ms() -> u64 {
 #[must_use]
 pub fn boot_ms_at_tick(tick: u64) -> u64 {
     end_of_tick_ns(tick) / NS_PER_MS
+}
+
+/// A tick in `/proc` as the machine counts it, without the offset of this process's time namespace. The result may be
+/// wrong by one tick if the offset is no whole number of ticks; unshare(1) makes only offsets of whole seconds.
+#[must_use]
+pub(super) fn machines_tick(tick: u64) -> u64 {
+    let ticks = namespace_offset_ns() / i64::try_from(ns_per_tick()).unwrap_or(i64::MAX);
+    without(tick, ticks)
+}
+
+fn without(shifted: u64, offset: i64) -> u64 {
+    shifted.saturating_add_signed(offset.saturating_neg())
+}
+
+/// The offset of this process's time namespace to the machine's time since boot, in nanoseconds. It never changes.
+fn namespace_offset_ns() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        // The file tells of the namespace of this process's children, which may be another one.
+        let namespace = |of: &str| fs::read_link(format!("/proc/self/ns/{of}")).ok();
+        let is_own = namespace("time") == namespace("time_for_children");
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").ok().filter(|_| is_own);
+        offsets.as_deref().and_then(boottime_offset_ns).unwrap_or_default()
+    })
+}
+
+/// The offset in the line of the clock, whose columns are its name, seconds and nanoseconds.
+fn boottime_offset_ns(offsets: &str) -> Option<i64> {
+    let mut columns = offsets.lines().find_map(|line| line.strip_prefix("boottime"))?.split_ascii_whitespace();
+    let mut number = || columns.next()?.parse::<i64>().ok();
+    Some(number()?.saturating_mul(NS_PER_S.cast_signed()).saturating_add(number()?))
 }
 
 fn end_of_tick_ns(tick: u64) -> u64 {

@@ -6,13 +6,14 @@ use std::io;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::clock::Clocks;
+use super::clock::{self, Clocks};
 
 /// One process of this boot. The start time tells it apart from a later process with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Process {
     pub pid: u32,
-    /// The start in clock ticks since boot: field 22 of `/proc/<pid>/stat`, proc_pid_stat(5).
+    /// The start in clock ticks since the machine's boot: field 22 of `/proc/<pid>/stat`, proc_pid_stat(5), without the offset
+    /// of the reader's time namespace.
     pub start_time: u64,
 }
 
@@ -92,8 +93,9 @@ pub(crate) struct Stat {
 
 pub(crate) fn stat(pid: u32) -> io::Result<Stat> {
     let text = std::fs::read(format!("/proc/{pid}/stat"))?;
-    parse_stat(&String::from_utf8_lossy(&text))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as in proc(5)")))
+    let stat = parse_stat(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as in proc(5)")))?;
+    Ok(Stat { start_time: clock::machines_tick(stat.start_time), ..stat })
 }
 
 /// The command stands in brackets and may itself contain brackets and spaces. The fields after the command contain

@@ -259,3 +259,34 @@ fn a_guard_outside_of_the_daemons_container_counts_as_alive_and_is_said_to_be_un
     let (code, text) = result(&command.env("HOOK", "up").output().unwrap());
     assert_eq!((code, guard()), (0, before), "{text}");
 }
+
+/// A time namespace of its own, in which the machine seems to have started 5000 s earlier.
+const OTHER_TIME: [&str; 5] = ["unshare", "--time", "--boottime=5000", "--fork", "--kill-child"];
+
+#[test]
+fn a_guard_that_a_hook_noted_in_another_time_namespace_is_known_to_live() {
+    let obstacle = if uid() == 0 { unshare::obstacle(&OTHER_TIME[1..]) } else { Some("it takes root".to_owned()) };
+    if let Some(obstacle) = obstacle {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must run this test: {obstacle}");
+        eprintln!("not tested: no time namespace here: {obstacle}");
+        return;
+    }
+    let tree = Tree::grow_in(&OTHER_TIME, "up", &["pgpool", "pgpool", "pgpool"]);
+    tree.found();
+    let file = vipkeeper::desired::path(tree.folder.path(), IP);
+    let began = Instant::now();
+    while !file.exists() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the hook wrote nothing");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let mut machine = Files::new(tree.folder.path(), trusted(), None).unwrap();
+    let reading = machine.desired(IP);
+    assert_eq!(reading.guard_alive, Some(true), "{reading:?}");
+    let written = reading.in_force.unwrap();
+    assert_eq!(written.guard(), Some(tree.process(1)));
+    let Desired::Leader(claim) = reading.desired else { panic!("{:?}", reading.desired) };
+    let now = machine.now().at;
+    for moment in [written.written_at(), claim.started_at.unwrap()] {
+        assert!(moment <= now && now - moment < Duration::from_secs(30), "{moment:?} at {now:?}");
+    }
+}
