@@ -277,7 +277,7 @@ fn are_same(one: &Newest, other: &Newest) -> bool {
     Arc::ptr_eq(&one.status, &other.status) && Arc::ptr_eq(&one.events, &other.events)
 }
 
-/// What a client can ask for.
+/// A document that a client can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Document {
     Page,
@@ -288,7 +288,7 @@ enum Document {
     Healthz,
     Readyz,
     Status,
-    /// Nothing that is here.
+    /// A document that is not here.
     Missing,
 }
 

@@ -1,4 +1,4 @@
-//! What Pgpool does to a node: its hooks run, the daemon notices them, and its watchdog loses the quorum.
+//! Pgpool's part: its hooks run, the daemon notices them, and its watchdog loses the quorum.
 
 use super::{Next, State, Step, World};
 use crate::local::{Event, File};

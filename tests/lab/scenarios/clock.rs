@@ -9,7 +9,7 @@ use super::super::vpc::Method;
 use super::pgpool::{Twice, twice};
 use super::{GOAL, NOWHERE, Open, Scenario, another_leads, others, plain, s};
 
-/// What the node says whose clock is off.
+/// The beginning of the error of a node whose clock is off.
 const CLOCK_OFF: &str = "this node's clock is ";
 
 fn own_clocks(method: Method) -> Setup {
