@@ -104,7 +104,8 @@ const NODE: &str = r#"{
     "version": 1, "program": "", "pid": 1, "written_ms": 1, "started_ms": 1, "instance": null, "region": null,
     "sources": [], "problems": [],
     "vips": [{
-        "delegate_ip": "20.0.0.50", "desired": {"role": "standby", "reason": null, "since_ms": 1}, "claim": null,
+        "delegate_ip": "20.0.0.50", "desired": {"role": "leader", "reason": null, "since_ms": 1},
+        "claim": {"id": "a", "term": 1, "started_ms": 1, "converged_ms": 2, "superseded_by": null},
         "in_sync": true, "bindings": [], "conditions": [], "answers": {"by": "i-a", "since_ms": 1}
     }],
     "clock": {"ahead_ms": 1, "error_ms": 1, "synchronized": true, "max_error_ms": 1}

@@ -441,7 +441,7 @@ pub struct Persisted {
     #[serde(default)]
     pub converged_ms: Option<u64>,
     /// Whether a hold kept the node from acting before that. The loop fills this in.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub was_held: bool,
     /// Whether the watchdog's word began this claim, or ended it, against the desired-state file.
     /// [`crate::decide::Decider::to_persist`] fills this in.

@@ -149,13 +149,16 @@ fn of_claim(news: &News<'_>) -> Option<NodeEvent> {
         }
         News::Converged { vip, claim, after, held } => {
             let why = held.then_some("an operator's hold is part of that time");
-            let what = "every binding leads to this node";
-            let event = NodeEvent::new(Kind::Converged, what).because(why).about(claim.as_str());
-            (vip, NodeEvent { took_ms: Some(milliseconds(after)), ..event })
+            (vip, converged(after).because(why).about(claim.as_str()))
         }
         _ => return None,
     };
     Some(event.of_vip(vip))
+}
+
+fn converged(after: Duration) -> NodeEvent {
+    let event = NodeEvent::new(EventKind::Converged, "every binding leads to this node");
+    NodeEvent { took_ms: Some(milliseconds(after)), ..event }
 }
 
 fn of_binding(news: &News<'_>) -> Option<NodeEvent> {

@@ -89,7 +89,8 @@ struct Record {
 }
 
 impl Record {
-    fn of(vip: &VipStatus, leads: bool) -> Option<Self> {
+    fn of(vip: &VipStatus, claim: Option<&ClaimStatus>) -> Option<Self> {
+        let leads = claim.is_some();
         let says = |what: fn(&Condition) -> bool| vip.conditions.iter().any(what);
         (!says(is_off)).then(|| Self { has_newest: leads && says(is_on_record), not_read: leads && says(is_not_read) })
     }
@@ -155,6 +156,15 @@ impl Default for VipState {
 }
 
 impl VipState {
+    fn show_claim(&self, vip: &str) {
+        if let Some(took) = self.took {
+            gauge!("vipkeeper_claim_convergence_seconds", "vip" => vip.to_owned()).set(took.as_secs_f64());
+        }
+        if let Some(record) = self.record {
+            record.show(vip);
+        }
+    }
+
     fn take_conditions(&mut self, told: &VipStatus) {
         let of = |name: ConditionName| told.conditions.iter().filter(move |condition| condition.name == name);
         let holds = |name: ConditionName| of(name).any(|condition| condition.holds);
@@ -297,7 +307,7 @@ impl Gauges {
             let claim = told.claim.as_ref().filter(|_| state.role == DesiredRole::Leader);
             state.term = claim.map_or(0, |claim| claim.term.0);
             state.took = claim.and_then(took);
-            state.record = Record::of(told, claim.is_some());
+            state.record = Record::of(told, claim);
             state.guard_alive = told.desired.guard_alive == Some(true);
             state.watchdog_gone = told.watchdog_is_gone();
             state.obstacles = u32::try_from(told.obstacles.len()).unwrap_or(u32::MAX);
@@ -343,12 +353,7 @@ impl Gauges {
             }
             #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float's 53 bits for ages")]
             gauge!("vipkeeper_claim_term", "vip" => vip.clone()).set(state.term as f64);
-            if let Some(took) = state.took {
-                gauge!("vipkeeper_claim_convergence_seconds", "vip" => vip.clone()).set(took.as_secs_f64());
-            }
-            if let Some(record) = state.record {
-                record.show(&vip);
-            }
+            state.show_claim(&vip);
             gauge!("vipkeeper_contested", "vip" => vip.clone()).set(f64::from(state.contested));
             gauge!("vipkeeper_hook_lost", "vip" => vip.clone()).set(f64::from(state.hook_lost));
             gauge!("vipkeeper_nobody_serves", "vip" => vip.clone()).set(f64::from(state.nobody_serves));
