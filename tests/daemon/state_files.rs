@@ -108,6 +108,7 @@ impl Found {
                     "pid_namespace",
                     "recorded",
                     "converged_ms",
+                    "was_held",
                     "on_watchdogs_word",
                     "written_boottime_ns",
                     "term_mended",
