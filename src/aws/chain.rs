@@ -168,8 +168,8 @@ impl Profile {
     }
 }
 
-/// The mistake in the profiles that the SDK takes for the lack of a profile; `None` if there is no profile. A profile that
-/// somebody named, or began to write, must not be replaced by the next source unnoticed.
+/// Tells which profile does not exist although somebody named it, where the SDK takes that for the lack of any profile. A
+/// profile that is named must not be replaced by the next source unnoticed.
 fn mistake(error: &CredentialsError) -> Option<String> {
     let CredentialsError::CredentialsNotLoaded(_) = error else { return None };
     let why = std::error::Error::source(error).map(causes)?;

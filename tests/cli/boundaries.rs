@@ -272,11 +272,12 @@ fn a_source_of_credentials_with_a_fault_is_told_in_the_words_of_its_golden_file(
         all.push((name, Run::with_profile(profiles), silent, bare));
     }
     all.push(("credentials-half-a-pair", Run::default().set("AWS_ACCESS_KEY_ID", "AKID"), silent, bare));
-    let no_role = Run { profiles: "[default]\nweb_identity_token_file = /x\n", ..Run::default() };
+    let sourceless = "[default]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = nosuch\n";
+    let sourceless = Run { profiles: sourceless, ..Run::default() };
     let no_config = Run::default().set("AWS_CONFIG_FILE", "/nonexistent/config");
     all.extend([
         ("credentials-profile-missing", Run::default().set("AWS_PROFILE", "nosuch"), silent, bare),
-        ("credentials-profile-without-role", no_role, silent, bare),
+        ("credentials-source-profile-missing", sourceless, silent, bare),
         ("credentials-profiles-unreadable", no_config, silent, bare),
     ]);
     compare(all);

@@ -159,7 +159,10 @@ fn of_credentials() -> Vec<(&'static str, Ec2Error)> {
             "credentials-profile-missing",
             after_one(text("AWS_PROFILE names nosuch, and no file defines such a profile")),
         ),
-        ("credentials-profile-without-role", after_one(text("profile default: `role_arn` was missing"))),
+        (
+            "credentials-source-profile-missing",
+            after_one(text("profile nosuch: could not find source profile nosuch referenced from default")),
+        ),
         (
             "credentials-profiles-unreadable",
             after_one(text(
