@@ -142,7 +142,7 @@ pub fn discipline() -> Option<Discipline> {
 /// # Errors
 /// `/proc` cannot be read.
 pub fn boot_id() -> io::Result<String> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
 
 #[cfg(test)]
