@@ -15,6 +15,7 @@ mod http;
 pub mod imds;
 pub mod node;
 mod probe;
+mod proxy;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 //! for this instance. This client never uses a proxy for addresses that only this machine can reach, whatever
 //! `NO_PROXY` says.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,14 +22,15 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
 use aws_smithy_types::config_bag::ConfigBag;
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper::Uri;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::runtime::Handle;
 
 use super::dns::Remembering;
-use crate::config::sources::{no_proxy, trust_places};
+use super::proxy::Proxies;
+use crate::config::sources::{proxy_variables, trust_places};
 
 /// The time after which an unused connection is closed. It is longer than the pause between two passes of a standby
 /// (30 s and a quarter), so that the first call of a new leader finds an open connection. It is shorter than 350 s,
@@ -51,6 +54,8 @@ pub enum SetupError {
     Unusable { path: PathBuf, why: String },
     #[error("no certificate of an authority is trusted, because the system's trust store has none: {0}")]
     NothingTrusted(String),
+    #[error("the URL of a proxy in the environment cannot be used")]
+    Proxy,
     #[error("the endpoint of the metadata service cannot be used: {0}")]
     ImdsEndpoint(String),
 }
@@ -92,11 +97,14 @@ pub fn client(ca_bundle: Option<&Path>, endpoint: &str) -> Result<SharedHttpClie
             .expect("there is no limit of connections that could be zero, and one partition that is like no other");
         pool::Client::from_partition(&pool, PARTITION).expect("the partition is declared above")
     };
-    Ok(SharedHttpClient::new(Split {
-        direct: pool(ProxyConfig::disabled()),
-        proxied: pool(ProxyConfig::from_env()),
-        past_proxy: wildcards(&no_proxy()),
-    }))
+    let proxies = Proxies::of(&proxy_variables());
+    let mut by_url = BTreeMap::new();
+    for url in proxies.urls() {
+        // The error of the SDK may show the password.
+        let proxy = ProxyConfig::all(url).map_err(|_| SetupError::Proxy)?;
+        by_url.insert(url.to_owned(), pool(proxy));
+    }
+    Ok(SharedHttpClient::new(Split { direct: pool(ProxyConfig::disabled()), proxied: by_url, proxies }))
 }
 
 /// Tells where the system's certificates were looked for, if there is no usable one. The SDK reads the system's trust
@@ -130,34 +138,28 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>, SetupError> {
     Ok(pem)
 }
 
-/// Two clients: one that never uses a proxy, and one that uses the proxy of the environment.
-#[derive(Debug)]
+/// One client that never uses a proxy, and one for each proxy, by the proxy's URL.
 struct Split<T> {
     direct: T,
-    proxied: T,
-    /// Hosts with one of these endings are asked without a proxy.
-    past_proxy: Vec<String>,
+    proxied: BTreeMap<String, T>,
+    proxies: Proxies,
 }
 
-/// The endings of host names in `NO_PROXY` entries like `*.amazonaws.com`. The SDK's client understands every other
-/// form of an entry, but would take this form for a host name.
-fn wildcards(no_proxy: &str) -> Vec<String> {
-    let entries = no_proxy.split(',').filter_map(|entry| entry.trim().strip_prefix('*'));
-    entries.filter(|end| end.starts_with('.')).map(str::to_ascii_lowercase).collect()
-}
-
-/// Whether the host of the URI has one of these endings.
-fn ends_like(uri: &str, ends: &[String]) -> bool {
-    let host = host(uri).unwrap_or_default().to_ascii_lowercase();
-    ends.iter().any(|end| host.ends_with(end))
+/// No URL is shown, because it may hold a password.
+impl<T> fmt::Debug for Split<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Split").finish_non_exhaustive()
+    }
 }
 
 impl HttpClient for Split<pool::Client> {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let proxied =
+            self.proxied.iter().map(|(url, client)| (url.clone(), client.http_connector(settings, components)));
         SharedHttpConnector::new(Split {
             direct: self.direct.http_connector(settings, components),
-            proxied: self.proxied.http_connector(settings, components),
-            past_proxy: self.past_proxy.clone(),
+            proxied: proxied.collect(),
+            proxies: self.proxies.clone(),
         })
     }
 
@@ -167,7 +169,7 @@ impl HttpClient for Split<pool::Client> {
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
         self.direct.validate_base_client_config(components, config)?;
-        self.proxied.validate_base_client_config(components, config)
+        self.proxied.values().try_for_each(|client| client.validate_base_client_config(components, config))
     }
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {
@@ -177,9 +179,14 @@ impl HttpClient for Split<pool::Client> {
 
 impl HttpConnector for Split<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let direct = is_local(request.uri()) || ends_like(request.uri(), &self.past_proxy);
-        if direct { self.direct.call(request) } else { self.proxied.call(request) }
+        let proxy = url_of_proxy(&self.proxies, request.uri());
+        proxy.and_then(|url| self.proxied.get(url)).unwrap_or(&self.direct).call(request)
     }
+}
+
+/// The URL of the proxy through which the URI is asked; `None` if the URI is asked directly.
+fn url_of_proxy<'a>(proxies: &'a Proxies, uri: &str) -> Option<&'a str> {
+    if is_local(uri) { None } else { proxies.of_uri(uri) }
 }
 
 /// Whether only this machine can reach the host: loopback, link-local (the metadata service at 169.254.169.254, the
@@ -199,10 +206,8 @@ fn is_local(uri: &str) -> bool {
 
 /// The proxy through which the URI is asked, without its user and password; `None` if the URI is asked directly.
 pub fn proxy_of(uri: &str) -> Option<String> {
-    if is_local(uri) || ends_like(uri, &wildcards(&no_proxy())) {
-        return None;
-    }
-    let proxy = Matcher::from_env().intercept(&uri.parse().ok()?)?.uri().clone();
+    let proxies = Proxies::of(&proxy_variables());
+    let proxy: Uri = url_of_proxy(&proxies, uri)?.parse().ok()?;
     // The name of the user and the password stand before the host.
     let host = proxy.authority()?.as_str().rsplit('@').next()?.to_owned();
     Some(format!("{}://{host}", proxy.scheme_str().unwrap_or("http")))
@@ -210,13 +215,13 @@ pub fn proxy_of(uri: &str) -> Option<String> {
 
 /// The host of a URI, with the port if the URI names one.
 pub fn host_and_port(uri: &str) -> Option<String> {
-    let authority = uri.parse::<hyper::Uri>().ok()?.authority()?.as_str().to_owned();
+    let authority = uri.parse::<Uri>().ok()?.authority()?.as_str().to_owned();
     authority.rsplit('@').next().map(str::to_owned)
 }
 
 /// The host of a URI, without the port.
 fn host(uri: &str) -> Option<String> {
-    uri.parse::<hyper::Uri>().ok()?.host().map(str::to_owned)
+    uri.parse::<Uri>().ok()?.host().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -244,16 +249,6 @@ mod tests {
             "no uri",
         ] {
             assert!(!is_local(uri), "{uri}");
-        }
-    }
-
-    #[test]
-    fn a_wildcard_of_no_proxy_leads_past_the_proxy() {
-        let ends = wildcards("localhost, *.Amazonaws.com,10.0.0.0/8,*,.example.com");
-        assert_eq!(ends, [".amazonaws.com"]);
-        assert!(ends_like("https://ec2.eu-central-1.amazonaws.com/", &ends));
-        for other in ["https://amazonaws.com.example.net/", "https://notamazonaws.com/", "no uri"] {
-            assert!(!ends_like(other, &ends), "{other}");
         }
     }
 

@@ -21,10 +21,10 @@ const AWS_VARIABLES: &[(&str, &[&str; 2])] = &[
     ("AWS_REGION", &["aws", "region"]),
     ("AWS_DEFAULT_REGION", &["aws", "region"]),
     ("AWS_CA_BUNDLE", &["aws", "ca_bundle"]),
+    ("REQUESTS_CA_BUNDLE", &["aws", "ca_bundle"]),
 ];
 
-/// Variables that name a proxy, as the SDK's HTTP client reads them. The client ignores a proxy whose URL it cannot
-/// read, and connects directly.
+/// Variables that name a proxy. No client can be made for a proxy whose URL cannot be read.
 const PROXY_VARIABLES: [&str; 6] = ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"];
 
 /// The prefix of all variables for vipkeeper.

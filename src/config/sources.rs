@@ -109,13 +109,34 @@ impl Sources {
     }
 }
 
-/// The value of `NO_PROXY` in this process, as the SDK's HTTP client reads it: the hosts that are asked without a
-/// proxy.
+/// The variables of one process that are about proxies. A variable that is set and empty counts as not set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxyVariables {
+    /// The proxy for plain HTTP.
+    pub http: Option<String>,
+    /// The proxy for TLS.
+    pub https: Option<String>,
+    /// The value of `NO_PROXY`: the hosts that are asked without a proxy.
+    pub past: String,
+}
+
+/// The variables of this process that are about proxies.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-pub fn no_proxy() -> String {
-    let first = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| std::env::var(name).ok());
-    first.unwrap_or_default()
+pub fn proxy_variables() -> ProxyVariables {
+    proxy_variables_by(&|name| std::env::var(name).ok())
+}
+
+fn proxy_variables_by(variable: &dyn Fn(&str) -> Option<String>) -> ProxyVariables {
+    let of = |[upper, lower]: [&str; 2]| {
+        [upper, lower].into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty()))
+    };
+    let all = || of(["ALL_PROXY", "all_proxy"]);
+    ProxyVariables {
+        http: of(["HTTP_PROXY", "http_proxy"]).or_else(all),
+        https: of(["HTTPS_PROXY", "https_proxy"]).or_else(all),
+        past: of(["NO_PROXY", "no_proxy"]).unwrap_or_default(),
+    }
 }
 
 /// The variables of this process that name the system's trust store, with their values; `None` if neither is set.
@@ -237,6 +258,20 @@ mod tests {
         ] {
             assert_eq!(half_a_key_pair_by(&|name| set.contains(&name)).as_deref(), told, "{set:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_variable_of_a_proxy_hides_no_other_one() {
+        let by = |set: &[(&str, &str)]| {
+            let found = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            let ProxyVariables { http, https, past } = proxy_variables_by(&found);
+            [http.unwrap_or_default(), https.unwrap_or_default(), past]
+        };
+        assert_eq!(by(&[]), ["", "", ""]);
+        assert_eq!(by(&[("HTTP_PROXY", ""), ("http_proxy", "h"), ("NO_PROXY", ""), ("no_proxy", "n")]), ["h", "", "n"]);
+        assert_eq!(by(&[("HTTPS_PROXY", "s"), ("https_proxy", "other"), ("all_proxy", "a")]), ["a", "s", ""]);
+        assert_eq!(by(&[("HTTPS_PROXY", ""), ("ALL_PROXY", ""), ("all_proxy", "a")]), ["a", "a", ""]);
+        assert_eq!(by(&[("HTTP_PROXY", "h"), ("REQUEST_METHOD", "GET")]), ["h", "", ""], "this is no CGI program");
     }
 
     #[test]

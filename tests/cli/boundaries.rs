@@ -376,3 +376,28 @@ fn plan_asks_pgpools_watchdog_with_the_key_of_the_file() {
     run.error();
     assert!(question.join().unwrap().contains(r#""IPCAuthKey":"of-the-file""#));
 }
+
+#[test]
+fn the_variables_of_proxies_count_as_they_do_for_the_aws_cli() {
+    let gone = closed();
+    let hidden = Run::with_keys().set("HTTPS_PROXY", "").set("https_proxy", format!("http://{gone}"));
+    compare(vec![("proxy-unreachable", hidden, gone, PROXY)]);
+    let through = |variable, endpoint: &str| Run::at(endpoint).set(variable, format!("http://{gone}"));
+    // A web server that starts a CGI program sets this variable; this program is none.
+    let said = through("HTTP_PROXY", "http://ec2.invalid").set("REQUEST_METHOD", "GET").error();
+    assert!(said.contains(&gone.to_string()), "{said}");
+    // Nobody answers at the address, which is for examples alone.
+    for (no_proxy, endpoint, is_past) in [
+        ("ec2.invalid:8443", "https://ec2.invalid:8443", true),
+        ("ec2.invalid:8443", "https://ec2.invalid", false),
+        ("*.invalid:443", "https://ec2.invalid", true),
+        ("*", "https://192.0.2.1", true),
+        ("192.0.2.1:8443", "https://192.0.2.1:8443", true),
+        ("", "https://192.0.2.1", false),
+    ] {
+        let said = through("HTTPS_PROXY", endpoint).set("NO_PROXY", no_proxy).error();
+        assert_eq!(!said.contains(&gone.to_string()), is_past, "{no_proxy} {endpoint}: {said}");
+    }
+    let said = through("HTTPS_PROXY", "https://ec2.invalid").set("NO_PROXY", "").set("no_proxy", "invalid").error();
+    assert!(!said.contains(&gone.to_string()), "{said}");
+}

@@ -8,6 +8,9 @@ fn what_the_aws_cli_honours_is_honoured_or_named() {
     let config = with(&[("AWS_DEFAULT_REGION", "eu-west-1"), ("AWS_CA_BUNDLE", "/etc/ca.pem")]).unwrap();
     assert_eq!(config.aws.region.as_deref(), Some("eu-west-1"));
     assert_eq!(config.aws.ca_bundle, Some(PathBuf::from("/etc/ca.pem")));
+    let both = [("REQUESTS_CA_BUNDLE", "/etc/last.pem"), ("AWS_CA_BUNDLE", "/etc/ca.pem")];
+    assert_eq!(with(&both).unwrap().aws.ca_bundle, Some(PathBuf::from("/etc/ca.pem")));
+    assert_eq!(with(&both[..1]).unwrap().aws.ca_bundle, Some(PathBuf::from("/etc/last.pem")));
     let both = [("AWS_DEFAULT_REGION", "eu-west-1"), ("AWS_REGION", "eu-north-1")];
     assert_eq!(with(&both).unwrap().aws.region.as_deref(), Some("eu-north-1"));
     let file = format!("[aws]\nregion = 'eu-south-1'\n{MINIMAL}");
