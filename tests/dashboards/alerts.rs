@@ -281,7 +281,9 @@ const SOMETHING_IS_WRONG: [Case; 16] = [
         "a bad configuration ends every daemon, and Pgpool fails over",
         |cluster| {
             take_over(cluster, 25.0);
-            ["a", "b", "c"].iter().for_each(|node| cluster.silence(node, 20.0, 30.0));
+            for node in ["a", "b", "c"] {
+                cluster.silence(node, 20.0, 30.0);
+            }
         },
         &[(21.5, &[]), (23.0, &["AllDown", "Down"]), (29.5, &["AllDown", "Down"]), (30.5, &[])],
     ),
