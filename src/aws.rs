@@ -41,7 +41,7 @@ use aws_sdk_ec2::config::IdentityCache;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use tokio::sync::OnceCell;
 
-use self::credentials::{LOAD, Watched};
+use self::credentials::{LOAD, RENEW_BEFORE, Watched};
 use self::probe::{Probe, Traced};
 use crate::binding::Account;
 use crate::config::{Aws, Limits};
@@ -286,8 +286,8 @@ impl AwsEc2 {
 
     async fn make_client(&self, account: &Account) -> Client {
         // Each client has its own identity cache, so that a new client also loads new credentials.
-        let mut config =
-            aws_sdk_ec2::config::Builder::from(&self.roles.sdk).identity_cache(IdentityCache::lazy().build());
+        let cache = IdentityCache::lazy().buffer_time(RENEW_BEFORE).build();
+        let mut config = aws_sdk_ec2::config::Builder::from(&self.roles.sdk).identity_cache(cache);
         if let Some(endpoint_url) = &self.endpoint_url {
             config = config.endpoint_url(endpoint_url);
         }

@@ -2,7 +2,7 @@
 //! are none. Finding the credentials is the SDK's work.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -11,6 +11,7 @@ use aws_credential_types::provider::future::ProvideCredentials as Provided;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use tokio::time::Instant;
 
 use super::causes::{self, causes};
 use super::chain::{NothingFound, PATIENCE};
@@ -26,20 +27,48 @@ pub(super) const LOAD: Duration = Duration::from_millis(2500);
 // The sources of credentials give up before the load does, so that the error names the source.
 const _: () = assert!(PATIENCE.as_millis() < LOAD.as_millis());
 
-/// Passes credentials on, or fails after the time limit. Remembers when the last credentials run out.
+/// The longest time before the end of credentials at which new ones are asked for; the SDK's cache chooses half of it or
+/// more. The metadata service has new ones at least five minutes before the end, by EC2's user guide, so credentials that
+/// end within three minutes are credentials that nobody renews.
+pub(super) const RENEW_BEFORE: Duration = Duration::from_mins(10);
+/// The pause between two questions for new credentials while the old ones still hold. A source that does not answer thus
+/// delays few requests.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// Credentials that end sooner are given to no request, because a request takes time.
+const LAST_USE: Duration = Duration::from_secs(10);
+
+/// Passes credentials on, or fails after the time limit. Remembers the last credentials, and passes them on once more where
+/// there are no new ones yet, or the source fails, and the old ones still hold.
 #[derive(Debug, Clone)]
 pub struct Watched {
     inner: SharedCredentialsProvider,
     /// The role that is assumed for these credentials, if any. An error names the role.
     role_arn: Option<String>,
-    expiry: Arc<Mutex<Option<SystemTime>>>,
+    last: Arc<Mutex<Last>>,
+}
+
+/// The last credentials, and when the source was asked last.
+#[derive(Debug, Default)]
+struct Last {
+    credentials: Option<Credentials>,
+    asked: Option<Instant>,
+}
+
+impl Last {
+    /// The last credentials, where it is time to renew them and they still hold. Credentials that EC2 refuses before that
+    /// time must not be passed on again.
+    fn renewable(&self) -> Option<&Credentials> {
+        let credentials = self.credentials.as_ref()?;
+        let left = credentials.expiry()?.duration_since(SystemTime::now()).ok()?;
+        (left > LAST_USE && left <= RENEW_BEFORE).then_some(credentials)
+    }
 }
 
 impl Watched {
     /// Watches the credentials of `inner`.
     #[must_use]
     pub fn new(inner: SharedCredentialsProvider) -> Self {
-        Self { inner, role_arn: None, expiry: Arc::default() }
+        Self { inner, role_arn: None, last: Arc::default() }
     }
 
     /// Watches the credentials of `inner`, which assumes the role.
@@ -52,7 +81,23 @@ impl Watched {
     /// never run out.
     #[must_use]
     pub fn expiry(&self) -> Option<SystemTime> {
-        *self.expiry.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last().credentials.as_ref().and_then(Credentials::expiry)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the source.
+    async fn ask(&self) -> Result<Credentials, CredentialsError> {
+        let outcome = match tokio::time::timeout(LOAD, self.inner.provide_credentials()).await {
+            Ok(outcome) => outcome,
+            Err(_) => self.fallback_on_interrupt().ok_or(CredentialsError::provider_timed_out(LOAD)),
+        };
+        outcome.map_err(|source| match &self.role_arn {
+            Some(role_arn) => CredentialsError::provider_error(NotAssumed { role_arn: role_arn.clone(), source }),
+            None => source,
+        })
     }
 }
 
@@ -62,16 +107,23 @@ impl ProvideCredentials for Watched {
         Self: 'a,
     {
         Provided::new(async {
-            let outcome = match tokio::time::timeout(LOAD, self.inner.provide_credentials()).await {
-                Ok(outcome) => outcome,
-                Err(_) => self.fallback_on_interrupt().ok_or(CredentialsError::provider_timed_out(LOAD)),
-            };
-            let credentials = outcome.map_err(|source| match &self.role_arn {
-                Some(role_arn) => CredentialsError::provider_error(NotAssumed { role_arn: role_arn.clone(), source }),
-                None => source,
-            })?;
-            *self.expiry.lock().unwrap_or_else(PoisonError::into_inner) = credentials.expiry();
-            Ok(credentials)
+            {
+                let last = self.last();
+                let just_asked = last.asked.is_some_and(|at| at.elapsed() < ASK_AGAIN);
+                if let Some(credentials) = last.renewable().filter(|_| just_asked) {
+                    return Ok(credentials.clone());
+                }
+            }
+            let outcome = self.ask().await;
+            let mut last = self.last();
+            last.asked = Some(Instant::now());
+            match outcome {
+                Ok(credentials) => {
+                    last.credentials = Some(credentials.clone());
+                    Ok(credentials)
+                }
+                Err(error) => last.renewable().cloned().ok_or(error),
+            }
         })
     }
 
@@ -146,4 +198,65 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<NoCredentials> {
         _ => (Class::Transient, format!("cannot load credentials{cause}")),
     };
     Some(NoCredentials { class, code: None, reason: None, message: of_role(&message) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_credential_types::credential_fn::provide_credentials_fn;
+
+    use super::*;
+
+    /// A source whose first credentials end in `first`, and which then gives what `then` says, with the number of its
+    /// questions so far.
+    fn watched(first: Duration, then: Option<Duration>) -> (Watched, Arc<AtomicUsize>) {
+        let asked = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&asked);
+        let source = provide_credentials_fn(move || {
+            let lasts = if count.fetch_add(1, Ordering::Relaxed) == 0 { Some(first) } else { then };
+            async move {
+                let lasts = lasts.ok_or(CredentialsError::not_loaded("nobody answers"))?;
+                Ok(Credentials::new("AKID", "secret", None, Some(SystemTime::now() + lasts), "test"))
+            }
+        });
+        (Watched::new(SharedCredentialsProvider::new(source)), asked)
+    }
+
+    async fn ends_in_s(watched: &Watched) -> Option<u64> {
+        let credentials = watched.provide_credentials().await.ok()?;
+        let left = credentials.expiry()?.duration_since(SystemTime::now()).ok()?;
+        Some(left.as_secs() + 1)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_nobody_renews_are_used_while_they_hold_and_their_source_is_asked_now_and_then() {
+        let (watched, asked) = watched(Duration::from_mins(5), None);
+        for _ in 0..100 {
+            assert_eq!(ends_in_s(&watched).await, Some(300));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "the source was asked a moment ago");
+        tokio::time::advance(ASK_AGAIN).await;
+        assert_eq!(ends_in_s(&watched).await, Some(300), "the source fails, and the old ones hold");
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        assert!(watched.expiry().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_credentials_count_at_once() {
+        let (watched, _) = watched(Duration::from_mins(5), Some(Duration::from_hours(6)));
+        assert_eq!(ends_in_s(&watched).await, Some(300));
+        tokio::time::advance(ASK_AGAIN).await;
+        assert_eq!(ends_in_s(&watched).await, Some(21_600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_end_or_that_are_not_due_are_no_substitute() {
+        for first in [Duration::from_secs(9), Duration::from_mins(11)] {
+            let (watched, asked) = watched(first, None);
+            assert!(ends_in_s(&watched).await.is_some());
+            assert_eq!(ends_in_s(&watched).await, None, "whoever asks again needs other ones");
+            assert_eq!(asked.load(Ordering::Relaxed), 2);
+        }
+    }
 }

@@ -246,7 +246,7 @@ const SOMETHING_IS_WRONG: [Case; 16] = [
                 if minute < 80.0 { 3900.0 } else { 9000.0 }
             });
         },
-        &[(65.5, &[]), (68.0, &["CredentialsExpired"]), (80.5, &[])],
+        &[(61.5, &[]), (63.0, &["CredentialsEnd"]), (65.5, &[]), (68.0, &["CredentialsExpired"]), (80.5, &[])],
     ),
     case(
         "Pgpool elects again and again",
