@@ -134,6 +134,7 @@ const EXPECTED: &[Expected] = &[
     Expected {
         scenario: "no hook can write, with `witness = \"trust\"`",
         by: &[Route],
+        fires: &["ConvergenceSlow"],
         waits: &["GuardMissing", "HookLost", "WatchdogGone"],
         stays: &["GuardMissing", "HookLost", "WatchdogGone"],
         ..NONE
@@ -178,8 +179,8 @@ const EXPECTED: &[Expected] = &[
     Expected {
         scenario: "another tool takes the VIP each 5 s for a minute",
         by: &[Route],
-        fires: &["BindingNotInSync", "Contested"],
-        may: &["DriftRepeated"],
+        fires: &["Contested"],
+        may: &["BindingNotInSync", "DriftRepeated"],
         stays: &["Contested"],
         ..NONE
     },
